@@ -42,7 +42,6 @@ from governance.base.time import instant_of
 from governance.bundle.form import Bundle, read
 from governance.bundle.log import BundleLog
 from governance.bundle.result import (
-    ELSEWHERE,
     Aside,
     BundledFile,
     BundleReport,
@@ -277,7 +276,7 @@ def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
     for decision in now.view.all(Promotion):
         move = decision.predicate
         if move.model == model:
-            again = made_again(now, decision) if move.version == version else ELSEWHERE
+            again = made_again(now, decision) if move.version == version else None
             what = (move.action, move.version, move.alias, move.allowed)
             yield Move(decision.index, *what, again)
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 from governance.attest.predicates import CANDIDATE
 from governance.history.verify import LogReport
-from governance.release.retrospect import SAME
-
-ELSEWHERE = "not repeated here: the bundle is about another version"
+from governance.release.retrospect import Repeat
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class Move:
     version: str
     alias: str
     allowed: bool
-    again: str
-    """The result of repeating it, or why it was not repeated."""
+    again: Repeat | None
+    """The result of making it again; None for another version, whose evidence is not here."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _completeness(report: BundleReport) -> tuple[str, ...]:
     moved = [
         move.entry
         for move in report.moves
-        if move.allowed and move.again == SAME and move.alias != CANDIDATE
+        if move.allowed and move.again is Repeat.SAME and move.alias != CANDIDATE
     ]
     if not moved:
         return (partial,)

@@ -39,7 +39,6 @@ from governance.models import folder as model_folder
 from governance.models.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.policy.policies import load_policies
 from governance.release.reconcile import reconcile
-from governance.release.retrospect import SAME
 from governance.release.retrospect import forged as forged_moves
 from governance.release.serving import resolve, serving_log
 
@@ -117,7 +116,7 @@ def _verify_bundle(call: Call, path: Path, anchors: TrustAnchors) -> tuple[bool,
         "complete": report.complete,
         "bundle": dataclasses.asdict(report),
     }
-    call.draw("verify_bundle", result, report=report, shown=SHOWN, same=SAME)
+    call.draw("verify_bundle", result, report=report, shown=SHOWN)
     return report.ok, report.checkpoint
 
 

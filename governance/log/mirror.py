@@ -25,9 +25,9 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from governance.attest.keys import public_key
 from governance.base.errors import (
@@ -45,25 +45,17 @@ from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
 from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
-from governance.log.port import Also, Entry, Execute, Filing, Log, OtherEntriesError, always_append
+from governance.log.evidence import filed_under, origin_in
+from governance.log.port import Also, Entry, Execute, Log, OtherEntriesError, always_append
 from governance.log.sqlite import SqliteLog
 
 MAX_ANSWER = 24 << 20
 """A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
 _FAMILIES: Mapping[str, type[CountersignError]] = {
-    family.__name__: family
-    for family in (
-        BusyError,
-        ConfigError,
-        ConflictError,
-        InputError,
-        RefusedError,
-        VerificationError,
-        StorageError,
-    )
+    **{family.__name__: family for family in (BusyError, ConfigError, ConflictError, InputError)},
+    **{family.__name__: family for family in (RefusedError, VerificationError)},
 }
-
-
+"""The kinds of errors that a server names; any other one is a `StorageError`."""
 _NOT_A_LOG = (
     "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
 )
@@ -73,6 +65,9 @@ class _UnableError(StorageError):
     """The server is there, and cannot use its log."""
 
 
+T = TypeVar("T")
+
+
 class Server:
     """The log's part of a governed server."""
 
@@ -80,22 +75,8 @@ class Server:
         self.url = url
         self._client = http_client.Client(url, (account, password))
 
-    def get(self, path: str) -> bytes:
-        """The answer to a question."""
-        return self._ask("GET", path)
-
-    def post(self, path: str, body: bytes) -> bytes:
-        """The answer to something sent."""
-        return self._ask("POST", path, body)
-
-    def json(self, data: bytes) -> Any:
-        """The value of an answer. Raises `VerificationError`."""
-        value = http_client.parse_json(data)
-        if value is None:
-            raise VerificationError("the server's answer is no JSON", where=self.url)
-        return value
-
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The answer, raw."""
         try:
             return self._client.ask(method, f"countersign/v1/{path}", MAX_ANSWER, body)
         except http_client.TooLargeError:
@@ -110,6 +91,15 @@ class Server:
                     fix="ask who runs the server; SSL_CERT_FILE names an authority of your own",
                 ) from None
             raise self._offline(error.reason) from None
+
+    def read(self, answer: bytes, read: Callable[[Any], T]) -> T:
+        """What `read` takes from the JSON of an answer. Raises `VerificationError`."""
+        try:
+            return read(http_client.parse_json(answer))
+        except InputError as error:
+            raise VerificationError(
+                f"the server's answer is {error.found}", where=self.url
+            ) from None
 
     def _offline(self, reason: str) -> OfflineError:
         return OfflineError(
@@ -146,21 +136,6 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
-@dataclass(frozen=True)
-class Reader:
-    """The functions that read statements. The caller gives them, because the log itself does not
-    read statements.
-    """
-
-    filed_under: Callable[[bytes], Filing]
-    """`governance.log.evidence.filed_under`."""
-    checkpoint_keys: Callable[[Log], Sequence[tuple[int, str]]]
-    """From which entry on which public key (PEM) signs checkpoints, by the entries that are there.
-    """
-    first_key: Callable[[bytes], str]
-    """The checkpoint key that entry 0 names."""
-
-
 class MirrorLog(SqliteLog):
     """See `governance.log.port.Log`."""
 
@@ -169,10 +144,13 @@ class MirrorLog(SqliteLog):
         server: Server,
         project: str,
         folder: Path,
-        reader: Reader,
+        checkpoint_keys: Callable[[Log], Sequence[tuple[int, str]]],
         pin: str | None = None,
         progress: Progress = SILENT,
     ) -> None:
+        """`checkpoint_keys`: from which entry on which public key (PEM) signs checkpoints, by the
+        entries that are there.
+        """
         super().__init__(
             folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project
         )
@@ -180,7 +158,7 @@ class MirrorLog(SqliteLog):
         self.offline = ""
         """Why the server could not be asked; empty where it could."""
         self._server = server
-        self._reader = reader
+        self._checkpoint_keys = checkpoint_keys
         self._pin = pin
         self._progress = progress
         self._asked = False
@@ -190,7 +168,7 @@ class MirrorLog(SqliteLog):
         return {
             **super().__getstate__(),
             "_server": None,
-            "_reader": None,
+            "_checkpoint_keys": None,
             "_progress": SILENT,
             "_asked": True,
         }
@@ -218,7 +196,7 @@ class MirrorLog(SqliteLog):
             # read before the server is asked: the server's log may only be longer
             size, last_note = self._here.head()
             with self._progress.waiting(f"waiting for {self.where}"):
-                note = self._server.get("checkpoint").decode("utf-8", "replace")
+                note = self._server.ask("GET", "checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
             resumed = self._incoming.exists()
             try:
@@ -252,15 +230,12 @@ class MirrorLog(SqliteLog):
 
         def check(extended: Log) -> None:
             """By the key that these very entries name: a successor may be among them."""
-            signed_in_turn(
-                note, self._reader.checkpoint_keys(extended), f"{self.where}: its checkpoint"
-            )
+            signed_in_turn(note, self._checkpoint_keys(extended), f"{self.where}: its checkpoint")
 
         try:
-            keep = new.size - size > api.MAX_ENTRIES
-            if keep:
+            if _is_long(size, new.size):
                 self._fetch(size, new.size)
-            self.extend(self._entries(size, new.size, keep), note, check)
+            self.extend(self._entries(size, new.size), note, check)
         except OtherEntriesError:
             if not last_note:
                 raise
@@ -288,11 +263,8 @@ class MirrorLog(SqliteLog):
             raise StorageError("what commits with an entry is done on the server", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         with self._progress.waiting(f"waiting for {self.where}"):
-            answer = self._server.json(self._server.post(f"entries{query}", envelope))
-        try:
-            receipt = api.read_receipt(answer)
-        except InputError as error:
-            raise VerificationError(error.found, where=self.where) from None
+            answer = self._server.ask("POST", f"entries{query}", envelope)
+        receipt = self._server.read(answer, api.read_receipt)
         self.refresh()
         entry = self.entry(receipt.index)
         if entry.identity != identity or entry.leaf_hash.hex() != receipt.leaf_hash:
@@ -322,9 +294,8 @@ class MirrorLog(SqliteLog):
 
     def _begin(self, new: Checkpoint) -> None:
         """(3) Checks a log on first contact: its entry 0, project and pin."""
-        first = api.read_entries(self._server.json(self._server.get("entries?start=0&limit=1")), 0)
-        leaf = merkle.leaf_hash(first[0]) if first else b""
-        if not first or not new.origin.endswith(leaf.hex()[:16]):
+        first = self._page(0, 1)[0]
+        if not new.origin.endswith(merkle.leaf_hash(first).hex()[:16]):
             raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
         if not new.origin.startswith(f"countersign/{self.project}/"):
             raise VerificationError(
@@ -332,7 +303,7 @@ class MirrorLog(SqliteLog):
                 where=self.where,
                 expected=repr(self.project),
             )
-        self._pinned(first[0])
+        self._pinned(first)
 
     def _check_pin(self) -> None:
         """(3) The pin may be set after the copy was begun."""
@@ -340,58 +311,60 @@ class MirrorLog(SqliteLog):
             self._pinned(self._here.entry(0).envelope)
 
     def _pinned(self, first: bytes) -> None:
-        leaf = merkle.leaf_hash(first).hex()
-        if self._pin is not None and self._pin not in (
-            leaf,
-            public_key(self._reader.first_key(first)).keyid,
-        ):
+        """Raises `VerificationError` where entry 0 is not the pinned one."""
+        leaf, key = merkle.leaf_hash(first).hex(), origin_in(first).checkpoint_key
+        if self._pin is not None and self._pin not in (leaf, public_key(key).keyid):
             raise VerificationError(
                 f"the server's log begins with {leaf}",
                 expected=self._pin,
                 where=f"{self.where}: pinned origin",
             )
 
-    def _entries(self, start: int, end: int, keep: bool) -> Iterator[tuple[Entry, Sequence[str]]]:
+    def _entries(self, start: int, end: int) -> Iterator[tuple[Entry, Sequence[str]]]:
         """The server's entries [start, end), hashed and filed here."""
-        for envelopes in self._pages(start, end, keep):
-            for envelope in envelopes:
-                filing = self._reader.filed_under(envelope)
-                leaf = merkle.leaf_hash(envelope)
-                yield (
-                    Entry(start, envelope, leaf, filing.identity, filing.scope, filing.kind),
-                    filing.subjects,
-                )
-                start += 1
+        envelopes = chain.from_iterable(self._pages(start, end))
+        for index, envelope in enumerate(envelopes, start):
+            filing, leaf = filed_under(envelope), merkle.leaf_hash(envelope)
+            entry = Entry(index, envelope, leaf, filing.identity, filing.scope, filing.kind)
+            yield entry, filing.subjects
 
     def _fetch(self, start: int, end: int) -> None:
         """(6) All pages are here before the copy is touched."""
         with self._progress.bar(end - start, "entries fetched") as bar:
-            for page in self._pages(start, end, keep=True):
+            for page in self._pages(start, end):
                 bar.advance(len(page))
 
-    def _pages(self, start: int, end: int, keep: bool) -> Iterator[list[bytes]]:
-        """The envelopes of [start, end), page by page."""
+    def _pages(self, start: int, end: int) -> Iterator[list[bytes]]:
+        """The envelopes of [start, end), page by page: as they were kept, or as the server gives
+        them.
+        """
+        page = self._kept_page if _is_long(start, end) else self._page
         while start < end:
-            envelopes = self._page(start, min(end - start, api.MAX_ENTRIES), keep)
+            envelopes = page(start, min(end - start, api.MAX_ENTRIES))
             yield envelopes
             start += len(envelopes)
 
-    def _page(self, start: int, limit: int, keep: bool) -> list[bytes]:
-        """Envelopes from `start`: as they were kept, or as the server gives them."""
+    def _page(self, start: int, limit: int) -> list[bytes]:
+        return self._envelopes(self._ask_entries(start, limit), start)[:limit]
+
+    def _kept_page(self, start: int, limit: int) -> list[bytes]:
         path = self._incoming / f"{start}.json"
-        kept = b""
         with suppress(FileNotFoundError):  # another process may have removed it
-            kept = path.read_bytes() if keep else b""
-        data = kept or self._server.get(f"entries?start={start}&limit={limit}")
-        try:
-            envelopes = api.read_entries(self._server.json(data), start)[:limit]
-        except InputError as error:
-            raise VerificationError(error.found, where=self.where) from None
+            return self._envelopes(path.read_bytes(), start)[:limit]
+        data = self._ask_entries(start, limit)
+        envelopes = self._envelopes(data, start)[:limit]
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+        return envelopes
+
+    def _ask_entries(self, start: int, limit: int) -> bytes:
+        return self._server.ask("GET", f"entries?start={start}&limit={limit}")
+
+    def _envelopes(self, page: bytes, start: int) -> list[bytes]:
+        """The envelopes of a page, at least one."""
+        envelopes = self._server.read(page, lambda value: api.read_entries(value, start))
         if not envelopes:
             raise VerificationError(f"the server does not give entry {start}", where=self.where)
-        if keep and not kept:
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
         return envelopes
 
     @property
@@ -407,7 +380,7 @@ class MirrorLog(SqliteLog):
     def _check_receipt(self, receipt: api.Receipt) -> None:
         """Verifies that the copy's log has grown from the receipt's checkpoint."""
         state = receipt.verify()
-        keys = self._reader.checkpoint_keys(self._here)
+        keys = self._checkpoint_keys(self._here)
         signed_in_turn(receipt.checkpoint, keys, f"{self.where}: the receipt's checkpoint")
         size, note = self._here.head()
         here = parse_checkpoint(note)[0]
@@ -426,6 +399,11 @@ class MirrorLog(SqliteLog):
         write_atomic(
             self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode()
         )
+
+
+def _is_long(start: int, end: int) -> bool:
+    """(6) Whether the entries are fetched before the copy is touched."""
+    return end - start > api.MAX_ENTRIES
 
 
 def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:

@@ -27,18 +27,17 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
-
-from governance.attest.keys import Signer
+from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
 from governance.base.errors import ConfigError, StorageError, VerificationError
-from governance.base.model import Slug
+from governance.base.model import SLUG
 from governance.base.progress import Progress
 from governance.base.storage import home_expanded, write_atomic
 from governance.base.time import instant
@@ -60,10 +59,17 @@ from governance.machine.signers import (
 )
 from governance.policy.authority import read_authority
 
+if TYPE_CHECKING:
+    from governance.policy.policies import Policies
+
 DATABASE = "countersign.db"
 SERVED_FILES = Path("server/artifacts")
 """Below the project's state: the folder in which this machine's server keeps model files."""
 ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
+_RESTORE = (
+    "restore the keys folder that belongs to the log; or begin a new log in another"
+    " COUNTERSIGN_HOME"
+)
 _SQLITE = "sqlite:///"
 
 
@@ -115,15 +121,9 @@ def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
     """The machine for the project that COUNTERSIGN_PROJECT names, else the one at `root`, named in
     its params.yaml.
     """
-    named = environ.get("COUNTERSIGN_PROJECT")
+    named, path = environ.get("COUNTERSIGN_PROJECT"), root / "params.yaml"
     if named:
-        try:
-            return machine(TypeAdapter(Slug).validate_python(named), environ)
-        except ValidationError:
-            raise ConfigError(
-                f"{named[:80]!r} is no project name", where="COUNTERSIGN_PROJECT"
-            ) from None
-    path = root / "params.yaml"
+        return machine(_project(named, "COUNTERSIGN_PROJECT"), environ)
     if not path.exists():
         raise ConfigError(
             "no project here",
@@ -131,39 +131,43 @@ def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
             expected="a params.yaml with a line `project: NAME`",
             fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
         )
-    value = read_yaml(path)
-    try:
-        project = TypeAdapter(Slug).validate_python(
-            value.get("project") if isinstance(value, dict) else None
-        )
-    except ValidationError:
+    params = read_yaml(path)
+    name = params.get("project") if isinstance(params, dict) else None
+    return machine(_project(name, str(path)), environ)
+
+
+def _project(name: object, where: str) -> str:
+    if not isinstance(name, str) or not re.fullmatch(SLUG, name):
         raise ConfigError(
-            "no project name", where=str(path), expected="a line `project: NAME`"
-        ) from None
-    return machine(project, environ)
+            f"{str(name)[:80]!r} is no project name",
+            where=where,
+            expected="a line `project: NAME` of a-z, 0-9, _ and -",
+        )
+    return name
 
 
 def signer(machine: Machine) -> Signer:
     """The signer of evidence on this machine."""
     if machine.signer_uri is None:
         return development_signer(machine.keys)
-    public = machine.environ.get("COUNTERSIGN_SIGNER_PUBLIC", "")
-    return signer_from_uri(
-        machine.signer_uri,
-        machine.environ,
-        read_public(public, "COUNTERSIGN_SIGNER_PUBLIC") if public else "",
-    )
+    pem = _public(machine, "COUNTERSIGN_SIGNER_PUBLIC")
+    return signer_from_uri(machine.signer_uri, machine.environ, pem)
 
 
 def checkpoint_signer(machine: Machine) -> Signer:
     """The signer of the log's checkpoints: the key that COUNTERSIGN_CHECKPOINT names, or a key of
     this machine, made on first use.
     """
-    address, public = machine.environ.get(ELSEWHERE), machine.environ.get(f"{ELSEWHERE}_PUBLIC", "")
+    address = machine.environ.get(ELSEWHERE)
     if not address:
         return stored_signer(machine.keys, CHECKPOINT)
-    pem = read_public(public, f"{ELSEWHERE}_PUBLIC") if public else ""
+    pem = _public(machine, f"{ELSEWHERE}_PUBLIC")
     return person_signer(address, machine.environ, None, pem, ELSEWHERE)
+
+
+def _public(machine: Machine, variable: str) -> str:
+    path = machine.environ.get(variable, "")
+    return read_public(path, variable) if path else ""
 
 
 def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
@@ -182,19 +186,6 @@ def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
             ),
         )
     return chosen
-
-
-class InForce(Protocol):
-    """What is recorded of policies in the log; `governance.policy.policies.Policies` has it."""
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def keys(self) -> Mapping[str, str]: ...
-
-    @property
-    def files(self) -> Mapping[str, str]: ...
 
 
 def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
@@ -217,23 +208,16 @@ def on_server(machine: Machine) -> bool:
 
 
 def _mirror(machine: Machine) -> Log:
-    from governance.log.mirror import MirrorLog, Reader, Server
+    from governance.log.mirror import MirrorLog, Server
 
-    server = Server(
-        machine.log_uri,
-        machine.environ.get("COUNTERSIGN_USER", ""),
-        machine.environ.get("COUNTERSIGN_PASSWORD", ""),
-    )
-    reader = Reader(
-        evidence.filed_under,
-        checkpoint_keys,
-        lambda envelope: evidence.origin_in(envelope).checkpoint_key,
-    )
+    account = machine.environ.get("COUNTERSIGN_USER", "")
+    server = Server(machine.log_uri, account, machine.environ.get("COUNTERSIGN_PASSWORD", ""))
     pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
-    return MirrorLog(server, machine.project, machine.state / "mirror", reader, pin, Progress())
+    folder = machine.state / "mirror"
+    return MirrorLog(server, machine.project, folder, checkpoint_keys, pin, Progress())
 
 
-def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -> Log:
+def open_log(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Log:
     """The project's log, for appending. On first use its origin is written; changed policies are
     recorded.
 
@@ -242,30 +226,36 @@ def open_log(machine: Machine, policies: InForce, now: Callable[[], datetime]) -
     log = log_of(machine)
     if log.size():
         check_head(log, machine.project)
-        if not on_server(machine):
-            _check_keys(machine, log)
-    elif on_server(machine):
-        raise StorageError(
-            "the server's log has not begun", where=log.where, fix="ask who runs the server"
-        )
-    author = known_signer(machine, policies.keys)
     if on_server(machine):
+        if not log.size():
+            raise StorageError(
+                "the server's log has not begun", where=log.where, fix="ask who runs the server"
+            )
+        known_signer(machine, policies.keys)
         return log
+    if log.size():
+        _check_keys(machine, log)
+    author = known_signer(machine, policies.keys)
     log = log_of(machine, checkpoint_signer(machine))
-    run = _run(machine, now())
+    subject = Artifact(role="policy", name="policies", sha256=policies.digest)
+    moment = instant(now())
+    run = Run(started=moment, finished=moment, seconds=0.0, requested_by=machine.requester)
+    files = dict(policies.files)
     if log.size() == 0:
-        evidence.record(
-            log, author, "origin", [_policies(policies)], _origin(machine, policies, run)
+        own_keys = [author.public_pem] if machine.signer_uri is None else []
+        origin = Origin(
+            project=machine.project,
+            policy=policies.digest,
+            checkpoint_key=checkpoint_signer(machine).public_pem,
+            development_keys=own_keys,
+            run=run,
+            files=files,
         )
+        evidence.record(log, author, "origin", [subject], origin)
     recorded_digest = evidence.policy_in_force(log)
     if recorded_digest != policies.digest:
-        evidence.record(
-            log,
-            author,
-            "policy",
-            [_policies(policies)],
-            PolicyChange(previous=recorded_digest, run=run, files=dict(policies.files)),
-        )
+        change = PolicyChange(previous=recorded_digest, run=run, files=files)
+        evidence.record(log, author, "policy", [subject], change)
     return log
 
 
@@ -300,6 +290,23 @@ def check_head(log: Log, project: str) -> None:
     evidence.check_head(log, project, checkpoint_keys(log))
 
 
+def check_pin(log: Log, pin: str | None) -> None:
+    """Raises `VerificationError` where a pin is given that is neither the digest of entry 0 nor the
+    id of its checkpoint key.
+    """
+    first, keyid = (
+        log.entry(0).leaf_hash.hex(),
+        public_key(evidence.origin(log).checkpoint_key).keyid,
+    )
+    if pin is not None and pin not in (first, keyid):
+        raise VerificationError(
+            f"this is another log: it begins with {first}, and its checkpoints are signed by"
+            f" {keyid}",
+            where=f"the pinned origin of {log.where}",
+            expected=pin,
+        )
+
+
 def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
     """The keys that sign checkpoints: the entry from which each signs, and its public key (PEM)."""
     if next(iter(log.by_kind(("checkpoint_key",))), None) is None:
@@ -310,32 +317,18 @@ def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
 def check_checkpoint_key(machine: Machine, log: Log) -> None:
     """Raises `StorageError` unless this machine has the key that signs the log's checkpoints."""
     keys = [pem for _, pem in checkpoint_keys(log)]
-    own = own_checkpoint_key(machine)
+    own, elsewhere = own_checkpoint_key(machine), machine.environ.get(ELSEWHERE)
     if own == keys[-1]:
         return
-    elsewhere = machine.environ.get(ELSEWHERE)
     where = ELSEWHERE if elsewhere else str(machine.keys / f"{CHECKPOINT}.pem")
     if own in keys:
-        fix = (
-            f"set {ELSEWHERE} to the approved key's address"
-            if elsewhere
-            else "countersign checkpoint-key use"
-        )
-        raise StorageError(
-            "this machine signs checkpoints with a key that was replaced", where=where, fix=fix
-        )
-    raise StorageError(
-        f"the {CHECKPOINT} key this log was begun with is not here",
-        where=where,
-        fix=(
-            f"set {ELSEWHERE} to its address"
-            if elsewhere
-            else (
-                "restore the keys folder that belongs to the log; or begin a new log in another"
-                " COUNTERSIGN_HOME"
-            )
-        ),
-    )
+        found = "this machine signs checkpoints with a key that was replaced"
+        fix = "countersign checkpoint-key use"
+    else:
+        found = f"the {CHECKPOINT} key this log was begun with is not here"
+        fix = _RESTORE
+    fix = f"set {ELSEWHERE} to the address of the log's key" if elsewhere else fix
+    raise StorageError(found, where=where, fix=fix)
 
 
 def own_checkpoint_key(machine: Machine) -> str | None:
@@ -352,11 +345,9 @@ def last_seen(machine: Machine, log: Log) -> dict[str, str]:
         path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
     except VerificationError:
         return {}  # the log has no checkpoint that can be read: verification says so
-    return (
-        {f"the checkpoint this machine last verified ({path})": _note(path)}
-        if path.exists()
-        else {}
-    )
+    if not path.exists():
+        return {}
+    return {f"the checkpoint this machine last verified ({path})": _note(path)}
 
 
 def remember(machine: Machine, note: str) -> None:
@@ -398,10 +389,8 @@ def _check_keys(machine: Machine, log: Log) -> None:
     check_checkpoint_key(machine, log)
     if machine.signer_uri is not None:
         return
-    path, development_keys = (
-        machine.keys / f"{DEVELOPMENT}.pem",
-        evidence.origin(log).development_keys,
-    )
+    path = machine.keys / f"{DEVELOPMENT}.pem"
+    development_keys = evidence.origin(log).development_keys
     if not development_keys:
         raise ConfigError(
             "this log was begun by people and takes no development keys",
@@ -409,44 +398,10 @@ def _check_keys(machine: Machine, log: Log) -> None:
             expected="the key of a service that its policies name",
             fix="export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
         )
-    if (
-        not path.exists()
-        or stored_signer(machine.keys, DEVELOPMENT).public_pem not in development_keys
-    ):
-        raise StorageError(
-            f"the {DEVELOPMENT} key this log was begun with is not here",
-            where=str(path),
-            fix=(
-                "restore the keys folder that belongs to the log; or begin a new log in another"
-                " COUNTERSIGN_HOME"
-            ),
-        )
-
-
-def _origin(machine: Machine, policies: InForce, run: Run) -> Origin:
-    return Origin(
-        project=machine.project,
-        policy=policies.digest,
-        checkpoint_key=checkpoint_signer(machine).public_pem,
-        development_keys=(
-            [development_signer(machine.keys).public_pem] if machine.signer_uri is None else []
-        ),
-        run=run,
-        files=dict(policies.files),
-    )
-
-
-def _policies(policies: InForce) -> Artifact:
-    return Artifact(role="policy", name="policies", sha256=policies.digest)
-
-
-def _run(machine: Machine, moment: datetime) -> Run:
-    return Run(
-        started=instant(moment),
-        finished=instant(moment),
-        seconds=0.0,
-        requested_by=machine.requester,
-    )
+    own = stored_signer(machine.keys, DEVELOPMENT).public_pem if path.exists() else ""
+    if own not in development_keys:
+        found = f"the {DEVELOPMENT} key this log was begun with is not here"
+        raise StorageError(found, where=str(path), fix=_RESTORE)
 
 
 def log_path(machine: Machine) -> Path:
@@ -469,22 +424,17 @@ def _artifact_root(state: Path) -> Path:
     """
     named = state / SERVED_FILES
     try:
-        return (
-            Path(named.read_text(encoding="utf-8").strip())
-            if named.exists()
-            else state / "artifacts"
-        )
-    except PermissionError as error:
-        fix = (
-            "use the account whose folder it is, or set COUNTERSIGN_HOME to one this account can"
-            " read"
-        )
+        if not named.exists():
+            return state / "artifacts"
+        return Path(named.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
         raise StorageError(
-            f"it cannot be read: {error.strerror}", where=str(state), fix=fix
-        ) from None
-    except (OSError, UnicodeDecodeError):
-        raise StorageError(
-            "it cannot be read", where=str(named), fix="start the server with --artifacts"
+            f"it cannot be read: {error}",
+            where=str(named),
+            fix=(
+                "use the account whose folder it is, set COUNTERSIGN_HOME to a folder of this"
+                " account, or start the server with --artifacts"
+            ),
         ) from None
 
 

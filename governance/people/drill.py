@@ -26,7 +26,7 @@ from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.people import moves as releasing
 from governance.people.moves import Plan
-from governance.release.retrospect import SAME, made_again
+from governance.release.retrospect import Repeat, made_again
 from governance.release.serving import Served, resolve
 
 T = TypeVar("T")
@@ -117,10 +117,10 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
         if promotion.predicate.version == move.version
     ]
     for promotion in given:
-        difference = made_again(now, promotion)
-        if difference != SAME:
+        if made_again(now, promotion) is not Repeat.SAME:
             raise VerificationError(
-                f"the decision of entry {promotion.index} comes out otherwise: {difference}"
+                f"the decision of entry {promotion.index} comes out otherwise",
+                fix=f"countersign explain {promotion.index}",
             )
     statements = {
         statement.index

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from governance.attest.digests import manifest_digest
 from governance.attest.predicates import (
     Packet,
-    Promotion,
     PromotionRequest,
     Registration,
     Run,
@@ -35,7 +34,7 @@ from governance.history.state import LogState, state
 from governance.log.evidence import Evidence
 
 __all__ = [
-    "ask", "changed", "decide", "decide_again", "freeze", "in_our_words",
+    "ask", "changed", "decide", "freeze", "in_our_words",
     "is_true", "is_verbatim", "may_ask", "state", "to_retire",
 ]  # fmt: skip
 
@@ -67,15 +66,6 @@ def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecis
     if now.authority.in_force.policies is None:
         now.authority.policies  # noqa: B018 - raises, with the next step
     return decide_release(request, now.authority.policies, now.evidence, at, now.authority)
-
-
-def decide_again(before: LogState, promotion: Promotion) -> ReleaseDecision | None:
-    """Makes a logged decision on a governed alias again, from the entries before it. None if it
-    does not hold its request.
-    """
-    if promotion.asked is None:
-        return None
-    return decide(before, ReleaseRequest.model_validate(promotion.asked), instant_of(promotion.at))
 
 
 def freeze(now: LogState, model: str, version: str, at: datetime, run: Run) -> Packet:

@@ -51,48 +51,17 @@ class ExpectedRegistry:
     """Maps model and version to the last registration."""
     holders: dict[tuple[str, str], str]
     """Maps model and governed alias to the version that holds it."""
-    runs: dict[str, str]
-    """Maps the registry's run id to MODEL/VERSION."""
-    made: frozenset[tuple[str, str]] = frozenset()
+    made: frozenset[tuple[str, str]]
     """Versions that were made by an accepted call to a server, registered or not."""
 
-
-def _expected_registry(now: LogState) -> ExpectedRegistry:
-    """What the registry must contain, according to the log."""
-    rules = now.authority.policies.rules
-    registered = now.timeline.registrations
-    versions = {key: statement.predicate for key, statement in registered.items()}
-    names = Names(
-        frozenset(rules.models) | {model for model, _ in versions}, frozenset(rules.aliases)
-    )
-    holders = {
-        (model, alias): held.version
-        for (model, alias), held in now.timeline.holders.items()
-        if alias != CANDIDATE
-    }
-    runs = {
-        str(registration.run.detail[REGISTRY_RUN]): f"{registration.model}/{registration.version}"
-        for registration in versions.values()
-        if registration.run.detail.get(REGISTRY_RUN)
-    }
-    made = frozenset(
-        (call.predicate.model, call.predicate.version or "")
-        for call in now.evidence.all(Call)
-        if call.predicate.alias is None
-        and now.authority.may_sign("promotion", call.keyid, call.development, call.index)
-    )
-    return ExpectedRegistry(names, versions, holders, runs, made)
-
-
-def compare(expected: ExpectedRegistry, rows: Rows) -> list[Finding]:
-    """One finding for each difference."""
-    return [
-        *_names(expected, rows),
-        *_versions(expected, rows),
-        *_unknown(expected, rows),
-        *_aliases(expected, rows),
-        *_runs(expected, rows),
-    ]
+    @property
+    def runs(self) -> dict[str, str]:
+        """Maps the registry's run id to MODEL/VERSION."""
+        return {
+            run: f"{model}/{version}"
+            for (model, version), registration in self.versions.items()
+            if (run := _run_of(registration))
+        }
 
 
 def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
@@ -104,9 +73,7 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
     """
     for _ in range(ATTEMPTS):
         now = state(log)
-        if getattr(log, "offline", ""):
-            return None
-        if now.authority.in_force.policies is None:
+        if getattr(log, "offline", "") or now.authority.in_force.policies is None:
             return None
         expected = _expected_registry(now)
         rows = _read(machine, expected)
@@ -115,18 +82,42 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
         if isinstance(log, MirrorLog):
             log.refresh()  # reads what the server wrote meanwhile
         if log.size() == now.size:
-            return compare(expected, rows)
+            checks = (_names, _versions, _unknown, _held_aliases, _other_aliases, _runs)
+            return [difference for check in checks for difference in check(expected, rows)]
     raise StorageError(
         "others kept writing to the log while it was compared with the registry", fix="try again"
     )
+
+
+def _expected_registry(now: LogState) -> ExpectedRegistry:
+    """What the registry must contain, according to the log."""
+    rules = now.authority.policies.rules
+    versions = {key: statement.predicate for key, statement in now.timeline.registrations.items()}
+    models = frozenset(rules.models) | {model for model, _ in versions}
+    holders = {
+        (model, alias): held.version
+        for (model, alias), held in now.timeline.holders.items()
+        if alias != CANDIDATE
+    }
+    made = frozenset(
+        (call.predicate.model, call.predicate.version or "")
+        for call in now.evidence.all(Call)
+        if call.predicate.alias is None
+        and now.authority.may_sign("promotion", call.keyid, call.development, call.index)
+    )
+    return ExpectedRegistry(Names(models, frozenset(rules.aliases)), versions, holders, made)
+
+
+def _run_of(registration: Registration) -> str:
+    """The registry's run of a version; empty where it was registered without one."""
+    return str(registration.run.detail.get(REGISTRY_RUN) or "")
 
 
 def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     """The registry's rows. Without COUNTERSIGN_REGISTRY, the registry is in the log's database."""
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if is_server(uri):
-        models = {*expected.names.models} | {model for model, _ in expected.versions}
-        return RegistryServer(uri, machine.environ).rows(models, expected.runs)
+        return RegistryServer(uri, machine.environ).rows(expected.names.models, expected.runs)
     if uri.startswith("sqlite:///"):
         reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
     elif uri.startswith("postgresql://"):
@@ -146,144 +137,98 @@ def _names(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     for name in sorted(rows.models):
         like = expected.names.resembles(name)
         if like is not None:
-            yield finding(
-                "REGISTRY_LOOKALIKE",
-                f"model {name!r}",
-                f"it could be taken for {like}",
-                expected=like,
-                found=repr(name),
-            )
+            yield finding("REGISTRY_LOOKALIKE", f"model {name!r}", expected=like, found=repr(name))
 
 
 def _versions(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(2)"""
     rows_by_version = {(row.model, row.version): row for row in rows.versions}
+    is_served = TRIAL_MODEL in rows.models
     for (model, version), registered in sorted(expected.versions.items()):
         row = rows_by_version.get((model, version))
         about = f"{model}/{version}"
         if row is None or row.deleted:
-            yield finding(
-                "REGISTRY_VERSION_MISSING",
-                about,
-                "the log has this version, and the registry has not",
-                expected=f"version {version}, model sha256 {registered.model_digest[:16]}",
-                found="deleted" if row else "no row",
-            )
+            wanted = f"version {version}, model sha256 {registered.model_digest[:16]}"
+            found = "deleted" if row else "no row"
+            yield finding("REGISTRY_VERSION_MISSING", about, expected=wanted, found=found)
         else:
-            yield from _version(about, registered, row, TRIAL_MODEL in rows.models)
+            yield from _version(about, registered, row, is_served)
 
 
 def _version(
-    about: str, registered: Registration, row: VersionRow, served: bool
+    about: str, registered: Registration, row: VersionRow, is_served: bool
 ) -> Iterator[Finding]:
-    run = registered.run.detail.get(REGISTRY_RUN)
+    run, digest = _run_of(registered), registered.model_digest
     if run and row.run_id != run:
-        yield finding(
-            "REGISTRY_SOURCE_CHANGED",
-            about,
-            "it names another run than was registered",
-            expected=str(run),
-            found=row.run_id,
-        )
+        yield finding("REGISTRY_SOURCE_CHANGED", about, expected=run, found=row.run_id)
     for place in dict.fromkeys((row.source, row.location)):
-        if run and not _is_place(place, str(run), served):
-            yield finding(
-                "REGISTRY_SOURCE_CHANGED",
-                about,
-                "its files are said to stand elsewhere than they were registered from",
-                expected=f".../{run}/artifacts/model",
-                found=place,
-            )
-    if row.digest != registered.model_digest:
-        yield finding(
-            "REGISTRY_DIGEST_CHANGED",
-            about,
-            "its tag names another digest than its registration",
-            expected=registered.model_digest,
-            found=row.digest or "no tag",
-        )
+        if run and not _is_place(place, run, is_served):
+            wanted = f".../{run}/artifacts/model"
+            yield finding("REGISTRY_SOURCE_CHANGED", about, expected=wanted, found=place)
+    if row.digest != digest:
+        found = row.digest or "no tag"
+        yield finding("REGISTRY_DIGEST_CHANGED", about, expected=digest, found=found)
     if row.stage not in NO_STAGE:
-        yield finding(
-            "REGISTRY_STAGE_SET", about, "it has a stage", expected="none", found=str(row.stage)
-        )
+        yield finding("REGISTRY_STAGE_SET", about, expected="none", found=str(row.stage))
 
 
-def _is_place(place: str, run: str, served: bool) -> bool:
+def _is_place(place: str, run: str, is_served: bool) -> bool:
     """Whether a version's files may be at this place. A served version has no local folder."""
     folder, end = artifact_folder(place), f"{run}/artifacts/model"
-    local = not served and place.startswith("file:") and place.endswith(f"/{end}")
+    local = not is_served and place.startswith("file:") and place.endswith(f"/{end}")
     return local or (folder is not None and folder.endswith(end))
 
 
 def _unknown(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(3)"""
+    known = {*expected.versions, *expected.made}
     for row in rows.versions:
         is_ours = expected.names.is_governed(row.model) and row.model != TRIAL_MODEL
-        if (
-            is_ours
-            and not row.deleted
-            and (row.model, row.version) not in {*expected.versions, *expected.made}
-        ):
+        if is_ours and not row.deleted and (row.model, row.version) not in known:
             yield finding(
                 "REGISTRY_VERSION_UNKNOWN",
                 f"{row.model}/{row.version}",
-                "the registry has this version, and the log has no registration of it, nor a call"
-                " that made it",
                 expected="a registration, or an accepted call",
                 found=row.source,
             )
 
 
-def _aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
-    """(4)"""
-    holders_in_registry = {(row.model, row.alias): row.version for row in rows.aliases}
+def _held_aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
+    """(4) The aliases that the log gives to a version."""
+    held = {(row.model, row.alias): row.version for row in rows.aliases}
     for (model, alias), version in sorted(expected.holders.items()):
-        if holders_in_registry.get((model, alias)) != version:
-            holder = holders_in_registry.get((model, alias))
-            yield _moved(
-                model, alias, f"version {version}", f"version {holder}" if holder else "nobody"
-            )
-    for (model, alias), version in sorted(holders_in_registry.items()):
-        if (
-            model == TRIAL_MODEL
-            or not expected.names.is_governed(model)
-            or (model, alias) in expected.holders
-        ):
+        holder = held.get((model, alias))
+        if holder != version:
+            found = f"version {holder}" if holder else "nobody"
+            yield _moved(model, alias, f"version {version}", found)
+
+
+def _other_aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
+    """(4) The aliases in the registry that the log gives to nobody."""
+    for row in sorted(rows.aliases, key=lambda row: (row.model, row.alias)):
+        is_ours = expected.names.is_governed(row.model) and row.model != TRIAL_MODEL
+        if not is_ours or (row.model, row.alias) in expected.holders:
             continue
-        if alias == CANDIDATE:
-            if (model, version) not in expected.versions:
-                yield _moved(model, alias, "a version that the log has", f"version {version}")
-        elif alias in expected.names.aliases:
-            yield _moved(model, alias, "nobody", f"version {version}")
-        else:
-            yield finding(
-                "REGISTRY_ALIAS_UNKNOWN",
-                f"{model}@{alias}",
-                "policy knows no such alias",
-                expected=", ".join(sorted({*expected.names.aliases, CANDIDATE})),
-                found=f"version {version}",
-            )
+        found = f"version {row.version}"
+        if row.alias in expected.names.aliases:
+            yield _moved(row.model, row.alias, "nobody", found)
+        elif row.alias != CANDIDATE:
+            aliases = ", ".join(sorted({*expected.names.aliases, CANDIDATE}))
+            about = f"{row.model}@{row.alias}"
+            yield finding("REGISTRY_ALIAS_UNKNOWN", about, expected=aliases, found=found)
+        elif (row.model, row.version) not in expected.versions:
+            yield _moved(row.model, row.alias, "a version that the log has", found)
 
 
 def _moved(model: str, alias: str, expected: str, found: str) -> Finding:
-    return finding(
-        "REGISTRY_ALIAS_MOVED",
-        f"{model}@{alias}",
-        "the alias is not where the log's last decision put it: somebody moved it behind the log's"
-        " back",
-        expected=expected,
-        found=found,
-    )
+    return finding("REGISTRY_ALIAS_MOVED", f"{model}@{alias}", expected=expected, found=found)
 
 
 def _runs(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(5)"""
-    for run, about in sorted(expected.runs.items()):
+    for run, version in sorted(expected.runs.items()):
         if run not in rows.runs:
+            wanted = f"an active run, from which {version} was registered"
             yield finding(
-                "REGISTRY_RUN_MISSING",
-                f"run {run}",
-                f"{about} was registered from it",
-                expected="an active run",
-                found="deleted, or no row",
+                "REGISTRY_RUN_MISSING", f"run {run}", expected=wanted, found="deleted, or no row"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from governance.attest.findings import finding, not_among
@@ -19,7 +20,7 @@ from governance.attest.predicates import (
     GateDecision,
     Packet,
     Promotion,
-    PromotionRequest,
+    Signed,
 )
 from governance.attest.requests import Decision, GateRequest, ReleaseRequest
 from governance.base.errors import CountersignError, InputError, VerificationError
@@ -29,26 +30,28 @@ from governance.gates.decisions import decide_gate, decide_release
 from governance.history.state import LogState
 from governance.log.evidence import Evidence, made_at
 from governance.release import drills
-from governance.release.promotion import ask, decide_again
+from governance.release.promotion import ask, decide
 from governance.release.serving import open_incident
 
-SAME = "the same"
-"""The result of a decision that comes out the same when it is made again."""
 NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
-KINDS = (
-    "registration",
-    "packet",
-    "approval",
-    "waiver",
-    "request",
-    "promotion",
-    "incident",
-    "refusal",
-    "call",
-    "drill",
-    "report",
-)
-"""The kinds of statements in a model's history."""
+_EVENTS = {
+    "registration": ("registration", "", "sha256 {it.model_digest:.12}, stage {it.stage}"),
+    "packet": ("packet", "{findings} finding(s)", "packet {subject}"),
+    "approval": ("{it.decision} {it.about} {subject}", "as {it.role}", "{it.reason}"),
+    "waiver": ("waiver of {it.finding} {it.about}", "until {it.expires}", "{it.reason}"),
+    "request": ("request to {it.action} {it.alias}", "open until {it.expires}", "{it.reason}"),
+    "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
+    "incident": ("incident {it.state}", "", "{it.reason}"),
+    "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
+    "call": ("{called}", "accepted by rule", "{detail}"),
+    "drill": ("drill of {it.alias}", "{result}", "{detail}"),
+    "report": (
+        "report signed",
+        "{it.verdict}",
+        "page {it.page:.12}, of {it.entries} entries",
+    ),
+}
+"""The kinds of statements in a model's history: what happened, its result, and details."""
 
 
 class Live(Model):
@@ -90,6 +93,23 @@ class Event(Model):
     detail: str = ""
 
 
+class Difference(Model):
+    """A finding that only one of two decisions has."""
+
+    finding: Finding
+    waived: bool
+    logged: bool
+    """Whether the logged decision has it; otherwise the new one has it."""
+
+
+class Repeat(StrEnum):
+    """The result of making a decision again."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    NO_REQUEST = "no request"
+
+
 class Again(Model):
     """A decision made again."""
 
@@ -102,11 +122,12 @@ class Again(Model):
     """How many entries stand before it: all that it may read."""
     allowed: bool
     """As logged."""
+    allowed_now: bool
     findings: list[Finding]
     """The findings now."""
     waived: list[Finding]
     same: bool
-    differences: list[str]
+    differences: list[Difference]
 
 
 def live(now: LogState, model: str, at: datetime, *, known_then: bool = False) -> list[Live]:
@@ -131,7 +152,7 @@ def history(now: LogState, model: str) -> list[Event]:
     subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
     events = [
         _event(now, statement)
-        for kind in KINDS
+        for kind in _EVENTS
         for statement in now.evidence.all(kind)
         if _concerns(statement, model, subjects)
     ]
@@ -142,52 +163,43 @@ def decided_again(now: LogState, entry: int) -> Again:
     """Makes one logged decision again. Raises `InputError` if the entry is no decision or does not
     hold its request.
     """
-    return _again(now, _decision(now, entry), now.before(entry))
+    if not 0 <= entry < now.size:
+        raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
+    decisions = [*now.view.all(Promotion), *now.view.all(GateDecision)]
+    decision = next((statement for statement in decisions if statement.index == entry), None)
+    if decision is None:
+        raise InputError(
+            f"entry {entry} is no decision that counts, it is filed as {now.log.entry(entry).kind}",
+            fix="countersign history MODEL lists the decisions",
+        )
+    return _again(now, decision, now.before(entry))
 
 
-def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
-    decided = statement.predicate
-    if isinstance(decided, GateDecision):
-        decision, about = _gate_again(now, statement, before), decided.stage
-    else:
-        about = f"{decided.model}/{decided.version} as {decided.alias} ({decided.action})"
-        decision = _promotion_again(now, statement, before)
-    differences = list(_differences(decided, decision))
-    entry = statement.index
-    return Again(
-        entry=entry,
-        about=about,
-        at=decided.at,
-        policy=decided.policy,
-        evidence=entry,
-        allowed=decided.allowed,
-        findings=list(decision.findings),
-        waived=list(decision.waived),
-        same=not differences,
-        differences=differences,
-    )
-
-
-def made_again(now: LogState, statement: Evidence[Promotion]) -> str:
-    """Makes a decision on an alias again and gives the result in words.
-
-    Raises `VerificationError` if a governed alias moved and should not have.
+def made_again(now: LogState, statement: Evidence[Promotion]) -> Repeat:
+    """Makes a decision on an alias again. Raises `VerificationError` if a governed alias moved and
+    should not have.
     """
     promotion = statement.predicate
     where = f"entry {statement.index}, promotion"
-    governs = promotion.alias != CANDIDATE and promotion.allowed
+    moved = promotion.alias != CANDIDATE and promotion.allowed
+    if promotion.asked is None and not moved:
+        return Repeat.NO_REQUEST
     if promotion.asked is None:
-        if governs:
-            raise VerificationError(
-                "it does not hold what was asked",
-                expected="the question, so that anybody can decide it again",
-                where=where,
-            )
-        return "not made again: the statement does not hold what was asked"
+        raise VerificationError(
+            "it does not hold what was asked",
+            expected="the question, so that anybody can decide it again",
+            where=where,
+        )
     before = now.before(statement.index)
     again = _again(now, statement, before)
-    if not governs:
-        return SAME if again.same else f"another answer: {'; '.join(again.differences)}"
+    if moved:
+        _check_move(before, statement, again, where)
+    return Repeat.SAME if again.same else Repeat.DIFFERENT
+
+
+def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, where: str) -> None:
+    """Raises `VerificationError` if the log did not allow this move of a governed alias."""
+    promotion = statement.predicate
     if statement.development:
         raise VerificationError(
             "a development key signed it, which is good for `candidate` only", where=where
@@ -203,6 +215,7 @@ def made_again(now: LogState, statement: Evidence[Promotion]) -> str:
         )
     request = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
     recorded = (
+        promotion.asked,
         promotion.model_digest,
         promotion.request,
         promotion.packet,
@@ -210,17 +223,17 @@ def made_again(now: LogState, statement: Evidence[Promotion]) -> str:
         promotion.policy,
     )
     derived = (
+        request.model_dump(mode="json"),
         request.released.sha256,
         request.request,
         request.packet,
         request.from_version,
         before.authority.in_force.digest,
     )
-    if request.model_dump(mode="json") != promotion.asked or recorded != derived:
+    if recorded != derived:
         raise VerificationError(
             "it answers another question than the log asked at that entry", where=where
         )
-    return SAME if again.same else f"allowed, too: {'; '.join(again.differences)}"
 
 
 def forged(now: LogState) -> list[Finding]:
@@ -263,15 +276,19 @@ def last_decision(now: LogState, model: str, version: str) -> int:
     return entries[-1]
 
 
-def expired_waivers(now: LogState, move: Promotion, at: datetime) -> list[str]:
-    """The waived findings of a release whose waivers have all expired, in words."""
-    expired = []
-    for waived in move.waived:
-        ends = now.timeline.waived_until(move.model, waived, at)
-        if ends is None or ends <= at:
-            when = f"ended {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else "is not in the log"
-            expired.append(f"the waiver of {waived.code} {waived.subject} {when}")
-    return expired
+def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
+    """The requests that can be carried out now."""
+    return [
+        {
+            "entry": statement.index,
+            "request": statement.digest,
+            "by": statement.predicate.principal,
+            **statement.predicate.model_dump(
+                include={"action", "model", "version", "alias", "expires"}
+            ),
+        }
+        for statement in now.timeline.pending_requests(at)
+    ]
 
 
 def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
@@ -289,11 +306,20 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         request=move.request or "",
         asked_by=now.timeline.requested_by(move),
         incident=open_incident(now, move.model_digest),
-        expired=expired_waivers(now, move, at),
+        expired=list(_expired_waivers(now, move, at)),
         second_signature_overdue=move.second_signature_by if late else None,
         back_tried=_tried(now, move, drill),
         back_failed=drill is not None and not drill.predicate.passed,
     )
+
+
+def _expired_waivers(now: LogState, move: Promotion, at: datetime) -> Iterator[str]:
+    """The waived findings of a release whose waivers have all expired, in words."""
+    for waived in move.waived:
+        ends = now.timeline.waived_until(move.model, waived, at)
+        if ends is None or ends <= at:
+            when = f"ended {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else "is not in the log"
+            yield f"the waiver of {waived.code} {waived.subject} {when}"
 
 
 def _tried(now: LogState, move: Promotion, drill: Evidence[Drill] | None) -> str:
@@ -312,167 +338,112 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
 
 def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
-    by = getattr(predicate, "principal", "")
-    counts = not by or now.authority.speaker(statement) is not None
-    event = Event(
+    subject = statement.subjects[0].sha256[:12]
+    derived = _derived(now, statement)
+    what, result, detail = (
+        text.format(it=predicate, subject=subject, **derived) for text in _EVENTS[statement.kind]
+    )
+    if isinstance(predicate, Signed) and now.authority.speaker(statement) is None:
+        result = NOT_COUNTED
+    return Event(
         entry=statement.index,
         at=made_at(statement),
-        what=statement.kind,
+        what=what,
         version=getattr(predicate, "version", "") or "",
-        by=by,
-        result="" if counts else NOT_COUNTED,
-        detail=getattr(predicate, "reason", ""),
+        by=_by(now, predicate),
+        result=result,
+        detail=detail,
     )
-    fields = _described(now, statement)
-    if not counts:
-        fields.pop("result", None)
-    return event.model_copy(update=fields)
 
 
-def _described(now: LogState, statement: Evidence) -> dict[str, str]:
-    """The fields of an event that depend on the kind of statement."""
-    predicate: Any = statement.predicate
-    match statement.kind:
-        case "promotion" | "request" | "refusal" | "call":
-            return _described_move(now, statement.kind, predicate)
-        case "approval":
-            what = f"{predicate.decision} {predicate.about} {statement.subjects[0].sha256[:12]}"
-            return {"what": what, "result": f"as {predicate.role}"}
-        case "waiver":
-            what = f"waiver of {predicate.finding} {predicate.about}"
-            return {"what": what, "result": f"until {predicate.expires}"}
-        case "incident":
-            return {"what": f"incident {predicate.state}"}
-        case _:
-            return {"by": predicate.run.requested_by.name, **_by_service(statement)}
+def _by(now: LogState, predicate: Any) -> str:
+    """Who signed a statement, or whose call or request led to it."""
+    if isinstance(predicate, Promotion):
+        return now.timeline.requested_by(predicate)
+    caller = getattr(predicate, "principal", "") or getattr(predicate, "caller", "")
+    return str(caller or predicate.run.requested_by.name)
 
 
-def _described_move(now: LogState, kind: str, move: Any) -> dict[str, str]:
-    """The fields of a move, a request, a refused call or an accepted call."""
-    before = f"from version {move.from_version or 'none'}" if kind in ("promotion", "call") else ""
-    match kind:
-        case "request":
-            what = f"request to {move.action} {move.alias}"
-            return {"what": what, "result": f"open until {move.expires}"}
-        case "refusal":
-            return {"what": move.operation, "by": move.caller, "result": "refused by rule"}
-        case "call":
-            fields = {"what": _called(move), "by": move.caller, "result": "accepted by rule"}
-            return {**fields, "detail": before if move.alias else ""}
-    codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
-    moved = move.allowed and move.action != "retire"
-    return {
-        "what": f"{move.action} {move.alias}",
-        "by": now.timeline.requested_by(move),
-        "result": "allowed" if move.allowed else "refused",
-        "detail": before if moved else codes,
-    }
+def _derived(now: LogState, statement: Evidence) -> dict[str, str]:
+    """What the texts of some kinds need and no field has."""
+    match statement.predicate:
+        case Packet() as packet:
+            return {"findings": str(len(packet.findings))}
+        case Drill() as drill:
+            result = "passed" if drill.passed else "FAILED"
+            return {"result": result, "detail": drills.summary(statement, None)}
+        case Call() as call:
+            moved = f"set {call.alias}" if call.version else f"take {call.alias} away"
+            before = f"from version {call.from_version or 'none'}"
+            return {
+                "called": moved if call.alias else call.operation,
+                "detail": before if call.alias else "",
+            }
+        case Promotion() as move:
+            moved = f"from version {move.from_version or 'none'}"
+            codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
+            return {
+                "result": _word(move.allowed),
+                "detail": moved if move.allowed and move.action != "retire" else codes,
+            }
+    return {}
 
 
-def _called(call: Call) -> str:
-    """An accepted call in words."""
-    if call.alias is None:
-        return call.operation
-    return f"set {call.alias}" if call.version else f"take {call.alias} away"
-
-
-def _by_service(statement: Evidence) -> dict[str, str]:
-    """The fields of a statement by a service: packet, drill, signed report or registration."""
-    predicate: Any = statement.predicate
-    if statement.kind == "packet":
-        result, detail = f"{len(predicate.findings)} finding(s)", statement.subjects[0].sha256[:12]
-        return {"what": "packet", "result": result, "detail": f"packet {detail}"}
-    if statement.kind == "drill":
-        result = "passed" if predicate.passed else "FAILED"
-        what = f"drill of {predicate.alias}"
-        return {"what": what, "result": result, "detail": drills.summary(statement, None)}
-    if statement.kind == "report":
-        detail = f"page {predicate.page[:12]}, of {predicate.entries} entries"
-        return {"what": "report signed", "result": predicate.verdict, "detail": detail}
-    detail = f"sha256 {predicate.model_digest[:12]}, stage {predicate.stage}"
-    return {"what": "registration", "result": "", "detail": detail}
-
-
-def _decision(now: LogState, entry: int) -> Evidence:
-    if not 0 <= entry < now.size:
-        raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
-    decisions = [
-        decision
-        for kind in ("promotion", "gate")
-        for decision in now.view.all(kind)
-        if decision.index == entry
+def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
+    logged = statement.predicate
+    if isinstance(logged, GateDecision):
+        about = logged.stage
+    else:
+        about = f"{logged.model}/{logged.version} as {logged.alias} ({logged.action})"
+    decision = _decide(now, statement, before)
+    differences = [
+        *_differences(logged.findings, list(decision.findings), waived=False),
+        *_differences(logged.waived, list(decision.waived), waived=True),
     ]
-    if not decisions:
-        kind = now.log.entry(entry).kind
-        raise InputError(
-            f"entry {entry} is no decision that counts, it is filed as {kind}",
-            fix="countersign history MODEL lists the decisions",
-        )
-    return decisions[0]
+    return Again(
+        entry=statement.index,
+        about=about,
+        at=logged.at,
+        policy=logged.policy,
+        evidence=statement.index,
+        allowed=logged.allowed,
+        allowed_now=decision.allowed,
+        findings=list(decision.findings),
+        waived=list(decision.waived),
+        same=not differences and logged.allowed == decision.allowed,
+        differences=differences,
+    )
 
 
-def _promotion_again(now: LogState, statement: Evidence[Promotion], before: LogState) -> Decision:
-    promotion = statement.predicate
-    if promotion.asked is None:
+def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
+    """The decision from the entries before it. A gate and `candidate` are decided under the
+    policies that they name.
+    """
+    logged, at = statement.predicate, instant_of(statement.predicate.at)
+    if isinstance(logged, GateDecision):
+        policies = now.authority.recorded_at(statement.index, logged.policy)
+        gate_request = GateRequest.model_validate(logged.parameters)
+        return decide_gate(gate_request, policies, before.evidence, at, authority=before.authority)
+    if logged.asked is None:
         raise InputError(
             f"entry {statement.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
-    if promotion.alias != CANDIDATE:
-        decision = decide_again(before, promotion)
-        if decision is None:
-            raise VerificationError(
-                "it does not hold its question", where=f"entry {statement.index}"
-            )
-        return decision
-    policies = now.authority.recorded_at(statement.index, promotion.policy)
-    return decide_release(
-        ReleaseRequest.model_validate(promotion.asked),
-        policies,
-        before.evidence,
-        instant_of(promotion.at),
-    )
+    request = ReleaseRequest.model_validate(logged.asked)
+    if logged.alias != CANDIDATE:
+        return decide(before, request, at)
+    policies = now.authority.recorded_at(statement.index, logged.policy)
+    return decide_release(request, policies, before.evidence, at)
 
 
-def _gate_again(now: LogState, statement: Evidence[GateDecision], before: LogState) -> Decision:
-    gate = statement.predicate
-    request = GateRequest.model_validate(gate.parameters)
-    policies = now.authority.recorded_at(statement.index, gate.policy)
-    return decide_gate(
-        request, policies, before.evidence, instant_of(gate.at), authority=before.authority
-    )
-
-
-def _differences(logged_decision: Promotion | GateDecision, decision: Decision) -> Iterator[str]:
-    if logged_decision.allowed != decision.allowed:
-        yield f"logged as {_word(logged_decision.allowed)}, comes out {_word(decision.allowed)}"
-    pairs = {
-        "finding": (logged_decision.findings, decision.findings),
-        "waived finding": (logged_decision.waived, decision.waived),
-    }
-    for name, (findings, again) in pairs.items():
-        yield from (
-            f"{name} logged only: {finding.code} {finding.subject}"
-            for finding in not_among(findings, again)
-        )
-        yield from (
-            f"{name} found only now: {finding.code} {finding.subject}"
-            for finding in not_among(again, findings)
-        )
+def _differences(
+    logged: list[Finding], findings: list[Finding], *, waived: bool
+) -> Iterator[Difference]:
+    for missing in not_among(logged, findings):
+        yield Difference(finding=missing, waived=waived, logged=True)
+    for added in not_among(findings, logged):
+        yield Difference(finding=added, waived=waived, logged=False)
 
 
 def _word(allowed: bool) -> str:
     return "allowed" if allowed else "refused"
-
-
-def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
-    """The requests that can be carried out now."""
-    return [_request(request, request.predicate) for request in now.timeline.pending_requests(at)]
-
-
-def _request(statement: Evidence, request: PromotionRequest) -> dict[str, Json]:
-    return {
-        "entry": statement.index, "request": statement.digest, "action": request.action,
-        "model": request.model, "version": request.version, "alias": request.alias,
-        "by": request.principal, "expires": request.expires,
-    }  # fmt: skip

@@ -20,24 +20,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance.attest.keys import public_key
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.model import SLUG
 from governance.history.state import LogState, no_version
 from governance.history.verify import TrustAnchors, verify_log
-from governance.log.evidence import Evidence, origin
 from governance.log.http_client import is_server
 from governance.log.port import Log
-from governance.machine.machine import Machine, on_server, own_checkpoint_key, read_log
+from governance.machine.machine import (
+    Machine,
+    check_pin,
+    on_server,
+    own_checkpoint_key,
+    read_log,
+)
 from governance.models import folder as modelfolder
 from governance.models.artifacts import in_artifact_root
 from governance.models.folder import Fetch
 from governance.policy.authority import read_authority
 from governance.registry.rest import RegistryServer
 
-_SLUG = r"[a-z][a-z0-9_-]{0,62}"
+_NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
-    rf"(?:models:/)?(?P<model>{_SLUG})(?:/(?P<version>[1-9][0-9]{{0,8}})|@(?P<alias>{_SLUG}))"
+    rf"(?:models:/)?(?P<model>{_NAME})(?:/(?P<version>[1-9][0-9]{{0,8}}|latest)|@(?P<alias>{_NAME}))"
 )
 
 
@@ -59,11 +64,15 @@ class Served:
     """The entry of the registration."""
     development: bool
     """Whether a development key signed the registration."""
-    alias: str | None = None
-    move: Promotion | None = None
+    move: Promotion | None
     """The decision that gave it the alias, if the name had an alias."""
-    incident: str | None = None
+    incident: str | None
     """The open incident on these bytes, in words; None without one."""
+
+    @property
+    def alias(self) -> str | None:
+        """The alias in the name."""
+        return self.move.alias if self.move else None
 
     @property
     def name(self) -> str:
@@ -76,17 +85,15 @@ def parse(text: str) -> Reference:
     `latest` is no name.
     """
     match = _REFERENCE.fullmatch(text)
-    if match is None or match["alias"] == "latest":
+    is_latest = match is not None and "latest" in (match["version"], match["alias"])
+    if match is None or is_latest:
+        passes_by = "`latest` goes around every approval: name the version or an alias"
         raise ConfigError(
             f"{text[:120]!r} names no version",
             expected=(
                 "MODEL/VERSION or MODEL@ALIAS, e.g. support-desk/1 or models:/support-desk@champion"
             ),
-            fix=(
-                "`latest` goes around every approval: name the version or an alias"
-                if "latest" in text
-                else ""
-            ),
+            fix=passes_by if is_latest else "",
         )
     return Reference(**match.groupdict())
 
@@ -97,8 +104,7 @@ def resolve(now: LogState, text: str) -> Served:
     """
     reference = parse(text)
     if reference.alias is None:
-        registration = _registered(now, reference.model, str(reference.version))
-        return _served(now, registration)
+        return _served(now, reference.model, str(reference.version))
     now.must_know(reference.model)
     holder = now.holder(reference.model, reference.alias)
     if holder is None:
@@ -106,8 +112,7 @@ def resolve(now: LogState, text: str) -> Served:
             f"nobody holds {reference.alias} of {reference.model}, says the log",
             fix=f"countersign history {reference.model}",
         )
-    registration = _registered(now, reference.model, holder.version, holder.model_digest)
-    return _served(now, registration, reference.alias, holder)
+    return _served(now, reference.model, holder.version, holder)
 
 
 @contextmanager
@@ -158,14 +163,7 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
     log = read_log(machine)
     pin = pinned or machine.environ.get("COUNTERSIGN_ORIGIN") or None
     if quick:
-        if pin not in (
-            None,
-            log.entry(0).leaf_hash.hex(),
-            public_key(origin(log).checkpoint_key).keyid,
-        ):
-            raise VerificationError(
-                "this is another log", expected=f"one with origin {pin}", where=log.where
-            )
+        check_pin(log, pin)
         return log
     own = None if on_server(machine) else own_checkpoint_key(machine)
     report = verify_log(
@@ -180,53 +178,37 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
     return log
 
 
-def _registered(
-    now: LogState, model: str, version: str, digest: str | None = None
-) -> Evidence[Registration]:
-    """The version's last registration; with `digest`, the last one of these bytes."""
+def _served(now: LogState, model: str, version: str, move: Promotion | None = None) -> Served:
+    """The version's last registration; with `move`, the last one of the bytes that were decided
+    on.
+    """
     registrations = [
-        registration
-        for registration in now.view.all(Registration)
-        if (registration.predicate.model, registration.predicate.version) == (model, version)
-    ]
-    fitting = [
-        registration
-        for registration in registrations
-        if digest in (None, registration.predicate.model_digest)
+        statement
+        for statement in now.view.all(Registration)
+        if (statement.predicate.model, statement.predicate.version) == (model, version)
     ]
     if not registrations:
         raise no_version(now, model, version)
+    fitting = [
+        statement
+        for statement in registrations
+        if move is None or statement.predicate.model_digest == move.model_digest
+    ]
     if not fitting:
-        raise InputError(
-            f"the log has no version {version} of {model} with sha256 {str(digest)[:12]}"
-        )
-    digests = {registration.predicate.model_digest for registration in fitting}
+        digest = move.model_digest[:12] if move else ""
+        raise InputError(f"the log has no version {version} of {model} with sha256 {digest}")
+    digests = {statement.predicate.model_digest for statement in fitting}
     if len(digests) > 1:
         raise VerificationError(
             f"{model}/{version} was registered with different bytes:"
             f" {', '.join(sorted(sha256[:12] for sha256 in digests))}",
-            where=f"entries {', '.join(str(registration.index) for registration in fitting)}",
+            where=f"entries {', '.join(str(statement.index) for statement in fitting)}",
             expected="one model under one name",
-            fix="name it by the alias that was decided on, e.g. " + f"{model}@champion",
+            fix=f"name it by the alias that was decided on, e.g. {model}@champion",
         )
-    return fitting[-1]
-
-
-def _served(
-    now: LogState,
-    statement: Evidence[Registration],
-    alias: str | None = None,
-    move: Promotion | None = None,
-) -> Served:
-    registration = statement.predicate
-    return Served(
-        registration,
-        statement.index,
-        statement.development,
-        alias,
-        move,
-        open_incident(now, registration.model_digest),
-    )
+    last = fitting[-1]
+    incident = open_incident(now, last.predicate.model_digest)
+    return Served(last.predicate, last.index, last.development, move, incident)
 
 
 def open_incident(now: LogState, digest: str) -> str | None:

@@ -210,10 +210,26 @@ class GovernedLog:
             )
 
     def _record(
-        self, operation: str, model: str, caller: str, also: Also, **fields: str | None
+        self,
+        operation: str,
+        model: str,
+        caller: str,
+        also: Also,
+        *,
+        version: str | None,
+        alias: str | None = None,
+        from_version: str | None = None,
     ) -> None:
         """An accepted call, in one transaction with its rows."""
-        call = Call(operation=operation, model=model, caller=caller, run=self._run(), **fields)
+        call = Call(
+            operation=operation,
+            model=model,
+            version=version,
+            alias=alias,
+            caller=caller,
+            from_version=from_version,
+            run=self._run(),
+        )
         subjects = [_about(operation, model)]
         evidence.record(self.log, self.signer, "call", subjects, call, also=also)
 
@@ -298,11 +314,14 @@ def make_governor(
     """A governor over the log in a database. Everything that it needs is tried once. Raises
     `CountersignError`.
     """
-    project = project_of(database)
-    machine_here = replace(machine(project, environ), log_uri=database, registry_uri=database)
-    log = _signed_log(database, machine_here)
-    CheckpointSigner(machine_here, log).public_pem  # noqa: B018 - raises where no key could sign
-    check_head(log, project)
+    reader = begun_log(database)
+    machine_here = replace(
+        machine(reader.project, environ), log_uri=database, registry_uri=database
+    )
+    checkpoint = CheckpointSigner(machine_here, reader)
+    checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
+    check_head(reader, reader.project)
+    log = open_database(database, reader.project, checkpoint)
     governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
     governed_log.names()
     return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
@@ -311,22 +330,20 @@ def make_governor(
 def log_for(store_uri: str) -> SqlLog:
     """The log of a governed address, for appending with this server's checkpoint key."""
     database = database_of(store_uri)
-    return _signed_log(database, machine(project_of(database), os.environ))
+    reader = begun_log(database)
+    checkpoint = CheckpointSigner(machine(reader.project, os.environ), reader)
+    return open_database(database, reader.project, checkpoint)
 
 
-def _signed_log(database: str, place: Machine) -> SqlLog:
-    checkpoint = CheckpointSigner(place, open_database(database, place.project))
-    return open_database(database, place.project, checkpoint)
-
-
-def project_of(database: str) -> str:
-    """The project whose log stands in a database, as its first entry says. Raises
+def begun_log(database: str) -> SqlLog:
+    """The log in a database, for reading; its first entry names its project. Raises
     `StorageError`.
     """
     log = open_database(database, "unknown")
     if log.size() == 0:
         raise _not_begun(log)
-    return evidence.origin(log).project
+    log.project = evidence.origin(log).project
+    return log
 
 
 def _not_begun(log: SqlLog) -> StorageError:

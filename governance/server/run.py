@@ -16,12 +16,12 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from governance.attest.keys import public_key
 from governance.base.errors import (
     BusyError,
     ConfigError,
@@ -31,10 +31,12 @@ from governance.base.errors import (
 )
 from governance.base.storage import write_atomic
 from governance.log import evidence
+from governance.log.sql import SqlLog
 from governance.machine.machine import (
     SERVED_FILES,
     Machine,
     check_head,
+    check_pin,
     checkpoint_keys,
     exposed_keys,
     own_checkpoint_key,
@@ -43,7 +45,7 @@ from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.release.reconcile import reconcile
 from governance.server.adopt import adopt
-from governance.server.context import engine_uri, open_database, project_of
+from governance.server.context import begun_log, engine_uri
 from governance.server.settings import (
     Settings,
     environment,
@@ -55,56 +57,37 @@ from governance.server.settings import (
 Say = Callable[[str], None]
 SHOWN = 5
 FACTORY = "governance.server.plugin:app"
-ENTRY_POINTS = (
-    ("mlflow.model_registry_store", "governed+sqlite"),
-    ("mlflow.model_registry_store", "governed+postgresql"),
-    ("mlflow.tracking_store", "governed+sqlite"),
-    ("mlflow.tracking_store", "governed+postgresql"),
-    ("mlflow.artifact_repository", "governed+file"),
-    ("mlflow.app", "countersign"),
+PLUGINS = ("registry_store", "tracking_store", "artifact_repository", "app")
+GROUPS = (
+    "mlflow.model_registry_store",
+    "mlflow.tracking_store",
+    "mlflow.artifact_repository",
+    "mlflow.app",
 )
 
 
-@dataclass(frozen=True)
-class Pinned:
-    """What establishes that the log is the one meant."""
-
-    first: str
-    """Leaf hash of entry 0."""
-    by: str
-    entries: int
-
-
-def check_origin(settings: Settings, project: str, pin: str | None, own_key: str | None) -> Pinned:
-    """(1) Raises `VerificationError` where the log does not begin with the pinned entry, or nothing
-    pins it.
+def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None) -> str:
+    """(1) What establishes that the log is the one meant. Raises `VerificationError` where the log
+    does not begin with the pinned entry, or nothing pins it.
     """
-    logged_project = project_of(settings.database)
-    log = open_database(settings.database, project)
-    if logged_project != project:
+    origin = evidence.origin(log)
+    if origin.project != project:
         raise VerificationError(
-            f"the log is of project {logged_project!r}", expected=repr(project), where=log.where
+            f"the log is of project {origin.project!r}", expected=repr(project), where=log.where
         )
-    first, origin = log.entry(0), evidence.origin(log)
-    leaf, key = first.leaf_hash.hex(), public_key(origin.checkpoint_key).keyid
-    if pin is not None and pin not in (leaf, key):
-        raise VerificationError(
-            f"the log begins with {leaf}, and its checkpoints are signed by {key}",
-            where="the pinned origin",
-            expected=pin,
-            fix="this is another log, or one that was begun again: restore the one you mean",
-        )
+    check_pin(log, pin)
     if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
         raise VerificationError(
             "nothing shows that this is the log you mean: its checkpoints are not signed with this"
             " machine's key",
             where=log.where,
-            fix=f"--origin {leaf}, if you know this entry; COUNTERSIGN_ORIGIN does the same",
+            fix=(
+                f"--origin {log.entry(0).leaf_hash.hex()}, if you know this entry;"
+                " COUNTERSIGN_ORIGIN does the same"
+            ),
         )
     check_head(log, project)
-    return Pinned(
-        leaf, "the origin given" if pin else "the checkpoint key of this machine", log.size()
-    )
+    return "the origin given" if pin else "the checkpoint key of this machine"
 
 
 def check_private(settings: Settings, machine: Machine) -> list[str]:
@@ -148,10 +131,11 @@ def serve(
 ) -> None:
     """Runs the server until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
     check_port(settings)
-    pinned = check_origin(settings, machine.project, pin, own_checkpoint_key(machine))
+    log = begun_log(settings.database)
+    established = check_origin(log, machine.project, pin, own_checkpoint_key(machine))
     os.umask(0o077)
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (settings.state, settings.artifacts):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remember_files(settings, machine)
     _prepare(settings, say)
     for warning in check_private(settings, machine):
@@ -164,30 +148,29 @@ def serve(
     os.environ.update(store_environment(settings))
     app = _application()
     refusals = _run_trial(app, settings, secret.password)
-    say(f"log        {machine.project}: {pinned.entries} entries, established by {pinned.by}")
-    say(f"origin     {pinned.first}")
-    for line in _differences(settings, machine):
+    say(f"log        {machine.project}: {log.size()} entries, established by {established}")
+    say(f"origin     {log.entry(0).leaf_hash.hex()}")
+    for line in _differences(log, settings, machine):
         say(f"warning    {line}")
+    password = f"in {secret.password_file}" if secret.password_file else "as given"
     say(
         f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST:"
         " all refused"
     )
-    where = f"password in {secret.password_file}" if secret.password_file else "password as given"
     say(
-        f"accounts   {settings.admin} ({where}); others: /#/account, as the administrator makes"
-        " them"
+        f"accounts   {settings.admin} (password {password}); others: /#/account, as the"
+        " administrator makes them"
     )
     say(
         f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM"
     )
     _log_calls()
-    signal.signal(
-        signal.SIGTERM, lambda *_: None
-    )  # uvicorn ends on it, and raises it again when all is closed
-    target: Any = FACTORY if settings.workers > 1 else app
+    # uvicorn ends on it, and raises it again when all is closed
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    has_workers = settings.workers > 1
     uvicorn.run(
-        target,
-        factory=settings.workers > 1,
+        FACTORY if has_workers else app,
+        factory=has_workers,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -212,21 +195,16 @@ def check_port(settings: Settings) -> None:
         ) from None
 
 
-def _differences(settings: Settings, machine: Machine) -> list[str]:
+def _differences(log: SqlLog, settings: Settings, machine: Machine) -> Iterator[str]:
     """Changes of the registry that the log does not have. Nothing moves on such a row until it is
     corrected.
     """
-    log = open_database(settings.database, machine.project)
     findings = reconcile(log, replace(machine, log_uri=settings.database, environ={})) or []
-    lines = [
-        f"{finding.code} {finding.subject}: expected {finding.expected}; found {finding.found}"
-        for finding in findings[:SHOWN]
-    ]
-    return (
-        [*lines, f"and {len(findings) - SHOWN} more: countersign verify"]
-        if len(findings) > SHOWN
-        else lines
-    )
+    for finding in findings[:SHOWN]:
+        difference = f"expected {finding.expected}; found {finding.found}"
+        yield f"{finding.code} {finding.subject}: {difference}"
+    if len(findings) > SHOWN:
+        yield f"and {len(findings) - SHOWN} more: countersign verify"
 
 
 def _remember_files(settings: Settings, machine: Machine) -> None:
@@ -267,10 +245,9 @@ def _check_installed() -> None:
     """Raises `ConfigError` where MLflow does not see our stores' entry points. Without them its own
     error would not say why.
     """
+    installed = {point.value for group in GROUPS for point in entry_points(group=group)}
     missing = [
-        f"{group}: {name}"
-        for group, name in ENTRY_POINTS
-        if name not in {entry_point.name for entry_point in entry_points(group=group)}
+        plugin for plugin in PLUGINS if f"governance.server.plugin:{plugin}" not in installed
     ]
     if missing:
         raise ConfigError(
@@ -308,18 +285,12 @@ def _run_trial(app: Any, settings: Settings, password: str) -> int:
     """(5) In this process, through the whole application."""
     from starlette.testclient import TestClient
 
-    from governance.registry.governed.answers import MARK
     from governance.server.trial import attempt
 
     calls.disabled = True  # what it tries on itself is no news
-    client = TestClient(
-        app, base_url=f"http://{settings.allowed_hosts[0]}", raise_server_exceptions=False
-    )
+    base_url = f"http://{settings.allowed_hosts[0]}"
     try:
-        return attempt(client, settings.admin, password, MARK)
+        with closing(TestClient(app, base_url, raise_server_exceptions=False)) as client:
+            return attempt(client, settings.admin, password)
     finally:
-        client.close()
         calls.disabled = False
-
-
-__all__ = ["FACTORY", "Pinned", "check_origin", "check_private", "serve"]

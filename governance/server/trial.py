@@ -8,118 +8,80 @@ governs nothing, so it does not start.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import RefusedError
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
+from governance.registry.governed.rules import MARK
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 ROOTS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 """Paths of the client's API and of the web pages' API."""
 DEFAULT_EXPERIMENT = "0"
+_ALIAS = {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS}
 _ABOUT = (
     "Made by the server when it first started: each start it tries to move an alias of this model,"
     " and must fail."
 )
 
 
-class Answer(Protocol):
-    """What came back."""
-
-    status_code: int
-    text: str
-
-    def json(self) -> Any: ...
-
-
-class Client(Protocol):
-    """Whoever carries a request to the application; `starlette.testclient` in the server's own
-    process.
-    """
-
-    def request(
-        self, method: str, url: str, *, json: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Answer: ...
-
-
-def attempt(client: Client, user: str, password: str, mark: str) -> int:
+def attempt(client: TestClient, user: str, password: str) -> int:
     """Tries to move a governed alias by every API. Returns the number of refusals. Raises
     `RefusedError` for any other answer.
     """
-    headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-    version = _version(client, headers)
-    moved = {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS, "version": version}
+    client.auth = (user, password)
+    version = _version(client)
     tries = [
-        ("POST", "alias", moved),
-        ("DELETE", "alias", {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS}),
+        ("POST", "alias", {**_ALIAS, "version": version}),
+        ("DELETE", "alias", _ALIAS),
+        ("POST", "rename", {"name": TRIAL_MODEL, "new_name": f"{TRIAL_MODEL}-2"}),
     ]
-    tries += [("POST", "rename", {"name": TRIAL_MODEL, "new_name": f"{TRIAL_MODEL}-2"})]
     for root in ROOTS:
         for method, what, body in tries:
-            answer = client.request(
-                method, f"{root}/registered-models/{what}", json=body, headers=headers
-            )
-            if answer.status_code != 403 or mark not in answer.text:
-                raise _failed(
-                    f"{method} {root}/registered-models/{what} was answered {_summary(answer)}"
-                )
-        held = client.request(
-            "GET",
-            f"{root}/registered-models/alias?name={TRIAL_MODEL}&alias={TRIAL_ALIAS}",
-            headers=headers,
-        )
+            path = f"{root}/registered-models/{what}"
+            answer = client.request(method, path, json=body)
+            if answer.status_code != 403 or MARK not in answer.text:
+                raise _failed(f"{method} {path} was answered", answer)
+        held = client.get(f"{root}/registered-models/alias", params=_ALIAS)
         if held.status_code == 200:
-            raise _failed(f"the alias is held by version {held.json()['model_version']['version']}")
+            raise _failed("somebody holds the alias", held)
     return len(ROOTS) * len(tries)
 
 
-def _version(client: Client, headers: Mapping[str, str]) -> str:
+def _version(client: TestClient) -> str:
     """A version of the trial model, made at the first start."""
-    root = ROOTS[0]
-    registered = client.request(
-        "GET", f"{root}/registered-models/get?name={TRIAL_MODEL}", headers=headers
-    )
-    if registered.status_code == 404:
-        body = {"name": TRIAL_MODEL, "description": _ABOUT}
-        _json_of(
-            client.request("POST", f"{root}/registered-models/create", json=body, headers=headers)
-        )
-    elif registered.status_code != 200:
-        raise _failed(f"it cannot be asked: {_summary(registered)}")
-    version_answer = client.request(
-        "GET", f"{root}/model-versions/get?name={TRIAL_MODEL}&version=1", headers=headers
-    )
-    if version_answer.status_code == 200:
+    named = {"name": TRIAL_MODEL}
+    if not _is_there(client, "registered-models/get", named):
+        _made(client, "registered-models/create", {**named, "description": _ABOUT})
+    if _is_there(client, "model-versions/get", {**named, "version": "1"}):
         return "1"
     run = {"experiment_id": DEFAULT_EXPERIMENT, "run_name": TRIAL_MODEL}
-    run_info = _json_of(client.request("POST", f"{root}/runs/create", json=run, headers=headers))[
-        "run"
-    ]["info"]
-    body = {
-        "name": TRIAL_MODEL,
-        "source": f"{run_info['artifact_uri']}/trial",
-        "run_id": run_info["run_id"],
-    }
-    version = _json_of(
-        client.request("POST", f"{root}/model-versions/create", json=body, headers=headers)
-    )
-    return str(version["model_version"]["version"])
+    info = _made(client, "runs/create", run)["run"]["info"]
+    source = f"{info['artifact_uri']}/trial"
+    body = {**named, "source": source, "run_id": info["run_id"]}
+    return str(_made(client, "model-versions/create", body)["model_version"]["version"])
 
 
-def _json_of(answer: Answer) -> Any:
+def _is_there(client: TestClient, path: str, query: dict[str, str]) -> bool:
+    answer = client.get(f"{ROOTS[0]}/{path}", params=query)
+    if answer.status_code not in (200, 404):
+        raise _failed("it cannot be asked", answer)
+    return bool(answer.status_code == 200)
+
+
+def _made(client: TestClient, path: str, body: dict[str, str]) -> Any:
+    answer = client.post(f"{ROOTS[0]}/{path}", json=body)
     if answer.status_code != 200:
-        raise _failed(f"it could not be prepared: {_summary(answer)}")
+        raise _failed("it could not be prepared", answer)
     return answer.json()
 
 
-def _summary(answer: Answer) -> str:
-    return f"{answer.status_code}: {answer.text[:300]}"
-
-
-def _failed(why: str) -> RefusedError:
+def _failed(why: str, answer: Any) -> RefusedError:
     return RefusedError(
-        f"the server's trial of itself failed, so it does not start: {why}",
+        f"the server's trial of itself failed, so it does not start: {why}"
+        f" {answer.status_code}: {answer.text[:300]}",
         expected="403 and our refusal, whatever moves the alias of a governed model",
         fix="check the version of MLflow against constraints.txt, and the administrator's password",
     )

@@ -19,9 +19,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from governance.base.errors import BusyError, CountersignError, RefusedError, StorageError
-
-MARK = "Countersign refuses"
-"""Every refusal begins so: the server's trial of itself looks for it."""
+from governance.registry.governed.rules import MARK
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -33,6 +33,8 @@ from governance.registry.governed.names import (
     is_plain,
 )
 
+MARK = "Countersign refuses"
+"""Every refusal begins so: the server's trial of itself looks for it."""
 Verdict = Literal["allowed", "refused", "promotion"]
 
 OURS = ("governance.", "countersign.")

@@ -128,7 +128,7 @@ def test_a_released_version(data: bytes, root: str) -> None:
     assert (report.complete, report.statements, report.approvals_wanted) == (True, 17, 2)
     assert report.counted == (("ada", "ml-lead"), ("ben", "risk"))
     assert [(move.alias, move.again) for move in report.moves if move.alias != "candidate"] == [
-        ("champion", "the same")
+        ("champion", "same")
     ]
     assert report.policy_signed_by == ("ada", "ben")
     assert report.packet_changed == () and report.aside == ()
@@ -207,7 +207,7 @@ def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
         for move in report.moves
         if move.alias == "champion"
     }
-    assert {text for (_, mine), text in again.items() if mine} == {"the same"}
+    assert {text for (_, mine), text in again.items() if mine} == {"same"}
     assert both(made(log, version, whole=True), pin(log))
     assert verify_bundle(made(log, version, whole=True), TrustAnchors()).complete
 

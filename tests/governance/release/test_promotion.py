@@ -15,6 +15,7 @@ import pytest
 from governance.attest.codes import CODES, NEVER_WAIVED
 from governance.attest.findings import finding
 from governance.attest.predicates import Artifact, Promotion
+from governance.attest.requests import ReleaseRequest
 from governance.base.errors import (
     ConfigError,
     ConflictError,
@@ -460,8 +461,9 @@ def test_a_decision_made_again_comes_out_the_same(scene: Governed) -> None:
     ]
     assert [one.predicate.allowed for one in said] == [False, True]
     for one in said:
-        again = promotion.decide_again(promotion.state(scene.story.log, one.index), one.predicate)
-        assert again is not None
+        before = promotion.state(scene.story.log, one.index)
+        asked = ReleaseRequest.model_validate(one.predicate.asked)
+        again = promotion.decide(before, asked, instant_of(one.predicate.at))
         assert (again.allowed, list(again.findings)) == (
             one.predicate.allowed,
             one.predicate.findings,

@@ -540,7 +540,7 @@ from mlflow.server.auth import create_app
 from starlette.testclient import TestClient
 from governance.server.trial import attempt
 try:
-    attempt(TestClient(create_app(), base_url="http://localhost"), "admin", "{"x" * 16}", "Countersign refuses")
+    attempt(TestClient(create_app(), base_url="http://localhost"), "admin", "{"x" * 16}")
 except Exception as error:
     print(type(error).__name__, error); sys.exit(7)
 """
