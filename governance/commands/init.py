@@ -65,52 +65,40 @@ def command(
     before = enrolment.read(folder)
     text = enrolment.founded(before, given) if given.people or given.services else before
     first = enrolment.checked(folder, text)
-    scene = founding.Scene(call.machine, first, session.clock)
     if log is not None:
         founding.check_first(log, first)
     done: list[str] = []
     if text != before:
         done.append(f"{'would write' if call.dry_run else 'wrote'} policies/{enrolment.FILE}")
     if not call.dry_run:
-        signers = _signers(call, scene, log, keys)
+        signers = _signers(call, first, log, keys)
         if text != before:
             enrolment.write(folder, text)
-        log = _begin_and_sign(scene, log, signers, done)
-    begun = founding.begun(scene, log, done)
+        log = _begin_and_sign(call, first, log, signers, done)
+    begun = founding.begun(call.machine, first, log, done)
     if call.dry_run and log is None:
-        begun = begun.model_copy(
-            update={"next": [f"the same without --dry-run, with --key KEY of {_owners(first)}"]}
-        )
+        owners = " or ".join(person.name for person in policies.owners(first.rules))
+        begun["next"] = [f"the same without --dry-run, with --key KEY of {owners}"]
     call.draw("begun", begun)
 
 
-def _owners(first: Policies) -> str:
-    """The people who sign the first policy. One of them begins the log."""
-    roles = first.rules.owners.roles if first.rules.owners else []
-    return " or ".join(
-        principal.name for principal in first.rules.principals if set(principal.roles) & set(roles)
-    )
-
-
-def _signers(
-    call: Call, scene: founding.Scene, log: Log | None, keys: tuple[str, ...]
-) -> list[Signer]:
+def _signers(call: Call, first: Policies, log: Log | None, keys: tuple[str, ...]) -> list[Signer]:
     """The owners with a key here who have not signed yet. Each reads the rules and agrees."""
     if not keys and not call.has_key:
         return []
     now = state(log) if log is not None else None
     if now is not None and now.authority.in_force.signed_at is not None:
         return []
-    digest = scene.policies.digest
+    digest = first.digest
     signed = policies.signed_by(now, digest, "policy") if now else set()
     signers: list[Signer] = []
     for key in keys or (None,):
         signer = replace(call, key=key).signer
-        person = founding.owner(scene.policies, signer)
+        person = founding.owner(first, signer)
         if person.name in signed:
             continue
         if not signers:
-            session.tell([policies.first_rules(scene.policies.files), ""], err=call.as_json)
+            session.tell([policies.first_rules(first.files), ""], err=call.as_json)
         question = f"{person.name} signs policies {digest}, which begin this log."
         call.agreed(question, digest[: policies.SHORTEST])
         signers.append(signer)
@@ -118,22 +106,22 @@ def _signers(
 
 
 def _begin_and_sign(
-    scene: founding.Scene, log: Log | None, signers: list[Signer], done: list[str]
+    call: Call, first: Policies, log: Log | None, signers: list[Signer], done: list[str]
 ) -> Log | None:
     """Begins the log if needed, and signs with every key. Does nothing without a key."""
     if not signers:
         return log
     if log is None:
-        log = founding.begin(scene, signers[0])
-        done.append(f"began the log, as {founding.owner(scene.policies, signers[0]).name}")
+        log = founding.begin(call.machine, first, signers[0], session.clock())
+        done.append(f"began the log, as {founding.owner(first, signers[0]).name}")
     else:
-        log = speaking.log_to_add_to(scene.machine)
+        log = speaking.log_to_add_to(call.machine)
     for signer in signers:
         now = state(log)
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
-        offer = policies.offer(now.authority, scene.policies.digest)
-        author = policies.owner(now.authority, signer, None, scene.now())
+        offer = policies.offer(now.authority, first.digest)
+        author = policies.owner(now.authority, signer, None, session.clock())
         recorded = policies.sign(log, now.authority, offer, author, "")
         done.append(f"{author.name} signed the policies as {author.role} (entry {recorded.index})")
     return log

@@ -73,6 +73,7 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
     """Sign the policies DIGEST as an owner, after reading what they change."""
     now = call.state()
     offer = policies.offer(now.authority, digest)
+    first = offer.digest == now.authority.in_force.digest
     author = policies.owner(now.authority, call.signer, call.role, call.now)
     entry = policies.signed_at(now, offer.digest, author)
     if entry is None:
@@ -90,7 +91,7 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
         "policy_signed",
         {**result, "in_force": in_force},
         period=period,
-        first=offer.first,
+        first=first,
         waiting=proposals.get(offer.digest, status.in_force),
     )
 

@@ -9,52 +9,19 @@ its owners.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Origin
 from governance.base.errors import RefusedError
-from governance.base.model import Model
-from governance.history.state import state
-from governance.log import evidence, merkle
+from governance.history.state import LogState, state
+from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
-from governance.people import policies as of_policies
-from governance.people.policies import Signatures
+from governance.people.policies import first_signatures, owners, subject, wanted
 from governance.people.speaking import person_of, run_of
 from governance.policy.policies import Policies, Principal
-
-
-class Begun(Model):
-    """The state of the beginning of a governed log."""
-
-    log: str
-    policies: str
-    """Digest of the first policy."""
-    pin: str
-    """Hash of entry 0; `not begun` before."""
-    people: dict[str, list[str]]
-    """Person to `role, role` and fingerprints."""
-    services: dict[str, list[str]]
-    signed_by: list[str]
-    waits_for: list[str]
-    """Owners whose signature is missing, any of whom may give it; empty once enough have signed."""
-    wants: str
-    done: list[str]
-    """What this run did, in words."""
-    next: list[str]
-    """What to do now, one command or sentence each."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The inputs of the beginning of a log."""
-
-    machine: Machine
-    policies: Policies
-    now: Callable[[], datetime]
 
 
 def refuse_development(machine: Machine) -> Log | None:
@@ -87,28 +54,28 @@ def refuse_development(machine: Machine) -> Log | None:
 def owner(policies: Policies, signer: Signer) -> Principal:
     """The person of this key, who must own policies. Raises `RefusedError`."""
     person = person_of(policies, signer)
-    if person not in of_policies.owners(policies.rules):
+    if person not in owners(policies.rules):
         raise RefusedError(
             f"{person.name} ({', '.join(person.roles)}) signs no policies",
-            expected=of_policies.wanted(policies.rules),
+            expected=wanted(policies.rules),
         )
     return person
 
 
-def begin(scene: Scene, signer: Signer) -> Log:
+def begin(machine: Machine, policies: Policies, signer: Signer, at: datetime) -> Log:
     """Writes entry 0, signed by one of the owners that it names. Returns the log."""
-    person = owner(scene.policies, signer)
-    checkpoint = checkpoint_signer(scene.machine)
-    log = log_of(scene.machine, checkpoint)
+    person = owner(policies, signer)
+    checkpoint = checkpoint_signer(machine)
+    log = log_of(machine, checkpoint)
     origin = Origin(
-        project=scene.machine.project,
-        policy=scene.policies.digest,
+        project=machine.project,
+        policy=policies.digest,
         checkpoint_key=checkpoint.public_pem,
         development_keys=[],
-        run=run_of(person.name, scene.now()),
-        files=dict(scene.policies.files),
+        run=run_of(person.name, at),
+        files=dict(policies.files),
     )
-    evidence.record(log, signer, "origin", [of_policies.subject(scene.policies.digest)], origin)
+    evidence.record(log, signer, "origin", [subject(policies.digest)], origin)
     return log
 
 
@@ -123,49 +90,48 @@ def check_first(log: Log, policies: Policies) -> None:
         )
 
 
-def begun(scene: Scene, log: Log | None, done: list[str]) -> Begun:
-    """The state of the log, and the next steps."""
+def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]) -> dict[str, Any]:
+    """The state of the log and the next steps, for JSON: where it is, its pin (the hash of entry
+    0), each principal with rights and fingerprints, and whose signature is missing.
+    """
     people, services = (
         {
             principal.name: [
                 ", ".join(principal.roles or principal.signs),
                 *(public_key(key).fingerprint for key in principal.keys),
             ]
-            for principal in scene.policies.rules.principals
+            for principal in policies.rules.principals
             if principal.kind == kind
         }
         for kind in ("person", "service")
     )
-    signatures = of_policies.first_signatures(state(log)) if log is not None else None
-    pin = merkle.leaf_hash(log.entry(0).envelope).hex() if log is not None else "not begun"
-    return Begun(
-        log=(log or log_of(scene.machine)).where,
-        policies=scene.policies.digest,
-        pin=pin,
-        people=people,
-        services=services,
-        signed_by=signatures.signed_by if signatures else [],
-        waits_for=signatures.waits_for if signatures else [],
-        wants=signatures.wants if signatures else "",
-        done=done,
-        next=_next(scene, signatures, pin, next(iter(services), "service")),
-    )
+    now = state(log) if log is not None else None
+    signatures = first_signatures(now).model_dump() if now else {}
+    pin = now.authority.origin if now else "not begun"
+    return {
+        "log": (log or log_of(machine)).where,
+        "policies": policies.digest,
+        "pin": pin,
+        "people": people,
+        "services": services,
+        "signed_by": signatures.get("signed_by", []),
+        "waits_for": signatures.get("waits_for", []),
+        "wants": signatures.get("wants", ""),
+        "done": done,
+        "next": _next(policies, now, pin, next(iter(services), "service")),
+    }
 
 
-def _next(scene: Scene, signatures: Signatures | None, pin: str, service: str) -> list[str]:
-    if signatures is None:
+def _next(policies: Policies, now: LogState | None, pin: str, service: str) -> list[str]:
+    if now is None:
         return ["countersign init --key YOUR_KEY begins the log"]
-    if signatures.waits_for:
-        sign = f"countersign policy sign {scene.policies.digest[:12]} --key KEY"
-        return [
-            f"{name} signs the first policy, with their own key: {sign}"
-            for name in signatures.waits_for
-        ]
-    return [
-        (
-            "commit the policies, so that runs under them are of committed code: git add policies"
-            " && git commit"
-        ),
+    sign = f"countersign policy sign {policies.digest[:12]} --key KEY"
+    waiting = [
+        f"{name} signs the first policy, with their own key: {sign}"
+        for name in first_signatures(now).waits_for
+    ]
+    return waiting or [
+        "commit the policies, so that runs under them are of committed code",
         f"pin this log wherever it is verified: countersign verify --origin {pin}",
         f"the service's key signs runs: export COUNTERSIGN_SIGNER=file2:/path/to/{service}.pem",
         "a person lets services run in their name: countersign authorize --hours 8",

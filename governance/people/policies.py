@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from governance.attest.digests import SHORTEST as SHORTEST
@@ -27,7 +26,7 @@ from governance.people.speaking import (
     speaker,
     votes_on,
 )
-from governance.policy.authority import Authority
+from governance.policy.authority import Authority, Proposal
 from governance.policy.policies import Policies, Principal, Quorum, Rules, policies_of
 from governance.report.frameworks import catalogue_of
 
@@ -58,16 +57,6 @@ class Status(Model):
     """How the folder policies/ differs from the log, in words."""
     keys: dict[str, list[str]]
     """Principal to the fingerprints of their keys, with revocations."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Policies that wait for signatures."""
-
-    digest: str
-    files: Mapping[str, str]
-    first: bool
-    """Whether these are the policies of entry 0, which nobody has signed yet."""
 
 
 def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status:
@@ -149,14 +138,15 @@ def propose(
     evidence.record(log, signer, "policy", [subject(policies.digest)], change)
 
 
-def offer(authority: Authority, digest: str) -> Offer:
+def offer(authority: Authority, digest: str) -> Proposal:
     """The unsigned policies whose digest begins with `digest`. Raises `ConfigError`, `InputError`,
     `RefusedError`.
     """
     current = authority.in_force
-    offers = [Offer(proposal.digest, proposal.files, False) for proposal in authority.proposals]
+    offers = list(authority.proposals)
     if current.signed_at is None and current.policies is not None:
-        offers.append(Offer(current.digest, current.policies.files, True))
+        files = current.policies.files
+        offers.append(Proposal(current.start, current.digest, files, current.signers))
     if len(digest) < SHORTEST:
         raise ConfigError(
             f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more"
@@ -176,15 +166,13 @@ def offer(authority: Authority, digest: str) -> Offer:
     return matching[0]
 
 
-def shown(authority: Authority, proposed: Offer) -> str:
+def shown(authority: Authority, proposed: Proposal) -> str:
     """The text that a person reads before they sign: the difference, or all rules of the first
     policies.
     """
-    return (
-        first_rules(proposed.files)
-        if proposed.first
-        else unified(authority.policies.files, proposed.files)
-    )
+    if proposed.digest == authority.in_force.digest:
+        return first_rules(proposed.files)
+    return unified(authority.policies.files, proposed.files)
 
 
 def first_rules(files: Mapping[str, str]) -> str:
@@ -197,7 +185,9 @@ def first_rules(files: Mapping[str, str]) -> str:
     return "\n".join([files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
 
 
-def sign(log: Log, authority: Authority, proposed: Offer, author: Speaker, reason: str) -> Recorded:
+def sign(
+    log: Log, authority: Authority, proposed: Proposal, author: Speaker, reason: str
+) -> Recorded:
     """Signs policies as an owner (see `owner`). Raises `RefusedError`."""
     try:
         policies_of(proposed.files)

@@ -58,32 +58,26 @@ Verdict = Literal[
 """The first verdict that applies."""
 
 
-class OpenIncident(Model):
-    """An open incident on these bytes."""
+class Statement(Model):
+    """A signed statement in the log."""
 
     entry: int
-    statement: Incident
-    waived: bool
-    """Whether the packet carries the waiver of it; otherwise nobody can approve the packet."""
-
-
-class Rejection(Model):
-    """A rejection of this packet that still counts."""
-
-    entry: int
-    statement: Approval
+    signed: Incident | Approval | Waiver
 
 
 class Against(Model):
     """(2) Objections in the log since the packet was frozen."""
 
-    incidents: list[OpenIncident]
+    incidents: list[Statement]
     """All open incidents, also those from before the packet."""
+    blocking: list[int]
+    """The entries of those that the packet carries no waiver of: nobody can approve it."""
     changed: list[str]
     """Parts of the packet that changed."""
     findings: list[Finding]
     """Findings of a present check that the packet does not have."""
-    rejections: list[Rejection]
+    rejections: list[Statement]
+    """Rejections of this packet that still count."""
 
 
 class WaivedFinding(Model):
@@ -249,24 +243,17 @@ def digest_of(page: bytes) -> str:
 def _against(now: LogState, recorded: Evidence[Packet], at: datetime) -> Against:
     frozen = recorded.predicate
     about = now.evidence.by_subject(frozen.model_digest, Incident)
-    blocking = {incident.index for incident in unaccepted(now.authority, about, recorded)}
     votes, _ = packet_votes(release_context(now, recorded, at))
+    rejections = [vote for _, _, vote in votes if vote.predicate.decision == "reject"]
     return Against(
         incidents=[
-            OpenIncident(
-                entry=incident.index,
-                statement=incident.predicate,
-                waived=incident.index not in blocking,
-            )
+            Statement(entry=incident.index, signed=incident.predicate)
             for incident in still_open(now.authority, about)
         ],
+        blocking=[incident.index for incident in unaccepted(now.authority, about, recorded)],
         changed=promotion.changed(now, recorded, at) if recorded.index < now.size else [],
         findings=_new_findings(now, frozen, at),
-        rejections=[
-            Rejection(entry=vote.index, statement=vote.predicate)
-            for _, _, vote in votes
-            if vote.predicate.decision == "reject"
-        ],
+        rejections=[Statement(entry=vote.index, signed=vote.predicate) for vote in rejections],
     )
 
 
@@ -287,7 +274,7 @@ def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
 
 def _verdict(frozen: Packet, against: Against) -> Verdict:
     answers: list[tuple[Verdict, bool]] = [
-        ("incident_open", any(not incident.waived for incident in against.incidents)),
+        ("incident_open", bool(against.blocking)),
         ("outdated", bool(against.changed)),
         ("open_findings", bool(frozen.findings or against.findings)),
         ("rejected", bool(against.rejections)),

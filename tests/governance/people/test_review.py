@@ -51,13 +51,12 @@ def test_what_speaks_against_a_version_stands_at_the_top(scene: Governed) -> Non
     scene.approve("ben", "risk", frozen, decision="reject")
     found = made(scene, frozen)
     assert found.verdict == "rejected"
-    assert [one.statement.principal for one in found.against.rejections] == ["ben"]
+    assert [one.signed.principal for one in found.against.rejections] == ["ben"]
     scene.incident("1", "open")
     found = made(scene, frozen)
     assert found.verdict == "incident_open"
-    assert [(one.statement.principal, one.waived) for one in found.against.incidents] == [
-        ("ben", False)
-    ]
+    assert [one.signed.principal for one in found.against.incidents] == ["ben"]
+    assert found.against.blocking == [found.against.incidents[0].entry]
     text = page.html(found).decode()
     assert text.index("Open incident on") < text.index('id="exceptions"')
     lines = page.text(found)
@@ -129,7 +128,7 @@ def test_exceptions_stand_before_the_gates(at_desk: Desk) -> None:
         "risk",
         "somebody looks",
     )
-    assert found.verdict == "exceptions" and found.against.incidents[0].waived
+    assert found.verdict == "exceptions" and found.against.incidents and not found.against.blocking
     text = page.html(found).decode()
     assert text.index('id="exceptions"') < text.index('id="findings"') < text.index('id="gates"')
     lines = page.text(found)

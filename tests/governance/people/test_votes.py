@@ -174,7 +174,7 @@ def test_nobody_approves_while_an_incident_is_open(at_desk: Desk) -> None:
     assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
     page = d.must("ada", "review", NAME, "--json").json
     assert page["verdict"] == "incident_open"
-    assert [one["statement"]["reason"] for one in page["against"]["incidents"]] == [
+    assert [one["signed"]["reason"] for one in page["against"]["incidents"]] == [
         "it invents prices"
     ]
     before = d.entries()
