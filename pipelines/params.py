@@ -194,6 +194,10 @@ class Params(Model):
     suites: dict[Slug, Suite]
     release: Release
 
+    def suite_of(self, model: str) -> str:
+        """The suite of a base or stage."""
+        return self.bases[model].suite if model in self.bases else self.stages[model].suite
+
 
 def load_params(root: Path) -> Params:
     """The parameters of the project at `root`. Raises `ConfigError`, or `Problems` with every

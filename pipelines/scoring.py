@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +47,11 @@ def score_loaded(
     import torch
 
     scorer = _Scorer(model, tokenizer, suite, bar)
-    needs = {metric.needs for metric in metrics}
-    found: Scores = {metric.name: [] for metric in metrics}
+    scores: Scores = {}
     with torch.inference_mode():
-        for need in sorted(needs):
-            for metric, values in scorer.of(
-                need, rows, [one for one in metrics if one.needs == need]
-            ):
-                found[metric.name] += values
-    return found
+        for need in sorted({metric.needs for metric in metrics}):
+            scores |= scorer.scores(need, rows, [m for m in metrics if m.needs == need])
+    return {metric.name: scores[metric.name] for metric in metrics}
 
 
 def quiet() -> None:
@@ -83,65 +78,54 @@ class _Scorer:
         self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
 
-    def of(
-        self, need: str, rows: Rows, metrics: list[Metric]
-    ) -> Iterator[tuple[Metric, list[float | None]]]:
+    def scores(self, need: str, rows: Rows, metrics: list[Metric]) -> Scores:
         """The scores of the metrics with the same need, batch by batch."""
         import torch
 
+        scores: Scores = {metric.name: [] for metric in metrics}
         per_item = self.suite.generation.samples if need == "sampled" else 1
         size = max(1, self.suite.generation.batch_size // per_item)
         for at in range(0, len(rows), size):
             batch = rows[at : at + size]
             torch.manual_seed(_seed(self.suite.seed, need, at))
-            if need in ("greedy", "sampled"):
-                answers = self._answers(batch, per_item, sampled=need == "sampled")
-                for metric in metrics:
-                    pairs = zip(answers, batch, strict=True)
-                    yield (
-                        metric,
-                        [answer_score(metric, texts, row["answer"]) for texts, row in pairs],
-                    )
-            elif need == "pair":
-                values: list[float | None] = [
-                    float(chosen > rejected) for chosen, rejected in self._pairs(batch)
+            results = self._results(need, batch, per_item)
+            for metric in metrics:
+                scores[metric.name] += [
+                    _score(metric, result, row) for result, row in zip(results, batch, strict=True)
                 ]
-                yield from ((metric, values) for metric in metrics)
-            else:
-                losses = self._losses(batch)
-                for metric in metrics:
-                    yield (
-                        metric,
-                        [
-                            _perplexity(loss) if metric.name == "perplexity" else loss
-                            for loss in losses
-                        ],
-                    )
             self.bar.advance(len(batch))
+        return scores
+
+    def _results(self, need: str, batch: Rows, per_item: int) -> list[Any]:
+        """What the metrics score for each row: texts, a pair of scores, or a loss."""
+        if need == "pair":
+            return self._pairs(batch)
+        if need == "loss":
+            return self._losses(batch)
+        return self._answers(batch, per_item, sampled=need == "sampled")
 
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
-        given = self._encode([row["prompt"] for row in batch], prompt=True)
+        prompts = self._encode([row["prompt"] for row in batch], prompt=True)
         settings = self.suite.generation
-        sampling = {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0}
-        how: dict[str, Any] = {"do_sample": sampled, **(sampling if sampled else {})}
+        options: dict[str, Any] = {"do_sample": sampled}
+        if sampled:
+            options |= {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0}
         try:
             made = self.model.generate(
-                **given,
-                **how,
+                **prompts,
+                **options,
                 num_return_sequences=per_item,
                 max_new_tokens=settings.max_new_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
         except RuntimeError as error:
-            if "probability tensor" not in str(error):
+            if "probability tensor" not in str(error):  # torch has no class for it
                 raise
             found = "the model has diverged: its output is not finite, so no answer can be sampled"
-            raise InputError(
-                found, where="models", fix="train it again, with a lower learning rate"
-            ) from None
-        texts = self.tokenizer.batch_decode(
-            made[:, given["input_ids"].shape[1] :], skip_special_tokens=True
-        )
+            fix = "train it again, with a lower learning rate"
+            raise InputError(found, where="models", fix=fix) from None
+        answers = made[:, prompts["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
 
     def _pairs(self, batch: Rows) -> list[tuple[float, float]]:
@@ -156,12 +140,13 @@ class _Scorer:
         """
         import torch
 
-        given = self._encode([row["messages"] for row in batch])
-        logits = self.model(**given).logits[:, :-1].transpose(1, 2)
+        tokens = self._encode([row["messages"] for row in batch])
+        logits = self.model(**tokens).logits[:, :-1].transpose(1, 2)
         loss = torch.nn.functional.cross_entropy(
-            logits, given["input_ids"][:, 1:], reduction="none"
+            logits, tokens["input_ids"][:, 1:], reduction="none"
         )
-        counted = (given["attention_mask"][:, 1:] * given["attention_mask"][:, :-1]).to(loss.dtype)
+        mask = tokens["attention_mask"]
+        counted = (mask[:, 1:] * mask[:, :-1]).to(loss.dtype)
         return [float(value) for value in (loss * counted).sum(1) / counted.sum(1).clamp(min=1)]
 
     def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
@@ -172,17 +157,21 @@ class _Scorer:
                 conversations, tokenize=False, add_generation_prompt=prompt
             )
         except TemplateError:  # whose message is the template's, and may quote the item
-            raise InputError(
-                "the model's chat template refuses the roles of an item, or their order",
-                where=str(self.tokenizer.name_or_path),
-                fix=(
-                    "use a suite whose messages the template accepts (some accept no system"
-                    " message)"
-                ),
-            ) from None
-        return self.tokenizer(
-            texts, return_tensors="pt", padding=True, add_special_tokens=False
-        ).to(self.device)
+            found = "the model's chat template refuses the roles of an item, or their order"
+            where = str(self.tokenizer.name_or_path)
+            fix = "use a suite whose messages the template accepts (some accept no system message)"
+            raise InputError(found, where=where, fix=fix) from None
+        options = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
+        return self.tokenizer(texts, **options).to(self.device)
+
+
+def _score(metric: Metric, result: Any, row: dict[str, Any]) -> float | None:
+    if metric.needs == "pair":
+        chosen, rejected = result
+        return float(chosen > rejected)
+    if metric.needs == "loss":
+        return _perplexity(result) if metric.name == "perplexity" else float(result)
+    return answer_score(metric, result, row["answer"])
 
 
 def _perplexity(loss: float) -> float:

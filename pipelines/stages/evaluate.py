@@ -22,7 +22,7 @@ from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
-from pipelines.training.modelfolder import has_weights
+from pipelines.training.modelfolder import has_weights, write_json
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -33,7 +33,7 @@ NO_WEIGHTS = "untrained starting point; nothing to test"
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The model, the suite's records and their slices."""
-    suite = _suite_name(params, key)
+    suite = params.suite_of(key)
     return [
         Input("model", paths.model(key) / "model"),
         Input("records", paths.ready(suite) / "records.parquet"),
@@ -49,7 +49,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """Scores the model of stage or base `job.key`."""
-    name = _suite_name(job.params, job.key)
+    name = job.params.suite_of(job.key)
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
     metrics, kind = metrics_of(suite, where), _model_class(job.params, job.key)
@@ -74,8 +74,7 @@ def run(job: Job) -> Outcome:
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": figures},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
-        summary=not_run
-        or ", ".join(f"{metric} {_shown(value)}" for metric, value in figures.items()),
+        summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in figures.items()),
     )
 
 
@@ -85,22 +84,13 @@ def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> l
 
     table = read_records(records)
     if kind_of(table) != metrics[0].kind:
-        found = (
-            f"{metrics[0].name} is for records of kind {metrics[0].kind}, these are of kind"
-            f" {kind_of(table)}"
-        )
-        raise ConfigError(found, where=f"{where}.metrics")
-    rows = sorted(
-        (row for row in table.to_pylist() if row["split"] == suite.split),
-        key=lambda row: str(row["id"]),
-    )
+        kinds = f"records of kind {metrics[0].kind}, these are of kind {kind_of(table)}"
+        raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
+    rows = [row for row in table.to_pylist() if row["split"] == suite.split]
     if not rows:
-        raise ConfigError(
-            f"no records in the split {suite.split!r}",
-            where=where,
-            fix="set `splits` of the dataset",
-        )
-    return rows[: suite.limit]
+        found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
+        raise ConfigError(found, where=where, fix=fix)
+    return sorted(rows, key=lambda row: str(row["id"]))[: suite.limit]
 
 
 def _scores(
@@ -113,20 +103,17 @@ def _scores(
 ) -> dict[str, list[float | None]]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
-        wanted = "a language model" if kind == "scorer" else "a reward model"
-        raise ConfigError(
-            f"{', '.join(unfit)} need {wanted}, which {job.key} is not",
-            where=f"{where}.metrics",
-            fix=f"give {job.key} a suite of its own",
-        )
+        needed = "a language model" if kind == "scorer" else "a reward model"
+        found = f"{', '.join(unfit)} need {needed}, which {job.key} is not"
+        fix = f"give {job.key} a suite of its own"
+        raise ConfigError(found, where=f"{where}.metrics", fix=fix)
     from pipelines import scoring
 
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
-        found = scoring.score(
-            job.input("model"), kind, rows, suite, metrics, _threads(job.params, job.key), bar
-        )
-    return {name: numbers(values) for name, values in found.items()}
+        model, threads = job.input("model"), _threads(job.params, job.key)
+        scores = scoring.score(model, kind, rows, suite, metrics, threads, bar)
+    return {name: numbers(values) for name, values in scores.items()}
 
 
 def numbers(scores: list[float | None]) -> list[float | None]:
@@ -141,16 +128,8 @@ def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> N
         for at, record in enumerate(ids):
             line = {"id": record, **{metric: values[at] for metric, values in scores.items()}}
             stream.write(json.dumps(line, sort_keys=True) + "\n")
-    figures = {
-        "items": len(ids) if scores else 0,
-        **{metric: mean(values) for metric, values in scores.items()},
-    }
-    text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
-    job.output("metrics").write_text(text, encoding="utf-8")
-
-
-def _suite_name(params: Params, key: str) -> str:
-    return params.bases[key].suite if key in params.bases else params.stages[key].suite
+    means = {metric: mean(values) for metric, values in scores.items()}
+    write_json(job.output("metrics"), {"items": len(ids) if scores else 0, **means})
 
 
 def _model_class(params: Params, key: str) -> ModelClass:
@@ -161,7 +140,8 @@ def _threads(params: Params, key: str) -> int:
     return params.stages[key].threads if key in params.stages else 1
 
 
-def _shown(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """A score in words."""
     return "n/a" if value is None else f"{value:.3f}"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from governance.attest import digests
@@ -32,7 +33,6 @@ from governance.base.storage import write_atomic
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
 from governance.history.lineage import decided
-from governance.log.evidence import Evidence
 from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
@@ -52,17 +52,17 @@ def inputs(params: Params, key: str) -> list[Input]:
     models = {"parent": stage.parent}
     if objective.uses_scorer(stage):
         models["scorer"] = stage.scorer
-    found = [
+    files = [
         Input("data", paths.ready(stage.data) / RECORDS),
         Input("suite", paths.ready(stage.suite) / RECORDS),
     ]
     for role, name in models.items():
-        found += [
+        files += [
             Input(role, paths.model(name) / "model"),
             Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
-            Input(f"{role}_suite", paths.ready(_suite_of(params, name)) / RECORDS),
+            Input(f"{role}_suite", paths.ready(params.suite_of(name)) / RECORDS),
         ]
-    return found
+    return files
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -72,8 +72,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """Decides. A refusal is recorded like a permission."""
-    request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
+    request, decision = _decide(job)
     job.output("gate").write_bytes(gate_bytes(request))
     _write_report(job.root, request, decision)
     return Outcome(
@@ -105,28 +104,31 @@ def enforce_gate(job: Job) -> Decision:
     about these digests, and the log has the decision. The caller must use no other bytes than those
     of its inputs.
     """
-    request = build_request(job.params, job.root, job.key, _given(job))
-    decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
+    request, decision = _decide(job)
     further = _gate_findings(job, request)
-    complete = Decision(
-        decision.allowed and not further,
-        decision.tier,
-        decision.decided_on,
-        (*decision.findings, *further),
-        decision.at,
+    complete = replace(
+        decision,
+        allowed=decision.allowed and not further,
+        findings=(*decision.findings, *further),
     )
     enforce(complete, f"gate@{job.key}")
     return complete
 
 
+def _decide(job: Job) -> tuple[GateRequest, Decision]:
+    digests = {role: artifact.sha256 for role, artifact in job.inputs.items()}
+    request = build_request(job.params, job.root, job.key, digests)
+    decision = decide_gate(request, job.policies, job.evidence, job.now(), authority=job.authority)
+    return request, decision
+
+
 def build_request(
-    params: Params, root: Path, key: str, given: Mapping[str, str] | None = None
+    params: Params, root: Path, key: str, known: Mapping[str, str] = {}
 ) -> GateRequest:
-    """The request to the gate of stage `key`. `given` are digests by role that are known
+    """The request to the gate of stage `key`. `known` are digests by role that were computed
     already.
     """
     stage = params.stages[key]
-    known = dict(given or {})
     resolved = objective.resolve(params, key)
 
     def model(role: str, name: str) -> ModelRef:
@@ -173,10 +175,9 @@ def model_ref(
     """The model folder of a stage or base, and its suite as defined now."""
     folder = root / paths.model(name) / "model"
     if not folder.is_dir():
-        raise InputError(
-            "there is no model", where=str(folder), fix="run `countersign repro`, which makes it"
-        )
-    suite = _suite(params, root, _suite_of(params, name), suite_records)
+        fix = "run `countersign repro`, which makes it"
+        raise InputError("there is no model", where=str(folder), fix=fix)
+    suite = _suite(params, root, params.suite_of(name), suite_records)
     return ModelRef(
         name=name,
         outside=name in params.bases,
@@ -198,24 +199,15 @@ def gate_bytes(request: GateRequest) -> bytes:
 def report(request: GateRequest, decision: Decision) -> str:
     """The decision for people: every finding with its next step, and what was decided on."""
     verdict = "allowed" if decision.allowed else f"refused, {len(decision.findings)} finding(s)"
+    tier, method = f"tier {decision.tier}", f"method {request.method}"
     lines = [f"# gate@{request.stage}: {verdict}", ""]
-    lines += [
-        (
-            f"Model {request.model}, tier {decision.tier}, method {request.method}, decided"
-            f" {instant(decision.at)}."
-        ),
-        "",
-    ]
-    for number, item in enumerate(decision.findings, 1):
-        lines += [
-            f"## {number}. {item.code}: {item.subject}",
-            "",
-            f"{item.message[:1].upper()}{item.message[1:]}.",
-            "",
-        ]
-        lines += [f"- expected: {item.expected}"] if item.expected else []
-        lines += [f"- found: {item.found}"] if item.found else []
-        lines += [f"- **next:** {item.next}", ""]
+    lines += [f"Model {request.model}, {tier}, {method}, decided {instant(decision.at)}.", ""]
+    for number, reason in enumerate(decision.findings, 1):
+        message = f"{reason.message[:1].upper()}{reason.message[1:]}."
+        lines += [f"## {number}. {reason.code}: {reason.subject}", "", message, ""]
+        lines += [f"- expected: {reason.expected}"] if reason.expected else []
+        lines += [f"- found: {reason.found}"] if reason.found else []
+        lines += [f"- **next:** {reason.next}", ""]
     lines += ["| decided on | sha256 |", "|---|---|"]
     lines += [f"| {role} | `{digest}` |" for role, digest in decision.decided_on.items()]
     return "\n".join([*lines, ""])
@@ -223,51 +215,26 @@ def report(request: GateRequest, decision: Decision) -> str:
 
 def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
     """Findings about `gates/KEY.json` and its entry in the log."""
-    stage, again = f"stage {job.key}", f"countersign repro gate@{job.key}"
-    expected, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
-    if found != expected:
+    stage, gate = f"stage {job.key}", f"gate@{job.key}"
+    step = f"countersign repro {gate}"
+    digest, found = digests.sha256_bytes(gate_bytes(request)), job.inputs["gate"].sha256
+    if found != digest:
+        code = "EVIDENCE_INCONSISTENT"
         message = f"{paths.gate(job.key)} does not permit training on these files"
-        return [
-            finding(
-                "EVIDENCE_INCONSISTENT",
-                stage,
-                message,
-                expected=expected[:12],
-                found=found[:12],
-                next=again,
-            )
-        ]
+        return [finding(code, stage, message, expected=digest[:12], found=found[:12], next=step)]
     recorded = job.evidence.signed_under(job.policies).by_subject(found, "gate")
-    if not any(_permits(item, job.key) for item in recorded):
+    decisions = [decided(statement) for statement in recorded]
+    if not any(decision.allowed and decision.stage == gate for decision in decisions):
         message = "the log has no decision that allows this training"
-        return [
-            finding(
-                "GATE_MISSING",
-                stage,
-                message,
-                expected=f"a decision of gate@{job.key} that allows it",
-                next=again,
-            )
-        ]
+        expected = f"a decision of {gate} that allows it"
+        return [finding("GATE_MISSING", stage, message, expected=expected, next=step)]
     return []
 
 
-def _permits(item: Evidence, key: str) -> bool:
-    return decided(item).allowed and decided(item).stage == f"gate@{key}"
-
-
-def _given(job: Job) -> dict[str, str]:
-    return {role: artifact.sha256 for role, artifact in job.inputs.items()}
-
-
-def _suite_of(params: Params, name: str) -> str:
-    return params.bases[name].suite if name in params.bases else params.stages[name].suite
-
-
 def _suite(params: Params, root: Path, name: str, records: str | None = None) -> SuiteRef:
-    found = records or _records(root, name)
-    suite = params.suites[name]
-    return SuiteRef(name=name, digest=suite_digest(suite, found), records=found, split=suite.split)
+    suite, records = params.suites[name], records or _records(root, name)
+    digest = suite_digest(suite, records)
+    return SuiteRef(name=name, digest=digest, records=records, split=suite.split)
 
 
 def _records(root: Path, dataset: str) -> str:

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,14 +34,14 @@ from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
 from pipelines.stages import gate
+from pipelines.training.modelfolder import write_json
 
 if TYPE_CHECKING:
     from governance.registry.mlflow import MlflowRegistry
     from governance.registry.port import Version, VersionRequest
 
-"""The stage itself has no statement: registration and promotion are recorded here, each as its own
-kind.
-"""
+# The stage itself has no statement: registration and promotion are recorded here, each as its own
+# kind.
 
 RESULT = Path("reports/register.json")
 NO_VERSION = "none"
@@ -124,9 +123,8 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     frozen = _freeze(job, version.number)
     if CANDIDATE not in version.aliases:
         registry.set_alias(model, CANDIDATE, version.number)
-    return version, registry.where(version) + (
-        f"; next: countersign review {model}/{version.number}" if frozen else ""
-    )
+    step = f"; next: countersign review {model}/{version.number}" if frozen else ""
+    return version, f"{registry.where(version)}{step}"
 
 
 def _find(job: Job, registry: MlflowRegistry) -> Version | None:
@@ -135,17 +133,18 @@ def _find(job: Job, registry: MlflowRegistry) -> Version | None:
     """
     model, digest = job.params.release.model, job.inputs["model"].sha256
     versions, known = registry.versions(model), _known_version(job, digest)
-    tagged = next((version for version in versions if version.digest == digest), None)
-    return tagged or next(
-        (one for one in versions if one.number == known and one.digest is None), None
-    )
+    tagged = [version for version in versions if version.digest == digest]
+    lost = [version for version in versions if version.number == known and not version.digest]
+    return next(iter([*tagged, *lost]), None)
 
 
 def _known_version(job: Job, digest: str) -> str | None:
     """The version of these bytes in the log."""
-    items = job.evidence.signed_under(job.policies).by_subject(digest, "registration")
-    found = [item.predicate for item in items if item.predicate.model == job.params.release.model]
-    return str(found[-1].version) if found else None
+    statements = job.evidence.signed_under(job.policies).by_subject(digest, "registration")
+    registrations = [statement.predicate for statement in statements]
+    model = job.params.release.model
+    versions = [str(known.version) for known in registrations if known.model == model]
+    return versions[-1] if versions else None
 
 
 def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, version: str) -> None:
@@ -171,22 +170,18 @@ def _freeze(job: Job, version: str) -> bool:
     """Freezes the packet for approval, if the policies in force govern an alias. Returns whether
     they do.
     """
-    authority = job.authority
-    if (
-        authority is None
-        or authority.in_force.policies is None
-        or not authority.policies.rules.aliases
-    ):
+    policies = job.authority.in_force.policies if job.authority else None
+    if policies is None or not policies.rules.aliases:
         return False
     from governance.history import packet
     from governance.release import promotion
 
     log = open_log(job.machine, job.policies, job.now)
     run = provenance.run(job.now(), job.now(), 0.0, job.machine.requester, {})
-    made = promotion.freeze(promotion.state(log), job.params.release.model, version, job.now(), run)
-    evidence.record(
-        log, known_signer(job.machine, job.policies.keys), "packet", packet.subjects(made), made
-    )
+    model, now = job.params.release.model, promotion.state(log)
+    frozen = promotion.freeze(now, model, version, job.now(), run)
+    signer = known_signer(job.machine, job.policies.keys)
+    evidence.record(log, signer, "packet", packet.subjects(frozen), frozen)
     return True
 
 
@@ -207,7 +202,16 @@ def _request(
     adapter = job.root / paths.model(release.stage) / "adapter"
     if chain.released.train and _same_adapter(adapter, trained(chain.released.train).adapter):
         attachments["adapter"] = adapter
-    data = [(item, uses) for item, uses in chain.datasets if item.quality]
+    datasets = [
+        DatasetLink(
+            data.dataset,
+            data.sha256,
+            "training" if any(use.startswith("train@") for use in uses) else "evaluation",
+            data.quality.predicate.counts.records_out,
+        )
+        for data, uses in chain.datasets
+        if data.quality
+    ]
     return VersionRequest(
         model=release.model,
         folder=job.input("model"),
@@ -225,15 +229,7 @@ def _request(
         },
         params=dossier.parameters(chain),
         metrics=dossier.means(chain),
-        datasets=[
-            DatasetLink(
-                item.dataset,
-                item.sha256,
-                "training" if any(use.startswith("train@") for use in uses) else "evaluation",
-                item.quality.predicate.counts.records_out if item.quality else 0,
-            )
-            for item, uses in data
-        ],
+        datasets=datasets,
         attachments=attachments,
     )
 
@@ -243,9 +239,8 @@ def _same_adapter(folder: Path, digest: str | None) -> bool:
 
 
 def _train_run(chain: Chain) -> str:
-    run = (
-        trained(chain.released.train).run.detail.get(REGISTRY_RUN) if chain.released.train else None
-    )
+    train = chain.released.train
+    run = trained(train).run.detail.get(REGISTRY_RUN) if train else None
     return str(run or NO_VERSION)
 
 
@@ -263,24 +258,18 @@ def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path
 def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
     """The description for people. Decisions use the log only."""
     release = job.params.release
+    stage = f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}"
+    report = f"`countersign report {release.model}/VERSION` shows its evidence"
     lines = [
-        (
-            f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}; model sha256"
-            f" `{chain.digest}`."
-        ),
-        (
-            f"`countersign report {release.model}/VERSION` shows its evidence; the run's artifacts"
-            " have it too."
-        ),
+        f"{stage}; model sha256 `{chain.digest}`.",
+        f"{report}; the run's artifacts have it too.",
         "Tags and this text are for display only: decisions use the log.",
     ]
     return "\n\n".join(lines)
 
 
 def _write(job: Job, result: dict[str, Any]) -> None:
-    job.output("register").write_text(
-        json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    write_json(job.output("register"), result)
 
 
 FAMILY = StageFamily(

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
@@ -45,27 +44,27 @@ if TYPE_CHECKING:
 def inputs(params: Params, key: str) -> list[Input]:
     """The gate's decision and everything it decided on."""
     stage = params.stages[key]
-    found = [
+    files = [
         Input("gate", paths.gate(key)),
         Input("data", paths.ready(stage.data) / "records.parquet"),
         Input("parent", paths.model(stage.parent) / "model"),
     ]
-    return (
-        [*found, Input("scorer", paths.model(stage.scorer) / "model")]
-        if objective.uses_scorer(stage)
-        else found
-    )
+    if objective.uses_scorer(stage):
+        files.append(Input("scorer", paths.model(stage.scorer) / "model"))
+    return files
 
 
 def outputs(params: Params, key: str) -> list[Output]:
     """models/STAGE (model, for LoRA the adapter, training.json), and the curves."""
     folder = paths.model(key)
-    found = [
+    files = [
         Output("model", folder / "model"),
         Output("training", folder / "training.json"),
         Output("curves", paths.curves(key)),
     ]
-    return [*found, Output("adapter", folder / "adapter")] if params.stages[key].lora else found
+    if params.stages[key].lora:
+        files.append(Output("adapter", folder / "adapter"))
+    return files
 
 
 def run(job: Job) -> Outcome:
@@ -95,11 +94,14 @@ def run(job: Job) -> Outcome:
             "registry_run": shown.id,
             "registry_problem": shown.problem,
         },
-        summary=f"{fitted.steps} steps on {fitted.records} records{_left_out(resolved, fitted)}; "
-        + ", ".join(
-            f"{name} {value:.4g}" for name, value in list(final.items())[:3] if value is not None
-        ),
+        summary=_summary(resolved, fitted, final),
     )
+
+
+def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
+    signals = [f"{name} {value:.4g}" for name, value in final.items() if value is not None]
+    records = f"{fitted.records} records{_left_out(resolved, fitted)}"
+    return f"{fitted.steps} steps on {records}; {', '.join(signals[:3])}"
 
 
 def perform(
@@ -144,41 +146,28 @@ def require_settled(environ: Mapping[str, str], threads: int) -> None:
     """Raises `TrainingError` unless the process was started with the settings that results depend
     on.
     """
-    wanted = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    wrong = [
-        f"{name}={environ.get(name, '')}"
-        for name, value in wanted.items()
-        if environ.get(name) != value
-    ]
+    settings = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    wrong = [name for name, value in settings.items() if environ.get(name) != value]
     if wrong:
-        raise TrainingError(
-            f"started with {', '.join(wrong)}",
-            expected=", ".join(f"{name}={value}" for name, value in wanted.items()),
-            fix="use `countersign stage train STAGE`, which sets them",
-        )
+        found = ", ".join(f"{name}={environ.get(name, '')}" for name in wrong)
+        expected = ", ".join(f"{name}={value}" for name, value in settings.items())
+        fix = "use `countersign stage train STAGE`, which sets them"
+        raise TrainingError(f"started with {found}", expected=expected, fix=fix)
 
 
 def peak_rss() -> int:
     """Peak resident memory of this process and its children, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return (
-        max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        * unit
-    )
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return unit * max(resource.getrusage(process).ru_maxrss for process in processes)
 
 
 def _plan(job: Job, resolved: Objective) -> Plan:
     """The work folder. Another objective, other inputs or other engines have another folder, so
     their work is never resumed.
     """
-    identity = [
-        resolved.digest,
-        versions.installed("train"),
-        {role: item.sha256 for role, item in job.inputs.items()},
-    ]
+    inputs = {role: artifact.sha256 for role, artifact in job.inputs.items()}
+    identity = [resolved.digest, versions.installed("train"), inputs]
     work = job.scratch / digests.sha256_bytes(canonical.dumps(identity))[:16]
     work.mkdir(parents=True, exist_ok=True)
     return Plan(
@@ -228,10 +217,12 @@ def drawn(job: Job, resolved: Objective) -> Iterator[Listener]:
 
 
 def _request(job: Job, resolved: Objective) -> RunRequest:
+    import pyarrow.parquet as pq
+
     from governance.registry.port import DatasetLink, RunRequest
 
-    stage = job.params.stages[job.key]
-    tags = {f"countersign.{role}": item.sha256 for role, item in job.inputs.items()}
+    stage, rows = job.params.stages[job.key], int(pq.read_metadata(job.input("data")).num_rows)
+    tags = {f"countersign.{role}": artifact.sha256 for role, artifact in job.inputs.items()}
     scores = job.root / paths.evaluation(stage.parent) / "scores.jsonl"
     if scores.exists():
         tags["countersign.parent_evaluation"] = digests.sha256_file(scores)
@@ -239,16 +230,8 @@ def _request(job: Job, resolved: Objective) -> RunRequest:
         name=job.name,
         params=objective.describe(resolved),
         tags={**tags, "countersign.objective": resolved.digest, "countersign.stage": job.key},
-        datasets=[
-            DatasetLink(stage.data, job.inputs["data"].sha256, "training", _rows(job.input("data")))
-        ],
+        datasets=[DatasetLink(stage.data, job.inputs["data"].sha256, "training", rows)],
     )
-
-
-def _rows(records: Path) -> int:
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(records).num_rows)
 
 
 def _release(job: Job, plan: Plan, chosen: Method) -> None:
@@ -264,15 +247,14 @@ def _left_out(resolved: Objective, fitted: Fitted) -> str:
         return ""
     limit = resolved.trainer.get("max_length")
     which = f"max_length {limit}" if limit else f"TRL's max_length for {resolved.method}"
-    return (
-        f" ({fitted.left_out} of {fitted.records + fitted.left_out} left out: too long for {which})"
-    )
+    offered = fitted.records + fitted.left_out
+    return f" ({fitted.left_out} of {offered} left out: too long for {which})"
 
 
 def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted) -> None:
     used = {
-        role: {"name": item.name, "sha256": item.sha256}
-        for role, item in job.inputs.items()
+        role: {"name": artifact.name, "sha256": artifact.sha256}
+        for role, artifact in job.inputs.items()
         if role != "gate"
     }
     content: dict[str, Any] = {

@@ -7,7 +7,7 @@ machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 
 1. Seed and thread count are set before anything is built.
 2. Models are loaded by path, never passed in memory, because TRL reloads its reference from that
    path.
-3. The training fails unless `accelerate` does what it was asked for.
+3. The training fails unless `accelerate` does what was requested.
 4. A killed training continues from its last complete checkpoint and gives the same bits.
 """
 
@@ -33,7 +33,7 @@ from pipelines.training.methods import METHODS, Method
 from pipelines.training.objective import Objective
 
 PROCESSES = "COUNTERSIGN_PROCESSES"
-"""Environment variable: the number of processes that the launcher was asked for."""
+"""Environment variable: the number of processes that the launcher should start."""
 PARENT = "COUNTERSIGN_PARENT"
 """Environment variable: the process id of the stage that launched this process."""
 FAILURE = "failure.txt"
@@ -84,7 +84,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     method = METHODS[plan.objective.method]
     try:
         trainer = _trainer(plan, method, listener)
-        require_asked(trainer.accelerator, os.environ)
+        require_requested(trainer.accelerator, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         _left_out(plan, trainer)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
@@ -142,13 +142,11 @@ def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
     """The training split, and the validation split if it exists and the trainer evaluates."""
     train = _dataset(plan.records, method.columns, "train")
     if train is None:
-        raise TrainingError(
-            "there are no records to train on",
-            where=str(plan.records),
-            expected="at least one record in the split `train`",
-        )
-    looks = plan.objective.trainer.get("eval_strategy", "no") != "no"
-    return train, _dataset(plan.records, method.columns, "validation") if looks else None
+        found, expected = "there are no records to train on", "a record in the split `train`"
+        raise TrainingError(found, where=str(plan.records), expected=expected)
+    if plan.objective.trainer.get("eval_strategy", "no") == "no":
+        return train, None
+    return train, _dataset(plan.records, method.columns, "validation")
 
 
 def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
@@ -159,18 +157,12 @@ def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
     from pipelines.records import read_records
 
     table = read_records(records)
-    part = (
-        table.filter(pc.equal(table["split"], split))
-        .select(list(columns))
-        .replace_schema_metadata(None)
-    )
+    part = table.filter(pc.equal(table["split"], split)).select(list(columns))
+    part = part.replace_schema_metadata(None)
     if part.num_rows == 0:
         return None
-    return Dataset(
-        InMemoryTable(
-            part.cast(Features.from_arrow_schema(part.schema).arrow_schema).combine_chunks()
-        )
-    )
+    schema = Features.from_arrow_schema(part.schema).arrow_schema
+    return Dataset(InMemoryTable(part.cast(schema).combine_chunks()))
 
 
 def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
@@ -197,24 +189,21 @@ def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
 
     config = AutoConfig.from_pretrained(plan.parent, trust_remote_code=False)
     config.vocab_size = len(tokenizer)
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = (
-        None,
-        tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
-    )
+    config.bos_token_id = None
+    config.eos_token_id = tokenizer.eos_token_id
+    config.pad_token_id = tokenizer.pad_token_id
     return AutoModelForCausalLM.from_config(config)
 
 
 def _rewards(plan: Plan) -> list[Any]:
     """The reward functions in order. The scorer is its path, which TRL loads."""
-    return [
-        (
-            str(plan.scorer)
-            if one.name == rewards.SCORER
-            else rewards.for_trainer(one.name, one.options)
-        )
-        for one in plan.objective.rewards
-    ]
+    functions: list[Any] = []
+    for reward in plan.objective.rewards:
+        if reward.name == rewards.SCORER:
+            functions.append(str(plan.scorer))
+        else:
+            functions.append(rewards.for_trainer(reward.name, reward.options))
+    return functions
 
 
 def _lora(lora: dict[str, Any], method: Method) -> Any:
@@ -248,68 +237,57 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
     if not evaluates:
         ours["eval_strategy"] = "no"
     if method.rewards:
-        ours["reward_weights"] = [one.weight for one in plan.objective.rewards]
+        ours["reward_weights"] = [reward.weight for reward in plan.objective.rewards]
     if not torch.cuda.is_available() or given.get("use_cpu"):
         ours |= {name: False for name in ("bf16", "gradient_checkpointing") if name not in given}
         ours |= {"use_cpu": True, "dataloader_pin_memory": False}
     try:
         return arguments.load(method.config)(**{**given, **ours})
     except (ValueError, TypeError) as error:
-        raise ConfigError(
-            _first_line(error), where=f"params.yaml: stages.{plan.stage}.trainer"
-        ) from None
+        where = f"params.yaml: stages.{plan.stage}.trainer"
+        raise ConfigError(_first_line(error), where=where) from None
 
 
 def _grain(args: Any) -> int:
     """Steps between two points where a resumed run is equal: GRPO and RLOO keep a batch for several
     steps.
     """
-    return int(getattr(args, "steps_per_generation", 1) or 1) * int(
-        getattr(args, "num_iterations", 1) or 1
-    )
+    steps = getattr(args, "steps_per_generation", 1) or 1
+    return int(steps) * int(getattr(args, "num_iterations", 1) or 1)
 
 
-def require_asked(accelerator: Any, environ: Mapping[str, str]) -> None:
-    """(3) Raises `TrainingError` unless accelerate does what it was asked for.
+def require_requested(accelerator: Any, environ: Mapping[str, str]) -> None:
+    """(3) Raises `TrainingError` unless accelerate does what was requested.
 
     On CPU it silently ignores FSDP, DeepSpeed and its own process count.
     """
-    kind = str(accelerator.distributed_type).rpartition(".")[2]
-    asked = {"FSDP": "ACCELERATE_USE_FSDP", "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED"}
-    for name, variable in asked.items():
-        wanted = environ.get(variable, "false").lower() == "true"
-        if wanted and (kind != name or accelerator.device.type == "cpu"):
-            raise TrainingError(
-                f"{name} was requested but {kind} on {accelerator.device.type} would run",
-                expected=f"{name} on GPUs",
-                fix="use a machine with GPUs, or launch with `torchrun`, which also works on CPU",
-            )
+    kind, device = str(accelerator.distributed_type).rpartition(".")[2], accelerator.device.type
+    variables = {"FSDP": "ACCELERATE_USE_FSDP", "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED"}
+    for name, variable in variables.items():
+        requested = environ.get(variable, "false").lower() == "true"
+        if requested and (kind != name or device == "cpu"):
+            found = f"{name} was requested but {kind} on {device} would run"
+            fix = "use a machine with GPUs, or launch with `torchrun`, which also works on CPU"
+            raise TrainingError(found, expected=f"{name} on GPUs", fix=fix)
     processes = int(environ.get(PROCESSES, environ.get("WORLD_SIZE", "1")))
     if accelerator.num_processes != processes:
-        raise TrainingError(
-            f"{processes} processes were requested but {accelerator.num_processes} would train",
-            fix="on CPU, launch with `torchrun --nproc_per_node`",
-        )
+        found = f"{processes} processes were requested but {accelerator.num_processes} would train"
+        raise TrainingError(found, fix="on CPU, launch with `torchrun --nproc_per_node`")
 
 
-def require_precision(found: str, args: Any) -> None:
+def require_precision(precision: str, args: Any) -> None:
     """(3) Raises `TrainingError` if the environment sets a precision that the objective does not
     ask for.
 
     If the arguments set none, accelerate uses ACCELERATE_MIXED_PRECISION, which `accelerate launch`
     sets.
     """
-    asked = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
-    if found not in ("no", asked):
-        raise TrainingError(
-            f"mixed precision {found} would be used, but the objective asks for {asked}",
-            where="ACCELERATE_MIXED_PRECISION, or the launcher's configuration",
-            expected=asked,
-            fix=(
-                f"set it in params.yaml (trainer: {{{found}: true}}), where it is part of the"
-                " objective, or nowhere"
-            ),
-        )
+    objective = next((name for name in ("bf16", "fp16") if getattr(args, name)), "no")
+    if precision not in ("no", objective):
+        found = f"mixed precision {precision} would be used, but the objective has {objective}"
+        where = "ACCELERATE_MIXED_PRECISION, or the launcher's configuration"
+        fix = f"set trainer: {{{precision}: true}} in params.yaml, as part of the objective"
+        raise TrainingError(found, where=where, expected=objective, fix=fix)
 
 
 def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
@@ -347,11 +325,10 @@ def _left_out(plan: Plan, trainer: Any) -> int:
         return 0
     used, offered = len(trainer.train_dataset), _offered(plan)
     if not used:
-        raise TrainingError(
-            f"all {offered} records are too long for max_length"
-            f" {getattr(trainer.args, 'max_length', None)}",
-            where=f"params.yaml: stages.{plan.stage}.trainer.max_length",
-        )
+        limit = getattr(trainer.args, "max_length", None)
+        found = f"all {offered} records are too long for max_length {limit}"
+        where = f"params.yaml: stages.{plan.stage}.trainer.max_length"
+        raise TrainingError(found, where=where)
     return max(0, offered - used)
 
 

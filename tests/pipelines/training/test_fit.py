@@ -24,7 +24,7 @@ from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
-from pipelines.training.fit import fit, require_asked, require_precision, translated
+from pipelines.training.fit import fit, require_precision, require_requested, translated
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
 from tests.pipelines import tiny
@@ -356,10 +356,10 @@ def test_what_accelerate_was_asked_for_is_what_runs(
     environ: dict[str, str], got: Accelerator, said: str | None
 ) -> None:
     if said is None:
-        require_asked(got, environ)
+        require_requested(got, environ)
     else:
         with pytest.raises(TrainingError, match=said):
-            require_asked(got, environ)
+            require_requested(got, environ)
 
 
 SAID: list[tuple[Exception, str, bool]] = [
