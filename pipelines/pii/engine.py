@@ -48,54 +48,31 @@ class Unscanned(Exception):
 
 
 class Engine(Protocol):
-    """Searches one text. `describe` is for evidence. `digest` covers everything that can change the
-    findings.
-    """
+    """Searches one text."""
 
     def find(self, text: str) -> list[Span]:
         """The findings at or above the policy's thresholds, by position. Raises `Unscanned`."""
         ...
 
-    @property
-    def entities(self) -> list[str]:
-        """The entities searched for, sorted."""
-        ...
-
-    @property
-    def describe(self) -> dict[str, str]:
-        """name, version, ner, ner_sha256."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """sha256 over engine versions, recognizers, thresholds, name list or model."""
-        ...
-
 
 def cannot_find(policy: PiiPolicy) -> list[str]:
     """What a scan with this policy is known to miss, in words."""
-    known = [
-        (
-            "what only its meaning makes personal: descriptions, rare roles or illnesses,"
-            " quasi-identifiers together"
-        ),
+    off = ", ".join(pii_presidio.left_off(policy))
+    limits = [
+        "what only its meaning makes personal: descriptions, rare roles or illnesses,"
+        " quasi-identifiers together",
         "values written out in words, spaced out or otherwise disguised",
         f"text in languages other than: {', '.join(policy.languages)}",
-        (
-            "kinds whose recognizers are off, or of other languages:"
-            f" {', '.join(pii_presidio.left_off(policy))}"
-        ),
+        f"kinds whose recognizers are off, or of other languages: {off}",
     ]
-    if policy.ner == "name-list":
-        known = [
-            (
-                "names of people without a title that are not on a list of frequent names (recall:"
-                " docs/pii.md)"
-            ),
-            "places, postal addresses, organisations, nationalities and religions",
-            *known,
-        ]
-    return known
+    if policy.ner != "name-list":
+        return limits
+    return [
+        "names of people without a title that are not on a list of frequent names (recall:"
+        " docs/pii.md)",
+        "places, postal addresses, organisations, nationalities and religions",
+        *limits,
+    ]
 
 
 # --- the reference --------------------------------------------------------------------------------
@@ -117,19 +94,13 @@ class PlainEngine:
 
     def search(self, text: str, entities: list[str] | None) -> list[Span]:
         """The findings of `entities` (all if None). Raises `Unscanned`."""
-        found: set[Span] = set()
+        spans: set[Span] = set()
         for offset, window in _windows(text):
             for language in self.policy.languages:
-                for one in self._analyze(window, language, entities):
-                    found.add(
-                        Span(
-                            offset + one.start,
-                            offset + one.end,
-                            one.entity_type,
-                            round(one.score, 4),
-                        )
-                    )
-        return _without_repeats(found)
+                for result in self._analyze(window, language, entities):
+                    start, end = offset + result.start, offset + result.end
+                    spans.add(Span(start, end, result.entity_type, round(result.score, 4)))
+        return _without_repeats(spans)
 
     def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
         self._watch.timed_out = False
@@ -144,8 +115,9 @@ class PlainEngine:
 
     @cached_property
     def entities(self) -> list[str]:
-        """See `Engine`."""
-        return sorted({name for one in self.recognizers for name in one.supported_entities})
+        """The entities searched for, sorted."""
+        names = {name for known in self.recognizers for name in known.supported_entities}
+        return sorted(names)
 
     @property
     def recognizers(self) -> list[Any]:
@@ -154,7 +126,7 @@ class PlainEngine:
 
     @cached_property
     def describe(self) -> dict[str, str]:
-        """See `Engine`."""
+        """The engine for evidence: name, version, ner, ner_sha256."""
         return {
             "name": "presidio-analyzer",
             "version": importlib.metadata.version("presidio-analyzer"),
@@ -164,28 +136,26 @@ class PlainEngine:
 
     @cached_property
     def digest(self) -> str:
-        """See `Engine`."""
+        """sha256 over all that can change the findings: engine versions, recognizers, thresholds,
+        name list or model.
+        """
         engines = ("presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract")
-        recognizers = [
-            [
-                one.name,
-                one.supported_language,
-                one.supported_entities,
-                one.score_thresholds,
-                one.context or [],
-            ]
-            + [[p.name, p.regex, p.score] for p in getattr(one, "patterns", [])]
-            for one in self.recognizers
-        ]
-        what = {
+        content = {
             "engine": self.describe,
             "sources": [digests.sha256_file(Path(__file__).with_name(name)) for name in SOURCES],
             "versions": {name: importlib.metadata.version(name) for name in engines},
             "languages": self.policy.languages,
             "phone_regions": self.policy.phone_regions,
-            "recognizers": sorted(recognizers, key=canonical.dumps),
+            "recognizers": sorted(map(_settings, self.recognizers), key=canonical.dumps),
         }
-        return digests.sha256_bytes(canonical.dumps(what))
+        return digests.sha256_bytes(canonical.dumps(content))
+
+
+def _settings(recognizer: Any) -> list[Any]:
+    """What determines the findings of a recognizer."""
+    patterns = [[p.name, p.regex, p.score] for p in getattr(recognizer, "patterns", [])]
+    names = (recognizer.name, recognizer.supported_language, recognizer.supported_entities)
+    return [*names, recognizer.score_thresholds, recognizer.context or [], *patterns]
 
 
 class _Timeouts(logging.Handler):
@@ -209,17 +179,15 @@ def _windows(text: str) -> Iterator[tuple[int, str]]:
         yield offset, text[offset : offset + WINDOW]
 
 
-def _without_repeats(found: set[Span]) -> list[Span]:
+def _without_repeats(spans: set[Span]) -> list[Span]:
     """Sorted by position. A span inside another of the same entity with at least its score is
     removed.
     """
     kept: list[Span] = []
     around: list[Span] = []
-    for one in sorted(found, key=lambda span: (span.entity, span.start, -span.end, -span.score)):
-        around = [
-            other for other in around if other.entity == one.entity and other.end >= one.start
-        ]
-        if not any(other.end >= one.end and other.score >= one.score for other in around):
-            kept.append(one)
-            around.append(one)
+    for span in sorted(spans, key=lambda span: (span.entity, span.start, -span.end, -span.score)):
+        around = [o for o in around if o.entity == span.entity and o.end >= span.start]
+        if not any(other.end >= span.end and other.score >= span.score for other in around):
+            kept.append(span)
+            around.append(span)
     return sorted(kept)

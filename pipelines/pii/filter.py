@@ -48,9 +48,8 @@ class FilteredEngine:
         expressions: list[bytes] = []
         for recognizer in plain.recognizers:
             patterns = _patterns(recognizer)
-            if any(TELLS_APART.search(pattern) for pattern in patterns) or not (
-                patterns or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
-            ):
+            has_test = patterns or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
+            if not has_test or any(TELLS_APART.search(pattern) for pattern in patterns):
                 self._always.update(recognizer.supported_entities)
             for pattern in patterns:
                 expressions.append(pattern.encode("ascii", "replace"))
@@ -63,7 +62,7 @@ class FilteredEngine:
         self._database = _compiled(expressions)
 
     def find(self, text: str) -> list[Span]:
-        """See `Engine`."""
+        """The same findings as the plain engine."""
         folded = text if text.isascii() else text.translate(self._folded)
         if not folded.isascii():
             return self.plain.find(text)
@@ -80,21 +79,6 @@ class FilteredEngine:
 
     def _matched(self, index: int, start: int, end: int, flags: int, possible: set[str]) -> None:
         possible.add(self._ids[index])
-
-    @property
-    def entities(self) -> list[str]:
-        """See `Engine`."""
-        return self.plain.entities
-
-    @property
-    def describe(self) -> dict[str, str]:
-        """See `Engine`."""
-        return self.plain.describe
-
-    @property
-    def digest(self) -> str:
-        """The digest of the plain engine, because the findings are the same."""
-        return self.plain.digest
 
 
 class Folded(dict[int, int]):
@@ -127,9 +111,8 @@ class Folded(dict[int, int]):
 def _patterns(recognizer: Any) -> list[str]:
     """Regular expressions: wherever the recognizer matches, one of them does."""
     if recognizer.name == "UrlRecognizer":
-        return [
-            recognizer.BASE_URL_REGEX
-        ]  # all four of its patterns contain this one, and are slow to compile
+        # All four of its patterns contain this one, and are slow to compile.
+        return [recognizer.BASE_URL_REGEX]
     return [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
 
 
@@ -145,10 +128,8 @@ def _compiled(expressions: list[bytes]) -> Any:
         | hyperscan.HS_FLAG_MULTILINE
     )
     database = hyperscan.Database()
+    count = len(expressions)
     database.compile(
-        expressions=expressions,
-        ids=list(range(len(expressions))),
-        elements=len(expressions),
-        flags=[flags] * len(expressions),
+        expressions=expressions, ids=list(range(count)), elements=count, flags=[flags] * count
     )
     return database

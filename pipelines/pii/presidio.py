@@ -69,17 +69,14 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
-    tldextract.extract = tldextract.TLDExtract(
-        suffix_list_urls=(), cache_dir=None
-    )  # else it asks the network
-    phonenumbers.__dict__["PhoneNumberMatcher"] = (
-        phone_matcher()
-    )  # which Presidio makes eight of for each text
+    # Otherwise it would use the network.
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    # Presidio makes eight of them for each text.
+    phonenumbers.__dict__["PhoneNumberMatcher"] = phone_matcher()
     presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS = PATTERN_SECONDS
     nlp = _nlp_engine(policy, model if policy.ner.startswith("spacy:") else None)
-    registry = RecognizerRegistryProvider(
-        registry_configuration=_registry(policy)
-    ).create_recognizer_registry()
+    provider = RecognizerRegistryProvider(registry_configuration=_registry(policy))
+    registry = provider.create_recognizer_registry()
     for recognizer in registry.recognizers:
         if recognizer.name == "PhoneRecognizer":
             recognizer.supported_regions = tuple(policy.phone_regions)
@@ -111,13 +108,11 @@ def _context_enhancer() -> Any:
         def _find_supportive_word_in_context(
             context_list: list[str], recognizer_context_list: list[str], matching_mode: str = ""
         ) -> str:
-            words = tuple(word.lower() for word in context_list)
-            known = (
-                one
-                for one in recognizer_context_list
-                if any(word.startswith(one.lower()) for word in words)
-            )
-            return next(known, "")
+            words = [word.lower() for word in context_list]
+            for context in recognizer_context_list:
+                if any(word.startswith(context.lower()) for word in words):
+                    return context
+            return ""
 
     return WordStarts()
 
@@ -139,9 +134,8 @@ def phone_matcher() -> type[Any]:
         def _extract_match(self, candidate: str, offset: int) -> Any:
             least, abroad = _numbers_of(self.preferred_region)
             digits = _NOT_DIGITS.sub("", candidate)
-            if len(digits) < 4 or (
-                len(digits) < least and not _PLUS.search(candidate) and not abroad.match(digits)
-            ):
+            international = _PLUS.search(candidate) or abroad.match(digits)
+            if len(digits) < 4 or (len(digits) < least and not international):
                 return None
             if not _PLUS.match(candidate) and _in_a_sum(self.text, offset, offset + len(candidate)):
                 return None
@@ -152,9 +146,8 @@ def phone_matcher() -> type[Any]:
 
 def _in_a_sum(text: str, start: int, end: int) -> bool:
     """Whether the number is part of a calculation: `= 54000` follows, or `18000 =` comes before."""
-    return bool(
-        _SUM_GOES_ON.match(text, end) or _SUM_BEFORE.search(text, max(0, start - NEAR), start)
-    )
+    before = _SUM_BEFORE.search(text, max(0, start - NEAR), start)
+    return bool(before or _SUM_GOES_ON.match(text, end))
 
 
 NEAR = 12
@@ -172,28 +165,27 @@ def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, country_code_for_region
 
     shared = COUNTRY_CODE_TO_REGION_CODE.get(country_code_for_region(region), (region,))
-    known = [PhoneMetadata.metadata_for_region(name, None) for name in shared]
-    general = [one.general_desc for one in known if one and one.general_desc]
-    lengths = [length for one in general for length in one.possible_length if length > 0]
+    regions = [PhoneMetadata.metadata_for_region(name, None) for name in shared]
+    general = [known.general_desc for known in regions if known and known.general_desc]
+    lengths = [length for numbers in general for length in numbers.possible_length if length > 0]
     own = PhoneMetadata.metadata_for_region(region, None)
-    return min(lengths, default=0), re.compile(
-        own.international_prefix if own and own.international_prefix else "$."
-    )
+    prefix = own.international_prefix if own else None
+    return min(lengths, default=0), re.compile(prefix or "$.")
 
 
 def left_off(policy: PiiPolicy) -> list[str]:
     """Presidio's recognizers that do not run: switched off, or for other languages only. Names of
     their kinds.
     """
-    found = []
+    off = []
     for entry in _table()["recognizers"]:
-        spoken = [
-            one["language"] if isinstance(one, dict) else one
-            for one in entry.get("supported_languages") or []
-        ]
-        if not _is_on(entry, policy) or (spoken and not set(spoken) & set(policy.languages)):
-            found.append(entry["name"].removesuffix("Recognizer"))
-    return sorted(name for name in found if name not in _MODELS)
+        languages = {
+            language["language"] if isinstance(language, dict) else language
+            for language in entry.get("supported_languages") or []
+        }
+        if not _is_on(entry, policy) or (languages and not languages & set(policy.languages)):
+            off.append(entry["name"].removesuffix("Recognizer"))
+    return sorted(name for name in off if name not in _MODELS)
 
 
 _MODELS = ("HuggingFaceNer", "BasicLangExtract")
@@ -222,11 +214,9 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
     known = {entry["name"] for entry in table["recognizers"]}
     unknown = sorted({*policy.enabled_recognizers, *policy.disabled_recognizers} - known)
     if unknown:
-        raise ConfigError(
-            f"no recognizer {', '.join(unknown)}",
-            where="policies/pii.yaml: enabled_recognizers, disabled_recognizers",
-            expected=f"of Presidio's: {', '.join(sorted(known))}",
-        )
+        where = "policies/pii.yaml: enabled_recognizers, disabled_recognizers"
+        expected = f"of Presidio's: {', '.join(sorted(known))}"
+        raise ConfigError(f"no recognizer {', '.join(unknown)}", where=where, expected=expected)
     recognizers = [
         {**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)
     ]
@@ -279,13 +269,11 @@ def model_folder(ner: str, root: Path) -> Path | None:
         folder = spacy.util.get_package_path(name) if spacy.util.is_package(name) else folder
     where = "policies/pii.yaml: ner"
     if not folder.is_dir():
-        raise ConfigError(
-            f"no model {name!r}", where=where, expected="a folder (spacy: or an installed package)"
-        )
+        expected = "a folder (spacy: or an installed package)"
+        raise ConfigError(f"no model {name!r}", where=where, expected=expected)
     if kind == "transformers" and not list(folder.glob("*.safetensors")):
-        raise ConfigError(
-            f"{name!r} has no safetensors weights", where=where, fix="pickled weights can run code"
-        )
+        found, fix = f"{name!r} has no safetensors weights", "pickled weights can run code"
+        raise ConfigError(found, where=where, fix=fix)
     return folder
 
 
@@ -304,12 +292,8 @@ def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
             if model is not None:
                 pipeline = spacy.load(model)
                 if pipeline.lang not in self.nlp:
-                    known = ", ".join(policy.languages)
-                    raise ConfigError(
-                        f"a model of {pipeline.lang!r}",
-                        where="policies/pii.yaml: ner",
-                        expected=known,
-                    )
+                    found, known = f"a model of {pipeline.lang!r}", ", ".join(policy.languages)
+                    raise ConfigError(found, where="policies/pii.yaml: ner", expected=known)
                 self.nlp[pipeline.lang] = pipeline
 
         def process_text(self, text: str, language: str) -> Any:

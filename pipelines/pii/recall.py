@@ -51,8 +51,10 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
     own, planted = _sample(table, kind), made_up.seeds(policy, search.plain.entities)
     placed = _plant(own, planted)
     counts: dict[str, list[bool]] = {}
-    for one, found in zip(placed, search.find([one.text for one in placed]), strict=True):
-        counts.setdefault(one.entity, []).append(not found.problem and _is_found(one, found.spans))
+    results = search.find([seed.text for seed in placed])
+    for seed, result in zip(placed, results, strict=True):
+        hit = not result.problem and _is_found(seed, result.spans)
+        counts.setdefault(seed.entity, []).append(hit)
     return Recall(
         seeds=made_up.digest(planted),
         texts=len(own),
@@ -65,21 +67,21 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
 
 def _sample(table: pa.Table, kind: str) -> list[str]:
     """The texts of at most `ROWS` records spread evenly over the table, without blank ones."""
-    step, start, found = max(1, -(-table.num_rows // ROWS)), 0, list[str]()
-    for batch in table.to_batches(
-        max_chunksize=ROW_GROUP
-    ):  # a whole table's text can be more than one array holds
+    step, start = max(1, -(-table.num_rows // ROWS)), 0
+    sample: list[str] = []
+    # In batches, because a whole table's text can be more than one array holds.
+    for batch in table.to_batches(max_chunksize=ROW_GROUP):
         rows = batch.take(pa.array(range(-start % step, batch.num_rows, step), pa.int64()))
-        found += [one.text for one in texts(rows, kind) if one.text.strip()]
+        sample += [place.text for place in texts(rows, kind) if place.text.strip()]
         start += batch.num_rows
-    return found
+    return sample
 
 
 def _plant(own: Sequence[str], planted: Sequence[Seed]) -> list[_Placed]:
     rng = random.Random("countersign places 1")  # noqa: S311 - nothing secret is made of it
     return [
-        _placed(own[int(rng.random() * len(own))] if own else "", one, rng.random())
-        for one in planted
+        _placed(own[int(rng.random() * len(own))] if own else "", seed, rng.random())
+        for seed in planted
     ]
 
 
@@ -95,9 +97,9 @@ def _placed(text: str, seed: Seed, draw: float) -> _Placed:
     return _Placed(seed.entity, whole, start, start + len(seed.value))
 
 
-def _is_found(one: _Placed, spans: Sequence[Span]) -> bool:
-    inside = {
-        at for span in spans if span.entity == one.entity for at in range(span.start, span.end)
+def _is_found(seed: _Placed, spans: Sequence[Span]) -> bool:
+    found = {
+        at for span in spans if span.entity == seed.entity for at in range(span.start, span.end)
     }
-    wanted = [at for at in range(one.start, one.end) if one.text[at].isalnum()]
-    return sum(at in inside for at in wanted) >= COVERED * len(wanted)
+    value = [at for at in range(seed.start, seed.end) if seed.text[at].isalnum()]
+    return sum(at in found for at in value) >= COVERED * len(value)

@@ -16,12 +16,11 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
@@ -111,9 +110,8 @@ class Search:
             chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
             try:
                 return [found for part in self._pool.map(_many, chunks) for found in part]
-            except (
-                BrokenProcessPool
-            ):  # a process was killed, for memory most likely: go on in this one alone
+            except BrokenProcessPool:
+                # A process was killed, for memory most likely: go on in this one alone.
                 self._pool, self._cores = None, 1
         return [_one(engine, text) for text in texts]
 
@@ -179,9 +177,8 @@ class _Cache:
             )
         except (sqlite3.Error, OSError) as error:
             self.close()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-                error, sqlite3.OperationalError
-            ):
+            damaged = isinstance(error, sqlite3.DatabaseError)
+            if damaged and not isinstance(error, sqlite3.OperationalError):
                 path.unlink(missing_ok=True)  # not a database: the next run begins a new one
 
     def get(self, keys: list[bytes]) -> dict[bytes, tuple[Span, ...]]:
@@ -190,12 +187,11 @@ class _Cache:
         if self._connection is None:
             return known
         try:
-            for part in _parts(keys, 500):
+            for at in range(0, len(keys), 500):
+                part = keys[at : at + 500]
                 marks = ",".join("?" * len(part))
-                rows = self._connection.execute(
-                    f"SELECT key, found FROM spans WHERE key IN ({marks})",  # noqa: S608 - placeholders
-                    part,
-                )
+                query = f"SELECT key, found FROM spans WHERE key IN ({marks})"  # noqa: S608 - marks
+                rows = self._connection.execute(query, part)
                 known.update((key, _spans(found)) for key, found in rows)
         except (sqlite3.Error, ValueError, TypeError):
             self.close()
@@ -222,19 +218,11 @@ class _Cache:
 
 
 def _text(spans: tuple[Span, ...]) -> str:
-    return (
-        json.dumps([[one.start, one.end, one.entity, one.score] for one in spans]) if spans else ""
-    )
+    return json.dumps([astuple(span) for span in spans]) if spans else ""
 
 
 def _spans(text: str) -> tuple[Span, ...]:
-    found = json.loads(text or "[]")
+    rows = json.loads(text or "[]")
     return tuple(
-        Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in found
+        Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in rows
     )
-
-
-def _parts(keys: list[bytes], size: int) -> Iterator[list[bytes]]:
-    rest = iter(keys)
-    while part := list(islice(rest, size)):
-        yield part

@@ -52,17 +52,17 @@ class Draw:
     rng: random.Random
     policy: PiiPolicy
 
-    def turn(self, options: Sequence[T]) -> T:
+    def turn(self, *options: T) -> T:
         """The options in turn."""
         return options[self.at % len(options)]
 
-    def pick(self, options: Sequence[T]) -> T:
+    def pick(self, *options: T) -> T:
         """Any of the options; the same on every Python version."""
         return options[int(self.rng.random() * len(options))]
 
     def some(self, n: int, of: str = DIGITS) -> str:
         """`n` characters."""
-        return "".join(self.pick(of) for _ in range(n))
+        return "".join(self.pick(*of) for _ in range(n))
 
     def shaped(self, form: str) -> str:
         """`form` with a digit for each `#`."""
@@ -74,11 +74,12 @@ def seeds(policy: PiiPolicy, entities: Sequence[str]) -> list[Seed]:
 
     An entity of the policy's own has its examples as values, without sentences.
     """
-    found = [seed for entity in entities if entity in SHAPES for seed in _made(policy, entity)]
-    own = {one.entity: one.examples for one in policy.recognizers if one.entity not in SHAPES}
-    return found + [
-        Seed(name, value, "{}") for name, values in own.items() for value in dict.fromkeys(values)
-    ]
+    planted = [seed for entity in entities if entity in SHAPES for seed in _made(policy, entity)]
+    own = {known.entity: known.examples for known in policy.recognizers}
+    for entity, examples in own.items():
+        if entity not in SHAPES:
+            planted += [Seed(entity, value, "{}") for value in dict.fromkeys(examples)]
+    return planted
 
 
 def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
@@ -98,7 +99,7 @@ def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
 
 def digest(planted: Sequence[Seed]) -> str:
     """sha256 over the values and sentences: identifies the set that a recall was measured with."""
-    return digests.sha256_bytes(canonical.dumps([list(astuple(one)) for one in planted]))
+    return digests.sha256_bytes(canonical.dumps([list(astuple(seed)) for seed in planted]))
 
 
 def _sentences(languages: Sequence[str], entity: str) -> list[str]:
@@ -106,10 +107,9 @@ def _sentences(languages: Sequence[str], entity: str) -> list[str]:
     if that is possible.
     """
     known: dict[str, dict[str, list[str]]] = _words()["sentences"]
-    bare = [one for one in known["en"].get(entity, []) if one == "{}"]
-    return list(
-        dict.fromkeys(one for name in languages for one in known.get(name, {}).get(entity, bare))
-    )
+    bare = [text for text in known["en"].get(entity, []) if text == "{}"]
+    sentences = [text for name in languages for text in known.get(name, {}).get(entity, bare)]
+    return list(dict.fromkeys(sentences))
 
 
 @cache
@@ -122,7 +122,7 @@ def _words() -> dict[str, Any]:
 
 
 def _listed(entity: str) -> Callable[[Draw], str]:
-    return lambda draw: str(draw.turn(_words()[entity]))
+    return lambda draw: str(draw.turn(*_words()[entity]))
 
 
 def _api_key(draw: Draw) -> str:
@@ -133,15 +133,15 @@ def _api_key(draw: Draw) -> str:
         ("hf_", 34, MIXED),
         ("sk-", 48, MIXED),
     )
-    head, length, of = draw.turn(forms)
+    head, length, of = draw.turn(*forms)
     return head + draw.some(length, of)
 
 
 def _card(draw: Draw) -> str:
-    number = draw.turn(("411111", "555555", "601111")) + draw.some(9)
+    number = draw.turn("411111", "555555", "601111") + draw.some(9)
     number += next(d for d in DIGITS if _luhn(number + d))
     groups = [number[at : at + 4] for at in range(0, 16, 4)]
-    return draw.turn((" ", "-", "", " ")).join(groups)
+    return draw.turn(" ", "-", "", " ").join(groups)
 
 
 def _luhn(number: str) -> bool:
@@ -151,7 +151,7 @@ def _luhn(number: str) -> bool:
 
 def _crypto(draw: Draw) -> str:
     """A Bitcoin address: version, hash and checksum in base 58."""
-    payload = bytes([draw.turn((0, 5))]) + bytes.fromhex(draw.some(40, HEX))
+    payload = bytes([draw.turn(0, 5)]) + bytes.fromhex(draw.some(40, HEX))
     whole = payload + hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
     number, text = int.from_bytes(whole, "big"), ""
     while number:
@@ -170,60 +170,58 @@ def _date(draw: Draw) -> str:
         month - 1
     ]
     return draw.turn(
-        (
-            f"{month:02}/{day:02}/{year}",
-            f"{year}-{month:02}-{day:02}",
-            f"{day:02}.{month:02}.{year}",
-            f"{day} {name} {year}",
-            f"{name} {day}, {year}",
-        )
+        f"{month:02}/{day:02}/{year}",
+        f"{year}-{month:02}-{day:02}",
+        f"{day:02}.{month:02}.{year}",
+        f"{day} {name} {year}",
+        f"{name} {day}, {year}",
     )
 
 
 def _mail(draw: Draw) -> str:
     first, last = (
-        draw.pick(("anna", "j", "maria", "tom", "wei")),
-        draw.pick(("weber", "okafor", "li", "smith", "garcia")),
+        draw.pick("anna", "j", "maria", "tom", "wei"),
+        draw.pick("weber", "okafor", "li", "smith", "garcia"),
     )
     user = draw.turn(
-        (f"{first}.{last}", f"{first}_{last}{draw.some(2)}", f"{first}+{last}", f"{first}-{last}")
+        f"{first}.{last}", f"{first}_{last}{draw.some(2)}", f"{first}+{last}", f"{first}-{last}"
     )
-    host = draw.turn(("example.com", "mail.example.org", "example.net"))
-    return draw.turn((str.lower, str.lower, str.title, str.upper))(f"{user}@{host}")
+    host = draw.turn("example.com", "mail.example.org", "example.net")
+    return draw.turn(str.lower, str.lower, str.title, str.upper)(f"{user}@{host}")
 
 
 def _iban(draw: Draw) -> str:
     country, account = draw.turn(
-        (("DE", "#" * 18), ("GB", "NWBK" + "#" * 14), ("NL", "ABNA" + "#" * 10), ("ES", "#" * 20))
+        ("DE", "#" * 18), ("GB", "NWBK" + "#" * 14), ("NL", "ABNA" + "#" * 10), ("ES", "#" * 20)
     )
     account = draw.shaped(account)
     as_number = "".join(str(int(char, 36)) for char in f"{account}{country}00")
     whole = f"{country}{98 - int(as_number) % 97:02}{account}"
-    return draw.pick((" ", "")).join(whole[at : at + 4] for at in range(0, len(whole), 4))
+    return draw.pick(" ", "").join(whole[at : at + 4] for at in range(0, len(whole), 4))
 
 
 def _ip(draw: Draw) -> str:
     last = 1 + int(draw.rng.random() * 254)
     return draw.turn(
-        (f"192.0.2.{last}", f"198.51.100.{last}", f"203.0.113.{last}", f"2001:db8::{last:x}")
+        f"192.0.2.{last}", f"198.51.100.{last}", f"203.0.113.{last}", f"2001:db8::{last:x}"
     )
 
 
 def _mac(draw: Draw) -> str:
     pairs = [draw.some(2, HEX) for _ in range(6)]
     colons, dashes = ":".join(pairs), "-".join(pairs).upper()
-    return draw.turn((colons, dashes, ".".join("".join(pairs[at : at + 2]) for at in (0, 2, 4))))
+    return draw.turn(colons, dashes, ".".join("".join(pairs[at : at + 2]) for at in (0, 2, 4)))
 
 
 def _dea(draw: Draw) -> str:
     digits = [int(d) for d in draw.some(6)]
     check = (sum(digits[0::2]) + 2 * sum(digits[1::2])) % 10
-    return draw.pick("ABFM") + draw.pick(LETTERS) + "".join(map(str, digits)) + str(check)
+    return draw.some(1, "ABFM") + draw.some(1, LETTERS) + "".join(map(str, digits)) + str(check)
 
 
 def _password(draw: Draw) -> str:
-    word = draw.pick(("Sommer", "tiger", "Qwerty", "blueSky", "letmein"))
-    return draw.turn((f"{word}{draw.some(3)}!", f"{word}#{draw.some(2)}", f"{word}{draw.some(4)}"))
+    word = draw.pick("Sommer", "tiger", "Qwerty", "blueSky", "letmein")
+    return draw.turn(f"{word}{draw.some(3)}!", f"{word}#{draw.some(2)}", f"{word}{draw.some(4)}")
 
 
 def _phone(draw: Draw) -> str:
@@ -234,7 +232,7 @@ def _phone(draw: Draw) -> str:
     from phonenumbers import PhoneNumberFormat as Form
     from phonenumbers import PhoneNumberType as Type
 
-    region, kind = draw.turn(draw.policy.phone_regions), draw.pick((Type.FIXED_LINE, Type.MOBILE))
+    region, kind = draw.turn(*draw.policy.phone_regions), draw.pick(Type.FIXED_LINE, Type.MOBILE)
     base: Any = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(
         "US"
     )
@@ -242,17 +240,11 @@ def _phone(draw: Draw) -> str:
     other = phonenumbers.PhoneNumber(country_code=base.country_code, national_number=own)
     number = other if phonenumbers.is_valid_number(other) else base
     text: str = phonenumbers.format_number(
-        number, draw.pick((Form.NATIONAL, Form.INTERNATIONAL, Form.E164))
+        number, draw.pick(Form.NATIONAL, Form.INTERNATIONAL, Form.E164)
     )
     digits = "".join(char for char in text if char in DIGITS)
     return draw.pick(
-        (
-            text,
-            text,
-            text.replace(" ", "."),
-            text.replace(" ", "-"),
-            text if "+" in text else digits,
-        )
+        text, text, text.replace(" ", "."), text.replace(" ", "-"), text if "+" in text else digits
     )
 
 
@@ -263,35 +255,29 @@ def _nhs(draw: Draw) -> str:
         if check != 10:
             whole = digits + str(check % 11)
             return draw.turn(
-                (
-                    f"{whole[:3]} {whole[3:6]} {whole[6:]}",
-                    whole,
-                    f"{whole[:3]}-{whole[3:6]}-{whole[6:]}",
-                )
+                f"{whole[:3]} {whole[3:6]} {whole[6:]}",
+                whole,
+                f"{whole[:3]}-{whole[3:6]}-{whole[6:]}",
             )
 
 
 def _url(draw: Draw) -> str:
-    path = draw.pick(("", "/help", "/users/17?tab=2"))
+    path = draw.pick("", "/help", "/users/17?tab=2")
     return draw.turn(
-        (
-            f"https://www.example.com{path}",
-            f"www.example.org{path}",
-            f"http://shop.example.net{path}",
-        )
+        f"https://www.example.com{path}", f"www.example.org{path}", f"http://shop.example.net{path}"
     )
 
 
 def _ssn(draw: Draw) -> str:
-    area = draw.pick("1234578") + draw.some(2, "123456789")
-    return draw.turn(("-", "-", " ", "")).join(
+    area = draw.some(1, "1234578") + draw.some(2, "123456789")
+    return draw.turn("-", "-", " ", "").join(
         (area, draw.some(2, "123456789"), draw.some(4, "123456789"))
     )
 
 
 def _itin(draw: Draw) -> str:
-    parts = (draw.shaped("9##"), draw.pick("78") + draw.some(1, "0123456"), draw.some(4))
-    return draw.turn(("-", " ", "-", "")).join(parts)
+    parts = (draw.shaped("9##"), draw.some(1, "78") + draw.some(1, "0123456"), draw.some(4))
+    return draw.turn("-", " ", "-", "").join(parts)
 
 
 def _uuid(draw: Draw) -> str:
@@ -307,7 +293,7 @@ def _uuid(draw: Draw) -> str:
 
 
 def _key_header(draw: Draw) -> str:
-    return f"-----BEGIN {draw.turn(('', 'RSA ', 'EC ', 'OPENSSH '))}PRIVATE KEY-----"
+    return f"-----BEGIN {draw.turn('', 'RSA ', 'EC ', 'OPENSSH ')}PRIVATE KEY-----"
 
 
 SHAPES: dict[str, Callable[[Draw], str]] = {
@@ -329,13 +315,13 @@ SHAPES: dict[str, Callable[[Draw], str]] = {
     "PRIVATE_KEY": _key_header,
     "UK_NHS": _nhs,
     "URL": _url,
-    "US_BANK_NUMBER": lambda draw: draw.some(1, "123456789") + draw.some(draw.turn((9, 11, 8, 13))),
+    "US_BANK_NUMBER": lambda draw: draw.some(1, "123456789") + draw.some(draw.turn(9, 11, 8, 13)),
     "US_DRIVER_LICENSE": lambda draw: draw.turn(
-        (draw.pick(LETTERS) + draw.some(7), draw.pick(LETTERS) + draw.some(12))
+        draw.some(1, LETTERS) + draw.some(7), draw.some(1, LETTERS) + draw.some(12)
     ),
     "US_ITIN": _itin,
     "US_PASSPORT": lambda draw: draw.turn(
-        (draw.some(9, "123456789"), draw.pick(LETTERS) + draw.some(8))
+        draw.some(9, "123456789"), draw.some(1, LETTERS) + draw.some(8)
     ),
     "US_SSN": _ssn,
     "UUID": _uuid,

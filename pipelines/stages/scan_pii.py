@@ -17,6 +17,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -268,19 +269,17 @@ def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, st
 def redact(text: str, spans: list[Span], policy: PiiPolicy, key: bytes) -> str:
     """`text` with the findings replaced that policy redacts; overlapping ones become one."""
     merged: list[Span] = []
-    for span in sorted(one for one in spans if policy.entity(one.entity).action == "redact"):
+    for span in sorted(span for span in spans if policy.entity(span.entity).action == "redact"):
         if merged and span.start < merged[-1].end:
             last = merged.pop()
-            entity = max(last, span, key=lambda one: (one.score, one.end - one.start)).entity
+            entity = max(last, span, key=lambda span: (span.score, span.end - span.start)).entity
             span = Span(last.start, max(last.end, span.end), entity, max(last.score, span.score))
         merged.append(span)
     pieces, at = [], 0
     for span in merged:
-        name = (
-            span.entity
-            if policy.replacement == "entity"
-            else _token(span.entity, text[span.start : span.end], key)
-        )
+        name = span.entity
+        if policy.replacement != "entity":
+            name = _token(span.entity, text[span.start : span.end], key)
         pieces += [text[at : span.start], f"<{name}>"]
         at = span.end
     return "".join([*pieces, text[at:]])
@@ -375,24 +374,19 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     errors.
     """
     entities = {*engine.entities, *NER_ENTITIES}
-    recognizers = {one.name for one in engine.recognizers} | set(policy.disabled_recognizers)
-    wrong = [f"entities.{name}" for name in policy.entities if name not in entities]
-    wrong += [
-        f"minimum_recall.{name}" for name in policy.minimum_recall if name not in engine.entities
+    recognizers = {known.name for known in engine.recognizers} | set(policy.disabled_recognizers)
+    named: list[tuple[str, Iterable[str], set[str]]] = [
+        ("entities", policy.entities, entities),
+        ("minimum_recall", policy.minimum_recall, set(engine.entities)),
+        ("recognizer_thresholds", policy.recognizer_thresholds, recognizers),
     ]
-    wrong += [
-        f"recognizer_thresholds.{name}"
-        for name in policy.recognizer_thresholds
-        if name not in recognizers
-    ]
+    wrong = [f"{key}.{name}" for key, names, known in named for name in names if name not in known]
     if wrong:
+        names = (", ".join(sorted(entities)), ", ".join(sorted(recognizers)))
         raise ConfigError(
             f"no recognizer finds {', '.join(sorted(wrong))}",
             where="policies/pii.yaml",
-            expected=(
-                f"entities: {', '.join(sorted(entities))}; recognizers:"
-                f" {', '.join(sorted(recognizers))}"
-            ),
+            expected="entities: {}; recognizers: {}".format(*names),
             fix="correct the name, or enable the recognizer that finds it",
         )
 
