@@ -382,8 +382,8 @@ PRECISIONS: list[tuple[str, dict[str, bool], str | None]] = [
     ("no", {"bf16": False, "fp16": False}, None),
     ("bf16", {"bf16": True, "fp16": False}, None),
     ("fp16", {"bf16": False, "fp16": True}, None),
-    ("bf16", {"bf16": False, "fp16": False}, "bf16 would be used, but the objective asks for no"),
-    ("fp8", {"bf16": True, "fp16": False}, "fp8 would be used, but the objective asks for bf16"),
+    ("bf16", {"bf16": False, "fp16": False}, "bf16 would be used, but the objective has no"),
+    ("fp8", {"bf16": True, "fp16": False}, "fp8 would be used, but the objective has bf16"),
 ]
 
 
