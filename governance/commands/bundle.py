@@ -106,7 +106,7 @@ def _pages(now: LogState, model: str, version: str) -> Iterator[Attached]:
             continue
         for vote in now.evidence.by_subject(packet.subjects[0].sha256, Approval):
             html = kept.page_of_vote(now, vote)
-            if html is not None and sha256_bytes(html) == vote.predicate.page:
+            if html is not None:
                 yield _file(f"review-{packet.index}-{vote.index}.html", html)
 
 

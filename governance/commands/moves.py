@@ -206,10 +206,10 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
         "model": move.model,
         "version": move.version,
         "alias": move.alias,
-        "sha256": plan.asked.released.sha256,
+        "sha256": plan.release.released.sha256,
         "tier": decision.tier,
-        "from_version": plan.asked.from_version,
-        "packet": plan.asked.packet,
+        "from_version": plan.release.from_version,
+        "packet": plan.release.packet,
         "request": plan.request.digest if plan.request else None,
         "signs": f"{plan.signs.name} as {plan.signs.role}" if plan.signs else None,
         "allowed": outcome.allowed,
@@ -255,7 +255,7 @@ def _check_ready(plan: Plan) -> None:
     """Checks that there is a packet to promote, a key to sign with, and a reason. Raises
     `ConfigError`, `RefusedError`.
     """
-    if plan.move.action == "promote" and plan.asked.packet is None:
+    if plan.move.action == "promote" and plan.release.packet is None:
         name = f"{plan.move.model}/{plan.move.version}"
         raise RefusedError(
             f"{name} has no packet yet, so nobody can approve it", fix=f"countersign freeze {name}"

@@ -157,8 +157,8 @@ def _signed(
     signed, notes = reports.standing_in(now, computed, kept_bytes)
     if signed is None:
         return None, notes
-    statement, entry = signed.item.predicate, signed.item.index
-    principal = now.authority.principal(signed.item.keyid, entry)
+    statement, entry = signed.statement.predicate, signed.statement.index
+    principal = now.authority.principal(signed.statement.keyid, entry)
     who = principal.name if principal else "a development key"
     role = f" as {statement.role}" if statement.role else ""
     return signed, [f"as {who}{role} signed it, entry {entry}: sha256 {statement.page}", *notes]

@@ -97,7 +97,7 @@ def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, s
     over = "".join(
         f"; passed over version {version}: {finding.code}" for version, finding in plan.skipped
     )
-    return plan, f"version {plan.move.version}, sha256 {plan.asked.released.sha256[:12]}{over}"
+    return plan, f"version {plan.move.version}, sha256 {plan.release.released.sha256[:12]}{over}"
 
 
 def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
@@ -107,7 +107,7 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
     move = plan.move
     served = resolve(now, f"{move.model}/{move.version}")
     registration = served.registration
-    if registration.model_digest != plan.asked.released.sha256:
+    if registration.model_digest != plan.release.released.sha256:
         raise VerificationError(
             f"{served.name} is registered with other bytes than were decided on"
         )
@@ -148,8 +148,8 @@ def record(
         model=move.model,
         alias=move.alias,
         version=move.version,
-        from_version=plan.asked.from_version,
-        model_digest=plan.asked.released.sha256,
+        from_version=plan.release.from_version,
+        model_digest=plan.release.released.sha256,
         passed=done.passed,
         steps=done.steps,
         items=items,

@@ -7,6 +7,7 @@ later version may not. So the bytes are kept when somebody signs them.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Instant
+from governance.attest.predicates import Approval, Instant, Packet
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.model import Sha256
 from governance.base.storage import write_atomic
@@ -24,7 +25,6 @@ from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.people import page, review
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _OPENED = TypeAdapter(dict[Sha256, Instant])
 PageSource = Literal["kept", "rendered"]
 """Kept when it was signed, or rendered again from the log."""
@@ -81,50 +81,38 @@ def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, PageSourc
     """The page with this digest, and its source. Raises `ConfigError`, `InputError` if it is not on
     this machine.
     """
-    if not _SHA256.fullmatch(sha256):
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise ConfigError(
             f"{sha256[:80]!r} is not a sha256", where="--page", expected="64 hexadecimal digits"
         )
     content = read(machine, sha256)
     if content is not None and sha256_bytes(content) == sha256:
         return content, "kept"
-    votes = (
-        approval for approval in now.evidence.all("approval") if approval.predicate.page == sha256
-    )
-    for rendered in (page_of_vote(now, vote) for vote in votes):
-        if rendered is not None and sha256_bytes(rendered) == sha256:
+    votes = [vote for vote in now.evidence.all(Approval) if vote.predicate.page == sha256]
+    for vote in votes:
+        rendered = page_of_vote(now, vote)
+        if rendered is not None:
             return rendered, "rendered"
     changed = "" if content is None else "; the file kept under this digest was changed"
+    signers = ", ".join(dict.fromkeys(vote.predicate.principal for vote in votes))
     raise InputError(
         f"the page {sha256[:12]} is not on this machine, and this version of Countersign cannot"
         f" render it from the log{changed}",
-        fix=f"ask {_signers(now, sha256)} for the file; its sha256 shows that it is the right one",
+        fix=f"ask {signers or 'whoever signed it'} for the file; its sha256 shows that it is right",
     )
 
 
-def page_of_vote(now: LogState, vote: Evidence) -> bytes | None:
-    """The page as the author of an approval or rejection opened it, rendered from the log."""
+def page_of_vote(now: LogState, vote: Evidence[Approval]) -> bytes | None:
+    """The page as the author of an approval or rejection opened it, rendered from the log. None if
+    this version of Countersign renders other bytes.
+    """
     before = now.before(vote.index)
-    packets = before.evidence.by_subject(vote.subjects[0].sha256, "packet")
-    if not packets:
-        return None
+    packets = before.evidence.by_subject(vote.subjects[0].sha256, Packet)
     opened = instant_of(vote.predicate.opened_at or vote.predicate.at)
-    try:
-        return page.html(review.review(before, packets[-1], opened))
-    except CountersignError:
-        return None
-
-
-def _signers(now: LogState, sha256: str) -> str:
-    signed = [
-        approval.predicate
-        for approval in now.evidence.all("approval")
-        if approval.predicate.page == sha256
-    ]
-    return (
-        ", ".join(dict.fromkeys(approval.principal for approval in signed))
-        or "the person who signed it"
-    )
+    with suppress(CountersignError):
+        html = page.html(review.review(before, packets[-1], opened)) if packets else b""
+        return html if sha256_bytes(html) == vote.predicate.page else None
+    return None
 
 
 def _path(machine: Machine, sha256: str) -> Path:

@@ -93,7 +93,7 @@ class Plan:
     """The result that a move would have now."""
 
     move: Move
-    asked: ReleaseRequest
+    release: ReleaseRequest
     decision: ReleaseDecision
     held: Promotion | None
     """The decision that gave the alias to its holder."""
@@ -110,7 +110,7 @@ class Plan:
         """The decision that already gave the alias to this version with this packet. A new request
         would change nothing.
         """
-        held, release = self.held, self.asked
+        held, release = self.held, self.release
         same = held is not None and (held.version, held.packet) == (release.version, release.packet)
         return held if same and self.move.action == "promote" and self.request is None else None
 
@@ -190,8 +190,8 @@ def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
         return planned.request.digest
     if planned.signs is None:
         raise ConfigError("nobody signs the request", fix="give --key, or set COUNTERSIGN_KEY")
-    predicate = _request(now, planned.asked, planned.move, planned.signs, at)
-    return planned.signs.record(log, "request", _subject(planned.asked), predicate).digest
+    predicate = _request(now, planned.release, planned.move, planned.signs, at)
+    return planned.signs.record(log, "request", _subject(planned.release), predicate).digest
 
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:

@@ -262,7 +262,7 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
             )  # fmt: skip
             return
         open_codes = {finding.code for finding in plan.decision.findings}
-        had = _had(now, model, alias, plan.asked.packet)
+        had = _had(now, model, alias, plan.release.packet)
         if "request" in missing and open_codes <= moves.REQUEST_CODES and not had:
             yield _wait("approved", sorted(missing["request"].people), name=name, alias=alias)
 

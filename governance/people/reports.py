@@ -70,7 +70,7 @@ class ComputedReport(ReportBytes):
 class KeptReport(ReportBytes):
     """A signed report. Its bytes have the signed digests."""
 
-    item: Evidence[SignedReport]
+    statement: Evidence[SignedReport]
 
 
 def computed(report: Report, as_of: datetime | None) -> ComputedReport:
