@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.governance.terminal import people_file
 from tests.ports import free_port
 from tests.project import PROJECT, Done, Project, fresh
 
@@ -176,12 +177,9 @@ def people(stage: Stage) -> None:
         else:
             stage.project.run(*command)
     stage.say("(and the same for ben, cleo and the service, ci)")
-    named = [
-        word
-        for name, roles in PEOPLE.items()
-        for word in ("--person", f"{name}={stage.keys / name}.pub:{roles}")
-    ]
-    services = ["--service", f"ci={stage.keys / 'ci'}.pub:all"]
+    people = {name: (str(stage.keys / f"{name}.pub"), roles) for name, roles in PEOPLE.items()}
+    services = {"ci": (str(stage.keys / "ci.pub"), "all")}
+    named = ["--people", str(people_file(stage.keys / "people.yaml", people, services))]
     owners = ["--key", str(stage.keys / "ada"), "--key", str(stage.keys / "ben")]
     stage.project.environ.update(
         COUNTERSIGN_SIGNER=f"file2:{stage.keys / 'ci'}", COUNTERSIGN_REQUESTER="cleo"
@@ -190,7 +188,6 @@ def people(stage: Stage) -> None:
         "countersign",
         "init",
         *named,
-        *services,
         *owners,
         "--yes",
         only=("wrote", "began", "signed", "entry 0"),

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from governance.attest.keys import Signer
-from governance.base.errors import ConfigError
-from governance.base.yaml import error_text
 from governance.commands import session
 from governance.commands.session import Call
 from governance.history.state import state
 from governance.log.port import Log
 from governance.people import enrolment, founding, policies, speaking
-from governance.people.enrolment import EXAMPLE, Founding
 from governance.policy.policies import Policies
 
 
 @click.command("init")
-@click.option(
-    "--person",
-    "people",
-    metavar="NAME=KEY:ROLE,ROLE",
-    multiple=True,
-    help="A person, a public key and roles.",
-)
-@click.option(
-    "--service",
-    "services",
-    metavar="NAME=KEY:KIND,KIND",
-    multiple=True,
-    help="A service and what it signs, or `all`.",
-)
-@click.option("--people", "file", type=session.FILE, help="A YAML file that says all of it.")
+@click.option("--people", "file", type=session.FILE, help="A YAML file that names everybody.")
 @click.option(
     "--key",
     "keys",
@@ -45,13 +26,7 @@ from governance.policy.policies import Policies
     help="Private key of an owner at hand; several may sign.",
 )
 @session.options("yes", "dry_run", "as_json")
-def command(
-    call: Call,
-    people: tuple[str, ...],
-    services: tuple[str, ...],
-    file: Path | None,
-    keys: tuple[str, ...],
-) -> None:
+def command(call: Call, file: Path | None, keys: tuple[str, ...]) -> None:
     """Begin a governed log: enrol people and services, pin the first policy, have its owners sign
     it.
 
@@ -61,9 +36,8 @@ def command(
     """
     folder = Path.cwd() / "policies"
     log = founding.refuse_development(call.machine)
-    given = _given(people, services, file)
     before = enrolment.read(folder)
-    text = enrolment.founded(before, given) if given.people or given.services else before
+    text = enrolment.founded(before, enrolment.read_founding(file)) if file else before
     first = enrolment.checked(folder, text)
     if log is not None:
         founding.check_first(log, first)
@@ -125,28 +99,3 @@ def _begin_and_sign(
         recorded = policies.sign(log, now.authority, offer, author, "")
         done.append(f"{author.name} signed the policies as {author.role} (entry {recorded.index})")
     return log
-
-
-def _given(people: tuple[str, ...], services: tuple[str, ...], file: Path | None) -> Founding:
-    """All people and services of the file and the command line. Raises `ConfigError`."""
-    base = enrolment.read_founding(file) if file else Founding()
-    given: dict[str, dict[str, Any]] = {"people": {}, "services": {}}
-    for text in people:
-        name, key, roles = enrolment.principal_of(text, "person")
-        given["people"][name] = {"key": key, "roles": roles}
-    for text in services:
-        name, key, kinds = enrolment.principal_of(text, "service")
-        given["services"][name] = {"key": key, "signs": kinds}
-    try:
-        further = Founding.model_validate(given)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'][:2]))}: {error_text(problem)}"
-            for problem in error.errors()
-        )
-        raise ConfigError(problems[:400], where="--person, --service", expected=EXAMPLE) from None
-    principals = {
-        "people": base.people | further.people,
-        "services": base.services | further.services,
-    }
-    return base.model_copy(update=principals)

@@ -45,11 +45,6 @@ KINDS = tuple(kind.name for kind in predicates.KINDS.values() if kind.granted)
 """The kinds of evidence that services sign."""
 AFTERWARDS = frozenset(kind.name for kind in predicates.KINDS.values() if kind.afterwards)
 """Kinds that no release depends on. Policies are valid if no service signs them."""
-EXAMPLE = (
-    "--person ada=ada.pub:policy-owner,ml-lead --person ben=ben.pub:policy-owner,risk --service"
-    " ci=ci.pub:all"
-)
-"""Options of `countersign init`."""
 Change = Callable[[str], str]
 """Changes the text of policy.yaml."""
 COMMENTS = {
@@ -114,27 +109,6 @@ def read_founding(path: Path) -> Founding:
     people = {name: with_key(person) for name, person in given.people.items()}
     services = {name: with_key(service) for name, service in given.services.items()}
     return given.model_copy(update={"people": people, "services": services})
-
-
-def principal_of(text: str, kind: str) -> tuple[str, str, list[str]]:
-    """Name, key and roles (or kinds of evidence) of `ada=KEY:role,role`. Raises `ConfigError`."""
-    name, _, rest = text.partition("=")
-    key, _, rights = rest.rpartition(":")
-    given = [part.strip() for part in rights.split(",") if part.strip()]
-    if not (name and key and given):
-        what, example = ("roles", "role,role")
-        if kind == "service":
-            what, example = ("what it signs", "ingest,scan,... or `all`")
-        raise ConfigError(
-            f"{text[:120]!r} is not a name, a public key and {what}",
-            where=f"--{kind}",
-            expected=f"NAME=FILE_OR_KEY:{example}",
-        )
-    return (
-        name.strip(),
-        key.strip(),
-        list(KINDS) if (kind, given) == ("service", ["all"]) else given,
-    )
 
 
 def read_key(text: str, folder: Path = Path()) -> PublicKey:
@@ -339,7 +313,8 @@ def impossible(policies: Policies) -> list[CountersignError]:
     """Demands that nobody can meet: quorums, approvals, and evidence that no service signs."""
     rules = policies.rules
     if not rules.in_roles(None):
-        return [_never("principals", "policies name no people", f"countersign init {EXAMPLE}")]
+        step = "countersign init --people FILE, as docs/people.md describes it"
+        return [_never("principals", "policies name no people", step)]
     problems = []
     for where, needed, roles in _demands(rules):
         people = sorted(person.name for person in rules.in_roles(roles))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 
 from governance.base.errors import CountersignError
 from governance.commands import session
+from governance.people.enrolment import KINDS
 from pipelines.cli import cli
 from tests.governance.governed import Governed, keypair
 
@@ -42,3 +45,26 @@ def run(*words: str, who: str = "", keys: Path = Path()) -> tuple[int, str]:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output
+
+
+def people_file(
+    path: Path, people: Mapping[str, tuple[str, str]], services: Mapping[str, tuple[str, str]]
+) -> Path:
+    """The file of `countersign init --people`: name to public key and `role,role`, or to public key
+    and `kind,kind` or `all`.
+    """
+    kinds = {
+        name: rights if rights != "all" else ",".join(KINDS)
+        for name, (_, rights) in services.items()
+    }
+    content = {
+        "people": {
+            name: {"key": key, "roles": roles.split(",")} for name, (key, roles) in people.items()
+        },
+        "services": {
+            name: {"key": key, "signs": kinds[name].split(",")}
+            for name, (key, _) in services.items()
+        },
+    }
+    path.write_text(json.dumps(content))
+    return path

@@ -80,7 +80,6 @@ def test_a_file_of_another_shape_is_refused_or_edited(text: str) -> None:
 @given(st.text(max_size=80))
 def test_no_text_crashes(text: str) -> None:
     for read in (
-        lambda: enrolment.principal_of(text, "person"),
         lambda: enrolment.read_key(text),
         lambda: person_signer(text, {}, None),
         lambda: person_signer(f"ssh-agent:{text}", {}, None),
@@ -88,20 +87,3 @@ def test_no_text_crashes(text: str) -> None:
     ):
         with contextlib.suppress(CountersignError):
             read()
-
-
-OPTIONS = ["ada", "ada=key", "=key:role", "ada=:role", "ada=key:", "", "a=b:c:"]
-
-
-@pytest.mark.parametrize("text", OPTIONS)
-def test_an_option_that_names_nobody_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a name, a public key and roles"):
-        enrolment.principal_of(text, "person")
-
-
-def test_a_windows_or_colon_path_is_a_path() -> None:
-    assert enrolment.principal_of("ada=C:/keys/ada.pub:risk,lead", "person") == (
-        "ada",
-        "C:/keys/ada.pub",
-        ["risk", "lead"],
-    )

@@ -12,6 +12,7 @@ from governance.policy.policies import load_policies
 from tests.governance.governed import keypair
 from tests.governance.people.desk import WHY, Desk
 from tests.governance.story import MODEL, START
+from tests.governance.terminal import people_file
 
 PEOPLE = {"ada": "policy-owner,ml-lead", "ben": "policy-owner,risk", "cleo": "release-manager"}
 YES = "--yes"
@@ -19,9 +20,13 @@ YES = "--yes"
 
 def who(d: Desk, **roles: str) -> list[str]:
     """The options that name everybody."""
-    named = roles or PEOPLE
-    people = [f"--person={name}={d.public(name)}:{what}" for name, what in named.items()]
-    return [*people, f"--service=ci={d.public('ci')}:all"]
+    return named(d, {name: (d.public(name), rights) for name, rights in (roles or PEOPLE).items()})
+
+
+def named(d: Desk, people: dict[str, tuple[str, str]]) -> list[str]:
+    """The options that name people by public key and roles, and the service."""
+    file = people_file(d.folder / "named.yaml", people, {"ci": (d.public("ci"), "all")})
+    return ["--people", str(file)]
 
 
 def log(d: Desk) -> Log:
@@ -112,18 +117,19 @@ def test_a_policy_under_which_nothing_could_ever_be_signed_is_not_begun(
 
 def test_one_key_under_two_names_is_refused(fresh: Desk) -> None:
     d = fresh
-    twin = f"--person=zoe={d.public('ada')}:risk"
-    assert "named twice: it is ada's" in d.refused("ada", "init", *who(d), twin, YES, code=2)
+    people = {name: (d.public(name), rights) for name, rights in PEOPLE.items()}
+    twins = named(d, {**people, "zoe": (d.public("ada"), "risk")})
+    assert "named twice: it is ada's" in d.refused("ada", "init", *twins, YES, code=2)
 
 
 def test_a_private_key_is_never_written_into_policy(fresh: Desk) -> None:
     d = fresh
-    mistaken = f"--person=ada={d.key('ada')}:policy-owner"
-    assert "this is the private one" in d.refused("ada", "init", mistaken, YES, code=2)
+    mistaken = named(d, {"ada": (d.key("ada"), "policy-owner")})
+    assert "this is the private one" in d.refused("ada", "init", *mistaken, YES, code=2)
 
 
-def test_no_people_is_said_with_an_example(fresh: Desk) -> None:
-    assert "countersign init --person ada=" in fresh.refused("", "init", code=2)
+def test_no_people_is_said_with_the_next_step(fresh: Desk) -> None:
+    assert "countersign init --people FILE" in fresh.refused("", "init", code=2)
 
 
 def test_a_key_that_policy_does_not_name_begins_nothing(fresh: Desk) -> None:
@@ -175,8 +181,8 @@ def test_a_log_that_began_under_development_keys_stays_what_it_is(fresh: Desk) -
 def test_changed_policies_are_proposed_not_begun_again(fresh: Desk) -> None:
     d = fresh
     d.must("ada", "init", *who(d), "--key", d.key("ada"), "--key", d.key("ben"), YES)
-    newcomer = f"--person=zoe={d.public('zoe')}:risk"
-    assert "countersign policy propose" in d.refused("ada", "init", newcomer, YES)
+    newcomer = named(d, {"zoe": (d.public("zoe"), "risk")})
+    assert "countersign policy propose" in d.refused("ada", "init", *newcomer, YES)
 
 
 def test_a_governed_log_takes_no_development_keys(fresh: Desk) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.governance.governed import keypair
 from tests.governance.registry.place import PASSWORD, Server, wait
+from tests.governance.terminal import people_file
 from tests.ports import free_port
 from tests.project import PROJECT, Done, Project, fresh
 
@@ -100,16 +101,11 @@ def begun(folder: Path, log: str = "") -> Team:
         (team.keys / name).chmod(0o600)
         (team.keys / f"{name}.pub").write_text(public, encoding="utf-8")
     project = fresh(folder / "ci")
-    words = [
-        word
-        for name, roles in PEOPLE.items()
-        for word in ("--person", f"{name}={team.keys / name}.pub:{roles}")
-    ]
-    words += [
-        w
-        for name, kinds in SERVICES.items()
-        for w in ("--service", f"{name}={team.keys / name}.pub:{kinds}")
-    ]
+    people, services = (
+        {name: (str(team.keys / f"{name}.pub"), rights) for name, rights in table.items()}
+        for table in (PEOPLE, SERVICES)
+    )
+    words = ["--people", str(people_file(folder / "people.yaml", people, services))]
     owners = ["--key", str(team.keys / "ada"), "--key", str(team.keys / "ben")]
     told = team.says("init", *words, *owners, "--yes", on=team.server)
     team.origin = next(line.split()[-1] for line in told.splitlines() if line.startswith("entry 0"))
