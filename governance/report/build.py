@@ -51,7 +51,6 @@ from governance.report import (
     verdict,
 )
 from governance.report.facts import (
-    PREFIX,
     Facts,
     RegistryState,
     about,
@@ -69,7 +68,6 @@ from governance.report.model import (
     Change,
     ControlRow,
     Integrity,
-    Key,
     PolicyUsed,
     Report,
     Separation,
@@ -366,14 +364,12 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
         integrity=_integrity(facts, verified),
         way_back=front.way_back(facts),
         holds=front.holds(facts),
-        incidents=front.incidents(facts),
         open=front.open_items(facts),
         gaps=gaps.gaps(facts),
         policy=gaps.policy(facts),
         controls=mapped,
         control_warnings=warnings,
         not_covered=list(front.NOT_COVERED),
-        records=record.records(facts),
         decisions=record.decisions(facts),
         signed_reports=record.signed_reports(facts),
         beside=data.beside(facts),
@@ -386,7 +382,6 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
             for file in facts.registration.files
         ],
         meanings={},
-        keys=[],
         evidence=[],
     )
 
@@ -430,12 +425,8 @@ def _with_evidence(report: Report, facts: Facts, seen: Callable[[int], Evidence 
     named = set(_references(report)) | {statement.index for statement in of_chain(facts)}
     named |= {statement.index for statement in facts.of("origin", "policy")}
     cited = [statement for index in sorted(named) if (statement := seen(index)) is not None]
-    keys = [
-        _key(facts, keyid, cited) for keyid in dict.fromkeys(statement.keyid for statement in cited)
-    ]
     changes = {
         "evidence": [_statement(facts, statement) for statement in cited],
-        "keys": keys,
         "meanings": _meanings(facts, report),
     }
     return report.model_copy(update=changes)
@@ -488,24 +479,9 @@ def _statement(facts: Facts, statement: Evidence) -> Statement:
         about=about(statement),
         digest=statement.digest,
         subjects=[f"{subject.role} {short(subject.sha256)}" for subject in statement.subjects],
-        key=statement.keyid[:PREFIX],
+        key=statement.keyid,
         signer=people.name_of(facts, statement),
         at=at(statement),
-    )
-
-
-def _key(facts: Facts, keyid: str, cited: list[Evidence]) -> Key:
-    signed = [statement for statement in cited if statement.keyid == keyid]
-    owner = (
-        "nobody named: a development key"
-        if signed[0].development
-        else people.name_of(facts, signed[-1])
-    )
-    return Key(
-        keyid=keyid,
-        owner=owner,
-        signed=len(signed),
-        kinds=sorted({statement.kind for statement in signed}),
     )
 
 
@@ -590,6 +566,7 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
             ],
         ),
         change_since=NOT_USED,
+        unchanged={},
         way_back=Back(
             target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]
         ),
@@ -613,9 +590,9 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
 
 
 EMPTY = (
-    "exceptions", "waivers", "gates", "people", "changes", "compared", "holds", "incidents", "open",
-    "gaps", "controls", "records", "decisions", "signed_reports", "datasets", "beside", "bases",
-    "trainings", "metrics", "nodes", "edges", "files", "keys", "evidence",
+    "exceptions", "waivers", "gates", "people", "changes", "holds", "open",
+    "gaps", "controls", "decisions", "signed_reports", "datasets", "beside", "bases",
+    "trainings", "metrics", "nodes", "edges", "files", "evidence",
 )  # fmt: skip
 """Lists of a report that stay empty where the log does not verify."""
 

@@ -12,7 +12,7 @@ from governance.policy.policies import Datacard, Tier
 from governance.release import drills
 from governance.release.drills import NO_DRILL
 from governance.report.facts import PREFIX, Facts, promoted, registered
-from governance.report.model import Back, Hold, Incident, Item, Use, VerdictWord
+from governance.report.model import Back, Hold, Item, Use, VerdictWord
 from governance.report.standing import Held, Standing
 from governance.report.verdict import APPROVED, verdict
 
@@ -225,22 +225,6 @@ def way_back(facts: Facts) -> Back:
 
 
 _NO_EARLIER = "none: there is no earlier version"
-
-
-def incidents(facts: Facts) -> list[Incident]:
-    """Every incident about this version's bytes, in order."""
-    statements = facts.standing.incidents if facts.standing else []
-    return [
-        Incident(
-            state=statement.predicate.state,
-            by=statement.predicate.principal,
-            role=statement.predicate.role,
-            words=statement.predicate.reason,
-            at=statement.predicate.at,
-            evidence=[statement.index],
-        )
-        for statement in statements
-    ]
 
 
 def open_items(facts: Facts) -> list[Item]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from governance.base.statistics import mean_interval
 from governance.base.text import number, plain
 from governance.history.lineage import evaluated, trained
 from governance.report.facts import PREFIX, Facts, registered
-from governance.report.model import Change, Compared
+from governance.report.model import Change
 from governance.report.scores import own_evaluation
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
@@ -53,14 +54,10 @@ def _differences(old: Portrait, new: Portrait) -> list[Change]:
     return sorted(changes_, key=lambda change: GROUPS.index(change.group))
 
 
-def compared(facts: Facts) -> list[Compared]:
-    """The number of unchanged, changed, new and removed properties by group. Empty without a
-    version before.
-    """
-    if facts.previous is None:
-        return []
+def unchanged(facts: Facts) -> dict[str, int]:
+    """Group to the number of properties that are the same in the version before."""
     old, new = portraits(facts)
-    return [_group(group, old, new) for group in GROUPS]
+    return dict(Counter(name[0] for name in new if old.get(name) == new[name]))
 
 
 def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
@@ -75,18 +72,6 @@ def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
         registration_statement=facts.previous,
     )
     return _portrait(earlier), _portrait(facts)
-
-
-def _group(group: str, old: Portrait, new: Portrait) -> Compared:
-    names = [name for name in old.keys() | new.keys() if name[0] == group]
-    both = [name for name in names if name in old and name in new]
-    return Compared(
-        group=group,
-        same=sum(old[name] == new[name] for name in both),
-        changed=sum(old[name] != new[name] for name in both),
-        new=sum(name not in old for name in names),
-        gone=sum(name not in new for name in names),
-    )
 
 
 def _portrait(facts: Facts) -> Portrait:

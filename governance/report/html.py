@@ -29,27 +29,8 @@ FILTERS = (
     "words",
 )
 """Functions of `base.text` that templates use."""
-
-
-CONTENTS = (
-    ("exceptions-all", "Exceptions and waivers"),
-    ("decisions", "Decision record"),
-    ("rules", "Rules"),
-    ("release", "Release, way back, incidents"),
-    ("gaps", "Failed, not run, not recorded"),
-    ("records", "Required records"),
-    ("data", "Data"),
-    ("training", "Training"),
-    ("evaluation", "Evaluation"),
-    ("lineage", "Lineage"),
-    ("changes", "Change since the last approved version"),
-    ("integrity", "Integrity"),
-    ("controls", "Annex: controls"),
-    ("meanings", "Annex: meaning of finding codes"),
-    ("evidence", "Annex: evidence index"),
-    ("about", "About this report"),
-)
-"""Id and name of each section."""
+HEADER = 24
+"""Characters of a name in the running header, which has one line."""
 
 
 def json_twin(report: Report) -> bytes:
@@ -68,7 +49,6 @@ def page(report: Report) -> bytes:
         style=style(templates),
         banner=banner(report.verdict.word, faults),
         page_one=room.page_one(front),
-        contents=CONTENTS,
         running=_running(front),
         names={node.id: node.label for node in report.nodes},
     )
@@ -77,7 +57,8 @@ def page(report: Report) -> bytes:
 
 def _running(front: Report) -> str:
     """The running header of printed pages: model, digest, verdict."""
-    return f"{front.model} {front.version}  {front.digest[:12]}  {front.verdict.word}"
+    name = f"{text.brief(front.model, HEADER)} {text.brief(front.version, HEADER)}"
+    return f"{name}  {front.digest[:12]}  {front.verdict.word}"
 
 
 def _css(value: str) -> str:

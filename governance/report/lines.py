@@ -12,17 +12,16 @@ MODELS, DATASETS, SOURCES = 0, 1, 2
 
 
 def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
-    """Nodes and edges. A model's column is the number of trainings before it. Datasets are below
-    the stage that uses them, and sources below their datasets.
+    """Nodes and edges. Models have one row each, in the order of the chain. A dataset has the row
+    of the stage that uses it, or the nearest free one; so has its source.
     """
-    columns = _columns(facts.chain)
-    last = max(columns.values()) + 1
+    last = len(facts.chain)
     nodes = [
-        *(_model(facts, node, columns[node.sha256]) for node in facts.chain),
+        *(_model(facts, node, row) for row, node in enumerate(facts.chain)),
         _release(facts, last),
     ]
     edges = [*_model_edges(facts), Edge(start=facts.digest, end="release", role="registered as")]
-    slots = _slots(facts, columns, last)
+    slots = _slots(facts)
     for (chain, uses), slot in zip(facts.datasets, slots, strict=True):
         nodes.append(_dataset(chain, uses, slot))
         trains = [use for use in uses if use.startswith("train@")]
@@ -35,25 +34,20 @@ def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
     return nodes, edges
 
 
-def _slots(facts: Facts, columns: dict[str, int], last: int) -> list[int]:
-    """A separate column for each dataset: that of its first trainer, else the nearest free one."""
-    preferred = []
+def _slots(facts: Facts) -> list[int]:
+    """A row for each dataset: that of its first trainer, else of the model it scores."""
+    rows = {node.name: row for row, node in enumerate(facts.chain)}
+    slots: list[int] = []
     for _, uses in facts.datasets:
-        trains = next((use for use in uses if use.startswith("train@")), None)
-        stage = (trains or uses[-1]).partition("@")[2]
-        consumer = next((node for node in facts.chain if node.name == stage), facts.released)
-        column = columns[consumer.sha256]
-        preferred.append(
-            (0, column) if trains else (1, last if consumer == facts.released else column)
-        )
-    slots: dict[int, int] = {}
-    for index in sorted(range(len(preferred)), key=lambda i: preferred[i]):
-        free = (slot for slot in range(last + len(preferred) + 1) if slot not in slots.values())
-        slots[index] = min(free, key=lambda slot: (abs(slot - preferred[index][1]), slot))
-    return [slots[index] for index in range(len(preferred))]
+        trains = [use for use in uses if use.startswith("train@")]
+        stage = (trains or uses[-1:])[0].partition("@")[2]
+        wanted = rows.get(stage, len(rows))
+        free = (row for row in range(len(rows) + len(facts.datasets) + 1) if row not in slots)
+        slots.append(min(free, key=lambda row: (abs(row - wanted), row)))
+    return slots
 
 
-def _dataset(chain: DataChain, uses: list[str], column: int) -> Node:
+def _dataset(chain: DataChain, uses: list[str], row: int) -> Node:
     return Node(
         id=f"data:{chain.dataset}:{chain.sha256}",
         kind="dataset",
@@ -61,14 +55,14 @@ def _dataset(chain: DataChain, uses: list[str], column: int) -> Node:
         note="trains" if any(use.startswith("train@") for use in uses) else "evaluates only",
         digest=chain.sha256,
         lane=DATASETS,
-        column=column,
+        row=row,
         evidence=[
             statement.index for statement in (chain.quality, chain.scan, chain.ingest) if statement
         ],
     )
 
 
-def _source(chain: DataChain, ingest: Evidence, column: int) -> Node:
+def _source(chain: DataChain, ingest: Evidence, row: int) -> Node:
     return Node(
         id=f"source:{chain.dataset}:{chain.source}",
         kind="source",
@@ -76,21 +70,12 @@ def _source(chain: DataChain, ingest: Evidence, column: int) -> Node:
         note=f"source, {ingest.predicate.counts.records_in:,} records",
         digest=chain.source or "",
         lane=SOURCES,
-        column=column,
+        row=row,
         evidence=[ingest.index],
     )
 
 
-def _columns(chain: list[ModelNode]) -> dict[str, int]:
-    """Model digest to the length of the longest path from a model without parents."""
-    columns: dict[str, int] = {}
-    for node in chain:
-        before = [columns[digest] for digest in (node.parent, node.scorer) if digest in columns]
-        columns[node.sha256] = max(before) + 1 if before else 0
-    return columns
-
-
-def _model(facts: Facts, node: ModelNode, column: int) -> Node:
+def _model(facts: Facts, node: ModelNode, row: int) -> Node:
     refs = [statement.index for statement in (node.train, node.gate, node.base) if statement]
     refs += assurance.entries(facts, node)
     return Node(
@@ -100,7 +85,7 @@ def _model(facts: Facts, node: ModelNode, column: int) -> Node:
         note=node.method if node.known else "NO EVIDENCE",
         digest=node.sha256,
         lane=MODELS,
-        column=column,
+        row=row,
         evidence=refs,
     )
 
@@ -115,7 +100,7 @@ def _model_edges(facts: Facts) -> list[Edge]:
     return edges
 
 
-def _release(facts: Facts, column: int) -> Node:
+def _release(facts: Facts, row: int) -> Node:
     registration = facts.registration
     return Node(
         id="release",
@@ -124,7 +109,7 @@ def _release(facts: Facts, column: int) -> Node:
         note="registered version",
         digest=facts.digest,
         lane=MODELS,
-        column=column,
+        row=row,
         evidence=[facts.registration_statement.index],
     )
 

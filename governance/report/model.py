@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from governance.attest.predicates import SignedReport
 from governance.base.model import Json, Model, Sha256
 
 FORMAT = "https://countersign.dev/report/v2"
@@ -188,16 +189,6 @@ class Change(Model):
     now: str
 
 
-class Compared(Model):
-    """One group of things that two versions are compared by: how many are what."""
-
-    group: str
-    same: int
-    changed: int
-    new: int
-    gone: int
-
-
 class Item(Model):
     """Something open."""
 
@@ -210,14 +201,6 @@ class Item(Model):
     owner: str | None
     due: str | None
     overdue: bool
-    evidence: Refs
-
-
-class Record(Model):
-    """One of the records every version must have."""
-
-    name: str
-    value: str
     evidence: Refs
 
 
@@ -259,17 +242,8 @@ class Decision(Model):
 class SignedRow(Model):
     """A report of this version that somebody signed before."""
 
-    page: Sha256
-    twin: Sha256
-    verdict: str
-    as_of: str
-    entries: int
-    """Of the log, that it read."""
-    generator: str
+    report: SignedReport
     by: str
-    role: str | None
-    words: str
-    at: str
     evidence: Refs
 
 
@@ -283,17 +257,6 @@ class Hold(Model):
     ended: str | None
     """How it ended."""
     asked_by: str
-    evidence: Refs
-
-
-class Incident(Model):
-    """Something that was wrong with these bytes, as somebody who may speak said."""
-
-    state: Literal["open", "closed"]
-    by: str
-    role: str
-    words: str
-    at: str
     evidence: Refs
 
 
@@ -576,7 +539,7 @@ class Node(Model):
     digest: str
     lane: int
     """0 models, 1 datasets, 2 sources."""
-    column: int
+    row: int
     evidence: Refs
 
 
@@ -597,18 +560,10 @@ class Statement(Model):
     digest: Sha256
     subjects: list[str]
     key: str
+    """The key id."""
     signer: str
     """Whose key it is, in words."""
     at: str
-
-
-class Key(Model):
-    """A key that signed something here."""
-
-    keyid: str
-    owner: str
-    signed: int
-    kinds: list[str]
 
 
 class EvidenceSections(Model):
@@ -617,7 +572,8 @@ class EvidenceSections(Model):
     gates: list[Gate]
     change_since: str
     changes: list[Change]
-    compared: list[Compared]
+    unchanged: dict[str, int]
+    """Group to the number of properties that are the same in the version before."""
     datasets: list[Dataset]
     confidence: float
     thresholds_fixed: str
@@ -651,14 +607,12 @@ class Report(EvidenceSections):
     integrity: Integrity
     way_back: Back
     holds: list[Hold]
-    incidents: list[Incident]
     open: list[Item]
     gaps: list[Gap]
     policy: PolicyUsed
     controls: list[ControlRow]
     control_warnings: list[str]
     not_covered: list[str]
-    records: list[Record]
     decisions: list[Decision]
     signed_reports: list[SignedRow]
     beside: list[Beside]
@@ -669,5 +623,4 @@ class Report(EvidenceSections):
     files: list[str]
     meanings: dict[str, str]
     """Each finding code named in the report, with its meaning in a sentence."""
-    keys: list[Key]
     evidence: list[Statement]

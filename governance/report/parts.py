@@ -18,7 +18,7 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         gates=gates.gates(facts),
         change_since=since,
         changes=changes,
-        compared=history.compared(facts),
+        unchanged=history.unchanged(facts),
         datasets=data.datasets(facts),
         confidence=scores.confidence(facts),
         thresholds_fixed=scores.thresholds_fixed(facts),

@@ -16,16 +16,12 @@ from governance.attest.predicates import (
     Finding,
     PromotionRequest,
     Refusal,
-    SignedReport,
 )
-from governance.base.text import moment
-from governance.history.lineage import decided, evaluated, trained
+from governance.history.lineage import decided
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts, promoted
-from governance.report.front import way_back
-from governance.report.model import Answer, Decision, Record, SignedRow
-from governance.report.people import name_of, needed
-from governance.report.scores import own_evaluation
+from governance.report.model import Answer, Decision, SignedRow
+from governance.report.people import name_of
 from governance.report.standing import Standing, approval, approvals_of
 from governance.report.verdict import decided_by
 
@@ -52,92 +48,17 @@ def _registered(facts: Facts) -> Decision:
     )
 
 
-def records(facts: Facts) -> list[Record]:
-    """The records that every version must have. A record that does not exist yet says so."""
-    own, released = own_evaluation(facts), facts.released.train
-    data = [
-        chain for chain, uses in facts.datasets if any(use.startswith("train@") for use in uses)
-    ]
-    named = ", ".join(f"{chain.dataset} {chain.sha256[:PREFIX]}" for chain in data)
-    version = (
-        f"{facts.registration.model}/{facts.registration.version}, sha256 {facts.digest[:PREFIX]}"
-    )
-    objective = (
-        f"objective {trained(released).objective[:PREFIX]}, in full below"
-        if released
-        else "not recorded"
-    )
-    scored = f"on {evaluated(own).suite_name}, in full below" if own else "not run"
-    back = way_back(facts)
-    rows: list[tuple[str, str, list[int]]] = [
-        (
-            "Dataset versions",
-            named or "not recorded",
-            [chain.quality.index for chain in data if chain.quality],
-        ),
-        ("Model version", version, [facts.registration_statement.index]),
-        ("Hyperparameters", objective, [released.index] if released else []),
-        ("Evaluation", scored, [own.index] if own else []),
-        ("Approval owner", *_owner(facts)),
-        ("Deployment date", *_deployment(facts)),
-        ("Rollback path", f"{back.target}; drill: {back.drill}", back.evidence),
-        ("Incidents", *_incidents(facts)),
-    ]
-    return [Record(name=name, value=value, evidence=refs) for name, value, refs in rows]
-
-
 def signed_reports(facts: Facts) -> list[SignedRow]:
     """The reports of this version that were signed before."""
     name = (facts.registration.model, facts.registration.version)
-    reports = [
-        report
-        for report in facts.of("report")
-        if (report.predicate.model, report.predicate.version) == name
-    ]
-    return [_signed(facts, report) for report in reports]
-
-
-def _signed(facts: Facts, statement: Evidence) -> SignedRow:
-    report: SignedReport = statement.predicate
-    return SignedRow(
-        page=report.page,
-        twin=report.twin,
-        verdict=report.verdict,
-        as_of=report.as_of,
-        entries=report.entries,
-        generator=report.generator,
-        by=name_of(facts, statement),
-        role=report.role,
-        words=report.reason,
-        at=report.run.finished,
-        evidence=[statement.index],
-    )
-
-
-def _owner(facts: Facts) -> tuple[str, list[int]]:
-    votes = facts.standing.approvers if facts.standing else []
-    approvers = ", ".join(f"{name} as {role}" for name, role, _ in votes)
-    return approvers or needed(facts), [vote.index for _, _, vote in votes]
-
-
-def _deployment(facts: Facts) -> tuple[str, list[int]]:
-    held = facts.standing.held if facts.standing else []
-    if not held:
-        return "not deployed", []
-    periods = [
-        f"{tenure.alias} since {moment(promoted(tenure.given).at)}"
-        + (f", until {moment(promoted(tenure.ended).at)}" if tenure.ended else "")
-        for tenure in held
-    ]
-    return "; ".join(periods), [tenure.given.index for tenure in held]
-
-
-def _incidents(facts: Facts) -> tuple[str, list[int]]:
-    incidents = facts.standing.incidents if facts.standing else []
-    open_now = len(facts.standing.open_incidents) if facts.standing else 0
-    opened = sum(incident.predicate.state == "open" for incident in incidents)
-    return (f"{opened} recorded, {open_now} open" if incidents else "none recorded"), [
-        incident.index for incident in incidents
+    return [
+        SignedRow(
+            report=statement.predicate,
+            by=name_of(facts, statement),
+            evidence=[statement.index],
+        )
+        for statement in facts.of("report")
+        if (statement.predicate.model, statement.predicate.version) == name
     ]
 
 

@@ -14,24 +14,22 @@ from governance.report.model import Change, Report
 
 NAME = 60
 """Characters of a name of a model, version or person."""
-POINT = 90
+POINT = 65
 """Characters of an open point; its column is narrow."""
 TEXT = 240
 """Characters of any other text."""
 TIGHT = {"fault": 120, "waiver": 60, "note": 60}
 """Characters of an exception's text where there are many."""
-FULL_EXCEPTIONS, MOST_EXCEPTIONS = 5, 8
+FULL_EXCEPTIONS, MOST_EXCEPTIONS = 5, 6
 """Exceptions: full ones that fit, and one-line ones that fit."""
-TITLES = 6
+TITLES = 3
 """Titles named of exceptions that do not fit."""
 CHANGES = 5
 """Changes, at most two of a group."""
-LONG_REASON = 240
-"""A verdict's reason with more characters makes page one's print smaller."""
-PEOPLE, PEOPLE_IF_MANY = 8, 6
-"""Rows of people: usually, and where there are many exceptions."""
+PEOPLE, PEOPLE_IF_MANY = 7, 6
+"""Rows of people: usually, and where there are many exceptions or long texts."""
 OPEN, OPEN_IF_MANY = 4, 2
-"""Open points: usually, and where there are many exceptions."""
+"""Open points: usually, and where there are many exceptions or long texts."""
 
 
 def front(report: Report) -> Report:
@@ -46,9 +44,7 @@ def front(report: Report) -> Report:
     people = []
     for short_row, person in zip(shortened.people, report.people, strict=True):
         role = person.role and brief(person.role, NAME)
-        people.append(
-            short_row.model_copy(update={"who": brief(person.who, 2 * NAME), "role": role})
-        )
+        people.append(short_row.model_copy(update={"who": brief(person.who, NAME), "role": role}))
     open_points = [
         short_point.model_copy(update={"what": brief(point.what, POINT)})
         for short_point, point in zip(shortened.open, report.open, strict=True)
@@ -61,24 +57,23 @@ def page_one(report: Report) -> dict[str, Any]:
     """The rows of the report's lists that page one shows, and their counts."""
     kinds = [notice.kind for notice in report.exceptions]
     urgent = _urgent(report)
-    many = urgent > FULL_EXCEPTIONS
+    many = urgent > FULL_EXCEPTIONS or len(report.verdict.reason) > TEXT
     shown = min(max(FULL_EXCEPTIONS, urgent), MOST_EXCEPTIONS)
     superseded = [person for person in report.people if person.state == "superseded"]
     others = [person for person in report.people if person.state != "superseded"]
     evaluators = [person.assurance for person in report.people if person.did == "evaluated"]
-    long = len(report.people) > PEOPLE or len(report.verdict.reason) > LONG_REASON
     roles = {score.role for metric in report.metrics for score in metric.scores}
     return {
         "faults": kinds.count("fault"),
         "waivers": kinds.count("waiver"),
         "notes": kinds.count("note"),
         "shown": shown,
-        "crowded": many or long,
         "also": _titles(report, shown),
         "people": [*others, *superseded][: PEOPLE_IF_MANY if many else PEOPLE],
         "open": report.open[: OPEN_IF_MANY if many else OPEN],
         "changes": _changes(report),
-        "incidents": sum(incident.state == "open" for incident in report.incidents),
+        "incidents": sum(decision.answer == "opened" for decision in report.decisions),
+        "open_incidents": sum(item.code == "INCIDENT" for item in report.open),
         "evaluated": evaluators[0] if evaluators else "not recorded",
         "champion": "champion" in roles,
     }

@@ -1,22 +1,18 @@
 """A report's sections for a terminal. Each answers one or two of a reviewer's questions.
 
-`text.txt.j2` draws each section from the report alone, so that it agrees with the page. Control
-characters are made visible, and no line begins with text from records.
+`terminal` reads each section from the page, so that both agree. Control characters are visible.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from governance.attest.digests import sha256_bytes
-from governance.base import text as texts
 from governance.base.text import moment, one_line
-from governance.report.html import FILTERS, json_twin
+from governance.report import terminal
+from governance.report.html import json_twin, page
 from governance.report.model import Report
 from governance.report.room import with_texts
 from governance.report.verdict import banner
@@ -39,11 +35,8 @@ def text(report: Report, name: str) -> list[str]:
     if not report.integrity.verified:
         broken = f"  first broken    {report.integrity.first_broken}"
         return [one_line(head), one_line(broken)]
-    clean = with_texts(report, one_line)
-    names = {node.id: f"{node.kind} {node.label}" for node in clean.nodes}
-    drawn = str(getattr(_template().make_module({"names": names}), name)(clean))
-    lines = [line.rstrip() for line in drawn.split("\n") if line.strip()]
-    return [one_line(f"{head} as of {moment(report.as_of)}"), *lines]
+    html = page(with_texts(report, one_line)).decode()
+    return [one_line(f"{head} as of {moment(report.as_of)}"), *terminal.section(html, name)]
 
 
 def document(report: Report, name: str) -> dict[str, Any]:
@@ -53,20 +46,6 @@ def document(report: Report, name: str) -> dict[str, Any]:
     head = {field: fields[field] for field in kept}
     section = {field: fields[field] for field in SECTIONS[name].fields}
     return {**head, "report_sha256": sha256_bytes(json_twin(report)), "section": name, **section}
-
-
-@cache
-def _template() -> Any:
-    """The text of all sections."""
-    made = Environment(  # noqa: S701 - text for a terminal, not HTML
-        loader=PackageLoader("governance", "report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters.update({name: getattr(texts, name) for name in FILTERS})
-    made.filters["sentence"] = lambda value: value.rstrip(".") + "."
-    return made.get_template("text.txt.j2")
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -89,13 +68,13 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "decisions": Section("Was it approved, by whom, in which role; refusals.", ("decisions",)),
     "people": Section(
-        "Did trainer, evaluator and approver differ.", ("people", "separation", "keys")
+        "Did trainer, evaluator and approver differ.", ("people", "separation", "evidence")
     ),
     "policy": Section(
         "Which rules and thresholds, and were they fixed before the run.", ("policy",)
     ),
     "waivers": Section("What exceptions there are, and when they end.", ("waivers", "exceptions")),
-    "evidence": Section("What it rests on, entry by entry.", ("integrity", "evidence", "keys")),
+    "evidence": Section("What it rests on, entry by entry.", ("integrity", "evidence")),
     "data": Section("What data, from which sources, under which licences.", ("datasets", "beside")),
     "pii": Section("Which personal data was searched for and found.", ("datasets",)),
     "labels": Section("Who labelled, and how well they agreed.", ("datasets", "gates")),
@@ -112,14 +91,14 @@ SECTIONS: Mapping[str, Section] = {
     "gaps": Section("What failed or was not run.", ("gaps",)),
     "use": Section("What it must not be used for.", ("use",)),
     "back": Section("How to go back, and was that tried.", ("way_back", "holds")),
-    "incidents": Section("What went wrong since.", ("incidents",)),
+    "incidents": Section("What went wrong since.", ("decisions",)),
     "open": Section("What is open, whose, what is overdue.", ("open", "use")),
     "changes": Section(
         "What changed since the last approved version.",
         (
             "change_since",
             "changes",
-            "compared",
+            "unchanged",
         ),
     ),
     "lineage": Section("Where it comes from.", ("nodes", "edges")),
@@ -131,7 +110,10 @@ SECTIONS: Mapping[str, Section] = {
         ),
     ),
     "reports": Section("Which reports of it were signed before, and by whom.", ("signed_reports",)),
-    "records": Section("The records every version must have.", ("records",)),
+    "records": Section(
+        "The records every version must have.",
+        ("nodes", "edges", "trainings", "metrics", "people", "holds", "way_back", "decisions"),
+    ),
 }
 """Name to section, in the order of `--help`."""
 ALSO = {

@@ -83,7 +83,7 @@ def _html(report: Report) -> list[str]:
 
 def _named(line: str) -> str:
     """A line without digests and without any of the names."""
-    line = re.sub(r"[0-9a-f]{12,64}", "#", line)
+    line = re.sub(r"[0-9a-f]{12,64}|[A-Za-z0-9+/]{43}=", "#", line)
     return re.sub(rf"\b({'|'.join([*WORDS, 'e1', PLAIN])})\b", "NAME", line)
 
 

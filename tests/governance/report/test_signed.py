@@ -112,14 +112,16 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
     )
     scene.story.register("sft", "3")
     report = build(scene.story.sources, MODEL, "2")
-    assert [(one.by, one.role, one.words) for one in report.signed_reports] == [
+    assert [
+        (one.by, one.report.role, one.report.reason) for one in report.signed_reports
+    ] == [
         ("ci", None, "for the record"), ("ben", "risk", "for <the> committee"),
     ]  # fmt: skip
-    assert {one.page for one in report.signed_reports} == {pages(scene)[0].page}
+    assert {one.report.page for one in report.signed_reports} == {pages(scene)[0].page}
     html = rendered(report)[f"{MODEL}-2.html"].decode()
     assert pages(scene)[0].page in html and "for &lt;the&gt; committee" in html
     told = run("show", VERSION, "reports").output
-    assert "signed by ben as risk" in told and pages(scene)[0].page in told
+    assert "ben as risk" in told and pages(scene)[0].page in told
     assert build(scene.story.sources, MODEL, "1").signed_reports == []
 
 
