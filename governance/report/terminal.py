@@ -9,8 +9,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
-SKIPPED = frozenset({"nav", "style", "svg"})
-LINES = frozenset({"caption", "dd", "h1", "h2", "h3", "h4", "li", "p", "pre", "summary"})
+SKIPPED = frozenset({"nav", "pre", "style", "svg"})
+LINES = frozenset({"caption", "dd", "h1", "h2", "h3", "h4", "li", "p", "summary"})
 """Elements that are a line, or a part of a cell."""
 PIECES = LINES | {"dt", "td", "th", "div"}
 """Elements at which text ends."""
