@@ -206,10 +206,10 @@ def code_of_all(overview: Index) -> int:
     """The exit code of the index: 5 if something does not verify, 4 if a live version has a fault
     or is late, else 0.
     """
-    if not overview.verified or overview.registry_state == "differs":
+    if overview.first_broken or overview.registry:
         return VerificationError.exit_code
     late = any(row.overdue for row in (*overview.ending, *overview.waiting))
-    wrong = any(live.has_fault for live in overview.live)
+    wrong = any(row.faults for row in overview.live)
     return RefusedError.exit_code if late or wrong else 0
 
 
@@ -221,5 +221,6 @@ def _write_index(call: Call, overview: Index, folder: Path) -> None:
     written = files.write(folder, {f"{INDEX}.json": twin, f"{INDEX}.html": index.page(overview)})
     counts = f"{len(overview.versions)} versions, {len(overview.live)} live"
     counts += f", {len(overview.ending)} ending, {len(overview.waiting)} waiting"
-    headline = counts if overview.verified else f"EVIDENCE DOES NOT VERIFY: {overview.first_broken}"
+    broken = overview.first_broken
+    headline = f"EVIDENCE DOES NOT VERIFY: {broken}" if broken else counts
     click.echo(f"{headline}\n  read: {written[-1]}")

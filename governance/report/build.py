@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -62,6 +61,7 @@ from governance.report.facts import (
     registered,
 )
 from governance.report.frameworks import catalogue_of
+from governance.report.html import generator
 from governance.report.model import (
     FORMAT,
     Back,
@@ -343,7 +343,7 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
     return Report(
         **dict(parts.evidence_sections(facts)),
         format=FORMAT,
-        generator=_generator(),
+        generator=generator(),
         project=facts.project,
         model=facts.registration.model,
         version=facts.registration.version,
@@ -520,7 +520,7 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
     word: VerdictWord = "EVIDENCE DOES NOT VERIFY"
     return Report(
         format=FORMAT,
-        generator=_generator(),
+        generator=generator(),
         project=sources.project,
         model=model,
         version=version,
@@ -595,10 +595,3 @@ EMPTY = (
     "trainings", "metrics", "nodes", "edges", "files", "evidence",
 )  # fmt: skip
 """Lists of a report that stay empty where the log does not verify."""
-
-
-def _generator() -> str:
-    try:
-        return f"countersign {importlib.metadata.version('countersign')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "countersign, version not recorded"

@@ -147,11 +147,12 @@ def _datacards(facts: Facts) -> list[tuple[str, Datacard]]:
 def holds(facts: Facts) -> list[Hold]:
     """Every governed alias that the version held, in order."""
     return (
-        [_hold(facts.standing, tenure) for tenure in facts.standing.held] if facts.standing else []
+        [hold(facts.standing, tenure) for tenure in facts.standing.held] if facts.standing else []
     )
 
 
-def _hold(standing: Standing, tenure: Held) -> Hold:
+def hold(standing: Standing, tenure: Held) -> Hold:
+    """One governed alias that a version held."""
     request = standing.request_of(tenure.given)
     ended = promoted(tenure.ended) if tenure.ended else None
     reason = None

@@ -4,6 +4,7 @@ files, and its only times are the log's.
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,6 +32,14 @@ FILTERS = (
 """Functions of `base.text` that templates use."""
 HEADER = 24
 """Characters of a name in the running header, which has one line."""
+
+
+def generator() -> str:
+    """The program that makes a report, with its version."""
+    try:
+        return f"countersign {importlib.metadata.version('countersign')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "countersign, version not recorded"
 
 
 def json_twin(report: Report) -> bytes:

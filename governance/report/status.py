@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from governance.attest.predicates import CANDIDATE
+from governance.attest.predicates import CANDIDATE, Registration
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model
 from governance.base.statistics import mean_interval
@@ -307,20 +307,22 @@ def _latest(said: Sequence[Evidence], kind: str, stage: str) -> Evidence | None:
 
 def versions_of(now: LogState) -> list[VersionState]:
     """Each version with the aliases that it holds."""
-    found = []
-    for (model, version), item in now.timeline.registrations.items():
-        held = now.timeline.held_by(model, version)
-        found.append(
-            VersionState(
-                model=model,
-                version=version,
-                digest=item.predicate.model_digest,
-                stage=item.predicate.stage,
-                aliases=[one.alias for one in held],
-                since=min((one.given.predicate.at for one in held), default="none"),
-            )
-        )
-    return found
+    return [
+        version_state(now, statement.predicate) for statement in now.timeline.registrations.values()
+    ]
+
+
+def version_state(now: LogState, registration: Registration) -> VersionState:
+    """One version with the aliases that it holds."""
+    held = now.timeline.held_by(registration.model, registration.version)
+    return VersionState(
+        model=registration.model,
+        version=registration.version,
+        digest=registration.model_digest,
+        stage=registration.stage,
+        aliases=[tenure.alias for tenure in held],
+        since=min((tenure.given.predicate.at for tenure in held), default="none"),
+    )
 
 
 def _waits(

@@ -203,20 +203,20 @@ def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) 
     done = run("report", "--all", "--at", "2026-11-21T00:00:00Z")
     assert done.exit_code == 0 and "3 versions, 1 live, 1 ending, 1 waiting" in done.output
     made = json.loads(Path("reports/index.json").read_bytes())
-    assert [(one["alias"], one["version"], one["approved_by"]) for one in made["live"]] == [
-        ("champion", "2", ["ada (ml-lead)", "ben (risk)"])
-    ]
-    assert [(one["version"], one["state"], one["page"]) for one in made["versions"]] == [
-        ("3", "waits for approval", "none"),
-        ("2", "live as champion", f"{MODEL}-2.html"),
-        ("1", "superseded by version 2", "none"),
+    live = made["versions"][1]
+    assert [hold["alias"] for hold in live["holds"]] == ["champion"]
+    assert live["approved_by"] == ["ada (ml-lead)", "ben (risk)"]
+    assert [(one["version"], one["state"], one["to"], one["page"]) for one in made["versions"]] == [
+        ("3", "waits for approval", None, None),
+        ("2", "live", None, f"{MODEL}-2.html"),
+        ("1", "superseded", "2", None),
     ]
     assert made["ending"][0]["who"] == "risk"
     assert made["ending"][0]["due"].startswith("2026-12-04") and not made["ending"][0]["overdue"]
     assert made["waiting"][0]["what"] == "1 of 2 approvals"
     late = run("report", "--all", "--at", "2026-12-24T00:00:00Z", "--json")
     assert [one["overdue"] for one in json.loads(late.output)["ending"]] == [True]
-    assert json.loads(late.output)["live"][0]["exceptions"][0]["ended"]
+    assert json.loads(late.output)["versions"][1]["exceptions"][0]["ended"]
     assert late.exit_code == 4
     scene.story.models["sft"] = served
     scene.incident("2", "open", reason="again")

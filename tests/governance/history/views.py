@@ -91,7 +91,8 @@ def _entries(now: LogState, digests: set[str]) -> set[int]:
 
 def _check_holders(now: LogState, at: datetime, truth: Fold, rows: Any) -> None:
     governed = {key: version for key, version in truth.holders.items() if key[1] != CANDIDATE}
-    assert {(one.model, one.alias): one.version for one in rows.live} == governed
+    live_rows = ((one, hold.alias) for one in rows.live for hold in one.holds)
+    assert {(one.model, alias): one.version for one, alias in live_rows} == governed
     models = {model for model, _ in now.timeline.registrations}
     live = [one for model in models for one in retrospect.live(now, model, at)]
     assert {(one.model, one.alias): one.version for one in live} == truth.holders
@@ -114,7 +115,7 @@ def _check_version(now: LogState, at: datetime, truth: Fold, row: Any, standing:
         if (name, holder) == (model, version)
     }
     assert {one.alias for one in standing.live} == held - {CANDIDATE}
-    assert row.state.startswith("live as") == bool(held - {CANDIDATE})
+    assert (row.state == "live") == bool(held - {CANDIDATE})
     retired = version in truth.retired
     assert (standing.retired is not None) == retired == (row.state == "retired")
     page = shown(now, model).get(version)
@@ -152,4 +153,4 @@ def _check_version(now: LogState, at: datetime, truth: Fold, row: Any, standing:
         missing = any(
             (one.code, one.subject) == ("APPROVAL_MISSING", subject) for one in decision.findings
         )
-        assert missing == (len(counted) < 2) == (bool(row.waits) or asked.packet is None)
+        assert missing == (len(counted) < 2) == (row.lacks > 0 or asked.packet is None)

@@ -18,6 +18,7 @@ from typing import Any, get_args
 import pytest
 
 from governance.attest.digests import sha256_bytes
+from governance.attest.findings import finding
 from governance.base.text import (
     brief,
     duration,
@@ -33,7 +34,7 @@ from governance.commands.report import summary
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import GateName, Report
+from governance.report.model import GateName, Hold, Report
 from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
@@ -209,52 +210,42 @@ def test_a_persons_words_begin_no_line_in_a_terminal(people: Report) -> None:
 
 def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
     text = MODEL + HOSTILE
+    exception = index.IndexException(kind="waiver", ended=True, about=text, at=text)
+    hold = Hold(alias=text, since=text, until=None, ended=None, asked_by=text, evidence=[1])
     row = index.Row(
         model=text,
         version=text,
-        sha256="0" * 64,
+        digest="0" * 64,
+        stage=text,
+        aliases=[text],
+        since=text,
+        verdict="PENDING",
         tier=text,
         registered=text,
-        verdict="PENDING",
-        state=text,
-        since=text,
+        state="superseded",
+        to=text,
+        holds=[hold],
         approved_by=[text],
-        exceptions=[index.IndexException(kind="waiver", ended=True, text=text)],
-        waits=[text],
-        evidence=[1],
-        page=text,
+        exceptions=[exception],
+        lacks=1,
         purpose=text,
         owner=text,
         next_review=text,
+        evidence=[1],
+        page=text,
     )
     due = index.Due(what=text, about=text, who=text, due=text, overdue=True, evidence=[])
-    live = index.Live(
-        model=text,
-        alias=text,
-        version=text,
-        sha256="0" * 64,
-        since=text,
-        asked_by=text,
-        approved_by=[text],
-        exceptions=[index.IndexException(kind="waiver", ended=True, text=text)],
-        evidence=[],
-    )
     made = index.Index(
-        format=index.FORMAT,
         generator="x",
         project=text,
         as_of=text,
         log_range=text,
         root=text,
-        verified=True,
-        first_broken="none",
         origin=text,
-        registry=text,
-        registry_state="differs",
-        live=[live],
+        registry=[finding("REGISTRY_ALIAS_MOVED", text, text)],
         ending=[due],
         waiting=[due],
-        versions=[row],
+        versions=[row, row.model_copy(update={"holds": []})],
     )
     _harmless(index.page(made).decode())
 
