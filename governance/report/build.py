@@ -1,8 +1,8 @@
 """Builds a report: verifies the log first, then makes every section from verified evidence.
 
 1. Where the log does not verify, the report is its verdict and the first broken item.
-2. A report as of a past time reads the entries before the first later entry. Later additions do not
-   change it, even back-dated ones.
+2. A report as of a past time reads what was known then (`LogState.as_of`): the entries before the
+   first later decision, without those that are dated later.
 3. A report as of now has the time of the last event: the last entry, or a later deadline that has
    passed. Its bytes stay the same between two events.
 4. Signed reports at the end of the log are not read, because signing a report is no event of the
@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from governance.attest.codes import CODES
-from governance.attest.predicates import Finding
+from governance.attest.predicates import Approval, Finding, Packet, Registration
 from governance.base.errors import CountersignError, InputError
 from governance.base.text import moment, short, size
 from governance.base.time import instant, instant_of
@@ -63,22 +63,17 @@ from governance.report.facts import (
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
 from governance.report.model import (
-    FORMAT,
-    Back,
+    NOT_USED,
     Change,
     ControlRow,
     Integrity,
-    PolicyUsed,
     Report,
-    Separation,
     Statement,
     Use,
     Verdict,
     VerdictWord,
 )
 
-ANCHOR = "none: no checkpoint outside this machine is recorded"
-NOT_USED = "not established: the log does not verify"
 AGREES = "agrees with the log"
 
 
@@ -212,16 +207,12 @@ def _with_bundle_limits(report: Report, carried: BundleSource | None) -> Report:
 
 def until(now: LogState, moment: datetime) -> LogState:
     """(2) The log as of a time. Raises `InputError` where it began later."""
-    end = now.size
-    for statement in now.evidence.all():
-        if instant_of(at(statement)) > moment:
-            end = statement.index
-            break
-    if end == 0:
+    then = now.as_of(moment)
+    if not then.evidence.all():
         raise InputError(
             f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where
         )
-    return now.cut(end)
+    return then
 
 
 def settled(now: LogState) -> LogState:
@@ -257,59 +248,37 @@ def latest(sources: Sources) -> tuple[str, str]:
 def _last_event(now: LogState, model: str, version: str, clock: datetime) -> datetime:
     """(3) The time of the last entry, or of the last deadline since then that has passed."""
     last = last_time(now)
-    registrations = [statement.predicate for statement in now.evidence.all("registration")]
+    registrations = now.timeline.view.all(Registration)
     digests = {
-        registration.model_digest
-        for registration in registrations
-        if (registration.model, registration.version) == (model, version)
+        statement.predicate.model_digest
+        for statement in registrations
+        if (statement.predicate.model, statement.predicate.version) == (model, version)
     }
-    passed = [
-        deadline
-        for digest in digests
-        for deadline in _deadlines(now, model, digest)
-        if last < deadline <= clock
-    ]
-    return max(passed, default=last)
+    deadlines = [deadline for digest in digests for deadline in _deadlines(now, model, digest)]
+    return max((deadline for deadline in deadlines if last < deadline <= clock), default=last)
 
 
 def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     """The deadlines of a version: requests, waivers, approvals, second signatures, keys and
     data.
     """
-    moves = [statement.predicate for statement in now.evidence.by_subject(digest, "promotion")]
-    consumed = {move.request for move in moves if move.allowed}
-    packets = [
-        statement.subjects[0].sha256 for statement in now.evidence.by_subject(digest, "packet")
-    ]
-    statements = [*now.evidence.by_subject(digest, "request"), *now.evidence.all("waiver")]
+    timeline, policies = now.timeline, now.authority.in_force.policies
+    packets = [packet.subjects[0].sha256 for packet in now.evidence.by_subject(digest, Packet)]
     approvals = [
-        statement for packet in packets for statement in now.evidence.by_subject(packet, "approval")
+        approval for packet in packets for approval in now.evidence.by_subject(packet, Approval)
     ]
-    statements += approvals
-    for statement in statements:
-        if (
-            statement.predicate.model == model
-            and statement.predicate.expires
-            and statement.digest not in consumed
-        ):
-            yield instant_of(statement.predicate.expires)
-    yield from (instant_of(move.second_signature_by) for move in moves if move.second_signature_by)
-    policies_in_force = [
-        period.policies for period in now.authority.periods[-1:] if period.policies is not None
-    ]
-    people = (
-        policies.principals.get(statement.keyid)
-        for policies in policies_in_force
-        for statement in approvals
-    )
-    yield from (
-        _end_of_day(person.until)
-        for person in people
-        if person is not None and person.until is not None
-    )
-    for card in (card for policies in policies_in_force for card in policies.datacards.values()):
-        if card.retention.until is not None:
-            yield _end_of_day(card.retention.until)
+    signed: list[Evidence[Any]] = [*timeline.open_requests(model), *approvals]
+    for (name, *_), waivers in timeline.waivers.items():
+        signed += waivers if name == model else []
+    ends = [statement.predicate.expires for statement in signed]
+    ends += [move.predicate.second_signature_by for move in timeline.governed_moves_of(digest)]
+    yield from (instant_of(end) for end in ends if end)
+    if policies is None:
+        return
+    people = (policies.principals.get(approval.keyid) for approval in approvals)
+    days = [person.until for person in people if person is not None]
+    days += [card.retention.until for card in policies.datacards.values()]
+    yield from (_end_of_day(day) for day in days if day is not None)
 
 
 def _end_of_day(last: date) -> datetime:
@@ -342,7 +311,6 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
     mapped, warnings = _controls(facts, verified)
     return Report(
         **dict(parts.evidence_sections(facts)),
-        format=FORMAT,
         generator=generator(),
         project=facts.project,
         model=facts.registration.model,
@@ -381,8 +349,6 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
             f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})"
             for file in facts.registration.files
         ],
-        meanings={},
-        evidence=[],
     )
 
 
@@ -453,8 +419,8 @@ def _reads(now: LogState, as_of: datetime | None) -> str | None:
     if as_of is None:
         return None
     return (
-        f"entries 0..{now.size - 1} only, none later than {moment(instant(as_of))}; all of the log"
-        " was verified"
+        f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))};"
+        " all of the log was verified"
     )
 
 
@@ -491,13 +457,11 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
     ]
     return Integrity(
         verified=True,
-        first_broken=None,
         entries=verified.entries,
         root=verified.root,
         origin=f"{verified.first}, "
         + (f"established by {verified.origin}" if verified.origin else "not established"),
         tree_head=verified.checkpoint.partition("\n\n")[0].strip(),
-        anchor=ANCHOR,
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
         registry_state=facts.registry_state,
@@ -519,25 +483,15 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
     broken = verified.broken or "the log"
     word: VerdictWord = "EVIDENCE DOES NOT VERIFY"
     return Report(
-        format=FORMAT,
         generator=generator(),
         project=sources.project,
         model=model,
         version=version,
-        digest=NOT_USED,
         as_of="not established",
         log_range=f"0..{max(verified.entries - 1, 0)} verified before the first broken item",
         entries_read=0,
         reads="nothing of it is used",
-        verdict=Verdict(
-            word=word,
-            reasons=[],
-            reason=broken,
-            alias=None,
-            decided="nothing is decided on it",
-            conditions=[],
-            evidence=[],
-        ),
+        verdict=Verdict(word=word, reason=broken, alias=None, decided="nothing is decided on it"),
         use=Use(
             approved_for=["nothing: evidence that does not verify permits nothing"],
             not_approved_for=["any use"],
@@ -545,53 +499,16 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
             tier_demands=[NOT_USED],
             review_by="now",
         ),
-        separation=Separation(state="not shown", own=[], reasons=[], text=NOT_USED),
         integrity=Integrity(
             verified=False,
             first_broken=broken,
             entries=verified.entries,
-            root=NOT_USED,
-            origin=NOT_USED,
-            tree_head=NOT_USED,
-            anchor=ANCHOR,
-            signatures=NOT_USED,
-            evidence_present=NOT_USED,
-            registry_state="not compared",
-            registry=NOT_USED,
-            clock=NOT_USED,
             shows=["Something in the log was changed, or was added without the log's key."],
             does_not_show=[
                 "Who changed it, when, and what else is affected. Compare with a checkpoint or a"
                 " copy kept elsewhere."
             ],
         ),
-        change_since=NOT_USED,
-        unchanged={},
-        way_back=Back(
-            target=NOT_USED, steps=NOT_USED, people=NOT_USED, drill=NOT_USED, evidence=[]
-        ),
-        control_warnings=[NOT_USED],
-        policy=PolicyUsed(
-            which=NOT_USED,
-            digest=NOT_USED,
-            since=NOT_USED,
-            signed_by=[],
-            proposals=[],
-            thresholds_fixed=NOT_USED,
-            demands=[NOT_USED],
-            evidence=[],
-        ),
         not_covered=list(front.NOT_COVERED),
         confidence=scores.CONFIDENCE,
-        thresholds_fixed=NOT_USED,
-        **{name: [] for name in EMPTY},
-        meanings={},
     )
-
-
-EMPTY = (
-    "exceptions", "waivers", "gates", "people", "changes", "holds", "open",
-    "gaps", "controls", "decisions", "signed_reports", "datasets", "beside", "bases",
-    "trainings", "metrics", "nodes", "edges", "files", "evidence",
-)  # fmt: skip
-"""Lists of a report that stay empty where the log does not verify."""

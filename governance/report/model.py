@@ -19,6 +19,8 @@ from governance.attest.predicates import SignedReport
 from governance.base.model import Json, Model, Sha256
 
 FORMAT = "https://countersign.dev/report/v2"
+NOT_USED = "not established: the log does not verify"
+"""The value of a text that the report of such a log does not have."""
 
 Result = Literal["pass", "fail", "waived", "not run", "no threshold"]
 VerdictWord = Literal[
@@ -56,26 +58,26 @@ class Verdict(Model):
     """The verdict of the version."""
 
     word: VerdictWord
-    reasons: list[Reason]
+    reasons: list[Reason] = []
     reason: str
     """The sentences of `reasons`."""
     alias: str | None
     """The alias that was decided on last."""
     decided: str
     """When and by whom that was decided."""
-    conditions: list[str]
+    conditions: list[str] = []
     """Each waived finding with the end of its waiver."""
-    evidence: Refs
+    evidence: Refs = []
 
 
 class Separation(Model):
     """Whether different people trained, evaluated and approved."""
 
-    state: Literal["holds", "broken", "not shown"]
-    own: list[str]
+    state: Literal["holds", "broken", "not shown"] = "not shown"
+    own: list[str] = []
     """Who approved their own work."""
-    reasons: list[Reason]
-    text: str
+    reasons: list[Reason] = []
+    text: str = NOT_USED
 
 
 class Use(Model):
@@ -163,18 +165,18 @@ class Integrity(Model):
     """Whether the records can be believed, and how far."""
 
     verified: bool
-    first_broken: str | None
+    first_broken: str | None = None
     entries: int
-    root: str
-    origin: str
-    tree_head: str
+    root: str = NOT_USED
+    origin: str = NOT_USED
+    tree_head: str = NOT_USED
     """What a checkpoint of the log at this size says, but for its signature: log, entries, root."""
-    anchor: str
-    signatures: str
-    evidence_present: str
-    registry_state: Literal["agrees", "differs", "not compared"]
-    registry: str
-    clock: str
+    anchor: str = "none: no checkpoint outside this machine is recorded"
+    signatures: str = NOT_USED
+    evidence_present: str = NOT_USED
+    registry_state: Literal["agrees", "differs", "not compared"] = "not compared"
+    registry: str = NOT_USED
+    clock: str = NOT_USED
     shows: list[str]
     does_not_show: list[str]
 
@@ -263,25 +265,25 @@ class Hold(Model):
 class Back(Model):
     """How to go back."""
 
-    target: str
-    steps: str
-    people: str
-    drill: str
-    evidence: Refs
+    target: str = NOT_USED
+    steps: str = NOT_USED
+    people: str = NOT_USED
+    drill: str = NOT_USED
+    evidence: Refs = []
 
 
 class PolicyUsed(Model):
     """Under which policies the version is judged, and since when they are fixed."""
 
-    which: str
-    digest: str
-    since: str
-    signed_by: list[str]
-    proposals: list[str]
+    which: str = NOT_USED
+    digest: str = NOT_USED
+    since: str = NOT_USED
+    signed_by: list[str] = []
+    proposals: list[str] = []
     """Policies that were recorded and are not in force."""
-    thresholds_fixed: str
-    demands: list[str]
-    evidence: Refs
+    thresholds_fixed: str = NOT_USED
+    demands: list[str] = [NOT_USED]
+    evidence: Refs = []
 
 
 class ControlRow(Model):
@@ -569,27 +571,27 @@ class Statement(Model):
 class EvidenceSections(Model):
     """The evidence of a version: the report and the page that approvers sign both show this."""
 
-    gates: list[Gate]
-    change_since: str
-    changes: list[Change]
-    unchanged: dict[str, int]
+    gates: list[Gate] = []
+    change_since: str = NOT_USED
+    changes: list[Change] = []
+    unchanged: dict[str, int] = {}
     """Group to the number of properties that are the same in the version before."""
-    datasets: list[Dataset]
+    datasets: list[Dataset] = []
     confidence: float
-    thresholds_fixed: str
-    metrics: list[Metric]
+    thresholds_fixed: str = NOT_USED
+    metrics: list[Metric] = []
 
 
 class Report(EvidenceSections):
     """The audit report of one model version."""
 
-    format: str
+    format: str = FORMAT
     generator: str
     """Of the same log, files, time and generator the bytes are the same."""
     project: str
     model: str
     version: str
-    digest: str
+    digest: str = NOT_USED
     """sha256 of the model folder's manifest; words where that is not established."""
     as_of: str
     """Time of the last entry of the log that was read."""
@@ -600,27 +602,27 @@ class Report(EvidenceSections):
     """How far the log was read; None for its end."""
     verdict: Verdict
     use: Use
-    exceptions: list[Notice]
-    waivers: list[WaiverRow]
-    people: list[Person]
-    separation: Separation
+    exceptions: list[Notice] = []
+    waivers: list[WaiverRow] = []
+    people: list[Person] = []
+    separation: Separation = Separation()
     integrity: Integrity
-    way_back: Back
-    holds: list[Hold]
-    open: list[Item]
-    gaps: list[Gap]
-    policy: PolicyUsed
-    controls: list[ControlRow]
-    control_warnings: list[str]
+    way_back: Back = Back()
+    holds: list[Hold] = []
+    open: list[Item] = []
+    gaps: list[Gap] = []
+    policy: PolicyUsed = PolicyUsed()
+    controls: list[ControlRow] = []
+    control_warnings: list[str] = [NOT_USED]
     not_covered: list[str]
-    decisions: list[Decision]
-    signed_reports: list[SignedRow]
-    beside: list[Beside]
-    bases: list[Base]
-    trainings: list[Training]
-    nodes: list[Node]
-    edges: list[Edge]
-    files: list[str]
-    meanings: dict[str, str]
+    decisions: list[Decision] = []
+    signed_reports: list[SignedRow] = []
+    beside: list[Beside] = []
+    bases: list[Base] = []
+    trainings: list[Training] = []
+    nodes: list[Node] = []
+    edges: list[Edge] = []
+    files: list[str] = []
+    meanings: dict[str, str] = {}
     """Each finding code named in the report, with its meaning in a sentence."""
-    evidence: list[Statement]
+    evidence: list[Statement] = []

@@ -735,19 +735,21 @@ def test_the_past_is_told_as_it_was(whole: Governed) -> None:
         and "INCIDENT_OPEN" in at("09:56:30", "2").verdict.reason
     )
     assert at("09:57:30", "2").verdict.word == "APPROVED WITH CONDITIONS"
-    assert str(at("09:35:00").reads).startswith("entries 0..27 only")
+    assert str(at("09:35:00").reads).startswith("entries 0..38 without those dated later")
     with pytest.raises(InputError, match="no version"):
         at("09:35:00", "2")
     with pytest.raises(InputError, match="begins later"):
         at("08:00:00")
 
 
-def test_what_is_written_later_changes_no_past(scene: Governed) -> None:
-    """Back-dated statements too: the past ends at the first entry that is later."""
+def test_what_is_written_after_a_later_decision_changes_no_past(scene: Governed) -> None:
+    """Back-dated statements too: the past ends at the first decision that is later."""
     scene.released()
     then = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
     scene.story.minutes = 45
-    scene.incident("1", "closed")
+    asked = scene.request("1", action="retire", alias="champion")
+    scene.approve("ada", "ml-lead", asked, "promotion")
+    scene.consume("1", action="retire")
     before = report(scene, as_of=then)
     scene.incident("1", "open", at="2026-11-20T09:36:00.000000Z")
     second(scene)
