@@ -44,6 +44,7 @@ from governance.log.checkpoint import verify_checkpoint
 from governance.log.port import Entry
 from governance.log.sqlite import SqliteLog
 from governance.machine.signers import private_signer
+from governance.machine.workers import in_processes
 
 ENTRIES = 100_000
 BATCH = 10_000
@@ -191,7 +192,7 @@ def verify(path: Path) -> tuple[float, float, int]:
     """
     log, pins = SqliteLog(path, PROJECT), TrustAnchors(checkpoint_key=key(2).public_pem)
     began = time.perf_counter()
-    report = verify_log(log, PROJECT, {}, pins)
+    report = verify_log(log, PROJECT, {}, pins, run=in_processes())
     seconds = time.perf_counter() - began
     if not report.ok:
         sys.exit(f"the log does not verify: {report.broken}")

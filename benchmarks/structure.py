@@ -55,6 +55,7 @@ CORE = (
     "governance.log.sql",
     "governance.log.sqlite",
     "governance.log.evidence",
+    "governance.log.views",
 )
 """The modules, with what is below them, that carry the promises."""
 

@@ -22,7 +22,7 @@ from governance.machine.machine import Machine
 from pipelines.params import Params
 
 if TYPE_CHECKING:
-    from governance.log.evidence import EvidenceView
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
     from governance.policy.policies import Policies
 

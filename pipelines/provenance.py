@@ -27,7 +27,7 @@ from governance.attest.predicates import (
     Run,
 )
 from governance.base.time import instant
-from governance.log import evidence
+from governance.log import evidence, views
 from governance.log.port import Entry, Log
 from governance.machine.machine import known_signer, open_log
 from governance.policy.authority import read_authority
@@ -177,7 +177,7 @@ class Work:
         return evidence.record(log, signer, kind, subjects, predicate), predicate
 
 
-def evidence_view(log: Log, policies: Policies) -> evidence.EvidenceView:
+def evidence_view(log: Log, policies: Policies) -> views.EvidenceView:
     """The verified log as a view by subject and kind."""
     keys = {**read_authority(log).keys, **policies.keys}
-    return evidence.log_evidence(log, evidence.key_ring(log, keys))
+    return views.log_evidence(log, evidence.key_ring(log, keys))

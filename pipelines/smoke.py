@@ -72,7 +72,7 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
     """
     evaluations = [
         evaluated(statement)
-        for statement in now.view.all("evaluate")
+        for statement in now.view.all(Evaluate)
         if evaluated(statement).model == model and evaluated(statement).not_run is None
     ]
     if not evaluations:

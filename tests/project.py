@@ -25,8 +25,9 @@ from ruamel.yaml import YAML
 
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence
-from governance.log.evidence import Evidence, log_evidence
+from governance.log.evidence import Evidence
 from governance.log.sqlite import SqliteLog
+from governance.log.views import log_evidence
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
 from pipelines import versions

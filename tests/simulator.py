@@ -19,7 +19,8 @@ from typing import Any
 from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
 from governance.attest.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.log import evidence
-from governance.log.evidence import Evidence, EvidenceView, key_ring, log_evidence
+from governance.log.evidence import Evidence, key_ring
+from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
 from governance.policy.evaluation import (
@@ -30,12 +31,12 @@ from governance.policy.evaluation import (
     SuitePolicy,
     Threshold,
 )
-from governance.policy.policies import (
+from governance.policy.policies import Policies
+from governance.policy.rules import (
     AllowedBase,
     Datacard,
     Licences,
     ModelPolicy,
-    Policies,
     Retention,
     Rules,
     Tier,

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.machine.signers import private_signer
-from governance.policy.policies import EvidenceKind
+from governance.policy.rules import EvidenceKind
 from tests.project import Project, fresh
 
 pytestmark = pytest.mark.slow

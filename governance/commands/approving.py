@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Approval
 from governance.base.errors import ConfigError, CountersignError, RefusedError
 from governance.base.storage import write_atomic
 from governance.base.text import moment
@@ -115,7 +116,7 @@ def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
         content=content,
         preview=preview,
         person=person,
-        votes=now.evidence.by_subject(recorded.subjects[0].sha256, "approval"),
+        votes=now.evidence.by_subject(recorded.subjects[0].sha256, Approval),
     )
     lines = [*page.text(content), "", f"page      {digest}", f"read      {target}", *next_step]
     call.show(result, lines)

@@ -22,9 +22,10 @@ from governance.history.state import LogState, state
 from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
-from governance.log.evidence import Evidence, key_ring, read_entry
+from governance.log.evidence import Evidence, key_ring
 from governance.log.http_client import is_server
 from governance.log.port import Log
+from governance.log.views import read_entry
 from governance.machine.machine import (
     Machine,
     begun,
@@ -35,9 +36,10 @@ from governance.machine.machine import (
     own_checkpoint_key,
     remember,
 )
+from governance.machine.workers import in_processes
 from governance.models import folder as model_folder
-from governance.models.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.policy.policies import load_policies
+from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
 from governance.release.retrospect import forged as forged_moves
 from governance.release.serving import resolve, serving_log
@@ -139,7 +141,9 @@ def _verify_log(
         seen={**last_seen(machine, log), **_replaced(target)},
     )
     with Progress().bar(log.size(), "entries verified") as bar:
-        report = verify.verify_log(log, machine.project, keys, anchors, counted=bar.advance)
+        report = verify.verify_log(
+            log, machine.project, keys, anchors, run=in_processes(), counted=bar.advance
+        )
     if report.ok:
         _remember(machine, report.checkpoint)
     compared: FilesReport | None = None

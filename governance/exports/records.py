@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from governance.attest.predicates import Recall
 from governance.base.errors import VerificationError
+from governance.gates import recall
+from governance.gates.assessment import describe
 from governance.history.verify import LogReport
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 from governance.report.build import Sources
 from governance.report.facts import Facts, gather
 
@@ -51,3 +54,23 @@ def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) 
     now, _ = sources.read
     facts = gather(now, sources.project, sources.root, sources.policies, *name, time)
     return Records(facts, verified)
+
+
+def recall_summary(scans: Mapping[str, Recall | None]) -> str:
+    """The lowest recall in the scans of one or several datasets, in words."""
+    measured = [
+        (recall.interval(counts), kind, dataset)
+        for dataset, scan in scans.items()
+        for kind, counts in (scan.entities.items() if scan else ())
+    ]
+    without = [dataset for dataset, scan in scans.items() if not (scan and scan.entities)]
+    if not measured:
+        return f"recall {recall.NOT_RECORDED}" if scans else "recall not recorded: no scan is"
+    lowest, weakest, where = min(measured, key=lambda each: (each[0].low, each[1]))
+    kinds = {kind for _, kind, _ in measured}
+    partly = {kind for found, kind, _ in measured if found.mean < 1}
+    also = f"; {recall.NOT_RECORDED} for {', '.join(without)}" if without else ""
+    return (
+        f"recall on made-up values: {len(kinds - partly)} of {len(kinds)} kinds all found, "
+        f"least {weakest} {describe(lowest)} ({where}){also}"
+    )

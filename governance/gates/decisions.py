@@ -30,10 +30,12 @@ from governance.gates.checks import people as of_people
 from governance.gates.checks import stage as of_stage
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.waivers import waive
-from governance.history.lineage import ModelNode, decided, trained
+from governance.history.lineage import ModelNode
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.attest.predicates import GateDecision, Train
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
     from governance.policy.policies import Policies
 
@@ -257,7 +259,9 @@ def _guarded(name: str, work: Callable[[], T], findings: list[Finding]) -> T | N
         return None
 
 
-def _chain(context: Context, findings: list[Finding]) -> list[tuple[ModelNode, Evidence, Evidence]]:
+def _chain(
+    context: Context, findings: list[Finding]
+) -> list[tuple[ModelNode, Evidence[Train], Evidence[GateDecision]]]:
     """The models of the chain that were trained behind a gate, with both statements."""
     nodes = _guarded("model_evidence", lambda: context.models[0].chain, findings) or []
     return [
@@ -268,14 +272,18 @@ def _chain(context: Context, findings: list[Finding]) -> list[tuple[ModelNode, E
 
 
 def _decide_again(
-    name: str, train: Evidence, gate: Evidence, context: Context, findings: list[Finding]
+    name: str,
+    train: Evidence[Train],
+    gate: Evidence[GateDecision],
+    context: Context,
+    findings: list[Finding],
 ) -> Decision | None:
     """Decides the gate of a trained model again, from the request in its logged decision."""
     try:
-        request = GateRequest.model_validate(decided(gate).parameters)
+        request = GateRequest.model_validate(gate.predicate.parameters)
     except ValidationError:
         request = None
-    expected = (name, trained(train).method, decided(gate).decided_on)
+    expected = (name, train.predicate.method, gate.predicate.decided_on)
     if request is None or (request.stage, request.method, request.decided_on) != expected:
         findings.append(
             finding(

@@ -11,18 +11,18 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
+from governance.attest.predicates import Evaluate
 from governance.attest.requests import GateRequest
 from governance.history.lineage import (
     DataChain,
     ModelNode,
     data_chain,
-    decided,
-    evaluated,
     evaluations,
     model_chain,
     pick,
 )
-from governance.log.evidence import Evidence, EvidenceView
+from governance.log.evidence import Evidence
+from governance.log.views import EvidenceView
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Chain:
             if node.gate is None:
                 continue
             try:
-                requests[node.name] = GateRequest.model_validate(decided(node.gate).parameters)
+                requests[node.name] = GateRequest.model_validate(node.gate.predicate.parameters)
             except ValidationError:
                 continue
         return requests
@@ -97,14 +97,14 @@ class Chain:
         ]
         return list(dict.fromkeys(suites))
 
-    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
+    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
         """The latest evaluation of a model on this suite that has scores; else the latest one."""
         statements = [
             statement
             for statement in evaluations(self.view, node.sha256, suite.name)
-            if evaluated(statement).suite == suite.digest
+            if statement.predicate.suite == suite.digest
         ]
-        return pick(statements, lambda statement: evaluated(statement).not_run is None)
+        return pick(statements, lambda statement: statement.predicate.not_run is None)
 
     def statements(self) -> Iterator[Evidence]:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from governance.history.persons import others
-from governance.policy.policies import IncidentRules
+from governance.policy.rules import IncidentRules
 
 if TYPE_CHECKING:
     from governance.attest.predicates import Incident, Packet

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,14 +19,18 @@ from governance.attest.predicates import (
     BaseImport,
     Evaluate,
     GateDecision,
+    Ingest,
     Predicate,
+    Quality,
     Reproduction,
+    Scan,
     Train,
 )
 from governance.base.model import Model
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
 
 Fits = Callable[["Evidence"], bool]
 PredicateT = TypeVar("PredicateT", bound=Model)
@@ -40,9 +44,9 @@ class DataChain:
 
     dataset: str
     sha256: str
-    quality: Evidence | None
-    scan: Evidence | None
-    ingest: Evidence | None
+    quality: Evidence[Quality] | None
+    scan: Evidence[Scan] | None
+    ingest: Evidence[Ingest] | None
 
     @property
     def broken_at(self) -> str | None:
@@ -83,7 +87,7 @@ class ModelNode:
     @property
     def method(self) -> str:
         """The training method; `base` for an imported model."""
-        return trained(self.train).method if self.train else "base"
+        return self.train.predicate.method if self.train else "base"
 
     @property
     def known(self) -> bool:
@@ -96,17 +100,21 @@ def data_chain(
 ) -> DataChain:
     """The chain of a dataset's ready records. `fits`: which of several statements is preferred."""
 
-    def of_dataset(digest: str, kind: str) -> list[Evidence]:
+    def latest(kind: type[PredicateT], digest: str) -> Evidence[PredicateT] | None:
         statements = view.by_subject(digest, kind)
-        return [
-            statement
-            for statement in statements
-            if subject(statement, "records") == digest and _dataset(statement) == dataset
-        ]
+        return pick(
+            [
+                statement
+                for statement in statements
+                if subject(statement, "records") == digest
+                and getattr(statement.predicate, "dataset", None) == dataset
+            ],
+            fits,
+        )
 
-    quality = pick(of_dataset(sha256, "quality"), fits)
-    scan = pick(of_dataset(inputs(quality).get("records", ""), "scan"), fits) if quality else None
-    ingest = pick(of_dataset(inputs(scan).get("records", ""), "ingest"), fits) if scan else None
+    quality = latest(Quality, sha256)
+    scan = latest(Scan, inputs(quality).get("records", "")) if quality else None
+    ingest = latest(Ingest, inputs(scan).get("records", "")) if scan else None
     return DataChain(dataset, sha256, quality, scan, ingest)
 
 
@@ -133,29 +141,23 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
     """One model by its digest, with its latest training behind an allowed gate; else its latest
     training; else its import.
     """
-    trainings = [
-        statement
-        for statement in view.by_subject(sha256, Train)
-        if subject(statement, "model") == sha256
-    ]
-    train = pick(trainings, lambda statement: allowing_gate(view, statement) is not None)
+    train = pick(_made(view, sha256, Train), lambda made: allowing_gate(view, made) is not None)
     if train is not None:
-        digests = inputs(train)
-        stage = trained(train).stage.partition("@")[2]
-        scorer = digests.get("scorer")
-        scorer = None if scorer == digests.get("parent") else scorer
+        digests, stage = inputs(train), train.predicate.stage.partition("@")[2]
+        parent, scorer = digests.get("parent"), digests.get("scorer")
+        gate = allowing_gate(view, train)
         return ModelNode(
-            stage, sha256, train, allowing_gate(view, train), None, digests.get("parent"), scorer
+            stage, sha256, train, gate, None, parent, None if scorer == parent else scorer
         )
-    base = pick(
-        [
-            statement
-            for statement in view.by_subject(sha256, BaseImport)
-            if subject(statement, "model") == sha256
-        ]
-    )
-    stage = _stage(base).partition("@")[2] if base else name
+    base = pick(_made(view, sha256, BaseImport))
+    stage = base.predicate.stage.partition("@")[2] if base else name
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
+
+
+def _made(view: EvidenceView, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]:
+    """The statements of a kind by which a model was made."""
+    statements = view.by_subject(sha256, kind)
+    return [statement for statement in statements if subject(statement, "model") == sha256]
 
 
 def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduction]]:
@@ -168,25 +170,16 @@ def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduc
         return []
     trainings = {
         statement.digest: statement.index
-        for statement in view.by_subject(node.sha256, Train)
-        if subject(statement, "model") == node.sha256 and inputs(statement) == inputs(node.train)
+        for statement in _made(view, node.sha256, Train)
+        if inputs(statement) == inputs(node.train)
     }
     return [
         statement
-        for statement in view.by_subject(node.sha256, Reproduction)
-        if _reproduces(statement, node, trainings)
-    ]
-
-
-def _reproduces(statement: Evidence, node: ModelNode, trainings: Mapping[str, int]) -> bool:
-    reproduction = reproduced(statement)
-    return (
-        subject(statement, "model") == node.sha256
-        and trainings.get(reproduction.of, statement.index) < statement.index
-        and node.train is not None
+        for statement in _made(view, node.sha256, Reproduction)
+        if trainings.get(statement.predicate.of, statement.index) < statement.index
         and inputs(statement) == inputs(node.train)
-        and reproduction.same_bytes == (reproduction.model == node.sha256)
-    )
+        and statement.predicate.same_bytes == (statement.predicate.model == node.sha256)
+    ]
 
 
 def allowing_gate(view: EvidenceView, train: Evidence[Train]) -> Evidence[GateDecision] | None:
@@ -194,25 +187,23 @@ def allowing_gate(view: EvidenceView, train: Evidence[Train]) -> Evidence[GateDe
     after that.
     """
     output, data = inputs(train).get("gate", ""), inputs(train).get("data", "")
-    stage = f"gate@{trained(train).stage.partition('@')[2]}"
+    stage = f"gate@{train.predicate.stage.partition('@')[2]}"
 
     def before(digest: str) -> list[Evidence[GateDecision]]:
         return [
-            statement
-            for statement in view.by_subject(digest, GateDecision)
-            if statement.index < train.index and decided(statement).stage == stage
+            decision
+            for decision in view.by_subject(digest, GateDecision)
+            if decision.index < train.index and decision.predicate.stage == stage
         ]
 
-    allowed = pick([statement for statement in before(output) if decided(statement).allowed])
+    allowed = pick([decision for decision in before(output) if decision.predicate.allowed])
     if allowed is None:
         return None
-    same = [
-        statement
-        for statement in before(data)
-        if decided(statement).decided_on == decided(allowed).decided_on
-    ]
     refused_since = any(
-        not decided(statement).allowed and statement.index > allowed.index for statement in same
+        decision.index > allowed.index
+        and not decision.predicate.allowed
+        and decision.predicate.decided_on == allowed.predicate.decided_on
+        for decision in before(data)
     )
     return None if refused_since else allowed
 
@@ -223,7 +214,7 @@ def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Ev
     return [
         statement
         for statement in statements
-        if evaluated(statement).model == sha256 and evaluated(statement).suite_name == suite
+        if (statement.predicate.model, statement.predicate.suite_name) == (sha256, suite)
     ]
 
 
@@ -273,14 +264,6 @@ def evaluated(statement: Evidence) -> Evaluate:
     """The predicate of an `evaluate` statement."""
     predicate: Evaluate = statement.predicate
     return predicate
-
-
-def _stage(statement: Evidence) -> str:
-    return statement.predicate.stage if isinstance(statement.predicate, Predicate) else ""
-
-
-def _dataset(statement: Evidence) -> str | None:
-    return getattr(statement.predicate, "dataset", None)
 
 
 def _named(statement: Evidence | None, role: str) -> str:

@@ -34,7 +34,8 @@ from governance.history import lineage
 from governance.history.chain import Chain
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 

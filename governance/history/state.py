@@ -16,8 +16,9 @@ from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import InputError, did_you_mean
 from governance.base.time import instant_of
 from governance.history.timeline import Timeline
-from governance.log.evidence import Evidence, EvidenceView, KeyRing, LogSource, origin
+from governance.log.evidence import Evidence, KeyRing, origin
 from governance.log.port import Entry, Log
+from governance.log.views import EvidenceView, LogSource
 from governance.policy.authority import Authority, authority_entries, authority_of, ring_of
 
 SHOWN = 10

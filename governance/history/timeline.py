@@ -31,7 +31,8 @@ from governance.history import incidents
 from governance.history.votes import seconded_by_another
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 Key = tuple[str, str]

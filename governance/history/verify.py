@@ -1,7 +1,7 @@
 """Verification of a log with nothing but public keys.
 
-`verify_log` reads the log once, in parts that all cores share, and keeps only a few hashes in
-memory. It checks everything that is stored beside the entries:
+`verify_log` reads the log once, in parts that several processes can share, and keeps only a few
+hashes in memory. It checks everything that is stored beside the entries:
 1. the entries present are those the signed checkpoint counts, numbered without gaps;
 2. each entry's bytes are those whose hash is in the tree, signed by a known key, and follow their
    schema;
@@ -17,14 +17,10 @@ anything does. `LIMITS` lists what verification does not show.
 
 from __future__ import annotations
 
-import gc
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from governance.attest import canonical
 from governance.attest.envelope import UnknownKeyError, Verified
@@ -36,23 +32,13 @@ from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, s
 from governance.log.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
 from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
-from governance.log.sql import SqlLog
 from governance.policy.authority import Authority, read_authority
-
-if TYPE_CHECKING:  # imported where a log is verified in several processes
-    from concurrent.futures import Future, ProcessPoolExecutor
 
 PAGE = 1024
 PART = 13
 """A part has 2**13 entries, about one second of work: worth a process, and small enough to share
 evenly.
 """
-CYCLES = 50_000
-"""New objects until the garbage collector of a verifying process runs: some ten megabytes."""
-AHEAD = 4
-"""Parts that are queued for each process."""
-FEW = 2
-"""Up to so many parts, no processes are started."""
 _NODES = "the tree's nodes do not follow from the entries"
 _NOTHING = Derived(frozenset(), frozenset())
 LIMITS = (
@@ -127,27 +113,26 @@ def verify_log(
     service: Mapping[str, str],
     pins: TrustAnchors,
     *,
+    run: Run | None = None,
     part: int = PART,
-    workers: int | None = None,
     counted: Callable[[int], None] = lambda entries: None,
 ) -> LogReport:
     """Verifies a log from entry 0 on. A failure is in the report (`broken`), not raised.
 
-    `service`: key id to PEM of the keys that policies name. `workers` processes verify parts of
-    2**`part` entries; this process does it alone if there are few parts. `counted` is called with
-    the number of entries of each verified part.
+    `service`: key id to PEM of the keys that policies name. `run` verifies the parts of 2**`part`
+    entries; this process does where there is none. `counted` is called with the number of entries
+    of each verified part.
     """
-    seen = _Seen(Range())
+    seen = Seen(Range())
     try:
-        parts = partial(_parts, part=part, workers=workers, counted=counted)
-        return _verify(log, project, service, pins, seen, parts)
+        return _verify(log, project, service, pins, seen, partial(_parts, run, part, counted))
     except VerificationError as error:
         return LogReport(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
 
 
 @dataclass
-class _Seen:
-    """What the pass over the entries has gathered: hashes and counts, no entries."""
+class Seen:
+    """What the pass over a part of the entries has gathered: hashes and counts, no entries."""
 
     tree: Range
     kinds: Counter[str] = field(default_factory=Counter)
@@ -158,7 +143,25 @@ class _Seen:
     """Of a part: what is wrong at the entry where its tree ends."""
 
 
-_Parts = Callable[[Log, KeyRing, int], Generator[_Seen, None, None]]
+Run = Callable[[Log, Callable[[int], Seen], range], Iterable[Seen]]
+"""Verifies the parts of a log that begin at these entries: it returns what the function gives for
+each of them, in their order.
+"""
+
+
+def _parts(
+    run: Run | None,
+    part: int,
+    counted: Callable[[int], None],
+    log: Log,
+    ring: KeyRing,
+    size: int,
+) -> Iterator[Seen]:
+    """The verified parts, in order."""
+    verify_part, starts = partial(_verify_part, log, ring, size, part), range(0, size, 1 << part)
+    for verified in run(log, verify_part, starts) if run else map(verify_part, starts):
+        yield verified
+        counted(verified.tree.size - verified.tree.start)
 
 
 def _verify(
@@ -166,8 +169,8 @@ def _verify(
     project: str,
     service: Mapping[str, str],
     pins: TrustAnchors,
-    seen: _Seen,
-    parts: _Parts,
+    seen: Seen,
+    parts: Callable[[Log, KeyRing, int], Iterator[Seen]],
 ) -> LogReport:
     size, note = log.head()
     log_origin = origin(log)
@@ -178,9 +181,8 @@ def _verify(
     authority = _authority(log, size)
     named = service if isinstance(authority, VerificationError) else {**authority.keys, **service}
     ring = KeyRing(frozenset(log_origin.development_keys), dict(named))
-    with closing(parts(log, ring, size)) as verified_parts:
-        for verified_part in verified_parts:
-            _join(seen, verified_part)
+    for verified_part in parts(log, ring, size):
+        _join(seen, verified_part)
     _verify_end(log, size, seen)
     if isinstance(authority, VerificationError):
         raise authority
@@ -220,70 +222,9 @@ def _authority(log: Log, size: int) -> Authority | VerificationError:
         return error
 
 
-def _parts(
-    log: Log,
-    ring: KeyRing,
-    size: int,
-    *,
-    part: int,
-    workers: int | None,
-    counted: Callable[[int], None],
-) -> Generator[_Seen, None, None]:
-    """The verified parts, in order. Processes are spawned, not forked, because a server has
-    threads.
-    """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    verify_part = partial(_verify_part, log, ring, size, part)
-    starts = range(0, size, 1 << part)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
-    done = 0
-    if workers > 1 and len(starts) > FEW and isinstance(log, SqlLog):
-        with ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), _relax_collector
-        ) as pool:
-            try:
-                for verified in _ahead(pool, verify_part, starts, AHEAD * workers):
-                    done += 1
-                    yield verified
-                    counted(verified.tree.size - verified.tree.start)
-            except BrokenProcessPool:
-                pass  # the system killed a worker, perhaps for memory; this process goes on alone
-            finally:
-                pool.shutdown(cancel_futures=True)
-    for verified in map(verify_part, starts[done:]):
-        yield verified
-        counted(verified.tree.size - verified.tree.start)
-
-
-def _ahead(
-    pool: ProcessPoolExecutor, verify_part: Callable[[int], _Seen], starts: range, most: int
-) -> Generator[_Seen, None, None]:
-    """The parts in order, at most `most` of them submitted ahead. The executor's own `map` submits
-    all at once: a row that somebody numbered 2**62 would exhaust the memory.
-    """
-    waiting: deque[Future[_Seen]] = deque()
-    for start in starts:
-        waiting.append(pool.submit(verify_part, start))
-        if len(waiting) >= most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _relax_collector() -> None:
-    """Makes the garbage collector of a worker run rarely. It took a fifth of the time and there are
-    few cycles.
-    """
-    gc.freeze()
-    gc.set_threshold(CYCLES)
-
-
-def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _Seen:
+def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> Seen:
     """Verifies the entries of the part that begins at `start`."""
-    seen = _Seen(Range(start))
+    seen = Seen(Range(start))
     end = min(start + (1 << part), size)
     try:
         for at in range(start, end, PAGE):
@@ -299,7 +240,7 @@ def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> _
     return seen
 
 
-def _join(seen: _Seen, part: _Seen) -> None:
+def _join(seen: Seen, part: Seen) -> None:
     """Appends a verified part to the parts before it. Raises `VerificationError`."""
     made = seen.tree.join(part.tree)
     seen.kinds.update(part.kinds)
@@ -310,7 +251,7 @@ def _join(seen: _Seen, part: _Seen) -> None:
         raise VerificationError(_NODES, where=f"entry {seen.tree.size - 1}")
 
 
-def _verify_end(log: Log, size: int, seen: _Seen) -> None:
+def _verify_end(log: Log, size: int, seen: Seen) -> None:
     """(1) No counted entry is missing, and nothing is stored for entries that do not exist. The log
     may have grown meanwhile.
     """
@@ -322,7 +263,7 @@ def _verify_end(log: Log, size: int, seen: _Seen) -> None:
         )
 
 
-def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: _Seen, part: int) -> None:
+def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: Seen, part: int) -> None:
     index = seen.tree.size
     where = f"entry {index}"
     if entry.index != index:  # (1)

@@ -15,7 +15,8 @@ from governance.base.time import instant_of
 from governance.history.persons import one_each
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 Vote = tuple[str, str, "Evidence[Approval]"]
@@ -60,7 +61,7 @@ class SetAside:
     reason: Reason
     detail: str
     """The role, model, alias, stage or entry that the reason names; empty where it names none."""
-    item: Evidence[Approval]
+    statement: Evidence[Approval]
 
     @property
     def why(self) -> str:

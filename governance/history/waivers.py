@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from governance.attest.predicates import Waiver
     from governance.log.evidence import Evidence
     from governance.policy.authority import Authority
-    from governance.policy.policies import WaiverRules
+    from governance.policy.rules import WaiverRules
 
 Reason = Literal[
     "not_accepted", "time_ended", "never_waived", "too_long", "expired", "not_begun", "overtaken"

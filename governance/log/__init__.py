@@ -5,5 +5,5 @@
 `sql`, `sqlite`, `postgres`      the log in a database
 `api`, `routes`, `mirror`        the log over HTTP: the server's side, its routes, and the copy on
                                  another machine
-`evidence`, `carry`              typed statements, recorded and read; carried to another log
+`evidence`, `views`, `carry`     typed statements, recorded; read; carried to another log
 """

@@ -128,42 +128,31 @@ def _has(execute: Execute, name: str) -> bool:
     return bool(execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)))
 
 
+_SPACE = "free space, then run again"
+_RIGHTS = "allow this account to write the folder, or set COUNTERSIGN_HOME to one it can write"
+_RESTORE = "restore it from a copy, then `countersign verify`"
+_ERRORS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("SQLITE_FULL",): ("the disk is full; the log is unchanged", _SPACE),
+    ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "OS"): (
+        "the log cannot be opened for writing or reading: {}; it is unchanged",
+        _RIGHTS,
+    ),
+    ("SQLITE_IOERR",): (
+        "the disk did not take or give the data: {}; the log is unchanged",
+        "check space and quota",
+    ),
+    ("SQLITE_CORRUPT", "SQLITE_NOTADB"): ("the log's database is damaged: {}", _RESTORE),
+    ("",): ("the log's database: {}", ""),
+}
+"""Beginnings of the names of SQLite's errors, what to say of them and the next step."""
+
+
 def _error(error: sqlite3.Error | OSError, path: Path) -> CountersignError:
     """SQLite's errors in words, with the next step."""
     text = getattr(error, "strerror", None) or str(error)
-    name = getattr(error, "sqlite_errorname", "")
-    where = str(path)
+    name = "OS" if isinstance(error, OSError) else getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return BusyError(
-            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s",
-            where=where,
-            fix="try again",
-        )
-    if name.startswith("SQLITE_FULL"):
-        return StorageError(
-            "the disk is full; the log is unchanged", where=where, fix="free space, then run again"
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(
-        error, OSError
-    ):
-        return StorageError(
-            f"the log cannot be opened for writing or reading: {text}; it is unchanged",
-            where=where,
-            fix=(
-                "allow this account to write the folder, or set COUNTERSIGN_HOME to one it can"
-                " write"
-            ),
-        )
-    if name.startswith("SQLITE_IOERR"):
-        return StorageError(
-            f"the disk did not take or give the data: {text}; the log is unchanged",
-            where=where,
-            fix="check space and quota",
-        )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StorageError(
-            f"the log's database is damaged: {text}",
-            where=where,
-            fix="restore it from a copy, then `countersign verify`",
-        )
-    return StorageError(f"the log's database: {text}", where=where)
+        found = f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s"
+        return BusyError(found, where=str(path), fix="try again")
+    found, fix = next(words for names, words in _ERRORS.items() if name.startswith(names))
+    return StorageError(found.format(text), where=str(path), fix=fix)

@@ -1,5 +1,6 @@
 """This machine.
 
 `machine`   addresses of log and registry, and the keys kept here
+`workers`   verifies a log on several cores
 `signers`   private keys, and how they sign; `sshagent`: a client of ssh-agent
 """

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -33,7 +33,9 @@ from governance.attest.keys import (
 )
 from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.base.storage import home_expanded
-from governance.machine import sshagent
+
+if TYPE_CHECKING:  # imported where an agent is asked
+    from governance.machine import sshagent
 
 Ask = Callable[[str], str]
 """Asks the person at the terminal for a secret; the argument is the prompt."""
@@ -175,10 +177,14 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
 
 def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
     """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
+    from governance.machine import sshagent
+
     return _held_by_agent(_agent_identity(name, sshagent.identities(environ)), environ)
 
 
 def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> Signer:
+    from governance.machine import sshagent
+
     if identity.kind != "ssh-ed25519":
         raise ConfigError(
             f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
@@ -192,6 +198,8 @@ def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> S
 
 def _agent_identity(name: str, held: list[sshagent.Identity]) -> sshagent.Identity:
     """The one key of the agent that `name` means; without a name, the only one it holds."""
+    from governance.machine import sshagent
+
     path = home_expanded(name)
     blob = _public_blob(path) if name and path.is_file() else None
     matches = [key for key in held if name in (key.fingerprint, key.comment) or key.blob == blob]

@@ -3,5 +3,4 @@
 `files`       which files a model folder may hold
 `weights`     checks safetensors files by their header
 `folder`      compares a folder with the registered manifest
-`artifacts`   compares files at hand with the evidence that names them
 """

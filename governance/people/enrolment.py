@@ -25,17 +25,15 @@ from governance.base.model import Model, Slug
 from governance.base.storage import home_expanded, write_atomic
 from governance.base.yaml import load_model, parse_model
 from governance.machine.signers import start_of
-from governance.policy.policies import (
+from governance.policy.policies import Policies, policies_of, policy_files
+from governance.policy.rules import (
     AliasRule,
     EvidenceKind,
     IncidentRules,
-    Policies,
     Principal,
     Quorum,
     Rules,
     WaiverRules,
-    policies_of,
-    policy_files,
 )
 
 FILE = "policy.yaml"

@@ -21,7 +21,8 @@ from governance.log.port import Log
 from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
 from governance.people.policies import first_signatures, owners, subject, wanted
 from governance.people.speaking import person_of, run_of
-from governance.policy.policies import Policies, Principal
+from governance.policy.policies import Policies
+from governance.policy.rules import Principal
 
 
 def refuse_development(machine: Machine) -> Log | None:

@@ -65,7 +65,7 @@ def successors(now: LogState) -> list[Successor]:
             signed_by=sorted(signed_by(now, key.keyid, "checkpoint_key")),
             approved=key.keyid in used,
         )
-        for proposal in now.evidence.all("checkpoint_key")
+        for proposal in now.evidence.all(CheckpointKey)
         if (key := public_key(proposal.predicate.pem)).keyid == proposal.subjects[0].sha256
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from governance.attest.predicates import Authorization
+from governance.attest.predicates import Approval, Authorization
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.history.persons import others
@@ -281,7 +281,7 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
         codes = {finding.code for finding in subject.statement.predicate.findings}
         if tier is None or category not in tier.approved_before_training:
             continue
-        approvals = now.evidence.by_subject(subject.sha256, "approval")
+        approvals = now.evidence.by_subject(subject.sha256, Approval)
         if "APPROVAL_MISSING" in codes and not agreed(
             now.authority, approvals, subject.about, subject.fitting, at
         ):

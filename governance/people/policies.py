@@ -27,7 +27,8 @@ from governance.people.speaking import (
     votes_on,
 )
 from governance.policy.authority import Authority, Proposal
-from governance.policy.policies import Policies, Principal, Quorum, Rules, policies_of
+from governance.policy.policies import Policies, policies_of
+from governance.policy.rules import Principal, Quorum, Rules
 from governance.report.frameworks import catalogue_of
 
 

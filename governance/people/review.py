@@ -41,7 +41,7 @@ from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.people.votes import release_context
-from governance.policy.policies import Tier
+from governance.policy.rules import Tier
 from governance.release import promotion
 from governance.report import exceptions
 from governance.report.facts import PREFIX, Facts, registered

@@ -37,7 +37,8 @@ from governance.machine.machine import (
 )
 from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
-from governance.policy.policies import Policies, Principal
+from governance.policy.policies import Policies
+from governance.policy.rules import Principal
 
 NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""

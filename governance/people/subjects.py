@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import TEXTS, Artifact, Packet, PromotionRequest
+from governance.attest.predicates import TEXTS, Artifact, GateDecision, Packet, PromotionRequest
 from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, InputError
 from governance.history import packet
@@ -132,7 +132,7 @@ def _others(now: LogState) -> Iterator[Subject]:
 def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     """Stage to the latest statement of its gate, and the request that the gate answered."""
     latest: dict[str, tuple[Evidence, GateRequest]] = {}
-    for gate in now.view.all("gate"):
+    for gate in now.view.all(GateDecision):
         try:
             request = GateRequest.model_validate(gate.predicate.parameters)
         except ValidationError:

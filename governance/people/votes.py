@@ -101,7 +101,7 @@ def _check_packet(
     votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
     if any(vote is own for _, _, vote in votes):
         return
-    problem = next(problem for problem in aside if problem.item is own)
+    problem = next(problem for problem in aside if problem.statement is own)
     fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
     if problem.reason != "incident_open":
         able = " or ".join(can_vote(now, packet, at))

@@ -36,7 +36,8 @@ from governance.attest.predicates import (
 from governance.base.errors import ConfigError, CountersignError, VerificationError
 from governance.log import merkle
 from governance.log.evidence import Evidence, KeyRing, parse_statement
-from governance.policy.policies import Policies, Principal, Quorum, files_digest, policies_of
+from governance.policy.policies import Policies, files_digest, policies_of
+from governance.policy.rules import Principal, Quorum
 
 if TYPE_CHECKING:
     from governance.log.port import Entry, Log

@@ -5,6 +5,7 @@
 `retrospect`   who held an alias, and every decision made again
 `serving`      finds and verifies the version that a name or alias means
 `reconcile`    compares the registry with the log
+`artifacts`    compares files at hand with the evidence that names them
 `retirement`   deletes the files of a retired version
 `drills`       rollback drills
 """

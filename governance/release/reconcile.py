@@ -8,7 +8,7 @@ Only governed models are compared: those that policies name and those with a ver
     accepted.
 (4) Every governed alias is where the last allowed move put it, and there is no other alias.
 (5) The runs of registered versions exist.
-`governance.models.artifacts` compares the files of a version.
+`governance.release.artifacts` compares the files of a version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from governance.log.http_client import is_server
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
 from governance.machine.machine import Machine, own_checkpoint_key
-from governance.models.artifacts import REGISTRY_RUN
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
 from governance.registry.rest import RegistryServer
@@ -37,6 +36,7 @@ from governance.registry.rows import (
     read_rows,
     sqlite_reading,
 )
+from governance.release.artifacts import REGISTRY_RUN
 
 ATTEMPTS = 5
 """How often both are read before giving up, if the log grows in between."""

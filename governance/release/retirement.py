@@ -11,7 +11,7 @@ import shutil
 from governance.base.errors import RefusedError, StorageError
 from governance.history.state import LogState
 from governance.machine.machine import Machine
-from governance.models.artifacts import in_artifact_root
+from governance.release.artifacts import in_artifact_root
 
 BESIDE = ("model", "adapter")
 """Folders in the run's artifacts that hold weights."""

@@ -28,7 +28,8 @@ from governance.base.model import Json, Model
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate, decide_release
 from governance.history.state import LogState
-from governance.log.evidence import Evidence, made_at
+from governance.log.evidence import Evidence
+from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
 from governance.release.serving import open_incident

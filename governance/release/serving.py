@@ -34,11 +34,12 @@ from governance.machine.machine import (
     own_checkpoint_key,
     read_log,
 )
+from governance.machine.workers import in_processes
 from governance.models import folder as modelfolder
-from governance.models.artifacts import in_artifact_root
 from governance.models.folder import Fetch
 from governance.policy.authority import read_authority
 from governance.registry.rest import RegistryServer
+from governance.release.artifacts import in_artifact_root
 
 _NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
@@ -167,7 +168,11 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
         return log
     own = None if on_server(machine) else own_checkpoint_key(machine)
     report = verify_log(
-        log, machine.project, read_authority(log).keys, TrustAnchors(origin=pin, checkpoint_key=own)
+        log,
+        machine.project,
+        read_authority(log).keys,
+        TrustAnchors(origin=pin, checkpoint_key=own),
+        run=in_processes(),
     )
     if report.broken is not None:
         raise VerificationError(

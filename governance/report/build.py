@@ -29,8 +29,9 @@ from governance.history.state import LogHistory, LogState
 from governance.history.verify import LIMITS, LogReport, TrustAnchors, verify_log
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
-from governance.log.evidence import Evidence, EvidenceView, LogSource, key_ring
+from governance.log.evidence import Evidence, key_ring
 from governance.log.port import Log
+from governance.log.views import EvidenceView, LogSource
 from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
 from governance.policy.policies import Policies
 from governance.report import (
@@ -235,7 +236,7 @@ def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> lis
 def latest(sources: Sources) -> tuple[str, str]:
     """The model and version registered last. Raises `InputError` where nothing was registered."""
     registrations = [
-        registered(statement) for statement in sources.read[0].evidence.all("registration")
+        registered(statement) for statement in sources.read[0].evidence.all(Registration)
     ]
     if not registrations:
         raise InputError(

@@ -146,7 +146,7 @@ class Facts(Chain):
         """Every registration under this model's name, in the order of the log."""
         return [
             statement
-            for statement in self.view.all("registration")
+            for statement in self.view.all(Registration)
             if registered(statement).model == self.registration.model
         ]
 
@@ -238,7 +238,7 @@ class Facts(Chain):
         """Every alias decision about this version's bytes, in order."""
         of_model = [
             statement
-            for statement in self.view.all("promotion")
+            for statement in self.view.all(Promotion)
             if promoted(statement).model == self.registration.model
         ]
         return [
@@ -319,7 +319,7 @@ def gather(
     time: datetime | None = None,
 ) -> Facts:
     """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version."""
-    registrations = list(now.evidence.all("registration"))
+    registrations = list(now.evidence.all(Registration))
     of_version = [
         statement
         for statement in registrations

@@ -121,11 +121,11 @@ def _votes(facts: Facts, standing: Standing) -> Iterator[Notice]:
     duties, aside = separation(facts), not_counted(standing)
     if duties.state == "broken":
         acts = duties.reasons[0].fields["acts"]
-        entries = [vote.item.index for vote, _ in aside if vote.person in duties.own]
+        entries = [vote.statement.index for vote, _ in aside if vote.person in duties.own]
         yield notice(About.SELF_APPROVAL, entries[:3], acts=acts)
     for vote, why in aside:
         if vote.person not in duties.own:
-            entry = vote.item.index
+            entry = vote.statement.index
             yield notice(
                 About.APPROVAL_NOT_COUNTED, [entry], name=vote.person, entry=entry, why=why
             )

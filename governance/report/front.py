@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from governance.attest.predicates import Finding
 from governance.base.text import timed, words
 from governance.base.time import instant_of
-from governance.policy.policies import Datacard, Tier
+from governance.policy.rules import Datacard, Tier
 from governance.release import drills
 from governance.release.drills import NO_DRILL
 from governance.report.facts import PREFIX, Facts, promoted, registered

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from governance.attest.predicates import Requester
+from governance.attest.predicates import Approval, Requester
 from governance.base.text import moment
 from governance.base.time import instant_of
 from governance.history.votes import SetAside
@@ -68,8 +68,8 @@ def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
     revoked = standing.now.authority.revoked
     votes = []
     for vote in standing.votes[1]:
-        ended = revoked.get(vote.item.keyid)
-        before = ended is not None and ended < vote.item.index
+        ended = revoked.get(vote.statement.keyid)
+        before = ended is not None and ended < vote.statement.index
         votes.append((vote, f"the key was revoked before, in E{ended}" if before else vote.why))
     return votes
 
@@ -156,7 +156,7 @@ def _requesters(statements: Iterable[Evidence]) -> set[str]:
 
 def _votes(standing: Standing) -> list[Evidence]:
     """Every vote on the packet."""
-    approvals = standing.now.evidence.by_subject(standing.request.packet or "", "approval")
+    approvals = standing.now.evidence.by_subject(standing.request.packet or "", Approval)
     return [vote for vote in approvals if approval(vote).about == "packet"]
 
 
@@ -193,7 +193,7 @@ def _run_row(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> 
 def _vote_rows(standing: Standing) -> list[Person]:
     """One row for each vote, also for votes that do not count."""
     counted = {statement.index for _, _, statement in (*standing.approvers, *standing.rejections)}
-    reasons = {vote.item.index: text for vote, text in not_counted(standing)}
+    reasons = {vote.statement.index: text for vote, text in not_counted(standing)}
     return [
         _vote_row(statement, statement.index in counted, reasons.get(statement.index))
         for statement in _votes(standing)

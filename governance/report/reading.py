@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
-from governance.log.evidence import Evidence, EvidenceView
+from governance.log.evidence import Evidence
+from governance.log.views import EvidenceView
 
 
 class Everything(Sequence[Evidence]):

@@ -170,7 +170,9 @@ def _approval(standing: Standing, statement: Evidence) -> Decision:
     word: Answer = "approved" if vote.decision == "approve" else "rejected"
     counted = {set_aside.index for _, _, set_aside in standing.votes[0]}
     why = [
-        set_aside.why for set_aside in standing.votes[1] if set_aside.item.index == statement.index
+        set_aside.why
+        for set_aside in standing.votes[1]
+        if set_aside.statement.index == statement.index
     ]
     refused = [f"does not count: {why[0]}"] if why and statement.index not in counted else []
     what = APPROVED[vote.about]

@@ -40,7 +40,8 @@ from governance.log.evidence import Evidence
 from governance.release.promotion import ask, decide
 
 if TYPE_CHECKING:
-    from governance.policy.policies import AliasRule, Policies
+    from governance.policy.policies import Policies
+    from governance.policy.rules import AliasRule
 
 WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
 """Findings that people resolve by signing, in addition to those of the request."""

@@ -21,8 +21,9 @@ from governance.base.statistics import mean_interval
 from governance.base.yaml import read_yaml
 from governance.history.lineage import decided, evaluated
 from governance.history.state import LogState, state
-from governance.log.evidence import Evidence, key_ring, log_evidence, made_at, policy_in_force
+from governance.log.evidence import Evidence, key_ring, policy_in_force
 from governance.log.port import Log
+from governance.log.views import log_evidence, made_at
 from governance.machine.machine import Machine, log_of, read_log
 from governance.policy.policies import Policies, load_policies
 from governance.release import retrospect

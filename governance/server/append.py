@@ -31,6 +31,7 @@ from governance.attest.predicates import (
     Authorization,
     CheckpointKey,
     Incident,
+    Packet,
     Promotion,
     Signed,
 )
@@ -144,7 +145,7 @@ def _check_no_incident(log: Log, statement: Evidence) -> None:
     packets = (
         packet
         for subject in statement.subjects
-        for packet in state.evidence.by_subject(subject.sha256, "packet")
+        for packet in state.evidence.by_subject(subject.sha256, Packet)
     )
     for packet in packets:
         incidents = incidents_against(state.authority, state.evidence, packet, state.size)

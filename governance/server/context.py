@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer
-from governance.attest.predicates import Artifact, Call, Refusal, Run
+from governance.attest.predicates import Artifact, Call, Refusal, Registration, Run
 from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.base.time import instant
 from governance.history.state import LogState, state
 from governance.log import evidence
 from governance.machine.machine import Machine, check_head, machine, signer
-from governance.models.artifacts import REGISTRY_RUN
 from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
@@ -37,6 +36,7 @@ from governance.registry.rows import (
     move_alias,
     newest_version,
 )
+from governance.release.artifacts import REGISTRY_RUN
 from governance.release.promoter import Promoter
 from governance.release.promotion import to_retire
 from governance.server.checkpoints import CheckpointSigner
@@ -261,7 +261,7 @@ class GovernedLog:
         rules = state_now.authority.policies.rules
         registered = frozenset(
             (registration.predicate.model, registration.predicate.version)
-            for registration in state_now.view.all("registration")
+            for registration in state_now.view.all(Registration)
         )
         runs = frozenset(
             str(statement.predicate.run.detail[REGISTRY_RUN])

@@ -24,7 +24,7 @@ from governance.base.errors import ConfigError, InputError
 from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.policy.data import QualitySuite
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset
 from pipelines.kinds import KINDS, suite_mistake
 from pipelines.params import Params, broken_references, load_params

@@ -20,7 +20,7 @@ from governance.base.errors import ConfigError, InputError, unknown
 from governance.base.storage import write_atomic
 from governance.base.yaml import load_model, parse_yaml
 from governance.models.files import unsafe_files
-from governance.policy.policies import AllowedBase, Bases, Rules
+from governance.policy.rules import AllowedBase, Bases, Rules
 from pipelines.params import Base, load_params
 from pipelines.stages import import_base as base
 

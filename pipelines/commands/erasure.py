@@ -20,6 +20,7 @@ from typing import Any, Literal
 import click
 
 from governance.attest.digests import sha256_file
+from governance.attest.predicates import Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
 from governance.commands.session import Call
@@ -132,8 +133,8 @@ def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
     """(3) The trainings on these datasets, the models trained from theirs, and the versions made of
     them.
     """
-    yield from trained(list(now.evidence.all("train")), digests)
-    for registration in now.evidence.all("registration"):
+    yield from trained(list(now.evidence.all(Train)), digests)
+    for registration in now.evidence.all(Registration):
         version = registration.predicate
         chain = Chain(now.evidence, version.model_digest, version.stage)
         uses = {use for data, uses in chain.datasets for use in uses if data.sha256 in digests}

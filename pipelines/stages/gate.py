@@ -18,7 +18,7 @@ from pathlib import Path
 
 from governance.attest import digests
 from governance.attest.findings import finding
-from governance.attest.predicates import CANDIDATE, TEXTS, Artifact, Finding
+from governance.attest.predicates import CANDIDATE, TEXTS, Artifact, Finding, GateDecision
 from governance.attest.requests import (
     DataRef,
     Decision,
@@ -222,7 +222,7 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
         code = "EVIDENCE_INCONSISTENT"
         message = f"{paths.gate(job.key)} does not permit training on these files"
         return [finding(code, stage, message, expected=digest[:12], found=found[:12], next=step)]
-    recorded = job.evidence.signed_under(job.policies).by_subject(found, "gate")
+    recorded = job.evidence.signed_under(job.policies).by_subject(found, GateDecision)
     decisions = [decided(statement) for statement in recorded]
     if not any(decision.allowed and decision.stage == gate for decision in decisions):
         message = "the log has no decision that allows this training"

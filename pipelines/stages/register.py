@@ -26,8 +26,8 @@ from governance.history.chain import Chain
 from governance.history.lineage import trained
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
-from governance.models.artifacts import REGISTRY_RUN
 from governance.people import authorizing
+from governance.release.artifacts import REGISTRY_RUN
 from governance.report import dossier
 from pipelines import paths, provenance
 from pipelines.families import StageFamily
@@ -140,7 +140,7 @@ def _find(job: Job, registry: MlflowRegistry) -> Version | None:
 
 def _known_version(job: Job, digest: str) -> str | None:
     """The version of these bytes in the log."""
-    statements = job.evidence.signed_under(job.policies).by_subject(digest, "registration")
+    statements = job.evidence.signed_under(job.policies).by_subject(digest, Registration)
     registrations = [statement.predicate for statement in statements]
     model = job.params.release.model
     versions = [str(known.version) for known in registrations if known.model == model]

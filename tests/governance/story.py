@@ -33,8 +33,9 @@ from governance.attest.predicates import (
 from governance.attest.requests import DataRef, GateRequest, ModelRef, SuiteRef
 from governance.base.time import instant
 from governance.log import evidence
-from governance.log.evidence import EvidenceView, key_ring, log_evidence
+from governance.log.evidence import key_ring
 from governance.log.sqlite import SqliteLog
+from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy.policies import Policies, load_policies
 from governance.report.build import Sources

@@ -14,7 +14,8 @@ from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.gates.decisions import decide_release
-from governance.log.evidence import key_ring, log_evidence
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
 from governance.machine.machine import open_log
 from pipelines import paths
 from pipelines.harness import run_stage

@@ -16,7 +16,8 @@ from governance.attest.predicates import SignedReport
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
 from governance.history.state import state
-from governance.log.evidence import key_ring, log_evidence
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from pipelines.harness import run_stage
 from pipelines.project import Project

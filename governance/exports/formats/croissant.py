@@ -11,11 +11,10 @@ from typing import Any
 
 from governance.attest.predicates import Scan
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records
+from governance.exports.records import Records, recall_summary
 from governance.exports.text import file_name, json_bytes, stated
-from governance.gates import recall
 from governance.history.lineage import DataChain
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 from governance.report.facts import at
 
 CROISSANT = "http://mlcommons.org/croissant/1.1"
@@ -157,7 +156,7 @@ def _scanned(chain: DataChain) -> dict[str, list[str]]:
     if chain.scan is not None:
         scan: Scan = chain.scan.predicate
         limitations = [f"the search cannot find {kind}" for kind in scan.cannot_find] + limitations
-        limitations.append(f"personal data: {recall.summary({chain.dataset: scan.recall})}")
+        limitations.append(f"personal data: {recall_summary({chain.dataset: scan.recall})}")
         treatment = [f"{name}: {action}" for name, action in sorted(scan.actions.items())]
         searched = ", ".join(sorted(scan.entities_searched)) or "nothing"
         personal = [f"searched for: {searched} in {', '.join(scan.languages)}"]

@@ -15,9 +15,8 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from governance.attest.predicates import Scan
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.formats.model_card import items, metadata
-from governance.exports.records import Records
+from governance.exports.records import Records, recall_summary
 from governance.exports.text import json_bytes, outside_path, stated
-from governance.gates import recall
 from governance.history.lineage import DataChain, ModelNode, trained
 from governance.report import scores
 from governance.report.facts import Facts
@@ -214,7 +213,7 @@ def _sensitive(chain: DataChain) -> list[str]:
         f"{name}: {scan.found.get(name, 0)} found, {scan.actions.get(name, 'no action')}, "
         f"{scan.remaining.get(name, 0)} remaining"
         for name in sorted({*scan.found, *scan.remaining})
-    ] or [f"personal data: none found; {recall.summary({chain.dataset: scan.recall})}"]
+    ] or [f"personal data: none found; {recall_summary({chain.dataset: scan.recall})}"]
 
 
 def _rewards(facts: Facts) -> list[Component]:

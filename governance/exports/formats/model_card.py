@@ -13,9 +13,8 @@ from typing import Any
 
 from governance.attest.codes import CODES
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records
+from governance.exports.records import Records, recall_summary
 from governance.exports.text import drawn, stated, yaml_text
-from governance.gates import recall
 from governance.report import scores
 from governance.report.facts import Facts
 from governance.report.model import Score
@@ -44,7 +43,7 @@ def model_card(records: Records) -> str:
         confidence=f"{scores.confidence(facts):.0%}".replace("%", " percent"),
         thresholds_fixed=scores.thresholds_fixed(facts),
         cannot_find=sorted({kind for scan in scans.values() for kind in scan.cannot_find}),
-        recall=recall.summary({name: scan.recall for name, scan in scans.items()}),
+        recall=recall_summary({name: scan.recall for name, scan in scans.items()}),
         titles={code: entry.title for code, entry in CODES.items()},
     )
     return f"---\n{yaml_text(metadata(records))}---\n\n{page}"

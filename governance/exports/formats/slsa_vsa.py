@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.attest.predicates import Promotion
+from governance.attest.predicates import Promotion, PromotionRequest
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import logged, model_subjects, statement
@@ -94,7 +94,7 @@ def _decided_on(records: Records) -> Iterator[Evidence]:
     yield from facts.standing.packets
     yield from (waiver for waiver, _ in facts.standing.waivers)
     yield from facts.standing.incidents
-    yield from facts.now.evidence.by_subject(facts.digest, "request")
+    yield from facts.now.evidence.by_subject(facts.digest, PromotionRequest)
 
 
 FORMAT = Format(

@@ -12,7 +12,7 @@ from typing import Literal
 from governance.attest.predicates import Quality, Scan
 from governance.base.statistics import Interval
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records
+from governance.exports.records import Records, recall_summary
 from governance.exports.statements import (
     Resource,
     artifact,
@@ -22,7 +22,6 @@ from governance.exports.statements import (
     resource,
     statement,
 )
-from governance.gates import recall
 from governance.gates.assessment import figures
 from governance.history.lineage import evaluated
 from governance.log.evidence import Evidence
@@ -121,7 +120,7 @@ def _scan(evidence: Evidence) -> Document:
     if not scan.passed and not tests["failed"]:
         tests["failed"].append("the scan as a whole")
     tests["warned"] += [f"not searched for: {kind}" for kind in scan.cannot_find]
-    tests["warned"].append(recall.summary({scan.dataset: scan.recall}))
+    tests["warned"].append(recall_summary({scan.dataset: scan.recall}))
     config = resource("policies/pii.yaml", scan.config, role="scan configuration")
     name = f"scan-{scan.dataset}"
     return _result(name, [data_subject(evidence)], tests, [config, logged(evidence)])

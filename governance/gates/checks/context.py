@@ -30,10 +30,12 @@ from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
 from governance.history.timeline import Timeline
 from governance.policy.evaluation import Demands
-from governance.policy.policies import Datacard, ModelPolicy, Policies, Principal, Tier
+from governance.policy.policies import Policies
+from governance.policy.rules import Datacard, ModelPolicy, Principal, Tier
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 Findings = Iterable[Finding]

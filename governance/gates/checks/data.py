@@ -13,7 +13,7 @@ from governance.attest.predicates import Quality
 from governance.gates import recall
 from governance.gates.checks.context import Findings, GateContext, signed_by
 from governance.history.lineage import inputs
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
 

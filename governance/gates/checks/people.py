@@ -31,7 +31,7 @@ from governance.history.votes import agreed, distinct, signers_of_request
 if TYPE_CHECKING:
     from governance.attest.predicates import Predicate
     from governance.log.evidence import Evidence
-    from governance.policy.policies import AliasRule
+    from governance.policy.rules import AliasRule
 
 
 # -- What must hold whatever people say ------------------------------------------------------------

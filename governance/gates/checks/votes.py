@@ -18,7 +18,8 @@ from governance.history.persons import one_each
 from governance.history.votes import Reason, SetAside, Vote, in_force
 
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence, EvidenceView
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 Author = tuple[Reason, str]

@@ -31,7 +31,8 @@ from governance.bundle import standalone_verifier as verifier
 from governance.bundle.form import Attached
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
-from governance.log.evidence import key_ring, log_evidence
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
 from governance.machine.machine import signer
 from governance.machine.signers import development_signer, private_signer
 from governance.people import page, review, subjects

@@ -20,8 +20,8 @@ from governance.attest.findings import finding
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant
 from governance.commands import sources
-from governance.models.artifacts import in_artifact_root, verify_files
 from governance.release import promotion
+from governance.release.artifacts import in_artifact_root, verify_files
 from governance.report.status import status
 from tests.governance.governed import RULES, TABLES, Governed, governed
 from tests.governance.story import MODEL

@@ -24,7 +24,8 @@ from governance.exports.formats.croissant import datasets
 from governance.exports.formats.cyclonedx import bom
 from governance.exports.formats.model_card import model_card
 from governance.exports.records import Records
-from governance.log.evidence import Evidence, EvidenceView
+from governance.log.evidence import Evidence
+from governance.log.views import EvidenceView
 from tests.governance.exports.cards import body, read, shape
 from tests.governance.exports.told import HOSTILE, carded
 from tests.governance.story import every_text

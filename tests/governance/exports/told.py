@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from governance.exports.records import Records, read
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 from tests.governance.story import MODEL, Story
 
 HOSTILE = (

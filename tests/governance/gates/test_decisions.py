@@ -18,7 +18,7 @@ from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef,
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.evaluation import Demands, SuitePolicy, Threshold
-from governance.policy.policies import Licences, ModelPolicy
+from governance.policy.rules import Licences, ModelPolicy
 from tests.simulator import (
     ITEMS,
     SCORES,

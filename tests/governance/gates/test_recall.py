@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from governance.attest.predicates import Planted, Recall
+from governance.exports.records import recall_summary
 from governance.gates import recall
 from governance.policy.data import EntityPolicy, PiiPolicy
 from governance.report.build import build
@@ -57,15 +58,15 @@ def test_the_lower_end_of_the_interval_decides() -> None:
 def test_the_least_of_all_datasets_is_told_and_those_without_are_named() -> None:
     good, poor = measured(URL=(25, 25), PERSON=(25, 20)), measured(URL=(25, 24), PERSON=(25, 10))
     assert (
-        recall.summary({"a": good, "b": poor})
+        recall_summary({"a": good, "b": poor})
         == "recall on made-up values: 0 of 2 kinds all found, least PERSON 0.400 [0.234, 0.593],"
         " n=25 (b)"
     )
-    assert recall.summary({"a": good, "b": None}).endswith(
+    assert recall_summary({"a": good, "b": None}).endswith(
         "(a); not recorded: scanned before recall was measured for b"
     )
-    assert recall.summary({"a": None}) == "recall not recorded: scanned before recall was measured"
-    assert recall.summary({}) == "recall not recorded: no scan is"
+    assert recall_summary({"a": None}) == "recall not recorded: scanned before recall was measured"
+    assert recall_summary({}) == "recall not recorded: no scan is"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from governance.attest.codes import CODES
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.gates.decisions import RELEASE_CHECKS, decide_release
-from governance.policy.policies import ModelPolicy, Tier
+from governance.policy.rules import ModelPolicy, Tier
 from tests.simulator import (
     ITEMS,
     MODEL,

@@ -19,6 +19,7 @@ from governance.log import evidence, merkle
 from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import own_checkpoint_key
+from governance.machine.workers import in_processes
 from governance.server.checkpoints import CheckpointSigner
 from tests.governance.examples import (
     PROJECT,
@@ -459,15 +460,15 @@ def test_parts_give_what_the_whole_gives(longer: Scene, part: int) -> None:
     pins = TrustAnchors(checkpoint_key=own_checkpoint_key(longer.machine))
     whole = verify_log(longer.log, PROJECT, {}, pins)
     assert whole.ok and whole.entries == 38
-    assert verify_log(longer.log, PROJECT, {}, pins, part=part, workers=1) == whole
+    assert verify_log(longer.log, PROJECT, {}, pins, part=part, run=in_processes(1)) == whole
 
 
 def test_processes_give_what_one_gives(longer: Scene) -> None:
     pins = TrustAnchors(checkpoint_key=own_checkpoint_key(longer.machine))
     counts: list[int] = []
-    verify_log(longer.log, PROJECT, {}, pins, part=3, workers=2, counted=counts.append)
+    verify_log(longer.log, PROJECT, {}, pins, part=3, run=in_processes(2), counted=counts.append)
     assert sum(counts) == longer.log.size() and len(counts) > 2
-    assert verify_log(longer.log, PROJECT, {}, pins, part=3, workers=2) == verify_log(
+    assert verify_log(longer.log, PROJECT, {}, pins, part=3, run=in_processes(2)) == verify_log(
         longer.log, PROJECT, {}, pins
     )
 
@@ -499,7 +500,7 @@ def test_tampering_is_found_and_named_in_parts(
             {},
             TrustAnchors(checkpoint_key=own_checkpoint_key(place.machine)),
             part=part,
-            workers=workers,
+            run=in_processes(workers),
         )
         assert report.broken is not None and report.broken.startswith(f"entry {index}: ")
         assert report.entries in (index, index + 1)

@@ -17,8 +17,8 @@ from governance.base.errors import CountersignError
 from governance.base.time import instant_of
 from governance.history.state import LogHistory, LogState, state
 from governance.history.timeline import Timeline
-from governance.log.evidence import made_at
 from governance.log.sqlite import SqliteLog
+from governance.log.views import made_at
 from governance.release import retrospect
 from governance.report import status
 from tests.governance.governed import Governed

@@ -16,14 +16,13 @@ from governance.base.model import Model
 from governance.log import evidence
 from governance.log.evidence import (
     KINDS,
-    EvidenceView,
     KeyRing,
     build_statement,
     key_ring,
-    log_evidence,
     parse_statement,
     record,
 )
+from governance.log.views import EvidenceView, log_evidence
 from tests.governance.examples import A, B, C, Scene, artifact, every_kind, gate, ingest, run, scene
 from tests.governance.keys import stranger
 

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.log import evidence
-from governance.log.evidence import key_ring, log_evidence
+from governance.log.evidence import key_ring
 from governance.log.sqlite import SqliteLog
+from governance.log.views import log_evidence
 from governance.machine import machine
 from governance.machine.machine import Machine, known_signer, open_log, own_checkpoint_key, read_log
 from tests.governance.examples import NOON, A, B, C, InForce, artifact, ingest, scene

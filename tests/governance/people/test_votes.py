@@ -202,7 +202,7 @@ def test_an_approval_made_during_an_incident_never_counts(at_desk: Desk) -> None
     item = next(one for one in now.evidence.all("packet"))
     votes, aside = packet_votes(release_context(now, item, d.scene.now))
     assert [name for name, _, _ in votes] == ["ben"]
-    assert [(one.person, one.reason, one.item.index) for one in aside] == [
+    assert [(one.person, one.reason, one.statement.index) for one in aside] == [
         ("ada", "incident_open", late)
     ]
 

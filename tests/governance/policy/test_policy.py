@@ -17,7 +17,8 @@ from governance.attest.digests import tree_digest
 from governance.base.errors import ConfigError, Problems
 from governance.exports import publish
 from governance.machine.signers import development_signer
-from governance.policy.policies import FILES, Datacard, Policies, load_policies
+from governance.policy.policies import FILES, Policies, load_policies
+from governance.policy.rules import Datacard
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
 from pipelines.stages import import_base as base

@@ -818,7 +818,7 @@ def _write(path: Path, text: str) -> None:
 @pytest.mark.parametrize("row", FILES)
 def test_found_in_the_files(row: str, world: World, tmp_path: Path) -> None:
     """19, 20, 27: somebody on the server's disk."""
-    from governance.models.artifacts import in_artifact_root, verify_files
+    from governance.release.artifacts import in_artifact_root, verify_files
 
     spoil, said = FILES[row]
     root = tmp_path / "artifacts"

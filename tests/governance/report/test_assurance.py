@@ -13,7 +13,7 @@ from governance.attest.predicates import Artifact
 from governance.history.lineage import inputs, model_node, reproductions
 from governance.log import evidence
 from governance.machine.machine import signer
-from governance.models.artifacts import verify_files
+from governance.release.artifacts import verify_files
 from governance.report.build import build
 from governance.report.html import page
 from governance.report.model import Report, Training

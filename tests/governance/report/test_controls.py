@@ -16,7 +16,8 @@ from governance.attest.predicates import Artifact, Drill, DrillStep, Refusal
 from governance.base.time import exact_instant
 from governance.exports.records import Records
 from governance.log import evidence
-from governance.log.evidence import Evidence, EvidenceView
+from governance.log.evidence import Evidence
+from governance.log.views import EvidenceView
 from governance.machine.machine import signer
 from governance.release import promotion
 from governance.report.controls import ControlReport, assess, in_force, lines

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from governance.attest.digests import sha256_file
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.yaml import load_model, parse_yaml
-from governance.policy.policies import Datacard
+from governance.policy.rules import Datacard
 from pipelines.commands import add
 from pipelines.commands.params_edit import flow, with_dataset
 from pipelines.params import load_params

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.progress import Progress
 from governance.base.yaml import read_yaml
-from governance.log.evidence import key_ring, log_evidence
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
 from governance.machine.machine import open_log
 from governance.policy.policies import load_policies
 from pipelines.commands import allow_base

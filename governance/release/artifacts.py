@@ -24,6 +24,7 @@ from governance.attest.predicates import (
 )
 from governance.base.errors import InputError, VerificationError
 from governance.log.evidence import Evidence
+from governance.models.folder import Fault
 
 OUTPUTS = (
     "data/ingested",
@@ -49,14 +50,6 @@ Locate = Callable[[Registration], Path | None]
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """A file or folder that differs from the evidence, and how."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class FilesReport:
     """How much was compared, and what differs."""
 
@@ -66,7 +59,7 @@ class FilesReport:
     """How many registered versions were compared."""
     out_of_reach: tuple[str, ...]
     """Registered versions whose files are not on this machine: MODEL/VERSION."""
-    mismatches: tuple[Mismatch, ...]
+    mismatches: tuple[Fault, ...]
 
 
 def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate) -> FilesReport:
@@ -97,9 +90,9 @@ def _project_files(
     made: dict[str, set[str]],
     read: dict[str, str],
     manifests: dict[str, list[ModelFile]],
-) -> tuple[int, list[Mismatch]]:
+) -> tuple[int, list[Fault]]:
     """(1), (2) How many files and folders were compared, and what differs."""
-    mismatches: list[Mismatch] = []
+    mismatches: list[Fault] = []
     compared = 0
     for path in _at_hand(root, made):
         compared += 1
@@ -184,42 +177,40 @@ def _below(root: Path, folder: PurePosixPath, made: dict[str, set[str]]) -> Iter
 
 def _compare(
     root: Path, path: str, expected: set[str], manifests: dict[str, list[ModelFile]]
-) -> list[Mismatch]:
+) -> list[Fault]:
     if not expected:
-        return [Mismatch(path, "no statement names this file as the output of a stage")]
+        return [Fault(path, "no statement names this file as the output of a stage")]
     try:
         files = digests.manifest(root / path) if (root / path).is_dir() else None
         digest = (
             digests.sha256_file(root / path) if files is None else digests.manifest_digest(files)
         )
     except InputError as error:
-        return [Mismatch(error.where or path, error.found)]
+        return [Fault(error.where or path, error.found)]
     if digest in expected:
         return []
     manifest = next((manifests[sha256] for sha256 in sorted(expected) if sha256 in manifests), None)
     if files is not None and manifest is not None:
-        return [Mismatch(path, line) for line in digests.difference(manifest, files)]
-    return [
-        Mismatch(path, f"its bytes (sha256 {digest[:16]}...) are not those that its stage made")
-    ]
+        return [Fault(path, line) for line in digests.difference(manifest, files)]
+    return [Fault(path, f"its bytes (sha256 {digest[:16]}...) are not those that its stage made")]
 
 
-def _compare_source(root: Path, path: str, expected: str) -> list[Mismatch]:
+def _compare_source(root: Path, path: str, expected: str) -> list[Fault]:
     try:
         digest = digests.digest_of(root / path)
     except InputError as error:
-        return [Mismatch(error.where or path, error.found)]
+        return [Fault(error.where or path, error.found)]
     return (
         []
         if digest == expected
-        else [Mismatch(path, "changed since it was read; `dvc repro` reads it again")]
+        else [Fault(path, "changed since it was read; `dvc repro` reads it again")]
     )
 
 
-def _compare_version(registration: Registration, folder: Path) -> list[Mismatch]:
+def _compare_version(registration: Registration, folder: Path) -> list[Fault]:
     name = f"{registration.model}/{registration.version}"
     try:
         lines = digests.difference(registration.files, digests.manifest(folder))
     except InputError as error:
         lines = [f"{error.where}: {error.found}"]
-    return [Mismatch(f"registered {name}", line) for line in lines]
+    return [Fault(f"registered {name}", line) for line in lines]

@@ -11,8 +11,9 @@ import pytest
 from governance.attest import digests
 from governance.attest.predicates import Artifact, Registration
 from governance.base.errors import VerificationError
-from governance.log.evidence import key_ring, log_evidence
-from governance.models.artifacts import REGISTRY_RUN, FilesReport, in_artifact_root, verify_files
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
+from governance.release.artifacts import REGISTRY_RUN, FilesReport, in_artifact_root, verify_files
 from tests.governance.examples import C, Scene, every_kind, ingest, run, scene
 
 READY, MODEL, GATE = "data/ready/x/records.parquet", "models/sft/model", "gates/sft.json"

@@ -1,0 +1,265 @@
+"""Views of a log: the one way to read typed evidence, of a log or of part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, Protocol, overload
+
+from governance.attest.envelope import UnknownKeyError
+from governance.attest.predicates import KINDS
+from governance.base.model import Model
+from governance.base.time import instant_of
+from governance.log.evidence import Evidence, KeyRing, PredicateT, open_entry
+from governance.log.port import Entry, Log
+
+_NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An entry that does not count, and why."""
+
+    index: int
+    reason: str
+
+
+class Rights(Protocol):
+    """Who may sign which evidence: `Policies` as they are at hand, or an `Authority` by position in
+    the log.
+    """
+
+    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of `kind` at entry `index`, signed by this key, counts."""
+
+
+class Source(Protocol):
+    """Where a view gets evidence from, in the order of the log."""
+
+    def about(self, sha256: str) -> Iterable[Evidence]:
+        """The statements with this digest among their subjects."""
+
+    def of_kind(self, kind: str | None) -> Iterable[Evidence]:
+        """The statements of a kind; all of them for None."""
+
+
+class LogSource:
+    """The entries of a log as one key ring shows them, each verified before it is handed out."""
+
+    def __init__(self, log: Log, ring: KeyRing) -> None:
+        self._log = log
+        self.ring = ring
+        self._read: dict[int, Evidence | LeftOut] = {}
+        self._verified: dict[int, Evidence] = {}
+
+    def under(self, ring: KeyRing) -> LogSource:
+        """The same log as other keys show it; no signature is verified twice."""
+        source = LogSource(self._log, ring)
+        source._verified = self._verified
+        return source
+
+    def about(self, sha256: str) -> Iterator[Evidence]:
+        """As `Source`."""
+        for statement in self._evidence(self._log.by_subject(sha256), None):
+            if any(subject.sha256 == sha256 for subject in statement.subjects):
+                yield statement
+
+    def of_kind(self, kind: str | None) -> Iterator[Evidence]:
+        """As `Source`. An entry filed under another kind than its own is missed here, and found by
+        `governance.history.verify`.
+        """
+        entries = self._log.entries() if kind is None else self._log.by_kind([kind])
+        return self._evidence(entries, kind)
+
+    def entry(self, index: int) -> Evidence | None:
+        """The statement of one entry; None where it does not count."""
+        statement = self._opened(self._log.entry(index))
+        return statement if isinstance(statement, Evidence) else None
+
+    def left_out(self) -> list[LeftOut]:
+        """Entries read so far that do not count."""
+        return [
+            statement
+            for _, statement in sorted(self._read.items())
+            if isinstance(statement, LeftOut)
+        ]
+
+    def _evidence(self, entries: Iterable[Entry], kind: str | None) -> Iterator[Evidence]:
+        for entry in entries:
+            if kind is not None and entry.kind != kind:
+                continue
+            statement = self._opened(entry)
+            if isinstance(statement, Evidence) and kind in (None, statement.kind):
+                yield statement
+
+    def _opened(self, entry: Entry) -> Evidence | LeftOut:
+        if entry.index not in self._read:
+            self._read[entry.index] = self._open(entry)
+        return self._read[entry.index]
+
+    def _open(self, entry: Entry) -> Evidence | LeftOut:
+        verified = self._verified.get(entry.index)
+        if verified is not None and verified.keyid in self.ring.known:
+            return replace(verified, development=self.ring.is_development(verified.keyid))
+        statement = read_entry(entry, self.ring)
+        if isinstance(statement, Evidence):
+            self._verified[entry.index] = statement
+        return statement
+
+
+_Question = tuple[Literal["about", "kind"], str | None]
+
+
+class EvidenceView:
+    """Evidence, as far as one reader may look at it.
+
+    `size`: only the entries before it; then the source is asked once for each question, by all
+    views that come from this one. `rights`: only statements whose signer may sign that kind of
+    evidence. `until`: only statements made until then, by their own clocks. `assumed`: statements
+    that nobody has made yet, after all others.
+
+    A kind is named by its predicate's class, which types the answer, or by its short name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        size: int | None = None,
+        rights: Rights | None = None,
+        until: datetime | None = None,
+        assumed: Sequence[Evidence] = (),
+    ) -> None:
+        self.source = source
+        self.size = size
+        self._rights = rights
+        self._until = until
+        self._assumed = tuple(assumed)
+        self._asked: dict[_Question, list[Evidence]] = {}
+        self._answers: dict[_Question, list[Evidence]] = {}
+
+    @overload
+    def by_subject(self, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
+    @overload
+    def by_subject(self, sha256: str, kind: str | None = None) -> list[Evidence]: ...
+    def by_subject(self, sha256: str, kind: type[Model] | str | None = None) -> list[Evidence]:
+        """What is known about a digest, in the order of the log."""
+        name = _short_name(kind)
+        return [
+            statement
+            for statement in self._answer(("about", sha256))
+            if name in (None, statement.kind)
+        ]
+
+    @overload
+    def all(self, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
+    @overload
+    def all(self, kind: str | None = None) -> list[Evidence]: ...
+    def all(self, kind: type[Model] | str | None = None) -> list[Evidence]:
+        """Everything of a kind, in the order of the log."""
+        return list(self._answer(("kind", _short_name(kind))))
+
+    def before(self, size: int) -> EvidenceView:
+        """The entries before `size` alone: what could be known at that point."""
+        return self._with(size=size)
+
+    def signed_under(self, rights: Rights) -> EvidenceView:
+        """The statements whose signer may sign them."""
+        return self._with(rights=rights)
+
+    def made_until(self, at: datetime) -> EvidenceView:
+        """The statements made until a time, by their own clocks."""
+        return self._with(until=at)
+
+    def assuming(self, statements: Sequence[Evidence]) -> EvidenceView:
+        """With statements that nobody has made yet, to see what a signature would change."""
+        return self._with(assumed=statements)
+
+    def set_aside(self, sha256: str, kind: str) -> list[str]:
+        """The key ids of statements about this digest that do not count, sorted."""
+        statements = [
+            statement for statement in self._read(("about", sha256)) if statement.kind == kind
+        ]
+        return sorted({statement.keyid for statement in statements if not self._counts(statement)})
+
+    def _with(self, **changes: Any) -> EvidenceView:
+        """Another view of the same source; it keeps what the source has answered."""
+        settings = {
+            "size": self.size,
+            "rights": self._rights,
+            "until": self._until,
+            "assumed": self._assumed,
+        }
+        view = EvidenceView(self.source, **{**settings, **changes})
+        if self.size is not None:
+            view._asked = self._asked
+        return view
+
+    def _answer(self, question: _Question) -> list[Evidence]:
+        if question in self._answers:
+            return self._answers[question]
+        statements = [statement for statement in self._read(question) if self._counts(statement)]
+        if self.size is not None:
+            self._answers[question] = statements
+        return statements
+
+    def _read(self, question: _Question) -> list[Evidence]:
+        """Of the entries before `size`, and of what is assumed."""
+        statements = self._asked.get(question)
+        if statements is None:
+            statements = list(self._ask(question))
+            if self.size is not None:
+                self._asked[question] = statements
+        within = [
+            statement
+            for statement in statements
+            if self.size is None or statement.index < self.size
+        ]
+        return within + [statement for statement in self._assumed if _answers(statement, question)]
+
+    def _ask(self, question: _Question) -> Iterable[Evidence]:
+        field, value = question
+        return self.source.of_kind(value) if field == "kind" else self.source.about(str(value))
+
+    def _counts(self, statement: Evidence) -> bool:
+        if self._until is not None and instant_of(made_at(statement)) > self._until:
+            return False
+        return self._rights is None or self._rights.may_sign(
+            statement.kind, statement.keyid, statement.development, statement.index
+        )
+
+
+def made_at(statement: Evidence) -> str:
+    """When a statement was made, by the clock of who made it."""
+    at: str | None = getattr(statement.predicate, "at", None)
+    return at or str(statement.predicate.run.finished)
+
+
+def log_evidence(log: Log, ring: KeyRing) -> EvidenceView:
+    """All evidence of a log, read anew at each question.
+
+    An entry by an unknown key is left out, so that it counts as missing; an entry that was altered
+    raises `VerificationError`. `EvidenceView.signed_under` leaves out what a known key may not
+    sign.
+    """
+    return EvidenceView(LogSource(log, ring))
+
+
+def _short_name(kind: type[Model] | str | None) -> str | None:
+    return _NAMES[kind] if isinstance(kind, type) else kind
+
+
+def _answers(statement: Evidence, question: _Question) -> bool:
+    field, value = question
+    if field == "kind":
+        return value in (None, statement.kind)
+    return any(subject.sha256 == value for subject in statement.subjects)
+
+
+def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:
+    """The evidence of one entry. Raises `VerificationError` where it was altered."""
+    try:
+        return open_entry(entry, ring)[0]
+    except UnknownKeyError as error:
+        return LeftOut(entry.index, error.found)

@@ -1,0 +1,294 @@
+"""What policies say, as typed, frozen models: `policy.yaml`, `bases.yaml` and the datacards.
+
+An unknown field or a broken reference is an error. Nothing has a permissive default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from governance.attest.keys import public_key
+from governance.attest.predicates import CANDIDATE, KINDS
+from governance.base.errors import ConfigError
+from governance.base.model import Model, Sha256, Slug
+from governance.policy.data import IngestPolicy
+
+Classification = Literal["public", "internal", "confidential", "restricted"]
+"""How much harm disclosure would do, by the usual four words."""
+
+LawfulBasis = Literal[
+    "no_personal_data",
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_task",
+    "legitimate_interests",
+]
+"""GDPR Art. 6(1), or that there is nothing to which it applies."""
+
+Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
+"""A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
+
+Limit = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+Months = Annotated[int, Field(ge=1, le=120, strict=True)]
+
+if TYPE_CHECKING:
+    EvidenceKind = str
+else:
+    EvidenceKind = Literal[tuple(kind.name for kind in KINDS.values() if kind.granted)]
+"""The kinds of `governance.attest.predicates` that a principal may be given to sign."""
+
+
+class Retention(Model):
+    """How long the data may be kept."""
+
+    until: date | None = None
+    """The last day, UTC."""
+    then: str = ""
+    """What happens afterwards, e.g. `erase`."""
+
+
+class Datacard(Model):
+    """What a steward declares of a dataset. Blanks are allowed here and refused by the gate, by
+    name.
+    """
+
+    title: str = ""
+    steward: str = ""
+    """Who answers for it: a role or a team."""
+    origin: str = ""
+    """Who made it, how and when, and how it came here."""
+    licence: str = ""
+    """SPDX identifier, or a name that policy lists."""
+    lawful_basis: LawfulBasis | None = None
+    purposes: list[Slug] = []
+    """What it may be used for; a model has one of these purposes or does not train on it."""
+    regions: list[Region] = []
+    """Where it may be processed."""
+    classification: Classification | None = None
+    retention: Retention = Retention()
+    labelling: str = ""
+    """Who labelled it, under which guidelines; `none` where nobody did."""
+    suite: Slug | None = None
+    """The quality suite it is held to; params.yaml says which one ran, this says which one counts.
+    """
+    source_sha256: Sha256 | None = None
+    """The source's digest, where it is pinned (a folder's is that of its manifest)."""
+    notes: str = ""
+
+    def blanks(self) -> list[str]:
+        """The fields that must be filled in before anything trains, in the order of the card."""
+        values: dict[str, object] = {
+            "title": self.title.strip(),
+            "steward": self.steward.strip(),
+            "origin": self.origin.strip(),
+            "licence": self.licence.strip(),
+            "lawful_basis": self.lawful_basis,
+            "purposes": self.purposes,
+            "regions": self.regions,
+            "classification": self.classification,
+            "retention.until": self.retention.until,
+            "retention.then": self.retention.then.strip(),
+            "labelling": self.labelling.strip(),
+            "suite": self.suite,
+        }
+        return [name for name, value in values.items() if not value]
+
+
+class ModelPolicy(Model):
+    """What is decided about a model before it exists."""
+
+    tier: Slug
+    purpose: Slug
+    """What it is for; the datacards of everything it trains on must permit it."""
+    region: Region
+    """Where it is made."""
+    owner: str = Field("", max_length=100)
+    """The person or team that answers for it in use."""
+    limits: list[Limit] = []
+    """What it must not be used for, one sentence each, beside the limits of its tier."""
+    review_every: Months | None = None
+    """Months after which people review an approved version again; as its tier says, where absent.
+    """
+
+
+class Tier(Model):
+    """What a risk tier demands."""
+
+    promotable: bool
+    """Whether a governed alias can be given at all."""
+    approvals: int = Field(ge=0, strict=True)
+    """How many people, in different roles, must approve a release."""
+    approvers: list[Slug] = []
+    """The roles in which they approve; empty where nobody can."""
+    classifications: list[Classification] = Field(min_length=1)
+    """Of the data it may train on."""
+    approved_before_training: list[Literal["data", "objective", "rewards"]] = []
+    """What people approve before it is used."""
+    separate_evaluator: bool = False
+    """Whether the evaluation is signed by a key other than the trainer's."""
+    pinned_sources: bool = False
+    """Whether every datacard names the sha256 of its source."""
+    pinned_suites: bool = False
+    """Whether evaluation.yaml names the digest of every suite that decides."""
+    canary: bool = False
+    """Whether a canary must have passed before an alias is given. Nothing records one yet: only a
+    waiver passes.
+    """
+    waiver_days: int | None = Field(default=None, ge=0, strict=True)
+    """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
+    limits: list[Limit] = []
+    """What no model of this tier may be used for, one sentence each."""
+    review_every: Months | None = None
+    """Months after which people review an approved version again."""
+
+
+class Quorum(Model):
+    """So many different people, each in one of these roles."""
+
+    people: int = Field(ge=1, strict=True)
+    roles: list[Slug] = Field(min_length=1)
+
+
+class AliasRule(Model):
+    """How an alias that serves users is given, moved and taken back."""
+
+    requesters: list[Slug] = Field(min_length=1)
+    """Roles in which a person may ask for the move."""
+    request_hours: int = Field(default=24, ge=1, le=24 * 31, strict=True)
+    """The longest a request stays open."""
+    rollback_people: int = Field(default=1, ge=1, strict=True)
+    """Distinct people behind a rollback, the one who asks included."""
+    break_glass: list[Slug] = []
+    """Roles in which one person alone may roll back; empty where nobody may."""
+    second_signature_hours: int = Field(default=72, ge=1, strict=True)
+    """Within which somebody else signs what one person did alone."""
+
+
+class IncidentRules(Model):
+    """In which roles a person says that something is wrong with a model, and that it no longer
+    is.
+    """
+
+    opened_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any that a person has, where absent."""
+    closed_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Any, where absent. Whoever asks for a move never closes what somebody else opened."""
+
+
+class WaiverRules(Model):
+    """What may be accepted for a while, for how long, and by whom."""
+
+    max_days: int = Field(ge=0, strict=True)
+    """0 where nothing may be waived."""
+    accepted_by: list[Slug] = []
+    """Roles in which a person may accept."""
+    never: list[str] = []
+    """Finding codes that no waiver passes, beside those that none ever passes
+    (`governance.attest.codes.NEVER_WAIVED`).
+    """
+
+
+class Principal(Model):
+    """A person or service, with the public keys that are theirs and the evidence they may sign."""
+
+    name: Slug
+    kind: Literal["person", "service"]
+    roles: list[Slug] = []
+    keys: list[str] = Field(min_length=1)
+    """Ed25519 public keys, PEM or OpenSSH."""
+    signs: list[EvidenceKind] = []
+    until: date | None = None
+    """The last day, UTC, on which they act: what is decided later rests on no approval, request or
+    waiver of theirs, whatever its date. Rights that end at once are ended by another policy or a
+    revocation.
+    """
+
+    @model_validator(mode="after")
+    def _readable(self) -> Principal:
+        for text in self.keys:
+            try:
+                public_key(text)
+            except ConfigError as error:
+                raise ValueError(str(error).replace("\n  ", "; ")) from None
+        return self
+
+
+class Licences(Model):
+    """Licences that are permitted, by SPDX identifier or a name of one's own."""
+
+    data: list[str] = Field(min_length=1)
+    bases: list[str] = Field(min_length=1)
+
+
+class Rules(Model):
+    """policies/policy.yaml."""
+
+    models: dict[Slug, ModelPolicy] = Field(min_length=1)
+    """By the name under which a model is registered."""
+    tiers: dict[Slug, Tier] = Field(min_length=1)
+    licences: Licences
+    lawful_bases: list[LawfulBasis] = Field(min_length=1)
+    ingest: IngestPolicy = IngestPolicy()
+    """What happens to rows that cannot become records; a source that has any is refused unless this
+    says otherwise.
+    """
+    rewards: list[Slug] | None = None
+    """The reward functions that may be used; any that is known by digest when absent."""
+    development_keys: Literal["candidate", "never"]
+    """What evidence signed by keys made without ceremony is good for."""
+    principals: list[Principal] = []
+    owners: Quorum | None = None
+    """Who must sign a changed policy before it counts for governed aliases; nobody can where
+    absent.
+    """
+    recovery: Quorum | None = None
+    """Who may sign it in their stead, where owners were lost."""
+    aliases: dict[Slug, AliasRule] = {}
+    """The governed aliases; any other but `candidate` is refused for models that policy names."""
+    waivers: WaiverRules = WaiverRules(max_days=0)
+    incidents: IncidentRules = IncidentRules()
+    seconded_by: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """Roles in which a person signs a rollback or a retirement that another asked for; any, where
+    absent.
+    """
+    commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
+    """The commits whose code may have made a release; any committed one where absent."""
+
+    def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
+        """The people in any of these roles; all people where None."""
+        people = [principal for principal in self.principals if principal.kind == "person"]
+        return [person for person in people if roles is None or set(person.roles) & set(roles)]
+
+    @property
+    def seconders(self) -> list[str]:
+        """The people who may sign what another asked for."""
+        return [person.name for person in self.in_roles(self.seconded_by)]
+
+    @model_validator(mode="after")
+    def _candidate_is_free(self) -> Rules:
+        if CANDIDATE in self.aliases:
+            raise ValueError("`candidate` is given by evidence alone and cannot be governed")
+        return self
+
+
+class AllowedBase(Model):
+    """A model from outside that may be used, and what was reviewed."""
+
+    digest: Sha256
+    """`governance.attest.digests.tree_digest` of its folder."""
+    weights: bool
+    """False for an architecture to be trained from scratch."""
+    source: str
+    licence: str
+
+
+class Bases(Model):
+    """policies/bases.yaml, written by `countersign allow-base`."""
+
+    bases: dict[Slug, AllowedBase]
