@@ -180,10 +180,10 @@ def _move(call: Call, now: LogState, make: Make, roles: Sequence[str]) -> None:
         call.draw("plan", _document(plan), plan=plan)
         call.exit(0 if plan.decision.allowed else RefusedError.exit_code)
     if plan.request is None:
-        _check_ready(plan)
+        author = _requester(plan)
         question = "\n".join(session.text("plan", result=_document(plan), plan=plan))
         call.agreed(question, f"{move.model}/{move.version}")
-        moves.request(call.log, now, plan, call.now)
+        moves.request(call.log, now, plan, author, call.now)
     try:
         moved = moves.carry_out(call.machine, call.log, move, session.clock)
     except RefusedError as error:
@@ -251,9 +251,9 @@ def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:
         return None
 
 
-def _check_ready(plan: Plan) -> None:
-    """Checks that there is a packet to promote, a key to sign with, and a reason. Raises
-    `ConfigError`, `RefusedError`.
+def _requester(plan: Plan) -> Speaker:
+    """The person who signs the request. There must be a packet to promote, a key, and a reason.
+    Raises `ConfigError`, `RefusedError`.
     """
     if plan.move.action == "promote" and plan.release.packet is None:
         name = f"{plan.move.model}/{plan.move.version}"
@@ -270,3 +270,4 @@ def _check_ready(plan: Plan) -> None:
         )
     if not plan.move.reason.strip():
         raise ConfigError("nobody signs a request without a reason", where="--reason")
+    return plan.signs

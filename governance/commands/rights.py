@@ -178,9 +178,11 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
         expires=exact_instant(call.now + timedelta(hours=hours)),
     )
     subject = policies.subject(now.authority.in_force.digest)
-    recorded = author.record(call.log, "authorization", subject, authorization)
-    result = {"name": name, "entry": recorded.index, "authorization": recorded.digest}
+    entry = author.record(call.log, "authorization", subject, authorization).index
+    statements = call.state().evidence.all(Authorization)
+    digest = next(statement.digest for statement in statements if statement.index == entry)
+    result = {"name": name, "entry": entry, "authorization": digest}
     result["expires"] = authorization.expires
-    until = f"until {moment(authorization.expires)} (entry {recorded.index})"
+    until = f"until {moment(authorization.expires)} (entry {entry})"
     lines = [f"services may run in the name of {name} {until}"]
     call.show(result, [*lines, f"next: export COUNTERSIGN_REQUESTER={name}"])

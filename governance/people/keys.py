@@ -16,11 +16,11 @@ from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revo
 from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.model import Model
 from governance.history.state import LogState
-from governance.log.port import Log
+from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.policies import SHORTEST, owner, signed_by
-from governance.people.speaking import Recorded, Speaker, person_of, speaker
+from governance.people.speaking import Speaker, person_of, speaker
 from governance.policy.authority import Authority
 
 NEXT = f"{CHECKPOINT}-next"
@@ -47,7 +47,7 @@ def revoker(
     return speaker(authority, signer, role, None, at, first=True)
 
 
-def revoke(log: Log, key: PublicKey, whose: str, author: Speaker, reason: str) -> Recorded:
+def revoke(log: Log, key: PublicKey, whose: str, author: Speaker, reason: str) -> Entry:
     """Records that a key counts no more from here on (see `revoker`)."""
     revocation = Revocation(**author.signed(reason), owner=whose)
     subject = Artifact(role="key", name=whose, sha256=key.keyid)
@@ -70,7 +70,7 @@ def successors(now: LogState) -> list[Successor]:
     ]
 
 
-def propose_successor(log: Log, key: PublicKey, author: Speaker, reason: str) -> Recorded:
+def propose_successor(log: Log, key: PublicKey, author: Speaker, reason: str) -> Entry:
     """Records the public half of the next checkpoint key, signed by one policy owner."""
     proposal = CheckpointKey(**author.signed(reason), pem=key.pem)
     return author.record(log, "checkpoint_key", _subject(key.keyid), proposal)
@@ -105,7 +105,7 @@ def proposed(now: LogState, keyid: str) -> Successor:
     return matching[-1]
 
 
-def approve_successor(log: Log, keyid: str, author: Speaker, reason: str) -> Recorded:
+def approve_successor(log: Log, keyid: str, author: Speaker, reason: str) -> Entry:
     """Approves a proposed checkpoint key, as one of the owners."""
     approval = Approval(
         **author.signed(reason), decision="approve", about="checkpoint_key", page=None

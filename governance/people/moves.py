@@ -184,14 +184,10 @@ def retired_alias(now: LogState, model: str, version: str) -> str:
     return next(governed, policies.main_alias)
 
 
-def request(log: Log, now: LogState, planned: Plan, at: datetime) -> str:
-    """(2) The digest of the open request, or of a request that is signed now."""
-    if planned.request is not None:
-        return planned.request.digest
-    if planned.signs is None:
-        raise ConfigError("nobody signs the request", fix="give --key, or set COUNTERSIGN_KEY")
-    predicate = _request(now, planned.release, planned.move, planned.signs, at)
-    return planned.signs.record(log, "request", _subject(planned.release), predicate).digest
+def request(log: Log, now: LogState, planned: Plan, author: Speaker, at: datetime) -> None:
+    """(2) Signs the request of a plan."""
+    predicate = _request(now, planned.release, planned.move, author, at)
+    author.record(log, "request", _subject(planned.release), predicate)
 
 
 def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime]) -> Promotion:

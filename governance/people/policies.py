@@ -16,10 +16,9 @@ from governance.base.errors import ConfigError, CountersignError, InputError, Re
 from governance.base.model import Model
 from governance.history.state import LogState
 from governance.log import evidence
-from governance.log.port import Log
+from governance.log.port import Entry, Log
 from governance.people.enrolment import FILE
 from governance.people.speaking import (
-    Recorded,
     Speaker,
     last_vote,
     run_of,
@@ -186,9 +185,7 @@ def first_rules(files: Mapping[str, str]) -> str:
     return "\n".join([files.get(FILE, "").rstrip(), "", "# and the files as they stand:", *others])
 
 
-def sign(
-    log: Log, authority: Authority, proposed: Proposal, author: Speaker, reason: str
-) -> Recorded:
+def sign(log: Log, authority: Authority, proposed: Proposal, author: Speaker, reason: str) -> Entry:
     """Signs policies as an owner (see `owner`). Raises `RefusedError`."""
     try:
         policies_of(proposed.files)

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from governance.attest import canonical
-from governance.attest.digests import sha256_bytes
-from governance.attest.envelope import unverified
 from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, Requester, Run
 from governance.base.errors import ConfigError, RefusedError
@@ -24,7 +21,7 @@ from governance.base.time import exact_instant
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.log.port import Log
+from governance.log.port import Entry, Log
 from governance.machine.machine import (
     Machine,
     check_checkpoint_key,
@@ -44,15 +41,6 @@ NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 PredicateT = TypeVar("PredicateT", bound=Model)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A statement that is in the log."""
-
-    index: int
-    digest: str
-    """sha256 of the statement's bytes."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +79,9 @@ class Speaker:
         keyid = self.signer.keyid
         return Evidence(now.size, kind, (subject,), predicate, keyid, False, NOT_YET)
 
-    def record(self, log: Log, kind: str, subject: Artifact, predicate: Model) -> Recorded:
+    def record(self, log: Log, kind: str, subject: Artifact, predicate: Model) -> Entry:
         """Signs a statement and appends it. The same statement is recorded only once."""
-        entry = evidence.record(log, self.signer, kind, [subject], predicate)
-        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-        return Recorded(entry.index, sha256_bytes(canonical.dumps(statement)))
+        return evidence.record(log, self.signer, kind, [subject], predicate)
 
 
 def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> Signer:

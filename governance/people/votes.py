@@ -20,8 +20,8 @@ from governance.gates.checks.votes import authors, packet_votes
 from governance.history import packet as packets
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.log.port import Log
-from governance.people.speaking import Recorded, Speaker, last_vote, speaker
+from governance.log.port import Entry, Log
+from governance.people.speaking import Speaker, last_vote, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.release import promotion
 
@@ -66,7 +66,7 @@ def check(
     return author, approval
 
 
-def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Recorded:
+def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Entry:
     """Signs a vote that `check` found to count."""
     return author.record(log, "approval", subject.artifact, approval)
 
