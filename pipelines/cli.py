@@ -69,9 +69,8 @@ COMMANDS: dict[str, str] = {
 FAMILIES = {
     "approving": ("freeze", "review", "approve", "reject", "waive"),
     "moves": ("promote", "rollback", "retire", "incident"),
-    "reading": ("live", "history", "explain", "pending"),
+    "reading": ("live", "history", "explain", "pending", "show", "lineage", "diff", "control"),
     "rights": ("enrol", "rotate", "revoke", "authorize"),
-    "show": ("show", "lineage", "diff", "control"),
     "verify": ("verify", "verify-model"),
 }
 """Modules of `governance.commands` with several commands. Any other module has one, `command`."""

@@ -209,7 +209,7 @@ def _vote(
     expires = call.now + timedelta(days=days) if days else None
     page_opened = (opened or exact_instant(call.now)) if subject.packet else None
     vote = Vote(decision, reason, sha256_bytes(content), page_opened, alias, expires)
-    author, _ = votes.check(now, subject, vote, call.signer, call.role, call.now)
+    author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
     if subject.packet is not None and opened is None:
         raise RefusedError(
             f"{person} has not opened this review page, or the page changed since",
@@ -217,35 +217,29 @@ def _vote(
             fix=f"countersign review {subject.name}",
         )
     session.tell(shown, err=call.as_json)
-    result: dict[str, Any] = {
-        "decision": decision,
-        "about": subject.about,
-        "subject": subject.sha256,
-        "name": subject.name,
-        "page": vote.page,
-        "opened_at": opened,
-        "person": author.name,
-        "role": author.role,
-        "entry": None if expires else votes.same_vote(now, subject, vote, author),
-    }
-    if result["entry"] is not None:
-        already = f"{author.name} already {DONE[decision]} {subject.name}"
-        call.show(result, [f"{already} (entry {result['entry']})"])
+    names = {"subject": subject.sha256, "name": subject.name}
+    earlier = None if expires else votes.same_vote(now, subject, vote, author)
+    if earlier is not None:
+        already = f"{author.name} already {DONE[decision]} {subject.name} (entry {earlier})"
+        call.show(approval, [already], **names, entry=earlier)
         return
     question = f"\n{author.name} {decision}s {subject.about} {subject.name} as {author.role}."
     typed = subject.name if subject.about == "packet" else subject.sha256[: subjects.SHORTEST]
     if not call.agreed(f"{question} Reason: {reason}", typed):
         would = f"{author.name} would {decision} {subject.name} as {author.role}"
-        call.show(result, [f"{would}; nothing was written"])
+        call.show(approval, [f"{would}; nothing was written"], **names, entry=None)
         return
     now = call.state()  # somebody may have opened an incident meanwhile
     author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
     kept.keep(call.machine, content)
     entry = votes.cast(call.log, subject, author, approval).index
-    result |= {"entry": entry, "missing": _missing(call, subject, alias)}
     done = f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {entry})"
-    blocks = [f"It blocks promotion until {author.name} approves."]
-    call.show(result, [done, *(blocks if decision == "reject" else result["missing"])])
+    missing = _missing(call, subject, alias)
+    if decision == "reject":
+        after = [f"It blocks promotion until {author.name} approves."]
+    else:
+        after = missing
+    call.show(approval, [done, *after], **names, entry=entry, missing=missing)
 
 
 def _shown(
@@ -307,16 +301,17 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     target = waiving.target(now, what, call.now)
     signing = (waiving.Acceptance(**terms), call.signer, call.role, call.now)
     author, waiver = waiving.check(now, target, *signing)
-    result = {**waiver.model_dump(mode="json"), "subject": target.artifact.sha256, "entry": None}
     line = (
         f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)};"
         f" compensating control: {waiver.control}"
     )
+    sha256 = target.artifact.sha256
     if not call.agreed(f"{author.name} waives {line}.", waiver.finding):
-        call.show(result, [f"{author.name} would waive {line}; nothing was written"])
+        would = f"{author.name} would waive {line}; nothing was written"
+        call.show(waiver, [would], subject=sha256, entry=None)
         return
     author, waiver = waiving.check(call.state(), target, *signing)
-    result["entry"] = author.record(call.log, "waiver", target.artifact, waiver).index
-    after = f"countersign freeze {what}" if "/" in what else f"countersign repro {what}"
-    done = f"{author.name} waived {line} (entry {result['entry']})"
-    call.show(result, [done, f"next: {after}"])
+    entry = author.record(call.log, "waiver", target.artifact, waiver).index
+    after = f"next: countersign {'freeze' if '/' in what else 'repro'} {what}"
+    lines = [f"{author.name} waived {line} (entry {entry})", after]
+    call.show(waiver, lines, subject=sha256, entry=entry)

@@ -181,8 +181,9 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     entry = author.record(call.log, "authorization", subject, authorization).index
     statements = call.state().evidence.all(Authorization)
     digest = next(statement.digest for statement in statements if statement.index == entry)
-    result = {"name": name, "entry": entry, "authorization": digest}
-    result["expires"] = authorization.expires
     until = f"until {moment(authorization.expires)} (entry {entry})"
-    lines = [f"services may run in the name of {name} {until}"]
-    call.show(result, [*lines, f"next: export COUNTERSIGN_REQUESTER={name}"])
+    lines = [
+        f"services may run in the name of {name} {until}",
+        f"next: export COUNTERSIGN_REQUESTER={name}",
+    ]
+    call.show(authorization, lines, name=name, entry=entry, authorization=digest)

@@ -159,11 +159,11 @@ class Call:
             _confirm(question, answer)
         return not self.dry_run
 
-    def show(self, result: Model | dict[str, Any], lines: Sequence[str]) -> None:
-        """The result: as JSON, or these lines for people."""
+    def show(self, result: Model | dict[str, Any], lines: Sequence[str], **more: Any) -> None:
+        """The result: as JSON, with more fields, or these lines for people."""
         if self.as_json:
             value = result.model_dump(mode="json") if isinstance(result, Model) else result
-            click.echo(json.dumps(value, indent=2))
+            click.echo(json.dumps({**value, **more}, indent=2))
         else:
             tell(lines)
 
