@@ -13,10 +13,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
 
 from governance.base.errors import InputError
+from governance.base.model import Model, Sha256
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
 from governance.log.port import Entry, Filing, Log, always_append
@@ -32,22 +34,20 @@ Raises `CountersignError`.
 """
 
 
-@dataclass(frozen=True)
-class Receipt:
+Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
+
+
+class Receipt(Model):
     """The proof that an entry is in the log. To verify it later, only the log's public key is
     needed.
     """
 
-    index: int
-    size: int
-    leaf_hash: str
-    proof: tuple[str, ...]
+    index: Count
+    size: Count
+    leaf_hash: Sha256
+    proof: list[Sha256]
     """Hashes, hexadecimal: `governance.log.merkle.verify_inclusion`."""
     checkpoint: str
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {**asdict(self), "proof": list(self.proof)}
 
     def verify(self) -> Checkpoint:
         """The checkpoint, if the entry is under its root. The caller verifies its signature."""
@@ -62,31 +62,12 @@ class Receipt:
 def read_receipt(value: object) -> Receipt:
     """A receipt from JSON. Raises `InputError`."""
     try:
-        if not isinstance(value, dict) or set(value) != {
-            "index",
-            "size",
-            "leaf_hash",
-            "proof",
-            "checkpoint",
-        }:
-            raise ValueError
-        numbers = (value["index"], value["size"])
-        if any(type(number) is not int or not 0 <= number < 1 << 53 for number in numbers):
-            raise ValueError
-        if not isinstance(value["checkpoint"], str):
-            raise ValueError
-        receipt = Receipt(
-            *numbers, str(value["leaf_hash"]), tuple(value["proof"]), value["checkpoint"]
-        )
-        for digest in (receipt.leaf_hash, *receipt.proof):
-            if len(bytes.fromhex(digest)) != 32:
-                raise ValueError
-    except (ValueError, TypeError):
+        return Receipt.model_validate(value)
+    except ValidationError:
         raise InputError(
             "not a receipt of a Countersign log",
             expected="index, size, leaf_hash, proof, checkpoint",
         ) from None
-    return receipt
 
 
 def append(
@@ -114,7 +95,11 @@ def receipt(log: Log, entry: Entry) -> Receipt:
     size, note = log.head()
     proof = log.inclusion_proof(entry.index, size)
     return Receipt(
-        entry.index, size, entry.leaf_hash.hex(), tuple(step.hex() for step in proof), note
+        index=entry.index,
+        size=size,
+        leaf_hash=entry.leaf_hash.hex(),
+        proof=[step.hex() for step in proof],
+        checkpoint=note,
     )
 
 

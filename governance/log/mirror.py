@@ -393,7 +393,7 @@ class MirrorLog(SqliteLog):
         self.receipts.mkdir(parents=True, exist_ok=True)
         kept = {
             "log": self.where,
-            **receipt.document(),
+            **receipt.model_dump(),
             "envelope": base64.b64encode(entry.envelope).decode(),
         }
         write_atomic(

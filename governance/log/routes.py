@@ -13,7 +13,6 @@ request is JSON with the error's text, and nothing more of the error.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 from collections.abc import Callable
@@ -80,7 +79,7 @@ def routes(
         expected = (
             _number(request, "expected_size") if "expected_size" in request.query_params else None
         )
-        return JSONResponse(api.append(log_of(), verifier, body, expected).document())
+        return JSONResponse(api.append(log_of(), verifier, body, expected).model_dump())
 
     answers = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
     readers = [
@@ -99,8 +98,10 @@ def _guarded(
 
     async def endpoint(request: Request) -> Response:
         try:
-            account, password = _credentials(request)
-            if not await run_in_threadpool(authenticate, account, password):
+            known = credentials(request.headers.get("authorization", ""))
+            if known is None:
+                raise _Unknown("no credentials were given", expected="HTTP basic authentication")
+            if not await run_in_threadpool(authenticate, *known):
                 raise _Unknown("the account or its password is not known here")
             body = await _body(request)
             return await run_in_threadpool(answer, request, body)
@@ -130,17 +131,16 @@ def _refusal(error: CountersignError, status: int, headers: dict[str, str]) -> R
     return Response(json.dumps(fields), status, headers, media_type="application/json")
 
 
-def _credentials(request: Request) -> tuple[str, str]:
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+def credentials(header: str) -> tuple[str, str] | None:
+    """Account and password of an Authorization header; None for any other scheme."""
+    scheme, _, encoded = header.partition(" ")
     try:
         account, separator, password = (
             base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
         )
-    except (binascii.Error, ValueError):
-        separator = ""
-    if scheme.lower() != "basic" or not separator:
-        raise _Unknown("no credentials were given", expected="HTTP basic authentication")
-    return account, password
+    except ValueError:
+        return None
+    return (account, password) if scheme.lower() == "basic" and separator else None
 
 
 async def _body(request: Request) -> bytes:

@@ -7,14 +7,13 @@ reach one of them.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import os
 import warnings
 from datetime import UTC, datetime
 from typing import Any
 
+from governance.log.routes import credentials
 from governance.server.context import account
 
 UNWANTED = (
@@ -84,7 +83,9 @@ class Door:
             if refused is not None:
                 await refused(scope, receive, send)
                 return
-            account.set(_account(dict(headers).get(b"authorization", b"")))
+            header = dict(headers).get(b"authorization", b"").decode("latin-1")
+            known = credentials(header)
+            account.set(known[0] if known else None)
         await self.app(scope, receive, send)
 
 
@@ -114,15 +115,6 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
 
 def _is_allowed(length: bytes) -> bool:
     return length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
-
-
-def _account(header: bytes) -> str | None:
-    scheme, _, encoded = header.partition(b" ")
-    try:
-        name = base64.b64decode(encoded, validate=True).decode().partition(":")[0]
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return name if scheme.lower() == b"basic" and name else None
 
 
 def _check_governed(*stores: Any) -> None:
@@ -182,13 +174,9 @@ def _mount_log(app: Any) -> None:
     def authenticate(account: str, password: str) -> bool:
         return bool(store.authenticate_user(account, password))
 
-    log = log_for(address)
-
     def now() -> datetime:
         return datetime.now(UTC)
 
-    verify = verifier(log, now, Limit(now, SAID_PER_HOUR))
-    mounted = Mount(
-        routes.PREFIX, routes=routes.routes(lambda: log_for(address), verify, authenticate)
-    )
-    app.router.routes.insert(0, mounted)
+    verify = verifier(log_for(address), now, Limit(now, SAID_PER_HOUR))
+    served = routes.routes(lambda: log_for(address), verify, authenticate)
+    app.router.routes.insert(0, Mount(routes.PREFIX, routes=served))

@@ -18,7 +18,6 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +56,6 @@ from governance.server.settings import (
 Say = Callable[[str], None]
 SHOWN = 5
 FACTORY = "governance.server.plugin:app"
-PLUGINS = ("registry_store", "tracking_store", "artifact_repository", "app")
-GROUPS = (
-    "mlflow.model_registry_store",
-    "mlflow.tracking_store",
-    "mlflow.artifact_repository",
-    "mlflow.app",
-)
 
 
 def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None) -> str:
@@ -241,27 +233,7 @@ def _prepare(settings: Settings, say: Say) -> None:
         )
 
 
-def _check_installed() -> None:
-    """Raises `ConfigError` where MLflow does not see our stores' entry points. Without them its own
-    error would not say why.
-    """
-    installed = {point.value for group in GROUPS for point in entry_points(group=group)}
-    missing = [
-        plugin for plugin in PLUGINS if f"governance.server.plugin:{plugin}" not in installed
-    ]
-    if missing:
-        raise ConfigError(
-            f"MLflow does not see the governed stores ({', '.join(missing)})",
-            where="the installed package",
-            fix=(
-                "install it again (pip install -e .); remove an old countersign.egg-info beside the"
-                " sources"
-            ),
-        )
-
-
 def _application() -> Any:
-    _check_installed()
     from mlflow.exceptions import MlflowException
 
     from governance.server.plugin import app
@@ -272,7 +244,8 @@ def _application() -> Any:
         if isinstance(error.__cause__, CountersignError):
             raise error.__cause__ from None
         raise StorageError(
-            f"the server cannot be made: {error.message}", fix="see docs/registry.md"
+            f"the server cannot be made: {error.message}",
+            fix="see docs/registry.md; `pip install -e .` shows MLflow the governed stores again",
         ) from error
     except ImportError as error:
         raise ConfigError(
