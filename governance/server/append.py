@@ -19,7 +19,7 @@ Every decision judges each accepted statement again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -28,6 +28,7 @@ from governance.attest.keys import public_key
 from governance.attest.predicates import (
     CANDIDATE,
     Approval,
+    Artifact,
     Authorization,
     CheckpointKey,
     Incident,
@@ -74,34 +75,26 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
         statement = Evidence(
             log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), ""
         )
+        where = f"{kind} by key {keyid[:16]}"
         reason = refusal(statement, authority)
         if reason is not None:
-            raise RefusedError(
-                reason, where=f"{kind} by key {keyid[:16]}", fix="ask a policy owner; policy show"
-            )
+            raise RefusedError(reason, where=where, fix="ask a policy owner; policy show")
         is_limited = kind in OPEN_TO_KNOWN_KEYS or isinstance(predicate, Signed)
         if limit is not None and is_limited and limit.count((keyid,)):
-            raise RefusedError(
-                f"this key has said {limit.per_hour} things within the hour",
-                where=f"key {keyid[:16]}",
-                fix="wait",
-            )
+            many = f"this key has said {limit.per_hour} things within the hour"
+            raise RefusedError(many, where=where, fix="wait")
         if kind == "packet" and not _is_verbatim(log, statement, now()):  # (4)
-            raise RefusedError(
-                "the packet is not the one that this log gives",
-                where=f"by key {keyid[:16]}",
-                fix="countersign freeze",
-            )
+            other = "the packet is not the one that this log gives"
+            raise RefusedError(other, where=where, fix="countersign freeze")
         filing = evidence.filed_under(envelope, WHERE)
         latest = log.latest(filing.scope)
-        same = latest is not None and latest.identity == filing.identity
-        if isinstance(predicate, Signed) and not same:
+        if latest is not None and latest.identity == filing.identity:
+            return replace(filing, again=evidence.gains_authorization(latest, predicate))
+        if isinstance(predicate, Signed):
             _check_dated(predicate, now())  # (5)
-            _check_no_incident(log, statement)  # (6)
-        return replace(
-            filing,
-            again=latest is not None and same and evidence.gains_authorization(latest, predicate),
-        )
+        if isinstance(predicate, Approval):
+            _check_no_incident(log, predicate, subjects)  # (6)
+        return replace(filing, again=False)
 
     return verify
 
@@ -119,11 +112,10 @@ def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
 def _check_dated(signed: Signed, at: datetime) -> None:
     """Raises `RefusedError` (5)."""
     late = at - instant_of(signed.at)
-    dated_now = not (
-        isinstance(signed, Authorization)
-        or (isinstance(signed, Approval) and signed.about in BEFORE_TRAINING)
+    may_be_older = isinstance(signed, Authorization) or (
+        isinstance(signed, Approval) and signed.about in BEFORE_TRAINING
     )
-    if -late > CLOCK_TOLERANCE or (dated_now and late > CLOCK_TOLERANCE):
+    if late < -CLOCK_TOLERANCE or (late > CLOCK_TOLERANCE and not may_be_older):
         raise RefusedError(
             f"it is dated {signed.at}, and here it is {instant(at)}",
             where=WHERE,
@@ -132,30 +124,21 @@ def _check_dated(signed: Signed, at: datetime) -> None:
         )
 
 
-def _check_no_incident(log: Log, statement: Evidence) -> None:
+def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact]) -> None:
     """Raises `RefusedError` (6)."""
-    approval = statement.predicate
-    if (
-        not isinstance(approval, Approval)
-        or approval.about != "packet"
-        or approval.decision == "reject"
-    ):
+    if approval.about != "packet" or approval.decision == "reject":
         return
     state = promotion.state(log)
-    packets = (
-        packet
-        for subject in statement.subjects
-        for packet in state.evidence.by_subject(subject.sha256, Packet)
-    )
-    for packet in packets:
-        incidents = incidents_against(state.authority, state.evidence, packet, state.size)
-        if incidents:
-            raise RefusedError(
-                f"an incident is open (entry {incidents[0].index}), so nobody can approve this"
-                " packet",
-                where=WHERE,
-                fix="close the incident, or waive it and freeze the version again",
-            )
+    for subject in subjects:
+        for packet in state.evidence.by_subject(subject.sha256, Packet):
+            incidents = incidents_against(state.authority, state.evidence, packet, state.size)
+            if incidents:
+                raise RefusedError(
+                    f"an incident is open (entry {incidents[0].index}), so nobody can approve this"
+                    " packet",
+                    where=WHERE,
+                    fix="close the incident, or waive it and freeze the version again",
+                )
 
 
 def refusal(statement: Evidence, authority: Authority) -> str | None:
@@ -164,18 +147,15 @@ def refusal(statement: Evidence, authority: Authority) -> str | None:
         return f"a statement of kind {statement.kind} is the server's own"
     if isinstance(statement.predicate, Promotion) and statement.predicate.alias != CANDIDATE:
         return "a governed alias is moved by setting it in the registry, never by saying so"
-    if authority.revoked.get(statement.keyid, statement.index) < statement.index:
+    keyid, index = statement.keyid, statement.index
+    if authority.revoked.get(keyid, index) < index:
         return "this key was revoked"
     if isinstance(statement.predicate, Signed):
         return _refusal_of_person(statement, statement.predicate, authority)
-    is_known = (
-        statement.development or authority.principal(statement.keyid, statement.index) is not None
-    )
+    is_known = statement.development or authority.principal(keyid, index) is not None
     if statement.kind in OPEN_TO_KNOWN_KEYS and is_known:
         return None
-    may = authority.may_sign(
-        statement.kind, statement.keyid, statement.development, statement.index
-    )
+    may = authority.may_sign(statement.kind, keyid, statement.development, index)
     return None if may else f"policy in force does not let this key sign {statement.kind}"
 
 

@@ -160,13 +160,13 @@ def test_a_copy_that_another_process_brought_further_meanwhile_is_no_shorter_log
 ) -> None:
     mine = client(served, tmp_path / "home")
     assert mine.size() == 6
-    ask, asked_for = Server.get, []
+    ask, asked_for = Server.ask, []
 
-    def slow(self: Server, path: str) -> bytes:
+    def slow(self: Server, method: str, path: str, body: bytes | None = None) -> bytes:
         """Between our question and what we do with the answer, the log grows, and another process
         follows it.
         """
-        answer = ask(self, path)
+        answer = ask(self, method, path, body)
         if path == "checkpoint" and not asked_for:
             asked_for.append(path)
             there.record("gate", gate(True))
@@ -175,7 +175,7 @@ def test_a_copy_that_another_process_brought_further_meanwhile_is_no_shorter_log
         return answer
 
     there.record("ingest", ingest("ingest@first"))
-    monkeypatch.setattr(Server, "get", slow)
+    monkeypatch.setattr(Server, "ask", slow)
     mine.refresh()
     assert asked_for and mine.head() == there.log.head() and mine.size() == 9
 
@@ -435,17 +435,17 @@ def asked(served: Served) -> Server:
 
 
 WRONG: dict[str, Callable[[Server], object]] = {
-    "a start that is no number": lambda server: server.get("entries?start=x"),
-    "a negative start": lambda server: server.get("entries?start=-1"),
-    "no entries at all": lambda server: server.get("entries?limit=0"),
-    "a proof of what is not there": lambda server: server.get("proof?index=9&size=6"),
-    "a proof in a longer log": lambda server: server.get("proof?index=0&size=7"),
-    "growth to a longer log": lambda server: server.get("growth?old=0&new=7"),
-    "an empty envelope": lambda server: server.post("entries", b""),
-    "an envelope that is too large": lambda server: server.post(
-        "entries", b"x" * (api.MAX_ENVELOPE + 1)
+    "a start that is no number": lambda server: server.ask("GET", "entries?start=x"),
+    "a negative start": lambda server: server.ask("GET", "entries?start=-1"),
+    "no entries at all": lambda server: server.ask("GET", "entries?limit=0"),
+    "a proof of what is not there": lambda server: server.ask("GET", "proof?index=9&size=6"),
+    "a proof in a longer log": lambda server: server.ask("GET", "proof?index=0&size=7"),
+    "growth to a longer log": lambda server: server.ask("GET", "growth?old=0&new=7"),
+    "an empty envelope": lambda server: server.ask("POST", "entries", b""),
+    "an envelope that is too large": lambda server: server.ask(
+        "POST", "entries", b"x" * (api.MAX_ENVELOPE + 1)
     ),
-    "a size that is no number": lambda server: server.post("entries?expected_size=x", b"{}"),
+    "a size that is no number": lambda server: server.ask("POST", "entries?expected_size=x", b"{}"),
 }
 
 
@@ -458,17 +458,17 @@ def test_what_cannot_be_answered_is_said(served: Served, ask: Callable[[Server],
 def test_what_is_no_envelope_is_said(served: Served) -> None:
     for body in (b"{}", b"\xff", b'{"a":1}', b"[" * 1000):
         with pytest.raises(VerificationError):
-            asked(served).post("entries", body)
+            asked(served).ask("POST", "entries", body)
 
 
 def test_proofs_are_answered(served: Served, there: Scene) -> None:
     server = asked(served)
-    proof = server.json(server.get("proof?index=2&size=6"))["proof"]
+    proof = json.loads(server.ask("GET", "proof?index=2&size=6"))["proof"]
     state = verify_checkpoint(there.log.checkpoint(), evidence.origin(there.log).checkpoint_key)
     merkle.verify_inclusion(
         there.log.entry(2).leaf_hash, 2, 6, [bytes.fromhex(step) for step in proof], state.root
     )
-    assert server.json(server.get("growth?old=3&new=6"))["proof"] == [
+    assert json.loads(server.ask("GET", "growth?old=3&new=6"))["proof"] == [
         p.hex() for p in there.log.consistency_proof(3, 6)
     ]
 
