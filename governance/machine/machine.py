@@ -46,6 +46,7 @@ from governance.log import evidence
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.http_client import is_server
 from governance.log.port import Log
+from governance.log.sql import SqlLog
 from governance.log.sqlite import SqliteLog
 from governance.machine.signers import (
     CHECKPOINT,
@@ -192,14 +193,19 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
     """The log at this machine's address, also an empty one. Nothing is verified. Raises
     `ConfigError`.
     """
-    scheme = machine.log_uri.partition("://")[0].partition("+")[0]
+    if on_server(machine):
+        return _mirror(machine)
+    return database_log(machine.log_uri, machine.project, checkpoint_signer)
+
+
+def database_log(uri: str, project: str, checkpoint_signer: Signer | None = None) -> SqlLog:
+    """The log in a database. Nothing is verified. Raises `ConfigError`."""
+    scheme = uri.partition("://")[0].partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
 
-        return PostgresLog(machine.log_uri, machine.project, checkpoint_signer)
-    if on_server(machine):
-        return _mirror(machine)
-    return SqliteLog(log_path(machine), machine.project, checkpoint_signer)
+        return PostgresLog(uri, project, checkpoint_signer)
+    return SqliteLog(_sqlite_path(uri), project, checkpoint_signer)
 
 
 def on_server(machine: Machine) -> bool:
@@ -404,18 +410,17 @@ def _check_keys(machine: Machine, log: Log) -> None:
         raise StorageError(found, where=str(path), fix=_RESTORE)
 
 
-def log_path(machine: Machine) -> Path:
-    """The file the log stands in. Raises `ConfigError` for an address of another kind."""
-    if not machine.log_uri.startswith(f"{_SQLITE}/"):
+def _sqlite_path(uri: str) -> Path:
+    if not uri.startswith(f"{_SQLITE}/"):
         raise ConfigError(
-            f"not an address of a log: {machine.log_uri.partition('://')[0][:40]!r} and more",
+            f"not an address of a log: {uri.partition('://')[0][:40]!r} and more",
             where="COUNTERSIGN_LOG",
             expected=(
                 "sqlite:/// and an absolute path, postgresql://USER@HOST/DATABASE, or"
                 " https://SERVER"
             ),
         )
-    return Path(machine.log_uri.removeprefix(_SQLITE))
+    return Path(uri.removeprefix(_SQLITE))
 
 
 def _artifact_root(state: Path) -> Path:

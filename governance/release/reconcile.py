@@ -91,9 +91,7 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
 
 def _expected_registry(now: LogState) -> ExpectedRegistry:
     """What the registry must contain, according to the log."""
-    rules = now.authority.policies.rules
     versions = {key: statement.predicate for key, statement in now.timeline.registrations.items()}
-    models = frozenset(rules.models) | {model for model, _ in versions}
     holders = {
         (model, alias): held.version
         for (model, alias), held in now.timeline.holders.items()
@@ -105,7 +103,14 @@ def _expected_registry(now: LogState) -> ExpectedRegistry:
         if call.predicate.alias is None
         and now.authority.may_sign("promotion", call.keyid, call.development, call.index)
     )
-    return ExpectedRegistry(Names(models, frozenset(rules.aliases)), versions, holders, made)
+    return ExpectedRegistry(governed_names(now), versions, holders, made)
+
+
+def governed_names(now: LogState) -> Names:
+    """The models and aliases of the policies in force, and models with a registration."""
+    rules = now.authority.policies.rules
+    registered = {model for model, _ in now.timeline.registrations}
+    return Names(frozenset(rules.models) | registered, frozenset(rules.aliases))
 
 
 def _run_of(registration: Registration) -> str:

@@ -13,18 +13,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer
-from governance.attest.predicates import Artifact, Call, Refusal, Registration, Run
+from governance.attest.predicates import Artifact, Call, Refusal, Run
 from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.base.time import instant
 from governance.history.state import LogState, state
 from governance.log import evidence
-from governance.machine.machine import Machine, check_head, machine, signer
+from governance.machine.machine import Machine, check_head, database_log, machine, signer
 from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
@@ -39,6 +38,7 @@ from governance.registry.rows import (
 from governance.release.artifacts import REGISTRY_RUN
 from governance.release.promoter import Promoter
 from governance.release.promotion import to_retire
+from governance.release.reconcile import governed_names
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
@@ -77,17 +77,6 @@ def engine_uri(database: str) -> str:
     uses.
     """
     return database.replace("postgresql://", "postgresql+psycopg://", 1)
-
-
-def open_database(database: str, project: str, checkpoint: Signer | None = None) -> SqlLog:
-    """The log in a database."""
-    if database.startswith("sqlite:///"):
-        from governance.log.sqlite import SqliteLog
-
-        return SqliteLog(Path(database.removeprefix("sqlite:///")), project, checkpoint)
-    from governance.log.postgres import PostgresLog
-
-    return PostgresLog(database, project, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -258,19 +247,14 @@ class GovernedLog:
         if size == 0:
             raise _not_begun(self.log)
         state_now = state(self.log, size)
-        rules = state_now.authority.policies.rules
-        registered = frozenset(
-            (registration.predicate.model, registration.predicate.version)
-            for registration in state_now.view.all(Registration)
-        )
         runs = frozenset(
             str(statement.predicate.run.detail[REGISTRY_RUN])
             for kind in ("registration", "train", "evaluate")
             for statement in state_now.evidence.all(kind)
             if statement.predicate.run.detail.get(REGISTRY_RUN)
         )
-        models = frozenset(rules.models) | {model for model, _ in registered}
-        return Snapshot(size, Names(models, frozenset(rules.aliases)), registered, runs)
+        registered = frozenset(state_now.timeline.registrations)
+        return Snapshot(size, governed_names(state_now), registered, runs)
 
 
 def _about(operation: str, model: str) -> Artifact:
@@ -321,7 +305,7 @@ def make_governor(
     checkpoint = CheckpointSigner(machine_here, reader)
     checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
     check_head(reader, reader.project)
-    log = open_database(database, reader.project, checkpoint)
+    log = database_log(database, reader.project, checkpoint)
     governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
     governed_log.names()
     return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
@@ -332,14 +316,14 @@ def log_for(store_uri: str) -> SqlLog:
     database = database_of(store_uri)
     reader = begun_log(database)
     checkpoint = CheckpointSigner(machine(reader.project, os.environ), reader)
-    return open_database(database, reader.project, checkpoint)
+    return database_log(database, reader.project, checkpoint)
 
 
 def begun_log(database: str) -> SqlLog:
     """The log in a database, for reading; its first entry names its project. Raises
     `StorageError`.
     """
-    log = open_database(database, "unknown")
+    log = database_log(database, "unknown")
     if log.size() == 0:
         raise _not_begun(log)
     log.project = evidence.origin(log).project

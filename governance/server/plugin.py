@@ -12,33 +12,26 @@ from typing import Any
 
 def registry_store(store_uri: str, tracking_uri: str | None = None) -> Any:
     """Entry point `mlflow.model_registry_store`."""
-    from governance.registry.governed.answers import answering
+    from governance.registry.governed.registry_store import GovernedRegistryStore
 
-    @answering
-    def build() -> Any:
-        from governance.registry.governed.registry_store import GovernedRegistryStore
-        from governance.server.context import database_of, engine_uri, governor_of
-
-        return GovernedRegistryStore(engine_uri(database_of(store_uri)), governor_of(store_uri))
-
-    return build()
+    return GovernedRegistryStore(*_governed(store_uri))
 
 
 def tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
     """Entry point `mlflow.tracking_store`."""
+    from governance.registry.governed.tracking_store import GovernedTrackingStore
+
+    database, governor = _governed(store_uri)
+    return GovernedTrackingStore(database, artifact_uri or "mlflow-artifacts:/", governor)
+
+
+def _governed(store_uri: str) -> tuple[str, Any]:
+    """The database behind a governed address, for SQLAlchemy, and its governor."""
     from governance.registry.governed.answers import answering
+    from governance.server.context import database_of, engine_uri, governor_of
 
-    @answering
-    def build() -> Any:
-        from governance.registry.governed.tracking_store import GovernedTrackingStore
-        from governance.server.context import database_of, engine_uri, governor_of
-
-        root = artifact_uri or "mlflow-artifacts:/"
-        return GovernedTrackingStore(
-            engine_uri(database_of(store_uri)), root, governor_of(store_uri)
-        )
-
-    return build()
+    database = answering(database_of)(store_uri)
+    return engine_uri(database), answering(governor_of)(store_uri)
 
 
 def artifact_repository(
