@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,6 @@ from governance.attest.predicates import (
     Incident,
     Packet,
     Promotion,
-    Run,
     Waiver,
 )
 from governance.attest.requests import ReleaseDecision
@@ -43,15 +42,14 @@ from governance.log.evidence import Evidence
 from governance.people.votes import release_context
 from governance.policy.rules import Tier
 from governance.release import promotion
-from governance.report import exceptions
-from governance.report.facts import PREFIX, Facts, registered
-from governance.report.model import EvidenceSections, Notice
+from governance.report import exceptions, people
+from governance.report.facts import Facts
+from governance.report.model import EvidenceSections, Notice, Person
 from governance.report.parts import evidence_sections
 
 FORMAT = "https://countersign.dev/review/v2"
 NOWHERE = Path("/nonexistent")
 """A review reads no file of this machine."""
-Did = Literal["trained", "evaluated", "imported"]
 Verdict = Literal[
     "incident_open", "outdated", "open_findings", "rejected", "exceptions", "no_objection"
 ]
@@ -86,19 +84,6 @@ class WaivedFinding(Model):
     finding: Finding
     entry: int
     waiver: Waiver
-
-
-class Runner(Model):
-    """Who trained, evaluated or imported: the key that signed, and the person who asked."""
-
-    did: Did
-    stage: str
-    signed_by: str
-    """Principal that owns the key; empty for a development key or an unknown one."""
-    key: str
-    development: bool
-    run: Run
-    entry: int
 
 
 class EarlierDecision(Model):
@@ -151,7 +136,8 @@ class Review(Model):
     waived: list[WaivedFinding]
     notices: list[Notice]
     sections: EvidenceSections
-    runners: list[Runner]
+    people: list[Person]
+    """Who trained, evaluated and validated."""
     earlier: list[EarlierDecision]
     entries: list[NamedEntry]
 
@@ -161,7 +147,7 @@ class ReviewFacts(Facts):
     """A version as of its packet, judged by the authority of the log."""
 
     decision: ReleaseDecision | None = None
-    released_before: Evidence | None = field(default=None)
+    released_before: Evidence | None = None
     """Registration of the version that people approved last."""
     serving: str | None = None
     """Digest of the model that served users when the packet was frozen."""
@@ -174,18 +160,15 @@ class ReviewFacts(Facts):
     @cached_property
     def champion(self) -> ModelNode | None:
         """The model that served users then, by the name it was released under."""
-        if self.serving is None or self.serving == self.digest:
+        if self.serving is None or self.serving == self.digest or self.now is None:
             return None
         node = model_node(self.view, self.serving)
-        registrations = [
-            registration
-            for registration in self.registrations
-            if registered(registration).model_digest == self.serving
+        names = [
+            f"{model}/{version}"
+            for (model, version), registration in self.now.timeline.registrations.items()
+            if registration.predicate.model_digest == self.serving
         ]
-        if not registrations:
-            return node
-        last = registered(registrations[-1])
-        return replace(node, name=f"{last.model}/{last.version}")
+        return replace(node, name=names[-1]) if names else node
 
     @cached_property
     def approved_before(self) -> Evidence | None:
@@ -222,7 +205,7 @@ def review(now: LogState, recorded: Evidence[Packet], at: datetime) -> Review:
         waived=list(_waived(before, frozen)),
         notices=exceptions.exceptions(facts, [], "the log"),
         sections=evidence_sections(facts),
-        runners=_runners(before, facts),
+        people=people.people(facts)[:3],
         earlier=[*_earlier_votes(before, frozen), *_refused(before, frozen)],
         entries=[],
     )
@@ -303,6 +286,7 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         registration_statement=registration,
         policies=before.authority.policies,
         policies_note="",
+        now=before,
         decision=ReleaseDecision(
             allowed=not frozen.findings,
             tier=frozen.tier,
@@ -326,29 +310,6 @@ def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
         waiver = waivers.get((finding.code, finding.subject))
         if waiver is not None:
             yield WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
-
-
-def _runners(before: LogState, facts: ReviewFacts) -> list[Runner]:
-    rows: list[tuple[Did, Evidence]] = []
-    rows += [("trained", node.train) for node in facts.trained if node.train]
-    rows += [("imported", node.base) for node in facts.chain if node.base]
-    for node in facts.chain:
-        evaluations = (facts.evaluation(node, suite) for suite in facts.suites)
-        rows += [("evaluated", evaluation) for evaluation in evaluations if evaluation]
-    runners = []
-    for did, statement in sorted(rows, key=lambda row: row[1].index):
-        owner = before.authority.principal(statement.keyid, statement.index)
-        runner = Runner(
-            did=did,
-            stage=statement.predicate.stage,
-            signed_by=owner.name if owner else "",
-            key=statement.keyid[:PREFIX],
-            development=statement.development,
-            run=statement.predicate.run.model_copy(update={"detail": {}}),
-            entry=statement.index,
-        )
-        runners.append(runner)
-    return runners
 
 
 def _earlier_votes(before: LogState, frozen: Packet) -> list[EarlierDecision]:
