@@ -33,6 +33,7 @@ from governance.log.evidence import Evidence, key_ring
 from governance.log.port import Log
 from governance.log.views import EvidenceView, LogSource
 from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
+from governance.machine.workers import in_processes
 from governance.policy.policies import Policies
 from governance.report import (
     controls,
@@ -121,7 +122,11 @@ class Sources:
         if self.carried is not None:
             return self.carried.verified
         return verify_log(
-            self.log, self.project, self.service, TrustAnchors(checkpoint_key=self.checkpoint_key)
+            self.log,
+            self.project,
+            self.service,
+            TrustAnchors(checkpoint_key=self.checkpoint_key),
+            run=in_processes(),
         )
 
     @cached_property
