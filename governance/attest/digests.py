@@ -77,17 +77,15 @@ def difference(expected: Sequence[ModelFile], found: Sequence[ModelFile]) -> lis
     """
     expected_files = {file.path: file for file in expected}
     found_files = {file.path: file for file in found}
-    lines = [f"{path}: missing" for path in sorted(expected_files.keys() - found_files.keys())]
-    lines += [
-        f"{path}: not in the manifest"
-        for path in sorted(found_files.keys() - expected_files.keys())
+    missing = sorted(expected_files.keys() - found_files.keys())
+    extra = sorted(found_files.keys() - expected_files.keys())
+    both = sorted(expected_files.keys() & found_files.keys())
+    changed = [path for path in both if expected_files[path] != found_files[path]]
+    return [
+        *(f"{path}: missing" for path in missing),
+        *(f"{path}: not in the manifest" for path in extra),
+        *(f"{path}: content changed" for path in changed),
     ]
-    lines += [
-        f"{path}: content changed"
-        for path in sorted(expected_files.keys() & found_files.keys())
-        if expected_files[path] != found_files[path]
-    ]
-    return lines
 
 
 def _entry(folder: Path, path: Path) -> ModelFile:
@@ -103,39 +101,25 @@ def _walk(root: Path, folder: Path, levels: int) -> Iterator[Path]:
     except OSError as error:
         raise _unreadable(folder, error) from None
     if levels == 0 or len(entries) > MAX_FILES:
-        raise InputError(
-            "the folder is too deep or too full",
-            where=str(folder),
-            expected=f"{MAX_LEVELS} levels, {MAX_FILES} files",
-        )
+        limits = f"at most {MAX_LEVELS} levels, {MAX_FILES} files"
+        raise InputError("the folder is too deep or too full", where=str(folder), expected=limits)
     if not entries and folder != root:
-        raise InputError(
-            "empty folder",
-            where=str(folder),
-            expected="files only: a manifest cannot name an empty folder",
-        )
+        raise InputError("empty folder", where=str(folder), fix="remove it: no manifest names it")
     _refuse_names(folder, [entry.name for entry in entries])
     for entry in entries:
         if entry.is_symlink():
-            raise InputError(
-                "symbolic link",
-                where=entry.path,
-                expected="a file of its own",
-                fix=(
-                    "copy what it points to; where DVC made it: `dvc config cache.type"
-                    " reflink,hardlink,copy`, then `dvc checkout --relink`"
-                ),
+            fix = (
+                "copy what it points to; where DVC made it: `dvc config cache.type"
+                " reflink,hardlink,copy`, then `dvc checkout --relink`"
             )
+            raise InputError("symbolic link", where=entry.path, fix=fix)
         if entry.is_dir():
             yield from _walk(root, Path(entry.path), levels - 1)
         elif entry.is_file():
             yield Path(entry.path)
         else:
-            raise InputError(
-                "neither file nor folder (device, FIFO or socket)",
-                where=entry.path,
-                fix="remove it",
-            )
+            found = "neither file nor folder (device, FIFO or socket)"
+            raise InputError(found, where=entry.path, fix="remove it")
 
 
 def _refuse_names(folder: Path, names: list[str]) -> None:
@@ -144,18 +128,12 @@ def _refuse_names(folder: Path, names: list[str]) -> None:
         refused = [char for char in name if char == "\\" or unicodedata.category(char) in _ODD]
         if refused:
             codes = ", ".join(f"U+{ord(char):04X}" for char in refused)
-            raise InputError(
-                f"odd character in a file name: {codes}",
-                where=f"{folder}/{ascii(name)[1:-1]}",
-                fix="rename it",
-            )
+            where = f"{folder}/{ascii(name)[1:-1]}"
+            raise InputError(f"odd character in a file name: {codes}", where=where, fix="rename it")
         folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
         if folded in seen:
-            raise InputError(
-                f"{seen[folded]!r} and {name!r} are one name on some systems",
-                where=str(folder),
-                fix="rename one of them",
-            )
+            found = f"{seen[folded]!r} and {name!r} are one name on some systems"
+            raise InputError(found, where=str(folder), fix="rename one of them")
         seen[folded] = name
 
 

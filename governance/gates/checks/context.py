@@ -7,10 +7,10 @@ crashed check denies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import finding
@@ -29,7 +29,7 @@ from governance.gates.assessment import Judged
 from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
 from governance.history.timeline import Timeline
-from governance.policy.evaluation import Demands
+from governance.policy.evaluation import Demands, EvaluationPolicy
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Principal, Tier
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from governance.policy.authority import Authority
 
 Findings = Iterable[Finding]
+Judge = Callable[[Evaluate, Demands, EvaluationPolicy], list[Judged]]
 
 
 @dataclass(frozen=True)
@@ -92,35 +93,29 @@ class ModelFacts:
         return self.node.known and self.demands is not None and self.demands.none is None
 
     @cached_property
-    def evaluation(self) -> Evidence | None:
+    def evaluation(self) -> Evidence[Evaluate] | None:
         """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
         return self._evaluation_of(self.ref.sha256)
 
     @cached_property
     def judged(self) -> list[Judged]:
         """The result of every threshold."""
-        if self.evaluation is None or self.demands is None:
-            return []
-        return assessment.judge(self.evaluation.predicate, self.demands, self.policies.evaluation)
+        return self._results(assessment.judge)
 
     @cached_property
     def sliced(self) -> list[Judged]:
         """The result of every threshold on slices."""
-        if self.evaluation is None or self.demands is None:
-            return []
-        return assessment.judge_slices(
-            self.evaluation.predicate, self.demands, self.policies.evaluation
-        )
+        return self._results(assessment.judge_slices)
 
     @cached_property
     def compared(self) -> list[Judged]:
         """The result of every comparison that policy demands."""
+        return self._results(partial(assessment.compare, references=self.references))
+
+    def _results(self, judge: Judge) -> list[Judged]:
         if self.evaluation is None or self.demands is None:
             return []
-        evaluation: Evaluate = self.evaluation.predicate
-        return assessment.compare(
-            evaluation, self.demands, self.policies.evaluation, self.references
-        )
+        return judge(self.evaluation.predicate, self.demands, self.policies.evaluation)
 
     @cached_property
     def references(self) -> Mapping[str, Evaluate | None]:
@@ -133,16 +128,13 @@ class ModelFacts:
         }
         if self.released and self.champion is not None:
             digests["champion"] = self.champion
-        evaluations = {
-            name: self._evaluation_of(digest) if digest else None
-            for name, digest in digests.items()
-        }
-        return {
-            name: evaluation.predicate if evaluation else None
-            for name, evaluation in evaluations.items()
-        }
+        references: dict[str, Evaluate | None] = {}
+        for name, digest in digests.items():
+            evaluation = self._evaluation_of(digest) if digest else None
+            references[name] = evaluation.predicate if evaluation else None
+        return references
 
-    def _evaluation_of(self, sha256: str) -> Evidence | None:
+    def _evaluation_of(self, sha256: str) -> Evidence[Evaluate] | None:
         evaluations = lineage.evaluations(self.view, sha256, self.ref.suite)
         return lineage.pick(
             evaluations, lambda evaluation: evaluation.predicate.suite == self.ref.suite_digest
@@ -308,17 +300,10 @@ class ReleaseContext(Context):
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
         """The packet that the request names."""
-        packets = (
-            self.evidence.by_subject(self.request.packet, Packet) if self.request.packet else []
-        )
-        return next(
-            (
-                packet
-                for packet in packets
-                if lineage.subject(packet, "packet") == self.request.packet
-            ),
-            None,
-        )
+        digest = self.request.packet
+        packets = self.evidence.by_subject(digest, Packet) if digest else []
+        named = (packet for packet in packets if lineage.subject(packet, "packet") == digest)
+        return next(named, None)
 
     @cached_property
     def signed(self) -> Evidence[PromotionRequest] | None:
