@@ -43,6 +43,7 @@ from governance.people.votes import release_context
 from governance.policy.rules import Tier
 from governance.release import promotion
 from governance.report import exceptions, people
+from governance.report.build import references
 from governance.report.facts import Facts
 from governance.report.model import EvidenceSections, Notice, Person
 from governance.report.parts import evidence_sections
@@ -342,27 +343,17 @@ def _refused(before: LogState, frozen: Packet) -> list[EarlierDecision]:
 
 def _named_entries(now: LogState, content: Review) -> list[NamedEntry]:
     """Every entry that the page names, with the digest by which it is found elsewhere."""
-    numbers = sorted(set(_references(content.model_dump())))
-    entries = ((number, now.log.entry(number)) for number in numbers if number < now.size)
+    against = content.against
+    rows: list[Statement | WaivedFinding | EarlierDecision] = [
+        *against.incidents, *against.rejections, *content.waived, *content.earlier,
+    ]  # fmt: skip
+    numbers = {content.entry, *(row.entry for row in rows), *references(content)}
     return [
         NamedEntry(
             entry=number,
-            kind=evidence.filed_under(entry.envelope, f"entry {number}").kind,
-            digest=sha256_bytes(entry.envelope),
+            kind=evidence.filed_under(envelope, f"entry {number}").kind,
+            digest=sha256_bytes(envelope),
         )
-        for number, entry in entries
+        for number in sorted(numbers)
+        if number < now.size and (envelope := now.log.entry(number).envelope)
     ]
-
-
-def _references(value: object) -> Iterator[int]:
-    if isinstance(value, dict):
-        for name, field in value.items():
-            if name == "entry" and isinstance(field, int):
-                yield field
-            elif name in ("evidence", "quality_evidence") and isinstance(field, list):
-                yield from field
-            else:
-                yield from _references(field)
-    elif isinstance(value, list):
-        for field in value:
-            yield from _references(field)

@@ -394,7 +394,7 @@ EVIDENCE_SHOWN = 6
 
 def _with_evidence(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
     """Adds every entry that a section refers to, and the keys that signed them."""
-    named = set(_references(report)) | {statement.index for statement in of_chain(facts)}
+    named = set(references(report)) | {statement.index for statement in of_chain(facts)}
     named |= {statement.index for statement in facts.of("origin", "policy")}
     cited = [statement for index in sorted(named) if (statement := seen(index)) is not None]
     changes = {
@@ -430,7 +430,7 @@ def _reads(now: LogState, as_of: datetime | None) -> str | None:
     )
 
 
-def _references(value: Any) -> Iterator[int]:
+def references(value: Any) -> Iterator[int]:
     """Every entry number in a field of evidence references, anywhere in the report."""
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
@@ -438,10 +438,10 @@ def _references(value: Any) -> Iterator[int]:
             if name.endswith("evidence") and all(isinstance(part, int) for part in field):
                 yield from field
             else:
-                yield from _references(field)
+                yield from references(field)
     elif isinstance(value, list):
         for part in value:
-            yield from _references(part)
+            yield from references(part)
 
 
 def _statement(facts: Facts, statement: Evidence) -> Statement:
