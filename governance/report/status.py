@@ -9,7 +9,7 @@ too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,10 @@ from governance.release.retrospect import Live
 NOT_RUN = "not run"
 SHOWN = 5
 """Mistakes in policies that are named."""
+DATA_STAGES = {"ingest": "ingest", "scan": "scan_pii", "quality": "check_quality"}
+"""Kind of evidence to the DVC stage that records it."""
+Latest = dict[tuple[str, str], Evidence]
+"""Kind of evidence and stage to the last statement."""
 
 
 class LogSummary(Model):
@@ -88,6 +92,20 @@ class VersionState(Model):
     since: str
 
 
+class Wait(Model):
+    """Something that somebody has to do next. The terminal's template says what."""
+
+    code: Literal[
+        "LOG", "POLICIES", "MORE_MISTAKES", "DATACARD_MISSING", "DATACARD_BLANK", "BASE_UNKNOWN",
+        "NOTHING_RUN", "POLICIES_CHANGED", "DATA_REFUSED", "GATE_REFUSED", "NOT_MADE", "NO_VERSION",
+        "NEEDS_APPROVAL",
+    ]  # fmt: skip
+    about: str = ""
+    """A dataset, a base, a stage, a model or a version."""
+    detail: str = ""
+    """The problem, the blank fields, the stages or the number of people."""
+
+
 class Status(Model):
     """The whole answer."""
 
@@ -104,62 +122,78 @@ class Status(Model):
     """Who holds each alias, by the moves that count."""
     requests: list[dict[str, Json]]
     """Moves that somebody asked for and nothing has carried out."""
-    waits: list[str]
+    waits: list[Wait]
+    """In addition to what is wrong with a live version, and to open requests."""
 
 
 def status(root: Path, machine: Machine, at: datetime) -> Status:
     """The project's status at a moment. Raises `ConfigError` only where params.yaml cannot be
     read.
     """
-    params = _params(root)
-    policies = _policies(root)
-    service = policies.keys if isinstance(policies, Policies) else {}
+    params, policies = _params(root), _policies(root)
     log, problem = _log(machine)
-    said: list[Evidence] = []
-    live: list[Live] = []
-    versions: list[VersionState] = []
-    released: set[tuple[str, str]] = set()
-    requests: list[dict[str, Json]] = []
+    now: LogState | None = None
+    statements: list[Evidence] = []
     if log is not None:
         try:
             now = state(log)
-            said = log_evidence(log, key_ring(log, {**now.authority.keys, **service})).all()
-            live = [one for model in now.timeline.models for one in retrospect.live(now, model, at)]
-            versions = versions_of(now)
-            released = {
-                (move.predicate.model, move.predicate.version)
-                for move in now.timeline.moves
-                if move.predicate.alias != CANDIDATE
-            }
-            requests = retrospect.waiting(now, at)
+            service = policies.keys if isinstance(policies, Policies) else {}
+            statements = log_evidence(log, key_ring(log, {**now.authority.keys, **service})).all()
             policies = policies if params else now.authority.policies
         except CountersignError as error:
-            problem = str(error)
-    datasets = [_dataset(name, row, said) for name, row in _rows(params, "datasets")]
-    models = [_base(name, said) for name, _ in _rows(params, "bases")]
-    models += [_stage(name, row, said) for name, row in _rows(params, "stages")]
+            now, problem = None, str(error)
+    latest: Latest = {
+        (statement.kind, getattr(statement.predicate, "stage", "")): statement
+        for statement in statements
+    }
+    keys = Counter((statement.keyid, statement.development) for statement in statements)
+    changed = log is not None and policy_in_force(log) != getattr(policies, "digest", None)
+    datasets = [_dataset(name, row, latest) for name, row in _rows(params, "datasets")]
+    models = [_model(name, "base", latest) for name, _ in _rows(params, "bases")]
+    models += [
+        _model(name, str(row.get("method", "not stated")), latest)
+        for name, row in _rows(params, "stages")
+    ]
+    waits = [Wait(code="LOG", detail=problem)] if problem else []
+    waits += _policy_waits(params, policies)
+    if log is None and not problem:
+        waits.append(Wait(code="NOTHING_RUN"))
+    else:
+        if changed and isinstance(policies, Policies):
+            waits.append(Wait(code="POLICIES_CHANGED"))
+        waits += [*_run_waits(datasets, models), *_version_waits(params, policies, now)]
+    last = made_at(statements[-1]) if statements else "none"
     return Status(
         project=machine.project,
-        log=_log_state(machine, said, problem),
+        log=LogSummary(
+            address=log_of(machine).where,
+            entries=len(statements),
+            last=last,
+            problem=problem or "none",
+        ),
         registry=_registry(machine),
-        signer=_signer(machine),
-        keys=_keys(said),
-        policies=_policies_state(policies, log),
+        signer=(
+            f"COUNTERSIGN_SIGNER ({machine.signer_uri.partition(':')[0]})"
+            if machine.signer_uri
+            else "development key of this machine: good for candidate only"
+        ),
+        keys=[
+            KeyUse(keyid=keyid, development=development, entries=entries)
+            for (keyid, development), entries in keys.most_common()
+        ],
+        policies=_policies_state(policies, log, changed),
         datasets=datasets,
         models=models,
-        versions=versions,
-        live=live,
-        requests=requests,
-        waits=[
-            *_live_waits(live, requests),
-            *_waits(params, policies, log, problem, datasets, models),
-            *(
-                _version_waits(params, policies, versions, released)
-                if log is not None or problem
-                else []
-            ),
-        ],
+        versions=versions_of(now) if now else [],
+        live=_live(now, at) if now else [],
+        requests=retrospect.waiting(now, at) if now else [],
+        waits=waits,
     )
+
+
+def _live(now: LogState, at: datetime) -> list[Live]:
+    models = now.timeline.models
+    return [holder for model in models for holder in retrospect.live(now, model, at)]
 
 
 def _params(root: Path) -> dict[str, Any]:
@@ -190,18 +224,9 @@ def _policies(root: Path) -> Policies | CountersignError:
 def _log(machine: Machine) -> tuple[Log | None, str]:
     """The log, and what is wrong with it; neither where there is none yet."""
     try:
-        if log_of(machine).size() == 0:
-            return None, ""
-        return read_log(machine), ""
+        return (read_log(machine), "") if log_of(machine).size() else (None, "")
     except CountersignError as error:
         return None, str(error)
-
-
-def _log_state(machine: Machine, said: Sequence[Evidence], problem: str) -> LogSummary:
-    last = made_at(said[-1]) if said else "none"
-    return LogSummary(
-        address=log_of(machine).where, entries=len(said), last=last, problem=problem or "none"
-    )
 
 
 def _registry(machine: Machine) -> str:
@@ -210,107 +235,71 @@ def _registry(machine: Machine) -> str:
     return uri if made else f"{uri} (made on first use)"
 
 
-def _signer(machine: Machine) -> str:
-    if machine.signer_uri is None:
-        return "development key of this machine: good for candidate only"
-    return f"COUNTERSIGN_SIGNER ({machine.signer_uri.partition(':')[0]})"
-
-
-def _keys(said: Sequence[Evidence]) -> list[KeyUse]:
-    counted = Counter((item.keyid, item.development) for item in said)
-    return [
-        KeyUse(keyid=keyid, development=made, entries=n)
-        for (keyid, made), n in counted.most_common()
-    ]
-
-
-def _policies_state(policies: Policies | CountersignError, log: Log | None) -> str:
+def _policies_state(policies: Policies | CountersignError, log: Log | None, changed: bool) -> str:
     if isinstance(policies, CountersignError):
         return "cannot be read"
-    if log is None:
-        return f"{policies.digest[:12]}, not recorded yet"
-    if policy_in_force(log) == policies.digest:
-        return f"{policies.digest[:12]}, in force"
-    return f"{policies.digest[:12]}, changed since the last run"
+    use = "changed since the last run" if changed else "in force"
+    return f"{policies.digest[:12]}, {'not recorded yet' if log is None else use}"
 
 
-def _dataset(name: str, row: dict[str, Any], said: Sequence[Evidence]) -> DatasetState:
-    found = {kind: _latest(said, kind, f"{stage}@{name}") for kind, stage in _DATA_STAGES.items()}
-    quality = found["quality"]
+def _dataset(name: str, row: dict[str, Any], latest: Latest) -> DatasetState:
+    statements = {
+        kind: latest.get((kind, f"{stage}@{name}")) for kind, stage in DATA_STAGES.items()
+    }
+    quality = statements["quality"]
     ready = quality is not None and quality.predicate.passed
     return DatasetState(
         name=name,
         kind=str(row.get("kind", "not stated")),
-        ingest=_passed(found["ingest"]),
-        scan=_passed(found["scan"]),
-        quality=_passed(quality),
+        **{kind: _passed(statement) for kind, statement in statements.items()},
         records=quality.predicate.counts.records_out if quality and ready else None,
     )
 
 
-_DATA_STAGES = {"ingest": "ingest", "scan": "scan_pii", "quality": "check_quality"}
-"""Kind of evidence to the DVC stage that records it."""
-
-
-def _passed(item: Evidence | None) -> str:
-    if item is None:
+def _passed(statement: Evidence | None) -> str:
+    if statement is None:
         return NOT_RUN
-    return "passed" if getattr(item.predicate, "passed", True) else "refused"
+    return "passed" if getattr(statement.predicate, "passed", True) else "refused"
 
 
-def _base(name: str, said: Sequence[Evidence]) -> ModelState:
-    base = _latest(said, "base", f"import_base@{name}")
-    return ModelState(
-        name=name,
-        method="base",
-        gate="none needed",
-        gate_findings=0,
-        trained="imported" if base else NOT_RUN,
-        evaluated=_scores(_latest(said, "evaluate", f"evaluate_base@{name}")),
-    )
-
-
-def _stage(name: str, row: dict[str, Any], said: Sequence[Evidence]) -> ModelState:
-    gate = _latest(said, "gate", f"gate@{name}")
-    train = _latest(said, "train", f"train@{name}")
-    answer: Literal["not decided", "allowed", "refused"] = "not decided"
-    findings = 0
-    if gate is not None and decided(gate).allowed:
-        answer = "allowed"
+def _model(name: str, method: str, latest: Latest) -> ModelState:
+    base = method == "base"
+    made = latest.get(("base", f"import_base@{name}") if base else ("train", f"train@{name}"))
+    gate = latest.get(("gate", f"gate@{name}"))
+    trained = NOT_RUN
+    if made is not None:
+        trained = "imported" if base else f"{made.predicate.steps:,} steps"
+    answer: Literal["none needed", "not decided", "allowed", "refused"] = "not decided"
+    if base:
+        answer = "none needed"
     elif gate is not None:
-        answer, findings = "refused", len(decided(gate).findings)
+        answer = "allowed" if decided(gate).allowed else "refused"
     return ModelState(
         name=name,
-        method=str(row.get("method", "not stated")),
+        method=method,
         gate=answer,
-        gate_findings=findings,
-        trained=f"{train.predicate.steps:,} steps" if train else NOT_RUN,
-        evaluated=_scores(_latest(said, "evaluate", f"evaluate@{name}")),
+        gate_findings=len(decided(gate).findings) if gate and answer == "refused" else 0,
+        trained=trained,
+        evaluated=_scores(latest.get(("evaluate", f"evaluate{'_base' * base}@{name}"))),
     )
 
 
-def _scores(item: Evidence | None) -> str:
-    if item is None:
+def _scores(statement: Evidence | None) -> str:
+    if statement is None:
         return NOT_RUN
-    if evaluated(item).not_run is not None:
+    if evaluated(statement).not_run is not None:
         return "nothing to score"
     shown = []
-    for name, values in evaluated(item).scores.items():
+    for name, values in evaluated(statement).scores.items():
         known = [value for value in values if value is not None]
         shown.append(f"{name} {mean_interval(known, 0.95).mean:.3f}" if known else f"{name} none")
     return ", ".join(shown) or "no metric"
 
 
-def _latest(said: Sequence[Evidence], kind: str, stage: str) -> Evidence | None:
-    found = (item for item in reversed(said) if item.kind == kind and item.predicate.stage == stage)
-    return next(found, None)
-
-
 def versions_of(now: LogState) -> list[VersionState]:
     """Each version with the aliases that it holds."""
-    return [
-        version_state(now, statement.predicate) for statement in now.timeline.registrations.values()
-    ]
+    registrations = now.timeline.registrations.values()
+    return [version_state(now, statement.predicate) for statement in registrations]
 
 
 def version_state(now: LogState, registration: Registration) -> VersionState:
@@ -326,122 +315,61 @@ def version_state(now: LogState, registration: Registration) -> VersionState:
     )
 
 
-def _waits(
-    params: dict[str, Any],
-    policies: Policies | CountersignError,
-    log: Log | None,
-    problem: str,
-    datasets: Sequence[DatasetState],
-    models: Sequence[ModelState],
-) -> list[str]:
-    """What somebody has to do next, the most pressing first."""
-    waits = [f"the log: {problem}"] if problem else []
-    waits += _policy_waits(params, policies)
-    if log is None and not problem:
-        return [*waits, "nothing has run yet: `make repro`"]
-    if (
-        isinstance(policies, Policies)
-        and log is not None
-        and policy_in_force(log) != policies.digest
-    ):
-        waits.append("policies changed since the last run: `countersign repro` decides again")
-    for one in datasets:
-        stages = {"scan_pii": one.scan, "check_quality": one.quality, "ingest": one.ingest}
-        refused = [stage for stage, result in stages.items() if result == "refused"]
-        waits += [
-            f"{stage} refused {one.name}: read reports/{stage}/{one.name}/report.md"
-            for stage in refused
-        ]
-    waits += [
-        f"gate@{one.name} refused: read reports/gates/{one.name}.md"
-        for one in models
-        if one.gate == "refused"
-    ]
-    idle = [one.name for one in models if one.trained == NOT_RUN and one.gate != "refused"]
-    idle += [one.name for one in datasets if NOT_RUN in (one.ingest, one.scan, one.quality)]
-    if idle:
-        waits.append(f"not made yet: {', '.join(idle)}: `countersign repro`")
-    return waits
-
-
-def _policy_waits(params: dict[str, Any], policies: Policies | CountersignError) -> list[str]:
+def _policy_waits(params: dict[str, Any], policies: Policies | CountersignError) -> Iterator[Wait]:
+    """Mistakes in policies, and what policies lack for the datasets and bases of params.yaml."""
     if isinstance(policies, CountersignError):
         problems = policies.problems if isinstance(policies, Problems) else (policies,)
-        more = (
-            [f"and {len(problems) - SHOWN} more mistakes in policies/"]
-            if len(problems) > SHOWN
-            else []
-        )
-        return [*(f"mend {problem}" for problem in problems[:SHOWN]), *more]
-    waits = []
+        yield from (Wait(code="POLICIES", detail=str(problem)) for problem in problems[:SHOWN])
+        if len(problems) > SHOWN:
+            yield Wait(code="MORE_MISTAKES", detail=str(len(problems) - SHOWN))
+        return
     for name, _ in _rows(params, "datasets"):
         card = policies.datacards.get(name)
         if card is None:
-            waits.append(
-                f"policies/datacards/{name}.yaml: write it; without a datacard nothing trains on"
-                f" {name}"
-            )
+            yield Wait(code="DATACARD_MISSING", about=name)
         elif card.blanks():
-            waits.append(f"policies/datacards/{name}.yaml: fill in {', '.join(card.blanks())}")
-    unknown = [name for name, _ in _rows(params, "bases") if name not in policies.bases]
-    return waits + [
-        f"base {name} is not allowed by policy: `countersign allow-base {name}`" for name in unknown
-    ]
+            yield Wait(code="DATACARD_BLANK", about=name, detail=", ".join(card.blanks()))
+    for name, _ in _rows(params, "bases"):
+        if name not in policies.bases:
+            yield Wait(code="BASE_UNKNOWN", about=name)
 
 
-def _live_waits(live: Sequence[Live], requests: Sequence[dict[str, Json]]) -> list[str]:
-    """What serves users and should not go on like that; then what people asked for."""
-    waits = []
-    for one in live:
-        name = f"{one.model}@{one.alias} ({one.model}/{one.version})"
-        if one.incident:
-            back = f"rollback {one.model} --alias {one.alias} --reason ..."
-            close = f"incident close {one.model}/{one.version} --reason ..., when it is mended"
-            how = close if one.alias == CANDIDATE else back
-            waits.append(f"{name}: incident open: {one.incident}: `countersign {how}`")
-        waits += [
-            f"{name}: {problem}: `countersign waive`, or mend it and release anew"
-            for problem in one.expired
-        ]
-        if one.second_signature_overdue:
-            since = one.second_signature_overdue
-            how = f"countersign approve promotion {one.request[:12]}"
-            waits.append(f"{name}: a second signature is due since {since}: `{how}`")
-        if one.back_failed:
-            waits.append(f"{name}: the way back {one.back_tried}: `countersign drill {one.model}`")
-    for ask in requests:
-        what = f"{ask['model']}/{ask['version']} as {ask['alias']}"
-        how = f"countersign {ask['action']} {ask['model']}" + (
-            " --reason ..." if ask["action"] == "rollback" else f"/{ask['version']}"
-        )
-        until = ask["expires"]
-        waits.append(
-            f"{ask['by']} asks to {ask['action']} {what}, until {until}: `{how} --dry-run` shows"
-            " what lacks"
-        )
-    return waits
+def _run_waits(datasets: Sequence[DatasetState], models: Sequence[ModelState]) -> Iterator[Wait]:
+    """Stages that refused, and stages that have not run."""
+    idle = [model.name for model in models if model.trained == NOT_RUN and model.gate != "refused"]
+    for dataset in datasets:
+        results = {stage: getattr(dataset, kind) for kind, stage in DATA_STAGES.items()}
+        for stage, result in results.items():
+            if result == "refused":
+                yield Wait(code="DATA_REFUSED", about=dataset.name, detail=stage)
+        if NOT_RUN in results.values():
+            idle.append(dataset.name)
+    for model in models:
+        if model.gate == "refused":
+            yield Wait(code="GATE_REFUSED", about=model.name)
+    if idle:
+        yield Wait(code="NOT_MADE", detail=", ".join(idle))
 
 
 def _version_waits(
-    params: dict[str, Any],
-    policies: Policies | CountersignError,
-    versions: Sequence[VersionState],
-    released: set[tuple[str, str]],
-) -> list[str]:
-    release = params.get(
-        "release", {"model": versions[-1].model} if versions and not params else None
-    )
+    params: dict[str, Any], policies: Policies | CountersignError, now: LogState | None
+) -> Iterator[Wait]:
+    """The version that nobody has approved yet, of the model that params.yaml releases."""
+    versions = [*now.timeline.registrations] if now else []
+    release = params.get("release", {"model": versions[-1][0]} if versions and not params else None)
     name = release.get("model") if isinstance(release, dict) else None
     if not params and name is None:
-        return []
-    mine = [version for version in versions if version.model == name]
-    if not mine:
-        return [f"no version of {name} is registered yet: `countersign repro`"]
+        return
+    mine = [version for version in versions if version[0] == name]
+    if now is None or not mine:
+        yield Wait(code="NO_VERSION", about=str(name))
+        return
     tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
-    last = mine[-1]
-    if not tier or not tier.approvals or (last.model, last.version) in released:
-        return []
-    return [
-        f"{name}/{last.version} needs approval by {tier.approvals} people in different roles before"
-        f" any governed alias: `countersign promote {name}/{last.version} --dry-run` shows whose"
-    ]
+    released = {
+        (move.predicate.model, move.predicate.version)
+        for move in now.timeline.moves
+        if move.predicate.alias != CANDIDATE
+    }
+    if tier and tier.approvals and mine[-1] not in released:
+        about = "/".join(mine[-1])
+        yield Wait(code="NEEDS_APPROVAL", about=about, detail=str(tier.approvals))

@@ -20,6 +20,7 @@ from governance.attest.findings import finding
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant
 from governance.commands import sources
+from governance.commands.status import lines
 from governance.release import promotion
 from governance.release.artifacts import in_artifact_root, verify_files
 from governance.report.status import status
@@ -443,7 +444,7 @@ def test_a_waiver_that_ended_is_told_of_a_live_model(prepare: Prepare) -> None:
 
 def waits(desk: Desk) -> str:
     story = desk.scene.story
-    return "\n".join(status(story.root, story.machine, story.now()).waits)
+    return "\n".join(lines(status(story.root, story.machine, story.now())))
 
 
 def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:

@@ -36,7 +36,8 @@ def test_a_fresh_clone_says_what_there_is_and_what_to_do(tmp_path: Path) -> None
     assert {item.name for item in found.datasets} == set(story.params.datasets)
     assert {item.quality for item in found.datasets} == {"not run"}
     assert found.versions == []
-    assert found.waits[-1] == "nothing has run yet: `make repro`"
+    assert found.waits[-1].code == "NOTHING_RUN"
+    assert lines(found)[-1] == "- nothing has run yet: `make repro`"
     assert "  none registered" in lines(found)
     assert not story.log.path.exists()
 
@@ -57,7 +58,7 @@ def test_a_registered_version_is_live_and_waits_for_people(story: Story) -> None
     assert models["grpo"].trained == "not run"
     data = {item.name: item for item in found.datasets}
     assert data["desk_sft"].records == 2900 and data["desk_pref"].records is None
-    assert found.waits[-1].startswith("support-desk/1 needs approval by 2 people")
+    assert lines(found)[-1].startswith("- support-desk/1 needs approval by 2 people")
     text = "\n".join(lines(found))
     assert "DEVELOPMENT KEY" in text and "candidate" in text
 
@@ -121,7 +122,7 @@ def test_what_waits_is_said_with_its_next_step(
     story: Story, spoil: Callable[[Story], None], wait: str
 ) -> None:
     spoil(story)
-    assert any(wait in item for item in of(story).waits), of(story).waits
+    assert any(wait in line for line in lines(of(story))), of(story).waits
 
 
 def test_without_the_projects_files_it_says_what_the_log_says(tmp_path: Path, story: Story) -> None:
