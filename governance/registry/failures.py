@@ -25,14 +25,12 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
     ("error code 401", UNKNOWN, _ACCOUNT),
     ("Response body: 'Permission denied'", NO_RIGHT, GRANT),
     ("Connection refused", "nothing answers there (connection refused)", ""),
-    ("Name or service not known", "there is no such host", ""),
-    ("nodename nor servname", "there is no such host", ""),
+    ("Name or service not known|nodename nor servname", "there is no such host", ""),
     ("Temporary failure in name resolution", "the host's name cannot be resolved", ""),
     ("timed out", "it does not answer in time", ""),
     ("unable to open database file", "the database file cannot be opened", ""),
     ("readonly database", "the database cannot be written", ""),
-    ("disk is full", "the disk is full", ""),
-    ("No space left", "the disk is full", ""),
+    ("disk is full|No space left", "the disk is full", ""),
     ("database is locked", "the database is locked by another program", ""),
     ("file is not a database", "the file is not a SQLite database", ""),
     ("out-of-date database schema", "its tables were made by another version of MLflow", ""),
@@ -64,7 +62,7 @@ def _problem(message: str, name: str, where: str) -> tuple[str, str]:
     the object addresses and retry counts of HTTP clients.
     """
     for phrase, sentence, fix in _PHRASES:
-        if phrase in message:
+        if re.search(phrase, message):
             return sentence, fix or _fix(where)
     answered = _ANSWERED.search(message)
     text = message if answered is None else _unescaped(answered["message"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from governance.log.port import Also, Log
     from governance.log.sql import SqlLog
 
+T = TypeVar("T")
 SCHEMES = ("governed+sqlite", "governed+postgresql")
 MAX_REASON = 2000
 ATTEMPTS = 8
@@ -152,10 +153,7 @@ class GovernedLog:
 
     def made(self, operation: str, new: NewVersion, caller: str) -> str:
         """Makes and records a version."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ConflictError):
-                return self._made(operation, new, caller)
-        return self._made(operation, new, caller)
+        return _retried(lambda: self._made(operation, new, caller))
 
     def _made(self, operation: str, new: NewVersion, caller: str) -> str:
         with self.log.reading() as execute:
@@ -176,11 +174,7 @@ class GovernedLog:
         """Moves and records an alias. Where the version has the alias already, nothing is changed
         or recorded.
         """
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ConflictError):
-                self._moved(operation, model, version, alias, caller)
-                return
-        self._moved(operation, model, version, alias, caller)
+        _retried(lambda: self._moved(operation, model, version, alias, caller))
 
     def _moved(
         self, operation: str, model: str, version: str | None, alias: str, caller: str
@@ -255,6 +249,14 @@ class GovernedLog:
         )
         registered = frozenset(state_now.timeline.registrations)
         return Snapshot(size, governed_names(state_now), registered, runs)
+
+
+def _retried(call: Callable[[], T]) -> T:
+    """Again where another call changed the registry meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(ConflictError):
+            return call()
+    return call()
 
 
 def _about(operation: str, model: str) -> Artifact:

@@ -74,11 +74,6 @@ class Judgement:
     reason: str = ""
     next: str = ""
 
-    @property
-    def message(self) -> str:
-        """For the caller."""
-        return f"{self.reason}; next: {self.next}" if self.next else self.reason
-
 
 ALLOWED = Judgement("allowed")
 PROMOTION = Judgement("promotion")
