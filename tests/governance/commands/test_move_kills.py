@@ -175,7 +175,13 @@ def befores() -> dict[str, Before]:
 
 ROWS: dict[str, tuple[str, list[str], str, tuple[str, int, int], tuple[str, int, int]]] = {
     # from where, a command, by whom, and what log and registry say before and after it
-    "promote": ("approved", ["promote", "support-desk/2"], "cleo", ("1", 1, 6), ("2", 2, 6)),
+    "promote": (
+        "approved",
+        ["promote", "support-desk/2", "--reason", "serve it"],
+        "cleo",
+        ("1", 1, 6),
+        ("2", 2, 6),
+    ),
     "rollback": (
         "released",
         ["rollback", MODEL, "--reason", "wrong", "--break-glass"],
