@@ -1,6 +1,6 @@
 """The trust core, free of torch, TRL, datasets and DVC. Imports go down this list, never up.
 
-commands   the command line, one module each
+commands   the command line, one module for each family
 server     a team's MLflow server whose governed aliases move by signed decisions only
 people     what people do: enrol, sign policies, review, approve, reject, waive, ask for moves
 exports    model card, BOM, Croissant, SLSA and in-toto documents for other tools

@@ -14,28 +14,16 @@ Nothing is trusted here: a statement's content only decides whether it is includ
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import Envelope, unverified
-from governance.attest.predicates import (
-    Approval,
-    Artifact,
-    Evaluate,
-    GateDecision,
-    Packet,
-    Predicate,
-    Promotion,
-    Registration,
-    SignedReport,
-)
+from governance.attest.predicates import GateDecision, Predicate
 from governance.base.errors import InputError, StorageError
 from governance.bundle.form import FORMAT, MAX_ENTRIES, Attached, Bundle, Growth, Item
 from governance.log.checkpoint import parse_checkpoint
-from governance.log.evidence import parse_statement
+from governance.log.evidence import Evidence, parse_statement
 from governance.log.port import Entry, Log
 
 RIGHTS = ("origin", "policy", "revocation", "checkpoint_key", "authorization")
@@ -43,6 +31,8 @@ NAMED = (
     *("registration", "request", "promotion", "waiver", "incident"),
     *("refusal", "call", "packet", "drill", "report"),
 )
+OF_VERSION = ("packet", "report")
+"""Kinds of which a bundle has those of its version only."""
 
 
 def bundle_of(
@@ -99,60 +89,49 @@ def _growth(log: Log, since: str, size: int) -> Growth:
     )
 
 
-@dataclass(frozen=True)
-class _Claim:
-    """An entry and its statement, not verified."""
-
-    entry: Entry
-    subjects: tuple[Artifact, ...]
-    predicate: Any
-
-
 class _Selection:
-    """Picks the entries of a bundle by the rules of this module."""
+    """Picks the entries of a bundle by the rules of this module. Statements are not verified."""
 
     def __init__(self, log: Log, size: int, model: str, version: str) -> None:
         self._log, self._size, self._model, self._version = log, size, model, version
-        self._read: dict[int, _Claim] = {}
-        self._picked: dict[int, Entry] = {}
+        self._read: dict[int, Evidence] = {}
+        self._picked: dict[int, Evidence] = {}
         self._followed: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """In order. Raises `InputError` where the version is not registered."""
         self._pick(self._of(RIGHTS))
         named = [claim for claim in self._of(NAMED) if claim.predicate.model == self._model]
-        of_version = (Packet, SignedReport)
         self._pick(
-            claim
-            for claim in named
-            if not isinstance(claim.predicate, of_version) or self._is(claim.predicate)
+            claim for claim in named if claim.kind not in OF_VERSION or self._is_version(claim)
         )
-        starts = {claim.predicate.model_digest for claim in self._registrations(named)}
-        self._follow(starts)
+        self._follow(self._registered(named))
         self._evaluations(self._followed | self._champions(named))
-        self._gates()
+        stages = {claim.predicate.stage for claim in self._picked.values() if claim.kind == "gate"}
+        self._pick(claim for claim in self._of(("gate",)) if claim.predicate.stage in stages)
         self._approvals()
-        return [entry for _, entry in sorted(self._picked.items())]
+        return [self._log.entry(index) for index in sorted(self._picked)]
 
-    def _registrations(self, named: Iterable[_Claim]) -> list[_Claim]:
-        of_model = [claim for claim in named if isinstance(claim.predicate, Registration)]
-        registrations = [claim for claim in of_model if claim.predicate.version == self._version]
-        if not registrations:
+    def _registered(self, named: Iterable[Evidence]) -> list[str]:
+        """The digests under which the version was registered."""
+        of_model = [claim for claim in named if claim.kind == "registration"]
+        registered = [claim.predicate.model_digest for claim in of_model if self._is_version(claim)]
+        if not registered:
             names = ", ".join(f"{self._model}/{claim.predicate.version}" for claim in of_model)
             raise InputError(
                 f"the log has no version {self._version} of {self._model}",
                 expected=f"one of: {names[:300]}" if names else "a registered version",
                 fix="countersign status lists the versions",
             )
-        return registrations
+        return registered
 
-    def _champions(self, named: Iterable[_Claim]) -> set[str]:
+    def _champions(self, named: Iterable[Evidence]) -> set[str]:
         """Digests of the champions that this version was compared with."""
         digests: set[str | None] = set()
         for claim in named:
-            if isinstance(claim.predicate, Packet) and self._is(claim.predicate):
+            if claim.kind == "packet" and self._is_version(claim):
                 digests.add(claim.predicate.champion)
-            elif isinstance(claim.predicate, Promotion) and self._is(claim.predicate):
+            elif claim.kind == "promotion" and self._is_version(claim):
                 digests.add((claim.predicate.asked or {}).get("champion"))
         return {sha256 for sha256 in digests if sha256 is not None}
 
@@ -166,85 +145,65 @@ class _Selection:
             if sha256 in self._followed:
                 continue
             self._followed.add(sha256)
-            about = [
-                self._claim(entry)
-                for entry in self._log.by_subject(sha256)
-                if entry.index < self._size
-            ]
+            about = [self._claim(entry) for entry in self._log.by_subject(sha256)]
+            about = [claim for claim in about if claim.index < self._size]
             self._pick(about)
             for claim in about:
                 ahead += _names(claim)
 
     def _evaluations(self, models: set[str]) -> None:
         for claim in self._of(("evaluate",)):
-            if isinstance(claim.predicate, Evaluate) and claim.predicate.model in models:
+            if claim.predicate.model in models:
                 self._pick([claim])
                 self._follow(_names(claim) if claim.predicate.model in self._followed else ())
-
-    def _gates(self) -> None:
-        stages = {
-            claim.predicate.stage
-            for claim in self._chosen()
-            if isinstance(claim.predicate, GateDecision)
-        }
-        self._pick(claim for claim in self._of(("gate",)) if claim.predicate.stage in stages)
 
     def _approvals(self) -> None:
         """(4) Picks each approval of a picked statement, of something a picked statement is about,
         and each approval that gives rights.
         """
-        about = {
-            subject.sha256 for claim in self._chosen() for subject in claim.subjects
-        } | self._followed
-        requests = {
-            _digest(claim.entry) for claim in self._chosen() if claim.entry.kind == "request"
-        }
-        for claim in self._of(("approval",)):
-            rights = isinstance(claim.predicate, Approval) and claim.predicate.about in (
-                "policy",
-                "checkpoint_key",
-            )
-            if rights or any(subject.sha256 in about | requests for subject in claim.subjects):
+        picked = self._picked.values()
+        approved = {subject.sha256 for claim in picked for subject in claim.subjects}
+        approved |= self._followed | {claim.digest for claim in picked if claim.kind == "request"}
+        for claim in list(self._of(("approval",))):
+            gives_rights = claim.predicate.about in ("policy", "checkpoint_key")
+            if gives_rights or any(subject.sha256 in approved for subject in claim.subjects):
                 self._pick([claim])
 
-    def _chosen(self) -> list[_Claim]:
-        return [self._read[index] for index in self._picked]
+    def _pick(self, claims: Iterable[Evidence]) -> None:
+        self._picked.update({claim.index: claim for claim in claims})
 
-    def _pick(self, claims: Iterable[_Claim]) -> None:
-        self._picked.update({claim.entry.index: claim.entry for claim in claims})
-
-    def _of(self, kinds: Sequence[str]) -> Iterator[_Claim]:
+    def _of(self, kinds: Sequence[str]) -> Iterator[Evidence]:
         return (
             self._claim(entry) for entry in self._log.by_kind(kinds) if entry.index < self._size
         )
 
-    def _claim(self, entry: Entry) -> _Claim:
+    def _claim(self, entry: Entry) -> Evidence:
+        """The statement of an entry, not verified."""
         if entry.index not in self._read:
-            statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-            _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
-            self._read[entry.index] = _Claim(entry, subjects, predicate)
+            statement, keyid = unverified(entry.envelope, where=f"entry {entry.index}")
+            kind, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
+            digest = sha256_bytes(canonical.dumps(statement))
+            self._read[entry.index] = Evidence(
+                entry.index, kind, subjects, predicate, keyid, False, digest
+            )
         return self._read[entry.index]
 
-    def _is(self, predicate: Packet | Promotion | SignedReport) -> bool:
-        return (predicate.model, predicate.version) == (self._model, self._version)
+    def _is_version(self, claim: Evidence) -> bool:
+        named = (claim.predicate.model, claim.predicate.version)
+        return named == (self._model, self._version)
 
 
-def _names(claim: _Claim) -> list[str]:
-    """The digests that a stage made, read or decided on; empty for other statements."""
+def _names(claim: Evidence) -> list[str]:
+    """The digests that a stage made, read or decided on, and the records of the suite that a gate's
+    request names; empty for other statements.
+    """
     predicate = claim.predicate
     if not isinstance(predicate, Predicate):
         return []
     digests = [artifact.sha256 for artifact in (*claim.subjects, *predicate.inputs)]
-    return digests + (_decided(predicate) if isinstance(predicate, GateDecision) else [])
-
-
-def _decided(gate: GateDecision) -> list[str]:
-    """What a gate decided on, and the records of the suite that its request names."""
-    suite = gate.parameters.get("suite")
-    records = suite.get("records") if isinstance(suite, dict) else None
-    return [*gate.decided_on.values(), *([records] if isinstance(records, str) else [])]
-
-
-def _digest(entry: Entry) -> str:
-    """The statement's digest: of its bytes as they were signed."""
-    return sha256_bytes(base64.b64decode(Envelope.model_validate_json(entry.envelope).payload))
+    if isinstance(predicate, GateDecision):
+        digests += predicate.decided_on.values()
+        suite = predicate.parameters.get("suite")
+        records = suite.get("records") if isinstance(suite, dict) else None
+        digests += [records] if isinstance(records, str) else []
+    return digests

@@ -1,1 +1,1 @@
-"""The commands of governance, one module each; `pipelines.cli` has the table."""
+"""The commands of governance, one module for each family; `pipelines.cli` has the table."""
