@@ -161,14 +161,8 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
             yaml["principals"][_position(rules, name)]["keys"].append(key.line)
             return
         if name in {principal.name for principal in rules.principals}:
-            raise ConfigError(
-                f"{name} is enrolled already",
-                where=FILE,
-                fix=(
-                    f"countersign enrol {name} KEY, without roles, adds a key; countersign rotate"
-                    f" {name} replaces one"
-                ),
-            )
+            fix = f"countersign enrol {name} KEY, without roles, adds a key; countersign rotate"
+            raise ConfigError(f"{name} is enrolled already", where=FILE, fix=fix)
         _append(yaml, name, kind, rights, key)
 
     return _changed(text, change)

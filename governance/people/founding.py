@@ -30,11 +30,8 @@ def refuse_development(machine: Machine) -> Log | None:
     log = log_of(machine)
     if log.size() == 0:
         if on_server(machine):
-            raise RefusedError(
-                "the server's log has not begun",
-                where=log.where,
-                fix="begin it on the machine that keeps it",
-            )
+            fix = "begin it on the machine that keeps it"
+            raise RefusedError("the server's log has not begun", where=log.where, fix=fix)
         return None
     check_head(log, machine.project)
     first = evidence.origin(log)
@@ -43,11 +40,7 @@ def refuse_development(machine: Machine) -> Log | None:
         raise RefusedError(
             f"this log began under {keys}, and stays good for `candidate` only",
             where=log.where,
-            expected="an empty log: what a log begins with cannot be changed",
-            fix=(
-                "keep it where it is and begin another: export COUNTERSIGN_HOME=/a/new/folder, then"
-                " countersign init; countersign repro then records the pipeline there"
-            ),
+            fix="begin another: export COUNTERSIGN_HOME=/a/new/folder, then countersign init",
         )
     return log
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revocation
-from governance.base.errors import ConfigError, InputError, RefusedError
+from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
 from governance.history.state import LogState
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.machine.signers import CHECKPOINT, stored_signer
-from governance.people.policies import SHORTEST, owner, signed_by
-from governance.people.speaking import Speaker, person_of, speaker
+from governance.people.policies import owner, signed_by
+from governance.people.speaking import Speaker, digest_beginning, person_of, speaker
 from governance.policy.authority import Authority
 
 NEXT = f"{CHECKPOINT}-next"
@@ -85,24 +85,12 @@ def proposed(now: LogState, keyid: str) -> Successor:
     """The proposed checkpoint key whose id begins with `keyid`. Raises `InputError`,
     `RefusedError`.
     """
-    matching = [
-        successor
-        for successor in successors(now)
-        if len(keyid) >= SHORTEST and successor.keyid.startswith(keyid)
-    ]
-    if not matching:
-        proposals = ", ".join(successor.keyid[:12] for successor in successors(now))
-        raise InputError(
-            f"no checkpoint key {keyid[:12]!r} was proposed",
-            expected=f"one of: {proposals}" if proposals else "a proposed one",
-            fix="" if proposals else "countersign checkpoint-key rotate proposes one",
-        )
-    if matching[-1].approved:
-        raise RefusedError(
-            f"checkpoint key {keyid[:12]} is approved already, by"
-            f" {', '.join(matching[-1].signed_by)}"
-        )
-    return matching[-1]
+    proposals = {successor.keyid: successor for successor in successors(now)}
+    successor = proposals[digest_beginning(keyid, proposals, "proposed checkpoint key")]
+    if successor.approved:
+        signers = ", ".join(successor.signed_by)
+        raise RefusedError(f"checkpoint key {keyid[:12]} is approved already, by {signers}")
+    return successor
 
 
 def approve_successor(log: Log, keyid: str, author: Speaker, reason: str) -> Entry:

@@ -327,25 +327,19 @@ def _subject(release: ReleaseRequest) -> Artifact:
 def _must_hold(now: LogState, move: Move) -> None:
     held = now.holder(move.model, move.alias)
     if held is None or held.version != move.version:
-        raise ConfigError(
-            f"{move.model}/{move.version} holds no alias, so there is nothing to ask the server to"
-            " take away",
-            fix="retire it on the machine that keeps the log",
-        )
+        found = f"{move.model}/{move.version} holds no alias that the server could take away"
+        raise ConfigError(found, fix="retire it on the machine that keeps the log")
 
 
 def _last_move(now: LogState, move: Move) -> Promotion:
     """What the server has just written. Raises `StorageError` where this log does not have it."""
-    matching: list[Promotion] = [
-        promotion.predicate
-        for promotion in now.moves(move.model)
-        if (promotion.predicate.action, promotion.predicate.version, promotion.predicate.alias)
-        == (move.action, move.version, move.alias)
-    ]
-    if not matching:
-        raise StorageError(
-            "the server carried it out, and this log does not have the entry",
-            where=now.log.where,
-            fix="set COUNTERSIGN_LOG to the server's log",
-        )
-    return matching[-1]
+    asked = (move.action, move.version, move.alias)
+    for statement in reversed([*now.moves(move.model)]):
+        moved = statement.predicate
+        if (moved.action, moved.version, moved.alias) == asked:
+            return moved
+    raise StorageError(
+        "the server carried it out, and this log does not have the entry",
+        where=now.log.where,
+        fix="set COUNTERSIGN_LOG to the server's log",
+    )

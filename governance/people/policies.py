@@ -12,7 +12,7 @@ from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Approval, Artifact, PolicyChange
-from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.base.errors import CountersignError, RefusedError
 from governance.base.model import Model
 from governance.history.state import LogState
 from governance.log import evidence
@@ -20,6 +20,7 @@ from governance.log.port import Entry, Log
 from governance.people.enrolment import FILE
 from governance.people.speaking import (
     Speaker,
+    digest_beginning,
     last_vote,
     run_of,
     speaker,
@@ -126,11 +127,8 @@ def propose(
     are already in force.
     """
     if policies.digest == authority.in_force.digest:
-        raise RefusedError(
-            f"the policies at hand are those in force ({policies.digest[:12]}): nothing is to be"
-            " signed",
-            fix="change policies/ first",
-        )
+        found = f"the policies at hand are those in force ({policies.digest[:12]})"
+        raise RefusedError(found, fix="change policies/ first")
     catalogue_of(policies)  # raises for mistakes; nothing else reads the catalogue
     change = PolicyChange(
         previous=evidence.policy_in_force(log), run=run_of(name, at), files=dict(policies.files)
@@ -139,31 +137,19 @@ def propose(
 
 
 def offer(authority: Authority, digest: str) -> Proposal:
-    """The unsigned policies whose digest begins with `digest`. Raises `ConfigError`, `InputError`,
+    """The unsigned policies whose digest begins with `digest`. Raises `InputError`,
     `RefusedError`.
     """
     current = authority.in_force
-    offers = list(authority.proposals)
-    if current.signed_at is None and current.policies is not None:
-        files = current.policies.files
-        offers.append(Proposal(current.start, current.digest, files, current.signers))
-    if len(digest) < SHORTEST:
-        raise ConfigError(
-            f"{digest!r} is too short to name policies", expected=f"{SHORTEST} characters or more"
-        )
-    matching = [candidate for candidate in offers if candidate.digest.startswith(digest)]
-    if not matching and current.digest.startswith(digest):
-        raise RefusedError(
-            f"these policies are in force and signed by {', '.join(current.signers)}"
-        )
-    if len(matching) != 1:
-        waits = ", ".join(candidate.digest[:12] for candidate in offers)
-        raise InputError(
-            f"no policies {digest[:12]} wait for signatures",
-            expected=f"one of: {waits}" if waits else "nothing: no policies wait",
-            fix="countersign policy propose records those at hand",
-        )
-    return matching[0]
+    offers = {proposal.digest: proposal for proposal in authority.proposals}
+    offers[current.digest] = Proposal(
+        current.start, current.digest, authority.policies.files, current.signers
+    )
+    chosen = offers[digest_beginning(digest, offers, "policies")]
+    if chosen.digest == current.digest and current.signed_at is not None:
+        signers = ", ".join(current.signers)
+        raise RefusedError(f"these policies are in force and signed by {signers}")
+    return chosen
 
 
 def shown(authority: Authority, proposed: Proposal) -> str:

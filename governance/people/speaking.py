@@ -8,14 +8,15 @@ to the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from governance.attest.digests import SHORTEST
 from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, Requester, Run
-from governance.base.errors import ConfigError, RefusedError
+from governance.base.errors import ConfigError, InputError, RefusedError
 from governance.base.model import Model
 from governance.base.time import exact_instant
 from governance.history.state import LogState
@@ -196,6 +197,18 @@ def last_vote(now: LogState, digest: str, about: str, author: Speaker) -> Eviden
         if (vote.predicate.principal, vote.predicate.role) == (author.name, author.role)
     ]
     return votes[-1] if votes else None
+
+
+def digest_beginning(text: str, digests: Iterable[str], what: str) -> str:
+    """The one of these digests that begins with `text`. Raises `InputError`."""
+    known = list(digests)
+    matching = [digest for digest in known if digest.startswith(text)]
+    if len(matching) == 1 and len(text) >= SHORTEST:
+        return matching[0]
+    raise InputError(
+        f"{text[:80]!r} names no {what}, or several",
+        expected=f"{SHORTEST} characters or more, of {' or '.join(known) or 'none; there is none'}",
+    )
 
 
 def run_of(name: str, at: datetime, *, authenticated: bool = True) -> Run:

@@ -82,8 +82,10 @@ def test_what_is_no_proposal_is_not_signed(at_desk: Desk) -> None:
     assert "in force and signed by ada, ben" in d.refused(
         "ada", "policy", "sign", in_force(d)[:12], WHY, YES
     )
-    assert "no policies 0000" in d.refused("ada", "policy", "sign", "0" * 12, WHY, YES, code=3)
-    assert "too short" in d.refused("ada", "policy", "sign", in_force(d)[:6], WHY, YES, code=2)
+    assert "names no policies" in d.refused("ada", "policy", "sign", "0" * 12, WHY, YES, code=3)
+    assert "8 characters or more" in d.refused(
+        "ada", "policy", "sign", in_force(d)[:6], WHY, YES, code=3
+    )
     edit(d, "max_days: 30", "max_dayz: 30")
     assert "did you mean 'max_days'" in d.refused("ada", "policy", "propose", code=2)
 
