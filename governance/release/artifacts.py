@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     Promotion,
     Registration,
     Reproduction,
+    Run,
 )
 from governance.base.errors import InputError, VerificationError
 from governance.log.evidence import Evidence
@@ -104,6 +105,11 @@ def _project_files(
     return compared, mismatches
 
 
+def registry_run(run: Run) -> str:
+    """The registry's id of the run that holds the files; empty where there was none."""
+    return str(run.detail.get(REGISTRY_RUN) or "")
+
+
 def in_artifact_root(root: Path) -> Locate:
     """Finds a version's files in the registry of this machine: ROOT/RUN/artifacts/model, or with a
     server ROOT/EXPERIMENT/RUN/artifacts/model.
@@ -113,8 +119,8 @@ def in_artifact_root(root: Path) -> Locate:
     """
 
     def locate(registration: Registration) -> Path | None:
-        run = registration.run.detail.get(REGISTRY_RUN)
-        if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
+        run = registry_run(registration.run)
+        if not re.fullmatch(r"[0-9a-f]{32}", run) or not root.is_dir():
             return None
         folders = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
         folders += [root / run] if (root / run).exists() else []

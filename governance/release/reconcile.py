@@ -36,7 +36,7 @@ from governance.registry.rows import (
     read_rows,
     sqlite_reading,
 )
-from governance.release.artifacts import REGISTRY_RUN
+from governance.release.artifacts import registry_run
 
 ATTEMPTS = 5
 """How often both are read before giving up, if the log grows in between."""
@@ -60,7 +60,7 @@ class ExpectedRegistry:
         return {
             run: f"{model}/{version}"
             for (model, version), registration in self.versions.items()
-            if (run := _run_of(registration))
+            if (run := registry_run(registration.run))
         }
 
 
@@ -113,11 +113,6 @@ def governed_names(now: LogState) -> Names:
     return Names(frozenset(rules.models) | registered, frozenset(rules.aliases))
 
 
-def _run_of(registration: Registration) -> str:
-    """The registry's run of a version; empty where it was registered without one."""
-    return str(registration.run.detail.get(REGISTRY_RUN) or "")
-
-
 def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     """The registry's rows. Without COUNTERSIGN_REGISTRY, the registry is in the log's database."""
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
@@ -163,7 +158,7 @@ def _versions(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
 def _version(
     about: str, registered: Registration, row: VersionRow, is_served: bool
 ) -> Iterator[Finding]:
-    run, digest = _run_of(registered), registered.model_digest
+    run, digest = registry_run(registered.run), registered.model_digest
     if run and row.run_id != run:
         yield finding("REGISTRY_SOURCE_CHANGED", about, expected=run, found=row.run_id)
     for place in dict.fromkeys((row.source, row.location)):

@@ -35,7 +35,7 @@ from governance.registry.rows import (
     move_alias,
     newest_version,
 )
-from governance.release.artifacts import REGISTRY_RUN
+from governance.release.artifacts import registry_run
 from governance.release.promoter import Promoter
 from governance.release.promotion import to_retire
 from governance.release.reconcile import governed_names
@@ -241,14 +241,13 @@ class GovernedLog:
         if size == 0:
             raise _not_begun(self.log)
         state_now = state(self.log, size)
-        runs = frozenset(
-            str(statement.predicate.run.detail[REGISTRY_RUN])
+        runs = {
+            registry_run(statement.predicate.run)
             for kind in ("registration", "train", "evaluate")
             for statement in state_now.evidence.all(kind)
-            if statement.predicate.run.detail.get(REGISTRY_RUN)
-        )
+        }
         registered = frozenset(state_now.timeline.registrations)
-        return Snapshot(size, governed_names(state_now), registered, runs)
+        return Snapshot(size, governed_names(state_now), registered, frozenset(runs - {""}))
 
 
 def _retried(call: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ may have found another way to move an alias, and somebody has to look at it firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from governance.base.errors import StorageError
@@ -145,4 +145,14 @@ def check_classified(store: type, table: Mapping[str, Rule]) -> None:
         raise StorageError(
             f"{store.__module__} has methods that nobody has looked at: {', '.join(unknown)}",
             fix="use MLflow's version of constraints.txt, or classify them in governed/mutators.py",
+        )
+
+
+def check_parameters(operation: str, arguments: Iterable[str], known: str) -> None:
+    """Raises `StorageError` where a call has a parameter that nobody has looked at."""
+    unknown = sorted(set(arguments) - set(known.split()))
+    if unknown:
+        raise StorageError(
+            f"{operation} has parameters that nobody has looked at: {', '.join(unknown)}",
+            fix="use MLflow's version of constraints.txt",
         )

@@ -17,11 +17,11 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlMode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version_tag
 
-from governance.base.errors import CountersignError, StorageError
+from governance.base.errors import CountersignError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor, Shown, log, permitting
-from governance.registry.governed.mutators import REGISTRY, Rule, check_classified
+from governance.registry.governed.mutators import REGISTRY, Rule, check_classified, check_parameters
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.governed.rules import Call, artifact_folder
 from governance.registry.rows import NewVersion
@@ -35,9 +35,7 @@ def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
     """A call on the registry as the rules ask about it. Raises `StorageError` for a parameter that
     nobody has looked at.
     """
-    unknown = sorted(set(arguments) - set(_PARAMETERS.split()))
-    if unknown:
-        raise StorageError(f"{operation} has parameters that nobody has looked at: {unknown}")
+    check_parameters(operation, arguments, _PARAMETERS)
     copied = arguments.get("src_mv")
     tags = [*(arguments.get("tags") or ()), *([arguments["tag"]] if "tag" in arguments else ())]
     keys = [str(tag.key) for tag in tags] + ([arguments["key"]] if "key" in arguments else [])

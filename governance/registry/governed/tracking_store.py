@@ -18,7 +18,7 @@ from governance.registry.display import place_of
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor
-from governance.registry.governed.mutators import TRACKING, check_classified
+from governance.registry.governed.mutators import TRACKING, check_classified, check_parameters
 
 
 @contextmanager
@@ -26,6 +26,7 @@ def _own_root(
     store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
     """Only on the server's own artifact root, where the write-once store stands."""
+    check_parameters(operation, arguments, "name artifact_location tags")
     location = arguments.get("artifact_location")
     if location:
         reason = f"artifacts stand on the server's own root, not at {place_of(location)!r}"
@@ -38,6 +39,7 @@ def _kept(
     store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
     """Nothing is deleted that holds a protected run, or is held by one."""
+    check_parameters(operation, arguments, "run_id experiment_id model_id")
     deletion = operation.removeprefix("_hard_")
     subject = str(next(iter(arguments.values())))
     for run_id in sorted(
