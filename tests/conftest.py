@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.postgres import cluster as cluster  # the fixture
-from tests.project import small as small  # the fixture
+from tests.project import before_registering as before_registering  # the fixtures
+from tests.project import before_training as before_training
+from tests.project import small as small
 
 ROOT = Path(__file__).parent.parent
 if (

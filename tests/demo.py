@@ -363,7 +363,12 @@ def _server(stage: Stage) -> Iterator[str]:
     port = free_port()
     stage.command(f"countersign server --port {port} &")
     process = stage.project.start(
-        "countersign", "server", "--port", str(port), COUNTERSIGN_ADMIN_PASSWORD=PASSWORD
+        "countersign",
+        "server",
+        "--port",
+        str(port),
+        warm=True,
+        COUNTERSIGN_ADMIN_PASSWORD=PASSWORD,
     )
     uri = f"http://127.0.0.1:{port}"
     try:

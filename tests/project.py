@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -31,7 +32,7 @@ from governance.log.views import log_evidence
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
 from pipelines import versions
-from tests.warm import environment as warm_environment
+from tests.warm import warmed
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -162,14 +163,9 @@ class Project:
         """A command in the project's folder, nobody at the keyboard. Our own command line and DVC's
         start warm (`tests.warm`).
         """
-        program, *arguments = command
-        env = self.env(**environ)
-        warm = warm_environment() if program in ("countersign", "dvc") else {}
-        if warm:
-            program = str(Path(warm["PATH"]) / program)
-            env = {**env, **warm, "PATH": os.pathsep.join([warm["PATH"], env["PATH"]])}
+        program, env = warmed(command[0], self.env(**environ))
         done = subprocess.run(
-            [program, *arguments],
+            [program, *command[1:]],
             cwd=cwd or self.root,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -196,19 +192,33 @@ class Project:
         assert done.code == 0, done.out
         return done.out
 
-    def start(self, *command: str, **environ: str) -> subprocess.Popen[bytes]:
-        """A command in the background, in a process group of its own."""
+    def start(self, *command: str, warm: bool, **environ: str) -> subprocess.Popen[bytes]:
+        """A command in the background, in a process group of its own. Started warm, it is not the
+        parent of what it starts.
+        """
+        program, env = command[0], self.env(**environ)
+        if warm:
+            program, env = warmed(program, env)
         log = (self.root.parent / "background.log").open("ab")
         with log:
             return subprocess.Popen(
-                command,
+                [program, *command[1:]],
                 cwd=self.root,
-                env=self.env(**environ),
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def processes(self) -> list[psutil.Process]:
+        """Processes that work in the project's folder."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if Path(process.cwd()) == self.root and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def git(self, *arguments: str) -> None:
         """git, which has to succeed."""
@@ -353,18 +363,24 @@ def _demand_nothing(policy: Any) -> None:
     methods["sft"] = {"none": "a few steps show nothing"}
 
 
-def built(folder: Path) -> Project:
-    """The small project after one `countersign repro`, made once for all tests that share
-    `folder`.
+STEPS = {"before-training": "gate@sft", "before-registering": "evaluate@sft", "whole": "report"}
+"""Copies that are kept while the small project is made, and the last stage of each."""
+
+
+def built(folder: Path, step: str = "whole") -> Project:
+    """The small project after `countersign repro`, or up to a step, made once for all tests that
+    share `folder`.
     """
     with _one_at_a_time(folder):
-        project = Project(folder / "built" / "project", folder / "built" / "home")
         if not (folder / "complete").exists():
-            shutil.rmtree(folder / "built", ignore_errors=True)
-            project = fresh(folder / "built")
-            project.made()
+            for name in (*STEPS, "making"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            project = fresh(folder / "making")
+            for name, stage in STEPS.items():
+                project.made(stage)
+                project.copy(folder / name)
             (folder / "complete").touch()
-        return project
+    return Project(folder / step / "project", folder / step / "home")
 
 
 @contextmanager
@@ -375,13 +391,30 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after `countersign repro`, made once for all modules and workers: copy it to
     change it.
     """
+    return built(session_folder(tmp_path_factory) / "small-project")
+
+
+@pytest.fixture(scope="session")
+def before_training(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project up to the gate of its second stage: copy it to change it."""
+    return built(session_folder(tmp_path_factory) / "small-project", "before-training")
+
+
+@pytest.fixture(scope="session")
+def before_registering(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project with everything made and evaluated: copy it to change it."""
+    return built(session_folder(tmp_path_factory) / "small-project", "before-registering")
+
+
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers of a test run."""
     base = tmp_path_factory.getbasetemp()
-    return built((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-project")
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
 
 
 def there(folder: Path, pattern: str) -> bool:

@@ -3,7 +3,10 @@
 A test of the whole command line spends most of its time on imports: torch, TRL, MLflow and Great
 Expectations, in every stage. Here one process per pytest worker imports them once. A command is
 still a process of its own, with its own arguments, environment, working folder and exit code; it is
-forked instead of started. DVC itself, servers and whatever a test kills start cold as ever.
+forked instead of started. Its name, as `ps` shows it, is its first argument (`repro`, `stage`,
+`server`). A signal that ends the process at its place ends the fork.
+
+It is not below the process that started it: a test of who ends with whom starts cold.
 
 Used by `tests.project.Project.run`. `TESTS_COLD=1` turns it off.
 """
@@ -40,6 +43,8 @@ PRELOADED = [
     "pipelines.training.fit", "governance.commands.verify", "governance.commands.status",
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "mlflow.tracking",
     "great_expectations", "presidio_analyzer", "hyperscan", "phonenumbers", "pandas",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+    "flask", "graphene", "fastapi", "alembic.command", "psycopg", "sqlalchemy.dialects.sqlite",
     "pyarrow.parquet", "pyarrow.compute", "rensa", "spacy", "dvc.cli", "dvc.repo.reproduce",
 ]  # fmt: skip
 """What the warm process imports; a name that is gone costs time only."""
@@ -49,14 +54,20 @@ PRELOADED_NAMES = [
     ("trl", "SFTConfig SFTTrainer"),
 ]
 """Names that those libraries import at first use only."""
+MODULE, CODE = "pipelines.commands.dvc_process", "from pipelines.cli import main; main()"
+"""What is started with `python -m` and `python -c`."""
 SHIM = """#!{python} -IS
-import array, json, os, socket, sys
+import array, json, os, signal, socket, sys
 path = os.environ.get("{variable}")
 server = socket.socket(socket.AF_UNIX)
 try:
+    if "{program}" == "{python}" and not {{"{module}", "{code}"}} & set(sys.argv[1:4]):
+        raise OSError
     server.connect(path)
 except (OSError, TypeError):
     os.execv("{program}", ["{program}", *sys.argv[1:]])
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, frame: server.sendall(bytes([number])))
 message = json.dumps({{"program": "{program}", "arguments": sys.argv[1:], "cwd": os.getcwd(),
                       "environ": dict(os.environ)}}).encode()
 fds = array.array("i", [0, 1, 2])
@@ -65,12 +76,10 @@ server.sendall(message)
 answer = server.recv(4)
 code = int.from_bytes(answer, "big", signed=True) if answer else 1
 if code < 0:
-    import signal
     signal.signal(-code, signal.SIG_DFL) if -code != 9 else None
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
-PYTHON = '#!/bin/sh\nexec "{python}" "$@"\n'
 
 
 @functools.cache
@@ -81,10 +90,16 @@ def environment() -> dict[str, str]:
     if os.environ.get("TESTS_COLD") or not hasattr(os, "fork") or sys.platform != "linux":
         return {}
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    for name in ("countersign", "dvc"):
-        text = SHIM.format(python=sys.executable, variable=SOCKET, program=BIN / name)
-        _program(folder / name, text)
-    _program(folder / "python", PYTHON.format(python=sys.executable))
+    for name in ("countersign", "dvc", "python"):
+        path = folder / name
+        program = sys.executable if name == "python" else BIN / name
+        path.write_text(
+            SHIM.format(
+                python=sys.executable, variable=SOCKET, program=program, module=MODULE, code=CODE
+            ),
+            encoding="utf-8",
+        )
+        path.chmod(0o755)
     address = folder / "socket"
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN")},
@@ -111,9 +126,16 @@ def environment() -> dict[str, str]:
     return {"PATH": str(folder), SOCKET: str(address)}
 
 
-def _program(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o755)
+def warmed(program: str, environ: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """`countersign`, `dvc` or `python` and its environment, so that it starts warm where it can."""
+    known = program in ("countersign", "dvc", "python")
+    warm = environment() if known else {}
+    if not warm:
+        return (sys.executable if program == "python" else program), environ
+    path = os.pathsep.join([warm["PATH"], environ["PATH"]])
+    # a stage would start itself again, cold, for another seed than that of the warm process
+    more = {"PATH": path, "PYTHONHASHSEED": "0"}
+    return str(Path(warm["PATH"]) / program), {**environ, **warm, **more}
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -153,8 +175,8 @@ def serve(address: str, owner: int) -> None:
             client, _ = listener.accept()
             running[_started(client, listener)] = client
         for pid, client in list(running.items()):
-            if client in ready:  # whoever asked is gone
-                os.kill(pid, signal.SIGKILL)
+            if client in ready:
+                _passed_on(client, pid)
             _ended(pid, client, running)
 
 
@@ -186,6 +208,13 @@ def _started(client: socket.socket, listener: socket.socket) -> int:
     return child
 
 
+def _passed_on(client: socket.socket, pid: int) -> None:
+    """A signal from the client; without a client nobody waits for the command any more."""
+    with suppress(OSError):
+        number = client.recv(1)
+        os.kill(pid, number[0] if number else signal.SIGKILL)
+
+
 def _ended(pid: int, client: socket.socket, running: dict[int, socket.socket]) -> None:
     """Tells the client how its command ended, if it has."""
     done, status = os.waitpid(pid, os.WNOHANG)
@@ -205,7 +234,10 @@ def _run(command: dict[str, Any], descriptors: list[int]) -> None:
         os.chdir(command["cwd"])
         os.environ.clear()
         os.environ.update(command["environ"])
-        sys.argv = [command["program"], *command["arguments"]]
+        arguments = command["arguments"]
+        name = next((one for one in arguments if not one.startswith("-")), "")
+        Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")
+        sys.argv = [command["program"], *arguments]
         sys.orig_argv = [sys.executable, *sys.argv]
         sys.executable = str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "python")
         main = sys.modules["__main__"]  # what click and multiprocessing ask for the program's name
@@ -244,6 +276,13 @@ def _seed() -> None:
 
 
 def _main(program: str) -> int:
+    if MODULE in sys.argv:
+        from pipelines.commands import dvc_process
+
+        os.environ[dvc_process.RUN] = str(os.getppid())  # the warm process is above it
+        return dvc_process.main(sys.argv[sys.argv.index(MODULE) + 1 :])
+    if CODE in sys.argv:
+        sys.argv = ["countersign", *sys.argv[sys.argv.index(CODE) + 1 :]]
     if program == "dvc":
         from dvc.cli import main as start
     else:

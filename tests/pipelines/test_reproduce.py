@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -182,22 +183,29 @@ def test_a_key_that_may_not_sign_it_is_told_before_anything_runs(project: Projec
     assert done.code == 2 and "sign a reproduction" in done.out, done.out
 
 
-def stopped_while_training(project: Project) -> tuple[subprocess.Popen[bytes], int]:
-    """A run that trains for as long as nobody lets it go on, and how many were recorded before it
-    began.
+def stopped_while_training(
+    project: Project,
+) -> tuple[subprocess.Popen[bytes], psutil.Process, int]:
+    """A run that trains for as long as nobody lets it go on, its process, and how many were recorded
+    before it began.
     """
     scratch = project.root / LEFT / "scratch"
     for _ in range(10):  # one that was over before it was seen is no such run
-        before, running = reproductions(project), project.start("countersign", "reproduce", "sft")
+        before, running = (
+            reproductions(project),
+            project.start("countersign", "reproduce", "sft", warm=True),
+        )
         wait_for(
             lambda at=running: at.poll() is not None or there(scratch, "**/checkpoints"),
             300,
             "it trains",
         )  # type: ignore[misc]
-        running.send_signal(signal.SIGSTOP)
-        if running.poll() is None and scratch.is_dir():
-            return running, before
-        running.send_signal(signal.SIGCONT)
+        for process in project.processes():
+            if process.pid != running.pid and process.name() == "reproduce":
+                process.suspend()
+                if running.poll() is None and scratch.is_dir():
+                    return running, process, before
+                process.resume()
         running.wait(300)
     raise AssertionError("it was always over before it was seen")
 
@@ -207,12 +215,12 @@ def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(
     number: signal.Signals, project: Project
 ) -> None:
     made = files(project)
-    running, before = stopped_while_training(project)
+    running, process, before = stopped_while_training(project)
     if number == signal.SIGTERM:
         second = project.countersign("reproduce", "sft")
         assert second.code == 7 and "reproduce@sft is already running" in second.out, second.out
-    running.send_signal(number)
-    running.send_signal(signal.SIGCONT)
+    process.send_signal(number)
+    process.resume()
     assert running.wait(300) != 0
     assert reproductions(project) == before and files(project) == made
     if number == signal.SIGKILL:  # nobody was left to tidy up; the next run does

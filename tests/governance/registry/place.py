@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +29,7 @@ from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
 from tests.ports import free_port
+from tests.warm import CODE, warmed
 
 PASSWORD = "correct horse battery"
 REPO = Path(__file__).parent.parent.parent.parent
@@ -181,12 +181,12 @@ def register(
 def start(here: Place, *more: str, **environ: str) -> Server:
     """`countersign server`, when it answers; raises with what it said where it ends instead."""
     port = free_port()
-    command = [sys.executable, "-m", "pipelines.cli", "server", "--port", str(port), *more]
-    command[1:3] = ["-c", "from pipelines.cli import main; main()"]
+    program, env = warmed("python", here.environ(**environ))
+    command = [program, "-c", CODE, "server", "--port", str(port), *more]
     log = here.folder / f"server-{port}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=here.scene.story.root, env=here.environ(**environ), stdout=out, stderr=out
+            command, cwd=here.scene.story.root, env=env, stdout=out, stderr=out
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
     wait(server)

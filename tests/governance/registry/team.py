@@ -118,7 +118,7 @@ def serving(team: Team, *more: str) -> Iterator[Server]:
     """`countersign server` on the server's machine, and everybody's account there."""
     port = free_port()
     words = ["countersign", "server", "--port", str(port), *more]
-    process = team.server.start(*words, COUNTERSIGN_ADMIN_PASSWORD=PASSWORD)
+    process = team.server.start(*words, warm=True, COUNTERSIGN_ADMIN_PASSWORD=PASSWORD)
     server = Server(f"http://127.0.0.1:{port}", process, team.server.root.parent / "background.log")
     try:
         wait(server)
