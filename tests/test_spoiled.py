@@ -168,7 +168,7 @@ SPOILED: dict[str, Spoiled] = {
     "truncated JSONL": Spoiled(
         source(WHOLE[:-30]),
         3,
-        ("mine.jsonl:60", "cut off", "expected: one whole JSON object", "next: copy the file"),
+        ("mine.jsonl:60", "cut off", "next: copy the file"),
     ),
     "wrong encoding": Spoiled(
         source(WHOLE.replace("answer", "Größe").encode("latin-1")),
@@ -176,7 +176,7 @@ SPOILED: dict[str, Spoiled] = {
         ("mine.jsonl", "ROW_ENCODING", "next: ", "encoding"),
     ),
     "UTF-16": Spoiled(
-        source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding: utf-16`")
+        source(WHOLE.encode("utf-16")), 3, ("mine.jsonl", "utf-16", "next: set `encoding`")
     ),
     "unknown encoding": Spoiled(
         params(lambda content: content["datasets"]["mine"].update(encoding="utf-9")),
@@ -394,8 +394,8 @@ SPOILED: dict[str, Spoiled] = {
         8,
         (
             "params.yaml: bases.other.source",
-            "cannot be downloaded",
-            "next: run it once with a network",
+            "cannot be reached",
+            "next: run this once with a network",
         ),
         **BASE,
         environ={"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "https://127.0.0.1:9"},
@@ -419,6 +419,10 @@ THROUGH_DVC = {
     # what only the check before DVC finds
     "absent source",
     "shell code as a source",
+    "unknown trainer argument",
+    "unknown method",
+    "suite that is not there",
+    "base of another source",
 }
 """Rows that run as people do, with `countersign repro`: one of each exit code. The others run the stage,
 as DVC would.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cache
 from io import StringIO
 from typing import Any
 
@@ -42,6 +43,12 @@ def markdown(value: object, none: str = "not stated") -> str:
 
 def drawn(template: str, **records: Any) -> str:
     """A Markdown page from a template. Every value that it prints is escaped."""
+    page = _templates().get_template(template).render(**records)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+
+
+@cache
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("governance.exports", "templates"),
         undefined=StrictUndefined,
@@ -51,8 +58,7 @@ def drawn(template: str, **records: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": moment, "outside_path": outside_path}
-    page = environment.get_template(template).render(**records)
-    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+    return environment
 
 
 def cleaned(value: Any) -> Any:

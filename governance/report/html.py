@@ -5,6 +5,7 @@ files, and its only times are the log's.
 from __future__ import annotations
 
 import importlib.metadata
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -81,9 +82,10 @@ def style(made: Environment) -> Markup:
     return Markup(text)  # noqa: S704 - our own file
 
 
+@cache
 def environment() -> Environment:
-    """Templates of pages: all text is escaped, invisible characters are shown, an unknown name
-    is an error.
+    """Templates of pages, compiled once per process. All text is escaped, invisible characters
+    are shown, an unknown name is an error.
     """
     made = Environment(
         loader=PackageLoader("governance", "report"),
@@ -101,8 +103,12 @@ def environment() -> Environment:
 
 def lines(template: str, **records: Any) -> list[str]:
     """The lines of a template for a terminal."""
-    made = environment().overlay(autoescape=False, finalize=lambda value: text.one_line(str(value)))
-    return made.get_template(template).render(**records).splitlines()
+    return _terminal().get_template(template).render(**records).splitlines()
+
+
+@cache
+def _terminal() -> Environment:
+    return environment().overlay(autoescape=False, finalize=lambda value: text.one_line(str(value)))
 
 
 def _shown(value: Any) -> Any:
