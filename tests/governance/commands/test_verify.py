@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from governance.log import evidence
 from governance.log.checkpoint import verify_checkpoint
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.policies import load_policies
+from pipelines.cli import main
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, Scene, artifact, gate, ingest
 
@@ -47,6 +50,24 @@ def here(project: Path, own_home: Path) -> Scene:
 
 
 def call(project: Path, *arguments: str) -> tuple[int, str]:
+    """`countersign verify` in this process, with what its program prints and returns."""
+    out = io.StringIO()
+    before, argv = Path.cwd(), sys.argv
+    os.chdir(project)
+    sys.argv = ["countersign", "verify", *arguments]
+    try:
+        with redirect_stdout(out), redirect_stderr(out):
+            main()
+        return 0, out.getvalue()
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+
+
+def started(project: Path, *arguments: str) -> tuple[int, str]:
+    """`countersign verify` as a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli import main; main()", "verify", *arguments],
         cwd=project,
@@ -66,6 +87,7 @@ def as_json(project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 def test_a_good_log_verifies_and_says_what_that_does_not_show(here: Scene, project: Path) -> None:
     code, text = call(project)
     assert code == 0, text
+    assert (code, text) == started(project)
     assert text.startswith("EVIDENCE VERIFIES\n")
     assert "desk: 3 entries verified (1 gate, 1 ingest, 1 origin)" in text
     assert "development key, for `candidate` only" in text

@@ -212,12 +212,18 @@ ODD = ("brokenshire", "none", "waived", "failed", "e1")
 
 @pytest.mark.parametrize("name", ODD)
 def test_names_and_reasons_change_nothing_but_what_is_displayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordinary: object, name: str
 ) -> None:
     """The same story with other names: the same codes everywhere."""
-    told = [_story(tmp_path / one, monkeypatch, one) for one in ("zelda", name)]
-    plain = json.loads(json.dumps(told[0]).replace("zelda", name))
-    assert told[1] == plain
+    plain = json.loads(json.dumps(ordinary).replace("zelda", name))
+    assert _story(tmp_path / name, monkeypatch, name) == plain
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """The story of somebody with an ordinary name."""
+    with pytest.MonkeyPatch.context() as patch:
+        return _story(tmp_path_factory.mktemp("ordinary") / "zelda", patch, "zelda")
 
 
 def _story(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> object:
