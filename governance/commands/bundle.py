@@ -16,7 +16,7 @@ from governance.attest.predicates import Approval, Packet
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
-from governance.bundle.form import MAX_BYTES, Attached
+from governance.bundle.form import MAX_BYTES, Attached, content
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.state import LogState
@@ -120,11 +120,12 @@ def _report(call: Call, now: LogState, model: str, version: str) -> list[Attache
     return []
 
 
-def _file(name: str, content: bytes) -> Attached:
-    return Attached(name=name, sha256=sha256_bytes(content), text=content.decode())
+def _file(name: str, data: bytes) -> Attached:
+    return Attached(name=name, sha256=sha256_bytes(data), text=data.decode())
 
 
 def _attached(path: Path) -> Attached:
+    """A file of this machine. Raises `ConfigError`, `InputError`."""
     text = _text(path)
     try:
         return _file(path.name, text.encode())
@@ -136,13 +137,11 @@ def _attached(path: Path) -> Attached:
 
 def _text(path: Path) -> str:
     """The text of a file, unchanged. Raises `InputError`."""
+    data = content(path)
+    if len(data) > MAX_BYTES // 2:
+        expected = f"at most {MAX_BYTES // 2} bytes"
+        raise InputError("too large for a bundle", where=str(path), expected=expected)
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_BYTES // 2:
-            expected = f"at most {MAX_BYTES // 2} bytes"
-            raise InputError("too large for a bundle", where=str(path), expected=expected)
         return data.decode("utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError:
         raise InputError("not text", where=str(path), expected="UTF-8") from None

@@ -7,6 +7,7 @@ move is carried out. Exit code 4 where it is, or would be, refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
@@ -202,10 +203,7 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     outcome = moved or decision
     missing = () if moved else plan.missing
     return {
-        "action": move.action,
-        "model": move.model,
-        "version": move.version,
-        "alias": move.alias,
+        **asdict(move),
         "sha256": plan.release.released.sha256,
         "tier": decision.tier,
         "from_version": plan.release.from_version,
@@ -216,13 +214,7 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
         "findings": [finding.model_dump() for finding in outcome.findings],
         "waived": [finding.model_dump() for finding in outcome.waived],
         "missing_signatures": [
-            {
-                "kind": signature.kind,
-                "what": signed_thing(signature),
-                "count": signature.count,
-                "who": list(signature.who),
-                "next": signature.next,
-            }
+            {**asdict(signature), "what": signed_thing(signature), "who": list(signature.who)}
             for signature in missing
         ],
         "passed_over": [

@@ -10,55 +10,29 @@ from pathlib import Path
 import click
 
 from governance.base.errors import ConfigError
-from governance.machine.machine import Machine, machine_of
+from governance.commands import session
+from governance.commands.session import Call
+from governance.machine.machine import Machine
 
 
-@click.command("server")
+@click.command("server", context_settings={"show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on; put TLS before any other.")
+@click.option("--port", default=5000, type=click.IntRange(1, 65535))
 @click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; put TLS before any other.",
-)
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-@click.option(
-    "--allowed-host",
-    "allowed",
-    multiple=True,
-    metavar="NAME[:PORT]",
-    help="A name it is reached by.",
+    "--allowed-host", "allowed", multiple=True, metavar="NAME[:PORT]", help="A name of the server."
 )
 @click.option(
-    "--cors-origin",
-    "origins",
-    multiple=True,
-    metavar="URL",
-    help="A web origin whose scripts may call it.",
+    "--cors-origin", "origins", multiple=True, metavar="URL", help="A web origin that may call it."
 )
-@click.option(
-    "--origin",
-    metavar="SHA256",
-    envvar="COUNTERSIGN_ORIGIN",
-    help="Digest of the log's entry 0, pinned.",
-)
-@click.option(
-    "--artifacts",
-    type=click.Path(path_type=Path),
-    help="Folder of model files; default: as before.",
-)
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="More than 1: PostgreSQL.",
-)
+@click.option("--artifacts", type=session.FILE, help="Folder of model files; default: as before.")
+@click.option("--workers", default=1, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
+@session.options("origin")
 def command(
+    call: Call,
     host: str,
     port: int,
     allowed: tuple[str, ...],
     origins: tuple[str, ...],
-    origin: str | None,
     artifacts: Path | None,
     workers: int,
 ) -> None:
@@ -71,7 +45,7 @@ def command(
     from governance.server.run import serve
     from governance.server.settings import Settings
 
-    machine = machine_of(Path.cwd(), os.environ)
+    machine = call.machine
     settings = Settings(
         database=_database(machine, os.environ.get("COUNTERSIGN_REGISTRY")),
         artifacts=(artifacts or machine.artifact_root).absolute(),
@@ -82,7 +56,7 @@ def command(
         origins=origins or (f"http://{host}:{port}",),
         workers=workers,
     )
-    serve(settings, machine, origin, os.environ, lambda text: click.echo(text, err=True))
+    serve(settings, machine, call.origin, os.environ, lambda text: click.echo(text, err=True))
 
 
 def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ...]:
