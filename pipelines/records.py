@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -118,17 +118,12 @@ def read_records(path: Path) -> pa.Table:
     except FileNotFoundError:
         raise InputError("no such file", where=str(path), fix=fix) from None
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"not a readable records file ({type(error).__name__})", where=str(path), fix=fix
-        ) from None
+        found = f"not a readable records file ({type(error).__name__})"
+        raise InputError(found, where=str(path), fix=fix) from None
     kind = KINDS.get((table.schema.metadata or {}).get(KIND_KEY, b"").decode("utf-8", "replace"))
     if kind is None or not table.schema.equals(kind.schema, check_metadata=False):
-        raise InputError(
-            "not a records file of a known kind",
-            where=str(path),
-            expected=", ".join(KINDS),
-            fix=fix,
-        )
+        found = "not a records file of a known kind"
+        raise InputError(found, where=str(path), expected=", ".join(KINDS), fix=fix)
     return table
 
 
@@ -151,25 +146,21 @@ def exclusions(table: pa.Table, reasons: Mapping[int, tuple[str, str, str]]) -> 
 
 def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
     """One JSON object a line, in source order."""
-    ordered = sorted(excluded, key=lambda one: (one.file, one.row, one.field, one.reason))
+    ordered = sorted(excluded, key=lambda record: astuple(record)[1:5])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for one in ordered:
-            stream.write(json.dumps(asdict(one), sort_keys=True, ensure_ascii=False) + "\n")
+        for record in ordered:
+            stream.write(json.dumps(asdict(record), sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_excluded(path: Path) -> list[Excluded]:
     """Reads what `write_excluded` wrote. Raises `InputError`."""
     try:
-        return [
-            Excluded(**json.loads(line))
-            for line in path.read_text(encoding="utf-8").split("\n")
-            if line
-        ]
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [Excluded(**json.loads(line)) for line in lines if line]
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"not a readable list of excluded records ({type(error).__name__})", where=str(path)
-        ) from None
+        found = f"not a readable list of excluded records ({type(error).__name__})"
+        raise InputError(found, where=str(path)) from None
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -198,11 +189,7 @@ def replace_texts(
     batches, start = [], 0
     for part in _batches(table):
         arrays = [
-            (
-                _replaced(part.column(name), name, pending[name], start)
-                if name in pending
-                else part.column(name)
-            )
+            _replaced(part.column(name), name, pending.get(name, {}), start)
             for name in part.schema.names
         ]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=part.schema))
@@ -215,9 +202,9 @@ def _text_columns(kind: Kind) -> tuple[str, ...]:
 
 
 def _batches(table: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
-    return (
-        [table] if isinstance(table, pa.RecordBatch) else table.to_batches(max_chunksize=ROW_GROUP)
-    )
+    if isinstance(table, pa.RecordBatch):
+        return [table]
+    return list(table.to_batches(max_chunksize=ROW_GROUP))
 
 
 def _column_texts(array: pa.Array, column: str) -> Iterator[tuple[int, str, str | None]]:
@@ -301,11 +288,11 @@ def counts_of(
     return DataCounts(
         records_in=records_in,
         records_out=len(ids),
-        excluded=dict(sorted(Counter(one.reason for one in excluded).items())),
+        excluded=dict(sorted(Counter(record.reason for record in excluded).items())),
         splits={name: by_split[name] for name in SPLITS if name in by_split},
         records_root=_root(ids),
         excluded_root=_root(
-            f"{one.id or ''} {one.file}:{one.row} {one.reason}" for one in excluded
+            f"{record.id or ''} {record.file}:{record.row} {record.reason}" for record in excluded
         ),
     )
 

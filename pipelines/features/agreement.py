@@ -47,28 +47,26 @@ def rater_alpha(records: Records, around: Around) -> Column:
     answers, interval for scores.
     """
     owner, value, answers = _ratings(records)
-    given: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
-    for record, one, among in zip(owner.tolist(), value.tolist(), answers.tolist(), strict=True):
-        given[record].append((one, among > 1))
-    return objects(given)
+    ratings: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
+    for record, rating, among in zip(owner.tolist(), value.tolist(), answers.tolist(), strict=True):
+        ratings[record].append((rating, among > 1))
+    return objects(ratings)
 
 
-def alpha_of_all(given: Column, around: Around) -> Column:
-    rows = [
-        (unit, value, compared) for unit, ratings in enumerate(given) for value, compared in ratings
-    ]
-    kinds = [
-        [(unit, value) for unit, value, compared in rows if compared == nominal]
-        for nominal in (True, False)
-    ]
-    alphas = [
-        krippendorff_alpha(
-            np.array([unit for unit, _ in kind]), np.array([value for _, value in kind]), nominal
-        )
-        for nominal, kind in zip((True, False), kinds, strict=True)
-        if kind
-    ]
-    return np.full(len(given), min(alphas) if alphas else np.nan)
+def alpha_of_all(records: Column, around: Around) -> Column:
+    """The lower alpha of compared answers and of scores, for every record."""
+    alphas = []
+    for nominal in (True, False):
+        ratings = [
+            (unit, value)
+            for unit, ratings in enumerate(records)
+            for value, compared in ratings
+            if compared == nominal
+        ]
+        if ratings:
+            units, values = zip(*ratings, strict=True)
+            alphas.append(krippendorff_alpha(np.array(units), np.array(values), nominal))
+    return np.full(len(records), min(alphas) if alphas else np.nan)
 
 
 def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
@@ -87,17 +85,14 @@ def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
     total = float(len(value))
     if nominal:  # pairs of unequal values: all pairs less those of equal ones
         cells, counts = np.unique(np.column_stack([unit, value]), axis=0, return_counts=True)
-        within = size**2 - np.bincount(
-            cells[:, 0].astype(np.int64), weights=counts.astype(float) ** 2
-        )
-        overall = total**2 - float(
-            np.sum(np.unique(value, return_counts=True)[1].astype(float) ** 2)
-        )
+        squares = counts.astype(float) ** 2
+        within = size**2 - np.bincount(cells[:, 0].astype(np.int64), weights=squares)
+        frequencies = np.unique(value, return_counts=True)[1].astype(float)
+        overall = total**2 - float(np.sum(frequencies**2))
     else:  # squared differences of all pairs: 2 (n sum of squares - square of sum)
         value = value - value.mean()
-        within = 2 * (
-            size * np.bincount(unit, weights=value**2) - np.bincount(unit, weights=value) ** 2
-        )
+        sums, squares = (np.bincount(unit, weights=weights) for weights in (value, value**2))
+        within = 2 * (size * squares - sums**2)
         overall = 2 * total * float(np.sum(value**2))
     observed = float(np.sum(within / (size - 1))) / total
     expected = overall / (total * (total - 1))

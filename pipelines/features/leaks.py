@@ -1,5 +1,5 @@
-"""What features may look at beside the records: above all what a held-out dataset asks, lest a
-record give it away.
+"""What features use beside the records: the prompts of a held-out dataset, which must not leak into
+a record, and the suite's settings.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ class HeldOut:
     """The prompts of a held-out dataset, in normal form."""
 
     def __init__(self, table: pa.Table, kind: str) -> None:
-        self.prompts = frozenset(
-            chain.from_iterable(records.prompts for records in batches(table, kind))
-        ) - {""}
+        prompts = chain.from_iterable(records.prompts for records in batches(table, kind))
+        self.prompts = frozenset(prompts) - {""}
         self._long: dict[Marks, list[str]] = defaultdict(list)
         for text in sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts}):
             for marks in islice(_marks(text), 1):  # none where it is short
@@ -38,9 +37,14 @@ class HeldOut:
         """Whether each record has a held-out prompt (or begins with one), or quotes a long last
         message of one.
         """
-        asks = [bool({said, said.split(MESSAGE, 1)[0]} & self.prompts) for said in records.prompts]
-        leaks = np.array(asks, dtype=bool)
-        for name, turns in records.parts.items() if self._long else ():
+        same = [
+            prompt in self.prompts or prompt.split(MESSAGE, 1)[0] in self.prompts
+            for prompt in records.prompts
+        ]
+        leaks = np.array(same, dtype=bool)
+        if not self._long:
+            return leaks
+        for name, turns in records.parts.items():
             for at, text in enumerate(records.normal[name].to_pylist()):
                 if self._quoted(text):
                     leaks[turns.record[at]] = True

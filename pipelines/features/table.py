@@ -86,11 +86,10 @@ def control_characters(records: Records, around: Around) -> Column:
     ends) and U+FFFD for lost bytes.
     """
     pattern = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufffd]"
-    counts = [
-        (turns, plain(pc.count_substring_regex(turns.contents, pattern)))
+    return _sum(
+        records.per_record(turns, plain(pc.count_substring_regex(turns.contents, pattern)))
         for turns in records.parts.values()
-    ]
-    return _sum(records.per_record(turns, found) for turns, found in counts)
+    )
 
 
 def roles_alternate(records: Records, around: Around) -> Column:
@@ -103,7 +102,7 @@ def roles_alternate(records: Records, around: Around) -> Column:
         clash = follows[_clash(turns.roles[follows - 1], turns.roles[follows])]
         wrong += np.bincount(turns.record[clash], minlength=len(records))
     for answer in records.answers:
-        before = records.parts[records.asked].edge(last=True)[answer.owner]
+        before = records.parts[records.first].edge(last=True)[answer.owner]
         clash = answer.owner[(before >= 0) & _clash(before, answer.edge(last=False))]
         wrong += np.bincount(clash, minlength=len(records))
     good: Column = wrong == 0
@@ -112,7 +111,7 @@ def roles_alternate(records: Records, around: Around) -> Column:
 
 def starts_with_user(records: Records, around: Around) -> Column:
     """Whether the user speaks first; a system message may come before."""
-    turns = records.parts[records.asked]
+    turns = records.parts[records.first]
     second = np.full(len(records), -1)
     several = turns.sizes > 1
     second[several] = turns.roles[turns.bounds[:-1][several] + 1]
@@ -123,12 +122,12 @@ def starts_with_user(records: Records, around: Around) -> Column:
 
 def ends_with_assistant(records: Records, around: Around) -> Column:
     """Whether the conversation, or every answer, ends with the assistant."""
-    return _all(records, records.answers or [records.parts[records.asked]], last=True)
+    return _all(records, records.answers or [records.parts[records.first]], last=True)
 
 
 def ends_with_user(records: Records, around: Around) -> Column:
     """Whether the prompt ends with a message to answer: from the user or a tool."""
-    last = records.parts[records.asked].edge(last=True)
+    last = records.parts[records.first].edge(last=True)
     good: Column = (last == USER) | (last == TOOL)
     return good
 
@@ -140,18 +139,13 @@ def language_expected(records: Records, around: Around) -> Column:
     except ImportError:
         raise _needs("language_expected", "py3langid") from None
     if around.language is None:
-        raise ConfigError(
-            "language_expected of which?",
-            where="policies/quality",
-            fix="set `language` in the suite",
-        )
-    said = [
-        " ".join(part.split(ROLE)[-1] for part in text.split(MESSAGE)) for text in records.whole
-    ]
-    return np.array(
-        [len(text) < 20 or py3langid.classify(text)[0] == around.language for text in said],
-        dtype=bool,
-    )
+        found, fix = "the suite names no language", "set `language` in the suite"
+        raise ConfigError(found, where="policies/quality", fix=fix)
+    expected = []
+    for record in records.whole:
+        text = " ".join(part.split(ROLE)[-1] for part in record.split(MESSAGE))
+        expected.append(len(text) < 20 or py3langid.classify(text)[0] == around.language)
+    return np.array(expected, dtype=bool)
 
 
 def duplicate(records: Records, around: Around) -> Column:
@@ -171,18 +165,21 @@ def near_duplicate(records: Records, around: Around) -> Column:
         import rensa
     except ImportError:
         raise _needs("near_duplicate", "rensa") from None
-    parts = [text.split() for text in records.whole]
-    shingles = [
-        [" ".join(said[at : at + 3]) for at in range(max(1, len(said) - 2))] for said in parts
-    ]
+    shingles = [_shingles(text.split()) for text in records.whole]
     return objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
+
+
+def _shingles(words: list[str]) -> list[str]:
+    """Every three words in a row."""
+    return [" ".join(words[at : at + 3]) for at in range(max(1, len(words) - 2))]
 
 
 def _alike(hashes: Column, around: Around) -> Column:
     import rensa
 
     finder = rensa.RMinHashDeduplicator(around.similarity, 128, True, 32, 42)
-    return np.array([not finder.add(str(at), one) for at, one in enumerate(hashes)], dtype=bool)
+    similar = [not finder.add(str(at), value) for at, value in enumerate(hashes)]
+    return np.array(similar, dtype=bool)
 
 
 # --- leaks ----------------------------------------------------------------------------------------
@@ -198,15 +195,15 @@ def leaks_held_out(records: Records, around: Around) -> Column:
 def leaks_split(records: Records, around: Around) -> Column:
     """Whether a training record has a prompt of the dataset's own validation or test split."""
     training = plain(pc.equal(records.table.column("split"), "train").combine_chunks())
-    asks = np.array([bool(said) for said in records.prompts], dtype=bool)
-    return np.column_stack(
-        [fingerprints(records.prompts), training.astype(np.uint64), asks.astype(np.uint64)]
-    )
+    has_prompt = np.array([bool(prompt) for prompt in records.prompts], dtype=np.uint64)
+    prints = fingerprints(records.prompts)
+    return np.column_stack([prints, training.astype(np.uint64), has_prompt])
 
 
 def _elsewhere(prints: Column, around: Around) -> Column:
-    asked, training, asks = prints[:, 0], prints[:, 1] == 1, prints[:, 2] == 1
-    leaks: Column = training & asks & np.isin(asked, asked[~training & asks])
+    prompts, training, has_prompt = prints[:, 0], prints[:, 1] == 1, prints[:, 2] == 1
+    held_out = prompts[~training & has_prompt]
+    leaks: Column = training & has_prompt & np.isin(prompts, held_out)
     return leaks
 
 
@@ -222,11 +219,8 @@ def shortest_answer(records: Records, around: Around) -> Column:
     """Number of characters of the shortest answer."""
     shortest = np.full(len(records), np.inf)
     for turns in records.answers:
-        np.minimum.at(
-            shortest,
-            turns.owner,
-            np.bincount(turns.sequence, _size(turns.contents), len(turns.owner)),
-        )
+        sizes = np.bincount(turns.sequence, _size(turns.contents), len(turns.owner))
+        np.minimum.at(shortest, turns.owner, sizes)
     return np.where(np.isinf(shortest), np.nan, shortest)
 
 
@@ -249,27 +243,23 @@ def contradicted(records: Records, around: Around) -> Column:
     """Whether an earlier record prefers the other one of the same answers to the same prompt."""
     prompt = records.joined("prompt")
     if records.kind == "unpaired":
-        said = pc.binary_join_element_wise(prompt, records.joined("completion"), "\0").to_pylist()
-        labels = records.table.column("label").to_pylist()
-        ways = [[f"{text}\0{label}" for text, label in zip(said, labels, strict=True)]]
-        ways += [[f"{text}\0{not label}" for text, label in zip(said, labels, strict=True)]]
+        first = records.joined("completion")
+        labels = records.table.column("label").combine_chunks()
+        pairs = [(first, labels.cast(pa.string())), (first, pc.invert(labels).cast(pa.string()))]
     else:
         chosen, rejected = records.joined("chosen"), records.joined("rejected")
-        pairs = ((chosen, rejected), (rejected, chosen))
-        ways = [
-            pc.binary_join_element_wise(prompt, one, other, "\0").to_pylist()
-            for one, other in pairs
-        ]
-    return np.column_stack([fingerprints(way) for way in ways])
+        pairs = [(chosen, rejected), (rejected, chosen)]
+    preferences = [pc.binary_join_element_wise(prompt, *pair, "\0").to_pylist() for pair in pairs]
+    return np.column_stack([fingerprints(texts) for texts in preferences])
 
 
 def _opposed(prints: Column, around: Around) -> Column:
     seen: set[int] = set()
-    found = []
-    for said, opposite in prints.tolist():
-        found.append(opposite in seen and opposite != said)
-        seen.add(said)
-    return np.array(found, dtype=bool)
+    contradicted = []
+    for preference, opposite in prints.tolist():
+        contradicted.append(opposite in seen and opposite != preference)
+        seen.add(preference)
+    return np.array(contradicted, dtype=bool)
 
 
 def label(records: Records, around: Around) -> Column:
@@ -300,14 +290,13 @@ def _characters(records: Records, turns: Turns) -> Column:
 
 def _words(records: Records, name: str) -> Column:
     texts = records.normal[name]
-    return records.per_record(
-        records.parts[name], (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0)
-    )
+    words = (plain(pc.count_substring(texts, " ")) + 1) * (_size(texts) > 0)
+    return records.per_record(records.parts[name], words)
 
 
-def _clash(one: Column, other: Column) -> Column:
-    """Whether a message of role `other` may not follow a message of role `one`."""
-    clash: Column = ((one == other) & (other != TOOL)) | (other == SYSTEM)
+def _clash(first: Column, second: Column) -> Column:
+    """Whether a message of role `second` may not follow a message of role `first`."""
+    clash: Column = ((first == second) & (second != TOOL)) | (second == SYSTEM)
     return clash
 
 
@@ -320,11 +309,9 @@ def _all(records: Records, sequences: list[Turns], *, last: bool) -> Column:
 
 
 def _needs(feature: str, package: str) -> ConfigError:
-    return ConfigError(
-        f"the feature {feature} needs the package {package}",
-        where="policies/quality",
-        fix=f"pip install {package}, or remove the expectation from the suite",
-    )
+    found = f"the feature {feature} needs the package {package}"
+    fix = f"pip install {package}, or remove the expectation from the suite"
+    return ConfigError(found, where="policies/quality", fix=fix)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -402,20 +389,17 @@ def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) ->
     """The named features of a table. Raises `ConfigError` for an unknown feature or one of another
     kind.
     """
-    wanted = list(dict.fromkeys(names))
-    known = sorted(name for name, one in FEATURES.items() if kind in one.kinds)
-    wrong = [name for name in wanted if name not in known]
+    columns: dict[str, list[Column]] = {name: [] for name in names}
+    known = sorted(name for name, feature in FEATURES.items() if kind in feature.kinds)
+    wrong = [name for name in columns if name not in known]
     if wrong:
-        raise ConfigError(
-            f"a {kind} has no feature {', '.join(wrong)}",
-            where="policies/quality: column",
-            expected=f"one of: {', '.join(known)}",
-        )
-    made: dict[str, list[Column]] = {name: [] for name in wanted}
+        found, expected = f"a {kind} has no feature {', '.join(wrong)}", ", ".join(known)
+        where = "policies/quality: column"
+        raise ConfigError(found, where=where, expected=f"one of: {expected}")
     for records in batches(table, kind):
-        for name in wanted:
-            made[name].append(FEATURES[name].compute(records, around))
-    return Frame(
-        {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in made.items()},
-        around,
-    )
+        for name, parts in columns.items():
+            parts.append(FEATURES[name].compute(records, around))
+    whole = {
+        name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()
+    }
+    return Frame(whole, around)

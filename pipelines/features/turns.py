@@ -71,9 +71,7 @@ def _turns(column: pa.ChunkedArray, nested: bool) -> Turns:
         array = array.flatten()
     bounds = array.offsets.to_numpy().astype(np.int64)
     messages = array.values.slice(bounds[0], bounds[-1] - bounds[0])
-    roles = pc.index_in(messages.field("role"), value_set=pa.array(ROLES)).to_numpy(
-        zero_copy_only=False
-    )
+    roles = plain(pc.index_in(messages.field("role"), value_set=pa.array(ROLES)))
     return Turns(owner, bounds - bounds[0], roles, messages.field("content"))
 
 
@@ -101,10 +99,8 @@ def normal_form(texts: pa.Array) -> pa.Array:
 
 def fingerprints(texts: Iterable[str]) -> Column:
     """64 bits of the BLAKE2b digest of each text."""
-    digests = b"".join(
-        hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts
-    )
-    return np.frombuffer(digests, dtype=np.uint64)
+    digests = [hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
 @dataclass(frozen=True)
@@ -120,23 +116,19 @@ class Records:
     @cached_property
     def parts(self) -> dict[str, Turns]:
         """Column to its messages."""
-        kind = KINDS[self.kind]
-        plain = {
-            name: _turns(self.table.column(name), nested=False) for name in kind.message_columns
-        }
-        return plain | {
-            name: _turns(self.table.column(name), nested=True) for name in kind.completion_columns
-        }
+        nested = KINDS[self.kind].completion_columns
+        names = (*KINDS[self.kind].message_columns, *nested)
+        return {name: _turns(self.table.column(name), nested=name in nested) for name in names}
 
     @property
-    def asked(self) -> str:
+    def first(self) -> str:
         """The column that begins the record."""
         return "messages" if self.kind == "conversation" else "prompt"
 
     @cached_property
     def answers(self) -> list[Turns]:
         """What comes after the prompt: chosen and rejected, a completion, or several."""
-        return [turns for name, turns in self.parts.items() if name != self.asked]
+        return [turns for name, turns in self.parts.items() if name != self.first]
 
     @cached_property
     def normal(self) -> dict[str, pa.Array]:
@@ -156,8 +148,8 @@ class Records:
         """Each sequence of a column as one text of roles and normalised contents."""
         turns = self.parts[name]
         codes = pa.array(turns.roles.astype(np.int8)).cast(pa.string())
-        said = pc.binary_join_element_wise(codes, self.normal[name], ROLE)
-        return pc.binary_join(_lists(turns.bounds, said), MESSAGE)
+        messages = pc.binary_join_element_wise(codes, self.normal[name], ROLE)
+        return pc.binary_join(_lists(turns.bounds, messages), MESSAGE)
 
     @cached_property
     def whole(self) -> list[str]:
@@ -174,23 +166,23 @@ class Records:
         if name not in KINDS[self.kind].completion_columns:
             return self.joined(name)
         per_record = np.bincount(self.parts[name].owner, minlength=len(self))
-        return pc.binary_join(
-            _lists(np.concatenate([[0], np.cumsum(per_record)]), self.joined(name)), SEQUENCE
-        )
+        bounds = np.concatenate([[0], np.cumsum(per_record)])
+        return pc.binary_join(_lists(bounds, self.joined(name)), SEQUENCE)
 
     @cached_property
     def prompts(self) -> list[str]:
         """The prompt: everything up to the user's last message, without system messages. Empty if
         there is none.
         """
-        turns, texts = self.parts[self.asked], self.normal[self.asked].to_pylist()
-        found = []
+        turns, texts = self.parts[self.first], self.normal[self.first].to_pylist()
+        prompts = []
         for low, high in pairwise(turns.bounds.tolist()):
             roles = turns.roles[low:high]
-            asked = np.flatnonzero(roles == USER)
-            kept = [at for at in range(asked[-1] + 1) if roles[at] != SYSTEM] if len(asked) else []
-            found.append(MESSAGE.join(f"{roles[at]}{ROLE}{texts[low + at]}" for at in kept))
-        return found
+            questions = np.flatnonzero(roles == USER)
+            end = questions[-1] + 1 if len(questions) else 0
+            kept = [at for at in range(end) if roles[at] != SYSTEM]
+            prompts.append(MESSAGE.join(f"{roles[at]}{ROLE}{texts[low + at]}" for at in kept))
+        return prompts
 
 
 def _lists(bounds: Column, values: pa.Array) -> pa.ListArray:

@@ -64,9 +64,8 @@ def bind(
     """
     _check_given(kind, given, where)
     columns = Counter(name for row in rows for name in row)
-    bindings = [
-        made for shape in SHAPES[kind] if (made := _bound(shape, columns, given)) is not None
-    ]
+    candidates = [_bound(shape, columns, given) for shape in SHAPES[kind]]
+    bindings = [binding for binding in candidates if binding is not None]
     scores = [sum(_fits(binding, row) for row in rows) for binding in bindings]
     if not any(scores):
         raise _no_shape(kind, bindings, rows, columns, where)
@@ -76,16 +75,15 @@ def bind(
 
 def fitting_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Kinds that fit at least half of `rows`, the most likely first; plain text comes last."""
-    found: list[str] = []
-    plain: list[str] = []
+    fitting: dict[str, bool] = {}
     for kind in ("rated", "preference", "unpaired", "conversation", "prompt"):
         try:
             binding = bind(kind, rows, {})
         except InputError:
             continue
         if 2 * sum(_fits(binding, row) for row in rows) >= len(rows):
-            (plain if binding.shape.name == "text" else found).append(kind)
-    return [*found, *plain]
+            fitting[kind] = binding.shape.name == "text"
+    return sorted(fitting, key=fitting.__getitem__)
 
 
 def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
@@ -101,17 +99,17 @@ def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -
     if not set(given) <= {*shape.needs, *shape.takes}:
         return None
     for slot, known in (*shape.needs.items(), *shape.takes.items()):
-        found = next(
-            (name for name in known if name in columns and name not in given.values()), None
-        )
-        name = given.get(slot, found) or None
-        if name is None and slot in shape.needs:
-            return None
-        if name is not None:
+        free = [name for name in known if name in columns and name not in given.values()]
+        name = given.get(slot, next(iter(free), ""))
+        if name:
             names[slot] = name
-    free = set(columns) - set(names.values()) if shape.raters else set()
-    raters = tuple(sorted(name for name in free if RATER.fullmatch(name)))
-    return None if shape.raters and not raters else Binding(shape, names, raters)
+        elif slot in shape.needs:
+            return None
+    if not shape.raters:
+        return Binding(shape, names)
+    unused = set(columns) - set(names.values())
+    raters = tuple(sorted(name for name in unused if RATER.fullmatch(name)))
+    return Binding(shape, names, raters) if raters else None
 
 
 def _fits(binding: Binding, row: Mapping[str, Any]) -> bool:
