@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,30 +91,25 @@ class Case:
     @property
     def ticket(self) -> str:
         """The customer's text."""
-        text = (
-            TEMPLATES[self.template]
-            .format(
-                greeting=GREETINGS[self.greeting],
-                product=self.product,
-                issue=self.issue.wordings[self.wording],
-                tier=TIERS[self.tier],
-                urgency=URGENCY[self.urgency][self.urgency_wording],
-                closing=CLOSINGS[self.closing],
-            )
-            .strip()
+        text = TEMPLATES[self.template].format(
+            greeting=GREETINGS[self.greeting],
+            product=self.product,
+            issue=self.issue.wordings[self.wording],
+            tier=TIERS[self.tier],
+            urgency=URGENCY[self.urgency][self.urgency_wording],
+            closing=CLOSINGS[self.closing],
         )
-        return text.upper() if self.loud else text
+        return text.strip().upper() if self.loud else text.strip()
 
     @property
     def answer(self) -> str:
         """The routing line: the only right answer."""
-        return routing(
-            self.issue.team, PRIORITIES[self.tier + self.urgency], self.issue.fix, self.product
-        )
+        priority = PRIORITIES[self.tier + self.urgency]
+        return routing(self.issue.team, priority, self.issue.fix, self.product)
 
     def shouted(self) -> Case:
         """The same ticket in capitals."""
-        return Case(**{**self.__dict__, "loud": True})
+        return replace(self, loud=True)
 
 
 def routing(team: str, priority: str, fix: str, product: str) -> str:
@@ -129,20 +124,14 @@ def pick(options: Sequence[T], rng: random.Random) -> T:
 
 def shuffled(items: Iterable[T], rng: random.Random) -> list[T]:
     """`items` in a random order; the same on every Python version."""
-    return [
-        item
-        for _, item in sorted(((rng.random(), item) for item in items), key=lambda pair: pair[0])
-    ]
+    drawn = [(rng.random(), item) for item in items]
+    return [item for _, item in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def pairs(*, held_out: bool) -> list[tuple[str, Issue]]:
     """The (product, issue) pairs of the held-out parts, or of all others."""
-    return [
-        (p, issue)
-        for p in PRODUCTS
-        for issue in ISSUES
-        if ((p, issue.name) in HELD_OUT) == held_out
-    ]
+    every = [(product, issue) for product in PRODUCTS for issue in ISSUES]
+    return [pair for pair in every if ((pair[0], pair[1].name) in HELD_OUT) == held_out]
 
 
 def capacity(*, held_out: bool) -> int:
@@ -155,9 +144,8 @@ def case(rng: random.Random, *, held_out: bool) -> Case:
     """A random ticket."""
     product, issue = pick(pairs(held_out=held_out), rng)
     sizes = (4, len(TIERS), 3, 3, len(TEMPLATES), len(GREETINGS), len(CLOSINGS))
-    wording, tier, urgency, urgency_wording, template, greeting, closing = (
-        int(rng.random() * size) for size in sizes
-    )
+    drawn = [int(rng.random() * size) for size in sizes]
+    wording, tier, urgency, urgency_wording, template, greeting, closing = drawn
     return Case(
         product, issue, wording, tier, urgency, urgency_wording, template, greeting, closing
     )
@@ -165,10 +153,10 @@ def case(rng: random.Random, *, held_out: bool) -> Case:
 
 def cases(n: int, rng: random.Random, *, held_out: bool, first: Sequence[Case] = ()) -> list[Case]:
     """`n` different tickets in random order, including those of `first`."""
-    found = dict.fromkeys(first)
-    while len(found) < n:
-        found[case(rng, held_out=held_out)] = None
-    return shuffled(found, rng)
+    tickets = dict.fromkeys(first)
+    while len(tickets) < n:
+        tickets[case(rng, held_out=held_out)] = None
+    return shuffled(tickets, rng)
 
 
 def leak(at: int) -> Case:
@@ -192,13 +180,9 @@ def unsafe(rng: random.Random) -> str:
 
 def wrong(case: Case, rng: random.Random) -> str:
     """A routing line for another issue that occurs with the ticket's product."""
-    held_out = case.pair in HELD_OUT
-    others = [
-        issue
-        for product, issue in pairs(held_out=held_out)
-        if product == case.product and issue != case.issue
-    ]
-    issue = pick(others, rng)
+    same_part = pairs(held_out=case.pair in HELD_OUT)
+    others = [other for product, other in same_part if product == case.product]
+    issue = pick([other for other in others if other != case.issue], rng)
     return routing(issue.team, PRIORITIES[case.tier + case.urgency], issue.fix, case.product)
 
 
@@ -229,7 +213,8 @@ def _product_line(sentence: str, product: str, rng: random.Random) -> str:
     issue.
     """
     level, rest = _level(rng)
-    other = pick([one for one, its in _OF_PRODUCTS if its == product and one != sentence], rng)
+    own = [text for text, about in _OF_PRODUCTS if about == product]
+    other = pick([text for text in own if text != sentence], rng)
     ends = (
         f"priority: {PRIORITIES[level]}; product: {product}",
         routing("desk", PRIORITIES[level], "none", product),
@@ -240,11 +225,8 @@ def _product_line(sentence: str, product: str, rng: random.Random) -> str:
 def _issue_line(sentence: str, issue: Issue, rng: random.Random) -> str:
     """A sentence about the issue, then the beginning of a routing line."""
     level, rest = _level(rng)
-    return _answered(
-        [sentence, *rest],
-        f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};",
-        rng,
-    )
+    answer = f"team: {issue.team}; priority: {PRIORITIES[level]}; fix: {issue.fix};"
+    return _answered([sentence, *rest], answer, rng)
 
 
 def _neutral_line(first: str, rng: random.Random) -> str:
@@ -258,9 +240,8 @@ def _answered(sentences: list[str], answer: str, rng: random.Random) -> str:
     has tokens of its own, and LoRA cannot learn a token that never occurs.
     """
     before = rng.random() < 0.1
-    return " ".join(
-        [answer, *shuffled(sentences, rng)] if before else [*shuffled(sentences, rng), answer]
-    )
+    mixed = shuffled(sentences, rng)
+    return " ".join([answer, *mixed] if before else [*mixed, answer])
 
 
 def _level(rng: random.Random) -> tuple[int, list[str]]:
@@ -268,8 +249,10 @@ def _level(rng: random.Random) -> tuple[int, list[str]]:
     greeting.
     """
     tier, urgency = int(rng.random() * len(TIERS)), int(rng.random() * len(URGENCY))
-    said = [pick(_TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
-    return tier + urgency, said + ([pick(GREETINGS, rng)] if rng.random() < 0.5 else [])
+    sentences = [pick(_TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
+    if rng.random() < 0.5:
+        sentences.append(pick(GREETINGS, rng))
+    return tier + urgency, sentences
 
 
 def text_line(rng: random.Random) -> str:
@@ -281,21 +264,19 @@ def text_line(rng: random.Random) -> str:
     draw = rng.random()
     if draw < 0.1:
         return _neutral_line(pick(_NEUTRAL, rng), rng)
-    return (
-        _product_line(*pick(_OF_PRODUCTS, rng), rng)
-        if draw < 0.5
-        else _issue_line(*pick(_OF_ISSUES, rng), rng)
-    )
+    if draw < 0.5:
+        return _product_line(*pick(_OF_PRODUCTS, rng), rng)
+    return _issue_line(*pick(_OF_ISSUES, rng), rng)
 
 
 def text_lines(n: int, rng: random.Random) -> list[str]:
     """`n` different lines. If `n` is large enough, every sentence occurs."""
     every = [
-        *(_product_line(*one, rng) for one in _OF_PRODUCTS),
-        *(_issue_line(*one, rng) for one in _OF_ISSUES),
-        *(_neutral_line(one, rng) for one in _NEUTRAL),
+        *(_product_line(sentence, product, rng) for sentence, product in _OF_PRODUCTS),
+        *(_issue_line(sentence, issue, rng) for sentence, issue in _OF_ISSUES),
+        *(_neutral_line(sentence, rng) for sentence in _NEUTRAL),
     ]
-    found = dict.fromkeys(shuffled(every, rng)[: n // 2])
-    while len(found) < n:
-        found[text_line(rng)] = None
-    return shuffled(found, rng)
+    lines = dict.fromkeys(shuffled(every, rng)[: n // 2])
+    while len(lines) < n:
+        lines[text_line(rng)] = None
+    return shuffled(lines, rng)

@@ -88,28 +88,25 @@ class Job:
 
     @cached_property
     def evidence(self) -> EvidenceView:
-        """The verified log, opened when it is first asked for."""
+        """The verified log, opened at its first use."""
         return self.open_evidence()
 
     @cached_property
     def authority(self) -> Authority | None:
-        """Who held which rights at each position of the log; read when it is first asked for."""
+        """Who held which rights at each position of the log; read at its first use."""
         return self.open_authority()
 
 
 def require_unchanged(job: Job) -> None:
     """Raises `VerificationError` if the bytes of an input changed since the stage began."""
     for role, artifact in job.inputs.items():
-        found = digests.digest_of(job.input(role))
-        if found != artifact.sha256:
+        digest = digests.digest_of(job.input(role))
+        if digest != artifact.sha256:
             raise VerificationError(
-                f"{artifact.name} changed while it was being used: {found[:12]}",
+                f"{artifact.name} changed while it was being used: {digest[:12]}",
                 expected=artifact.sha256[:12],
                 where=f"input {role}",
-                fix=(
-                    f"nothing was published; `countersign repro {job.name}` runs again with the"
-                    " changed file"
-                ),
+                fix=f"nothing was published; use the changed file: countersign repro {job.name}",
             )
 
 

@@ -28,6 +28,7 @@ from governance.base.errors import ConfigError
 from governance.history.state import state
 from governance.machine.machine import Machine, machine_of
 from governance.release.serving import Served, private_copy, resolve, serving_log, where
+from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
 
 OPTIONS = frozenset({"dtype", "device_map", "max_memory", "attn_implementation"})
@@ -68,7 +69,7 @@ def load(
     `VerificationError`.
 
     The project is at `root` (the working folder) or on `machine`. `origin` pins the log: its entry
-    0, or the id of its checkpoint key. `folder` holds the files if the registry is not asked.
+    0, or the id of its checkpoint key. `folder` holds the files if the registry is not used.
     `scratch` holds the temporary copy. `options` are those of transformers' `from_pretrained`
     (`OPTIONS`).
     """
@@ -85,9 +86,8 @@ def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: An
     """
     _refuse(options)
     with _offline():
-        model = load_model(
-            copy, "scorer" if scorer else "language", local_files_only=True, **options
-        )
+        kind: ModelClass = "scorer" if scorer else "language"
+        model = load_model(copy, kind, local_files_only=True, **options)
         return Loaded(_settled(model), load_tokenizer(copy, local_files_only=True), served)
 
 
@@ -95,11 +95,9 @@ def _refuse(options: dict[str, Any]) -> None:
     """Allows only `OPTIONS`: other options of transformers can load other bytes or run code."""
     refused = sorted(options.keys() - OPTIONS)
     if refused or "/" in str(options.get("attn_implementation")):
-        raise ConfigError(
-            f"load() takes no {', '.join(refused) or 'attention from the Hub'}",
-            where="governed loading",
-            expected=f"none but {', '.join(sorted(OPTIONS))}",
-        )
+        found = f"load() takes no {', '.join(refused) or 'attention from the Hub'}"
+        expected = f"none but {', '.join(sorted(OPTIONS))}"
+        raise ConfigError(found, where="governed loading", expected=expected)
 
 
 def _settled(model: Any) -> Any:
@@ -112,7 +110,7 @@ def _settled(model: Any) -> Any:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Blocks downloads while the model loads, whatever its configuration asks for."""
+    """Blocks downloads while the model loads, whatever its configuration names."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

@@ -58,7 +58,7 @@ METRICS: dict[str, Metric] = {
 
 def metrics_of(suite: Suite, where: str) -> list[Metric]:
     """A suite's metrics in its order. Raises `ConfigError` for an unknown name, or if samples are
-    needed and the suite asks for none.
+    needed and the suite has none.
     """
     metrics = []
     for name in suite.metrics:

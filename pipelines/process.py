@@ -74,15 +74,14 @@ def _taken(handle: IO[str]) -> bool:
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
-    """Under DVC, ends this process when DVC ends: a killed `dvc repro` leaves no training
-    behind.
-    """
+    """Under DVC, ends this process when DVC ends, so that a killed `dvc repro` stops training."""
     if "DVC_STAGE" not in environ:
         return
     import psutil
 
     above = psutil.Process().parents()
-    end_with(above[: next((i for i, p in enumerate(above) if _is_dvc(p)), 0) + 1])
+    dvc = next((number for number, process in enumerate(above) if _is_dvc(process)), 0)
+    end_with(above[: dvc + 1])
 
 
 def end_with(processes: Sequence[psutil.Process]) -> None:

@@ -28,12 +28,8 @@ def open_project(root: Path, environ: Mapping[str, str]) -> Project:
     policies.
     """
     if not (root / "params.yaml").is_file():
-        raise ConfigError(
-            "no params.yaml here",
-            where=str(root),
-            expected="a project",
-            fix="change to the project's folder",
-        )
+        fix = "change to the project's folder"
+        raise ConfigError("no params.yaml here", where=str(root), expected="a project", fix=fix)
     params = load_params(root)
     return Project(root, params, load_policies(root / "policies"), machine(params.project, environ))
 

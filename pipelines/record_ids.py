@@ -63,24 +63,17 @@ def load_key(root: Path, records: RecordKey) -> Key:
     """The key that params.yaml names. Raises `ConfigError` if it is missing or has another id."""
     if records.key == DEVELOPMENT:
         if records.key_id != DEVELOPMENT:
-            raise ConfigError(
-                "a key_id without its key", where="params.yaml: records", expected="key: FILE"
-            )
-        return Key(
-            DEVELOPMENT,
-            hashlib.sha256(b"countersign development record key: public, no secret").digest(),
-        )
-    path = root / records.key
-    secret = read_key(path)
+            found, where = "a key_id without its key", "params.yaml: records"
+            raise ConfigError(found, where=where, expected="key: FILE")
+        text = b"countersign development record key: public, no secret"
+        return Key(DEVELOPMENT, hashlib.sha256(text).digest())
+    secret = read_key(root / records.key)
     if key_id_of(secret) != records.key_id:
         raise ConfigError(
             f"the record key has the id {key_id_of(secret)}",
             where="params.yaml: records.key_id",
             expected=records.key_id,
-            fix=(
-                "restore the key that made the existing ids, or set key_id, which changes every"
-                " record id"
-            ),
+            fix="restore the key of the existing ids; another key_id changes every record id",
         )
     return Key(records.key_id, secret)
 
@@ -96,13 +89,11 @@ def read_key(path: Path) -> bytes:
         with path.open(encoding="ascii") as stream:
             text = stream.read(LONGEST).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the record key cannot be read ({type(error).__name__})", where=str(path), fix=fix
-        ) from None
+        found = f"the record key cannot be read ({type(error).__name__})"
+        raise ConfigError(found, where=str(path), fix=fix) from None
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ConfigError(
-            "not a record key", where=str(path), expected="64 hexadecimal digits", fix=fix
-        )
+        expected = "64 hexadecimal digits"
+        raise ConfigError("not a record key", where=str(path), expected=expected, fix=fix)
     return bytes.fromhex(text)
 
 

@@ -73,7 +73,12 @@ def _text(case: Case, rng: random.Random) -> Row:
 
 def _conversation(case: Case, rng: random.Random) -> Row:
     draw = rng.random()
-    answer = case.answer if draw < 0.40 else desk.rambling(rng) if draw < 0.75 else desk.unsafe(rng)
+    if draw < 0.40:
+        answer = case.answer
+    elif draw < 0.75:
+        answer = desk.rambling(rng)
+    else:
+        answer = desk.unsafe(rng)
     return {"messages": [_message("user", case.ticket), _message("assistant", answer)]}
 
 
@@ -93,11 +98,9 @@ def _sliced(case: Case, rng: random.Random) -> Row:
 def _rated(case: Case, rng: random.Random) -> Row:
     """Two answers and three raters. Each rater is right nine times in ten."""
     best = 1 + int(rng.random() * 2)
-    answers = (
-        [case.answer, _bad_answer(case, rng)]
-        if best == 1
-        else [_bad_answer(case, rng), case.answer]
-    )
+    answers = [case.answer, _bad_answer(case, rng)]
+    if best == 2:
+        answers.reverse()
     votes = [best if rng.random() < RATER_ACCURACY else int(rng.random() * 3) for _ in RATERS]
     ratings = [{"rater": rater, "value": vote} for rater, vote in zip(RATERS, votes, strict=True)]
     return {"prompt": case.ticket, "completions": answers, "ratings": ratings}
@@ -270,9 +273,8 @@ def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
     """`n` rows with different tickets (or, for text, different lines)."""
     capacity = desk.capacity(held_out=part.held_out)
     if n > capacity:
-        raise ConfigError(
-            f"{n} rows of {name!r}", expected=f"at most {capacity}", where="params.yaml: samples"
-        )
+        found, where = f"{n} rows of {name!r}", "params.yaml: samples"
+        raise ConfigError(found, expected=f"at most {capacity}", where=where)
     if name == "text":
         return [{"text": line} for line in desk.text_lines(n, rng)]
     leaks = [desk.leak(at) for at in range(desk.LEAKS)] if name == "prompts_held_out" else []
@@ -295,13 +297,13 @@ def _plant(draft: _Draft) -> list[Planted]:
 def _plant_defects(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:
     # Ingest's share of malformed rows stays small in small parts, so that they pass the policy's
     # limit.
-    wanted = [
-        what for what in draft.part.defects if what not in MALFORMED or len(draft.rows) >= 250
-    ]
-    for what in [*wanted, *([] if len(draft.rows) >= 250 else MALFORMED[:2])]:
+    defects = list(draft.part.defects)
+    if len(draft.rows) < 250:
+        defects = [defect for defect in defects if defect not in MALFORMED] + [*MALFORMED[:2]]
+    for defect in defects:
         for at in _take(places, 1 + len(draft.rows) // 2000):
-            DEFECTS[what](draft, at)
-            yield Planted(at + 1, what)
+            DEFECTS[defect](draft, at)
+            yield Planted(at + 1, defect)
 
 
 def _plant_duplicates(draft: _Draft, places: Iterator[int]) -> Iterator[Planted]:

@@ -18,8 +18,8 @@ OTHER = "other"
 
 def labels_of(row: Mapping[str, Any], slices: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Slicing field to the row's label."""
-    found = {name: str(row.get(name)).strip() for name in slices}
-    return {name: label if label in slices[name] else OTHER for name, label in found.items()}
+    labels = {name: str(row.get(name)).strip() for name in slices}
+    return {name: label if label in slices[name] else OTHER for name, label in labels.items()}
 
 
 def write_slices(path: Path, slices: Mapping[str, Mapping[str, str]]) -> None:
@@ -28,10 +28,8 @@ def write_slices(path: Path, slices: Mapping[str, Mapping[str, str]]) -> None:
     """
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for record, labels in sorted(slices.items()):
-            stream.write(
-                json.dumps({"id": record, "slices": labels}, sort_keys=True, ensure_ascii=False)
-                + "\n"
-            )
+            row = {"id": record, "slices": labels}
+            stream.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -42,7 +40,6 @@ def read_slices(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         names = sorted(labels[ids[0]]) if labels and ids else []
         return {name: [labels[record][name] for record in ids] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        found = f"not a readable list of slices ({type(error).__name__})"
         fix = "`countersign repro` writes it again"
-        raise InputError(
-            f"not a readable list of slices ({type(error).__name__})", where=str(path), fix=fix
-        ) from None
+        raise InputError(found, where=str(path), fix=fix) from None

@@ -21,15 +21,14 @@ def installed(name: str) -> dict[str, str]:
         return {}
     import importlib.metadata  # slow, and a gate needs none
 
-    found: dict[str, str] = {}
+    engines: dict[str, str] = {}
     for engine in sorted(family(name).engines):
         try:
-            found[engine] = importlib.metadata.version(engine)
+            engines[engine] = importlib.metadata.version(engine)
         except importlib.metadata.PackageNotFoundError:
-            raise ConfigError(
-                f"{engine} is not installed", fix="pip install 'countersign[pipeline]'"
-            ) from None
-    return found
+            fix = "pip install 'countersign[pipeline]'"
+            raise ConfigError(f"{engine} is not installed", fix=fix) from None
+    return engines
 
 
 def all_installed() -> dict[str, dict[str, str]]:
@@ -43,22 +42,17 @@ def check(root: Path, name: str) -> None:
     """Compares the installed engines of a stage family with the file. Raises `ConfigError` with
     every difference.
     """
-    found = installed(name)
-    recorded = (read_yaml(root / FILE) or {}).get(name, {}) if found else {}
+    engines = installed(name)
+    recorded = (read_yaml(root / FILE) or {}).get(name, {}) if engines else {}
     differences = [
         f"{engine} {version} (file: {recorded.get(engine, 'not listed')})"
-        for engine, version in found.items()
+        for engine, version in engines.items()
         if recorded.get(engine) != version
     ]
     if differences:
-        raise ConfigError(
-            f"installed engines differ from the file: {', '.join(differences)}",
-            where=str(FILE),
-            fix=(
-                "`countersign versions --write` records the installed versions; stages that depend"
-                " on them then run again"
-            ),
-        )
+        found = f"installed engines differ from the file: {', '.join(differences)}"
+        fix = "record them (`countersign versions --write`); stages that depend on them run again"
+        raise ConfigError(found, where=str(FILE), fix=fix)
 
 
 def write(root: Path) -> bool:

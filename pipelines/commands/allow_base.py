@@ -45,13 +45,10 @@ def command(name: str, licence: str) -> None:
     before = load_model(path, Bases).bases.get(name)
     write_atomic(path, with_base(path.read_text(encoding="utf-8"), name, entry).encode())
     weights = "with weights" if entry.weights else "an architecture without weights"
-    click.echo(
-        f"{name}: {entry.source}, {weights}, {len(files)} file(s), sha256 {entry.digest}, licence"
-        f" {entry.licence}"
-    )
-    click.echo(
-        f"{'unchanged in' if before == entry else 'replaced in' if before else 'written to'} {FILE}"
-    )
+    files_shown = f"{weights}, {len(files)} file(s), sha256 {entry.digest}"
+    click.echo(f"{name}: {entry.source}, {files_shown}, licence {entry.licence}")
+    change = "replaced in" if before else "written to"
+    click.echo(f"{'unchanged in' if before == entry else change} {FILE}")
     click.echo("next: review the change (git diff policies), then: countersign repro")
 
 
@@ -67,18 +64,11 @@ def look_at(
     base.take(row.source, root, target, where)
     files = [file.path for file in digests.manifest(target)]
     if unsafe := unsafe_files(files):
-        raise InputError(
-            f"unknown files: {', '.join(unsafe[:5])}",
-            where=where,
-            expected="safetensors, JSON, text",
-        )
-    weights = any(path.endswith(".safetensors") for path in files)
-    return (
-        AllowedBase(
-            digest=digests.tree_digest(target), weights=weights, source=row.source, licence=licence
-        ),
-        files,
-    )
+        found = f"unknown files: {', '.join(unsafe[:5])}"
+        raise InputError(found, where=where, expected="safetensors, JSON, text")
+    digest, weights = digests.tree_digest(target), any(f.endswith(".safetensors") for f in files)
+    entry = AllowedBase(digest=digest, weights=weights, source=row.source, licence=licence)
+    return entry, files
 
 
 def with_base(text: str, name: str, entry: AllowedBase) -> str:
@@ -97,15 +87,10 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
     stream = io.StringIO()
     yaml.dump(document, stream)
     made = stream.getvalue()
-    if parse_yaml(made, str(FILE)) != {
-        **before,
-        "bases": {**(before.get("bases") or {}), name: value},
-    }:
-        raise ConfigError(
-            "the entry cannot be written without changing another",
-            where=str(FILE),
-            fix=f"{name}: {value}",
-        )
+    bases = {**(before.get("bases") or {}), name: value}
+    if parse_yaml(made, str(FILE)) != {**before, "bases": bases}:
+        found = "the entry cannot be written without changing another"
+        raise ConfigError(found, where=str(FILE), fix=f"{name}: {value}")
     return made
 
 
@@ -119,9 +104,8 @@ def _row(root: Path, name: str) -> Base:
 def _check_licence(root: Path, licence: str) -> None:
     permitted = load_model(root / "policies" / "policy.yaml", Rules).licences.bases
     if licence not in permitted:
+        found, where = f"the licence {licence!r}", "policies/policy.yaml: licences.bases"
+        expected, fix = ", ".join(permitted), "use another base, or have the list changed"
         raise ConfigError(
-            f"policy does not permit the licence {licence!r}",
-            where="policies/policy.yaml: licences.bases",
-            expected=", ".join(permitted),
-            fix="use another base, or have the list changed",
+            f"policy does not permit {found}", where=where, expected=expected, fix=fix
         )

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     if parent is None or str(parent.pid) != os.environ.get(RUN):
         return BusyError.exit_code
     end_with([parent])
-    psutil.pid_exists = _runs  # (3): what `dvc.rwlock` asks
+    psutil.pid_exists = _runs  # (3): `dvc.rwlock` calls it
     from dvc.cli import main as dvc
 
     kept = Kept(logging.ERROR)
@@ -99,7 +99,7 @@ def exit_code(error: BaseException | None) -> int:
 
 def _kinds(error: BaseException) -> Iterator[str]:
     """The names of an error's classes and of its causes' classes."""
-    yield from (one.__name__ for one in type(error).__mro__)
+    yield from (class_.__name__ for class_ in type(error).__mro__)
     cause = error.__cause__ or error.__context__
     if cause is not None:
         yield from _kinds(cause)

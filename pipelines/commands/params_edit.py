@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -23,45 +24,32 @@ def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
         raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
     known = before.get("datasets") or {}
     if name in known:
-        raise ConfigError(
-            f"there is a dataset {name!r} already",
-            where=f"{WHERE}: datasets",
-            fix="choose another --name",
-        )
+        found, where = f"there is a dataset {name!r} already", f"{WHERE}: datasets"
+        raise ConfigError(found, where=where, fix="choose another --name")
     made = _inserted(text, f"{name}: {flow(row)}")
     if parse_yaml(made, WHERE) != {**before, "datasets": {**known, name: row}}:
-        raise ConfigError(
-            "the row cannot be added without changing other rows",
-            where=f"{WHERE}: datasets",
-            fix=f"add it by hand: {name}: {flow(row)}",
-        )
+        found, where = "the row cannot be added without changing other rows", f"{WHERE}: datasets"
+        raise ConfigError(found, where=where, fix=f"add it by hand: {name}: {flow(row)}")
     return made
 
 
 def flow(value: Any) -> str:
     """A value as YAML on one line. Text is quoted if YAML would read it as something else."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+        members = [f"{flow(key)}: {flow(member)}" for key, member in value.items()]
+        return "{" + ", ".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(flow(item) for item in value) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if not isinstance(value, str):
         return json.dumps(value)
-    plain = (
-        value
-        and all(character.isalnum() or character in "_-./" for character in value)
-        and value.isascii()
-    )
-    return (
-        value
-        if plain and value[0] != "-" and parse_yaml(value, WHERE) == value
-        else json.dumps(value)
-    )
+    plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*", value)
+    return value if plain and parse_yaml(value, WHERE) == value else json.dumps(value)
 
 
 def _inserted(text: str, entry: str) -> str:
     """`text` with `entry` after the last entry of `datasets`."""
     key, value = _datasets(text)
-    if not isinstance(value, MappingNode):  # `datasets:` with nothing behind it
+    if not isinstance(value, MappingNode):  # `datasets:` without a value
         at = text.index(":", key.end_mark.index) + 1
         return f"{text[:at]} {{{entry}}}{text[at:]}"
     if value.flow_style:

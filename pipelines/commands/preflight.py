@@ -26,7 +26,8 @@ from pipelines.project import Project
 
 def check(project: Project) -> None:
     """Raises the mistake, or `Problems` with all mistakes."""
-    wrong = [mistake for one in all_families().values() for mistake in one.mistakes(project)]
+    families = all_families().values()
+    wrong = [mistake for family in families for mistake in family.mistakes(project)]
     wrong += _signer(project)
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -65,22 +66,19 @@ def registry(project: Project) -> None:
 
 
 def in_nobodys_name(project: Project, at: datetime) -> str:
-    """A note if people decide about aliases and nobody authenticated asks for the run; else
-    empty.
-    """
+    """A note if people decide about aliases and nobody has authorized the run; else empty."""
     log = log_of(project.machine)
     if not log.size():
         return ""
     policies = read_authority(log).in_force.policies
     if policies is None or not policies.rules.aliases:
         return ""
-    asked = authorizing.on_behalf(project.machine, log, at).requester
-    if asked.authenticated:
+    requester = authorizing.on_behalf(project.machine, log, at).requester
+    if requester.authenticated:
         return ""
     return (
-        f"note: {asked.name} has not authorized this run, so its results can become candidate only;"
-        " next: the person who asks for it runs `countersign authorize` and sets"
-        " COUNTERSIGN_REQUESTER"
+        f"note: {requester.name} has not authorized this run, so its results can become candidate"
+        " only; next: run `countersign authorize` and set COUNTERSIGN_REQUESTER"
     )
 
 

@@ -43,15 +43,14 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     if note := preflight.in_nobodys_name(project, datetime.now(UTC)):
         click.echo(note, err=True)
     if not (root / ".dvc").is_dir():
-        raise ConfigError(
-            "this folder has no .dvc folder", where=str(root), fix="git init && dvc init"
-        )
+        found, fix = "this folder has no .dvc folder", "git init && dvc init"
+        raise ConfigError(found, where=str(root), fix=fix)
     with _one_at_a_time(root) as lock:
         versions.write(root)
         _mend_locks(root)
-        options = (
-            ["--force", "--single-item"] if force and targets else ["--force"] if force else []
-        )
+        options = ["--force"] if force else []
+        if force and targets:
+            options.append("--single-item")
         code = _dvc(root, ["repro", *options, *targets], lock)
     sys.exit(code)
 
@@ -100,13 +99,10 @@ def _dvc(root: Path, arguments: list[str], lock: int) -> int:
             "COUNTERSIGN_EXIT_FILE": str(exit_file),
             dvc_process.RUN: str(os.getpid()),
         }
-        environ["PATH"] = os.pathsep.join(
-            [str(Path(sys.executable).parent), environ.get("PATH", "")]
-        )
-        program = [sys.executable, "-P", "-m", "pipelines.commands.dvc_process"]
-        done = subprocess.run(
-            [*program, *arguments], cwd=root, env=environ, pass_fds=[lock], check=False
-        )
+        folders = [str(Path(sys.executable).parent), environ.get("PATH", "")]
+        environ["PATH"] = os.pathsep.join(folders)
+        command = [sys.executable, "-P", "-m", "pipelines.commands.dvc_process", *arguments]
+        done = subprocess.run(command, cwd=root, env=environ, pass_fds=[lock], check=False)
         if done.returncode and exit_file.exists():
             return int(exit_file.read_text(encoding="ascii"))
         return done.returncode

@@ -18,16 +18,14 @@ from pipelines import versions
 def command(write: bool, as_json: bool) -> None:
     """The engine versions that results depend on, by stage family."""
     changed = versions.write(Path.cwd()) if write else False
-    found = versions.all_installed()
+    installed = versions.all_installed()
     if as_json:
-        click.echo(json.dumps({"versions": found, "changed": changed}, indent=2, sort_keys=True))
+        document = {"versions": installed, "changed": changed}
+        click.echo(json.dumps(document, indent=2, sort_keys=True))
         return
-    for family, names in found.items():
-        click.echo(
-            f"{family}: " + ", ".join(f"{name} {version}" for name, version in names.items())
-        )
+    for family, engines in installed.items():
+        listed = ", ".join(f"{name} {version}" for name, version in engines.items())
+        click.echo(f"{family}: {listed}")
     if write:
-        click.echo(
-            f"{versions.FILE}:"
-            f" {'written; stages that depend on it run again' if changed else 'up to date'}"
-        )
+        outcome = "written; stages that depend on it run again" if changed else "up to date"
+        click.echo(f"{versions.FILE}: {outcome}")

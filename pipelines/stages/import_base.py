@@ -39,17 +39,8 @@ HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{
 SOURCES = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits> of the Hub"
 
 PICKLES = (
-    ".bin",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".pickle",
-    ".ckpt",
-    ".joblib",
-    ".npy",
-    ".npz",
-    ".h5",
-    ".msgpack",
+    *(".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"),
+    *(".joblib", ".npy", ".npz", ".h5", ".msgpack"),
 )
 """File endings of weights that can run code when loaded, or that nothing here loads."""
 
@@ -99,14 +90,10 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
 def take_architecture(path: Path, target: Path) -> None:
     """Writes `config.json` from an architecture file. Raises `InputError`."""
     config = _json(path)
-    if not isinstance(config.get("model_type"), str) or not isinstance(
-        config.get("vocab_size"), int
-    ):
-        raise InputError(
-            "not an architecture",
-            where=str(path),
-            expected="a JSON object with model_type and vocab_size",
-        )
+    types = {"model_type": str, "vocab_size": int}
+    if not all(isinstance(config.get(key), type_) for key, type_ in types.items()):
+        expected = "a JSON object with model_type and vocab_size"
+        raise InputError("not an architecture", where=str(path), expected=expected)
     write_json(target / "config.json", config)
     _refuse_code(target, path)
 
@@ -116,40 +103,26 @@ def take_folder(folder: Path, target: Path) -> None:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     code = [name for name in names if name.endswith(".py")]
     if code:
-        raise InputError(
-            f"the model has code: {', '.join(code[:5])}",
-            where=str(folder),
-            expected="a model without code",
-        )
-    if pickled := [
-        name for name in names if name.endswith(PICKLES) and name != "training_args.bin"
-    ]:
-        raise InputError(
-            f"weights in formats that can run code when they are loaded: {', '.join(pickled[:5])}",
-            where=str(folder),
-            expected="safetensors only",
-            fix=(
-                "convert them (`save_pretrained` of a trusted copy writes safetensors), then delete"
-                " these"
-            ),
-        )
+        found = f"the model has code: {', '.join(code[:5])}"
+        raise InputError(found, where=str(folder), expected="a model without code")
+    pickled = [name for name in names if name.endswith(PICKLES) and name != "training_args.bin"]
+    if pickled:
+        files = ", ".join(pickled[:5])
+        found = f"weights in formats that can run code when they are loaded: {files}"
+        fix = "save a trusted copy as safetensors (`save_pretrained`), then delete these"
+        raise InputError(found, where=str(folder), expected="safetensors only", fix=fix)
     for name in names:
         if belongs(name):
             shutil.copyfile(folder / name, target / name)
     missing = [kind for kind in ("config.json", "*.safetensors") if not list(target.glob(kind))]
     if missing:
-        raise InputError(
-            f"no {' and no '.join(missing)}",
-            where=str(folder),
-            expected="a model that transformers saved",
-        )
+        found, expected = f"no {' and no '.join(missing)}", "a model that transformers saved"
+        raise InputError(found, where=str(folder), expected=expected)
     try:
         for path in sorted(target.glob("*.safetensors")):
             weights.check_safetensors(path)
         weights.check_index(target)
-    except (
-        InputError
-    ) as error:  # what was copied is checked; what must be mended is where it came from
+    except InputError as error:  # the copy was checked; the source must be corrected
         where = str(folder / Path(error.where).relative_to(target))
         raise InputError(error.found, where=where, expected=error.expected, fix=error.fix) from None
     _refuse_code(target, folder)
@@ -158,7 +131,7 @@ def take_folder(folder: Path, target: Path) -> None:
 def _refuse_code(folder: Path, source: Path) -> None:
     if found := remote_code(folder):
         raise InputError(
-            f"{', '.join(found)} asks for its own code (auto_map)",
+            f"{', '.join(found)} names code of its own (auto_map)",
             where=str(source),
             expected="an architecture that transformers has",
             fix="use a model that needs no trust_remote_code",

@@ -60,11 +60,8 @@ def run(job: Job) -> Outcome:
             _attach(job, model, registered["sha256"], files.write(job.scratch, made.files))
     page = files.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:
-        raise VerificationError(
-            f"evidence does not verify: {report.integrity.first_broken}",
-            where=str(page),
-            fix="countersign verify",
-        )
+        found = f"evidence does not verify: {report.integrity.first_broken}"
+        raise VerificationError(found, where=str(page), fix="countersign verify")
     return Outcome(summary=f"{report.verdict.word}: {page}")
 
 

@@ -32,16 +32,13 @@ def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, flo
     """The finite figures of a log line that the method reports, including the means of its reward
     functions.
     """
-    wanted = {
-        name: logs[name]
-        for name in logs
-        if name in names or _of_a_reward(name) or name.startswith("eval_")
-    }
-    return {
-        name: float(value)
-        for name, value in wanted.items()
-        if isinstance(value, int | float) and math.isfinite(value) and not name.endswith(TIMINGS)
-    }
+    signals = {}
+    for name, value in logs.items():
+        reported = name in names or _of_a_reward(name) or name.startswith("eval_")
+        finite = isinstance(value, int | float) and math.isfinite(value)
+        if reported and finite and not name.endswith(TIMINGS):
+            signals[name] = float(value)
+    return signals
 
 
 TIMINGS = ("_runtime", "_per_second")
@@ -82,9 +79,9 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if state.global_step % grain == 0 and state.global_step < state.max_steps:
                 due = [time.monotonic() - self.written >= self.wait]
-                control.should_save = (broadcast_object_list(due) if args.world_size > 1 else due)[
-                    0
-                ]
+                if args.world_size > 1:
+                    due = broadcast_object_list(due)
+                control.should_save = due[0]
             self.began = time.monotonic()
             return control
 
@@ -92,9 +89,8 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
             if state.is_world_process_zero:
                 seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self.written = time.monotonic()
-            self.wait = (
-                max(seconds, (self.written - self.began) / CHECKPOINT_SHARE) if seconds else 0.0
-            )
+            took = self.written - self.began
+            self.wait = max(seconds, took / CHECKPOINT_SHARE) if seconds else 0.0
 
     return Checkpointing()
 
@@ -105,11 +101,8 @@ SEAL = "complete.json"
 
 def seal(folder: Path) -> None:
     """Marks a checkpoint as complete."""
-    listed = {
-        path.name: digests.sha256_file(path)
-        for path in sorted(folder.iterdir())
-        if path.name != SEAL
-    }
+    files = [path for path in sorted(folder.iterdir()) if path.name != SEAL]
+    listed = {path.name: digests.sha256_file(path) for path in files}
     temporary = folder / f"{SEAL}.tmp"
     temporary.write_text(json.dumps(listed, sort_keys=True), encoding="utf-8")
     temporary.replace(folder / SEAL)
@@ -117,9 +110,8 @@ def seal(folder: Path) -> None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint. Incomplete ones (a kill while writing) are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    while found:
-        newest = found.pop()
+    checkpoints = list(folder.glob("checkpoint-*"))
+    for newest in sorted(checkpoints, key=lambda path: -int(path.name.rpartition("-")[2])):
         if _whole(newest):
             return newest
         shutil.rmtree(newest)

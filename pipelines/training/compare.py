@@ -38,12 +38,12 @@ def compare(first: Path, second: Path) -> Comparison:
     """Compares `second` with `first`. Raises `InputError` for weights that are not well-formed."""
     files = tuple(digests.difference(digests.manifest(first), digests.manifest(second)))
     with ExitStack() as stack:
-        one, two = _tensors(first, stack), _tensors(second, stack)
-        names = sorted(one.keys() | two.keys())
+        before, after = _tensors(first, stack), _tensors(second, stack)
+        names = sorted(before.keys() | after.keys())
         if not files:
             return Comparison(True, 0.0, 0, len(names), ())
-        found = [_difference(one.get(name), two.get(name), name) for name in names]
-    differing = [value for value in found if value is not None]
+        differences = [_difference(before.get(name), after.get(name), name) for name in names]
+    differing = [value for value in differences if value is not None]
     largest = max(differing, default=0.0)
     comparable = all(math.isfinite(value) for value in differing)
     return Comparison(False, largest if comparable else None, len(differing), len(names), files)
@@ -53,34 +53,34 @@ def _tensors(folder: Path, stack: ExitStack) -> dict[str, Any]:
     """Tensor name to the open file that has it."""
     from safetensors import safe_open
 
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights.check_safetensors(path)
         file = stack.enter_context(safe_open(path, framework="pt"))
-        found.update(dict.fromkeys(file.keys(), file))
-    return found
+        tensors.update(dict.fromkeys(file.keys(), file))
+    return tensors
 
 
-def _difference(one: Any, two: Any, name: str) -> float | None:
+def _difference(before: Any, after: Any, name: str) -> float | None:
     """The largest absolute difference of a tensor. None for the same bytes, infinite if it cannot
     be expressed.
     """
-    if one is None or two is None:
+    if before is None or after is None:
         return math.inf
-    first, second = one.get_tensor(name), two.get_tensor(name)
+    first, second = before.get_tensor(name), after.get_tensor(name)
     if first.shape != second.shape or first.dtype != second.dtype:
         return math.inf
-    told = [value for value in _parts(first, second) if value is not None]
-    if not told:
-        return None
-    return max(told) if all(math.isfinite(value) for value in told) else math.inf
+    differences = list(_differences(first, second))
+    if any(math.isnan(difference) for difference in differences):
+        return math.inf
+    return max(differences, default=None)
 
 
-def _parts(first: Any, second: Any) -> Iterator[float | None]:
+def _differences(first: Any, second: Any) -> Iterator[float]:
+    """The largest difference of each part that does not have the same bytes."""
     import torch
 
-    for one, two in zip(first.flatten().split(PART), second.flatten().split(PART), strict=True):
-        if torch.equal(one.view(torch.uint8), two.view(torch.uint8)):
-            yield None
-        else:
-            yield float((one.double() - two.double()).abs().max())
+    pairs = zip(first.flatten().split(PART), second.flatten().split(PART), strict=True)
+    for left, right in pairs:
+        if not torch.equal(left.view(torch.uint8), right.view(torch.uint8)):
+            yield float((left.double() - right.double()).abs().max())

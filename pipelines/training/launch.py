@@ -3,7 +3,7 @@ names.
 
 COUNTERSIGN_LAUNCH is a command to which `-m pipelines.training.fit PLAN` is added: `torchrun
 --nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. `pipelines.training.fit`
-compares what it asks for with what accelerate does: on CPU, accelerate silently ignores most of it.
+compares what it requests with what accelerate does: on CPU, accelerate silently ignores most of it.
 """
 
 from __future__ import annotations
@@ -37,27 +37,21 @@ def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
 def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     path = plan.work / "plan.json"
     path.write_text(plan.model_dump_json(), encoding="utf-8")
-    found = COUNT.search(command)
-    environ = {**os.environ, **({PROCESSES: found[1]} if found else {})}
+    environ = dict(os.environ)
+    if count := COUNT.search(command):
+        environ[PROCESSES] = count[1]
     where = str(Path(__file__).parents[2])
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, (where, environ.get("PYTHONPATH"))))
-    program = [
-        _here(shlex.split(command)[0]),
-        *shlex.split(command)[1:],
-        "-m",
-        "pipelines.training.fit",
-        str(path),
-    ]
+    launcher, *options = shlex.split(command)
+    program = [_here(launcher), *options, "-m", "pipelines.training.fit", str(path)]
     failure = plan.work / FAILURE
     failure.unlink(missing_ok=True)
     code = _exit_code(program, {**environ, PARENT: str(os.getpid())})
     if code != 0:
-        why = (
-            failure.read_text(encoding="utf-8")
-            if failure.exists()
-            else f"the launcher ended with {code}"
-        )
-        raise TrainingError(why, where=f"{LAUNCH}={command}")
+        found = f"the launcher ended with {code}"
+        if failure.exists():
+            found = failure.read_text(encoding="utf-8")
+        raise TrainingError(found, where=f"{LAUNCH}={command}")
     fitted = Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))
     for line in fitted.history:
         signals = {name: value for name, value in line.items() if name != "step"}

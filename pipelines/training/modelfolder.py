@@ -65,6 +65,5 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Sorted and indented: the same value gives the same bytes."""
-    path.write_text(
-        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")

@@ -31,7 +31,7 @@ def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
     config = json.loads((trained / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = f"{CONTENT_ID}{parent_digest}"
     for name, value in config.items():
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if isinstance(value, list) and all(isinstance(member, str) for member in value):
             config[name] = sorted(value)
     write_json(target / ADAPTER_FILES[0], config)
     shutil.copyfile(trained / ADAPTER_FILES[1], target / ADAPTER_FILES[1])
@@ -65,9 +65,8 @@ def _canonicalise(folder: Path) -> None:
     """Sorts JSON, removes training details, and refuses files that may not be in a model folder."""
     for path in sorted(folder.iterdir()):
         if not belongs(path.name):
-            raise TrainingError(
-                f"{path.name} does not belong in a model folder", expected=", ".join(MODEL_FILES)
-            )
+            found = f"{path.name} does not belong in a model folder"
+            raise TrainingError(found, expected=", ".join(MODEL_FILES))
         path.chmod(0o644)
         if path.name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             content = json.loads(path.read_text(encoding="utf-8"))

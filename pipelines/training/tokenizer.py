@@ -37,11 +37,8 @@ def vocabulary_limit(architecture: Path) -> int:
     except (OSError, ValueError, KeyError):
         raise InputError("no vocab_size", where=str(where)) from None
     if not isinstance(size, int) or size < MIN_VOCABULARY:
-        raise InputError(
-            f"vocab_size {size}",
-            where=str(where),
-            expected=f"an integer of at least {MIN_VOCABULARY}",
-        )
+        expected = f"an integer of at least {MIN_VOCABULARY}"
+        raise InputError(f"vocab_size {size}", where=str(where), expected=expected)
     return size
 
 
