@@ -108,13 +108,9 @@ def _rated(case: Case, rng: random.Random) -> Row:
 
 def _bad_answer(case: Case, rng: random.Random) -> str:
     draw = rng.random()
-    return (
-        desk.rambling(rng)
-        if draw < 0.45
-        else desk.unsafe(rng)
-        if draw < 0.85
-        else desk.wrong(case, rng)
-    )
+    if draw < 0.45:
+        return desk.rambling(rng)
+    return desk.unsafe(rng) if draw < 0.85 else desk.wrong(case, rng)
 
 
 def _message(role: str, content: str) -> Row:

@@ -188,15 +188,9 @@ def recorded_training(project: Project, key: str, log: Log) -> Evidence:
     evidence = provenance.evidence_view(log, project.policies)
     node = model_node(evidence.signed_under(project.policies), digest)
     if node.train is None or trained(node.train).stage != f"train@{key}":
-        raise InputError(
-            f"the log has no training of train@{key} with this model ({digest[:12]})",
-            where=str(path),
-            expected="the recorded model",
-            fix=(
-                f"`dvc checkout {path}` restores it; `countersign repro --force train@{key}` trains"
-                " and records it again"
-            ),
-        )
+        found = f"the log has no training of train@{key} with this model ({digest[:12]})"
+        fix = f"`dvc checkout {path}`, or train it again: countersign repro --force train@{key}"
+        raise InputError(found, where=str(path), expected="the recorded model", fix=fix)
     return node.train
 
 

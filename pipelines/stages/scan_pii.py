@@ -17,7 +17,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,9 @@ from pipelines.records import (
 
 PAGE = "scan_pii.md.jinja"
 
+Advance = Callable[[int], object]
+"""Called with the number of records of each batch that is done."""
+
 ROUNDS = 3
 """Redaction changes the text around other findings, so a text is treated again, at most this
 often.
@@ -81,12 +84,9 @@ def run(job: Job) -> Outcome:
         with job.progress.bar(table.num_rows, f"{job.name}: searching") as bar:
             treated = treat(table, kind, policy, search, secret, bar.advance)
         write_records(job.output("records"), treated.table, kind)
-        with job.progress.bar(
-            treated.table.num_rows, f"{job.name}: searching the written records"
-        ) as bar:
-            remaining = examine(
-                read_records(job.output("records")), kind, policy, search, bar.advance
-            )
+        written = read_records(job.output("records"))
+        with job.progress.bar(written.num_rows, f"{job.name}: searching what was written") as bar:
+            remaining = examine(written, kind, policy, search, bar.advance)
         searched = search.searched
         measured = recall.measure(table, kind, policy, search)
     counts = data_counts(table.num_rows, treated.table, treated.excluded)
@@ -155,18 +155,27 @@ class Tally:
 
 
 def examine(
-    table: pa.Table, kind: str, policy: PiiPolicy, search: Search, advance: Any = None
+    table: pa.Table,
+    kind: str,
+    policy: PiiPolicy,
+    search: Search,
+    advance: Advance = lambda records: None,
 ) -> Tally:
     """The findings in a table; of a table with several batches, only the figures."""
-    whole = Tally()
-    for start in range(0, table.num_rows, ROW_GROUP):
-        part = table.slice(start, ROW_GROUP)
-        tally = _examine(part, kind, policy, search)
+    whole, start = Tally(), 0
+    for batch in _batches(table, advance):
+        tally = _examine(batch, kind, policy, search)
         whole.add(tally)
         whole.unscanned |= {start + row: problem for row, problem in tally.unscanned.items()}
-        if advance:
-            advance(part.num_rows)
+        start += batch.num_rows
     return whole
+
+
+def _batches(table: pa.Table, advance: Advance) -> Iterator[pa.Table]:
+    for start in range(0, table.num_rows, ROW_GROUP):
+        batch = table.slice(start, ROW_GROUP)
+        yield batch
+        advance(batch.num_rows)
 
 
 def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Tally:
@@ -218,18 +227,19 @@ class Treated:
 
 
 def treat(
-    table: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, advance: Any = None
+    table: pa.Table,
+    kind: str,
+    policy: PiiPolicy,
+    search: Search,
+    key: bytes,
+    advance: Advance = lambda records: None,
 ) -> Treated:
     """Searches and treats a table batch by batch."""
-    whole = Treated(table.schema.empty_table(), [], Tally())
-    parts = []
-    for start in range(0, table.num_rows, ROW_GROUP):
-        batch = table.slice(start, ROW_GROUP)
-        parts.append(_treat(batch, kind, policy, search, key, whole))
-        if advance:
-            advance(batch.num_rows)
-    whole.table = pa.concat_tables(parts) if parts else whole.table
-    return whole
+    treated = Treated(table.schema.empty_table(), [], Tally())
+    batches = _batches(table, advance)
+    parts = [_treat(batch, kind, policy, search, key, treated) for batch in batches]
+    treated.table = pa.concat_tables([treated.table, *parts])
+    return treated
 
 
 def _treat(
@@ -240,19 +250,18 @@ def _treat(
         if attempt == 0:
             whole.found.add(tally)
         out = _exclusions(tally, policy)
+        to_redact = tally.rows(policy, "redact").keys() - out.keys()
         replaced = {
             place: redact(text, spans, policy, key)
             for place, (text, spans) in tally.places.items()
-            if place[0] not in out
-            and any(policy.entity(span.entity).action == "redact" for span in spans)
+            if place[0] in to_redact
         }
         if not out and not replaced:
             break
         batch = replace_texts(batch, kind, replaced) if replaced else batch
         whole.excluded += exclusions(batch, out)
-        batch = batch.filter(
-            pa.array([row not in out for row in range(batch.num_rows)], pa.bool_())
-        )
+        keep = [row not in out for row in range(batch.num_rows)]
+        batch = batch.filter(pa.array(keep, pa.bool_()))
     return batch
 
 
