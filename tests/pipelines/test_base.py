@@ -74,11 +74,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "code": (write("modeling_x.py", "import os"), "the model has code: modeling_x.py"),
     "auto_map": (
         write("config.json", '{"auto_map": {"AutoModel": "m.X"}}'),
-        "config.json asks for its own code",
+        "config.json names code of its own",
     ),
     "auto_map of the tokenizer": (
         write("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["t.X", null]}}'),
-        "asks for its own code",
+        "names code of its own",
     ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
