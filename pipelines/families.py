@@ -1,7 +1,7 @@
 """What a family of stages declares about itself; everything else is derived from it.
 
 A family is a module of `pipelines.stages` with the family's name and a `FAMILY`. To add one, write
-three files: the module, its entry in dvc.yaml, and its test. The harness, the preflight checks, the
+three files: the module, its entry in dvc.yaml, and its test. The harness, `countersign repro`, the
 engine versions and the network setting read the declaration; nothing else lists the families.
 """
 

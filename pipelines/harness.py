@@ -189,7 +189,7 @@ def work_folder(project: Project) -> Path:
     return project.root / ".dvc" / "tmp" / "countersign"
 
 
-def _hashed(root: Path, file: Input | Output) -> Artifact:
+def _hashed(root: Path, file: Input) -> Artifact:
     path = root / file.path
     if not path.exists():
         found, fix = "an input of the stage is missing", "run `countersign repro`, which makes it"

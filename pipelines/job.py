@@ -36,11 +36,8 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(Input):
     """A file or folder a stage writes, relative to the project."""
-
-    role: str
-    path: Path
 
 
 def data_outputs(folder: Path) -> list[Output]:

@@ -21,16 +21,8 @@ PATTERN_SECONDS = 10
 """Seconds after which a pattern times out on one window."""
 
 _NEVER = (
-    "stanza",
-    "flair",
-    "gliner",
-    "azure",
-    "openai",
-    "langextract",
-    "tensorflow",
-    "jax",
-    "cupy",
-    "mxnet",
+    *("stanza", "flair", "gliner", "azure", "openai", "langextract"),
+    *("tensorflow", "jax", "cupy", "mxnet"),
 )
 _TORCH = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipelines")
 
@@ -40,10 +32,10 @@ def _hidden(needs_torch: bool) -> Iterator[None]:
     """Hides optional imports of Presidio (4 s and 500 MB) and suppresses its messages while it
     loads.
     """
-    hidden = [
-        name for name in (*_NEVER, *(() if needs_torch else _TORCH)) if name not in sys.modules
-    ]
-    sys.modules.update(dict.fromkeys(hidden))  # None: `import` raises ImportError
+    optional = _NEVER if needs_torch else (*_NEVER, *_TORCH)
+    hidden = [name for name in optional if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment] # `import` raises ImportError
     logger = logging.getLogger("presidio-analyzer")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -130,12 +130,9 @@ def take_folder(folder: Path, target: Path) -> None:
 
 def _refuse_code(folder: Path, source: Path) -> None:
     if found := remote_code(folder):
-        raise InputError(
-            f"{', '.join(found)} names code of its own (auto_map)",
-            where=str(source),
-            expected="an architecture that transformers has",
-            fix="use a model that needs no trust_remote_code",
-        )
+        message = f"{', '.join(found)} names code of its own (auto_map)"
+        fix = "use a model of an architecture that transformers has"
+        raise InputError(message, where=str(source), fix=fix)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -160,11 +157,9 @@ def unknown_sources(project: Project) -> Iterator[CountersignError]:
     """Bases whose source is neither here nor a pinned model of the Hub."""
     for name, row in project.params.bases.items():
         if not HUB.fullmatch(row.source) and not (project.root / row.source).exists():
-            yield ConfigError(
-                f"{row.source!r} is neither a file here nor a model of the Hub at a revision",
-                where=place(project.root / "params.yaml", "bases", name, "source"),
-                expected=SOURCES,
-            )
+            found = f"{row.source!r} is neither a file here nor a model of the Hub at a revision"
+            where = place(project.root / "params.yaml", "bases", name, "source")
+            yield ConfigError(found, where=where, expected=SOURCES)
 
 
 FAMILY = StageFamily(

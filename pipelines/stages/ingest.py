@@ -286,12 +286,11 @@ def missing_sources(project: Project) -> Iterator[CountersignError]:
     made = {*map(paths.sample, params.samples), *map(paths.fetched, params.hub)}
     for name, dataset in params.datasets.items():
         if Path(dataset.source) not in made and not (project.root / dataset.source).exists():
-            yield InputError(
-                f"{dataset.source!a}: no such file or folder",
-                where=place(project.root / "params.yaml", "datasets", name, "source"),
-                expected="a file or folder here, or what a row of `samples` or `hub` writes",
-                fix="copy it there, or name another source",
-            )
+            found = f"{dataset.source!a}: no such file or folder"
+            where = place(project.root / "params.yaml", "datasets", name, "source")
+            expected = "a file or folder here, or what a row of `samples` or `hub` writes"
+            fix = "copy it there, or name another source"
+            yield InputError(found, where=where, expected=expected, fix=fix)
 
 
 FAMILY = StageFamily(
