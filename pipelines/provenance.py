@@ -108,7 +108,7 @@ def _licence(distribution: metadata.Distribution) -> str:
         if stated and len(stated) <= LONGEST_LICENCE and "\n" not in stated:
             return str(stated)
     classifiers = fields.get_all("Classifier") or []
-    named = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License :: ")]
+    named = [name.rpartition(" :: ")[2] for name in classifiers if name.startswith("License :: ")]
     return ", ".join(sorted(named))
 
 

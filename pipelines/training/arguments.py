@@ -266,8 +266,10 @@ def render(value: dict[str, Any]) -> str:
     """
     groups = {"shared": value["shared"], **value["classes"]}
     text = {
-        name: ",\n".join(f"  {json.dumps(key)}: {json.dumps(kinds)}" for key, kinds in one.items())
-        for name, one in groups.items()
+        name: ",\n".join(
+            f"  {json.dumps(key)}: {json.dumps(types)}" for key, types in group.items()
+        )
+        for name, group in groups.items()
     }
     classes = ",\n".join(f" {json.dumps(name)}: {{\n{text[name]}\n }}" for name in value["classes"])
     return f'{{"classes": {{\n{classes}\n}},\n"shared": {{\n{text["shared"]}\n}}}}\n'
