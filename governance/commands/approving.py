@@ -232,7 +232,7 @@ def _vote(
     now = call.state()  # somebody may have opened an incident meanwhile
     author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
     kept.keep(call.machine, content)
-    entry = votes.cast(call.log, subject, author, approval).index
+    entry = author.record(call.log, "approval", subject.artifact, approval).index
     done = f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {entry})"
     missing = _missing(call, subject, alias)
     if decision == "reject":

@@ -278,23 +278,23 @@ def _position(rules: Rules, name: str) -> int:
     )
 
 
-def _key_at(principal: Principal, meant: str) -> int:
-    """The index of the key that `meant` names by fingerprint, key id or its beginning, file, or
+def _key_at(principal: Principal, text: str) -> int:
+    """The index of the key that `text` names by fingerprint, key id or its beginning, file, or
     line. Raises `ConfigError`.
     """
-    keys = [public_key(text) for text in principal.keys]
-    beginning = meant if len(meant) >= SHORTEST else "too short"
+    keys = [public_key(line) for line in principal.keys]
+    long_enough = len(text) >= SHORTEST
     matching = [
         at
         for at, key in enumerate(keys)
-        if meant == key.fingerprint or key.keyid.startswith(beginning)
+        if text == key.fingerprint or (long_enough and key.keyid.startswith(text))
     ]
-    if not matching and not meant.startswith("SHA256:"):
-        keyid = read_key(meant).keyid
+    if not matching and not text.startswith("SHA256:"):
+        keyid = read_key(text).keyid
         matching = [at for at, key in enumerate(keys) if key.keyid == keyid]
     if len(matching) != 1:
         raise ConfigError(
-            f"{principal.name} has no key {meant[:80]!r}",
+            f"{principal.name} has no key {text[:80]!r}",
             expected=f"one of: {', '.join(key.fingerprint for key in keys)}",
         )
     return matching[0]

@@ -333,10 +333,10 @@ def _must_hold(now: LogState, move: Move) -> None:
 
 def _last_move(now: LogState, move: Move) -> Promotion:
     """What the server has just written. Raises `StorageError` where this log does not have it."""
-    asked = (move.action, move.version, move.alias)
+    terms = (move.action, move.version, move.alias)
     for statement in reversed([*now.moves(move.model)]):
         moved = statement.predicate
-        if (moved.action, moved.version, moved.alias) == asked:
+        if (moved.action, moved.version, moved.alias) == terms:
             return moved
     raise StorageError(
         "the server carried it out, and this log does not have the entry",

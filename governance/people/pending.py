@@ -232,8 +232,8 @@ def _packets(now: LogState, at: datetime) -> Iterator[Wait]:
     """
     last = dict(now.timeline.registrations.keys())
     requests = [request.predicate for request in now.timeline.open_requests()]
-    asked = {(request.model, request.version) for request in requests} | set(last.items())
-    for model, version in sorted(asked & now.timeline.registrations.keys()):
+    versions = {(request.model, request.version) for request in requests} | set(last.items())
+    for model, version in sorted(versions & now.timeline.registrations.keys()):
         tier = now.authority.policies.tier_of(model)
         governed = now.authority.policies.rules.aliases
         held = {tenure.alias for tenure in now.timeline.held_by(model, version)}

@@ -81,8 +81,10 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
         return of_version(now, model, version)
     inputs = [subject for subject in waiting_before_training(now) if about in (None, subject.about)]
     others = [subject for subject in _others(now) if about in (None, subject.about)]
-    beginning = name if len(name) >= SHORTEST else "too short"
-    matching = [subject for subject in (*others, *inputs) if subject.sha256.startswith(beginning)]
+    long_enough = len(name) >= SHORTEST
+    matching = [
+        subject for subject in (*others, *inputs) if long_enough and subject.sha256.startswith(name)
+    ]
     if len({subject.sha256 for subject in matching}) > 1:
         raise InputError(f"several digests begin with {name}", fix="give more of it")
     matching = matching or [subject for subject in inputs if subject.name == name]

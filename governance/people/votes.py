@@ -20,7 +20,6 @@ from governance.gates.checks.votes import authors, packet_votes
 from governance.history import packet as packets
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.log.port import Entry, Log
 from governance.people.speaking import Speaker, last_vote, speaker
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.release import promotion
@@ -64,11 +63,6 @@ def check(
             where=f"request {subject.name}",
         )
     return author, approval
-
-
-def cast(log: Log, subject: Subject, author: Speaker, approval: Approval) -> Entry:
-    """Signs a vote that `check` found to count."""
-    return author.record(log, "approval", subject.artifact, approval)
 
 
 def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> int | None:
