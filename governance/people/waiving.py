@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,7 +73,11 @@ def check(
     would not count.
     """
     rules = now.authority.policies.rules.waivers
-    _may_be_waived(terms.finding, rules.never)
+    if terms.finding not in CODES:
+        fix = did_you_mean(terms.finding, CODES) or "docs/findings.md lists them"
+        raise ConfigError(f"{terms.finding!r} is no finding code", fix=fix)
+    if terms.finding in (*NEVER_WAIVED, *rules.never):
+        raise RefusedError(f"{terms.finding} is never waived")
     finding = _finding(target, terms)
     person_named(now.authority.policies, terms.owner)
     author = speaker(now.authority, signer, role, rules.accepted_by, at)
@@ -94,26 +97,9 @@ def check(
     unsigned = author.unsigned(now, "waiver", target.artifact, waiver)
     problem = waiver_problem(context, authority, unsigned)
     if problem:
-        raise RefusedError(
-            f"this would not count: {problem.text}", where=f"waiver of {finding.code}"
-        )
+        where = f"waiver of {finding.code}"
+        raise RefusedError(f"this would not count: {problem.text}", where=where)
     return author, waiver
-
-
-def _may_be_waived(code: str, never: Sequence[str]) -> None:
-    if code not in CODES:
-        raise ConfigError(
-            f"{code!r} is no finding code",
-            fix=did_you_mean(code, CODES) or "docs/findings.md lists them",
-        )
-    if code in NEVER_WAIVED:
-        raise RefusedError(
-            f"{code} is never waived: without it nothing that is decided could be believed"
-        )
-    if code in never:
-        raise RefusedError(
-            f"policy never lets {code} be waived", where="policies/policy.yaml: waivers.never"
-        )
 
 
 def _finding(target: Target, terms: Acceptance) -> Finding:
