@@ -7,45 +7,49 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.attest.predicates import Artifact, DataCounts, ModelFile
+from governance.attest.predicates import Artifact, ModelFile
 from governance.base.statistics import mean_interval
 from governance.history.chain import Chain
-from governance.history.lineage import decided, evaluated, trained
+from governance.history.lineage import evaluated, trained
 from governance.log.evidence import Evidence
 from governance.report.facts import about
+
+DOCUMENTS = {
+    "datasets.json": {
+        "ingest": {"stage", "counts"},
+        "scan": {"stage", "counts"},
+        "quality": {"stage", "counts"},
+    },
+    "evaluations.json": {
+        "evaluate": {"stage", "model", "suite", "suite_name", "not_run", "scores"}
+    },
+    "gates.json": {"gate": {"stage", "allowed", "tier", "at", "decided_on", "findings"}},
+}
+"""File name to the kinds of evidence in it, with the fields that it shows of each."""
 
 
 def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
     """File name to its JSON: the manifest, the chain of evidence, datasets, evaluations, gate
     decisions.
     """
+    chain_statements = statements(chain)
     return {
         "manifest.json": {"digest": chain.digest, "files": [file.model_dump() for file in files]},
-        "chain.json": [_statement(statement) for statement in statements(chain)],
-        "datasets.json": [
-            _step(statement)
-            for statement in statements(chain)
-            if statement.kind in ("ingest", "scan", "quality")
-        ],
-        "evaluations.json": [
-            _evaluation(statement)
-            for statement in statements(chain)
-            if statement.kind == "evaluate"
-        ],
-        "gates.json": [
-            _gate(statement) for statement in statements(chain) if statement.kind == "gate"
-        ],
+        "chain.json": [_statement(statement) for statement in chain_statements],
+    } | {
+        name: [
+            _statement(statement) | statement.predicate.model_dump(include=kinds[statement.kind])
+            for statement in chain_statements
+            if statement.kind in kinds
+        ]
+        for name, kinds in DOCUMENTS.items()
     }
 
 
 def statements(chain: Chain) -> list[Evidence]:
     """Every statement that the model rests on, each once, in the order of the log."""
-    return [
-        statement
-        for _, statement in sorted(
-            {statement.index: statement for statement in chain.statements()}.items()
-        )
-    ]
+    by_entry = {statement.index: statement for statement in chain.statements()}
+    return [statement for _, statement in sorted(by_entry.items())]
 
 
 def links(chain: Chain) -> list[Artifact]:
@@ -80,41 +84,4 @@ def _statement(statement: Evidence) -> dict[str, Any]:
         "subjects": [subject.model_dump() for subject in statement.subjects],
         "key": statement.keyid,
         "development_key": statement.development,
-    }
-
-
-def _step(statement: Evidence) -> dict[str, Any]:
-    counts: DataCounts = statement.predicate.counts
-    records = {subject.role: subject.sha256 for subject in statement.subjects}
-    return {
-        "entry": statement.index,
-        "stage": statement.predicate.stage,
-        "sha256": records,
-        "counts": counts.model_dump(),
-    }
-
-
-def _evaluation(statement: Evidence) -> dict[str, Any]:
-    evaluation = evaluated(statement)
-    return {
-        "entry": statement.index,
-        "stage": evaluation.stage,
-        "model": evaluation.model,
-        "suite": evaluation.suite,
-        "suite_name": evaluation.suite_name,
-        "not_run": evaluation.not_run,
-        "scores": evaluation.scores,
-    }
-
-
-def _gate(statement: Evidence) -> dict[str, Any]:
-    decision = decided(statement)
-    return {
-        "entry": statement.index,
-        "stage": decision.stage,
-        "allowed": decision.allowed,
-        "tier": decision.tier,
-        "at": decision.at,
-        "decided_on": decision.decided_on,
-        "findings": [finding.model_dump() for finding in decision.findings],
     }
