@@ -153,7 +153,7 @@ def test_what_was_signed_comes_back_to_the_byte_from_another_version_of_counters
 ) -> None:
     run("report", VERSION, "--sign")
     as_signed = written()
-    monkeypatch.setattr(building, "_generator", lambda: "countersign 9.9")
+    monkeypatch.setattr(building, "generator", lambda: "countersign 9.9")
     told = run("report", VERSION).output
     assert (
         written() == as_signed
@@ -215,7 +215,7 @@ def test_bytes_that_were_changed_are_refused(
     path.write_bytes(path.read_bytes().replace(b"APPROVED WITH CONDITIONS", b"APPROVED"))
     done = run("report", "--kept", sha256, code=5)
     assert "was changed" in str(done.exception) and done.stdout_bytes == b""
-    monkeypatch.setattr(building, "_generator", lambda: "countersign 9.9")
+    monkeypatch.setattr(building, "generator", lambda: "countersign 9.9")
     told = run("report", VERSION).output
     assert "cannot be returned" in told and "countersign 9.9" in written()[".html"].decode()
     path.unlink()
