@@ -41,6 +41,7 @@ from governance.base.model import Model
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence, merkle
 from governance.log.checkpoint import verify_checkpoint
+from governance.log.copies import extend
 from governance.log.port import Entry
 from governance.log.sqlite import SqliteLog
 from governance.machine.signers import private_signer
@@ -100,7 +101,7 @@ def fill(path: Path, entries: int) -> None:
         for batch in pool.map(
             signed, range(1, entries, BATCH), [entries] * len(range(1, entries, BATCH))
         ):
-            log.extend(batch)
+            extend(log, batch)
 
 
 def signed(start: int, entries: int) -> list[tuple[Entry, Sequence[str]]]:

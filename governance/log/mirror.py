@@ -45,6 +45,7 @@ from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
 from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
+from governance.log.copies import extend
 from governance.log.evidence import filed_under, origin_in
 from governance.log.port import Also, Entry, Execute, Log, OtherEntriesError, always_append
 from governance.log.sqlite import SqliteLog
@@ -235,7 +236,7 @@ class MirrorLog(SqliteLog):
         try:
             if _is_long(size, new.size):
                 self._fetch(size, new.size)
-            self.extend(self._entries(size, new.size), note, check)
+            extend(self, self._entries(size, new.size), note, check)
         except OtherEntriesError:
             if not last_note:
                 raise

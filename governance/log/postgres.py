@@ -76,7 +76,7 @@ class PostgresLog(SqlLog):
         self._uri = plain_uri(uri)
         self.project = project
         self.where = without_credentials(uri)
-        self._signer = checkpoint_signer
+        self.signer = checkpoint_signer
 
     def __repr__(self) -> str:
         return f"PostgresLog({self.where})"

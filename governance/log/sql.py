@@ -9,7 +9,7 @@ checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain
@@ -25,7 +25,6 @@ from governance.log.port import (
     Derived,
     Entry,
     Execute,
-    OtherEntriesError,
     check_size,
 )
 
@@ -60,11 +59,12 @@ class SqlLog(ABC):
     project: str
     where: str
     """The database, as errors name it: no account, no password."""
-    _signer: Signer | None
+    signer: Signer | None
+    """Signs checkpoints; None where the log can be read only."""
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process that reads: private keys stay where they are."""
-        return {**self.__dict__, "_signer": None}
+        return {**self.__dict__, "signer": None}
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Execute | None]:
@@ -86,23 +86,23 @@ class SqlLog(ABC):
         also: Also | None = None,
     ) -> Entry:
         """Appends, or finds what is there already."""
-        if self._signer is None:
+        if self.signer is None:
             raise StorageError("this log was opened for reading", where=self.where)
         with self.writing() as execute:
-            size = _size(execute)
+            size = size_of(execute)
             check_size(size, expected_size)
             latest = _first(execute, _LATEST, scope)
             if latest and (scope == ORIGIN_SCOPE or (latest.identity == identity and also is None)):
                 return latest
-            _check_continuous(execute, size)
+            check_continuous(execute, size)
             if (size == 0) != (scope == ORIGIN_SCOPE):
                 raise StorageError(
                     "a log begins with its origin, and has one only", where=self.where
                 )
             entry = Entry(size, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
-            _insert(execute, entry, subjects, _reader(execute))
-            _write_head(
-                execute, sign_checkpoint(_state(execute, self.project, size + 1), self._signer)
+            insert(execute, entry, subjects, node_reader(execute))
+            write_head(
+                execute, sign_checkpoint(state_of(execute, self.project, size + 1), self.signer)
             )
             if also is not None:
                 also(execute)
@@ -119,7 +119,7 @@ class SqlLog(ABC):
     def head(self) -> tuple[int, str]:
         """Number of entries and checkpoint, of one moment."""
         with self.reading() as execute:
-            return (_size(execute), _note(execute)) if execute else (0, "")
+            return (size_of(execute), _note(execute)) if execute else (0, "")
 
     def entry(self, index: int) -> Entry:
         """One entry. Raises `VerificationError` where there is none."""
@@ -175,40 +175,6 @@ class SqlLog(ABC):
             entries = [_entry(row) for row in execute(_SELECT + _RANGE, (start, end))]
             return entries, _derived(execute, start, end)
 
-    def extend(
-        self,
-        entries: Iterable[tuple[Entry, Sequence[str]]],
-        note: str | None = None,
-        check: Callable[[SqlLog], None] | None = None,
-    ) -> None:
-        """Appends entries, each with its subjects, in one transaction, under `note` or a checkpoint
-        of our own.
-
-        For copies of a log. The entries must follow those that are there and give the root of the
-        note, or nothing is changed. The caller verifies the note's signature in `check`, which gets
-        the extended log; an error that it raises undoes everything.
-        """
-        if self._signer is None and note is None:
-            raise StorageError("this log was opened for reading", where=self.where)
-        with self.writing() as execute:
-            size = _size(execute)
-            _check_continuous(execute, size)
-            nodes = _NodeCache(execute)
-            for entry, subjects in entries:
-                check_size(size, entry.index)
-                nodes.add(_insert(execute, entry, subjects, nodes))
-                size += 1
-            state = _state(execute, self.project, size)
-            if note is None and self._signer is not None:
-                note = sign_checkpoint(state, self._signer)
-            if note is None or parse_checkpoint(note)[0] != state:
-                raise OtherEntriesError(
-                    "the entries are not those of the checkpoint", where=self.where
-                )
-            _write_head(execute, note)
-            if check is not None:
-                check(_TransactionLog(self, execute))
-
     def _of_kind(self, kind: str, size: int) -> Iterator[Entry]:
         start = 0
         while page := self._select(_BY_KIND, kind, start, PAGE):
@@ -226,22 +192,7 @@ class SqlLog(ABC):
         with self.reading() as execute:
             if execute is None:
                 raise VerificationError("there is no log", where=self.where)
-            yield _reader(execute)
-
-
-class _TransactionLog(SqlLog):
-    """A log as one transaction sees it. It can be read until the transaction ends."""
-
-    def __init__(self, log: SqlLog, execute: Execute) -> None:
-        self.project, self.where, self._signer = log.project, log.where, None
-        self._execute = execute
-
-    @contextmanager
-    def reading(self) -> Iterator[Execute | None]:
-        yield self._execute
-
-    def writing(self) -> AbstractContextManager[Execute]:
-        raise StorageError("this log was opened for reading", where=self.where)
+            yield node_reader(execute)
 
 
 def check_version(execute: Execute) -> None:
@@ -255,22 +206,7 @@ def check_version(execute: Execute) -> None:
         )
 
 
-class _NodeCache:
-    """The tree's nodes. The latest node of each level in this transaction is kept in memory."""
-
-    def __init__(self, execute: Execute) -> None:
-        self._stored = _reader(execute)
-        self._last: dict[int, tuple[int, bytes]] = {}
-
-    def add(self, nodes: Sequence[tuple[int, int, bytes]]) -> None:
-        self._last.update((level, (position, value)) for level, position, value in nodes)
-
-    def __call__(self, level: int, position: int) -> bytes:
-        last = self._last.get(level)
-        return last[1] if last and last[0] == position else self._stored(level, position)
-
-
-def _insert(
+def insert(
     execute: Execute, entry: Entry, subjects: Sequence[str], nodes: merkle.Nodes
 ) -> list[tuple[int, int, bytes]]:
     """Writes an entry, its subjects and the tree's nodes that it completes. Returns those nodes."""
@@ -293,7 +229,7 @@ def _insert(
     return nodes_made
 
 
-def _check_continuous(execute: Execute, size: int) -> None:
+def check_continuous(execute: Execute, size: int) -> None:
     """Raises `VerificationError` where the checkpoint does not cover exactly the entries."""
     note = _note(execute)
     if (parse_checkpoint(note)[0].size if note else 0) != size:
@@ -302,17 +238,18 @@ def _check_continuous(execute: Execute, size: int) -> None:
         )
 
 
-def _state(execute: Execute, project: str, size: int) -> Checkpoint:
+def state_of(execute: Execute, project: str, size: int) -> Checkpoint:
     """The state over the first `size` entries."""
     first = _first(execute, "WHERE idx = ?", 0)
     if first is None:
         raise VerificationError("the log has no such entry", where="entry 0")
     return Checkpoint(
-        origin_of(project, first.leaf_hash), size, merkle.root(size, _reader(execute))
+        origin_of(project, first.leaf_hash), size, merkle.root(size, node_reader(execute))
     )
 
 
-def _write_head(execute: Execute, note: str) -> None:
+def write_head(execute: Execute, note: str) -> None:
+    """Writes the checkpoint over all entries."""
     execute(_HEAD, (SCHEMA_VERSION, note))
 
 
@@ -335,7 +272,9 @@ def _entry(row: tuple[object, ...]) -> Entry:
     return Entry(index, envelope, leaf, str(identity), str(scope), str(kind))
 
 
-def _reader(execute: Execute) -> merkle.Nodes:
+def node_reader(execute: Execute) -> merkle.Nodes:
+    """The nodes of the tree as they are stored."""
+
     def node(level: int, position: int) -> bytes:
         rows = execute(
             "SELECT hash FROM countersign_node WHERE level = ? AND position = ?", (level, position)
@@ -365,7 +304,8 @@ def _derived(execute: Execute, start: int, end: int) -> dict[int, Derived]:
     }
 
 
-def _size(execute: Execute) -> int:
+def size_of(execute: Execute) -> int:
+    """Number of entries."""
     return int(execute("SELECT MAX(idx) + 1 FROM countersign_entry", ())[0][0] or 0)
 
 

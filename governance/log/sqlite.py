@@ -71,7 +71,7 @@ class SqliteLog(SqlLog):
         self.path = path
         self.project = project
         self.where = str(path)
-        self._signer = checkpoint_signer
+        self.signer = checkpoint_signer
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:

@@ -20,6 +20,7 @@ import pytest
 
 from governance.commands import session
 from governance.history.verify import TrustAnchors, verify_log
+from governance.log.copies import extend
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_of, machine
 from governance.machine.signers import CHECKPOINT, stored_signer
@@ -130,8 +131,8 @@ def in_postgres(scene: Governed, address: str) -> None:
     story = scene.story
     copy = log_of(replace(story.machine, log_uri=address))
     entries, kept = story.log.page(0, story.log.size())
-    copy.extend(
-        [(one, sorted(kept[one.index].subjects)) for one in entries], story.log.checkpoint()
+    extend(
+        copy, [(one, sorted(kept[one.index].subjects)) for one in entries], story.log.checkpoint()
     )  # type: ignore[attr-defined]
     with psycopg.connect(address) as connection:
         for statement in TABLES.split(";"):

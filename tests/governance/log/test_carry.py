@@ -178,7 +178,7 @@ def test_what_was_carried_before_an_end_is_said_and_the_rest_follows(
                 raise OfflineError("gone")
             return super().append(*arguments, **options)
 
-    failing, made = Failing(team.log.path, PROJECT, team.log._signer), Transfer()
+    failing, made = Failing(team.log.path, PROJECT, team.log.signer), Transfer()
     with pytest.raises(OfflineError):
         carry(laptop.log, failing, verifier(team.log, lambda: NOON), made)
     assert made.count("carried") == 3 and verified(team) == 5

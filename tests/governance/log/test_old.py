@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from governance.history import verify
 from governance.log import merkle, sql
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
+from governance.log.copies import extend
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import own_checkpoint_key, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
@@ -75,8 +76,10 @@ def test_it_moves_to_postgresql_and_keeps_its_root(here: Scene, cluster: Cluster
 
     moved = PostgresLog(cluster.database(), PROJECT)
     entries, kept = here.log.page(0, 11)
-    moved.extend(
-        [(entry, sorted(kept[entry.index].subjects)) for entry in entries], here.log.checkpoint()
+    extend(
+        moved,
+        [(entry, sorted(kept[entry.index].subjects)) for entry in entries],
+        here.log.checkpoint(),
     )
     found = report(here, moved)
     assert found.ok and parse_checkpoint(found.checkpoint)[0] == STATE

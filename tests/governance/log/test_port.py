@@ -22,6 +22,7 @@ from governance.base.errors import (
 )
 from governance.log import evidence, merkle, sql
 from governance.log.checkpoint import verify_checkpoint
+from governance.log.copies import extend
 from governance.log.port import Execute
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import log_of, machine, read_log, stored_signer
@@ -412,15 +413,15 @@ def test_a_copy_goes_on_from_what_is_there_and_under_its_checkpoint_only(
 
     copy = SqliteLog(tmp_path / "copy.db", PROJECT)
     with pytest.raises(VerificationError, match="not those of the checkpoint"):
-        copy.extend(rows(0, 6), here.log.checkpoint())
+        extend(copy, rows(0, 6), here.log.checkpoint())
     with pytest.raises(StorageError, match="for reading"):
-        copy.extend(rows(0, 7))
+        extend(copy, rows(0, 7))
     assert copy.size() == 0
-    copy.extend(rows(0, 7), here.log.checkpoint())
+    extend(copy, rows(0, 7), here.log.checkpoint())
     here.record("gate", gate(True))
     with pytest.raises(ConflictError):
-        copy.extend(rows(6, 8), here.log.checkpoint())
-    copy.extend(rows(7, 8), here.log.checkpoint())
+        extend(copy, rows(6, 8), here.log.checkpoint())
+    extend(copy, rows(7, 8), here.log.checkpoint())
     assert copy.head() == here.log.head() and copy.derived(0, 99) == here.log.derived(0, 99)
     assert list(copy.entries()) == list(here.log.entries())
 
