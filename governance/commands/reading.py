@@ -23,7 +23,7 @@ from governance.commands.sources import (
 )
 from governance.people import enrolment, pending, speaking
 from governance.release import retrospect
-from governance.report import controls, sections
+from governance.report import controls, html, sections
 from governance.report.build import between
 from governance.report.frameworks import catalogue_of, narrowed
 
@@ -216,4 +216,4 @@ def control_command(
         narrowed(found, roles, jurisdictions),
         (day or call.now).date(),
     )
-    call.show(report, controls.lines(report))
+    call.show(report, html.lines("control.txt.j2", answer=report))

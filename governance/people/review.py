@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ from governance.gates.checks.votes import packet_votes
 from governance.gates.decisions import decide_automatic
 from governance.history import packet
 from governance.history.incidents import INCIDENT, still_open, unaccepted
-from governance.history.lineage import ModelNode, model_node
+from governance.history.lineage import ModelNode
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
@@ -44,7 +44,7 @@ from governance.policy.rules import Tier
 from governance.release import promotion
 from governance.report import exceptions, people
 from governance.report.build import references
-from governance.report.facts import Facts
+from governance.report.facts import Facts, PolicyChoice
 from governance.report.model import EvidenceSections, Notice, Person
 from governance.report.parts import evidence_sections
 
@@ -161,15 +161,9 @@ class ReviewFacts(Facts):
     @cached_property
     def champion(self) -> ModelNode | None:
         """The model that served users then, by the name it was released under."""
-        if self.serving is None or self.serving == self.digest or self.now is None:
+        if self.serving is None or self.serving == self.digest:
             return None
-        node = model_node(self.view, self.serving)
-        names = [
-            f"{model}/{version}"
-            for (model, version), registration in self.now.timeline.registrations.items()
-            if registration.predicate.model_digest == self.serving
-        ]
-        return replace(node, name=names[-1]) if names else node
+        return self.named_node(self.serving)
 
     @cached_property
     def approved_before(self) -> Evidence | None:
@@ -276,18 +270,16 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         for move in before.moves(frozen.model)
         if move.predicate.alias in governed and move.predicate.model_digest != frozen.model_digest
     ]
-    changes = [entry for kind in ("origin", "policy") for entry in before.evidence.all(kind)]
     return ReviewFacts(
         view=before.view,
         digest=frozen.model_digest,
         stage=frozen.stage,
         project=evidence.origin(before.log).project,
         root=NOWHERE,
-        everything=[*changes, registration],
-        registration_statement=registration,
-        policies=before.authority.policies,
-        policies_note="",
         now=before,
+        time=instant_of(frozen.run.finished),
+        registration_statement=registration,
+        choice=PolicyChoice(before.authority.policies, "", "the policies in force"),
         decision=ReleaseDecision(
             allowed=not frozen.findings,
             tier=frozen.tier,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from governance.history.lineage import ModelNode, evaluated, evaluations, reproduced, reproductions
+from governance.attest.predicates import Evaluate, Reproduction
+from governance.history.lineage import ModelNode, evaluations, reproductions
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts
 
@@ -29,112 +30,78 @@ def entries(facts: Facts, node: ModelNode) -> list[int]:
     return [repeat.index for repeat in reproductions(facts.view, node)[-SHOWN:]]
 
 
-def of_all(facts: Facts) -> str:
+def by_other_keys(facts: Facts, node: ModelNode) -> list[Evidence[Reproduction]]:
+    """The reproductions of a training under other keys than the trainer's."""
+    repeats = reproductions(facts.view, node)
+    return [repeat for repeat in repeats if node.train and repeat.keyid != node.train.keyid]
+
+
+def came_again(repeat: Evidence[Reproduction]) -> bool:
+    """Whether the repeat gave the same bytes, or weights within a measured band."""
+    return repeat.predicate.same_bytes or repeat.predicate.largest_difference is not None
+
+
+def of_trainings(facts: Facts) -> str:
     """The assurance of all trainings: that of the weakest one."""
-    missing = [
-        node.name
-        for node in facts.trained
-        if not any(map(came_again, reproductions(facts.view, node)))
-    ]
-    if not missing:
-        exact = all(
-            any(_exact(repeat) for repeat in reproductions(facts.view, node))
-            for node in facts.trained
-        )
-        return "reproduced: same bytes" if exact else "reproduced within the band measured"
-    if len(missing) == len(facts.trained):
+    repeats = {node.name: reproductions(facts.view, node) for node in facts.trained}
+    missing = [name for name, found in repeats.items() if not any(map(came_again, found))]
+    if len(missing) == len(repeats):
         return "self-attested"
-    return f"self-attested ({', '.join(missing)}); the others reproduced"
+    if missing:
+        return f"self-attested ({', '.join(missing)}); the others reproduced"
+    if all(any(repeat.predicate.same_bytes for repeat in found) for found in repeats.values()):
+        return "reproduced: same bytes"
+    return "reproduced within the band measured"
 
 
-def by_another(facts: Facts) -> bool:
-    """Whether every training behind the version was reproduced under another key than the
-    trainer's.
-    """
-    return bool(facts.trained) and all(
-        any(
-            came_again(repeat) and _other(repeat, node)
-            for repeat in reproductions(facts.view, node)
-        )
-        for node in facts.trained
-    )
-
-
-def scored_again(facts: Facts, own: Evidence) -> list[Evidence]:
-    """Evaluations of the same model on the same suite under another key."""
-    return [evaluation for evaluation in _scored(facts, own) if evaluation.keyid != own.keyid]
-
-
-def scored_otherwise(facts: Facts, own: Evidence) -> bool:
-    """Whether the same key recorded different scores of the same model on the same suite. The
-    last scores count.
-    """
-    by_same_key = [
-        evaluation
-        for evaluation in _scored(facts, own)
-        if evaluation.keyid == own.keyid and evaluated(evaluation).not_run is None
-    ]
-    return not same_scores(own, by_same_key)
-
-
-def _scored(facts: Facts, own: Evidence) -> list[Evidence]:
-    evaluations_of_model = evaluations(facts.view, evaluated(own).model, evaluated(own).suite_name)
-    return [
-        evaluation
-        for evaluation in evaluations_of_model
-        if evaluated(evaluation).suite == evaluated(own).suite
-    ]
-
-
-def same_scores(own: Evidence, others: Iterable[Evidence]) -> bool:
-    """Whether all evaluations have the same scores."""
-    return all(evaluated(evaluation).scores == evaluated(own).scores for evaluation in others)
-
-
-def of_scores(facts: Facts, evaluations_: Sequence[Evidence]) -> str:
+def of_scores(facts: Facts, evaluations_: Sequence[Evidence[Evaluate]]) -> str:
     """The assurance of all evaluations: that of the weakest one."""
-    if several := [
-        evaluation.predicate.stage
-        for evaluation in evaluations_
-        if scored_otherwise(facts, evaluation)
-    ]:
-        return (
-            "self-attested; scored more than once, with other scores, and the last count"
-            f" ({', '.join(several)})"
-        )
-    rescored = {
-        evaluation.predicate.stage: (evaluation, scored_again(facts, evaluation))
-        for evaluation in evaluations_
-    }
-    differ = [stage for stage, (own, others) in rescored.items() if not same_scores(own, others)]
-    missing = [stage for stage, (_, others) in rescored.items() if not others]
+    missing, several, differ = [], [], []
+    for own in evaluations_:
+        stage, others = own.predicate.stage, scored_again(facts, own)
+        if not same_scores(own, _scored(facts, own, same_key=True)):
+            several.append(stage)
+        if not same_scores(own, others):
+            differ.append(stage)
+        if not others:
+            missing.append(stage)
+    if several:
+        what = "scored more than once, with other scores, and the last count"
+        return f"self-attested; {what} ({', '.join(several)})"
     if differ:
         return f"scored again under another key: other scores ({', '.join(differ)})"
-    if len(missing) == len(rescored):
+    if len(missing) == len(evaluations_):
         return "self-attested"
-    return (
-        f"self-attested ({', '.join(missing)}); the others scored again"
-        if missing
-        else "scored again: same scores"
-    )
+    if missing:
+        return f"self-attested ({', '.join(missing)}); the others scored again"
+    return "scored again: same scores"
 
 
-def came_again(repeat: Evidence) -> bool:
-    """Whether the repeat gave the same bytes, or weights within a measured band."""
-    return reproduced(repeat).same_bytes or reproduced(repeat).largest_difference is not None
+def scored_again(facts: Facts, own: Evidence[Evaluate]) -> list[Evidence[Evaluate]]:
+    """Evaluations of the same model on the same suite under another key."""
+    return _scored(facts, own, same_key=False)
 
 
-def _exact(repeat: Evidence) -> bool:
-    return reproduced(repeat).same_bytes
+def same_scores(own: Evidence[Evaluate], others: Iterable[Evidence[Evaluate]]) -> bool:
+    """Whether all evaluations that were run have the same scores."""
+    return all(other.predicate.scores == own.predicate.scores for other in others)
 
 
-def _other(repeat: Evidence, node: ModelNode) -> bool:
-    return node.train is not None and repeat.keyid != node.train.keyid
+def _scored(facts: Facts, own: Evidence[Evaluate], *, same_key: bool) -> list[Evidence[Evaluate]]:
+    model, suite = own.predicate.model, own.predicate.suite
+    return [
+        other
+        for other in evaluations(facts.view, model, own.predicate.suite_name)
+        if other.predicate.suite == suite
+        and (other.keyid == own.keyid) == same_key
+        and not (same_key and other.predicate.not_run)
+    ]
 
 
-def _words(repeat: Evidence, node: ModelNode) -> str:
-    result = reproduced(repeat)
-    key = "under another key" if _other(repeat, node) else "under the key that trained it"
+def _words(repeat: Evidence[Reproduction], node: ModelNode) -> str:
+    result = repeat.predicate
+    other = node.train is not None and repeat.keyid != node.train.keyid
+    key = "under another key" if other else "under the key that trained it"
     key += ", a development key" if repeat.development else ""
     where = f"on {result.device}, entry {repeat.index} ({key})"
     differ = f"{result.differing} of {result.tensors} tensors differ"

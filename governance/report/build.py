@@ -39,7 +39,6 @@ from governance.report import (
     controls,
     data,
     exceptions,
-    faults,
     front,
     gaps,
     history,
@@ -58,9 +57,6 @@ from governance.report.facts import (
     at,
     gather,
     last_time,
-    of_chain,
-    promoted,
-    registered,
 )
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
@@ -241,7 +237,7 @@ def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> lis
 def latest(sources: Sources) -> tuple[str, str]:
     """The model and version registered last. Raises `InputError` where nothing was registered."""
     registrations = [
-        registered(statement) for statement in sources.read[0].evidence.all(Registration)
+        statement.predicate for statement in sources.read[0].evidence.all(Registration)
     ]
     if not registrations:
         raise InputError(
@@ -324,15 +320,12 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
         digest=facts.digest,
         as_of=facts.as_of,
         log_range=f"0..{verified.entries - 1}",
-        entries_read=facts.now.size if facts.now else verified.entries,
+        entries_read=facts.now.size,
         reads=reads,
         verdict=verdict.verdict(facts),
         use=front.use(facts),
-        exceptions=[
-            *faults.faults(facts),
-            *exceptions.exceptions(facts, left_out, verified.origin),
-        ],
-        waivers=faults.waivers(facts),
+        exceptions=exceptions.exceptions(facts, left_out, verified.origin),
+        waivers=exceptions.waivers(facts),
         people=people.people(facts),
         separation=people.separation(facts),
         integrity=_integrity(facts, verified),
@@ -362,39 +355,16 @@ def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list
     """Every control of the policies' catalogue, assessed on this version's records at the
     report's time.
     """
-    if facts.policies is None or facts.time is None:
-        return [], [facts.policies_note or "not assessed: no time is given"]
-    assessed = controls.assess(
-        facts, verified, catalogue_of(facts.policies).find(), facts.time.date()
-    )
-    rows = [
-        ControlRow(
-            framework=control.framework,
-            id=control.id,
-            title=control.title or "not stated",
-            result=control.result,
-            why=control.why
-            or "; ".join(f"{link.key} {link.state}" for link in control.links)
-            or "no evidence is named",
-            gap=control.gap,
-            in_force=control.in_force,
-            confirm=control.confirm or None,
-            evidence=sorted({index for link in control.links for index in link.evidence})[
-                :EVIDENCE_SHOWN
-            ],
-        )
-        for control in assessed.controls
-    ]
-    return rows, assessed.warnings
-
-
-EVIDENCE_SHOWN = 6
-"""Entries named per control; `countersign control ID MODEL/VERSION` names them all."""
+    if facts.policies is None:
+        return [], [facts.policies_note]
+    catalogue = catalogue_of(facts.policies).find()
+    assessed = controls.assess(facts, verified, catalogue, facts.time.date())
+    return assessed.controls, assessed.warnings
 
 
 def _with_evidence(report: Report, facts: Facts, seen: Callable[[int], Evidence | None]) -> Report:
     """Adds every entry that a section refers to, and the keys that signed them."""
-    named = set(references(report)) | {statement.index for statement in of_chain(facts)}
+    named = set(references(report)) | {statement.index for statement in facts.rests_on()}
     named |= {statement.index for statement in facts.of("origin", "policy")}
     cited = [statement for index in sorted(named) if (statement := seen(index)) is not None]
     changes = {
@@ -408,7 +378,7 @@ def _meanings(facts: Facts, report: Report) -> dict[str, str]:
     """Every finding code that the report names, with its meaning."""
     codes = {open_item.code for open_item in report.open} | {row.finding for row in report.waivers}
     codes |= {code for row in report.gates for code in row.codes}
-    codes |= {finding.code for move in facts.promotions for finding in promoted(move).findings}
+    codes |= {finding.code for move in facts.promotions for finding in move.predicate.findings}
     codes |= {
         excluded.reason
         for dataset in report.datasets

@@ -1,141 +1,279 @@
-"""Page one's notes: facts that contradict nothing and that a reader must know."""
+"""Page one's exceptions: faults contradict a good verdict, waivers accept a finding for a while,
+and notes are facts that a reader must know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from governance.attest.predicates import CANDIDATE, Planted, Predicate, Scan
-from governance.history.lineage import evaluated
+from governance.attest.predicates import CANDIDATE, Finding, Predicate, Promotion, Waiver
+from governance.base.text import moment
+from governance.base.time import instant_of
+from governance.history import packet
 from governance.log.evidence import Evidence
 from governance.report.data import LOW_ASSURANCE
-from governance.report.facts import Facts, of_chain, run_of
-from governance.report.model import Notice
+from governance.report.facts import Facts, run_of
+from governance.report.model import Notice, WaiverRow
+from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
+from governance.report.standing import Standing
 
 SHOWN = 3
 """Entries named in one notice."""
 
 
-def exceptions(facts: Facts, left_out: list[str], origin: str | None) -> list[Notice]:
-    """Faults, waivers and notes that a reader must know first."""
+def exceptions(facts: Facts, left_out: Sequence[str], origin: str | None) -> list[Notice]:
+    """Faults and waivers first, then notes."""
+    return [*_faults(facts), *notes(facts, left_out, origin)]
+
+
+def notes(facts: Facts, left_out: Sequence[str], origin: str | None) -> list[Notice]:
+    """Facts that contradict nothing and that a reader must know."""
     return [
         *_keys(facts),
         *_unestablished(facts, left_out, origin),
-        *_code(facts),
-        *_name_lists(facts),
-        *_left_out_records(facts),
+        *_runs(facts),
+        *_data(facts),
         *_not_run(facts),
-        *_requesters(facts),
         *_keys_ended(facts),
     ]
 
 
+def waivers(facts: Facts) -> list[WaiverRow]:
+    """Every waiver of a finding on the version or its chain, also those that do not count."""
+    standing = facts.standing
+    if standing is None:
+        return []
+    allowed = [move.predicate for move in standing.decisions if move.predicate.allowed]
+    used = {_finding(finding) for move in allowed for finding in move.waived}
+    rows: list[WaiverRow] = []
+    for statement, problem in standing.waivers:
+        waiver, about = statement.predicate, _waived(statement)
+        rows.append(
+            WaiverRow(
+                finding=waiver.finding,
+                about=waiver.about,
+                owner=waiver.owner,
+                accepted_by=waiver.principal,
+                role=waiver.role,
+                control=waiver.control,
+                reason=waiver.reason,
+                at=waiver.at,
+                expires=waiver.expires,
+                in_force=problem is None,
+                why=problem.text if problem else None,
+                renewals=sum((row.finding, row.about) == about for row in rows),
+                used=about in used,
+                evidence=[statement.index],
+            )
+        )
+    return rows
+
+
+def _waived(statement: Evidence[Waiver]) -> tuple[str, str]:
+    return statement.predicate.finding, statement.predicate.about
+
+
+def _finding(finding: Finding) -> tuple[str, str]:
+    return finding.code, finding.subject
+
+
+# -- Faults and waivers ----------------------------------------------------------------------------
+def _faults(facts: Facts) -> Iterator[Notice]:
+    for finding in facts.registry:
+        moved = finding.code == "REGISTRY_ALIAS_MOVED"
+        yield notice(
+            About.ALIAS_MOVED if moved else About.REGISTRY_DIFFERS,
+            subject=finding.subject,
+            expected=finding.expected,
+            found=finding.found,
+            finding=finding.code,
+        )
+    standing = facts.standing
+    if standing is None:
+        return
+    for decision, why in standing.unreproduced:
+        entry = decision.index
+        yield notice(About.DECISION_NOT_REPRODUCED, [entry], entry=entry, why=why)
+    yield from _votes(facts, standing)
+    if standing.released is not None:
+        yield from _ended_waivers(standing, standing.released)
+    for opening in standing.open_incidents:
+        incident = opening.predicate
+        fields = {"at": moment(incident.at), "name": incident.principal}
+        yield notice(About.INCIDENT_OPEN, [opening.index], **fields, reason=incident.reason)
+    yield from _alone(standing)
+    period = standing.now.authority.in_force
+    if period.signed_at is None:
+        yield notice(About.POLICIES_NOT_SIGNED, [max(period.start, 0)])
+    yield from _changed(facts, standing)
+    yield from (_waiver(standing, row) for row in waivers(facts) if row.in_force)
+
+
+def _votes(facts: Facts, standing: Standing) -> Iterator[Notice]:
+    duties, aside = separation(facts), not_counted(standing)
+    if duties.state == "broken":
+        entries = [vote.statement.index for vote, _ in aside if vote.person in duties.own]
+        yield notice(About.SELF_APPROVAL, entries[:SHOWN], acts=duties.reasons[0].fields["acts"])
+    for vote, why in aside:
+        if vote.person not in duties.own:
+            entry = vote.statement.index
+            fields = {"name": vote.person, "why": why}
+            yield notice(About.APPROVAL_NOT_COUNTED, [entry], entry=entry, **fields)
+
+
+def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterator[Notice]:
+    """Waivers that the release needed and that are not in force today."""
+    needed = {_finding(finding) for finding in standing.today.findings}
+    for finding in released.predicate.waived:
+        why = standing.lapsed(finding)
+        if not why:
+            continue
+        given = [waiver for waiver, _ in standing.waivers if _waived(waiver) == _finding(finding)]
+        ends = [instant_of(waiver.predicate.expires) for waiver in given[-1:]]
+        code = About.WAIVER_NOT_COUNTED
+        if _finding(finding) not in needed:
+            code = About.WAIVER_NOT_NEEDED
+        elif any(end <= standing.at for end in ends):
+            code = About.WAIVER_EXPIRED
+        fields = {"finding": finding.code, "subject": finding.subject, "why": why}
+        yield notice(code, [waiver.index for waiver in given[-1:]], **fields)
+
+
+def _alone(standing: Standing) -> Iterator[Notice]:
+    """Emergency rollbacks: one person alone moved an alias."""
+    late = {decision.index for decision in standing.overdue}
+    for decision in standing.decisions:
+        move = decision.predicate
+        if move.second_signature_by is None or not move.allowed:
+            continue
+        code = About.SECOND_SIGNATURE_DUE
+        if decision.index in late:
+            code = About.SECOND_SIGNATURE_OVERDUE
+        elif standing.seconded(decision):
+            code = About.SECOND_SIGNATURE_GIVEN
+        yield notice(code, [decision.index], alias=move.alias, due=moment(move.second_signature_by))
+
+
+def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
+    """Changes since the packet was approved.
+
+    A later run that made the same bytes is no change, because steps are compared by the digests
+    they made.
+    """
+    if standing.moved_on is None or standing.packet is None:
+        return
+    frozen, steps = standing.packet.predicate, packet.steps(packet.statements(facts))
+    then = {step.name: step.digest for step in frozen.stages}
+    now = {step.name: step.digest for step in steps}
+    changes = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    if facts.policies is not None and facts.policies.digest != frozen.policy:
+        changes.append("the policies")
+    shown = {(*_finding(finding), finding.found) for finding in frozen.waived}
+    if any((*_finding(finding), finding.found) not in shown for finding in standing.today.waived):
+        changes.append("the waived findings")
+    if changes:
+        yield notice(About.CHANGED_SINCE_APPROVAL, [standing.packet.index], changes=changes)
+
+
+def _waiver(standing: Standing, row: WaiverRow) -> Notice:
+    about = (row.finding, row.about)
+    messages = [each.message for each in standing.today.waived if _finding(each) == about]
+    shown = notice(
+        About.WAIVER,
+        row.evidence,
+        finding=row.finding,
+        subject=row.about,
+        why="; ".join(dict.fromkeys(messages)) or "no finding needs it now",
+        instead=row.control,
+        owner=row.owner,
+        renewals=row.renewals,
+    )
+    by = f"{row.accepted_by} as {row.role}"
+    accepted = {"accepted_by": by, "control": row.control, "expires": row.expires}
+    return shown.model_copy(update=accepted)
+
+
+# -- Notes -----------------------------------------------------------------------------------------
 def _first(statements: Iterable[Evidence]) -> list[int]:
     """The first entries of these statements."""
     return sorted({statement.index for statement in statements})[:SHOWN]
 
 
 def _keys(facts: Facts) -> Iterator[Notice]:
-    statements = list({statement.index: statement for statement in of_chain(facts)}.values())
+    statements = facts.rests_on()
     test_keys = [statement for statement in statements if statement.development]
     if test_keys:
         counts = {"count": len(test_keys), "of": len(statements)}
         yield notice(About.DEVELOPMENT_KEYS, _first(test_keys), **counts)
-    ingested = [chain.ingest for chain, _ in facts.datasets if chain.ingest]
-    keyed = [statement for statement in ingested if statement.predicate.record_key == "development"]
+    keyed = [each for each in facts.ingests if each.predicate.record_key == "development"]
     if keyed:
         yield notice(About.DEVELOPMENT_RECORD_KEY, _first(keyed))
+
+
+def _unestablished(facts: Facts, left_out: Sequence[str], origin: str | None) -> Iterator[Notice]:
+    if origin is None:
+        yield notice(About.ORIGIN_NOT_ESTABLISHED, [0])
+    if left_out:
+        entries = "; ".join(left_out[:SHOWN])
+        yield notice(About.ENTRIES_LEFT_OUT, count=len(left_out), entries=entries)
+    if facts.policies is None:
+        yield notice(About.POLICIES_NOT_AVAILABLE, why=facts.policies_note)
+
+
+def _runs(facts: Facts) -> Iterator[Notice]:
+    """Uncommitted code, and requesters of runs who were not authenticated. Governed moves have
+    signed requests instead.
+    """
+    stages = [entry for entry in facts.rests_on() if isinstance(entry.predicate, Predicate)]
+    dirty = [stage for stage in stages if stage.predicate.code.dirty]
+    if dirty:
+        outside = sum(stage.predicate.code.commit is None for stage in dirty)
+        counts = {"count": len(dirty), "outside": outside}
+        yield notice(About.UNCOMMITTED_CODE, _first(dirty), **counts)
+    moves = [entry for entry in facts.promotions if entry.predicate.alias != CANDIDATE]
+    runs = [run_of(entry) for entry in facts.rests_on() if entry not in moves]
+    requesters = [run.requested_by for run in runs if run]
+    claimed = sorted({requester.name for requester in requesters if not requester.authenticated})
+    if claimed:
+        yield notice(About.REQUESTER_NOT_AUTHENTICATED, names=claimed)
+
+
+def _data(facts: Facts) -> Iterator[Notice]:
+    """Search by name lists, and records left out."""
+    low = [scan for scan in facts.scans if scan.predicate.engine.get("ner") == LOW_ASSURANCE]
+    recalls = [scan.predicate.recall.entities for scan in low if scan.predicate.recall]
+    names = [recall["PERSON"] for recall in recalls if "PERSON" in recall]
+    if names:
+        least = min(names, key=lambda figures: figures.found / figures.planted)
+        counts = {"found": least.found, "planted": least.planted}
+        yield notice(About.NAMES_BY_LIST_MEASURED, _first(low), **counts)
+    elif low:
+        yield notice(About.NAMES_BY_LIST, _first(low))
+    steps: list[Evidence] = [*facts.ingests, *facts.scans, *facts.qualities]
+    lossy = [step for step in steps if step.predicate.counts.excluded]
+    if lossy:
+        total = sum(sum(step.predicate.counts.excluded.values()) for step in lossy)
+        read = sum(ingest.predicate.counts.records_in for ingest in facts.ingests)
+        yield notice(About.RECORDS_LEFT_OUT, _first(lossy), count=total, of=read)
+
+
+def _not_run(facts: Facts) -> Iterator[Notice]:
+    tests, entries = ["privacy leakage"], []
+    for node in facts.chain:
+        for suite in facts.suites:
+            evaluation = facts.evaluation(node, suite)
+            if evaluation and evaluation.predicate.not_run is not None:
+                tests.append(f"{node.name} on {suite.name}: {evaluation.predicate.not_run}")
+                entries.append(evaluation)
+    yield notice(About.NOT_RUN, _first(entries), tests="; ".join(tests))
 
 
 def _keys_ended(facts: Facts) -> Iterator[Notice]:
     """Approvals that count although their key was revoked later."""
     for name, role, vote in facts.standing.approvers if facts.standing else ():
-        ended = facts.now.authority.revoked.get(vote.keyid) if facts.now else None
+        ended = facts.now.authority.revoked.get(vote.keyid)
         if ended is not None:
-            fields = {"name": name, "role": role, "entry": vote.index, "revoked": ended}
-            yield notice(About.KEY_REVOKED_LATER, [ended], **fields)
-
-
-def _unestablished(facts: Facts, left_out: list[str], origin: str | None) -> Iterator[Notice]:
-    if origin is None:
-        yield notice(About.ORIGIN_NOT_ESTABLISHED, [0])
-    if left_out:
-        entries = "; ".join(left_out[:SHOWN])
-        yield notice(About.ENTRIES_LEFT_OUT, [], count=len(left_out), entries=entries)
-    if facts.policies is None:
-        yield notice(About.POLICIES_NOT_AVAILABLE, [], why=facts.policies_note)
-
-
-def _code(facts: Facts) -> Iterator[Notice]:
-    by_index = {
-        statement.index: statement
-        for statement in of_chain(facts)
-        if isinstance(statement.predicate, Predicate) and statement.predicate.code.dirty
-    }
-    if by_index:
-        outside = sum(statement.predicate.code.commit is None for statement in by_index.values())
-        counts = {"count": len(by_index), "outside": outside}
-        yield notice(About.UNCOMMITTED_CODE, _first(by_index.values()), **counts)
-
-
-def _name_lists(facts: Facts) -> Iterator[Notice]:
-    scans = [
-        chain.scan
-        for chain, _ in facts.datasets
-        if chain.scan and isinstance(chain.scan.predicate, Scan)
-    ]
-    low = [scan for scan in scans if scan.predicate.engine.get("ner") == LOW_ASSURANCE]
-    if not low:
-        return
-    names = [recall["PERSON"] for recall in map(_recall, low) if "PERSON" in recall]
-    least = min(names, key=lambda figures: figures.found / figures.planted, default=None)
-    if least is None:
-        yield notice(About.NAMES_BY_LIST, _first(low))
-        return
-    counts = {"found": least.found, "planted": least.planted}
-    yield notice(About.NAMES_BY_LIST_MEASURED, _first(low), **counts)
-
-
-def _recall(scan: Evidence) -> dict[str, Planted]:
-    return scan.predicate.recall.entities if scan.predicate.recall else {}
-
-
-def _left_out_records(facts: Facts) -> Iterator[Notice]:
-    steps = [
-        step
-        for chain, _ in facts.datasets
-        for step in (chain.ingest, chain.scan, chain.quality)
-        if step and step.predicate.counts.excluded
-    ]
-    total = sum(sum(step.predicate.counts.excluded.values()) for step in steps)
-    ingested = [chain.ingest.predicate for chain, _ in facts.datasets if chain.ingest]
-    if total:
-        counts = {"count": total, "of": sum(ingest.counts.records_in for ingest in ingested)}
-        yield notice(About.RECORDS_LEFT_OUT, _first(steps), **counts)
-
-
-def _not_run(facts: Facts) -> Iterator[Notice]:
-    pairs = [(node, suite) for node in facts.chain for suite in facts.suites]
-    evaluations = [(node, suite, facts.evaluation(node, suite)) for node, suite in pairs]
-    skipped = [
-        (evaluation, f"{node.name} on {suite.name}: {evaluated(evaluation).not_run}")
-        for node, suite, evaluation in evaluations
-        if evaluation and evaluated(evaluation).not_run is not None
-    ]
-    tests = "; ".join(["privacy leakage", *(text for _, text in skipped)])
-    yield notice(About.NOT_RUN, _first(evaluation for evaluation, _ in skipped), tests=tests)
-
-
-def _requesters(facts: Facts) -> Iterator[Notice]:
-    """Requesters of runs who were not authenticated. Governed moves have signed requests
-    instead.
-    """
-    runs = (
-        run_of(statement)
-        for statement in of_chain(facts)
-        if getattr(statement.predicate, "alias", CANDIDATE) == CANDIDATE
-    )
-    requesters = [run.requested_by for run in runs if run]
-    claimed = sorted({requester.name for requester in requesters if not requester.authenticated})
-    if claimed:
-        yield notice(About.REQUESTER_NOT_AUTHENTICATED, [], names=claimed)
+            fields = {"name": name, "role": role}
+            entries = {"entry": vote.index, "revoked": ended}
+            yield notice(About.KEY_REVOKED_LATER, [ended], **fields, **entries)

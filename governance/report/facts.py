@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,12 +21,17 @@ from governance.attest.digests import sha256_file
 from governance.attest.envelope import unverified
 from governance.attest.predicates import (
     CANDIDATE,
-    Artifact,
+    Drill,
+    Evaluate,
     Finding,
+    Ingest,
     Predicate,
     Promotion,
+    Quality,
     Registration,
     Run,
+    Scan,
+    Train,
 )
 from governance.attest.requests import ModelRef, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, CountersignError, InputError
@@ -33,16 +39,32 @@ from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ModelFacts
 from governance.gates.decisions import decide_release
 from governance.history.chain import Chain, Suite
-from governance.history.lineage import ModelNode, model_node
-from governance.history.state import LogState
+from governance.history.lineage import DataChain, ModelNode, model_node
+from governance.history.state import LogState, no_version
 from governance.log.evidence import Evidence, parse_statement
 from governance.policy.policies import Policies
-from governance.report.reading import Everything
+from governance.policy.rules import Datacard, ModelPolicy, Tier
+from governance.release import drills
 from governance.report.standing import Standing
 
 RegistryState = Literal["agrees", "differs", "not compared"]
 PREFIX = 12
 """Characters of a digest or key id that are shown."""
+PAGE = 16
+"""Entries read at a time, from the end."""
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """The policies that judge a version, or why there are none."""
+
+    policies: Policies | None
+    note: str
+    """Why no policies are available; empty where they are."""
+    which: str
+    """Their origin, as text."""
+    governed: bool = False
+    """Whether they govern an alias, so that people decide."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +73,15 @@ class Facts(Chain):
 
     project: str
     root: Path
-    everything: Sequence[Evidence]
-    """All evidence that counts, in the order of the log."""
-    registration_statement: Evidence
+    now: LogState
+    """The log as it was read."""
+    time: datetime
+    """The time of the report. Decisions are repeated at this time."""
+    registration_statement: Evidence[Registration]
     """The version's registration."""
-    policies: Policies | None
-    """The policies that judge the version; None where they are not available."""
-    policies_note: str
-    """Why no policies are available; empty where they are."""
-    policies_are: str = "the policies last recorded in the log; nobody signed them"
-    """The origin of the policies, as text."""
-    now: LogState | None = None
-    """The log as it was read; None where people take no part in decisions."""
-    time: datetime | None = None
-    """The time of the report; None for the time of the last entry."""
+    choice: PolicyChoice
     standing: Standing | None = None
     """The version's state with people; None where the log has no governed alias."""
-    standing_note: str = "this project has not set up human approval"
-    """Why there is no `standing`."""
     undecidable: str | None = None
     """Why a version of a governed model cannot be decided again."""
     registry: tuple[Finding, ...] = field(default=())
@@ -80,54 +93,108 @@ class Facts(Chain):
     @property
     def registration(self) -> Registration:
         """The predicate of the version's registration."""
-        return registered(self.registration_statement)
-
-    @cached_property
-    def as_of(self) -> str:
-        """The time of the report: the time of the last entry, or of a later deadline that has
-        passed.
-        """
-        return instant(self.time) if self.time else at(self.everything[-1])
+        return self.registration_statement.predicate
 
     @property
-    def as_of_time(self) -> datetime:
-        """`as_of` as a time. Decisions are repeated at this time."""
-        return instant_of(self.as_of)
+    def name(self) -> str:
+        """MODEL/VERSION"""
+        return f"{self.registration.model}/{self.registration.version}"
+
+    @property
+    def policies(self) -> Policies | None:
+        """The policies that judge the version; None where they are not available."""
+        return self.choice.policies
+
+    @property
+    def policies_note(self) -> str:
+        """Why no policies are available; empty where they are."""
+        return self.choice.note
+
+    @property
+    def rules(self) -> ModelPolicy | None:
+        """What policy says of the model."""
+        return self.policies.rules.models.get(self.registration.model) if self.policies else None
+
+    @property
+    def tier(self) -> Tier | None:
+        """The risk tier that policy sets for the model."""
+        return self.policies.tier_of(self.registration.model) if self.policies else None
+
+    @property
+    def cards(self) -> Mapping[str, Datacard]:
+        """The datacards of the policies."""
+        return self.policies.datacards if self.policies else {}
+
+    @property
+    def as_of(self) -> str:
+        """The time of the report as text."""
+        return instant(self.time)
+
+    @property
+    def chains(self) -> list[DataChain]:
+        """The datasets that the version was trained or evaluated on."""
+        return [chain for chain, _ in self.datasets]
+
+    @property
+    def trained_on(self) -> list[DataChain]:
+        """The datasets that a stage of the version was trained on."""
+        return [c for c, uses in self.datasets if any(use.startswith("train@") for use in uses)]
+
+    @property
+    def ingests(self) -> list[Evidence[Ingest]]:
+        """The recorded ingestions of the datasets."""
+        return [chain.ingest for chain in self.chains if chain.ingest]
+
+    @property
+    def scans(self) -> list[Evidence[Scan]]:
+        """The recorded scans of the datasets for personal data."""
+        return [chain.scan for chain in self.chains if chain.scan]
+
+    @property
+    def qualities(self) -> list[Evidence[Quality]]:
+        """The recorded quality results of the datasets."""
+        return [chain.quality for chain in self.chains if chain.quality]
+
+    @property
+    def trainings(self) -> list[Evidence[Train]]:
+        """The trainings behind the version."""
+        return [node.train for node in self.chain if node.train]
+
+    @cached_property
+    def own_evaluation(self) -> Evidence[Evaluate] | None:
+        """The version's evaluation on its own suite."""
+        return self.evaluation(self.released, self.suites[0]) if self.suites else None
+
+    @property
+    def drill(self) -> Evidence[Drill] | None:
+        """The last rollback drill of the model."""
+        standing = self.standing
+        return drills.last(self.now, self.registration.model, standing.alias) if standing else None
 
     @cached_property
     def reference(self) -> ModelRef | None:
-        """The version as a reference for decisions; None where the gate's request is not
-        recorded.
-        """
+        """The version as a reference for decisions; None where its gate's request is missing."""
         request = self.requests.get(self.released.name)
         if request is None:
             return None
-        files = [file.path for file in self.registration.files]
         return ModelRef(
             name=self.registration.stage,
             outside=False,
             sha256=self.digest,
-            files=files,
+            files=[file.path for file in self.registration.files],
             suite=request.suite.name,
             suite_digest=request.suite.digest,
         )
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:
-        """The input for judging the version's evaluation; None without policies or without the
-        request.
-        """
+        """The input for judging the version's evaluation; None without policies or request."""
         if self.policies is None or self.reference is None:
             return None
         champion = self.standing.request.champion if self.standing else None
-        other_champion = champion if champion != self.digest else None
-        return ModelFacts(
-            self.reference,
-            self.view.signed_under(self.policies),
-            self.policies,
-            other_champion,
-            True,
-        )
+        other = champion if champion != self.digest else None
+        view = self.view.signed_under(self.policies)
+        return ModelFacts(self.reference, view, self.policies, other, True)
 
     @cached_property
     def again(self) -> ReleaseDecision | None:
@@ -139,64 +206,43 @@ class Facts(Chain):
         if self.policies is None or self.reference is None:
             return None
         request = ReleaseRequest(model=self.registration.model, released=self.reference)
-        return decide_release(request, self.policies, self.view, self.as_of_time)
+        return decide_release(request, self.policies, self.view, self.time)
 
     @cached_property
-    def registrations(self) -> list[Evidence]:
+    def registrations(self) -> list[Evidence[Registration]]:
         """Every registration under this model's name, in the order of the log."""
-        return [
-            statement
-            for statement in self.view.all(Registration)
-            if registered(statement).model == self.registration.model
-        ]
+        name = self.registration.model
+        return [entry for entry in self.view.all(Registration) if entry.predicate.model == name]
 
     @property
-    def previous(self) -> Evidence | None:
+    def previous(self) -> Evidence[Registration] | None:
         """The registration of the version approved last before this one; else of the version
         registered before it.
         """
-        return self.approved_before or self._registered_before
+        earlier = [
+            entry
+            for entry in self.registrations
+            if entry.index < self.registration_statement.index
+            and entry.predicate.model_digest != self.digest
+        ]
+        return self.approved_before or (earlier[-1] if earlier else None)
 
     @cached_property
-    def approved_before(self) -> Evidence | None:
+    def approved_before(self) -> Evidence[Registration] | None:
         """The registration of the version that held a governed alias before this one."""
-        if self.standing is None or self.now is None:
+        if self.standing is None:
             return None
         end = self.standing.released.index if self.standing.released else self.now.size
-        moves = [
-            statement
-            for statement in self.now.moves(self.registration.model)
-            if statement.index < end
+        others = [
+            move.predicate.version
+            for move in self.now.moves(self.registration.model)
+            if move.index < end
+            and move.predicate.action == "promote"
+            and move.predicate.alias != CANDIDATE
+            and move.predicate.model_digest != self.digest
         ]
-        other_versions = [
-            promoted(statement).version
-            for statement in moves
-            if promoted(statement).action == "promote"
-            and promoted(statement).alias != CANDIDATE
-            and promoted(statement).model_digest != self.digest
-        ]
-        registrations = [
-            statement
-            for statement in self.registrations
-            if other_versions and registered(statement).version == other_versions[-1]
-        ]
-        return registrations[-1] if registrations else None
-
-    @property
-    def _registered_before(self) -> Evidence | None:
-        earlier = [
-            statement
-            for statement in self.registrations
-            if statement.index < self.registration_statement.index
-        ]
-        return next(
-            (
-                statement
-                for statement in reversed(earlier)
-                if registered(statement).model_digest != self.digest
-            ),
-            None,
-        )
+        named = [entry for entry in self.registrations if entry.predicate.version in others[-1:]]
+        return named[-1] if named else None
 
     @cached_property
     def champion(self) -> ModelNode | None:
@@ -206,19 +252,15 @@ class Facts(Chain):
         digest, main = self.standing.request.champion, self.standing.policies.main_alias
         if digest is None and self.standing.alias != main:
             digest = self._holder(main)
-        if digest in (None, self.digest):
-            return None
-        digest = str(digest)
-        version = next(
-            (
-                registered(statement).version
-                for statement in self.registrations
-                if registered(statement).model_digest == digest
-            ),
-            "",
-        )
+        return None if digest in (None, self.digest) else self.named_node(str(digest))
+
+    def named_node(self, digest: str) -> ModelNode:
+        """A model by the name under which it was first registered; else by that of its stage."""
         node = model_node(self.view, digest)
-        return replace(node, name=f"{self.registration.model}/{version}" if version else node.name)
+        for entry in self.registrations:
+            if entry.predicate.model_digest == digest:
+                return replace(node, name=f"{entry.predicate.model}/{entry.predicate.version}")
+        return node
 
     @property
     def champion_is(self) -> str:
@@ -230,20 +272,15 @@ class Facts(Chain):
         return held[0] if held else f"{self.standing.alias} before it"
 
     def _holder(self, alias: str) -> str | None:
-        held = self.now.holder(self.registration.model, alias) if self.now else None
+        held = self.now.holder(self.registration.model, alias)
         return held.model_digest if held else None
 
     @cached_property
-    def promotions(self) -> list[Evidence]:
+    def promotions(self) -> list[Evidence[Promotion]]:
         """Every alias decision about this version's bytes, in order."""
-        of_model = [
-            statement
-            for statement in self.view.all(Promotion)
-            if promoted(statement).model == self.registration.model
-        ]
-        return [
-            statement for statement in of_model if promoted(statement).model_digest == self.digest
-        ]
+        name = self.registration.model
+        moves = self.view.by_subject(self.digest, Promotion)
+        return [move for move in moves if move.predicate.model == name]
 
     def file(self, statement: Evidence, role: str) -> Path | str:
         """The path of a file that a statement made, if its digest fits; else the reason it is
@@ -252,21 +289,14 @@ class Facts(Chain):
         made = next((artifact for artifact in statement.subjects if artifact.role == role), None)
         if made is None:
             return "not recorded: the statement names no such file"
-        return self._at_hand(made)
-
-    def _at_hand(self, made: Artifact) -> Path | str:
-        relative = Path(made.name)
-        if relative.is_absolute() or ".." in relative.parts:
+        path = Path(made.name)
+        if path.is_absolute() or ".." in path.parts:
             return "not recorded: its place is not inside the project"
         try:
-            same = sha256_file(self.root / relative) == made.sha256
+            same = sha256_file(self.root / path) == made.sha256
         except InputError:
-            return f"not at hand ({made.name}); its sha256 is {made.sha256[:PREFIX]}"
-        return (
-            self.root / relative
-            if same
-            else f"not used: {made.name} at hand has other bytes than recorded"
-        )
+            return f"not at hand ({path}); its sha256 is {made.sha256[:PREFIX]}"
+        return self.root / path if same else f"not used: {path} has other bytes than recorded"
 
     def rows(self, statement: Evidence, role: str) -> tuple[list[dict[str, object]], str]:
         """The rows of a JSON Lines file that a statement made, and the reason where it is not
@@ -279,25 +309,16 @@ class Facts(Chain):
             return [json.loads(line) for line in lines if line.strip()], ""
 
     def policy_entry(self, digest: str) -> int:
-        """The first entry that recorded these policies."""
-        kinds = ("origin", "policy")
-        return next(
-            (
-                statement.index
-                for statement in self.of(*kinds)
-                if statement.subjects[0].sha256 == digest
-            ),
-            0,
-        )
+        """The first entry that recorded these policies; 0 where none did."""
+        recorded = self.of("origin", "policy")
+        return next((s.index for s in recorded if s.subjects[0].sha256 == digest), 0)
 
     def of(self, *kinds: str) -> list[Evidence]:
         """All evidence of these kinds, in order."""
-        if self.now is None:
-            return [statement for statement in self.everything if statement.kind in kinds]
         statements = (statement for kind in kinds for statement in self.now.evidence.all(kind))
         return sorted(statements, key=lambda statement: statement.index)
 
-    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence | None:
+    def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
         """The evaluation of a model on a suite, cached."""
         key = (node.sha256, suite)
         if key not in self._evaluations:
@@ -305,8 +326,15 @@ class Facts(Chain):
         return self._evaluations[key]
 
     @cached_property
-    def _evaluations(self) -> dict[tuple[str, Suite], Evidence | None]:
+    def _evaluations(self) -> dict[tuple[str, Suite], Evidence[Evaluate] | None]:
         return {}
+
+    def rests_on(self) -> list[Evidence]:
+        """Each statement that the version rests on, its registration and the decisions about it;
+        each once.
+        """
+        statements = (*self.statements(), self.registration_statement, *self.promotions)
+        return list({statement.index: statement for statement in statements}.values())
 
 
 def gather(
@@ -319,57 +347,32 @@ def gather(
     time: datetime | None = None,
 ) -> Facts:
     """The facts of MODEL/VERSION. Raises `InputError` where the log has no such version."""
-    registrations = list(now.evidence.all(Registration))
-    of_version = [
-        statement
-        for statement in registrations
-        if (registered(statement).model, registered(statement).version) == (model, version)
-    ]
-    if not of_version:
-        names = sorted(
-            {
-                f"{registered(statement).model}/{registered(statement).version}"
-                for statement in registrations
-            }
-        )
-        raise InputError(
-            f"the log has no version {model}/{version}",
-            expected=(
-                f"one of: {', '.join(names[-SHOWN:])}"
-                if names
-                else "a registered version; there is none yet"
-            ),
-            fix=(
-                "run `countersign repro`, which registers one"
-                if not names
-                else "countersign status lists them"
-            ),
-        )
-    registration, usable = registered(of_version[-1]), _choose_policies(now, policies)
-    rights = now.authority if usable.governed else usable.policies
-    counted = now.evidence.signed_under(rights) if rights else now.evidence
-    reference = time or last_time(now)
-    standing, undecidable = (
-        _standing(now, registration, reference) if usable.governed else (None, None)
+    name, found = (model, version), now.evidence.all(Registration)
+    named = [entry for entry in found if (entry.predicate.model, entry.predicate.version) == name]
+    statement = now.timeline.registrations.get(name) or (named[-1] if named else None)
+    if statement is None:
+        raise no_version(now, model, version)
+    choice = _choose_policies(now, policies)
+    rights = now.authority if choice.governed else choice.policies
+    facts = Facts(
+        view=now.evidence.signed_under(rights) if rights else now.evidence,
+        digest=statement.predicate.model_digest,
+        stage=statement.predicate.stage,
+        project=project,
+        root=root,
+        now=now,
+        time=time or last_time(now),
+        registration_statement=statement,
+        choice=choice,
     )
-    note = f"it cannot be decided again: {undecidable}" if undecidable else Facts.standing_note
-    return Facts(
-        counted,
-        registration.model_digest,
-        registration.stage,
-        project,
-        root,
-        Everything(now.evidence),
-        of_version[-1],
-        usable.policies,
-        usable.note,
-        usable.which,
-        now,
-        reference,
-        standing,
-        note,
-        undecidable,
-    )
+    if not choice.governed:
+        return facts
+    standing = Standing(now, statement.predicate, facts.time)
+    try:
+        standing.today  # noqa: B018 - everything else rests on it
+    except CountersignError as error:
+        return replace(facts, undecidable=str(error).splitlines()[0])
+    return replace(facts, standing=standing)
 
 
 def last_time(now: LogState) -> datetime:
@@ -378,103 +381,36 @@ def last_time(now: LogState) -> datetime:
         for entry in reversed(now.log.page(max(0, end - PAGE), end)[0]):
             statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
             _, subjects, _ = parse_statement(statement, f"entry {entry.index}")
-            counting = [
-                evidence
-                for evidence in now.evidence.by_subject(subjects[0].sha256)
-                if evidence.index == entry.index
-            ]
-            if counting:
-                return instant_of(at(counting[0]))
+            for evidence in now.evidence.by_subject(subjects[0].sha256):
+                if evidence.index == entry.index:
+                    return instant_of(at(evidence))
     raise InputError("the log has no entry that counts", where=now.log.where)
 
 
-PAGE = 16
-"""Entries read at a time, from the end."""
-SHOWN = 20
-"""Versions that an error names at most."""
-
-
-@dataclass(frozen=True)
-class _PolicyChoice:
-    policies: Policies | None
-    note: str
-    which: str
-    governed: bool = False
-
-
-def _standing(
-    now: LogState, registration: Registration, time: datetime
-) -> tuple[Standing | None, str | None]:
-    """The version's state with people, or why it cannot be decided again."""
-    standing = Standing(now, registration, time)
-    try:
-        standing.today  # noqa: B018 - everything else rests on it
-    except CountersignError as error:
-        return None, str(error).splitlines()[0]
-    return standing, None
-
-
-def _choose_policies(now: LogState, policies: Policies | CountersignError) -> _PolicyChoice:
+def _choose_policies(now: LogState, policies: Policies | CountersignError) -> PolicyChoice:
     """Chooses the policies that judge a version: those in force, the last recorded, or the local
     ones.
     """
     period = now.authority.in_force
     if period.policies is not None and period.policies.rules.aliases:
-        signed = (
-            f"signed by {', '.join(period.signers)}"
-            if period.signed_at is not None
-            else "NOT SIGNED by their owners"
-        )
-        return _PolicyChoice(
-            period.policies, "", f"the policies in force for governed aliases, {signed}", True
-        )
-    try:
-        return _PolicyChoice(now.authority.recorded_at(now.size), "", Facts.policies_are)
-    except ConfigError:
-        usable, note = _usable(policies, _policy_recorded(now))
-        return _PolicyChoice(
-            usable,
-            note,
-            "the policies at hand, whose digest the log has; it does not carry their text",
-        )
-
-
-def _policy_recorded(now: LogState) -> str:
-    statements = [
-        statement for kind in ("origin", "policy") for statement in now.evidence.all(kind)
-    ]
-    return statements[-1].subjects[0].sha256 if statements else ""
-
-
-def _usable(policies: Policies | CountersignError, in_force: str) -> tuple[Policies | None, str]:
+        signed = "NOT SIGNED by their owners"
+        if period.signed_at is not None:
+            signed = f"signed by {', '.join(period.signers)}"
+        which = f"the policies in force for governed aliases, {signed}"
+        return PolicyChoice(period.policies, "", which, True)
+    with suppress(ConfigError):
+        which = "the policies last recorded in the log; nobody signed them"
+        return PolicyChoice(now.authority.recorded_at(now.size), "", which)
+    missing = "not recorded here: the log carries no policies, and those at hand"
     if isinstance(policies, CountersignError):
-        return (
-            None,
-            "not recorded here: the log carries no policies, and those at hand cannot be read",
-        )
-    if policies.digest != in_force:
-        return (
-            None,
-            (
-                "not recorded here: the log carries no policies, and those at hand"
-                f" ({policies.digest[:PREFIX]}) are not those it names ({in_force[:PREFIX]})"
-            ),
-        )
-    return policies, ""
-
-
-def registered(statement: Evidence) -> Registration:
-    """The predicate of a `registration` statement."""
-    if not isinstance(statement.predicate, Registration):
-        raise TypeError(statement.kind)
-    return statement.predicate
-
-
-def promoted(statement: Evidence) -> Promotion:
-    """The predicate of a `promotion` statement."""
-    if not isinstance(statement.predicate, Promotion):
-        raise TypeError(statement.kind)
-    return statement.predicate
+        return PolicyChoice(None, f"{missing} cannot be read", "")
+    recorded = [statement for kind in ("origin", "policy") for statement in now.evidence.all(kind)]
+    named = recorded[-1].subjects[0].sha256 if recorded else ""
+    if policies.digest != named:
+        note = f"({policies.digest[:PREFIX]}) are not those it names ({named[:PREFIX]})"
+        return PolicyChoice(None, f"{missing} {note}", "")
+    which = "the policies at hand, whose digest the log has; it does not carry their text"
+    return PolicyChoice(policies, "", which)
 
 
 def at(statement: Evidence) -> str:
@@ -490,18 +426,9 @@ def about(statement: Evidence) -> str:
         return predicate.stage
     if statement.kind in ("registration", "promotion", "packet", "request", "incident"):
         return f"{predicate.model}/{predicate.version}"
-    return (
-        f"{statement.kind} of {predicate.about}"
-        if statement.kind in ("approval", "waiver")
-        else statement.kind
-    )
-
-
-def of_chain(facts: Facts) -> Iterator[Evidence]:
-    """Every statement that the version rests on, its registration and the decisions about it."""
-    yield from facts.statements()
-    yield facts.registration_statement
-    yield from facts.promotions
+    if statement.kind in ("approval", "waiver"):
+        return f"{statement.kind} of {predicate.about}"
+    return statement.kind
 
 
 def run_of(statement: Evidence) -> Run | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from governance.attest.predicates import Finding
+from governance.attest.predicates import Promotion
 from governance.base.text import timed, words
 from governance.base.time import instant_of
-from governance.policy.rules import Datacard, Tier
+from governance.history.timeline import Tenure
+from governance.log.evidence import Evidence
 from governance.release import drills
-from governance.release.drills import NO_DRILL
-from governance.report.facts import PREFIX, Facts, promoted, registered
+from governance.report.facts import PREFIX, Facts
 from governance.report.model import Back, Hold, Item, Use, VerdictWord
-from governance.report.standing import Held, Standing
+from governance.report.standing import Standing
 from governance.report.verdict import APPROVED, verdict
 
 NOT_COVERED = (
@@ -22,67 +22,55 @@ NOT_COVERED = (
     "The training data of a base model from outside. This report cannot rule out hidden backdoors"
     " or poisoned data.",
 )
-NOT_NEEDED = "not needed: it holds no alias"
 SOON = timedelta(days=30)
 """What ends within this period is listed as an open point."""
 
 
+# -- Use -------------------------------------------------------------------------------------------
 def use(facts: Facts) -> Use:
     """The purpose that policy sets, limited by the verdict."""
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    word = verdict(facts).word
-    served = word in APPROVED
+    word, tier = verdict(facts).word, facts.tier
+    forbidden = [] if word in APPROVED else ["serving users: no approval is in force"]
     limits = facts.policies.limits_of(facts.registration.model) if facts.policies else []
-    forbidden = [] if served else ["serving users: no approval is in force"]
-    forbidden += limits or ["limits not set by policy"]
+    demands = []
+    if tier and tier.approvals:
+        demands.append(f"approval by {tier.approvals} people in different roles")
+    if tier and not tier.promotable:
+        demands.append("cannot be released")
+    if tier and tier.separate_evaluator:
+        demands.append("evaluation signed by a key other than the trainer's")
+    if tier and tier.approved_before_training:
+        demands.append(f"{', '.join(tier.approved_before_training)} approved before training")
     return Use(
         approved_for=[_approved_for(facts, word)],
-        not_approved_for=forbidden,
+        not_approved_for=[*forbidden, *(limits or ["limits not set by policy"])],
         tier=facts.registration.tier,
-        tier_demands=_demands(tier),
+        tier_demands=demands or ["none beyond the automatic checks"],
         review_by=_review_by(facts),
     )
 
 
 def _approved_for(facts: Facts, word: VerdictWord) -> str:
-    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     live = [tenure.alias for tenure in facts.standing.live] if facts.standing else []
     if word == "WITHDRAWN":
         return "nothing: it was withdrawn"
-    if model is None:
+    if facts.rules is None:
         return facts.policies_note or "nothing: policy does not name this model"
+    purpose = f"{facts.rules.purpose}, in {facts.rules.region}"
     if word in APPROVED:
-        return f"{model.purpose}, in {model.region}"
+        return purpose
     if live:
         return f"nothing: no approval is in force, although it is live as {words(live)}"
-    return f"testing as candidate only, not serving ({model.purpose}, in {model.region})"
-
-
-def _demands(tier: Tier | None) -> list[str]:
-    if tier is None:
-        return ["none beyond the automatic checks"]
-    demands = []
-    if tier.approvals:
-        demands.append(f"approval by {tier.approvals} people in different roles")
-    if not tier.promotable:
-        demands.append("cannot be released")
-    if tier.separate_evaluator:
-        demands.append("evaluation signed by a key other than the trainer's")
-    if tier.approved_before_training:
-        demands.append(f"{', '.join(tier.approved_before_training)} approved before training")
-    return demands or ["none beyond the automatic checks"]
+    return f"testing as candidate only, not serving ({purpose})"
 
 
 def _review_by(facts: Facts) -> str:
     """The next review that policy sets, then the first end of data, a waiver or an approval."""
-    model = facts.registration.model
-    months = facts.policies.review_every(model) if facts.policies else None
+    months = facts.policies.review_every(facts.registration.model) if facts.policies else None
     due = review_due(facts)
-    text = "no review date set"
-    if months is not None:
-        text = due.isoformat() if due else f"{months} months after approval"
-    ends = _first_end(facts)
-    return f"{text}; {ends}" if ends else text
+    review = str(due) if due else f"{months} months after approval"
+    day, what = min(_ends(facts), default=("", ""))
+    return "; ".join(filter(None, [review if months else "no review date set", what + day[:10]]))
 
 
 def review_due(facts: Facts) -> date | None:
@@ -90,242 +78,204 @@ def review_due(facts: Facts) -> date | None:
     released = facts.standing.released if facts.standing else None
     if facts.policies is None or released is None:
         return None
-    approved = instant_of(promoted(released).at)
+    approved = instant_of(released.predicate.at)
     return facts.policies.next_review(facts.registration.model, approved)
 
 
-def _first_end(facts: Facts) -> str:
-    """What ends first: retention of data, a waiver, or an approval. Empty where nothing ends."""
-    ends = [
-        (str(card.retention.until), f"data of {name} must be erased by")
-        for name, card in _datacards(facts)
-        if card.retention.until
-    ]
-    if facts.standing is not None:
-        waivers = (statement for statement, why in facts.standing.waivers if not why)
-        ends += [(statement.predicate.expires, "a waiver ends on") for statement in waivers]
-        for name, _, statement in facts.standing.approvers:
-            if statement.predicate.expires:
-                ends.append((statement.predicate.expires, f"{name}'s approval ends on"))
-    if not ends:
-        return ""
-    day, what = min(ends)
-    return f"{what} {day[:10]}"
-
-
-def _points_of_policy(facts: Facts) -> Iterator[Item]:
-    """Settings that policy lacks for the model, and a review that is due."""
-    policies, model = facts.policies, facts.registration.model
-    if policies is None or model not in policies.rules.models:
+def _ends(facts: Facts) -> Iterator[tuple[str, str]]:
+    """When data must be erased, and when waivers and approvals end."""
+    for chain in facts.chains:
+        card = facts.cards.get(chain.dataset)
+        if card and card.retention.until:
+            yield str(card.retention.until), f"data of {chain.dataset} must be erased by "
+    if facts.standing is None:
         return
-    owners = policies.rules.owners
-    who = " or ".join(owners.roles) if owners else None
-    where = f"policies/policy.yaml: models.{model}"
-    if not policies.limits_of(model):
-        yield _item("NOT_SET", "policy sets no limits (what is it not for?)", where, who)
-    if policies.review_every(model) is None:
-        yield _item("NOT_SET", "policy sets no review date (review_every)", where, who)
-    if not policies.owner_of(model):
-        yield _item("NOT_SET", "policy names no owner of this model", where, who)
-    due, today = review_due(facts), facts.as_of_time.date()
-    if due is not None and due - today <= SOON:
-        then = f"countersign report {model}/{facts.registration.version}"
-        owner = policies.owner_of(model) or who
-        what, late = "the review of this version", today > due
-        yield _item("REVIEW", what, then, owner, None, due.isoformat(), late)
+    for waiver, problem in facts.standing.waivers:
+        if problem is None:
+            yield waiver.predicate.expires, "a waiver ends on "
+    for name, _, vote in facts.standing.approvers:
+        if vote.predicate.expires:
+            yield vote.predicate.expires, f"{name}'s approval ends on "
 
 
-def _datacards(facts: Facts) -> list[tuple[str, Datacard]]:
-    cards = facts.policies.datacards if facts.policies else {}
-    return [
-        (chain.dataset, cards[chain.dataset])
-        for chain, _ in facts.datasets
-        if chain.dataset in cards
-    ]
-
-
+# -- Release ---------------------------------------------------------------------------------------
 def holds(facts: Facts) -> list[Hold]:
     """Every governed alias that the version held, in order."""
-    return (
-        [hold(facts.standing, tenure) for tenure in facts.standing.held] if facts.standing else []
-    )
+    standing = facts.standing
+    return [hold(standing, tenure) for tenure in standing.held] if standing else []
 
 
-def hold(standing: Standing, tenure: Held) -> Hold:
+def hold(standing: Standing, tenure: Tenure) -> Hold:
     """One governed alias that a version held."""
     request = standing.request_of(tenure.given)
-    ended = promoted(tenure.ended) if tenure.ended else None
-    reason = None
-    if ended is not None:
-        reason = (
-            "retired" if ended.action == "retire" else f"{ended.action} to version {ended.version}"
-        )
+    asked_by = "nobody signed a request"
+    if request:
+        asked_by = f"{request.predicate.principal} as {request.predicate.role}"
+    end = tenure.ended.predicate if tenure.ended else None
+    how = f"{end.action} to version {end.version}" if end else None
     return Hold(
         alias=tenure.alias,
-        since=promoted(tenure.given).at,
-        until=ended.at if ended else None,
-        ended=reason,
-        asked_by=(
-            f"{request.predicate.principal} as {request.predicate.role}"
-            if request
-            else "nobody signed a request"
-        ),
-        evidence=[tenure.given.index, *([tenure.ended.index] if tenure.ended else [])],
+        since=tenure.given.predicate.at,
+        until=end.at if end else None,
+        ended="retired" if tenure.how_ended == "retired" else how,
+        asked_by=asked_by,
+        evidence=[move.index for move in (tenure.given, tenure.ended) if move],
     )
 
 
 def way_back(facts: Facts) -> Back:
     """The version to return to, and the steps and people that this requires."""
-    standing = facts.standing
+    standing, model = facts.standing, facts.registration.model
+    missing = "none: no other version ever held the alias"
+    if facts.previous is None:
+        missing = "none: there is no earlier version"
     if standing is None:
-        before = registered(facts.previous) if facts.previous else None
-        target = (
-            f"version {before.version} ({before.model_digest[:PREFIX]}), registered"
-            if before
-            else _NO_EARLIER
-        )
-        refs = [facts.previous.index] if facts.previous else []
-        return Back(
-            target=target,
-            steps="none: no governed alias exists",
-            people="none",
-            drill=NO_DRILL,
-            evidence=refs,
-        )
+        target, refs = missing, []
+        if facts.previous is not None:
+            before, refs = facts.previous.predicate, [facts.previous.index]
+            target = f"version {before.version} ({before.model_digest[:PREFIX]}), registered"
+        steps = "none: no governed alias exists"
+        return Back(target=target, steps=steps, drill=drills.NO_DRILL, evidence=refs)
     if standing.held and not standing.live:
-        serves = standing.now.holder(facts.registration.model, standing.alias)
+        serves = standing.now.holder(model, standing.alias)
+        state = f"version {serves.version} is {serves.alias}" if serves else "nothing is live"
+        return Back(target=f"none needed: {state}", drill="not needed: it holds no alias")
+    below, target, steps = standing.below()[:1], missing, "none"
+    if below:
+        earlier = below[0].predicate
         target = (
-            f"none needed: version {serves.version} is {serves.alias}"
-            if serves
-            else "none needed: nothing is live"
+            f"version {earlier.version} ({earlier.model_digest[:PREFIX]}), {earlier.alias} before"
         )
-        return Back(target=target, steps="none", people="none", drill=NOT_NEEDED, evidence=[])
-    below, rule = standing.below(), standing.rule
-    alone = (
-        f", or one {' or '.join(rule.break_glass)} in an emergency"
-        if rule and rule.break_glass
-        else ""
-    )
-    earlier = [promoted(statement) for statement in below]
-    target = "none: no other version ever held the alias" if facts.previous else _NO_EARLIER
-    if earlier:
-        target = (
-            f"version {earlier[0].version} ({earlier[0].model_digest[:PREFIX]}), {earlier[0].alias}"
-            " before"
-        )
-    drill = drills.last(standing.now, facts.registration.model, standing.alias)
+        steps = f"countersign rollback {model} --reason ..."
     return Back(
         target=target,
-        steps=f"countersign rollback {facts.registration.model} --reason ..." if below else "none",
-        people=(
-            f"{rule.rollback_people} people{alone}" if rule else "policy has no rule for the alias"
-        ),
-        drill=drills.summary(drill, earlier[0].version if earlier else None),
-        evidence=[statement.index for statement in (*below[:1], *([drill] if drill else []))],
+        steps=steps,
+        people=_rollback_people(standing),
+        drill=drills.summary(facts.drill, below[0].predicate.version if below else None),
+        evidence=[entry.index for entry in (*below, facts.drill) if entry],
     )
 
 
-_NO_EARLIER = "none: there is no earlier version"
+def _rollback_people(standing: Standing) -> str:
+    rule = standing.rule
+    if rule is None:
+        return "policy has no rule for the alias"
+    people = f"{rule.rollback_people} people"
+    if rule.break_glass:
+        people += f", or one {' or '.join(rule.break_glass)} in an emergency"
+    return people
 
 
+# -- Open points -----------------------------------------------------------------------------------
 def open_items(facts: Facts) -> list[Item]:
     """Open points: what waits, what ends soon and what prevents a release. Overdue points come
     first.
     """
-    points = [*_points_of_people(facts), *_points_of_findings(facts), *_points_of_policy(facts)]
-    return sorted(points, key=lambda point: not point.overdue)
+    points = [*_of_people(facts), *_of_findings(facts), *_of_policy(facts)]
+    shown = [point.model_copy(update={"what": timed(point.what)}) for point in points]
+    return sorted(shown, key=lambda point: not point.overdue)
 
 
-def _points_of_findings(facts: Facts) -> Iterator[Item]:
+def _of_people(facts: Facts) -> Iterator[Item]:
+    """Incidents, second signatures, waivers that end, requests that wait."""
+    standing = facts.standing
+    if standing is None:
+        return
+    for opening in standing.open_incidents:
+        yield Item(
+            code="INCIDENT",
+            what=f"incident: {opening.predicate.reason}",
+            next=f"countersign incident close {standing.name}",
+            owner=opening.predicate.principal,
+            evidence=[opening.index],
+        )
+    overdue = {move.index for move in standing.overdue}
+    for move in standing.alone:
+        yield Item(
+            code="SECOND_SIGNATURE",
+            what="a second signature on an emergency rollback by one person",
+            next=f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}",
+            owner=_second_signers(standing, move),
+            due=move.predicate.second_signature_by,
+            overdue=move.index in overdue,
+            evidence=[move.index],
+        )
+    for statement, problem in standing.waivers:
+        waiver = statement.predicate
+        if problem is None and instant_of(waiver.expires) - standing.at <= SOON:
+            yield Item(
+                code="WAIVER_ENDS",
+                what=f"waiver of {waiver.finding} {waiver.about} ends",
+                next="correct the finding, or waive it again and have the packet approved",
+                owner=waiver.owner,
+                due=waiver.expires,
+                evidence=[statement.index],
+            )
+    roles = standing.rule.requesters if standing.rule else []
+    for request in standing.now.timeline.pending_requests(standing.at):
+        wish = request.predicate
+        if (f"{wish.model}/{wish.version}", wish.model_digest) == (standing.name, facts.digest):
+            yield Item(
+                code="REQUEST",
+                what=f"{wish.principal} asks to {wish.action} it as {wish.alias}",
+                next=f"countersign {wish.action} {standing.name}",
+                owner=words([f"somebody as {role}" for role in roles]),
+                due=wish.expires,
+                evidence=[request.index],
+            )
+
+
+def _second_signers(standing: Standing, move: Evidence[Promotion]) -> str | None:
+    """Who may give the second signature on an emergency rollback."""
+    request, roles = standing.request_of(move), standing.policies.rules.seconded_by
+    if request is None:
+        return None
+    author = request.predicate.principal
+    if roles is None:
+        return f"anybody but {author}"
+    return f"somebody but {author}, as {' or '.join(roles)}"
+
+
+def _of_findings(facts: Facts) -> Iterator[Item]:
+    """Open findings, with this version and alias in the next step."""
     standing = facts.standing
     findings = list(facts.again.findings) if facts.again else []
     if standing is not None and standing.released is not None:
         findings = standing.against
-    listed = {"INCIDENT_OPEN"} if standing and standing.open_incidents else set()
     for finding in findings:
-        if finding.code not in listed:
-            what = f"{finding.code}: {finding.subject}: {finding.message}"
-            yield _item(finding.code, what, _next_step(finding, standing))
+        if standing and standing.open_incidents and finding.code == "INCIDENT_OPEN":
+            continue
+        what, step = f"{finding.code}: {finding.subject}: {finding.message}", finding.next
+        if standing is not None:
+            step = step.replace("MODEL/VERSION --to ALIAS", f"{facts.name} --to {standing.alias}")
+        yield Item(code=finding.code, what=what, next=step or None)
     for why in facts.again.candidate_only if facts.again and standing is None else ():
-        yield _item("CANDIDATE_ONLY", f"for testing only: {why}", "see docs/findings.md")
+        what = f"for testing only: {why}"
+        yield Item(code="CANDIDATE_ONLY", what=what, next="see docs/findings.md")
 
 
-def _next_step(finding: Finding, standing: Standing | None) -> str | None:
-    """The next step of a finding, with this version and alias in its command."""
-    if standing is None or not finding.code.startswith("REQUEST_"):
-        return finding.next or None
-    typed = f"{standing.name} --to {standing.alias}"
-    return finding.next.replace("MODEL/VERSION --to ALIAS", typed) or None
-
-
-def _points_of_people(facts: Facts) -> Iterator[Item]:
-    """Incidents, second signatures, waivers that end, requests that wait."""
-    standing = facts.standing
-    if standing is None or facts.now is None:
+def _of_policy(facts: Facts) -> Iterator[Item]:
+    """Settings that policy lacks for the model, and a review that is due."""
+    policies, model = facts.policies, facts.registration.model
+    if policies is None or facts.rules is None:
         return
-    for opening in standing.open_incidents:
-        incident = opening.predicate
-        then = f"countersign incident close {standing.name}"
-        what = f"incident: {incident.reason}"
-        yield _item("INCIDENT", what, then, incident.principal, opening.index)
-    overdue = {opening.index for opening in standing.overdue}
-    for move in standing.alone:
-        due, rollback_request = move.predicate.second_signature_by, standing.request_of(move)
-        who = (
-            _second_signers(standing, rollback_request.predicate.principal)
-            if rollback_request
-            else None
+    who = " or ".join(policies.rules.owners.roles) if policies.rules.owners else None
+    settings = {
+        "limits (what is it not for?)": policies.limits_of(model),
+        "review date (review_every)": policies.review_every(model),
+        "owner of this model": policies.owner_of(model),
+    }
+    for name, value in settings.items():
+        if not value:
+            where = f"policies/policy.yaml: models.{model}"
+            yield Item(code="NOT_SET", what=f"policy sets no {name}", next=where, owner=who)
+    due, today = review_due(facts), facts.time.date()
+    if due is not None and due - today <= SOON:
+        yield Item(
+            code="REVIEW",
+            what="the review of this version",
+            next=f"countersign report {facts.name}",
+            owner=policies.owner_of(model) or who,
+            due=due.isoformat(),
+            overdue=today > due,
         )
-        what = "a second signature on an emergency rollback by one person"
-        then = f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}"
-        late = move.index in overdue
-        yield _item("SECOND_SIGNATURE", what, then, who, move.index, due, late)
-    for statement, problem in standing.waivers:
-        waiver = statement.predicate
-        if problem is None and instant_of(waiver.expires) - standing.at <= SOON:
-            what = f"waiver of {waiver.finding} {waiver.about} ends"
-            then = "correct the finding, or waive it again and have the packet approved"
-            yield _item("WAIVER_ENDS", what, then, waiver.owner, statement.index, waiver.expires)
-    for request in standing.now.timeline.pending_requests(standing.at):
-        wish = request.predicate
-        name = f"{wish.model}/{wish.version}"
-        if (name, wish.model_digest) == (standing.name, facts.digest):
-            what = f"{wish.principal} asks to {wish.action} it as {wish.alias}"
-            then = f"countersign {wish.action} {standing.name}"
-            who = words(_requesters(standing))
-            yield _item("REQUEST", what, then, who, request.index, wish.expires)
-
-
-def _second_signers(standing: Standing, author: str) -> str:
-    """Who may give the second signature on an emergency rollback."""
-    policies = standing.now.authority.in_force.policies
-    named = policies.rules.seconded_by if policies else None
-    return (
-        f"anybody but {author}"
-        if named is None
-        else f"somebody but {author}, as {' or '.join(named)}"
-    )
-
-
-def _requesters(standing: Standing) -> list[str]:
-    return [f"somebody as {role}" for role in (standing.rule.requesters if standing.rule else [])]
-
-
-def _item(
-    code: str,
-    what: str,
-    then: str | None,
-    owner: str | None = None,
-    entry: int | None = None,
-    due: str | None = None,
-    overdue: bool = False,
-) -> Item:
-    return Item(
-        code=code,
-        what=timed(what),
-        next=then,
-        owner=owner,
-        due=due,
-        overdue=overdue,
-        evidence=[entry] if entry is not None else [],
-    )

@@ -2,61 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from governance.attest.predicates import Expectation, Quality, Scan
+from governance.attest.predicates import Scan
 from governance.base.statistics import mean_interval
 from governance.base.text import share
 from governance.gates import recall
 from governance.gates.assessment import Judged
-from governance.history.lineage import evaluated
 from governance.log.evidence import Evidence
-from governance.report import scores, slices
-from governance.report.facts import Facts, of_chain
+from governance.report import scores
+from governance.report.facts import Facts
 from governance.report.model import Gate, GateName, Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
 
-_RECALL = ("RECALL_NOT_MEASURED", "RECALL_TOO_LOW")
+Outcome = bool | Result
+"""Whether a row passes; or its result."""
 FIGURES_SHOWN = 3
-
-FAILING_CODES: dict[GateName, frozenset[str]] = {
-    "Data quality": frozenset(
-        [
-            "QUALITY_NOT_PASSED",
-            "QUALITY_CHECK_CRASHED",
-            "SUITE_OUT_OF_DATE",
-            "HELD_OUT_UNCHECKED",
-            "KIND_UNFIT",
-        ]
+FAILING_CODES: dict[GateName, str] = {
+    "Data quality": (
+        "QUALITY_NOT_PASSED QUALITY_CHECK_CRASHED SUITE_OUT_OF_DATE HELD_OUT_UNCHECKED KIND_UNFIT"
     ),
-    "Personal data": frozenset(
-        ["SCAN_NOT_PASSED", "SCAN_OUT_OF_DATE", "PII_REMAINING", "NER_REQUIRED", *_RECALL]
+    "Personal data": (
+        "SCAN_NOT_PASSED SCAN_OUT_OF_DATE PII_REMAINING NER_REQUIRED RECALL_NOT_MEASURED"
+        " RECALL_TOO_LOW"
     ),
-    "Lineage": frozenset(
-        [
-            "EVIDENCE_MISSING",
-            "EVIDENCE_INCONSISTENT",
-            "GATE_MISSING",
-            "SOURCE_CHANGED",
-            "BASE_CHANGED",
-        ]
+    "Lineage": "EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING SOURCE_CHANGED BASE_CHANGED",
+    "Evaluation": (
+        "EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE NOT_COMPARABLE SUITE_UNPINNED"
+        " THRESHOLDS_MISSING"
     ),
-    "Evaluation": frozenset(
-        [
-            "EVALUATION_INCOMPLETE",
-            "EVALUATION_OUT_OF_DATE",
-            "NOT_COMPARABLE",
-            "SUITE_UNPINNED",
-            "THRESHOLDS_MISSING",
-        ]
-    ),
-    "Signatures and files": frozenset({"UNSAFE_FILES"}),
+    "Signatures and files": "UNSAFE_FILES",
 }
 """Row to the finding codes that make it fail."""
-
-_SCORED = frozenset(["THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"])
-SCORE_CODES: dict[GateName, frozenset[str]] = {"Evaluation": _SCORED, "Safety": _SCORED}
-"""Row to the finding codes about scores."""
+SCORE_CODES = {"THRESHOLD_NOT_MET", "SLICE_NOT_MET", "WORSE_THAN_REFERENCE"}
+"""Finding codes about scores, for the rows Evaluation and Safety."""
 
 
 def gates(facts: Facts) -> list[Gate]:
@@ -65,33 +44,30 @@ def gates(facts: Facts) -> list[Gate]:
     A decision made again overrules what was recorded: an open finding fails its row, and a row
     that fails only by waived findings is waived.
     """
-    open_codes = {finding.code for finding in facts.again.findings} if facts.again else set()
-    waived = {finding.code for finding in facts.again.waived} if facts.again else set()
-    return [_with_findings(row, open_codes, waived) for row in _rows(facts)]
-
-
-def _rows(facts: Facts) -> list[Gate]:
-    return [
+    rows = [
         _quality(facts),
         _personal_data(facts),
         _lineage(facts),
         _labelling(facts),
         _evaluation(facts),
         _safety(facts),
-        _gate("Privacy leakage", "not run", [reason(Say.LEAKAGE_NOT_TESTED)], None, []),
+        _gate("Privacy leakage", "not run", [reason(Say.LEAKAGE_NOT_TESTED)]),
         _security(facts),
     ]
+    open_codes = {finding.code for finding in facts.again.findings} if facts.again else set()
+    waived = {finding.code for finding in facts.again.waived} if facts.again else set()
+    return [_with_findings(row, open_codes, waived) for row in rows]
 
 
 def _with_findings(row: Gate, open_codes: set[str], waived: set[str]) -> Gate:
-    answers = FAILING_CODES.get(row.name, frozenset[str]())
-    scored = SCORE_CODES.get(row.name, frozenset[str]())
-    if standing := open_codes & answers:
-        return _by_findings(row, "fail", Say.FINDINGS, standing)
-    passed = waived & (answers | scored if row.result == "fail" else answers)
+    failing = set(FAILING_CODES.get(row.name, "").split())
+    scored = SCORE_CODES if row.name in ("Evaluation", "Safety") else set[str]()
+    if failing & open_codes:
+        return _by_findings(row, "fail", Say.FINDINGS, failing & open_codes)
+    passed = waived & (failing | scored if row.result == "fail" else failing)
     if passed and not open_codes & scored:
         return _by_findings(row, "waived", Say.WAIVED, passed)
-    if row.result == "fail" and open_codes & scored:
+    if row.result == "fail":
         return row.model_copy(update={"codes": sorted(open_codes & scored)})
     return row
 
@@ -104,15 +80,15 @@ def _by_findings(row: Gate, result: Result, code: Say, codes: set[str]) -> Gate:
 
 def _gate(
     name: GateName,
-    result: Result,
+    passed: Outcome,
     reasons: list[Reason],
-    threshold: str | None,
-    evidence: Sequence[Evidence | None],
+    threshold: str | None = None,
+    evidence: Iterable[Evidence | None] = (),
 ) -> Gate:
+    result: Result = ("pass" if passed else "fail") if isinstance(passed, bool) else passed
     return Gate(
         name=name,
         result=result,
-        codes=[],
         reasons=reasons,
         value=text_of(reasons),
         threshold=threshold,
@@ -120,155 +96,118 @@ def _gate(
     )
 
 
-def _passed(passed: bool, *, ran: bool = True) -> Result:
-    if not ran:
-        return "not run"
-    return "pass" if passed else "fail"
-
-
 def _quality(facts: Facts) -> Gate:
-    statements = [chain.quality for chain, _ in facts.datasets]
-    results = [
-        statement.predicate
-        for statement in statements
-        if statement and isinstance(statement.predicate, Quality)
-    ]
+    results = [statement.predicate for statement in facts.qualities]
     checks = [check for result in results for check in result.expectations]
     critical = [check for check in checks if not check.success and check.severity == "critical"]
-    passed = (
-        all(result.passed for result in results)
-        and len(results) == len(statements)
-        and not critical
-    )
     met = sum(check.success for check in checks)
     reasons = [reason(Say.QUALITY, met=met, checks=len(checks), datasets=len(results))]
-    missing = [chain.dataset for chain, _ in facts.datasets if chain.quality is None]
+    missing = [chain.dataset for chain in facts.chains if chain.quality is None]
     if missing:
         reasons.append(reason(Say.QUALITY_UNCHECKED, datasets=missing))
+    passed = all(result.passed for result in results) and not missing and not critical
     threshold = "every critical check passes; failing records are left out (policies/quality/)"
-    return _gate("Data quality", _passed(passed, ran=bool(results)), reasons, threshold, statements)
+    outcome: Outcome = passed if results else "not run"
+    return _gate("Data quality", outcome, reasons, threshold, facts.qualities)
 
 
 def _personal_data(facts: Facts) -> Gate:
-    statements = [chain.scan for chain, _ in facts.datasets]
-    scans = [
-        statement.predicate
-        for statement in statements
-        if statement and isinstance(statement.predicate, Scan)
-    ]
+    scans = [statement.predicate for statement in facts.scans]
     found = sum(sum(scan.found.values()) for scan in scans)
-    remaining = sum(sum(scan.remaining.values()) for scan in scans)
-    allowed = sum(
-        count
-        for scan in scans
-        for name, count in scan.remaining.items()
-        if scan.actions.get(name) == "allow"
-    )
-    left = remaining - allowed
-    complete = bool(statements) and len(scans) == len(statements)
-    passed = complete and all(scan.passed for scan in scans) and left == 0
+    left = allowed = 0
+    for scan in scans:
+        for name, count in scan.remaining.items():
+            if scan.actions.get(name) == "allow":
+                allowed += count
+            else:
+                left += count
+    passed = len(scans) == len(facts.chains) and all(scan.passed for scan in scans) and left == 0
     reasons = [reason(Say.PII_FOUND, found=found, left=left, allowed=allowed)]
     reasons += _lowest_detection(facts, scans)
     threshold = "nothing is left that policy forbids; minimum detection met (policies/pii.yaml)"
-    return _gate("Personal data", _passed(passed, ran=bool(scans)), reasons, threshold, statements)
+    outcome: Outcome = passed if scans else "not run"
+    return _gate("Personal data", outcome, reasons, threshold, facts.scans)
 
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
     """The kind of planted values with the lowest detection rate, and what policy requires."""
-    required = facts.policies.pii.minimum_recall if facts.policies else {}
     measured = [
         (recall.interval(figures).low, scan.dataset, name, figures)
         for scan in scans
-        if scan.recall is not None
-        for name, figures in scan.recall.entities.items()
+        for name, figures in (scan.recall.entities if scan.recall else {}).items()
     ]
-    datasets_measured = {dataset for _, dataset, _, _ in measured}
-    missing = [scan.dataset for scan in scans if scan.dataset not in datasets_measured]
+    datasets = {dataset for _, dataset, _, _ in measured}
+    missing = [scan.dataset for scan in scans if scan.dataset not in datasets]
     reasons = [reason(Say.PII_UNMEASURED, datasets=missing)] if missing else []
     if not measured:
         return reasons
     _, dataset, name, figures = min(measured, key=lambda row: row[:3])
+    required = facts.policies.pii.minimum_recall if facts.policies else {}
     bound = f"policy requires {required[name]:.0%}" if name in required else "policy requires none"
     counts = {"found": figures.found, "planted": figures.planted}
-    lowest = reason(Say.PII_LOWEST, **counts, name=name, dataset=dataset, required=bound)
-    return [lowest, *reasons]
+    return [reason(Say.PII_LOWEST, **counts, name=name, dataset=dataset, required=bound), *reasons]
 
 
 def _lineage(facts: Facts) -> Gate:
     links = [node.known for node in facts.chain]
-    links += [chain.broken_at is None for chain, _ in facts.datasets]
+    links += [chain.broken_at is None for chain in facts.chains]
     links += [node.gate is not None for node in facts.trained]
     reasons = [reason(Say.LINEAGE, known=sum(links), links=len(links))]
-    trained = [node.train for node in facts.trained]
-    return _gate("Lineage", _passed(all(links)), reasons, "all of them", trained)
+    return _gate("Lineage", all(links), reasons, "all of them", facts.trainings)
 
 
 def _labelling(facts: Facts) -> Gate:
-    statements = [chain.quality for chain, _ in facts.datasets if chain.quality]
     agreements = [
         (statement, check)
-        for statement in statements
+        for statement in facts.qualities
         for check in statement.predicate.expectations
-        if _agreement(check)
+        if check.column.startswith("rater_")
     ]
     if not agreements:
-        return _gate("Labelling", "not run", [reason(Say.NOT_LABELLED)], None, [])
+        return _gate("Labelling", "not run", [reason(Say.NOT_LABELLED)])
     met = sum(check.success for _, check in agreements)
     threshold = "; ".join(dict.fromkeys(check.expected for _, check in agreements))
     reasons = [reason(Say.AGREEMENT, met=met, checks=len(agreements))]
-    evidence = [statement for statement, _ in agreements]
-    return _gate("Labelling", _passed(met == len(agreements)), reasons, threshold, evidence)
-
-
-def _agreement(check: Expectation) -> bool:
-    return check.column.startswith("rater_")
+    statements = [statement for statement, _ in agreements]
+    return _gate("Labelling", met == len(agreements), reasons, threshold, statements)
 
 
 def _evaluation(facts: Facts) -> Gate:
     demanded = [result for result in scores.judged(facts) if not scores.is_safety(result.metric)]
-    if not demanded:
-        demands = scores.demands(facts)
-        if facts.policies is None:
-            missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
-        elif demands and demands.none:
-            missing = reason(Say.NO_THRESHOLD_WHY, why=demands.none.rstrip("."))
-        else:
-            missing = reason(Say.NO_THRESHOLD)
-        return _without_threshold(facts, "Evaluation", missing, safety=False)
-    row = _judged(facts, "Evaluation", demanded)
-    worst = slices.line(facts, demanded[0].metric, scores.confidence(facts))
-    last = reason(Say.WORST_SLICE, slice=worst) if worst else reason(Say.SLICES_NOT_RECORDED)
-    reasons = [*row.reasons, last]
-    return row.model_copy(update={"reasons": reasons, "value": text_of(reasons)})
+    if demanded:
+        worst = scores.worst_slice(facts, demanded[0].metric)
+        last = reason(Say.WORST_SLICE, slice=worst) if worst else reason(Say.SLICES_NOT_RECORDED)
+        return _judged(facts, "Evaluation", demanded, last)
+    demands, missing = scores.demands(facts), reason(Say.NO_THRESHOLD)
+    if demands and demands.none:
+        missing = reason(Say.NO_THRESHOLD_WHY, why=demands.none.rstrip("."))
+    return _without_threshold(facts, "Evaluation", missing)
 
 
 def _safety(facts: Facts) -> Gate:
     demanded = [result for result in scores.judged(facts) if scores.is_safety(result.metric)]
     if demanded:
         return _judged(facts, "Safety", demanded)
+    return _without_threshold(facts, "Safety", reason(Say.NO_SAFETY_THRESHOLD))
+
+
+def _without_threshold(facts: Facts, name: GateName, missing: Reason) -> Gate:
+    """`no threshold` with the figures where it was scored; else `not run`."""
+    own, is_safety = facts.own_evaluation, name == "Safety"
     if facts.policies is None:
         missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
-    else:
-        missing = reason(Say.NO_SAFETY_THRESHOLD)
-    return _without_threshold(facts, "Safety", missing, safety=True)
-
-
-def _without_threshold(facts: Facts, name: GateName, missing: Reason, *, safety: bool) -> Gate:
-    """`no threshold` with the figures where it was scored; else `not run`."""
-    own = scores.own_evaluation(facts)
     if own is None:
-        return _gate(name, "not run", [reason(Say.NOT_EVALUATED), missing], None, [])
-    evaluation = evaluated(own)
-    if evaluation.not_run is not None:
-        skipped = reason(Say.EVALUATION_NOT_RUN, why=evaluation.not_run.rstrip("."))
+        return _gate(name, "not run", [reason(Say.NOT_EVALUATED), missing])
+    if own.predicate.not_run is not None:
+        skipped = reason(Say.EVALUATION_NOT_RUN, why=own.predicate.not_run.rstrip("."))
         return _gate(name, "not run", [skipped, missing], None, [own])
     figures = [
         f"{metric} {_scored(values)}"
-        for metric, values in sorted(evaluation.scores.items())
-        if scores.is_safety(metric) == safety and any(value is not None for value in values)
+        for metric, values in sorted(own.predicate.scores.items())
+        if scores.is_safety(metric) == is_safety and any(value is not None for value in values)
     ]
     if not figures:
-        nothing = reason(Say.NO_SAFETY_METRIC if safety else Say.NOT_EVALUATED)
+        nothing = reason(Say.NO_SAFETY_METRIC if is_safety else Say.NOT_EVALUATED)
         return _gate(name, "not run", [nothing, missing], None, [own])
     return _gate(name, "no threshold", [reason(Say.FIGURES, figures=figures), missing], None, [own])
 
@@ -281,20 +220,18 @@ def _scored(values: list[float | None]) -> str:
     return f"{share(mean_interval(numbers, scores.CONFIDENCE).mean)} (mean of {len(numbers)} items)"
 
 
-def _judged(facts: Facts, name: GateName, demanded: list[Judged]) -> Gate:
+def _judged(facts: Facts, name: GateName, demanded: list[Judged], *last: Reason) -> Gate:
     failed = [result for result in demanded if not result.passed]
     # The worst slice is told beside the figures of all items.
     shown = failed or [result for result in demanded if not result.slice]
     figures = _first_figures([f"{_metric_name(result)} {result.found}" for result in shown])
     met = len(demanded) - len(failed)
-    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=figures)]
-    threshold = _first_figures(
-        [f"{result.metric} {result.demand}" for result in failed or demanded]
-    )
-    return _gate(name, _passed(not failed), reasons, threshold, [scores.own_evaluation(facts)])
+    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=figures), *last]
+    thresholds = [f"{result.metric} {result.demand}" for result in failed or demanded]
+    return _gate(name, not failed, reasons, _first_figures(thresholds), [facts.own_evaluation])
 
 
-def _first_figures(lines: list[str]) -> str:
+def _first_figures(lines: Sequence[str]) -> str:
     more = len(lines) - FIGURES_SHOWN
     return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
 
@@ -304,12 +241,14 @@ def _metric_name(result: Judged) -> str:
 
 
 def _security(facts: Facts) -> Gate:
-    statements = {statement.index: statement for statement in of_chain(facts)}
-    keys = sum(statement.development for statement in statements.values())
+    statements = facts.rests_on()
+    keys = sum(statement.development for statement in statements)
     files = len(facts.registration.files)
     reasons = [reason(Say.SIGNED_FILES, valid=len(statements), test_keys=keys, files=files)]
     if facts.again is None:
         reasons.append(reason(Say.FILES_NOT_CHECKED))
-    result: Result = "pass" if facts.again else "not run"
     threshold = "every signature valid; safetensors only, no code files"
-    return _gate("Signatures and files", result, reasons, threshold, [facts.registration_statement])
+    outcome: Outcome = True if facts.again else "not run"
+    return _gate(
+        "Signatures and files", outcome, reasons, threshold, [facts.registration_statement]
+    )

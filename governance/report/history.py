@@ -8,9 +8,8 @@ from dataclasses import replace
 from governance.base.statistics import mean_interval
 from governance.base.text import number, plain
 from governance.history.lineage import evaluated, trained
-from governance.report.facts import PREFIX, Facts, registered
+from governance.report.facts import PREFIX, Facts
 from governance.report.model import Change
-from governance.report.scores import own_evaluation
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
 """The most important group first."""
@@ -23,13 +22,13 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
     """The version before, as text, and the differences from it."""
     if facts.previous is None:
         same = [
-            registered(statement).version
+            statement.predicate.version
             for statement in facts.registrations
             if statement.index < facts.registration_statement.index
         ]
         same = [version for version in same if version != facts.registration.version]
         return f"none: version {same[-1]} is the same bytes" if same else NO_EARLIER, []
-    before = registered(facts.previous)
+    before = facts.previous.predicate
     word = (
         "approved last before this one"
         if facts.approved_before
@@ -64,7 +63,7 @@ def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
     """The properties of the version before and of this one."""
     if facts.previous is None:
         return {}, _portrait(facts)
-    before = registered(facts.previous)
+    before = facts.previous.predicate
     earlier = replace(
         facts,
         digest=before.model_digest,
@@ -77,7 +76,7 @@ def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
 def _portrait(facts: Facts) -> Portrait:
     """The properties of one version."""
     portrait: Portrait = {}
-    own = own_evaluation(facts)
+    own = facts.own_evaluation
     if own:
         for name, values in sorted(evaluated(own).scores.items()):
             numbers = [value for value in values if value is not None]

@@ -1,579 +1,468 @@
 """The evidence of a version by kind, and what is missing of each kind.
 
-To add a kind: describe it in `governance.report.frameworks.EVIDENCE`, and add a function below with
-its line in `LOOKUPS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
+To add a kind: describe it in `governance.report.frameworks.EVIDENCE`, and add a line to
+`LOOKUPS`. `NOT_RECORDED` explains the kinds that Countersign does not record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from governance.attest.predicates import Quality, Scan
-from governance.base.model import Model
-from governance.history.lineage import evaluated, reproductions, trained
+from governance.history.lineage import reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release import drills
 from governance.report import assurance, scores
-from governance.report.facts import PREFIX, Facts, registered, run_of
+from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
+from governance.report.model import Link
 from governance.report.people import separation
-from governance.report.scores import is_safety
-
-Presence = Literal["present", "partial", "missing", "not recorded"]
-"""Complete; partly there; missing; or Countersign keeps no record of the kind."""
 
 
-class Link(Model):
-    """One kind of evidence, and what this version has of it."""
-
-    key: str
-    asks: str
-    """What complete evidence contains."""
-    state: Presence
-    says: str
-    lacks: list[str]
-    evidence: list[int]
-    """Entries of the log."""
+def _nothing(_: Facts) -> Iterable[str]:
+    return ()
 
 
-@dataclass(frozen=True)
-class Holding:
-    """What a version has of one kind of evidence."""
+class Lookup(NamedTuple):
+    """How a version's evidence of one kind is found."""
 
-    says: str
-    lacks: Sequence[str]
-    """What is missing for complete evidence."""
-    evidence: Sequence[Evidence | None]
+    statements: Callable[[Facts], Iterable[Evidence | None]]
     """The statements that show it. Without any, the evidence is missing."""
+    says: str | Callable[[Facts], str]
+    """What they show."""
+    never: tuple[str, ...] = ()
+    """What complete evidence has and Countersign does not record."""
+    lacks: Callable[[Facts], Iterable[str]] = _nothing
+    """What this version lacks."""
 
 
 def link(key: str, facts: Facts, verified: LogReport) -> Link:
     """What a version has of one kind of evidence."""
     if key in NOT_RECORDED:
-        return _link(key, "not recorded", Holding(NOT_RECORDED[key], [], []))
-    holding = _log(facts, verified) if key == LOG else LOOKUPS[key](facts)
-    if not any(holding.evidence):
-        return _link(key, "missing", Holding(holding.says, [], []))
-    return _link(key, "partial" if holding.lacks else "present", holding)
-
-
-def _link(key: str, state: Presence, holding: Holding) -> Link:
-    return Link(
-        key=key,
-        asks=EVIDENCE[key],
-        state=state,
-        says=holding.says,
-        lacks=list(holding.lacks),
-        evidence=sorted({statement.index for statement in holding.evidence if statement}),
-    )
-
-
-def _sources(facts: Facts) -> Holding:
-    cards = facts.policies.datacards if facts.policies else {}
-    lacks = [facts.policies_note] if facts.policies is None else []
-    for chain, _ in facts.datasets:
-        card = cards.get(chain.dataset)
-        blanks = card.blanks() if card else ["the datacard"]
-        lacks += [f"{chain.dataset}: {', '.join(blanks)}"] if blanks else []
-        lacks += [] if chain.ingest else [f"{chain.dataset}: evidence of its ingestion"]
-    ingests = [chain.ingest for chain, _ in facts.datasets]
-    return Holding(
-        f"{len(ingests)} datasets, each declared on a datacard of the policies", lacks, ingests
-    )
-
-
-def _lineage(facts: Facts) -> Holding:
-    chains = [chain for chain, _ in facts.datasets]
-    lacks = [
-        f"{chain.dataset}: evidence of {chain.broken_at}" for chain in chains if chain.broken_at
-    ]
-    statements = [
-        statement for chain in chains for statement in (chain.ingest, chain.scan, chain.quality)
-    ]
-    return Holding(
-        f"{len(chains)} datasets followed from source to the records that were used, by digest",
-        lacks,
-        statements,
-    )
-
-
-def _scans(facts: Facts) -> Holding:
-    chains = [chain for chain, _ in facts.datasets]
-    scans = [
-        chain.scan.predicate
-        for chain in chains
-        if chain.scan and isinstance(chain.scan.predicate, Scan)
-    ]
-    total, left = (
-        sum(sum(scan.found.values()) for scan in scans),
-        sum(sum(scan.remaining.values()) for scan in scans),
-    )
-    lacks = [f"{chain.dataset}: a scan" for chain in chains if chain.scan is None]
-    lacks += [f"{scan.dataset}: recall on a seeded set" for scan in scans if scan.recall is None]
-    lacks += ["a person's sample of what remains"]
-    return Holding(
-        f"{total:,} occurrences found, {left:,} remain", lacks, [chain.scan for chain in chains]
-    )
-
-
-def _quality(facts: Facts) -> Holding:
-    chains = [chain for chain, _ in facts.datasets]
-    statements = [chain.quality.predicate for chain in chains if chain.quality]
-    results = [result for result in statements if isinstance(result, Quality)]
-    lacks = [f"{chain.dataset}: a quality result" for chain in chains if chain.quality is None]
-    lacks += [f"{result.dataset}: it did not pass" for result in results if not result.passed]
-    count = sum(len(result.expectations) for result in results)
-    return Holding(
-        f"{count} expectations on {len(results)} datasets",
-        lacks,
-        [chain.quality for chain in chains],
-    )
-
-
-def _labels(facts: Facts) -> Holding:
-    cards = facts.policies.datacards if facts.policies else {}
-    declared = [
-        chain
-        for chain, _ in facts.datasets
-        if chain.dataset in cards and cards[chain.dataset].labelling.strip()
-    ]
-    lacks = ["the guidelines themselves: version and digest"]
-    return Holding(
-        f"{len(declared)} datacards say who labelled and how",
-        lacks,
-        [chain.ingest for chain in declared],
-    )
-
-
-def _agreement(facts: Facts) -> Holding:
-    statements = [
-        chain.quality
-        for chain, _ in facts.datasets
-        if chain.quality
-        and any(check.column.startswith("rater_") for check in chain.quality.predicate.expectations)
-    ]
-    lacks = ["adjudication", "the pool of annotators", "agreement per label"]
-    return Holding(
-        f"agreement between raters was tested on {len(statements)} datasets", lacks, statements
-    )
-
-
-def _trainings(facts: Facts) -> Holding:
-    nodes = facts.trained
-    lacks = [f"{node.name}: an allowed gate before it" for node in nodes if node.gate is None]
-    trainings = [trained(node.train) for node in nodes if node.train]
-    lacks += [
-        f"{training.stage}: a commit" for training in trainings if training.code.commit is None
-    ]
-    lacks += [f"{training.stage}: committed code" for training in trainings if training.code.dirty]
-    timed = all(
-        {"device_hours", "gpu_hours", "flops"} & training.run.detail.keys()
-        for training in trainings
-    )
-    lacks += [] if timed else ["an estimate of compute"]
-    lacks.append("an estimate of energy")
-    return Holding(
-        f"{len(nodes)} training stages, each with parameters, code and environment",
-        lacks,
-        [n.train for n in nodes],
-    )
-
-
-def _bom(facts: Facts) -> Holding:
-    lacks = [f"{node.name}: where it comes from" for node in facts.chain if not node.known]
-    for node in facts.trained:
-        environment = trained(node.train).environment if node.train else None
-        if environment and set(environment.versions) - set(environment.libraries):
-            lacks.append(f"{node.name}: hashes and licences of its libraries")
-    says = f"countersign export {_name(facts)} cyclonedx: {len(facts.chain)} models and their data"
-    return Holding(says, lacks, [node.train or node.base for node in facts.chain])
-
-
-def _training_summary(facts: Facts) -> Holding:
-    lacks = ["the lines that the export marks OPEN", "the digest of what was published, and when"]
-    trained_on = [
-        chain.ingest
-        for chain, uses in facts.datasets
-        if any(use.startswith("train@") for use in uses)
-    ]
-    says = f"countersign export {_name(facts)} training-summary: {len(trained_on)} datasets"
-    return Holding(says, lacks, trained_on)
-
-
-def _evaluations(facts: Facts) -> Holding:
-    own = scores.own_evaluation(facts)
-    if own is None or evaluated(own).not_run is not None:
-        return Holding("the version was not evaluated on its suite", [], [])
-    fixed = scores.thresholds_fixed(facts)
-    before = scores.fixed_before(facts)
-    lacks = [] if before else [f"thresholds fixed before the run: {fixed}"]
-    lacks += [f"{result.metric}: {result.gap}" for result in scores.judged(facts) if result.gap]
-    if not scores.judged(facts):
-        lacks.append("thresholds: policy demands nothing, or is not at hand")
-    lacks += (
-        []
-        if facts.champion or facts.standing is None
-        else ["comparison with a champion: there is none"]
-    )
-    lacks += [] if evaluated(own).slices else ["slices and the worst of them"]
-    lacks += [
-        f"a search of {result} for leaks into {evaluated(own).suite_name}"
-        for result in scores.not_searched(facts)
-    ]
-    named = ", ".join(sorted(evaluated(own).scores))
-    return Holding(
-        f"{named} on {evaluated(own).suite_name}, n and intervals; thresholds fixed before:"
-        f" {fixed}",
-        lacks,
-        [own],
-    )
-
-
-def _safety(facts: Facts) -> Holding:
-    own = scores.own_evaluation(facts)
-    named = sorted(name for name in evaluated(own).scores if is_safety(name)) if own else []
-    before = [
-        evaluation
-        for node in facts.chain
-        if node.sha256 != facts.digest and facts.suites
-        for evaluation in [facts.evaluation(node, facts.suites[0])]
-        if evaluation is not None and set(named) & set(evaluated(evaluation).scores)
-    ]
-    if own is None or not named:
-        return Holding("no metric of its suite says anything about safety", [], [])
-    lacks = ["red-team and jailbreak tests", *([] if before else ["the same before tuning"])]
-    return Holding(
-        f"{', '.join(named)}, on {len(before) + 1} models of the chain", lacks, [own, *before]
-    )
-
-
-def _reproduced(facts: Facts) -> Holding:
-    """Reproductions: evaluations of the version under other keys, and repeats of its trainings."""
-    scored = _scored_again(facts)
-    lacks, evidence, trainings = list(scored.lacks), list(scored.evidence), []
-    for node in facts.trained:
-        repeats = reproductions(facts.view, node)
-        trainings += [f"{node.name} {assurance.words(facts, node)}"] if repeats else []
-        by_other_key = [
-            repeat for repeat in repeats if node.train and repeat.keyid != node.train.keyid
-        ]
-        lacks += [] if by_other_key else [f"{node.name}: trained again under another key"]
-        if not all(map(assurance.came_again, by_other_key)):
-            lacks.append(f"{node.name}: the same result every time")
-        evidence += repeats
-    trained_again = "; ".join(trainings) or "no training was repeated"
-    return Holding(f"{scored.says}; {trained_again}", lacks, evidence)
-
-
-def _scored_again(facts: Facts) -> Holding:
-    """Of the version itself."""
-    own = scores.own_evaluation(facts)
-    if own is None:
-        return Holding("the version was not evaluated on its suite", ["an evaluation"], [])
-    other = assurance.scored_again(facts, own)
-    if not other:
-        return Holding(
-            "nobody scored it again under another key", ["scored again under another key"], []
-        )
-    equal = assurance.same_scores(own, other)
-    lacks = [] if equal else ["the same scores"]
-    return Holding(
-        f"scored again under another key: {'the same scores' if equal else 'other scores'}",
-        lacks,
-        [own, *other],
-    )
-
-
-def _approvals(facts: Facts) -> Holding:
-    standing = facts.standing
-    if standing is None:
-        return Holding(facts.standing_note, [], [])
-    approvals = [approval for _, _, approval in standing.approvers]
-    roles = ", ".join(sorted({role for _, role, _ in standing.approvers}))
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    lacks = (
-        [] if tier and len(approvals) >= tier.approvals else ["as many approvals as the tier asks"]
-    )
-    lacks += (
-        []
-        if all(approval.predicate.page for approval in approvals)
-        else ["the page that was shown"]
-    )
-    return Holding(
-        f"{len(approvals)} approvals count, in the roles {roles or 'none'}", lacks, approvals
-    )
-
-
-def _duties(facts: Facts) -> Holding:
-    standing, duties = facts.standing, separation(facts)
-    if standing is None or not standing.approvers:
-        return Holding(duties.text, [], [])
-    lacks = [] if duties.state == "holds" else ["separation of duties"]
-    if _same_requester(facts):
-        lacks.append("an evaluation that somebody else asked for than the training")
-    return Holding(duties.text, lacks, [approval for _, _, approval in standing.approvers])
-
-
-def _same_requester(facts: Facts) -> bool:
-    """Whether one person requested training and evaluation. True where either is not recorded."""
-    own, train = scores.own_evaluation(facts), facts.released.train
-    if own is None or train is None:
-        return True
-    names = [trained(train).run.requested_by.name, evaluated(own).run.requested_by.name]
-    return names[0] == names[1]
-
-
-def _waivers(facts: Facts) -> Holding:
-    standing = facts.standing
-    if standing is None:
-        return Holding(
-            "policies in force let nobody accept anything", [], [facts.registration_statement]
-        )
-    waivers = [waiver for waiver, _ in standing.waivers]
-    ends = [
-        f"{waiver.predicate.finding} until {waiver.predicate.expires[:10]}"
-        for waiver, why in standing.waivers
-        if not why
-    ]
-    in_force = "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
-    return Holding(
-        f"{len(waivers)} recorded: {in_force}", [], waivers or [facts.registration_statement]
-    )
-
-
-def _policy(facts: Facts) -> Holding:
-    if facts.policies is None:
-        return Holding(facts.policies_note, [], [])
-    recorded = [
-        statement
-        for statement in facts.of("origin", "policy")
-        if statement.subjects[0].sha256 == facts.policies.digest
-    ]
-    lacks = [] if recorded and recorded[0].predicate.files else ["their text in the log"]
-    signed = facts.now.authority.in_force.signed_at if facts.now and facts.standing else None
-    lacks += [] if signed is not None else ["signatures of policy owners"]
-    return Holding(f"policies {facts.policies.digest[:PREFIX]}", lacks, recorded[:1])
-
-
-def _log(facts: Facts, verified: LogReport) -> Holding:
-    lacks = ["an anchor outside this machine, with its time"]
-    lacks += [] if verified.origin else ["an established origin"]
-    says = f"{verified.entries} entries verified, root {verified.root[:PREFIX]}"
-    return Holding(says, lacks, [facts.registration_statement])
-
-
-def _signatures(facts: Facts) -> Holding:
-    statements = list(
-        {
-            statement.index: statement
-            for statement in (*facts.statements(), facts.registration_statement)
-        }.values()
-    )
-    development = sum(statement.development for statement in statements)
-    lacks = (
-        [f"named keys: {development} statements are signed by development keys"]
-        if development
-        else []
-    )
-    return Holding(f"{len(statements)} statements, each signature valid", lacks, statements)
-
-
-def _access(facts: Facts) -> Holding:
-    principals = facts.policies.rules.principals if facts.policies else []
-    if not principals:
-        return Holding(facts.policies_note or "policies name nobody", [], [])
-    people = sum(principal.kind == "person" for principal in principals)
-    lacks = ["the last review of these rights", "who can read data where it is stored"]
-    entry = _policy(facts).evidence
-    revocations = [
-        statement
-        for statement in facts.of("revocation")
-        if statement.subjects[0].sha256 in _revoked(facts)
-    ]
-    authorizations = [
-        statement
-        for statement in facts.of("authorization")
-        if statement.digest in _authorizations(facts)
-    ]
-    summary = (
-        f"{people} people and {len(principals) - people} services, with roles and keys;"
-        f" {len(revocations)} keys revoked; "
-    )
-    summary += f"{len(authorizations)} authorizations behind the runs"
-    return Holding(summary, lacks, [*entry, *revocations, *authorizations])
-
-
-def _revoked(facts: Facts) -> Mapping[str, int]:
-    return facts.now.authority.revoked if facts.now else {}
-
-
-def _authorizations(facts: Facts) -> set[str | None]:
-    """Authorizations behind the runs of this version: people let services run in their name."""
-    return {
-        run.requested_by.authorization
-        for statement in facts.statements()
-        if (run := run_of(statement))
-    } - {None}
-
-
-def _inventory(facts: Facts) -> Holding:
-    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    lacks = [] if model else ["purpose and tier in policy"]
-    lacks += ["an owner", "where it is deployed", "the next review"]
-    standing = facts.standing
-    held = (
-        [
-            f"{tenure.alias} {'until it was taken' if tenure.ended else 'now'}"
-            for tenure in standing.held
-        ]
-        if standing
-        else []
-    )
-    state = (
-        "retired"
-        if standing and standing.retired
-        else ", ".join(held) or "never given a governed alias"
-    )
-    moves = [tenure.given for tenure in standing.held] if standing else []
-    retirement = [standing.retired] if standing and standing.retired else []
-    return Holding(
-        f"{_name(facts)}, tier {facts.registration.tier}, {state}",
-        lacks,
-        [facts.registration_statement, *moves, *retirement],
-    )
-
-
-def _moves(facts: Facts) -> Holding:
-    decisions = [
-        decision
-        for decision in facts.of("promotion")
-        if decision.predicate.model == facts.registration.model
-    ]
-    calls = [
-        decision
-        for decision in facts.of("refusal", "call")
-        if decision.predicate.model == facts.registration.model
-    ]
-    refused = sum(decision.kind == "refusal" for decision in calls)
-    summary = (
-        f"{len(decisions)} decisions about aliases of this model, refusals included;"
-        f" {refused} calls refused by rule"
-    )
-    return Holding(summary, [], [*decisions, *calls] if decisions else [])
-
-
-def _changes(facts: Facts) -> Holding:
-    if facts.previous is None:
-        return Holding(
-            "the first version under this name: nothing before it to differ from",
-            [],
-            [facts.registration_statement],
-        )
-    before = registered(facts.previous)
-    return Holding(
-        f"compared with version {before.version} in the report",
-        [],
-        [facts.registration_statement, facts.previous],
-    )
-
-
-def _card(facts: Facts) -> Holding:
-    model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
-    lacks = [] if model else ["intended use: policies name no such model"]
-    lacks += ["groups of people it was tested on", "what oversight it needs"]
-    return Holding(
-        f"countersign export {_name(facts)} model-card", lacks, [facts.registration_statement]
-    )
-
-
-def _retention(facts: Facts) -> Holding:
-    cards = facts.policies.datacards if facts.policies else {}
-    declared = [
-        chain
-        for chain, _ in facts.datasets
-        if chain.dataset in cards and cards[chain.dataset].retention.until
-    ]
-    lacks = ["proofs of deletion", "a ledger of erasures and the versions they reached"]
-    return Holding(
-        f"{len(declared)} datacards say until when data is kept",
-        lacks,
-        [chain.ingest for chain in declared],
-    )
-
-
-def _drills(facts: Facts) -> Holding:
-    rollbacks = [
-        rollback for rollback in facts.of("promotion") if rollback.predicate.action == "rollback"
-    ]
-    of_model = [
-        rollback
-        for rollback in rollbacks
-        if rollback.predicate.model == facts.registration.model and rollback.predicate.allowed
-    ]
-    happened = f"{len(of_model)} rollbacks of this model happened"
-    standing = facts.standing
-    drill = (
-        drills.last(standing.now, facts.registration.model, standing.alias) if standing else None
-    )
-    if drill is None:
-        return Holding(f"{happened}; no rehearsal is recorded", ["a timed rehearsal"], of_model)
-    ahead = standing.below() if standing else []
-    target = ahead[0].predicate.version if ahead else None
-    lacks = [] if drill.predicate.passed else ["a rehearsal that came off"]
-    stale = target not in (None, drill.predicate.version)
-    lacks += (
-        [f"a rehearsal of going back to version {target}, which is next below now"] if stale else []
-    )
-    return Holding(
-        f"last rehearsal {drills.summary(drill, None)}; {happened}", lacks, [drill, *of_model]
-    )
-
-
-def _incidents(facts: Facts) -> Holding:
-    standing = facts.standing
-    statements = standing.incidents if standing else []
+        return _link(key, "not recorded", NOT_RECORDED[key])
+    lookup = LOOKUPS[key]
+    statements = {statement.index: statement for statement in lookup.statements(facts) if statement}
+    says = lookup.says if isinstance(lookup.says, str) else lookup.says(facts)
+    says = says.rstrip(".")
     if not statements:
-        return Holding("none recorded, which does not show that there were none", [], [])
-    lacks = ["classification", "deadlines and notifications", "cause and fix"]
-    return Holding(f"{len(statements)} statements about incidents", lacks, statements)
+        return _link(key, "missing", f"not recorded: {says}" if says == lookup.says else says)
+    lacks = [*lookup.lacks(facts), *lookup.never]
+    if key == LOG and not verified.origin:
+        lacks.append("an established origin")
+    kinds = Counter(statement.kind for statement in statements.values())
+    says = f"{says}; statements: {', '.join(f'{kind} {n}' for kind, n in sorted(kinds.items()))}"
+    return _link(key, "partial" if lacks else "present", says, lacks, sorted(statements))
 
 
-def _name(facts: Facts) -> str:
-    return f"{facts.registration.model}/{facts.registration.version}"
+def _link(
+    key: str, state: str, says: str, lacks: Iterable[str] = (), entries: Iterable[int] = ()
+) -> Link:
+    fields = {"says": says, "lacks": list(lacks), "evidence": list(entries)}
+    return Link.model_validate({"key": key, "asks": EVIDENCE[key], "state": state, **fields})
+
+
+def _registration(facts: Facts) -> list[Evidence]:
+    return [facts.registration_statement]
+
+
+# -- Data ------------------------------------------------------------------------------------------
+def _declared(facts: Facts) -> Iterator[str]:
+    """What datacards leave blank, and datasets without evidence of ingestion."""
+    if facts.policies is None:
+        yield facts.policies_note
+    for chain in facts.chains:
+        card = facts.cards.get(chain.dataset)
+        blanks = card.blanks() if card else ["the datacard"]
+        if blanks:
+            yield f"{chain.dataset}: {', '.join(blanks)}"
+        if chain.ingest is None:
+            yield f"{chain.dataset}: evidence of its ingestion"
+
+
+def _broken(facts: Facts) -> Iterator[str]:
+    for chain in facts.chains:
+        if chain.broken_at:
+            yield f"{chain.dataset}: evidence of {chain.broken_at}"
+
+
+def _occurrences(facts: Facts) -> str:
+    scans = [statement.predicate for statement in facts.scans]
+    found = sum(sum(scan.found.values()) for scan in scans)
+    left = sum(sum(scan.remaining.values()) for scan in scans)
+    return f"{found:,} items found, {left:,} left"
+
+
+def _unscanned(facts: Facts) -> Iterator[str]:
+    for chain in facts.chains:
+        if chain.scan is None:
+            yield f"{chain.dataset}: a scan"
+        elif chain.scan.predicate.recall is None:
+            yield f"{chain.dataset}: recall on a seeded set"
+
+
+def _unchecked(facts: Facts) -> Iterator[str]:
+    for chain in facts.chains:
+        if chain.quality is None:
+            yield f"{chain.dataset}: a quality result"
+        elif not chain.quality.predicate.passed:
+            yield f"{chain.dataset}: it did not pass"
+
+
+def _rated(facts: Facts) -> Iterator[Evidence]:
+    """The quality results with checks of agreement between raters."""
+    for quality in facts.qualities:
+        if any(check.column.startswith("rater_") for check in quality.predicate.expectations):
+            yield quality
+
+
+def _labelled(facts: Facts) -> Iterator[Evidence]:
+    for ingest in facts.ingests:
+        card = facts.cards.get(ingest.predicate.dataset)
+        if card and card.labelling.strip():
+            yield ingest
+
+
+def _retained(facts: Facts) -> Iterator[Evidence]:
+    for ingest in facts.ingests:
+        card = facts.cards.get(ingest.predicate.dataset)
+        if card and card.retention.until:
+            yield ingest
+
+
+# -- Training and evaluation -----------------------------------------------------------------------
+def _training_gaps(facts: Facts) -> Iterator[str]:
+    for node in facts.trained:
+        if node.gate is None:
+            yield f"{node.name}: an allowed gate before it"
+    trainings = [statement.predicate for statement in facts.trainings]
+    for training in trainings:
+        if training.code.commit is None:
+            yield f"{training.stage}: a commit"
+        if training.code.dirty:
+            yield f"{training.stage}: committed code"
+    units = {"device_hours", "gpu_hours", "flops"}
+    if not all(units & training.run.detail.keys() for training in trainings):
+        yield "an estimate of compute"
+
+
+def _components(facts: Facts) -> Iterator[str]:
+    for node in facts.chain:
+        if not node.known:
+            yield f"{node.name}: where it comes from"
+        environment = node.train.predicate.environment if node.train else None
+        if environment and set(environment.versions) - set(environment.libraries):
+            yield f"{node.name}: hashes and licences of its libraries"
+
+
+def _own_scores(facts: Facts) -> list[Evidence]:
+    own = facts.own_evaluation
+    return [own] if own and own.predicate.not_run is None else []
+
+
+def _scored(facts: Facts) -> str:
+    own = facts.own_evaluation
+    if own is None:
+        return "the version was not evaluated on its suite"
+    metrics = ", ".join(sorted(own.predicate.scores))
+    fixed = scores.thresholds_fixed(facts)
+    return f"{metrics} on {own.predicate.suite_name}; thresholds fixed before: {fixed}"
+
+
+def _evaluation_gaps(facts: Facts) -> Iterator[str]:
+    if not scores.fixed_before(facts):
+        yield f"thresholds fixed before the run: {scores.thresholds_fixed(facts)}"
+    judged = scores.judged(facts)
+    yield from (f"{result.metric}: {result.gap}" for result in judged if result.gap)
+    if not judged:
+        yield "thresholds: policy demands nothing, or is not at hand"
+    if facts.standing is not None and facts.champion is None:
+        yield "comparison with a champion: there is none"
+    for own in _own_scores(facts):
+        if not own.predicate.slices:
+            yield "slices and the worst of them"
+        for dataset in scores.not_searched(facts):
+            yield f"a search of {dataset} for leaks into {own.predicate.suite_name}"
+
+
+def _safety(facts: Facts) -> list[Evidence]:
+    """The evaluations with safety metrics, of the version and of the models before it."""
+    own = facts.own_evaluation
+    metrics = {name for name in own.predicate.scores if scores.is_safety(name)} if own else set()
+    found = (facts.evaluation(node, facts.suites[0]) for node in facts.chain if metrics)
+    evaluations = [evaluation for evaluation in found if evaluation]
+    shared = [entry for entry in evaluations if metrics & entry.predicate.scores.keys()]
+    return shared if own in shared else []
+
+
+def _reproduced(facts: Facts) -> Iterator[Evidence]:
+    """Evaluations of the version under other keys, and repeats of its trainings."""
+    own = facts.own_evaluation
+    others = assurance.scored_again(facts, own) if own else []
+    if own and others:
+        yield own
+    yield from others
+    for node in facts.trained:
+        yield from reproductions(facts.view, node)
+
+
+def _repeats(facts: Facts) -> str:
+    own = facts.own_evaluation
+    others = assurance.scored_again(facts, own) if own else []
+    scored = "nobody scored it again under another key"
+    if own and others:
+        which = "the same" if assurance.same_scores(own, others) else "other"
+        scored = f"scored again under another key: {which} scores"
+    repeated = [node for node in facts.trained if reproductions(facts.view, node)]
+    trainings = [f"{node.name} {assurance.words(facts, node)}" for node in repeated]
+    return f"{scored}; {'; '.join(trainings) or 'no training was repeated'}"
+
+
+def _not_repeated(facts: Facts) -> Iterator[str]:
+    own = facts.own_evaluation
+    others = assurance.scored_again(facts, own) if own else []
+    if not others:
+        yield "scored again under another key"
+    elif own and not assurance.same_scores(own, others):
+        yield "the same scores"
+    for node in facts.trained:
+        repeats = assurance.by_other_keys(facts, node)
+        if not repeats:
+            yield f"{node.name}: trained again under another key"
+        if not all(map(assurance.came_again, repeats)):
+            yield f"{node.name}: the same result every time"
+
+
+# -- People and rules ------------------------------------------------------------------------------
+def _approvals(facts: Facts) -> list[Evidence]:
+    return [vote for _, _, vote in facts.standing.approvers] if facts.standing else []
+
+
+def _roles(facts: Facts) -> str:
+    approvers = facts.standing.approvers if facts.standing else []
+    roles = sorted({role for _, role, _ in approvers})
+    return f"approvals in the roles {', '.join(roles)}" if roles else "no approval counts"
+
+
+def _approval_gaps(facts: Facts) -> Iterator[str]:
+    approvals = _approvals(facts)
+    if facts.tier is None or len(approvals) < facts.tier.approvals:
+        yield "as many approvals as the tier asks"
+    if not all(approval.predicate.page for approval in approvals):
+        yield "the page that was shown"
+
+
+def _duty_gaps(facts: Facts) -> Iterator[str]:
+    if separation(facts).state != "holds":
+        yield "separation of duties"
+    runs = [run_of(entry) for entry in (facts.own_evaluation, facts.released.train) if entry]
+    if len(runs) < 2 or len({run.requested_by.name for run in runs if run}) < 2:
+        yield "an evaluation that somebody else asked for than the training"
+
+
+def _waivers(facts: Facts) -> list[Evidence]:
+    waivers = [waiver for waiver, _ in facts.standing.waivers] if facts.standing else []
+    return [*waivers] or [facts.registration_statement]
+
+
+def _waived(facts: Facts) -> str:
+    standing = facts.standing
+    if standing is None:
+        return "policies in force let nobody accept anything"
+    waivers = [waiver.predicate for waiver, problem in standing.waivers if problem is None]
+    ends = [f"{waiver.finding} until {waiver.expires[:10]}" for waiver in waivers]
+    return "; ".join(ends) or "none in force; a finding that no entry waives stops a release"
+
+
+def _policy(facts: Facts) -> list[Evidence]:
+    digest = facts.policies.digest if facts.policies else None
+    recorded = facts.of("origin", "policy")
+    return [entry for entry in recorded if entry.subjects[0].sha256 == digest][:1]
+
+
+def _policy_gaps(facts: Facts) -> Iterator[str]:
+    if not all(entry.predicate.files for entry in _policy(facts)):
+        yield "their text in the log"
+    if facts.standing is None or facts.now.authority.in_force.signed_at is None:
+        yield "signatures of policy owners"
+
+
+def _development_keys(facts: Facts) -> Iterator[str]:
+    count = sum(statement.development for statement in facts.rests_on())
+    if count:
+        yield f"named keys: {count} statements are signed by development keys"
+
+
+def _rights(facts: Facts) -> list[Evidence]:
+    """The policies, revoked keys, and the authorizations behind the runs of this version."""
+    if facts.policies is None or not facts.policies.rules.principals:
+        return []
+    runs = filter(None, map(run_of, facts.statements()))
+    authorizations = {run.requested_by.authorization for run in runs}
+    revoked = facts.now.authority.revoked
+    return [
+        *_policy(facts),
+        *(entry for entry in facts.of("revocation") if entry.subjects[0].sha256 in revoked),
+        *(entry for entry in facts.of("authorization") if entry.digest in authorizations),
+    ]
+
+
+# -- The registry ----------------------------------------------------------------------------------
+def _inventory(facts: Facts) -> list[Evidence | None]:
+    standing = facts.standing
+    moves = [tenure.given for tenure in standing.held] if standing else []
+    return [facts.registration_statement, *moves, standing.retired if standing else None]
+
+
+def _state(facts: Facts) -> str:
+    standing = facts.standing
+    held = [tenure.alias for tenure in standing.live] if standing else []
+    state = f"{', '.join(held)} now" if held else "holds no governed alias"
+    return f"{facts.name}, tier {facts.registration.tier}, {state}"
+
+
+def _unnamed(facts: Facts) -> Iterator[str]:
+    if facts.rules is None:
+        yield "its purpose: policies name no such model"
+
+
+def _inventory_gaps(facts: Facts) -> Iterator[str]:
+    yield from _unnamed(facts)
+    policies, model = facts.policies, facts.registration.model
+    if policies is None or not policies.owner_of(model):
+        yield "an owner"
+    if policies is None or policies.review_every(model) is None:
+        yield "the next review"
+
+
+def _moves(facts: Facts) -> list[Evidence]:
+    """Decisions about aliases of this model, and calls that a rule decided."""
+    entries = facts.of("promotion", "refusal", "call")
+    return [entry for entry in entries if entry.predicate.model == facts.registration.model]
+
+
+def _rollbacks(facts: Facts) -> list[Evidence | None]:
+    moves = (move for move in _moves(facts) if move.kind == "promotion")
+    rollbacks = (move for move in moves if move.predicate.action == "rollback")
+    return [facts.drill, *(move for move in rollbacks if move.predicate.allowed)]
+
+
+def _drill_gaps(facts: Facts) -> Iterator[str]:
+    drill, below = facts.drill, facts.standing.below() if facts.standing else []
+    if drill is None:
+        yield "a timed rehearsal"
+        return
+    if not drill.predicate.passed:
+        yield "a rehearsal that came off"
+    if below and below[0].predicate.version != drill.predicate.version:
+        target = below[0].predicate.version
+        yield f"a rehearsal of going back to version {target}, which is next below now"
+
+
+def _incidents(facts: Facts) -> Sequence[Evidence]:
+    return facts.standing.incidents if facts.standing else []
 
 
 LOG = "audit_log_verification"
-LOOKUPS: Mapping[str, Callable[[Facts], Holding]] = {
-    "source_register": _sources,
-    "dataset_lineage": _lineage,
-    "pii_scan": _scans,
-    "dq_results": _quality,
-    "label_guidelines": _labels,
-    "label_agreement": _agreement,
-    "training_record": _trainings,
-    "ai_bom": _bom,
-    "eval_results": _evaluations,
-    "safety_eval": _safety,
-    "repro_check": _reproduced,
-    "approval_record": _approvals,
-    "sod_check": _duties,
-    "waiver_register": _waivers,
-    "policy_snapshot": _policy,
-    "signature_verification": _signatures,
-    "access_control": _access,
-    "inventory_record": _inventory,
-    "registry_history": _moves,
-    "change_record": _changes,
-    "model_card": _card,
-    "training_summary": _training_summary,
-    "retention_erasure": _retention,
-    "rollback_drill": _drills,
-    "incident_log": _incidents,
+LOOKUPS: Mapping[str, Lookup] = {
+    "source_register": Lookup(
+        lambda facts: facts.ingests, "each dataset and its datacard", lacks=_declared
+    ),
+    "dataset_lineage": Lookup(
+        lambda facts: (*facts.ingests, *facts.scans, *facts.qualities),
+        "datasets followed from source to the records that were used, by digest",
+        lacks=_broken,
+    ),
+    "pii_scan": Lookup(
+        lambda facts: facts.scans,
+        _occurrences,
+        ("a person's sample of what remains",),
+        _unscanned,
+    ),
+    "dq_results": Lookup(
+        lambda facts: facts.qualities,
+        "quality checks of each dataset; section Data has each check",
+        lacks=_unchecked,
+    ),
+    "label_guidelines": Lookup(
+        _labelled,
+        "datacards that say who labelled and how",
+        ("the guidelines themselves: version and digest",),
+    ),
+    "label_agreement": Lookup(
+        _rated,
+        "agreement between raters, as tested",
+        ("adjudication", "the pool of annotators", "agreement per label"),
+    ),
+    "training_record": Lookup(
+        lambda facts: facts.trainings,
+        "training stages, each with parameters, code and environment",
+        ("an estimate of energy",),
+        _training_gaps,
+    ),
+    "ai_bom": Lookup(
+        lambda facts: [node.train or node.base for node in facts.chain],
+        lambda facts: f"countersign export {facts.name} cyclonedx",
+        lacks=_components,
+    ),
+    "training_summary": Lookup(
+        lambda facts: [chain.ingest for chain in facts.trained_on],
+        lambda facts: f"countersign export {facts.name} training-summary",
+        ("the lines that the export marks OPEN", "the digest of what was published, and when"),
+    ),
+    "eval_results": Lookup(_own_scores, _scored, lacks=_evaluation_gaps),
+    "safety_eval": Lookup(
+        _safety,
+        "metrics about safety, for models of the chain",
+        ("red-team and jailbreak tests",),
+        lambda facts: ["the same before tuning"] if len(_safety(facts)) == 1 else [],
+    ),
+    "repro_check": Lookup(_reproduced, _repeats, lacks=_not_repeated),
+    "approval_record": Lookup(_approvals, _roles, lacks=_approval_gaps),
+    "sod_check": Lookup(_approvals, lambda facts: separation(facts).text, lacks=_duty_gaps),
+    "waiver_register": Lookup(_waivers, _waived),
+    "policy_snapshot": Lookup(_policy, "the policies that judge this version", lacks=_policy_gaps),
+    LOG: Lookup(
+        _registration,
+        "every entry of the log verified",
+        ("an anchor outside this machine, with its time",),
+    ),
+    "signature_verification": Lookup(
+        lambda facts: facts.rests_on(), "each signature valid", lacks=_development_keys
+    ),
+    "access_control": Lookup(
+        _rights,
+        "people and services with roles and keys, revoked keys, authorizations behind the runs",
+        ("the last review of these rights", "who can read data where it is stored"),
+    ),
+    "inventory_record": Lookup(_inventory, _state, ("where it is deployed",), _inventory_gaps),
+    "registry_history": Lookup(_moves, "decisions about aliases of this model, and calls by rule"),
+    "change_record": Lookup(
+        lambda facts: [facts.registration_statement, facts.previous],
+        "section Change compares it with the version before",
+    ),
+    "model_card": Lookup(
+        _registration,
+        lambda facts: f"countersign export {facts.name} model-card",
+        ("groups of people it was tested on", "what oversight it needs"),
+        _unnamed,
+    ),
+    "retention_erasure": Lookup(
+        _retained,
+        "datacards that say until when data is kept",
+        ("proofs of deletion", "a ledger of erasures and the versions they reached"),
+    ),
+    "rollback_drill": Lookup(
+        _rollbacks, lambda facts: drills.summary(facts.drill, None), lacks=_drill_gaps
+    ),
+    "incident_log": Lookup(
+        _incidents,
+        "incidents; that none is recorded does not show that there were none",
+        ("classification", "deadlines and notifications", "cause and fix"),
+    ),
 }
-"""Kind of evidence to the function that looks for it."""
+"""Kind of evidence to how it is found."""
 NOT_RECORDED: Mapping[str, str] = {
     "bias_profile": "coverage by groups is not profiled",
     "leak_probe": "whether the model repeats its training data is not tested",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.attest.predicates import SignedReport
+from governance.attest.predicates import Expectation, SignedReport, Train
 from governance.base.model import Json, Model, Sha256
 
 FORMAT = "https://countersign.dev/report/v2"
@@ -41,6 +41,17 @@ GateName = Literal[
     "Privacy leakage",
     "Signatures and files",
 ]
+Outcome = Literal[
+    "evidence present and verified", "partial", "missing", "not applicable", "not assessed"
+]
+Presence = Literal["present", "partial", "missing", "not recorded"]
+"""Of a kind of evidence: complete; partly there; missing; or Countersign keeps no record of it."""
+GapResult = Literal["failed", "not run", "no threshold", "not recorded"]
+GapCode = Literal[
+    "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
+    "REPRODUCTION", "DRILL",
+]  # fmt: skip
+ScoreRole = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 Refs = list[int]
 """Indexes of log entries."""
 
@@ -61,7 +72,7 @@ class Verdict(Model):
     reasons: list[Reason] = []
     reason: str
     """The sentences of `reasons`."""
-    alias: str | None
+    alias: str | None = None
     """The alias that was decided on last."""
     decided: str
     """When and by whom that was decided."""
@@ -100,11 +111,11 @@ class Notice(Model):
     fields: dict[str, Json]
     title: str
     detail: str
-    accepted_by: str | None
-    control: str | None
+    accepted_by: str | None = None
+    control: str | None = None
     """What is done instead."""
-    expires: str | None
-    evidence: Refs
+    expires: str | None = None
+    evidence: Refs = []
 
 
 class WaiverRow(Model):
@@ -134,13 +145,13 @@ class Gate(Model):
 
     name: GateName
     result: Result
-    codes: list[str]
+    codes: list[str] = []
     """Finding codes that decide the result: those that stand, or those that are waived."""
     reasons: list[Reason]
     value: str
     """The sentences of `reasons`."""
-    threshold: str | None
-    evidence: Refs
+    threshold: str | None = None
+    evidence: Refs = []
 
 
 class Person(Model):
@@ -150,15 +161,15 @@ class Person(Model):
     state: Literal["done", "ended", "not counted", "superseded", "not done"]
     """`ended`: it was deployed and is not any more."""
     who: str
-    role: str | None
-    at: str | None
-    key: str | None
-    assurance: str
-    opened_at: str | None
+    role: str | None = None
+    at: str | None = None
+    key: str | None = None
+    assurance: str = "none"
+    opened_at: str | None = None
     """When an approver opened the page; None where that is not recorded."""
-    seconds: float | None
+    seconds: float | None = None
     """Between opening the page and signing."""
-    evidence: Refs
+    evidence: Refs = []
 
 
 class Integrity(Model):
@@ -199,11 +210,11 @@ class Item(Model):
     `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
     """
     what: str
-    next: str | None
-    owner: str | None
-    due: str | None
-    overdue: bool
-    evidence: Refs
+    next: str | None = None
+    owner: str | None = None
+    due: str | None = None
+    overdue: bool = False
+    evidence: Refs = []
 
 
 Answer = Literal[
@@ -281,9 +292,20 @@ class PolicyUsed(Model):
     signed_by: list[str] = []
     proposals: list[str] = []
     """Policies that were recorded and are not in force."""
-    thresholds_fixed: str = NOT_USED
     demands: list[str] = [NOT_USED]
     evidence: Refs = []
+
+
+class Link(Model):
+    """One kind of evidence, and what this version has of it."""
+
+    key: str
+    asks: str
+    """What complete evidence contains."""
+    state: Presence
+    says: str
+    lacks: list[str]
+    evidence: Refs
 
 
 class ControlRow(Model):
@@ -292,30 +314,40 @@ class ControlRow(Model):
     framework: str
     id: str
     title: str
-    result: str
-    """`evidence present and verified`, `partial`, `missing`, `not applicable`, or `not assessed`.
-    """
-    why: str
+    asked_by: str | None
+    """The older id that the caller gave, and what replaced it; None for a current id."""
+    what_it_asks: str
+    strength: str
+    """What its evidence can show, in words."""
+    result: Outcome
+    why: str | None
+    """Why the control is not applicable or not assessed; None otherwise."""
+    kinds: dict[str, str]
+    """The kinds of evidence that could show it, and what this version has of each."""
     gap: str
+    applies: str
+    roles: list[str]
+    jurisdictions: list[str]
     in_force: str
     """On the day of the report, in words."""
+    in_force_later: bool
+    """Whether it is not in force for anybody on that day."""
+    by_analogy: str | None
+    """Why it is cited by analogy only."""
     confirm: str | None
-    """What a person must confirm of the entry itself; None where it was checked against its source.
-    """
+    """What a person must confirm; None if the entry was checked against its source."""
     evidence: Refs
+    """At most `controls.EVIDENCE_SHOWN`."""
 
 
 class Gap(Model):
     """A test that failed, was not run, or says nothing."""
 
-    code: Literal[
-        "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
-        "REPRODUCTION", "DRILL",
-    ]  # fmt: skip
+    code: GapCode
     what: str
-    result: Literal["failed", "not run", "no threshold", "not recorded"]
+    result: GapResult
     why: str
-    evidence: Refs
+    evidence: Refs = []
 
 
 class Excluded(Model):
@@ -378,18 +410,6 @@ class Privacy(Model):
     evidence: Refs
 
 
-class Check(Model):
-    """One expectation of a quality suite."""
-
-    name: str
-    column: str
-    expected: str
-    severity: str
-    action: str
-    result: Result
-    unexpected: int
-
-
 class Dataset(Model):
     """One dataset this version rests on."""
 
@@ -403,7 +423,8 @@ class Dataset(Model):
     splits: dict[str, int]
     steps: list[DataStep]
     privacy: Privacy | None
-    quality: list[Check]
+    quality: list[Expectation]
+    """Those not met come first, then those that left records out."""
     quality_evidence: Refs
     gap: str | None
     """Where the chain of evidence breaks."""
@@ -430,26 +451,12 @@ class Training(Model):
     """One training stage this version rests on."""
 
     stage: str
-    method: str
     model_digest: Sha256
-    adapter: str
+    train: Train
+    """The signed record of the training."""
     parent: str
     scorer: str
     data: str
-    records: int
-    steps: int
-    parameters: dict[str, Json]
-    final: dict[str, float | None]
-    seconds: float
-    detail: dict[str, Json]
-    device: str
-    threads: int
-    code: str
-    python: str
-    platform: str
-    versions: dict[str, str]
-    distributions: Sha256
-    requested_by: str
     other_trainings: Refs
     """Entries of other trainings of the same stage."""
     assurance: str
@@ -476,7 +483,7 @@ class Score(Model):
 
     model: str
     digest: Sha256
-    role: Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
+    role: ScoreRole
     relation: str
     """The role in words, e.g. `champion before it`."""
     n: int

@@ -5,84 +5,75 @@ different people did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from governance.attest.predicates import Approval, Requester
+from governance.attest.predicates import Approval, Evaluate, PromotionRequest
 from governance.base.text import moment
 from governance.base.time import instant_of
 from governance.history.votes import SetAside
 from governance.log.evidence import Evidence
 from governance.report import assurance
-from governance.report.facts import PREFIX, Facts, at, promoted, run_of
+from governance.report.facts import PREFIX, Facts, at, run_of
 from governance.report.model import Person, Reason, Separation
 from governance.report.reasons import Say, reason, text_of
-from governance.report.standing import Standing, approval
+from governance.report.standing import Standing
 
 EVIDENCE_SHOWN = 6
 
 
 def people(facts: Facts) -> list[Person]:
     """Who did what, as far as signatures show it."""
-    evaluations = _evaluations(facts)
-    rows = [
-        _run_row("trained", _trainings(facts), facts, assurance.of_all(facts)),
-        _run_row("evaluated", evaluations, facts, assurance.of_scores(facts, evaluations)),
-        _row_without_person("validated", "not done: no independent validation is recorded"),
-    ]
-    standing = facts.standing
-    votes = _vote_rows(standing) if standing else []
-    rows += votes or [_row_without_person("approved", f"not done; {needed(facts)}")]
+    evaluations, standing = _evaluations(facts), facts.standing
+    missing = Person(did="approved", state="not done", who=f"not done; {needed(facts)}")
+    validation = "not done: no independent validation is recorded"
     return [
-        *rows,
-        _deployment_row(standing) if standing else _row_without_person("deployed", "not deployed"),
+        _run_row(facts, "trained", facts.trainings, assurance.of_trainings(facts)),
+        _run_row(facts, "evaluated", evaluations, assurance.of_scores(facts, evaluations)),
+        Person(did="validated", state="not done", who=validation),
+        *((_vote_rows(standing) if standing else []) or [missing]),
+        _deployment_row(standing),
     ]
 
 
 def needed(facts: Facts) -> str:
     """The approvals that policy requires, as text."""
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    if tier is None:
+    if facts.tier is None:
         return facts.policies_note or "needs: a tier in policies/policy.yaml"
-    if not tier.approvals:
+    if not facts.tier.approvals:
         return "needs: nobody"
-    return f"needs: approval by {tier.approvals} people in different roles"
+    return f"needs: approval by {facts.tier.approvals} people in different roles"
 
 
 def name_of(facts: Facts, statement: Evidence) -> str:
     """The name of the key's owner, by the policies in force at that entry."""
-    principal = (
-        facts.now.authority.principal(statement.keyid, statement.index) if facts.now else None
-    )
-    return (
-        principal.name
-        if principal
-        else "development key"
-        if statement.development
-        else "a key policies name"
-    )
+    principal = facts.now.authority.principal(statement.keyid, statement.index)
+    if principal:
+        return principal.name
+    return "development key" if statement.development else "a key policies name"
 
 
 def not_counted(standing: Standing) -> list[tuple[SetAside, str]]:
     """Votes on the packet that do not count, each with the reason. A revoked key is the first
     reason.
     """
-    revoked = standing.now.authority.revoked
     votes = []
     for vote in standing.votes[1]:
-        ended = revoked.get(vote.statement.keyid)
+        ended = standing.now.authority.revoked.get(vote.statement.keyid)
         before = ended is not None and ended < vote.statement.index
         votes.append((vote, f"the key was revoked before, in E{ended}" if before else vote.why))
     return votes
 
 
+# -- Separation of duties --------------------------------------------------------------------------
 def separation(facts: Facts) -> Separation:
     """Separation of duties. It is broken where somebody approves their own work or request, even
     without effect.
     """
-    if facts.standing is None:
-        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
     standing = facts.standing
-    authors = _authors(facts, standing)
-    approving = {approval(vote).principal for vote in _votes(standing) if _approves(vote)}
+    if standing is None:
+        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
+    authors, votes = _authors(facts, standing), [vote.predicate for vote in _votes(standing)]
+    approving = {vote.principal for vote in votes if vote.decision == "approve"}
     own = sorted(approving & authors.keys())
     if own:
         acts = [f"{name} {authors[name]} and approves it" for name in own]
@@ -91,31 +82,36 @@ def separation(facts: Facts) -> Separation:
         return _separation("broken", [reason(code, acts=acts)], own)
     if not standing.approvers:
         return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN)])
-    return _separation("holds", [reason(Say.DUTIES_HOLD), *_shared_people(facts)])
+    reasons = [reason(Say.DUTIES_HOLD)]
+    both = sorted(_requesters(facts.trainings) & _requesters(_evaluations(facts)))
+    if both and facts.tier and facts.tier.separate_evaluator:
+        reasons.append(reason(Say.DUTIES_SHARED, people=both))
+    elif both:
+        tier = facts.registration.tier
+        reasons.append(reason(Say.DUTIES_SHARED_PERMITTED, people=both, tier=tier))
+    return _separation("holds", reasons)
 
 
-def _separation(state: str, reasons: list[Reason], own: Sequence[str] = ()) -> Separation:
-    text = text_of(reasons)
-    return Separation.model_validate(
-        {"state": state, "own": list(own), "reasons": reasons, "text": text}
-    )
+def _separation(
+    state: Literal["holds", "broken", "not shown"], reasons: list[Reason], own: Sequence[str] = ()
+) -> Separation:
+    return Separation(state=state, own=list(own), reasons=reasons, text=text_of(reasons))
 
 
 def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
     """Name of each author to their work. Authors may not approve the version."""
-    authors = dict.fromkeys(_requesters(_trainings(facts)), "trained it")
+    authors = dict.fromkeys(_requesters(facts.trainings), "trained it")
     for name in _requesters(_evaluations(facts)):
         authors.setdefault(name, "evaluated it")
     for request in _release_requests(standing):
         authors.setdefault(request.predicate.principal, "asked for the move")
-    also_called = standing.now.authority.also_called
     for name, work in list(authors.items()):
-        for other in also_called.get(name, ()):
+        for other in standing.now.authority.also_called.get(name, ()):
             authors.setdefault(other, work)
     return authors
 
 
-def _release_requests(standing: Standing) -> list[Evidence]:
+def _release_requests(standing: Standing) -> list[Evidence[PromotionRequest]]:
     """The request of the release; every request for the version where it was not released."""
     if standing.released is None:
         return standing.requests
@@ -124,69 +120,48 @@ def _release_requests(standing: Standing) -> list[Evidence]:
 
 
 def _shared_keys(facts: Facts) -> Reason:
-    trained = {statement.keyid[:PREFIX] for statement in _trainings(facts)}
-    evaluated = {statement.keyid[:PREFIX] for statement in _evaluations(facts)}
-    same = sorted(trained & evaluated)
+    trained = {statement.keyid[:PREFIX] for statement in facts.trainings}
+    same = sorted(trained & {statement.keyid[:PREFIX] for statement in _evaluations(facts)})
     return reason(Say.SAME_KEY, keys=same) if same else reason(Say.OTHER_KEYS)
 
 
-def _shared_people(facts: Facts) -> list[Reason]:
-    both = sorted(_requesters(_trainings(facts)) & _requesters(_evaluations(facts)))
-    if not both:
-        return []
-    tier = facts.policies.tier_of(facts.registration.model) if facts.policies else None
-    if tier and tier.separate_evaluator:
-        return [reason(Say.DUTIES_SHARED, people=both)]
-    return [reason(Say.DUTIES_SHARED_PERMITTED, people=both, tier=facts.registration.tier)]
-
-
-def _trainings(facts: Facts) -> list[Evidence]:
-    return [node.train for node in facts.trained if node.train]
-
-
-def _evaluations(facts: Facts) -> list[Evidence]:
+def _evaluations(facts: Facts) -> list[Evidence[Evaluate]]:
     pairs = ((node, suite) for node in facts.trained for suite in facts.suites)
-    evaluations = (facts.evaluation(node, suite) for node, suite in pairs)
-    return [evaluation for evaluation in evaluations if evaluation]
+    return list(filter(None, (facts.evaluation(node, suite) for node, suite in pairs)))
 
 
 def _requesters(statements: Iterable[Evidence]) -> set[str]:
-    return {run.requested_by.name for statement in statements if (run := run_of(statement))}
+    return {run.requested_by.name for run in map(run_of, statements) if run}
 
 
-def _votes(standing: Standing) -> list[Evidence]:
+def _votes(standing: Standing) -> list[Evidence[Approval]]:
     """Every vote on the packet."""
-    approvals = standing.now.evidence.by_subject(standing.request.packet or "", Approval)
-    return [vote for vote in approvals if approval(vote).about == "packet"]
+    votes = standing.now.evidence.by_subject(standing.request.packet or "", Approval)
+    return [vote for vote in votes if vote.predicate.about == "packet"]
 
 
-def _approves(vote: Evidence) -> bool:
-    return approval(vote).decision == "approve"
-
-
-def _run_row(did: str, runs: Sequence[Evidence], facts: Facts, assured: str) -> Person:
+# -- Rows ------------------------------------------------------------------------------------------
+def _run_row(
+    facts: Facts,
+    did: Literal["trained", "evaluated"],
+    statements: Sequence[Evidence],
+    assured: str,
+) -> Person:
     """The row of runs by services, with the people who requested them."""
-    if not runs:
-        return _row_without_person(did, "not recorded")
-    requesters: list[Requester] = [
-        run.requested_by for statement in runs if (run := run_of(statement))
-    ]
-    names = sorted(
-        {
-            f"{requester.name}{'' if requester.authenticated else ' (claimed)'}"
-            for requester in requesters
-        }
-    )
-    services = sorted({name_of(facts, statement) for statement in runs})
-    return _person(
-        did,
-        "done",
-        ", ".join(names),
-        f"asked for the runs; signed by {', '.join(services)}",
-        at(runs[-1]),
-        ", ".join(sorted({statement.keyid[:PREFIX] for statement in runs})),
-        assured,
-        [statement.index for statement in runs][:EVIDENCE_SHOWN],
+    if not statements:
+        return Person(did=did, state="not done", who="not recorded")
+    requesters = [run.requested_by for run in map(run_of, statements) if run]
+    names = {each.name + ("" if each.authenticated else " (claimed)") for each in requesters}
+    services = sorted({name_of(facts, statement) for statement in statements})
+    return Person(
+        did=did,
+        state="done",
+        who=", ".join(sorted(names)),
+        role=f"asked for the runs; signed by {', '.join(services)}",
+        at=moment(at(statements[-1])),
+        key=", ".join(sorted({statement.keyid[:PREFIX] for statement in statements})),
+        assurance=assured,
+        evidence=[statement.index for statement in statements][:EVIDENCE_SHOWN],
     )
 
 
@@ -194,80 +169,46 @@ def _vote_rows(standing: Standing) -> list[Person]:
     """One row for each vote, also for votes that do not count."""
     counted = {statement.index for _, _, statement in (*standing.approvers, *standing.rejections)}
     reasons = {vote.statement.index: text for vote, text in not_counted(standing)}
-    return [
-        _vote_row(statement, statement.index in counted, reasons.get(statement.index))
-        for statement in _votes(standing)
-    ]
+    rows = []
+    for statement in _votes(standing):
+        vote, opened = statement.predicate, statement.predicate.opened_at
+        row = Person(
+            did="approved" if vote.decision == "approve" else "rejected",
+            state="superseded",
+            who=vote.principal,
+            role=vote.role,
+            at=moment(vote.at),
+            key=statement.keyid[:PREFIX],
+            assurance="superseded by a later vote, or not needed",
+            opened_at=opened or None,
+            seconds=(instant_of(vote.at) - instant_of(opened)).total_seconds() if opened else None,
+            evidence=[statement.index],
+        )
+        if statement.index in counted:
+            row = row.model_copy(update={"state": "done", "assurance": "signed the page shown"})
+        elif why := reasons.get(statement.index):
+            why = f"DOES NOT COUNT: {why}"
+            row = row.model_copy(update={"state": "not counted", "assurance": why})
+        rows.append(row)
+    return rows
 
 
-def _vote_row(statement: Evidence, counts: bool, why: str | None) -> Person:
-    vote = approval(statement)
-    if counts:
-        state, assured = "done", "signed the page shown"
-    elif why:
-        state, assured = "not counted", f"DOES NOT COUNT: {why}"
-    else:
-        state, assured = "superseded", "superseded by a later vote, or not needed"
-    opened = getattr(vote, "opened_at", None)
-    seconds = (instant_of(vote.at) - instant_of(opened)).total_seconds() if opened else None
-    did = "approved" if vote.decision == "approve" else "rejected"
-    row = _person(
-        did,
-        state,
-        vote.principal,
-        vote.role,
-        vote.at,
-        statement.keyid[:PREFIX],
-        assured,
-        [statement.index],
+def _deployment_row(standing: Standing | None) -> Person:
+    holds = (standing.live or standing.held) if standing else []
+    if standing is None or not holds:
+        return Person(did="deployed", state="not done", who="not deployed")
+    move, request = holds[-1].given, standing.request_of(holds[-1].given)
+    row = Person(
+        did="deployed",
+        state="done" if standing.live else "ended",
+        who="nobody asked",
+        at=moment(move.predicate.at),
+        assurance="signed request, checked against the log",
+        evidence=[statement.index for statement in (move, request) if statement],
     )
-    return row.model_copy(update={"opened_at": opened, "seconds": seconds})
-
-
-def _deployment_row(standing: Standing) -> Person:
-    holds = standing.live or standing.held
-    if not holds:
-        return _row_without_person("deployed", "not deployed")
-    last = holds[-1].given
-    move, request = promoted(last), standing.request_of(last)
-    caller = move.caller or "not recorded"
-    return _person(
-        "deployed",
-        "done" if standing.live else "ended",
-        request.predicate.principal if request else "nobody asked",
-        f"{request.predicate.role}; called by {caller}" if request else None,
-        move.at,
-        request.keyid[:PREFIX] if request else None,
-        "signed request, checked against the log",
-        [statement.index for statement in (last, request) if statement],
-    )
-
-
-def _row_without_person(did: str, why: str) -> Person:
-    return _person(did, "not done", why, None, None, None, "none", [])
-
-
-def _person(
-    did: str,
-    state: str,
-    who: str,
-    role: str | None,
-    time: str | None,
-    key: str | None,
-    assured: str,
-    evidence: list[int],
-) -> Person:
-    return Person.model_validate(
-        {
-            "did": did,
-            "state": state,
-            "who": who,
-            "role": role,
-            "at": moment(time) if time else None,
-            "key": key,
-            "assurance": assured,
-            "opened_at": None,
-            "seconds": None,
-            "evidence": evidence,
-        }
-    )
+    if request is None:
+        return row
+    caller = move.predicate.caller or "not recorded"
+    role = f"{request.predicate.role}; called by {caller}"
+    who = {"who": request.predicate.principal, "role": role, "key": request.keyid[:PREFIX]}
+    return row.model_copy(update=who)

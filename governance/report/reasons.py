@@ -6,6 +6,7 @@ terminal and JSON. A field is never read as a template, whatever characters it h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, unique
 
 from governance.attest.codes import CODES
@@ -196,22 +197,12 @@ def text_of(reasons: list[Reason]) -> str:
     return " ".join(reason_.text for reason_ in reasons)
 
 
-def notice(code: About, evidence: list[int], **fields: Json) -> Notice:
+def notice(code: About, evidence: Sequence[int] = (), **fields: Json) -> Notice:
     """An exception with its title and sentence."""
     kind, title, detail = code.value
-    return Notice.model_validate(
-        {
-            "kind": kind,
-            "code": code.name,
-            "fields": fields,
-            "title": _drawn(title, fields),
-            "detail": timed(_drawn(detail, fields)),
-            "accepted_by": None,
-            "control": None,
-            "expires": None,
-            "evidence": evidence,
-        }
-    )
+    shown, text = _drawn(title, fields), timed(_drawn(detail, fields))
+    about = {"kind": kind, "code": code.name, "fields": fields, "evidence": list(evidence)}
+    return Notice.model_validate({**about, "title": shown, "detail": text})
 
 
 def named(codes: list[str]) -> list[str]:

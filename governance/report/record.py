@@ -19,7 +19,7 @@ from governance.attest.predicates import (
 )
 from governance.history.lineage import decided
 from governance.log.evidence import Evidence
-from governance.report.facts import PREFIX, Facts, promoted
+from governance.report.facts import PREFIX, Facts
 from governance.report.model import Answer, Decision, SignedRow
 from governance.report.people import name_of
 from governance.report.standing import Standing, approval, approvals_of
@@ -87,7 +87,7 @@ QUESTIONS = {"promote": "May it become {}?", "rollback": "May it be {} again?", 
 def _moves(facts: Facts) -> Iterator[Decision]:
     standing = facts.standing
     for statement in facts.promotions:
-        move = promoted(statement)
+        move = statement.predicate
         by = FUNCTION
         if standing is not None and move.alias != CANDIDATE:
             by = f"{FUNCTION}; {decided_by(standing, statement)}"

@@ -7,11 +7,13 @@ Sections and the JSON twin have everything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from governance.base.model import Model
 from governance.base.text import brief
 from governance.report.model import Change, Report
 
+ModelT = TypeVar("ModelT", bound=Model)
 NAME = 60
 """Characters of a name of a model, version or person."""
 POINT = 65
@@ -100,9 +102,9 @@ def _urgent(report: Report) -> int:
     return sum(exception.kind != "note" for exception in report.exceptions)
 
 
-def with_texts(report: Report, change: Callable[[str], str]) -> Report:
-    """The report with every text changed."""
-    return Report.model_validate(_changed(report.model_dump(), change))
+def with_texts(typed: ModelT, change: Callable[[str], str]) -> ModelT:
+    """A typed answer with every text changed."""
+    return type(typed).model_validate(_changed(typed.model_dump(), change))
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:

@@ -1,5 +1,5 @@
-"""The report's evaluation: every model of the chain on every suite, with intervals and paired
-differences.
+"""The report's evaluation: every model of the chain on every suite, with intervals, paired
+differences and slices.
 
 It is computed from the per-item scores in the log (`governance.gates.assessment`), so anybody can
 repeat it.
@@ -7,22 +7,22 @@ repeat it.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
-from typing import Literal
 
-from governance.attest.predicates import Artifact, Evaluate, Predicate
+from governance.attest.predicates import Evaluate
 from governance.base.errors import CountersignError
 from governance.base.statistics import Interval, mean_interval
-from governance.gates.assessment import Judged, differences
+from governance.base.text import share
+from governance.gates import assessment
+from governance.gates.assessment import NO_SLICES, Judged, differences
 from governance.history.chain import Suite
-from governance.history.lineage import ModelNode, decided, evaluated, evaluations
+from governance.history.lineage import ModelNode, evaluations
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import Demands
 from governance.policy.policies import Policies
-from governance.report import slices
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Difference, Metric, Score
-from governance.report.slices import finite
+from governance.report.model import Difference, Metric, Score, ScoreRole, Slice
 
 MEANINGS = {
     "greedy_exact": "Share of items whose greedy answer is exactly right. More is better.",
@@ -38,16 +38,8 @@ MEANINGS = {
 }
 """Metric to its meaning."""
 UNKNOWN_METRIC = "A metric of the project; its suite defines it."
-Role = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 CONFIDENCE = 0.95
 """The confidence level where no policies are available."""
-
-
-def confidence(facts: Facts) -> float:
-    """The confidence level of every interval in the report."""
-    return facts.policies.evaluation.confidence if facts.policies else CONFIDENCE
-
-
 SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 """Parts of the names of metrics that measure safety."""
 
@@ -57,14 +49,9 @@ def is_safety(metric: str) -> bool:
     return any(word in metric for word in SAFETY_WORDS)
 
 
-def meaning(metric: str) -> str:
-    """The meaning of a metric, in a sentence."""
-    return MEANINGS.get(metric, UNKNOWN_METRIC)
-
-
-def metrics(facts: Facts) -> list[Metric]:
-    """Every metric of every suite; the version's own suite first."""
-    return [metric for suite in facts.suites for metric in _suite(facts, suite)]
+def confidence(facts: Facts) -> float:
+    """The confidence level of every interval in the report."""
+    return facts.policies.evaluation.confidence if facts.policies else CONFIDENCE
 
 
 def judged(facts: Facts) -> list[Judged]:
@@ -75,94 +62,62 @@ def judged(facts: Facts) -> list[Judged]:
 
 def demands(facts: Facts) -> Demands | None:
     """The thresholds in policies/evaluation.yaml for the version's method on its suite."""
-    held = facts.model_facts
-    return held.demands if held else None
-
-
-def own_evaluation(facts: Facts) -> Evidence | None:
-    """The version's evaluation on its own suite."""
-    return facts.evaluation(facts.released, facts.suites[0]) if facts.suites else None
+    return facts.model_facts.demands if facts.model_facts else None
 
 
 def thresholds_fixed(facts: Facts) -> str:
     """Whether the thresholds were recorded and in force before the version was trained and first
     scored.
     """
-    own, gate = own_evaluation(facts), facts.released.gate
-    if facts.policies is None or own is None or gate is None:
-        return (
-            facts.policies_note
-            or "not established: the version has no evaluation or no gate on record"
-        )
-    return _in_force_at_gate(facts, facts.policies, gate) or _not_in_force_at_gate(
-        facts, facts.policies, gate, own
-    )
+    return _fixed(facts)[1]
 
 
 def fixed_before(facts: Facts) -> bool:
     """Whether the thresholds were in force before the version's gate and its first scores."""
-    gate = facts.released.gate
-    if facts.policies is None or gate is None or own_evaluation(facts) is None:
-        return False
-    return bool(_in_force_at_gate(facts, facts.policies, gate))
+    return _fixed(facts)[0]
 
 
-def _in_force_at_gate(facts: Facts, policies: Policies, gate: Evidence) -> str:
-    """A text where the thresholds were in force when the gate decided; empty where they were
-    not.
-    """
-    (since, then), first = _policies_at_gate(facts, gate), _first_scored(facts)
-    if then is None or then.digest != decided(gate).policy or first < since:
-        return ""
-    start = f"in force since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
-    name = f"policies {policies.digest[:PREFIX]}"
-    if then.digest == policies.digest:
-        return f"yes: {name}, {start}"
-    same = then.evaluation == policies.evaluation
-    return (
-        f"yes: {name} demand of scores what policies {then.digest[:PREFIX]} did, {start}"
-        if same
-        else ""
-    )
+def _fixed(facts: Facts) -> tuple[bool, str]:
+    policies, own, gate = facts.policies, facts.own_evaluation, facts.released.gate
+    if policies is None or own is None or gate is None:
+        missing = "not established: the version has no evaluation or no gate on record"
+        return False, facts.policies_note or missing
+    first, suite = own.index, facts.suites[0]
+    for scored in evaluations(facts.view, facts.digest, suite.name):
+        first = min(first, scored.index if scored.predicate.suite == suite.digest else first)
+    name, gate_policy = f"policies {policies.digest[:PREFIX]}", gate.predicate.policy
+    since, then = _policies_at(facts, gate)
+    in_force = then is not None and then.digest == gate_policy and since <= first
+    if in_force and then is not None and then.evaluation == policies.evaluation:
+        place = f"since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
+        if then.digest == policies.digest:
+            return True, f"yes: {name}, in force {place}"
+        earlier = f"policies {then.digest[:PREFIX]}"
+        return True, f"yes: {name} demand of scores what {earlier} did, in force {place}"
+    recorded = facts.policy_entry(policies.digest)
+    if first < recorded:
+        return (
+            False,
+            f"no: {name} were recorded in E{recorded}, after it had been scored (E{first})",
+        )
+    if gate_policy != policies.digest and own.predicate.policy == policies.digest:
+        return False, f"after training, before scoring: its gate (E{gate.index}) had other policies"
+    return False, f"not shown: {name} were not in force at its gate (E{gate.index})"
 
 
-def _policies_at_gate(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
+def _policies_at(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
     """The first entry and the text of the policies in force at a gate; of those it names where
     nobody signs policies.
     """
-    if facts.now is not None and facts.standing is not None:
-        period = facts.now.authority.at(gate.index)
+    authority, digest = facts.now.authority, gate.predicate.policy
+    if facts.standing is not None:
+        period = authority.at(gate.index)
         return max(period.start, 0), period.policies
-    digest = decided(gate).policy
     if facts.policies is not None and facts.policies.digest == digest:
         return facts.policy_entry(digest), facts.policies
     with suppress(CountersignError):
-        return facts.policy_entry(digest), (
-            facts.now.authority.recorded_at(gate.index, digest) if facts.now else None
-        )
+        return facts.policy_entry(digest), authority.recorded_at(gate.index, digest)
     return 0, None
-
-
-def _not_in_force_at_gate(facts: Facts, policies: Policies, gate: Evidence, own: Evidence) -> str:
-    """What the log shows of policies that were not in force at the gate."""
-    name = f"policies {policies.digest[:PREFIX]}"
-    since, first = facts.policy_entry(policies.digest), _first_scored(facts)
-    if first < since:
-        return f"no: {name} were recorded in E{since}, after it had been scored (E{first})"
-    if decided(gate).policy == policies.digest:
-        return (
-            f"not shown: {name} were recorded in E{since}, before its gate (E{gate.index}), and not"
-            " in force then"
-        )
-    if evaluated(own).policy == policies.digest:
-        return (
-            f"after training, before scoring: its gate (E{gate.index}) was decided under others"
-            f" than {name}"
-        )
-    return (
-        f"not shown: it was scored (E{own.index}) under other policies than those in force;"
-        " thresholds may be later"
-    )
 
 
 def not_searched(facts: Facts) -> list[str]:
@@ -172,113 +127,102 @@ def not_searched(facts: Facts) -> list[str]:
     used other suites.
     """
     name = f"evaluate@{facts.released.name}"
-    suite_data = next((chain for chain, uses in facts.datasets if name in uses), None)
-    if suite_data is None:
+    own = next((chain for chain, uses in facts.datasets if name in uses), None)
+    if own is None:
         return []
-    datasets = []
-    for chain, uses in facts.datasets:
-        against = {
-            artifact.sha256
-            for artifact in _inputs(chain.quality)
-            if artifact.role.startswith("held_out")
-        }
-        if chain.dataset != suite_data.dataset and any(use.startswith("train@") for use in uses):
-            datasets += [] if against & suite_data.digests else [chain.dataset]
-    return sorted(set(datasets))
+    missing = set()
+    for chain in facts.trained_on:
+        inputs = chain.quality.predicate.inputs if chain.quality else []
+        held_out = {made.sha256 for made in inputs if made.role.startswith("held_out")}
+        if chain.dataset != own.dataset and not held_out & own.digests:
+            missing.add(chain.dataset)
+    return sorted(missing)
 
 
-def _inputs(statement: Evidence | None) -> list[Artifact]:
-    """The inputs of a stage; empty where it has no evidence."""
-    return (
-        statement.predicate.inputs
-        if statement is not None and isinstance(statement.predicate, Predicate)
-        else []
-    )
+# -- Metrics ---------------------------------------------------------------------------------------
+Scored = list[tuple[ModelNode, Evidence[Evaluate]]]
+"""Models with their evaluation on one suite."""
 
 
-def _first_scored(facts: Facts) -> int:
-    """The first entry with the version's scores on its own suite."""
-    suite = facts.suites[0]
-    scored = (evaluation for evaluation in evaluations(facts.view, facts.digest, suite.name))
-    return min(
-        evaluation.index for evaluation in scored if evaluated(evaluation).suite == suite.digest
-    )
+def metrics(facts: Facts) -> list[Metric]:
+    """Every metric of every suite; the version's own suite first."""
+    models = list(facts.chain)
+    champion = facts.champion
+    if champion and all(node.sha256 != champion.sha256 for node in models):
+        models.append(champion)
+    rows: list[Metric] = []
+    for suite in facts.suites:
+        found = [(node, facts.evaluation(node, suite)) for node in models]
+        scored = [(node, evaluation) for node, evaluation in found if evaluation]
+        names = {name for _, evaluation in scored for name in evaluation.predicate.scores}
+        rows += [_metric(facts, suite, name, scored) for name in sorted(names)]
+    return rows
 
 
-def _suite(facts: Facts, suite: Suite) -> list[Metric]:
-    models = [
-        *facts.chain,
-        *([facts.champion] if facts.champion and not _in_chain(facts, facts.champion) else []),
-    ]
-    scored = [
-        (node, evaluation) for node in models if (evaluation := facts.evaluation(node, suite))
-    ]
-    names = sorted({name for _, evaluation in scored for name in evaluated(evaluation).scores})
-    return [_metric(facts, suite, name, scored) for name in names]
-
-
-def _metric(
-    facts: Facts, suite: Suite, name: str, scored: list[tuple[ModelNode, Evidence]]
-) -> Metric:
-    about = (
-        [result for result in judged(facts) if result.metric == name]
-        if suite == facts.suites[0]
-        else []
-    )
-    policy_demands = demands(facts)
-    own = next((evaluated(result) for node, result in scored if node.sha256 == facts.digest), None)
-    rows = slices.of_metric(
-        own, name, policy_demands if suite == facts.suites[0] else None, confidence(facts)
-    )
-    bound = (
-        policy_demands.thresholds.get(name) if policy_demands and suite == facts.suites[0] else None
-    )
+def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
+    is_own = suite == facts.suites[0]
+    demanded = demands(facts) if is_own else None
+    results = [result for result in judged(facts) if is_own and result.metric == name]
+    bound = demanded.thresholds.get(name) if demanded else None
+    own = next((entry.predicate for node, entry in scored if node.sha256 == facts.digest), None)
+    others = [(node, entry.predicate) for node, entry in scored if node.sha256 != facts.digest]
+    level = confidence(facts)
+    slices = slices_of(own, name, demanded, level)
     return Metric(
         suite=suite.name,
         suite_digest=suite.digest,
         name=name,
-        meaning=meaning(name),
+        meaning=MEANINGS.get(name, UNKNOWN_METRIC),
         safety=is_safety(name),
-        scores=[_score(facts, name, node, result) for node, result in scored],
-        differences=_differences(facts, name, scored),
-        slices=rows,
-        slices_by_worst=slices.by_worst(name, policy_demands if suite == facts.suites[0] else None),
-        slices_note=slices.summary(
-            rows, name, policy_demands if suite == facts.suites[0] else None
-        ),
-        thresholds=[
-            f"{result.demand}: {'met' if result.passed else 'NOT met'}; found {result.found}"
-            for result in about
+        scores=[_score(facts, name, node, evaluation) for node, evaluation in scored],
+        differences=[
+            _difference(node.name, own, other, name, level) for node, other in others if own
         ],
+        slices=slices,
+        slices_by_worst=_high_is_bad(name, demanded) is not None,
+        slices_note=slices_summary(slices, name, demanded),
+        thresholds=[threshold(result) for result in results],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
     )
 
 
-def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence) -> Score:
-    evaluation = evaluated(statement)
-    values = evaluation.scores.get(name, [])
+def threshold(result: Judged) -> str:
+    """One threshold with its result."""
+    against = f"against {result.reference}: " if result.reference else ""
+    met = "met" if result.passed else "NOT met"
+    return f"{against}{result.demand}: {met}; found {result.found}"
+
+
+def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluate]) -> Score:
+    values = statement.predicate.scores.get(name, [])
     numbers = [value for value in values if value is not None]
     figure = mean_interval(numbers, confidence(facts)) if numbers else None
+    role = _role(facts, node)
+    relation = facts.champion_is if role == "champion" else role
+    if role == "champion" and node.sha256 == facts.released.parent:
+        relation += " and parent"
     return Score(
         model=node.name,
         digest=node.sha256,
-        role=_role(facts, node),
-        relation=_relation(facts, node) + ("; not run" if evaluation.not_run else ""),
+        role=role,
+        relation=relation + ("; not run" if statement.predicate.not_run else ""),
         n=len(numbers),
         missing=len(values) - len(numbers),
-        mean=figure.mean if figure else None,
-        low=finite(figure.low) if figure else None,
-        high=finite(figure.high) if figure else None,
         evidence=[statement.index],
+        **_interval(figure),
     )
 
 
-def _in_chain(facts: Facts, model: ModelNode) -> bool:
-    return any(node.sha256 == model.sha256 for node in facts.chain)
+def _interval(figure: Interval | None) -> dict[str, float | None]:
+    """The mean and the bounds for JSON; None where a bound is infinite."""
+    if figure is None:
+        return {"mean": None, "low": None, "high": None}
+    values = {"mean": figure.mean, "low": figure.low, "high": figure.high}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _role(facts: Facts, node: ModelNode) -> Role:
+def _role(facts: Facts, node: ModelNode) -> ScoreRole:
     if node.sha256 == facts.digest:
         return "this version"
     if facts.champion and node.sha256 == facts.champion.sha256:
@@ -290,49 +234,65 @@ def _role(facts: Facts, node: ModelNode) -> Role:
     return "base" if node.train is None else "earlier stage"
 
 
-def _relation(facts: Facts, node: ModelNode) -> str:
-    role = _role(facts, node)
-    if role != "champion":
-        return role
-    also = " and parent" if node.sha256 == facts.released.parent else ""
-    return facts.champion_is + also
-
-
-def _differences(
-    facts: Facts, name: str, scored: list[tuple[ModelNode, Evidence]]
-) -> list[Difference]:
-    """The version minus each other model that was scored on the same items."""
-    own = next(
-        (evaluated(statement) for node, statement in scored if node.sha256 == facts.digest), None
-    )
-    if own is None:
-        return []
-    others = [
-        (node, evaluated(statement)) for node, statement in scored if node.sha256 != facts.digest
-    ]
-    return [_difference(node.name, own, theirs, name, confidence(facts)) for node, theirs in others]
-
-
 def _difference(
     against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float
 ) -> Difference:
+    """The version minus another model that was scored on the same items."""
     missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
     figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):
-        return Difference(against=against, n=0, mean=None, low=None, high=None, words=figure)
-    return Difference(
-        against=against,
-        n=figure.n,
-        mean=figure.mean,
-        low=finite(figure.low),
-        high=finite(figure.high),
-        words=_sure(figure),
-    )
+        return Difference(against=against, n=0, words=figure, **_interval(None))
+    words = "no demonstrated difference"
+    if figure.low > 0 or figure.high < 0:
+        words = f"{'higher' if figure.low > 0 else 'lower'} (the interval excludes zero)"
+    return Difference(against=against, n=figure.n, words=words, **_interval(figure))
 
 
-def _sure(figure: Interval) -> str:
-    if figure.low > 0:
-        return "higher (the interval excludes zero)"
-    if figure.high < 0:
-        return "lower (the interval excludes zero)"
-    return "no demonstrated difference"
+# -- Slices ----------------------------------------------------------------------------------------
+def slices_of(
+    evaluation: Evaluate | None, metric: str, demanded: Demands | None, level: float
+) -> list[Slice]:
+    """The slices of every field, the worst first; empty where there are none."""
+    rows: list[Slice] = []
+    for by in sorted(evaluation.slices) if evaluation else ():
+        figures = assessment.slices(evaluation, by, metric, level) if evaluation else ""
+        if not isinstance(figures, str):
+            rows += [
+                Slice.model_validate({"by": by, "label": label, "n": figure.n, **_interval(figure)})
+                for label, figure in figures.items()
+            ]
+    sign = -1 if _high_is_bad(metric, demanded) else 1
+    return sorted(rows, key=lambda row: (row.mean * sign, row.n, row.by, row.label))
+
+
+def slices_summary(rows: list[Slice], metric: str, demanded: Demands | None) -> str:
+    """The worst slice as text, with n and interval; or why there is none."""
+    if not rows:
+        return f"not recorded: {NO_SLICES}"
+    of = f"of {len(rows)} slices by {' and '.join(sorted({row.by for row in rows}))}"
+    if _high_is_bad(metric, demanded) is None:
+        return f"lowest {of}: {_figure(rows[0])}; highest: {_figure(rows[-1])}"
+    return f"worst {of}: {_figure(rows[0])}"
+
+
+def worst_slice(facts: Facts, metric: str) -> str | None:
+    """The worst slice of one metric on the version's own suite, as text for page one."""
+    own, demanded = facts.own_evaluation, demands(facts)
+    rows = slices_of(own.predicate if own else None, metric, demanded, confidence(facts))
+    return f"{metric}, {slices_summary(rows, metric, demanded)}" if rows else None
+
+
+def _figure(row: Slice) -> str:
+    interval = f"[{share(row.low)}, {share(row.high)}]"
+    return f"{row.by}={row.label} {share(row.mean)} {interval}, n={row.n}"
+
+
+def _high_is_bad(metric: str, demanded: Demands | None) -> bool | None:
+    """Whether a high value is bad by policy's thresholds; None where policy sets none."""
+    if demanded is None:
+        return None
+    if metric in demanded.thresholds:
+        return demanded.thresholds[metric].at_most is not None
+    bounds = [bound.at_most for bound in demanded.slices if bound.metric == metric]
+    bounds += [bound.may_rise for bound in demanded.compare if bound.metric == metric]
+    return bounds[0] is not None if bounds else None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from governance.attest.predicates import BaseImport
+from governance.attest.predicates import Train
 from governance.base.text import moment
-from governance.history.lineage import ModelNode, decided, trained
+from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
@@ -30,95 +28,35 @@ def bases(facts: Facts) -> list[Base]:
     return [_base(facts, node) for node in facts.chain if node.train is None]
 
 
-def name_of(facts: Facts, digest: str | None) -> str:
-    """The name of a model of the chain, by its digest."""
-    return next(
-        (node.name for node in facts.chain if node.sha256 == digest),
-        digest[:PREFIX] if digest else "none",
-    )
-
-
-def _training(facts: Facts, node: ModelNode, statement: Evidence) -> Training:
-    train = trained(statement)
-    request = facts.requests.get(node.name)
-    curves, note = _curves(facts, statement)
+def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Training:
+    request, gate = facts.requests.get(node.name), "no earlier decision in the log allowed it"
+    if node.gate is not None:
+        decision = node.gate.predicate
+        gate = f"allowed by E{node.gate.index} (tier {decision.tier}), {moment(decision.at)}"
+    stage = statement.predicate.stage
+    others = [run.index for run in facts.of("train") if run.predicate.stage == stage]
+    path = facts.file(statement, "curves")
+    entries = [entry.index for entry in (statement, node.gate) if entry]
     return Training(
         stage=node.name,
-        method=train.method,
         model_digest=node.sha256,
-        adapter=train.adapter or "none: all weights were trained",
-        parent=name_of(facts, node.parent),
-        scorer=name_of(facts, node.scorer) if node.scorer else "none",
+        train=statement.predicate,
+        parent=_name_of(facts, node.parent),
+        scorer=_name_of(facts, node.scorer),
         data=request.data.dataset if request else "not recorded",
-        records=train.records,
-        steps=train.steps,
-        parameters=dict(sorted(_flat(train.parameters))),
-        final=dict(sorted(train.final.items())),
-        seconds=train.run.seconds,
-        detail=dict(sorted(train.run.detail.items())),
-        device=train.device,
-        threads=train.threads,
-        code=_code(train.code.commit, train.code.dirty),
-        python=train.environment.python,
-        platform=train.environment.platform,
-        versions=dict(sorted(train.environment.versions.items())),
-        distributions=train.environment.distributions,
-        requested_by=_requester(train.run.requested_by.name, train.run.requested_by.authenticated),
-        other_trainings=_other_trainings(facts, statement),
+        other_trainings=[index for index in others if index != statement.index],
         assurance=assurance.words(facts, node),
-        curves=curves,
-        curves_note=note,
-        gate=_gate(node),
-        evidence=[
-            statement.index,
-            *([node.gate.index] if node.gate else []),
-            *assurance.entries(facts, node),
-        ],
+        curves=read_curves(path) if isinstance(path, Path) else [],
+        curves_note="" if isinstance(path, Path) else path,
+        gate=gate,
+        evidence=[*entries, *assurance.entries(facts, node)],
     )
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values, flattened to dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
-
-
-def _code(commit: str | None, dirty: bool) -> str:
-    if commit is None:
-        return "no commit: outside a git work tree"
-    return f"{commit[:PREFIX]}{', with changes that are not committed' if dirty else ''}"
-
-
-def _requester(name: str, authenticated: bool) -> str:
-    how = "authenticated" if authenticated else "as the operating system says; not authenticated"
-    return f"{name} ({how})"
-
-
-def _other_trainings(facts: Facts, statement: Evidence) -> list[int]:
-    """Other trainings of the same stage. The report does not hide them."""
-    stage = trained(statement).stage
-    return [
-        other.index
-        for other in facts.of("train")
-        if trained(other).stage == stage and other.index != statement.index
-    ]
-
-
-def _gate(node: ModelNode) -> str:
-    if node.gate is None:
-        return "no decision that allowed it stands before it in the log"
-    gate = decided(node.gate)
-    return f"allowed by E{node.gate.index} (tier {gate.tier}), {moment(gate.at)}"
-
-
-def _curves(facts: Facts, statement: Evidence) -> tuple[list[Curve], str]:
-    path = facts.file(statement, "curves")
-    if isinstance(path, str):
-        return [], path
-    return read_curves(path), ""
+def _name_of(facts: Facts, digest: str | None) -> str:
+    """The name of a model of the chain, by its digest."""
+    names = {node.sha256: node.name for node in facts.chain}
+    return names.get(digest, digest[:PREFIX]) if digest else "none"
 
 
 def read_curves(path: Path) -> list[Curve]:
@@ -127,14 +65,12 @@ def read_curves(path: Path) -> list[Curve]:
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name and name != "step"]
     curves = []
-    for name in names:
-        points = [
-            point for row in rows if (point := _point(row.get("step"), row.get(name))) is not None
-        ]
-        if len(points) > 1:
-            curves.append(Curve(name=name, points=_thinned(points)))
+    for name in rows[0] if rows else ():
+        points = [_point(row.get("step"), row.get(name)) for row in rows]
+        finite = [point for point in points if point is not None]
+        if name and name != "step" and len(finite) > 1:
+            curves.append(Curve(name=name, points=_thinned(finite)))
     return curves
 
 
@@ -154,27 +90,18 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _base(facts: Facts, node: ModelNode) -> Base:
-    base = (
-        node.base.predicate if node.base and isinstance(node.base.predicate, BaseImport) else None
-    )
+    source, weights = "not recorded: no evidence of where this model comes from", "not recorded"
+    if node.base is not None:
+        source, weights = node.base.predicate.source, "pre-trained weights from outside"
+        if not node.base.predicate.weights:
+            weights = "none: an architecture, trained from scratch here"
     allowed = facts.policies.bases.get(node.name) if facts.policies else None
-    if base is None:
-        weights = "not recorded"
-    else:
-        weights = (
-            "pre-trained weights from outside"
-            if base.weights
-            else "none: an architecture, trained from scratch here"
-        )
+    unnamed = facts.policies_note or "not stated: policies/bases.yaml does not name it"
     return Base(
         name=node.name,
         digest=node.sha256,
-        source=base.source if base else "not recorded: no evidence of where this model comes from",
+        source=source,
         weights=weights,
-        licence=(
-            allowed.licence
-            if allowed
-            else facts.policies_note or "not stated: policies/bases.yaml does not name it"
-        ),
+        licence=allowed.licence if allowed else unnamed,
         evidence=[node.base.index] if node.base else [],
     )

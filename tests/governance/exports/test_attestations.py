@@ -29,7 +29,7 @@ from governance.exports.formats.slsa_vsa import VSA, summaries
 from governance.exports.formats.test_result import TEST_RESULT, results
 from governance.exports.records import Records
 from tests.governance.bundles import forged
-from tests.governance.exports.told import PEOPLE, records_of
+from tests.governance.exports.told import PEOPLE, judged_by, records_of
 from tests.governance.governed import Governed
 from tests.governance.story import Story
 
@@ -117,8 +117,7 @@ def test_a_summary_passes_for_one_alias_only_and_lists_what_was_used(released: R
     assert "COUNTERSIGN_ALIAS_CHAMPION" in said["verifiedLevels"]
     used = {one["digest"]["sha256"] for one in said["inputAttestations"]}
     facts = released.facts
-    assert facts.now is not None
-    kinds = {item.kind for item in facts.everything if item.digest in used}
+    kinds = {item.kind for item in facts.now.evidence.all() if item.digest in used}
     assert kinds == {
         "ingest",
         "scan",
@@ -176,7 +175,7 @@ def test_a_threshold_that_is_not_met_fails_the_test(plain: Records) -> None:
     )
     changed = replace(policies, evaluation=type(policies.evaluation).model_validate(stricter))
     said = named(
-        replace(plain, facts=replace(plain.facts, policies=changed)),
+        replace(plain, facts=judged_by(plain.facts, changed)),
         "test-result-evaluation-desk_eval",
     )
     assert said["predicate"]["result"] == "FAILED"
@@ -195,7 +194,7 @@ def test_an_evaluation_that_was_not_run_is_no_test_result(shared: Story, tmp_pat
 
 
 def test_without_policies_no_threshold_is_claimed_to_be_absent(plain: Records) -> None:
-    facts = replace(plain.facts, policies=None, policies_note="for a test")
+    facts = judged_by(plain.facts, None, "for a test")
     said = named(replace(plain, facts=facts), "test-result-evaluation-desk_eval")["predicate"]
     assert said["result"] == "WARNED" and not said["passedTests"]
     assert all("not compared with policy here" in one for one in said["warnedTests"])

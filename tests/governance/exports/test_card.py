@@ -14,7 +14,7 @@ from governance.exports.formats.model_card import metadata, model_card
 from governance.exports.records import Records
 from governance.exports.text import line, markdown, yaml_text
 from tests.governance.exports.cards import MARKDOWN, body, read, shape
-from tests.governance.exports.told import HOSTILE, PEOPLE, carded
+from tests.governance.exports.told import HOSTILE, PEOPLE, carded, judged_by
 
 
 def test_hugging_face_reads_the_evaluation_from_it(plain: Records) -> None:
@@ -84,12 +84,12 @@ def test_a_threshold_that_is_not_met_is_a_limit(plain: Records) -> None:
         0.99
     )
     changed = replace(policies, evaluation=type(policies.evaluation).model_validate(stricter))
-    text = model_card(replace(plain, facts=replace(plain.facts, policies=changed)))
+    text = model_card(replace(plain, facts=judged_by(plain.facts, changed)))
     assert re.search(r"- greedy\\_exact at least 0\.99 .* not met; the result is 0\.970", text)
 
 
 def test_without_policies_it_says_why_and_claims_no_use(plain: Records) -> None:
-    facts = replace(plain.facts, policies=None, policies_note="not recorded here: for a test")
+    facts = judged_by(plain.facts, None, "not recorded here: for a test")
     text = model_card(replace(plain, facts=facts))
     assert "No intended use is stated: not recorded here: for a test." in text
     assert "- any use" in text

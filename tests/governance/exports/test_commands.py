@@ -90,7 +90,7 @@ def test_a_model_folder_is_not_written_into(run: Run) -> None:
 
 MISTAKES = [
     (("export", "support-desk"), ConfigError, "names no version"),
-    (("export", f"{MODEL}/7"), InputError, "the log has no version support-desk/7"),
+    (("export", f"{MODEL}/7"), InputError, "the log has no version 7 of support-desk"),
     (("export", NAME, "spdx"), ConfigError, "no format 'spdx'"),
     (("control", "Art. 999", NAME), ConfigError, "no control 'Art. 999'"),
     (("control", NAME, "--framework", "hipaa"), ConfigError, "no framework 'hipaa'"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from governance.exports.records import Records, read
+from governance.policy.policies import Policies
 from governance.policy.rules import Datacard
+from governance.report.facts import Facts, PolicyChoice
 from tests.governance.story import MODEL, Story
 
 HOSTILE = (
@@ -22,6 +24,11 @@ def records_of(story: Story, version: str = "1") -> Records:
     return read(story.sources, (MODEL, version))
 
 
+def judged_by(facts: Facts, policies: Policies | None, note: str = "") -> Facts:
+    """The facts of a version under other policies, or under none."""
+    return replace(facts, choice=PolicyChoice(policies, note, "for a test"))
+
+
 def carded(records: Records, **fields: object) -> Records:
     """With every datacard saying something else."""
     policies = records.facts.policies
@@ -30,9 +37,7 @@ def carded(records: Records, **fields: object) -> Records:
         name: Datacard.model_validate({**card.model_dump(), **fields})
         for name, card in policies.datacards.items()
     }
-    return replace(
-        records, facts=replace(records.facts, policies=replace(policies, datacards=cards))
-    )
+    return replace(records, facts=judged_by(records.facts, replace(policies, datacards=cards)))
 
 
 PEOPLE = ("ada", "ben", "cleo", "dora", "eve")

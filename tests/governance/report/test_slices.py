@@ -8,10 +8,10 @@ import pytest
 
 from governance.attest.predicates import Evaluate
 from governance.policy.evaluation import Comparison, Demands, SliceThreshold, Threshold
-from governance.report import slices
 from governance.report.build import build
 from governance.report.html import page
 from governance.report.model import Report
+from governance.report.scores import slices_of
 from governance.report.sections import text
 from tests.governance.examples import A, B, stage
 from tests.governance.story import MODEL, Story, told
@@ -82,6 +82,6 @@ def test_what_is_worst_follows_from_policys_demands() -> None:
         thresholds=least, compare=[Comparison(reference="parent", metric="errors", may_rise=0.1)]
     )
     for demands in (few, sliced, compared):
-        assert slices.of_metric(scored, "errors", demands, 0.95)[0].label == "b"
-    assert slices.of_metric(scored, "errors", None, 0.95)[0].label == "a"
-    assert slices.of_metric(scored, "no such", None, 0.95) == []
+        assert slices_of(scored, "errors", demands, 0.95)[0].label == "b"
+    assert slices_of(scored, "errors", None, 0.95)[0].label == "a"
+    assert slices_of(scored, "no such", None, 0.95) == []
