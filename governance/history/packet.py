@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from governance.attest import canonical
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
+
+
+class Part(StrEnum):
+    """A part of a packet that can differ from the log, as people call it."""
+
+    CODE = "the code or the environment"
+    REGISTRATION = "the registration"
+    POLICIES = "the policies"
+    WAIVERS = "the waivers (one was added)"
+    TIER = "the tier"
+    DIGEST = "its own digest"
+    FINDINGS = "its findings, which are not those of the log"
 
 
 def digest_of(packet: Packet) -> str:
@@ -127,28 +140,28 @@ def differing(
     evidence: EvidenceView,
     at: datetime,
 ) -> list[str]:
-    """What changed since a packet was made, in words; empty if nothing did. The waiver checks judge
-    a waiver that has expired.
+    """What changed since a packet was made: names of stages, and parts of the packet; empty if
+    nothing did. The waiver checks judge a waiver that has expired.
     """
-    packet, policy = statement.predicate, authority.in_force.digest
+    packet = statement.predicate
     chain = Chain(view, packet.model_digest, packet.stage)
     chain_statements = statements(chain)
     steps_now = {step.name: step for step in steps(chain_statements)}
     steps_then = {step.name: step for step in packet.stages}
     names = sorted(steps_now.keys() | steps_then.keys())
-    changed = [name for name in names if steps_now.get(name) != steps_then.get(name)]
+    changed: list[str] = [name for name in names if steps_now.get(name) != steps_then.get(name)]
     if _made_by(chain_statements) != (packet.commits, packet.environments):
-        changed.append("the code or the environment")
+        changed.append(Part.CODE)
     if not _is_registered(view, packet):
-        changed.append("the registration")
-    if packet.policy != policy:
-        changed.append(f"the policies (from {packet.policy[:12]} to {policy[:12]})")
+        changed.append(Part.REGISTRATION)
+    if packet.policy != authority.in_force.digest:
+        changed.append(Part.POLICIES)
     if set(_waivers(evidence, chain, authority, at)) - set(packet.waivers):
-        changed.append("the waivers (one was added)")
+        changed.append(Part.WAIVERS)
     if packet.tier != _tier(authority, packet.model):
-        changed.append("the tier")
+        changed.append(Part.TIER)
     if lineage.subject(statement, "packet") != digest_of(packet):
-        changed.append("its own digest")
+        changed.append(Part.DIGEST)
     return changed
 
 

@@ -94,9 +94,9 @@ def changed(now: LogState, statement: Evidence[Packet], at: datetime) -> list[st
     right.
     """
     differences = packet.differing(statement, now.view, now.authority, evidence=now.evidence, at=at)
-    return differences or (
-        [] if is_true(now, statement) else ["its findings, which are not those of the log"]
-    )
+    if not differences and not is_true(now, statement):
+        return [packet.Part.FINDINGS]
+    return differences
 
 
 def is_true(now: LogState, statement: Evidence[Packet]) -> bool:
