@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +26,7 @@ from governance.log.evidence import Evidence
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.people import kept
+from governance.people.speaking import digest_beginning
 from governance.policy.authority import read_authority
 from governance.report import files
 from governance.report.html import json_twin, page
@@ -151,23 +151,15 @@ def of_version(now: LogState, model: str, version: str) -> list[Evidence[SignedR
 
 
 def find(now: LogState, sha256: str) -> Evidence[SignedReport]:
-    """The statement that signed a page or its JSON twin. A prefix of the digest is enough. Raises
-    `ConfigError`, `InputError`.
+    """The last statement that signed a page or its JSON twin. A prefix of the digest is enough.
+    Raises `InputError`.
     """
-    if not re.fullmatch("[0-9a-f]{12,64}", sha256):
-        raise ConfigError(
-            f"{sha256[:80]!r} is no sha256",
-            where="--kept",
-            expected="64 hexadecimal digits, 12 at least",
-        )
-    for statement in reversed(now.evidence.all(SignedReport)):
-        signed = statement.predicate
-        if signed.page.startswith(sha256) or signed.twin.startswith(sha256):
-            return statement
-    raise InputError(
-        f"nobody signed a report with the digest {sha256[:12]}",
-        fix="countersign show MODEL/VERSION reports lists those that were",
-    )
+    signed = {
+        digest: statement
+        for statement in now.evidence.all(SignedReport)
+        for digest in (statement.predicate.page, statement.predicate.twin)
+    }
+    return signed[digest_beginning(sha256, signed, "signed report")]
 
 
 def content(statement: Evidence[SignedReport], read: Bytes) -> KeptReport:

@@ -40,6 +40,8 @@ from governance.policy.rules import Principal
 
 NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""
+SHOWN = 5
+"""Digests that an error names."""
 KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
 PredicateT = TypeVar("PredicateT", bound=Model)
 
@@ -205,9 +207,10 @@ def digest_beginning(text: str, digests: Iterable[str], what: str) -> str:
     matching = [digest for digest in known if digest.startswith(text)]
     if len(matching) == 1 and len(text) >= SHORTEST:
         return matching[0]
+    shown = " or ".join(known[-SHOWN:]) or "none, as there is none"
     raise InputError(
         f"{text[:80]!r} names no {what}, or several",
-        expected=f"{SHORTEST} characters or more, of {' or '.join(known) or 'none; there is none'}",
+        expected=f"{SHORTEST} characters or more, of {shown}",
     )
 
 

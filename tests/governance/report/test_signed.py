@@ -224,8 +224,8 @@ def test_bytes_that_were_changed_are_refused(
 
 
 def test_a_digest_that_nobody_signed_is_none(scene: Governed) -> None:
-    assert "nobody signed" in str(run("report", "--kept", "0" * 64, code=3).exception)
-    assert "is no sha256" in str(run("report", "--kept", "abc", code=2).exception)
+    assert "names no signed report" in str(run("report", "--kept", "0" * 64, code=3).exception)
+    assert "8 characters or more" in str(run("report", "--kept", "abc", code=3).exception)
     assert "by its digest" in str(run("report", VERSION, "--kept", "0" * 64, code=2).exception)
 
 
