@@ -27,6 +27,7 @@ from pathlib import Path
 from governance.attest.predicates import Probe
 from governance.exports.publish import STATEMENTS, statement_schemas
 from governance.log import evidence
+from governance.log.views import log_evidence
 from governance.log.carry import STAY
 from governance.people.enrolment import AFTERWARDS, KINDS
 from governance.policy.policies import Principal
@@ -38,7 +39,7 @@ probe = Probe(**{**ingest("ingest@x").model_dump(exclude={"dataset", "kind", "re
 here.record("probe", probe, artifact("model", A))
 (entry,) = here.log.by_kind(["probe"])
 assert entry.scope == "probe/grpo"
-view = evidence.log_evidence(here.log, evidence.key_ring(here.log, {}))
+view = log_evidence(here.log, evidence.key_ring(here.log, {}))
 assert [item.predicate for item in view.by_subject(A, "probe")] == [probe]
 assert "probe" in STAY and "probe" in KINDS and "probe" not in AFTERWARDS
 assert STATEMENTS / "probe.v1.json" in statement_schemas()
