@@ -29,7 +29,7 @@ SAID = [
     r"APPROVAL_MISSING model support-desk",
     r"exit code 4",
     r"support-desk/1 is now champion \(promote",
-    r"it COMES OUT THE SAME",
+    r"SAME RESULT",
     r"model.safetensors: content changed",
     r"EVIDENCE DOES NOT VERIFY: entry 9",
     r"HTTP 403\n\s+Countersign refuses: support-desk/2 as champion refused",

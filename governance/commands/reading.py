@@ -73,11 +73,11 @@ def history_command(call: Call, model: str) -> None:
 @click.argument("what", metavar="ENTRY|MODEL/VERSION")
 @session.options(*session.READS)
 def explain_command(call: Call, what: str) -> None:
-    """Perform a logged decision again, from the evidence before it and the policies in force then;
-    say why.
+    """Repeat a logged decision, from the evidence before it and the policies in force then. Show
+    the reasons.
 
     ENTRY is a number of the log (countersign history lists them); MODEL/VERSION is the last
-    decision about that version. Exit code 5 when it does not come out as it was logged.
+    decision about that version. Exit code 5 when it gives another result.
     """
     now = looking(call)
     if not what.isdecimal() and "/" not in what:

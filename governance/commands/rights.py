@@ -87,8 +87,8 @@ def revoke_command(call: Call, name: str, revoked: str | None, reason: str, late
     whose key it is or by one policy owner. Take it out of policies/policy.yaml too, where there is
     one here.
 
-    What the key signed before stands; from its revocation on it says nothing, whatever date is
-    written on it.
+    What the key signed before stays valid. What it signs after its revocation does not count,
+    whatever date is written on it.
     """
     done: list[str] = []
     entries = [] if later else _revoke(call, name, revoked, reason, done)
@@ -116,7 +116,7 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
         recorded = keys.revoke(call.log, public, name, author, reason)
         entries.append(recorded.index)
         by_whom = f"by {author.name} as {author.role}"
-        done.append(f"{key} says nothing after entry {recorded.index}, {by_whom}")
+        done.append(f"{key} does not count after entry {recorded.index}, {by_whom}")
     if not revoking:
         done.append(f"every such key of {name} was revoked before")
     return entries

@@ -774,7 +774,7 @@ def test_the_commands_that_look_answer_from_a_bundle(long: Governed, elsewhere: 
         and "is not shown" in found.stderr
     )
     assert "rollback champion 1" in _run("history", MODEL, *known).stdout
-    assert "COMES OUT THE SAME" in _run("explain", f"{MODEL}/1", *known).stdout
+    assert "SAME RESULT" in _run("explain", f"{MODEL}/1", *known).stdout
     assert "nothing shows that this is the log" in _run("live", MODEL, "--bundle", "b.json").stderr
 
 

@@ -177,7 +177,7 @@ def test_a_revocation_comes_before_a_policy_that_could_not_be_signed(at_desk: De
     """
     d = at_desk
     done = d.must("ada", "revoke", "ben", "--reason", "stolen", YES)
-    assert "says nothing after entry" in done.out and "enrol a successor first" in done.out
+    assert "does not count after entry" in done.out and "enrol a successor first" in done.out
     assert '"name": "ben"' in (d.scene.story.root / "policies" / "policy.yaml").read_text()
 
 

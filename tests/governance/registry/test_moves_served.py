@@ -63,7 +63,7 @@ def test_an_alias_moves_over_the_server(
     said = [item.predicate for item in state(here.scene.story.log).view.all("promotion")]
     assert said[-1].caller == "admin" and said[-1].alias == "champion"
     code, told = client.run("explain", f"{MODEL}/1")
-    assert code == 0 and "COMES OUT THE SAME" in told
+    assert code == 0 and "SAME RESULT" in told
     code, told = client.run("retire", f"{MODEL}/1", "--reason", "over", who="cleo")
     assert code == 4 and "missing   the retire" in told
     (asked,) = state(here.scene.story.log).timeline.open_requests(MODEL)

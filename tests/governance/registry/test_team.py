@@ -41,7 +41,7 @@ def released(team: Team) -> None:
     )
     team.approve(V1)
     assert f"{V1} is now champion" in team.says("promote", V1, "--yes", who="cleo")
-    assert "COMES OUT THE SAME" in team.says("explain", V1)
+    assert "SAME RESULT" in team.says("explain", V1)
     told = team.says("verify")
     assert told.startswith("EVIDENCE VERIFIES"), told
 
