@@ -48,7 +48,7 @@ COMMANDS: dict[str, str] = {
     "server": "Serve registry, runs and log for a team.",
     "promote": "Give a version an alias that serves users.",
     "rollback": "Give the alias back to the last version that may still serve.",
-    "drill": "Rehearse a rollback: verify and load its target, ask it, move nothing.",
+    "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",
     "retire": "Take a version out of service.",
     "incident": "Open or close an incident of a version.",
     "live": "Show which version serves, now or at a time.",

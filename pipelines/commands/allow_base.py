@@ -104,8 +104,9 @@ def _row(root: Path, name: str) -> Base:
 def _check_licence(root: Path, licence: str) -> None:
     permitted = load_model(root / "policies" / "policy.yaml", Rules).licences.bases
     if licence not in permitted:
-        found, where = f"the licence {licence!r}", "policies/policy.yaml: licences.bases"
-        expected, fix = ", ".join(permitted), "use another base, or have the list changed"
         raise ConfigError(
-            f"policy does not permit {found}", where=where, expected=expected, fix=fix
+            f"policy does not permit the licence {licence!r}",
+            where="policies/policy.yaml: licences.bases",
+            expected=", ".join(permitted),
+            fix="use another base, or have the list changed",
         )

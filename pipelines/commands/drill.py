@@ -43,10 +43,10 @@ ITEMS = 16
 )
 @session.options("as_json")
 def command(call: Call, model: str, alias: str, items: int) -> None:
-    """Rehearse MODEL's rollback: find its target, verify evidence and files, load it, ask it; move
+    """Rehearse MODEL's rollback: find its target, verify evidence and files, load and test it; move
     nothing.
 
-    The service's key (COUNTERSIGN_SIGNER) signs what came of it. Exit code 4 when a step fails, or
+    The service's key (COUNTERSIGN_SIGNER) signs the result. Exit code 4 when a step fails, or
     when there is nothing to go back to; 5 when the log does not verify.
     """
     _libraries()
