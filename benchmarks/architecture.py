@@ -51,14 +51,8 @@ def revision() -> str:
 
 def measured(trees: Mapping[str, structure.Tree], commit: str) -> str:
     """The tables of the page as Markdown."""
-    *_, now = trees.values()
-    tables = [
-        [f'Measured by `python -m benchmarks.structure`; "now" is the tree on top of {commit}.'],
-        *(structure.table(trees, package) for package in structure.PACKAGES),
-        structure.core_table(now),
-        structure.unit_table(now),
-    ]
-    return "\n\n".join("\n".join(lines) for lines in tables)
+    head = f'Measured by `python -m benchmarks.structure`; "now" is the tree on top of {commit}.'
+    return f"{head}\n\n{structure.tables(trees)}"
 
 
 def with_tables(page: str, tables: str) -> str:
@@ -78,13 +72,13 @@ def purposes(root: str = "governance") -> dict[str, str]:
 
 def package_imports(tree: structure.Tree) -> dict[str, frozenset[str]]:
     """Which package of governance imports which, and what `pipelines` imports of them."""
-    edges = structure.unit_edges(structure.inside(tree.edges, "governance"))
-    found = {short(name): frozenset(map(short, targets)) for name, targets in edges.items()}
+    own = tree.imports.subgraph(tree.below("governance"))
+    graph = structure.units(own)
+    found = {short(name): frozenset(map(short, graph[name])) for name in graph}
     used = {
         short(structure.unit(target))
-        for name, targets in tree.edges.items()
-        if structure.below(name, ("pipelines",))
-        for target in targets
+        for name in tree.below("pipelines")
+        for target in tree.imports[name]
         if target.startswith("governance.")
     }
     return {"pipelines": frozenset(used), **found}

@@ -12,8 +12,6 @@ How each figure is counted:
 - *tokens*: Python tokens without comments, docstrings and layout. Unlike lines, they do not change
   when lines are wrapped; *tokens per line* shows how densely code is packed.
 - *function length*: lines from `def` to the end, without the docstring.
-- *complexity*: McCabe's number: one, plus one for each branch, loop, handler, condition of a
-  comprehension and further operand of `and` and `or`.
 - *public names*: functions, classes and constants of a module whose name has no leading underscore.
 - *units*: the packages and modules directly below `governance` or `pipelines`; *imports between
   units* counts distinct pairs; *levels* is the longest chain of them.
@@ -32,58 +30,31 @@ import sys
 import tarfile
 import tempfile
 import tokenize
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+
+import networkx
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("governance", "pipelines")
-COLUMNS = 100
 CORE = (
-    "governance.base",
-    "governance.attest",
-    "governance.policy",
-    "governance.history",
-    "governance.gates",
-    "governance.models",
-    "governance.log.port",
-    "governance.log.merkle",
-    "governance.log.checkpoint",
-    "governance.log.sql",
-    "governance.log.sqlite",
+    *(f"governance.{name}" for name in ("base", "attest", "policy", "history", "gates", "models")),
+    *(f"governance.log.{name}" for name in ("port", "merkle", "checkpoint", "sql", "sqlite")),
     "governance.log.evidence",
-    "governance.log.views",
 )
 """The modules, with what is below them, that carry the promises."""
-
-TEXTS = {".j2": r"\{#.*?#\}", ".jinja": r"\{#.*?#\}", ".html": r"<!--.*?-->", ".css": r"/\*.*?\*/"}
-"""Suffixes of templates and style sheets, with the pattern of a comment."""
-YAML = (".yaml", ".yml")
-
-Edges: TypeAlias = Mapping[str, frozenset[str]]
-FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+COMMENTS = {
+    ".j2": r"\{#.*?#\}", ".jinja": r"\{#.*?#\}", ".html": r"<!--.*?-->", ".css": r"/\*.*?\*/",
+    ".yaml": r"^\s*#[^\n]*", ".yml": r"^\s*#[^\n]*",
+}  # fmt: skip
+"""Suffixes of templates, style sheets and YAML, with the pattern of a comment."""
 LAYOUT = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENCODING,
-    tokenize.ENDMARKER,
-}
-BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
-
-
-@dataclass(frozen=True)
-class Function:
-    """One function or method."""
-
-    name: str
-    lines: int
-    complexity: int
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+    tokenize.ENCODING, tokenize.ENDMARKER,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,11 +63,9 @@ class File:
 
     lines: int
     code: int
-    comments: int = 0
     tokens: int = 0
-    long_lines: int = 0
     public: int = 0
-    functions: tuple[Function, ...] = ()
+    function_lengths: tuple[int, ...] = ()
     imports: tuple[tuple[str, str], ...] = ()
     """Module and name of each import, the name empty for a plain `import`."""
 
@@ -111,15 +80,34 @@ class Tree:
     """Templates, style sheets and YAML by their path."""
 
     @cached_property
-    def edges(self) -> Edges:
-        """The modules of this tree that each module imports."""
-        found: dict[str, set[str]] = {name: set() for name in self.modules}
+    def imports(self) -> networkx.DiGraph:
+        """Which module imports which other module of this tree."""
+        graph = networkx.DiGraph()
+        graph.add_nodes_from(self.modules)
         for name, file in self.modules.items():
             for module, member in file.imports:
                 target = f"{module}.{member}" if f"{module}.{member}" in self.modules else module
                 if target in self.modules and target != name:
-                    found[name].add(target)
-        return {name: frozenset(targets) for name, targets in found.items()}
+                    graph.add_edge(name, target)
+        return graph
+
+    def below(self, *prefixes: str) -> dict[str, File]:
+        """The Python files of these packages and modules."""
+        return {name: file for name, file in self.modules.items() if is_below(name, prefixes)}
+
+    def texts_below(self, *prefixes: str) -> list[File]:
+        """Their templates, style sheets and YAML."""
+        return [
+            file for path, file in self.texts.items() if is_below(path.replace("/", "."), prefixes)
+        ]
+
+
+def is_below(name: str, prefixes: Iterable[str]) -> bool:
+    """Whether a module is one of these, or below one."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+# --- reading --------------------------------------------------------------------------------------
 
 
 def read_tree(root: Path) -> Tree:
@@ -132,7 +120,7 @@ def read_tree(root: Path) -> Tree:
             package = parts if path.stem == "__init__" else parts[:-1]
             name = ".".join(parts).removesuffix(".__init__")
             tree.modules[name] = python_file(path.read_text(encoding="utf-8"), package)
-        elif path.suffix in TEXTS or path.suffix in YAML:
+        elif path.suffix in COMMENTS:
             tree.texts[relative.as_posix()] = text_file(path)
     return tree
 
@@ -152,18 +140,23 @@ def read_revision(revision: str) -> Tree:
 def python_file(text: str, package: tuple[str, ...]) -> File:
     """Measures one Python file; `package` resolves its relative imports."""
     module = ast.parse(text)
-    documented = docstring_lines(module)
-    tokens = [token for token in python_tokens(text) if token.start[0] not in documented]
-    rows = {row for token in tokens for row in range(token.start[0], token.end[0] + 1)}
-    lines = text.splitlines()
+    statements = [node for node in ast.walk(module) if isinstance(node, ast.stmt)]
+    documented = {row for node in statements if is_docstring(node) for row in rows_of(node)}
+    tokens = [
+        token
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in LAYOUT and token.start[0] not in documented
+    ]
     return File(
-        lines=len(lines),
-        code=len(rows),
-        comments=sum(line.lstrip().startswith("#") for line in lines),
+        lines=len(text.splitlines()),
+        code=len({row for one in tokens for row in range(one.start[0], one.end[0] + 1)}),
         tokens=len(tokens),
-        long_lines=sum(len(line) > COLUMNS for line in lines),
         public=len(public_names(module)),
-        functions=tuple(functions(module)),
+        function_lengths=tuple(
+            len(rows_of(node)) - (len(rows_of(node.body[0])) if is_docstring(node.body[0]) else 0)
+            for node in statements
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ),
         imports=tuple(imports(module, package)),
     )
 
@@ -171,77 +164,30 @@ def python_file(text: str, package: tuple[str, ...]) -> File:
 def text_file(path: Path) -> File:
     """Measures a template, a style sheet or a YAML file."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix in YAML:
-        code = [line for line in text.splitlines() if line.strip() and not re.match(r"\s*#", line)]
-    else:
-        without = re.sub(TEXTS[path.suffix], "", text, flags=re.DOTALL)
-        code = [line for line in without.splitlines() if line.strip()]
-    lines = text.splitlines()
-    return File(
-        lines=len(lines), code=len(code), long_lines=sum(len(line) > COLUMNS for line in lines)
-    )
+    code = re.sub(COMMENTS[path.suffix], "", text, flags=re.DOTALL | re.MULTILINE)
+    return File(len(text.splitlines()), sum(bool(line.strip()) for line in code.splitlines()))
 
 
-def python_tokens(text: str) -> Iterator[tokenize.TokenInfo]:
-    """The tokens of code: no comments, no layout."""
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in LAYOUT:
-            yield token
+def is_docstring(node: ast.stmt) -> bool:
+    """Whether this is a string that stands alone: a docstring, or one below a field or constant."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
 
 
-def docstring_lines(module: ast.Module) -> set[int]:
-    """The rows of strings that stand alone: docstrings, and those below a field or constant."""
-    rows: set[int] = set()
-    for node in ast.walk(module):
-        if isinstance(node, ast.Expr) and is_text(node.value):
-            rows.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return rows
-
-
-def is_text(node: ast.expr) -> bool:
-    """Whether an expression is a string as written."""
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def functions(module: ast.Module) -> Iterator[Function]:
-    """Every function and method, inner ones too."""
-    for node in ast.walk(module):
-        if isinstance(node, FunctionNode):
-            rows = (node.end_lineno or node.lineno) - node.lineno + 1
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and is_text(first.value):
-                rows -= (first.end_lineno or first.lineno) - first.lineno + 1
-            yield Function(node.name, rows, complexity(node))
-
-
-def complexity(function: FunctionNode) -> int:
-    """McCabe's number of a function, without its inner functions."""
-    total = 1
-    waiting: list[ast.AST] = list(function.body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, FunctionNode):
-            continue
-        if isinstance(node, BRANCHES):
-            total += 1
-        elif isinstance(node, ast.BoolOp):
-            total += len(node.values) - 1
-        elif isinstance(node, ast.comprehension):
-            total += 1 + len(node.ifs)
-        waiting.extend(ast.iter_child_nodes(node))
-    return total
+def rows_of(node: ast.stmt) -> range:
+    """The rows of a statement."""
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def public_names(module: ast.Module) -> set[str]:
     """Functions, classes and constants at the top of a module."""
     names: set[str] = set()
     for node in module.body:
-        if isinstance(node, FunctionNode | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return {name for name in names if not name.startswith("_")}
 
 
@@ -265,46 +211,12 @@ def executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from executed(child)
 
 
-def depth(edges: Edges) -> int:
+# --- figures --------------------------------------------------------------------------------------
+
+
+def depth(graph: networkx.DiGraph) -> int:
     """The number of nodes on the longest chain; a cycle counts as one node."""
-    component = components(edges)
-    groups: dict[int, set[int]] = defaultdict(set)
-    for name, targets in edges.items():
-        groups[component[name]] |= {component[target] for target in targets}
-        groups[component[name]].discard(component[name])
-    longest: dict[int, int] = {}
-    for group in sorted(groups):  # Tarjan numbers a component after those that it reaches
-        longest[group] = 1 + max((longest[target] for target in groups[group]), default=0)
-    return max(longest.values(), default=0)
-
-
-def components(edges: Edges) -> dict[str, int]:
-    """The number of each node's strongly connected component (Tarjan's algorithm)."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    component: dict[str, int] = {}
-    stack: list[str] = []
-    count = 0
-
-    def visit(name: str) -> None:
-        nonlocal count
-        number[name] = low[name] = len(number)
-        stack.append(name)
-        for target in edges[name]:
-            if target not in number:
-                visit(target)
-                low[name] = min(low[name], low[target])
-            elif target not in component:
-                low[name] = min(low[name], number[target])
-        if low[name] == number[name]:
-            while name not in component:
-                component[stack.pop()] = count
-            count += 1
-
-    for name in edges:
-        if name not in number:
-            visit(name)
-    return component
+    return len(networkx.dag_longest_path(networkx.condensation(graph)))
 
 
 def unit(module: str) -> str:
@@ -312,123 +224,88 @@ def unit(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def unit_edges(edges: Edges) -> Edges:
+def units(graph: networkx.DiGraph) -> networkx.DiGraph:
     """Which unit imports which; the top package's own file is left out."""
-    found: dict[str, set[str]] = {unit(name): set() for name in edges if "." in name}
-    for name, targets in edges.items():
-        if "." in name:
-            found[unit(name)] |= {unit(target) for target in targets if "." in target}
-    return {name: frozenset(targets - {name}) for name, targets in found.items()}
-
-
-def inside(edges: Edges, prefix: str) -> Edges:
-    """The part of a graph whose nodes are in a package."""
-    kept = {name for name in edges if below(name, (prefix,))}
-    return {name: frozenset(edges[name] & kept) for name in kept}
-
-
-def below(module: str, prefixes: Iterable[str]) -> bool:
-    """Whether a module is one of these, or below one."""
-    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
+    found = networkx.DiGraph()
+    found.add_nodes_from(unit(name) for name in graph if "." in name)
+    pairs = [(unit(name), unit(target)) for name, target in graph.edges if "." in name]
+    found.add_edges_from(pair for pair in pairs if pair[0] != pair[1] and "." in pair[1])
+    return found
 
 
 def figures(tree: Tree, package: str) -> dict[str, str]:
     """The rows of the table for one package of one tree."""
-    return {**figures_of_size(tree, package), **figures_of_shape(tree, package)}
-
-
-def figures_of_size(tree: Tree, package: str) -> dict[str, str]:
-    """Lines, tokens and functions."""
-    python = [file for name, file in tree.modules.items() if below(name, (package,))]
-    texts = [file for path, file in tree.texts.items() if path.startswith(f"{package}/")]
+    modules, texts = tree.below(package), tree.texts_below(package)
+    python = list(modules.values())
     every = [*python, *texts]
-    lines = sum(file.lines for file in every)
     tokens = sum(file.tokens for file in python)
-    too_long = sum(file.long_lines for file in every)
-    python_lines = sum(file.lines for file in python)
-    python_code = sum(file.code for file in python)
-    comments = sum(file.comments for file in python)
-    found = [function for file in python for function in file.functions]
-    lengths = sorted(function.lines for function in found)
-    branches = [function.complexity for function in found]
+    lengths = sorted(length for file in python for length in file.function_lengths)
+    graph = tree.imports.subgraph(modules)
+    between = units(graph)
     return {
-        "lines": f"{lines:,}",
+        "lines": f"{sum(file.lines for file in every):,}",
         "code": f"{sum(file.code for file in every):,}",
         "of it templates, styles, YAML": f"{sum(file.code for file in texts):,}",
         "tokens": f"{tokens:,}",
-        "tokens per line of code": f"{tokens / python_code:.1f}",
-        "comment lines": f"{100 * comments / python_lines:.1f} %",
-        f"lines over {COLUMNS} columns": f"{too_long:,} ({100 * too_long / lines:.1f} %)",
-        "functions": f"{len(found):,}",
+        "tokens per line of code": f"{tokens / max(1, sum(file.code for file in python)):.1f}",
+        "functions": f"{len(lengths):,}",
         "function length: median / 90th percentile / max": (
             f"{statistics.median(lengths):g} / {lengths[len(lengths) * 9 // 10]} / {lengths[-1]}"
+            if lengths
+            else "-"
         ),
-        "complexity: mean / max": f"{statistics.mean(branches):.1f} / {max(branches)}",
-    }
-
-
-def figures_of_shape(tree: Tree, package: str) -> dict[str, str]:
-    """Names, files and imports."""
-    modules = {name: file for name, file in tree.modules.items() if below(name, (package,))}
-    edges = inside(tree.edges, package)
-    units = unit_edges(edges)
-    return {
-        "public names": f"{sum(file.public for file in modules.values()):,}",
+        "public names": f"{sum(file.public for file in python):,}",
         "files": f"{len(modules):,}",
-        "units": f"{len(units)}",
-        "imports between units": f"{sum(len(targets) for targets in units.values())}",
-        "levels of units": f"{depth(units)}",
-        "import depth (files)": f"{depth(edges)}",
+        "units": f"{len(between)}",
+        "imports between units": f"{between.number_of_edges()}",
+        "levels of units": f"{depth(between)}",
+        "import depth (files)": f"{depth(graph)}",
     }
 
 
 def core_figures(tree: Tree) -> dict[str, str]:
-    """Size of the core, and what it imports beside itself: one row each."""
-    core = {name for name in tree.modules if below(name, CORE)}
-    texts = [file for path, file in tree.texts.items() if below(path.replace("/", "."), CORE)]
-    every = [*(tree.modules[name] for name in core), *texts]
-    outside = {
-        target
-        for name in core
-        for target in tree.edges[name]
-        if target not in core and "." in target
-    }
+    """Size of the core, and what it imports beside itself."""
+    core = tree.below(*CORE)
+    every = [*core.values(), *tree.texts_below(*CORE)]
+    targets = {target for name in core for target in tree.imports[name]}
+    outside = sorted(target for target in targets if target not in core and "." in target)
     return {
         "lines": f"{sum(file.lines for file in every):,}",
         "code": f"{sum(file.code for file in every):,}",
         "files": f"{len(core):,}",
-        "imports from outside the core": ", ".join(sorted(outside)) or "none",
+        "imports from outside the core": ", ".join(outside) or "none",
     }
 
 
-def table(trees: Mapping[str, Tree], package: str) -> list[str]:
-    """A Markdown table of one package, a column per tree."""
-    columns = [figures(tree, package) for tree in trees.values()]
-    return [
-        f"| {package} | {' | '.join(trees)} |",
-        f"|---|{'---|' * len(trees)}",
-        *(f"| {row} | {' | '.join(column[row] for column in columns)} |" for row in columns[0]),
+def unit_figures(tree: Tree) -> dict[str, str]:
+    """Code per package of governance, the largest first."""
+    code: Counter[str] = Counter()
+    for name, file in [*tree.modules.items(), *tree.texts.items()]:
+        top, _, rest = name.replace("/", ".").partition(".")
+        if top == "governance" and rest:
+            code[rest.split(".")[0]] += file.code
+    return {name: f"{count:,}" for name, count in code.most_common()}
+
+
+def table(title: str, columns: Mapping[str, Mapping[str, str]]) -> str:
+    """A Markdown table; every column has the same rows."""
+    rows = next(iter(columns.values()))
+    lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for row in rows:
+        lines.append(f"| {row} | {' | '.join(column[row] for column in columns.values())} |")
+    return "\n".join(lines)
+
+
+def tables(trees: Mapping[str, Tree]) -> str:
+    """Every table: each package for all trees; the core and the packages' code for the last."""
+    *_, last = trees.values()
+    parts = [
+        table(name, {label: figures(tree, name) for label, tree in trees.items()})
+        for name in PACKAGES
     ]
-
-
-def core_table(tree: Tree) -> list[str]:
-    """A Markdown table of the core, and of each unit of governance."""
-    rows = [f"| {name} | {value} |" for name, value in core_figures(tree).items()]
-    return ["| core | |", "|---|---|", *rows]
-
-
-def unit_table(tree: Tree) -> list[str]:
-    """A Markdown table of code per package of governance."""
-    code: dict[str, int] = defaultdict(int)
-    for name, file in tree.modules.items():
-        code[unit(name)] += file.code
-    for path, file in tree.texts.items():
-        code[unit(path.replace("/", "."))] += file.code
-    largest = sorted(
-        (name for name in code if name.startswith("governance.")), key=lambda name: -code[name]
-    )
-    rows = [f"| {name.removeprefix('governance.')} | {code[name]:,} |" for name in largest]
-    return ["| package | code |", "|---|---|", *rows]
+    parts.append(table("core", {"": core_figures(last)}))
+    parts.append(table("package", {"code": unit_figures(last)}))
+    return "\n\n".join(parts)
 
 
 def read(tree: str) -> Tree:
@@ -440,14 +317,8 @@ def main() -> None:
     """Prints the tables of the trees that are named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.structure")
     parser.add_argument("trees", nargs="*", default=["."], metavar="TREE")
-    parser.add_argument("--packages", action="store_true", help="code per package of governance")
     options = parser.parse_args()
-    trees = {name: read(name) for name in options.trees}
-    tables = [table(trees, package) for package in PACKAGES]
-    tables += [core_table(tree) for tree in trees.values()]
-    if options.packages:
-        tables += [unit_table(tree) for tree in trees.values()]
-    sys.stdout.write("\n\n".join("\n".join(lines) for lines in tables) + "\n")
+    sys.stdout.write(tables({name: read(name) for name in options.trees}) + "\n")
 
 
 if __name__ == "__main__":
