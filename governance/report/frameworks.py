@@ -26,91 +26,39 @@ from governance.base.model import Model, Slug
 from governance.policy.policies import UNDECIDING, Policies, PolicyReader
 
 EVIDENCE: Mapping[str, str] = {
-    "source_register": (
-        "Per source dataset: owner, origin, licence, lawful basis, purposes, region, retention."
-    ),
-    "dataset_lineage": (
-        "The chain of content hashes from the raw source to the exact train and evaluation files."
-    ),
-    "pii_scan": (
-        "Search for personal data: engine, languages, entities, counts before and after, recall on"
-        " a seeded set, a person's sample of what remains."
-    ),
-    "dq_results": (
-        "Quality result per dataset version: suite digest, expectations passed and failed, row"
-        " counts."
-    ),
-    "bias_profile": (
-        "Coverage and label balance by the groups that matter; synthetic share; duplicates; gaps."
-    ),
-    "label_guidelines": (
-        "Versioned instructions given to labellers, by digest, and the datasets produced under"
-        " them."
-    ),
-    "label_agreement": "Agreement between raters (n, per label), adjudication, pool of annotators.",
-    "training_record": (
-        "Base model digest, code commit, environment, hyperparameters, seeds, hardware, start and"
-        " end, compute and energy, output digest."
-    ),
+    "source_register": "Owner, origin, licence, lawful basis, purposes, region, retention.",
+    "dataset_lineage": "Content hashes from each raw source to the exact files that were used.",
+    "pii_scan": "Engine, languages, counts before and after, measured recall, a person's sample.",
+    "dq_results": "Suite digest, expectations passed and failed, row counts of each dataset.",
+    "bias_profile": "Coverage and balance by groups, synthetic share, duplicates, gaps.",
+    "label_guidelines": "Instructions to labellers by digest, and the datasets made under them.",
+    "label_agreement": "Agreement between raters (n, per label), adjudication, annotators.",
+    "training_record": "Base, code, environment, parameters, hardware, compute, energy, output.",
     "ai_bom": "Bill of materials: base model, datasets, libraries, with hashes and licences.",
-    "eval_results": (
-        "Scores with thresholds fixed before the run, n, intervals, slices, champion comparison,"
-        " suite digest, contamination check."
-    ),
-    "safety_eval": (
-        "Red-team, refusal, jailbreak and harmful-content results, before and after fine-tuning."
-    ),
-    "leak_probe": (
-        "Memorisation and extraction test: seeded canaries, regurgitation, membership inference."
-    ),
-    "repro_check": (
-        "An independent run of the evaluation, and of each training, by another key, with the"
-        " difference observed."
-    ),
-    "approval_record": (
-        "Signed decisions of people: digest, decision, role, time, page and evidence seen."
-    ),
-    "sod_check": (
-        "Machine-checked: trainer, evaluator and approver are different; no self-approval."
-    ),
+    "eval_results": "Scores, thresholds fixed before, n, intervals, slices, champion, leak search.",
+    "safety_eval": "Red-team, refusal, jailbreak and harm results, before and after fine-tuning.",
+    "leak_probe": "Memorisation test: seeded canaries, regurgitation, membership inference.",
+    "repro_check": "Evaluation and each training run again by another key, with the difference.",
+    "approval_record": "Signed decisions of people: digest, role, time, page and evidence seen.",
+    "sod_check": "Checked by machine: trainer, evaluator and approver differ; no self-approval.",
     "waiver_register": "Exceptions: what rule, who accepted, compensating control, expiry.",
-    "policy_snapshot": (
-        "The policies in force when it was decided, by digest and text, with their history."
-    ),
-    "audit_log_verification": (
-        "The log verified: root, size, signatures, growth from an anchored checkpoint."
-    ),
+    "policy_snapshot": "The policies in force at the decision, by digest and text, with history.",
+    "audit_log_verification": "Root, size, signatures, growth from an anchored checkpoint.",
     "signature_verification": "Signatures of model and statements against named keys.",
-    "access_control": (
-        "Who may sign, change policy, approve and deploy; last review of those rights."
-    ),
-    "inventory_record": (
-        "Registry entry: owner, purpose, tier, status, version, where deployed, next review."
-    ),
-    "registry_history": (
-        "Append-only record of every alias move, and of calls that were refused by rule."
-    ),
-    "change_record": (
-        "Difference from the version before: data, code, configuration, base, evaluation."
-    ),
-    "model_card": (
-        "Intended and forbidden use, limits, groups, metrics, oversight, made from the records."
-    ),
+    "access_control": "Who may sign, change policy, approve and deploy; last review of rights.",
+    "inventory_record": "Owner, purpose, tier, status, version, where deployed, next review.",
+    "registry_history": "Every alias move, and each call that was refused by rule.",
+    "change_record": "Difference from the version before: data, code, base, evaluation.",
+    "model_card": "Intended and forbidden use, limits, groups, metrics, oversight.",
     "annexiv_file": "Technical documentation in the order of Annex IV.",
     "training_summary": "Public summary of training content in the Commission's template.",
-    "risk_register": (
-        "Risks identified for this model: likelihood, impact, treatment, owner, residual rating."
-    ),
+    "risk_register": "Risks of this model: likelihood, impact, treatment, owner, residual rating.",
     "impact_ref": "Reference and digest of an impact assessment kept elsewhere.",
-    "legal_ref": "Reference and digest of a contract, licence opinion or notice kept elsewhere.",
-    "retention_erasure": (
-        "Retention schedule, deletion proofs, erasure ledger, versions each erased record reached."
-    ),
+    "legal_ref": "Reference and digest of a contract, opinion or notice kept elsewhere.",
+    "retention_erasure": "Retention schedule, deletion proofs, erasures and versions reached.",
     "canary_result": "Staged rollout with entry and exit criteria and decision.",
     "rollback_drill": "Timed rehearsal of the way back: from, to, duration, checks.",
-    "monitoring_plan": (
-        "Signals, thresholds, owner, cadence, escalation, stop criteria, approved with the model."
-    ),
+    "monitoring_plan": "Signals, thresholds, owner, cadence, escalation, stop criteria.",
     "monitoring_results": "Periodic results against the plan, breaches and what was done.",
     "incident_log": "Incidents: detected, classified, deadlines, cause, fix, versions affected.",
 }

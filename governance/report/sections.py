@@ -24,6 +24,8 @@ class Section:
 
     question: str
     fields: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Other names of the section."""
 
 
 def text(report: Report, name: str) -> list[str]:
@@ -66,89 +68,71 @@ SECTIONS: Mapping[str, Section] = {
             "not_covered",
         ),
     ),
-    "decisions": Section("Was it approved, by whom, in which role; refusals.", ("decisions",)),
+    "decisions": Section(
+        "Was it approved, by whom, in which role; refusals.",
+        ("decisions",),
+        ("approvals", "approval"),
+    ),
     "people": Section(
-        "Did trainer, evaluator and approver differ.", ("people", "separation", "evidence")
+        "Did trainer, evaluator and approver differ.",
+        ("people", "separation", "evidence"),
+        ("sod", "separation", "keys"),
     ),
     "policy": Section(
-        "Which rules and thresholds, and were they fixed before the run.", ("policy",)
+        "Which rules and thresholds, and were they fixed before the run.",
+        ("policy", "thresholds_fixed"),
+        ("thresholds", "rules", "policies"),
     ),
-    "waivers": Section("What exceptions there are, and when they end.", ("waivers", "exceptions")),
-    "evidence": Section("What it rests on, entry by entry.", ("integrity", "evidence")),
-    "data": Section("What data, from which sources, under which licences.", ("datasets", "beside")),
-    "pii": Section("Which personal data was searched for and found.", ("datasets",)),
-    "labels": Section("Who labelled, and how well they agreed.", ("datasets", "gates")),
-    "training": Section("How it was trained.", ("bases", "trainings")),
+    "waivers": Section(
+        "What exceptions there are, and when they end.", ("waivers", "exceptions"), ("exceptions",)
+    ),
+    "evidence": Section(
+        "What it rests on, entry by entry.",
+        ("integrity", "evidence"),
+        ("integrity", "proof", "log"),
+    ),
+    "data": Section(
+        "What data, from which sources, under which licences.",
+        ("datasets", "beside"),
+        ("sources", "datasets", "licences"),
+    ),
+    "pii": Section("Which personal data was searched for and found.", ("datasets",), ("privacy",)),
+    "labels": Section(
+        "Who labelled, and how well they agreed.", ("datasets", "gates"), ("labelling", "labeling")
+    ),
+    "training": Section("How it was trained.", ("bases", "trainings"), ("train",)),
     "evaluation": Section(
         "Is it better than champion, parent, base; how sure.",
-        (
-            "metrics",
-            "confidence",
-            "thresholds_fixed",
-        ),
+        ("metrics", "confidence", "thresholds_fixed"),
+        ("eval", "champion"),
     ),
     "safety": Section("Did tuning weaken safety.", ("metrics", "gates")),
-    "gaps": Section("What failed or was not run.", ("gaps",)),
-    "use": Section("What it must not be used for.", ("use",)),
-    "back": Section("How to go back, and was that tried.", ("way_back", "holds")),
-    "incidents": Section("What went wrong since.", ("decisions",)),
-    "open": Section("What is open, whose, what is overdue.", ("open", "use")),
+    "gaps": Section("What failed or was not run.", ("gaps",), ("tests",)),
+    "use": Section("What it must not be used for.", ("use",), ("limits", "purpose")),
+    "back": Section(
+        "How to go back, and was that tried.", ("way_back", "holds"), ("rollback", "drill")
+    ),
+    "incidents": Section("What went wrong since.", ("decisions",), ("incident",)),
+    "open": Section("What is open, whose, what is overdue.", ("open", "use"), ("review", "todo")),
     "changes": Section(
         "What changed since the last approved version.",
-        (
-            "change_since",
-            "changes",
-            "unchanged",
-        ),
+        ("change_since", "changes", "unchanged"),
+        ("diff", "change"),
     ),
     "lineage": Section("Where it comes from.", ("nodes", "edges")),
     "controls": Section(
         "What outside frameworks ask; `countersign control` has more.",
-        (
-            "controls",
-            "control_warnings",
-        ),
+        ("controls", "control_warnings"),
+        ("control",),
     ),
-    "reports": Section("Which reports of it were signed before, and by whom.", ("signed_reports",)),
+    "reports": Section(
+        "Which reports of it were signed before, and by whom.", ("signed_reports",), ("signed",)
+    ),
     "records": Section(
         "The records every version must have.",
         ("nodes", "edges", "trainings", "metrics", "people", "holds", "way_back", "decisions"),
     ),
 }
 """Name to section, in the order of `--help`."""
-ALSO = {
-    "approvals": "decisions",
-    "approval": "decisions",
-    "sod": "people",
-    "separation": "people",
-    "keys": "people",
-    "thresholds": "policy",
-    "rules": "policy",
-    "policies": "policy",
-    "exceptions": "waivers",
-    "integrity": "evidence",
-    "proof": "evidence",
-    "log": "evidence",
-    "sources": "data",
-    "datasets": "data",
-    "licences": "data",
-    "privacy": "pii",
-    "labelling": "labels",
-    "labeling": "labels",
-    "train": "training",
-    "eval": "evaluation",
-    "champion": "evaluation",
-    "tests": "gaps",
-    "limits": "use",
-    "purpose": "use",
-    "rollback": "back",
-    "drill": "back",
-    "incident": "incidents",
-    "review": "open",
-    "todo": "open",
-    "diff": "changes",
-    "change": "changes",
-    "control": "controls",
-    "signed": "reports",
-}
+ALSO = {other: name for name, section in SECTIONS.items() for other in section.also}
 """Other names of sections."""
