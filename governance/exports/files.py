@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from governance.base.errors import ConfigError, StorageError
+from governance.base.storage import write_atomic
 from governance.exports.catalog import Document
 
 
 def write(folder: Path, documents: Sequence[Document]) -> list[Path]:
     """Writes all documents below `folder`, or none of them. Raises `StorageError`."""
     refuse_sealed(folder)
-    staged: list[tuple[Path, Path]] = []
+    targets = [folder / document.path for document in documents]
+    staged = [path.with_name(f".{path.name}.{secrets.token_hex(8)}") for path in targets]
     try:
-        for document in documents:
-            staged.append(_stage(folder / document.path, document.data))
-        for temporary, target in staged:
+        for target, temporary, document in zip(targets, staged, documents, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                raise IsADirectoryError(21, "is a folder", str(target))
+            write_atomic(temporary, document.data)
+        for target, temporary in zip(targets, staged, strict=True):
             temporary.replace(target)
-    except OSError as error:
+    except (OSError, StorageError) as error:
+        found = f"cannot be written: {error}"
+        if isinstance(error, StorageError):
+            found = error.found
         raise StorageError(
-            f"cannot be written: {error.strerror or error}",
+            found,
             where=str(folder),
             fix="give -o FOLDER with enough space that this account may write to",
         ) from None
     finally:
-        for temporary, _ in staged:
-            temporary.unlink(missing_ok=True)
-    return [target for _, target in staged]
-
-
-def _stage(target: Path, data: bytes) -> tuple[Path, Path]:
-    """Writes the document to a temporary file beside its target."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        raise IsADirectoryError(21, "is a folder", str(target))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary, target
+        for temporary in staged:
+            if temporary.parent.is_dir():
+                temporary.unlink(missing_ok=True)
+    return targets
 
 
 def refuse_sealed(folder: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from governance.attest.envelope import verify_envelope
 from governance.base.errors import ConfigError, StorageError, VerificationError
-from governance.exports import files
 from governance.exports.catalog import Document, export, known_formats
 from governance.exports.files import write
 from governance.exports.records import Records, read
@@ -93,7 +92,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         write(tmp_path, DOCUMENTS)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
