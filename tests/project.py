@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -33,6 +32,9 @@ from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
 from pipelines import versions
 from tests.warm import warmed
+
+if TYPE_CHECKING:
+    import psutil
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -213,6 +215,8 @@ class Project:
 
     def processes(self) -> list[psutil.Process]:
         """Processes that work in the project's folder."""
+        import psutil  # tests of the core run without it
+
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
