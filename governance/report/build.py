@@ -210,11 +210,12 @@ def _with_bundle_limits(report: Report, carried: BundleSource | None) -> Report:
 def until(now: LogState, moment: datetime) -> LogState:
     """(2) The log as of a time. Raises `InputError` where it began later."""
     then = now.as_of(moment)
-    if not then.evidence.all():
+    known = then.evidence.all()
+    if not known:
         raise InputError(
             f"the log begins later than {moment:%Y-%m-%dT%H:%M:%SZ}", where=now.log.where
         )
-    return then
+    return then.cut(known[-1].index + 1)  # what is added later changes no byte
 
 
 def settled(now: LogState) -> LogState:
