@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from governance.policy.rules import WaiverRules
 
 Reason = Literal[
-    "not_accepted", "time_ended", "never_waived", "too_long", "expired", "not_begun", "overtaken"
-]
+    "not_accepted", "time_ended", "never_waived", "too_long", "expired", "not_begun", "overtaken",
+    "not_recorded",
+]  # fmt: skip
 _TEXTS: dict[Reason, str] = {
     "not_accepted": "its signer may not accept it",
     "time_ended": "the time of {}, who accepted it, has ended",
@@ -26,6 +27,7 @@ _TEXTS: dict[Reason, str] = {
     "expired": "it expired at {}",
     "not_begun": "it begins at {}",
     "overtaken": "an incident was opened since it was accepted",
+    "not_recorded": "the log has no waiver of it",
 }
 """Recorded in the finding WAIVER_NOT_IN_FORCE."""
 

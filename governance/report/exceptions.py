@@ -126,8 +126,8 @@ def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterato
     """Waivers that the release needed and that are not in force today."""
     needed = {_finding(finding) for finding in standing.today.findings}
     for finding in released.predicate.waived:
-        why = standing.lapsed(finding)
-        if not why:
+        lapsed = standing.lapsed(finding)
+        if lapsed is None:
             continue
         given = [waiver for waiver, _ in standing.waivers if _waived(waiver) == _finding(finding)]
         ends = [instant_of(waiver.predicate.expires) for waiver in given[-1:]]
@@ -136,8 +136,9 @@ def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterato
             code = About.WAIVER_NOT_NEEDED
         elif any(end <= standing.at for end in ends):
             code = About.WAIVER_EXPIRED
-        fields = {"finding": finding.code, "subject": finding.subject, "why": why}
-        yield notice(code, [waiver.index for waiver in given[-1:]], **fields)
+        about = {"finding": finding.code, "subject": finding.subject}
+        why = {"reason": lapsed.reason, "detail": lapsed.detail, "why": lapsed.text}
+        yield notice(code, [waiver.index for waiver in given[-1:]], **about, **why)
 
 
 def _alone(standing: Standing) -> Iterator[Notice]:

@@ -231,16 +231,15 @@ class Standing:
             for waiver in of_model
         ]
 
-    def lapsed(self, waived: Finding) -> str:
-        """Why no waiver covers a finding any more that the release needed waived; empty if one
+    def lapsed(self, waived: Finding) -> NotInForce | None:
+        """Why no waiver covers a finding any more that the release needed waived; None if one
         does.
         """
         about = (waived.code, waived.subject)
         problems = [why for waiver, why in self.waivers if _about(waiver) == about]
-        if not problems:
-            return "the log has no waiver of it"
-        last = problems[-1]
-        return "" if None in problems or last is None else last.text
+        if None in problems:
+            return None
+        return problems[-1] if problems else NotInForce("not_recorded")
 
     @cached_property
     def incidents(self) -> list[Evidence[Incident]]:
