@@ -240,15 +240,15 @@ class Decision(Model):
     about: str
     what: str
     answer: Answer
-    by: str
-    """Who said it, and in which role; `the decision function` where nobody did."""
-    words: str | None
+    by: str = "the automatic checks"
+    """Who said it, and in which role."""
+    words: str | None = None
     """A person's own reason."""
-    shown: str | None
+    shown: str | None = None
     """Digest of the page that an approver was shown."""
     at: str
-    tier: str | None
-    findings: list[str]
+    tier: str | None = None
+    findings: list[str] = []
     evidence: Refs
 
 

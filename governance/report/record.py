@@ -42,9 +42,13 @@ def decisions(facts: Facts) -> list[Decision]:
 def _registered(facts: Facts) -> Decision:
     name = f"{facts.registration.model}/{facts.registration.version}"
     run = facts.registration.run
-    who = run.requested_by.name
-    return _decision(
-        facts.registration_statement, name, "Version", "registered", run.finished, None, [], who
+    return Decision(
+        about=name,
+        what="Version",
+        answer="registered",
+        by=run.requested_by.name,
+        at=run.finished,
+        evidence=[facts.registration_statement.index],
     )
 
 
@@ -70,14 +74,14 @@ def _gates(facts: Facts) -> Iterator[Decision]:
             continue
         gate = decided(statement)
         aside = "" if statement.index in relied_on else " (not the decision this version rests on)"
-        yield _decision(
-            statement,
+        yield Decision(
             about=f"{gate.stage}{aside}",
             what="May it train?",
             answer="allowed" if gate.allowed else "refused",
             at=gate.at,
             tier=gate.tier,
             findings=_findings(gate.findings, gate.waived),
+            evidence=[statement.index],
         )
 
 
@@ -91,15 +95,15 @@ def _moves(facts: Facts) -> Iterator[Decision]:
         by = FUNCTION
         if standing is not None and move.alias != CANDIDATE:
             by = f"{FUNCTION}; {decided_by(standing, statement)}"
-        yield _decision(
-            statement,
-            f"{move.model}/{move.version}",
-            QUESTIONS[move.action].format(move.alias),
-            "allowed" if move.allowed else "refused",
-            move.at,
-            facts.registration.tier,
-            _findings(move.findings, move.waived),
-            by,
+        yield Decision(
+            about=f"{move.model}/{move.version}",
+            what=QUESTIONS[move.action].format(move.alias),
+            answer="allowed" if move.allowed else "refused",
+            by=by,
+            at=move.at,
+            tier=facts.registration.tier,
+            findings=_findings(move.findings, move.waived),
+            evidence=[statement.index],
         )
 
 
@@ -112,10 +116,13 @@ def _statements(facts: Facts) -> Iterator[Decision]:
         return
     for statement in standing.packets:
         frozen = statement.predicate
-        about, findings = f"packet {_digest(statement)}", _findings(frozen.findings, frozen.waived)
-        at = frozen.run.finished
-        yield _decision(
-            statement, about, "Evidence frozen for approval", "frozen", at, None, findings
+        yield Decision(
+            about=f"packet {_digest(statement)}",
+            what="Evidence frozen for approval",
+            answer="frozen",
+            at=frozen.run.finished,
+            findings=_findings(frozen.findings, frozen.waived),
+            evidence=[statement.index],
         )
     for vote in approvals_of(standing.now, standing):
         yield _approval(standing, vote)
@@ -144,13 +151,17 @@ def _by_rule(statement: Evidence) -> Decision:
     """A call on the model that a rule refused or allowed."""
     call: Refusal | Call = statement.predicate
     alias = f" {call.alias}" if isinstance(call, Call) and call.alias else ""
-    what, at = f"{call.operation}{alias}, called by {call.caller}", call.run.finished
-    if isinstance(call, Refusal):
-        by = "a rule, before any decision"
-        return _decision(statement, call.model, what, "refused", at, None, [call.reason], by)
-    about = f"{call.model}/{call.version}" if call.version else call.model
-    by = "a rule; no decision is required"
-    return _decision(statement, about, what, "allowed", at, None, [], by)
+    refused = isinstance(call, Refusal)
+    version = None if isinstance(call, Refusal) else call.version
+    return Decision(
+        about=f"{call.model}/{version}" if version else call.model,
+        what=f"{call.operation}{alias}, called by {call.caller}",
+        answer="refused" if refused else "allowed",
+        by="a rule, before any decision" if refused else "a rule; no decision is required",
+        at=call.run.finished,
+        findings=[call.reason] if isinstance(call, Refusal) else [],
+        evidence=[statement.index],
+    )
 
 
 APPROVED = {
@@ -196,40 +207,15 @@ def _statement(
     problems = list(refused)
     if standing.now.authority.speaker(statement) is None:
         problems.insert(0, "the key was not theirs at that entry, or the role")
-    by = f"{signed.principal} as {signed.role}"
-    decision = _decision(
-        statement,
-        about,
-        what,
-        "does not count" if problems else answer,
-        signed.at,
-        None,
-        problems,
-        by,
-    )
-    return decision.model_copy(update={"words": signed.reason or None, "shown": shown})
-
-
-def _decision(
-    statement: Evidence,
-    about: str,
-    what: str,
-    answer: Answer,
-    at: str,
-    tier: str | None,
-    findings: list[str],
-    by: str = FUNCTION,
-) -> Decision:
     return Decision(
         about=about,
         what=what,
-        answer=answer,
-        by=by,
-        words=None,
-        shown=None,
-        at=at,
-        tier=tier,
-        findings=findings,
+        answer="does not count" if problems else answer,
+        by=f"{signed.principal} as {signed.role}",
+        words=signed.reason or None,
+        shown=shown,
+        at=signed.at,
+        findings=problems,
         evidence=[statement.index],
     )
 
