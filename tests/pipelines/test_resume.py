@@ -29,18 +29,24 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model that every case trains on."""
+    folder = tmp_path_factory.mktemp("base")
+    text = tiny.records(folder / "text", "conversation")
+    architecture = tiny.architecture(folder / "bare")
+    made, _ = tiny.train(folder / "base", tiny.objective("pretrain"), architecture, text)
+    return made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "killed", "resumed"), CASES, ids=[case[0] for case in CASES]
 )
 def test_killed_and_run_again_gives_the_same_bytes(
-    name: str, arguments: dict[str, Any], killed: int, resumed: int, tmp_path: Path
+    name: str, arguments: dict[str, Any], killed: int, resumed: int, base: Path, tmp_path: Path
 ) -> None:
     method = METHODS[name]
-    text = tiny.records(tmp_path / "text", "conversation")
-    base, _ = tiny.train(
-        tmp_path / "base", tiny.objective("pretrain"), tiny.architecture(tmp_path / "bare"), text
-    )
     data = tiny.records(tmp_path / "data", method.kind)
     wanted = tiny.objective(
         name, lora=True, rewards=("route_fields",) if method.rewards else (), **arguments
