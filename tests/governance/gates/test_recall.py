@@ -85,7 +85,7 @@ def test_page_one_and_the_section_tell_recall_with_n_and_interval(story: Story) 
         "required": "policy requires 20%",
     }
     lines = "\n".join(text(made, "pii"))
-    assert "PERSON                   0.480 [0.300, 0.665], n=25, policy requires 0.2" in lines
+    assert "PERSON | 25 | 12 | 0.480 | 0.300 to 0.665 | 0.2: met" in lines
     assert "400 texts of the dataset" in lines
 
 
@@ -121,6 +121,4 @@ def test_a_scan_of_before_it_was_measured_says_so_and_is_refused_where_policy_de
     (row,) = [gate for gate in made.gates if gate.name == "Personal data"]
     assert row.result == "fail" and row.codes == ["RECALL_NOT_MEASURED"]
     assert row.reasons[-1].fields == {"datasets": ["desk_sft"]}
-    assert "      detection     not recorded: scanned before recall was measured" in text(
-        made, "pii"
-    )
+    assert "  Detection       not recorded: scanned before recall was measured" in text(made, "pii")
