@@ -2,8 +2,8 @@
 
 `canonical`            one byte form of JSON (RFC 8785), read strictly
 `digests`              files, folders, manifests
-`predicates`           what a statement can say; `schemas`: the same for other tools
-`findings`             every reason for a refusal, by a stable code
+`predicates`           what a statement can say
+`codes`, `findings`    every reason for a refusal: the table of stable codes, and one finding
 `requests`             what a decision is asked, and what it answers
 `keys`                 who signs
 `envelope`             DSSE

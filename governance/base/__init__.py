@@ -4,7 +4,7 @@
 `model`        the base class of everything typed that crosses a boundary
 `time`         times as they are written
 `text`         text that is safe on a page
-`yaml`         strict YAML
+`yaml`         strict YAML; `fast_yaml` reads plain files of it through libyaml
 `storage`      atomic writes
 `statistics`   means, differences and their intervals
 `progress`     a bar on a terminal

@@ -7,4 +7,7 @@ in-toto.
 3. No person is named: people appear as roles and counts, keys by their ids.
 4. What is not recorded is stated as such and never guessed. Text from outside is escaped.
 5. Exports are written beside the model folder, never into it: its digest fixes its content.
+
+`catalog` finds the `formats`, one module each. They read `records`, share `statements` and `text`,
+and are written by `files`. `publish` writes schemas and docs/findings.md.
 """

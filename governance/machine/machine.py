@@ -433,8 +433,9 @@ def _artifact_root(state: Path) -> Path:
             return state / "artifacts"
         return Path(named.read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise StorageError(
-            f"it cannot be read: {error}",
+            f"it cannot be read: {reason}",
             where=str(named),
             fix=(
                 "use the account whose folder it is, set COUNTERSIGN_HOME to a folder of this"

@@ -1,15 +1,14 @@
 """The audit report of a version: computed from verified records, never typed.
 
-what it rests on    `reading` and `facts` (the log, the version's chain), `standing` (where it
-                    stands with people)
+what it rests on    `facts` (the log, the version's chain), `standing` (where it stands with
+                    people)
 put together        `build`, of `parts` which the review page shows too; typed by `model`, the
                     JSON twin
-page one            `verdict`, `gates`, `people`, `front`, `faults`, `exceptions`, `gaps`,
-                    `history`, `room`
-its sections        `data`, `training`, `assurance`, `scores`, `slices`, `controls` and `links`,
-                    `record`, `lines`
+page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`, `room`
+its sections        `data`, `training`, `assurance`, `scores`, `record`, `lines`; `controls` of
+                    outside `frameworks`, with the evidence that `links` finds
 in words            `reasons`: the sentence of each reason's code
-how it is shown     `html`, `charts`, `files`; `sections` in a terminal
+how it is shown     `html`, `charts`, `files`; `sections` and `terminal` for a terminal
 beside it           `index` of all versions; `status` of the project; `bundled`, a report from a
                     bundle; `dossier`, beside a model's files in the registry
 """

@@ -1,3 +1,8 @@
 """The checks of a decision: small pure functions from a context to findings.
 `governance.gates.decisions` has the tables.
+
+`context`              what every check may read
+`data`, `stage`        of a gate: the data, and the request itself
+`models`               the parents, and the version of a release
+`people`               what people signed; `votes` and `waivers`: which of it counts
 """
