@@ -44,6 +44,7 @@ CORE = (
     *(f"governance.{name}" for name in ("base", "attest", "policy", "history", "gates", "models")),
     *(f"governance.log.{name}" for name in ("port", "merkle", "checkpoint", "sql", "sqlite")),
     "governance.log.evidence",
+    "governance.log.views",
 )
 """The modules, with what is below them, that carry the promises."""
 COMMENTS = {

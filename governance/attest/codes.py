@@ -67,7 +67,7 @@ EVIDENCE_MISSING (never waived): the log at hand has no statement about these di
   repro --force {stages}
 EVIDENCE_INCONSISTENT (never waived): statements that belong together name different digests
   > record the evidence again in one go: countersign repro --force {stages}
-MODEL_UNKNOWN (never waived): policy gives it no tier, so nobody has said what must hold for it
+MODEL_UNKNOWN (never waived): policy gives this model no tier, so it sets no requirements for it
   > policies/policy.yaml: models.{name}: tier, purpose, region
 KIND_UNFIT: the method cannot train on records of this kind
   > params.yaml: stages.{name}: another `data` or another `method`
@@ -119,9 +119,9 @@ GATE_MISSING (never waived): no decision allowing its training stands before it 
   > train it again behind its gate: countersign repro --force gate@{name} train@{name}
 THRESHOLDS_MISSING: policy sets no thresholds for this evaluation and does not say why
   > policies/evaluation.yaml: suites.{suite}.methods.{method}
-THRESHOLD_NOT_MET: score beyond its threshold, or the end of its interval that counts
+THRESHOLD_NOT_MET: the score misses its threshold
   > improve {name} or its data; policies/evaluation.yaml: suites.{suite}.methods.{method}
-SLICE_NOT_MET: score of the worst slice beyond its threshold
+SLICE_NOT_MET: the score of the worst slice misses its threshold
   > improve {name} or its data; policies/evaluation.yaml: suites.{suite}.methods.{method}
 WORSE_THAN_REFERENCE: worse on the same items than base, parent or champion, beyond policy's margin
   > improve {name} or its data; policies/evaluation.yaml: suites.{suite}.methods.{method}
@@ -136,7 +136,7 @@ OBJECTIVE_UNKNOWN: the objective or a reward function has no digest
 REWARD_NOT_PERMITTED: policy does not list these reward functions
   > policies/policy.yaml: rewards
 APPROVAL_MISSING (never waived): too few people have approved it
-  > countersign approve, by as many people as it says and in the roles it names
+  > the people it names run: countersign approve
 SEPARATE_EVALUATOR: the tier demands an evaluation signed by another key than the trainer's
   > with another COUNTERSIGN_SIGNER: countersign repro --force {stage}
 ALIAS_NOT_PERMITTED (never waived): the evidence does not suffice for a governed alias
@@ -151,7 +151,7 @@ SUITE_UNPINNED: the tier demands that policy pins the suite by digest
 ROW_UNREADABLE: the row is not valid JSON, is nested too deeply, or has other fields than its header
 ROW_NOT_OBJECT: the row is not an object with fields
 ROW_TOO_LONG: the row has more characters than a record may have (16 Mi)
-ROW_ENCODING: bytes of the row are no text in the dataset's encoding
+ROW_ENCODING: bytes of the row are not valid text in the dataset's encoding
   > set `encoding` of the dataset in params.yaml (e.g. cp1252), or mend the row in the source
 KEY_REPEATED: a key stands twice in one object
 FIELD_MISSING: a field is missing that other rows have
@@ -174,15 +174,15 @@ PII_BLOCKED: the scan found personal data that policies/pii.yaml blocks
   revoked
 QUALITY_CHECK_CRASHED: an expectation could not be judged, so it does not pass
   > policies/quality/SUITE.yaml: mend the expectation, or take it out
-TOO_FEW_RECORDS: fewer records are left than the suite asks for
+TOO_FEW_RECORDS: fewer records are left than the suite requires
   > read what was left out and why in reports/check_quality/{name}/report.md; bring more data, or
   change the suite
 LABELS_UNBALANCED: wanted and unwanted answers are not in the proportion the suite asks for
   > bring more of the rarer label, or change the suite
-AGREEMENT_TOO_LOW: agreement between raters (Krippendorff's alpha) is too low or cannot be had
+AGREEMENT_TOO_LOW: agreement between raters (Krippendorff's alpha) is too low or cannot be computed
   > look at the guidelines raters had; have records rated again, or leave out the raters who differ
 LENGTH_BIAS (information): the chosen answer is mostly the longer one, or mostly the shorter
-  > bring pairs that balance it, or accept it: the suite only reports it unless told otherwise
+  > bring pairs that balance it, or accept it: by default the suite only reports it
 
 # Records left out by the scan and the quality gate (information)
   > nothing, unless there are many: then look at how the data was made
@@ -223,37 +223,37 @@ POLICY_NOT_SIGNED (never waived): the policies in force were not signed by a quo
 REQUESTER_UNKNOWN: no authenticated person asked for these runs
   > countersign authorize, then countersign repro --force with COUNTERSIGN_REQUESTER set to that
   person
-ALIAS_UNKNOWN (never waived): policy has no rule for this alias, so nobody may be asked
+ALIAS_UNKNOWN (never waived): policy has no rule for this alias, so nobody may request it
   > policies/policy.yaml: aliases.{name}
 REQUEST_MISSING (never waived): nobody has asked for this move
   > countersign {asking}
-REQUEST_NOT_ENTITLED (never waived): whoever signed the request may not ask for this move
-  > have it asked for by somebody in that role
+REQUEST_NOT_ENTITLED (never waived): the person who signed the request may not ask for this move
+  > a person in that role asks for it
 REQUEST_MISMATCH (never waived): the request is for something else
   > sign a request for this move: countersign promote {model}/{version} --to {alias}
 REQUEST_CONFLICT (never waived): the alias has moved since it was asked for
   > look at who holds it (countersign live {model}), then ask again
 REQUEST_EXPIRED (never waived): the request is not open at this time
   > sign a new one: countersign promote {model}/{version} --to {alias}
-REQUEST_SPENT (never waived): this request was carried out already; each is good for once
+REQUEST_SPENT (never waived): this request was carried out already; a request counts once
   > sign a new one: countersign promote {model}/{version} --to {alias}
-PACKET_MISSING (never waived): the log has no packet of it, so nobody can have approved it
+PACKET_MISSING (never waived): the log has no packet of it, so nobody can approve it
   > countersign freeze {model}/{version}
 PACKET_OUT_OF_DATE (never waived): what the release rests on changed since the packet was frozen
   > countersign freeze {model}/{version}, and have it approved again
 REJECTED (never waived): a person whose role may approve has rejected this packet
-  > mend what they name; or they approve it after all
+  > mend what they name, or that person approves it
 WAIVER_NOT_IN_FORCE (never waived): a waiver does not count
   > mend it, or: countersign waive --finding {finding}
 INCIDENT_OPEN: an incident is open
-  > countersign incident close {model}/{version}, not by who asks
+  > countersign incident close {model}/{version}, by another person than the requester
 INCIDENT_NOT_CLOSED: an incident was closed by somebody who may not close it
   > countersign incident close {model}/{version}, by somebody whom policy permits
-CANARY_MISSING: the tier demands a passed canary, and nothing records one yet
+CANARY_MISSING: the tier demands a passed canary, and none is recorded
   > countersign waive --finding CANARY_MISSING, where policy permits
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it
   > run it from a permitted commit, or policies/policy.yaml: commits
-NEVER_RELEASED (never waived): it never held this alias by a decision
+NEVER_RELEASED (never waived): no decision ever gave it this alias
   > countersign promote {model}/{version} --to {alias}
 RETIRED (never waived): a signed decision took these bytes out of service
   > release another version: countersign promote {model}/{version} --to {alias}
@@ -274,7 +274,7 @@ REGISTRY_VERSION_UNKNOWN: the registry has this version, and no registration or 
   > if a registration was cut off, `countersign repro` finishes it; otherwise find out who made it
 REGISTRY_SOURCE_CHANGED: the registry names another run or folder than was registered
 REGISTRY_DIGEST_CHANGED: the version's tag has another digest than its registration
-REGISTRY_STAGE_SET: a governed version has one of MLflow's stages, which say nothing here
+REGISTRY_STAGE_SET: a governed version has one of MLflow's stages, which have no meaning here
 REGISTRY_RUN_MISSING: the run from which a governed version was registered is deleted
   > restore it (mlflow runs restore), or the registry's database from a backup
 REGISTRY_LOOKALIKE: the name could be taken for that of a governed model

@@ -185,7 +185,7 @@ def thresholds(context: Context) -> Findings:
     for facts in _judgeable(context):
         for judged in facts.judged:
             if not judged.passed and not judged.gap:
-                message = f"{judged.metric} is beyond its threshold"
+                message = f"{judged.metric} misses its threshold"
                 yield _missed("THRESHOLD_NOT_MET", facts, judged, message)
 
 
@@ -194,7 +194,7 @@ def slices(context: Context) -> Findings:
     for facts in _judgeable(context):
         for judged in facts.sliced:
             if not judged.passed and not judged.gap:
-                message = f"{judged.metric} of {judged.slice} is beyond its threshold"
+                message = f"{judged.metric} of {judged.slice} misses its threshold"
                 yield _missed("SLICE_NOT_MET", facts, judged, message)
 
 
