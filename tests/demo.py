@@ -215,7 +215,8 @@ def refused(stage: Stage) -> None:
         " her key, and is told",
         "exactly what lacks, and whose signature. The refusal stands in the log, too.",
     )
-    stage.countersign("promote", f"{MODEL}/1", "--to", "champion", who="cleo", code=4)
+    asked = ("promote", f"{MODEL}/1", "--to", "champion", "--reason", "the first release")
+    stage.countersign(*asked, who="cleo", code=4)
 
 
 def approvals(stage: Stage) -> None:
@@ -326,7 +327,7 @@ def rollback(stage: Stage) -> None:
             who=who,
             only=(f"{who} approved",),
         )
-    stage.countersign("promote", f"{MODEL}/2", who="cleo")
+    stage.countersign("promote", f"{MODEL}/2", "--reason", "better answers", who="cleo")
     stage.countersign("incident", "open", f"{MODEL}/2", "--reason", "it invents prices", who="cleo")
     stage.countersign(
         "rollback", MODEL, "--reason", "version 2 invents prices", "--dry-run", who="cleo"

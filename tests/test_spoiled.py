@@ -357,13 +357,13 @@ SPOILED: dict[str, Spoiled] = {
     "base with pickled weights": Spoiled(
         base(pickled),
         3,
-        ("pytorch_model.bin", "expected: safetensors only", "next: convert"),
+        ("pytorch_model.bin", "expected: safetensors only", "next: save a trusted copy"),
         **BASE,
     ),
     "base with an auto_map": Spoiled(
         base(remote_code),
         3,
-        ("config.json", "auto_map", "next: use a model that needs no trust_remote_code"),
+        ("config.json", "auto_map", "next: use a model of an architecture that transformers has"),
         **BASE,
     ),
     "base with code beside": Spoiled(

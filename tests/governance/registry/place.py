@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -179,9 +180,13 @@ def register(
 
 
 def start(here: Place, *more: str, **environ: str) -> Server:
-    """`countersign server`, when it answers; raises with what it said where it ends instead."""
+    """`countersign server`, when it answers; raises with what it said where it ends instead. With
+    modules of its own (`PYTHONPATH`) it starts cold: a warm process has imported the others.
+    """
     port = free_port()
-    program, env = warmed("python", here.environ(**environ))
+    program, env = sys.executable, here.environ(**environ)
+    if "PYTHONPATH" not in environ:
+        program, env = warmed("python", env)
     command = [program, "-c", CODE, "server", "--port", str(port), *more]
     log = here.folder / f"server-{port}.log"
     with log.open("wb") as out:

@@ -18,7 +18,8 @@ from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
 from governance.machine.signers import CHECKPOINT, stored_signer
-from governance.people.keys import NEXT, propose_successor
+from governance.people.keys import NEXT, next_key, propose_successor
+from governance.people.policies import owner
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.postgres import Cluster
@@ -66,15 +67,9 @@ def spoken(here: Place, log: Log, about: str) -> int:
 def replaced(here: Place) -> str:
     """Both owners have approved another key; its id."""
     story = here.scene.story
-    _, key = propose_successor(
-        here.machine,
-        story.log,
-        state(story.log).authority,
-        person("ada"),
-        "policy-owner",
-        "once a year",
-        here.scene.now,
-    )
+    key = next_key(here.machine)
+    ada = owner(state(story.log).authority, person("ada"), None, here.scene.now)
+    propose_successor(story.log, key, ada, "once a year")
     for who in ("ada", "ben"):
         here.scene.approve(who, "policy-owner", key.keyid, "checkpoint_key")
     return key.keyid
