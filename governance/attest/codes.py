@@ -79,7 +79,7 @@ PII_REMAINING: personal data remains that policy does not allow
   > policies/pii.yaml: entities.{entity}.action: redact or drop it, or allow it with a reason
 NER_REQUIRED: policy demands a named-entity model, and the scan used a list of names
   > policies/pii.yaml: set `ner` to spacy:<folder> or transformers:<folder>, then `dvc repro`
-RECALL_NOT_MEASURED: policy demands a least recall that this scan did not measure
+RECALL_NOT_MEASURED: policy demands a minimum recall that this scan did not measure
   > countersign repro scan_pii@{name} check_quality@{name}; or policies/pii.yaml: minimum_recall
 RECALL_TOO_LOW: the scan finds fewer of the planted values than policy demands
   > policies/pii.yaml: ner, threshold, recognizers; what is demanded stands under minimum_recall

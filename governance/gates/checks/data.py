@@ -30,7 +30,7 @@ def data_evidence(context: GateContext) -> Findings:
         "EVIDENCE_MISSING",
         f"no {kind} evidence about these bytes in the log at hand, so they cannot be followed back"
         " to their source",
-        expected=f"a {kind} statement whose subject is {digest[:12]}",
+        expected=f"a statement of kind {kind} about {digest[:12]}",
         found=signed_by(context.view.set_aside(digest, kind)),
         stages=" ".join(f"{stage}@{chain.dataset}" for stage in reversed(_STEPS.values())),
     )

@@ -51,7 +51,7 @@ def _unknown(context: Context, node: ModelNode) -> Finding:
         "EVIDENCE_MISSING",
         f"model {node.name}",
         f"no {kind} evidence about these bytes in the log at hand",
-        expected=f"a {kind} statement whose subject is {node.sha256[:12]}",
+        expected=f"a statement of kind {kind} about {node.sha256[:12]}",
         found=signed_by(context.view.set_aside(node.sha256, kind)),
         stages=f"import_base@{node.name}" if is_base else _gate_and_train(node),
     )
@@ -140,7 +140,7 @@ def evaluation_evidence(context: Context) -> Findings:
     for facts in _judgeable(context):
         if facts.evaluation is None:
             message = f"no evaluation of these bytes on {facts.ref.suite} in the log at hand"
-            expected = f"an evaluate statement about {facts.ref.sha256[:12]}"
+            expected = f"a statement of kind evaluate about {facts.ref.sha256[:12]}"
             stages = facts.evaluate_stage
             yield facts.finding(
                 "EVIDENCE_MISSING", message, expected=expected, found="none", stages=stages

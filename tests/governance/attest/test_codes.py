@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from governance.attest.codes import CODES, NEVER_WAIVED, read_table
-from governance.attest.findings import finding
+from governance.attest.findings import finding, same_reasons
 
 ENTRY = "NEW_CODE (never waived, information): it is\n  wrong\n  > do {name} as\n  {model}"
 SECTION = "# A section (information)\n  > the general step\nOTHER_CODE: it is other\n"
@@ -50,3 +50,12 @@ def test_a_finding_takes_sentence_and_step_from_the_table() -> None:
     assert (own.message, own.next) == ("another sentence", "another step")
     pinned = finding("SUITE_UNPINNED", "suite desk", digest="ab")
     assert pinned.next == "policies/evaluation.yaml: suites.desk.digest: ab"
+
+
+def test_reasons_are_the_same_if_neither_side_has_one_more() -> None:
+    scan = finding("SCAN_NOT_PASSED", "dataset faq")
+    reworded = finding("SCAN_NOT_PASSED", "dataset faq", "another sentence")
+    other = finding("SCAN_NOT_PASSED", "dataset desk")
+    assert same_reasons([], []) and same_reasons([scan, other], [other, reworded])
+    assert not same_reasons([scan], [scan, other]) and not same_reasons([scan, other], [scan])
+    assert not same_reasons([scan], []) and not same_reasons([], [scan])

@@ -8,7 +8,15 @@ import pytest
 
 from governance.attest.predicates import Evaluate
 from governance.base.statistics import Interval
-from governance.gates.assessment import compare, describe, differences, figures, judge, judge_slices
+from governance.gates.assessment import (
+    Judged,
+    compare,
+    describe,
+    differences,
+    figures,
+    judge,
+    judge_slices,
+)
 from governance.policy.evaluation import (
     Comparison,
     Demands,
@@ -79,10 +87,14 @@ BETTER = [1.0, 0.0, 1.0, 1.0] * 50
         (HALF, {"may_fall": 0.2}, False),
         (BETTER, {"may_fall": 0.05}, True),
         (BETTER, {"may_rise": 0.05}, True),
+        (HALF, {"may_fall": 0.0, "judge": "mean"}, False),
+        (BETTER, {"may_fall": 0.0, "judge": "mean"}, True),
+        ([1.0] * 200, {"may_rise": 0.0, "judge": "mean"}, False),
+        (BETTER, {"may_rise": 0.0, "judge": "mean"}, True),
     ],
 )
 def test_a_comparison_is_paired(
-    ours: list[float | None], margin: dict[str, float], passed: bool
+    ours: list[float | None], margin: dict[str, Any], passed: bool
 ) -> None:
     """HALF is right on a half, BETTER on the same and on half of the others."""
     demands = Demands(
@@ -216,3 +228,14 @@ def test_nothing_is_demanded_of_slices_unless_policy_does() -> None:
         judge_slices(_sliced(), Demands(thresholds={"exact": Threshold(at_least=0.1)}), POLICY)
         == []
     )
+
+
+def test_a_result_carries_its_figure_as_data_to_the_digits_shown() -> None:
+    figure = Interval(300, 0.90666, 0.86849, 0.93498, "wilson")
+    judged = Judged("exact", None, "at least 0.9", figure, False)
+    assert judged.figures == ["0.907", "0.868", "0.935", "300"]
+    assert judged.found == "0.907 [0.868, 0.935], n=300"
+    in_slice = Judged("exact", None, "at least 0.9", figure, False, slice="language=de")
+    assert in_slice.found == "language=de 0.907 [0.868, 0.935], n=300"
+    gap = Judged("exact", None, "at least 0.9", None, False, "not scored")
+    assert (gap.figures, gap.found) == ([], "not scored")

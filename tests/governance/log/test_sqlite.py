@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from governance.base.errors import StorageError
+from governance.base.errors import StorageError, VerificationError
 from governance.log import sql, sqlite
+from governance.log.sql import node_reader
 from governance.log.sqlite import SqliteLog
 from tests.governance.examples import PROJECT, B, Scene, artifact, gate, ingest, scene, verified
 from tests.governance.killed import in_child
@@ -158,3 +159,10 @@ def test_mlflow_lives_in_the_same_file(here: Scene) -> None:
     assert [model.name for model in client.search_registered_models()] == ["desk"]
     assert verified(here) == 3
     assert here.log.path == Path(here.machine.registry_uri.removeprefix("sqlite:///"))
+
+
+@pytest.mark.parametrize("rows", [[], [("text",)], [(None,)]], ids=str)
+def test_a_node_that_is_missing_or_no_bytes_is_refused(rows: list[tuple[object]]) -> None:
+    with pytest.raises(VerificationError, match="missing"):
+        node_reader(lambda *_: rows)(3, 1)
+    assert node_reader(lambda *_: [(b"hash",)])(3, 1) == b"hash"
