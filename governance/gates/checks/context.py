@@ -17,7 +17,6 @@ from governance.attest.findings import finding
 from governance.attest.predicates import (
     Evaluate,
     Finding,
-    Ingest,
     Packet,
     PromotionRequest,
     Quality,
@@ -227,11 +226,6 @@ class GateContext(Context):
     def scan(self) -> Scan | None:
         """The scan statement about what the quality gate read."""
         return self.chain.scan.predicate if self.chain.scan else None
-
-    @property
-    def ingest(self) -> Ingest | None:
-        """The ingest statement about what the scan read."""
-        return self.chain.ingest.predicate if self.chain.ingest else None
 
     @property
     def card(self) -> Datacard | None:

@@ -146,3 +146,15 @@ def test_no_byte_can_change(position: int, byte: int, how: str) -> None:
         return
     with pytest.raises(VerificationError):
         verify_envelope(data, KEYS)
+
+
+@pytest.mark.parametrize("noise", ["\n", " ", "!", "=", "-", "\u00e9"])
+@pytest.mark.parametrize("place", [0, 4, 7])
+def test_base64_has_no_other_characters(noise: str, place: int) -> None:
+    envelope = json.loads(DATA)
+    payload, signature = envelope["payload"], dict(envelope["signatures"][0])
+    signature["sig"] = signature["sig"][:place] + noise + signature["sig"][place:]
+    spoiled = payload[:place] + noise + payload[place:]
+    for data in (changed(payload=spoiled), changed(signatures=[signature])):
+        with pytest.raises(VerificationError, match="base64"):
+            verify_envelope(data, KEYS)

@@ -36,6 +36,7 @@ def test_a_key_has_one_id_in_all_its_forms(private: Ed25519PrivateKey) -> None:
         .decode()
     )
     signer = signers.private_signer(pem(private), "x")
+    assert keys.public_key(signer.public_pem).line == line
     forms = [
         signer.public_pem,
         f"  {signer.public_pem}\n\n",

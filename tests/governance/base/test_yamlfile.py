@@ -118,3 +118,10 @@ def test_an_empty_file_is_an_empty_model(tmp_path: Path) -> None:
 def test_numbers_are_finite(tmp_path: Path, value: str) -> None:
     with pytest.raises(Problems):
         load(tmp_path, f"name: desk\nlisted:\n  - ratio: {value}\n")
+
+
+def test_a_field_that_is_missing_has_the_line_of_what_lacks_it(tmp_path: Path) -> None:
+    with pytest.raises(Problems) as error:
+        load(tmp_path, "# a comment\n\ncolour: green\n")
+    (problem,) = error.value.problems
+    assert problem.where.split(":")[-2:] == ["3", " name"]

@@ -107,3 +107,18 @@ def test_no_character_can_change(position: int, character: str, how: str) -> Non
         return
     with pytest.raises(VerificationError):
         verify_checkpoint(note, ONE.public_pem)
+
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def test_bytes_have_one_form_in_base64() -> None:
+    """The last character before the padding has bits that no byte uses; they must be 0."""
+    root = base64.b64encode(STATE.root).decode()
+    twin = f"{root[:-2]}{ALPHABET[ALPHABET.index(root[-2]) + 1]}="
+    assert base64.b64decode(twin, validate=True) == STATE.root
+    for other in (twin, "", "===="):
+        with pytest.raises(VerificationError):
+            parse_checkpoint(NOTE.replace(root, other, 1))
+    with pytest.raises(VerificationError, match="canonical"):
+        parse_checkpoint(NOTE.replace(root, twin, 1))

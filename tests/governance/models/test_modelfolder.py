@@ -532,3 +532,24 @@ def test_no_writer_gets_a_byte_in_between(folder: Path, tmp_path: Path) -> None:
     path.write_bytes(good)
     modelfolder.copied(folder, files, digest, tmp_path / "afterwards")
     assert taken and refused, "the race was never lost, or never won"
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_the_mark_of_a_pickle_is_enough(protocol: int, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(bytes([0x80, protocol]) + b"].")
+    fault = modelfiles.content_fault(tmp_path / "vocab.txt")
+    assert fault is not None and fault.startswith("a pickle")
+
+
+def test_what_became_a_link_or_a_pipe_after_it_was_listed_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to("there.json")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "x.json").write_text("{}")
+    (tmp_path / "linked").symlink_to("sub")
+    os.mkfifo(tmp_path / "pipe.json")
+    os.close(modelfolder._open_below(tmp_path, "there.json"))
+    os.close(modelfolder._open_below(tmp_path, "sub/x.json"))
+    for path in ("link.json", "linked/x.json", "pipe.json", "sub", "gone.json"):
+        with pytest.raises(VerificationError):
+            modelfolder._open_below(tmp_path, path)
