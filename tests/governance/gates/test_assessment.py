@@ -239,3 +239,10 @@ def test_a_result_carries_its_figure_as_data_to_the_digits_shown() -> None:
     assert in_slice.found == "language=de 0.907 [0.868, 0.935], n=300"
     gap = Judged("exact", None, "at least 0.9", None, False, "not scored")
     assert (gap.figures, gap.found) == ([], "not scored")
+
+
+@pytest.mark.parametrize(("items", "judged"), [(49, False), (50, True), (51, True)])
+def test_as_many_items_as_policy_wants_are_enough(items: int, judged: bool) -> None:
+    demands = Demands(thresholds={"exact": Threshold(at_least=0.5)})
+    (result,) = judge(_evaluation(exact=[1.0] * items), demands, POLICY)
+    assert (result.figure is not None, result.passed) == (judged, judged)
