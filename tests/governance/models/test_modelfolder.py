@@ -24,6 +24,7 @@ from governance.attest.predicates import ModelFile
 from governance.base.errors import VerificationError
 from governance.models import files as modelfiles
 from governance.models import folder as modelfolder
+from governance.models import weights
 from tests.governance.story import safetensors
 
 SIX = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
@@ -553,3 +554,16 @@ def test_what_became_a_link_or_a_pipe_after_it_was_listed_is_not_opened(tmp_path
     for path in ("link.json", "linked/x.json", "pipe.json", "sub", "gone.json"):
         with pytest.raises(VerificationError):
             modelfolder._open_below(tmp_path, path)
+
+
+def test_the_sizes_of_types_are_those_of_the_format() -> None:
+    """`Dtype::bitsize` of safetensors 0.6 (safetensors/src/tensor.rs)."""
+    bits = {
+        **dict.fromkeys(["F4"], 4),
+        **dict.fromkeys(["F6_E2M3", "F6_E3M2"], 6),
+        **dict.fromkeys(["BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"], 8),
+        **dict.fromkeys(["I16", "U16", "F16", "BF16"], 16),
+        **dict.fromkeys(["I32", "U32", "F32"], 32),
+        **dict.fromkeys(["I64", "U64", "F64"], 64),
+    }
+    assert bits == weights.BITS

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from governance.policy.policies import Policies, load_policies
+from governance.policy.rules import Tier
 from tests.conftest import ROOT
 
 MODEL = "support-desk"
@@ -63,3 +65,17 @@ def test_the_limits_of_a_model_stand_before_those_of_its_tier() -> None:
     assert found.limits_of(MODEL) == ["health advice", "law", "hiring"]
     assert found.limits_of("unknown") == []
     assert policies({"owner": "support team"}, {}).owner_of(MODEL) == "support team"
+
+
+@pytest.mark.parametrize(
+    ("months", "accepted"),
+    [(0, False), (1, True), (120, True), (121, False), ("6", False), (6.0, False), (True, False)],
+)
+def test_a_review_period_is_a_whole_number_of_months(months: object, accepted: bool) -> None:
+    shipped = load_policies(ROOT / "policies").rules.tiers["limited"]
+    fields = {**shipped.model_dump(mode="json"), "review_every": months}
+    if accepted:
+        assert Tier.model_validate(fields).review_every == months
+    else:
+        with pytest.raises(ValidationError, match="review_every"):
+            Tier.model_validate(fields)
