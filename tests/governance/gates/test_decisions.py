@@ -19,7 +19,7 @@ from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.evaluation import Demands, SuitePolicy, Threshold
 from governance.policy.rules import Licences, ModelPolicy
-from tests.governance.gates import snapshots
+from tests.governance import snapshots
 from tests.simulator import (
     ITEMS,
     SCORES,
@@ -35,6 +35,7 @@ from tests.simulator import (
 )
 
 OTHER = digest("something else")
+RECORDED = Path(__file__).parent / "findings_of_gates.json"
 Change = Callable[[Plan], None]
 
 
@@ -719,7 +720,7 @@ def test_each_fault_is_refused_with_its_code(scenario: Scenario) -> None:
     assert not decision.allowed
     assert {finding.code for finding in decision.findings} == {scenario.code}
     assert scenario.subject in {finding.subject for finding in decision.findings}
-    snapshots.check("findings_of_gates.json", scenario.name, decision.findings)
+    snapshots.check(RECORDED, scenario.name, decision.findings)
 
 
 def test_each_finding_says_what_to_do(scenario: Scenario) -> None:
@@ -747,7 +748,7 @@ def test_every_code_and_every_check_has_its_scenario() -> None:
     codes = {code for code, entry in CODES.items() if entry.section == "Gate and release"}
     assert {scenario.code for scenario in SCENARIOS} == codes - FROM_RELEASES - {"CHECK_CRASHED"}
     assert {scenario.check for scenario in SCENARIOS} == set(CHECKS)
-    recorded = snapshots.scenarios("findings_of_gates.json")
+    recorded = snapshots.scenarios(RECORDED)
     assert recorded == {scenario.name for scenario in SCENARIOS}
 
 

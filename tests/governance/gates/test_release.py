@@ -14,7 +14,7 @@ from governance.attest.codes import CODES
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.gates.decisions import RELEASE_CHECKS, decide_release
 from governance.policy.rules import ModelPolicy, Tier
-from tests.governance.gates import snapshots
+from tests.governance import snapshots
 from tests.simulator import (
     ITEMS,
     MODEL,
@@ -30,6 +30,7 @@ from tests.simulator import (
 
 Change = Callable[[Plan], None]
 OTHER = digest("something else")
+RECORDED = Path(__file__).parent / "findings_of_releases.json"
 
 
 def _decide(world: World) -> ReleaseDecision:
@@ -187,11 +188,11 @@ def test_each_fault_refuses_the_release(
     assert {finding.code for finding in decision.findings} == {code}
     assert {finding.subject for finding in decision.findings} == subjects
     assert code in CODES
-    snapshots.check("findings_of_releases.json", name, decision.findings)
+    snapshots.check(RECORDED, name, decision.findings)
 
 
 def test_the_recorded_findings_are_those_of_the_scenarios() -> None:
-    assert snapshots.scenarios("findings_of_releases.json") == {row[0] for row in SCENARIOS}
+    assert snapshots.scenarios(RECORDED) == {row[0] for row in SCENARIOS}
 
 
 def test_a_governed_alias_says_what_stands_in_its_way() -> None:

@@ -34,6 +34,7 @@ from governance.people.pending import pending
 from governance.people.speaking import speaker
 from governance.policy.policies import load_policies
 from governance.release import promoter, promotion, retrospect
+from tests.governance import snapshots
 from tests.governance.governed import (
     KINDS,
     RULES,
@@ -56,9 +57,17 @@ def _both(scene: Governed, packet: str) -> None:
     scene.approve("ben", "risk", packet)
 
 
+RECORDED = Path(__file__).parent / "findings_of_promotions.json"
+
+
+def _refusal(scene: Governed) -> Promotion:
+    """The last decision."""
+    return promotion.state(scene.story.log).evidence.all(Promotion)[-1].predicate
+
+
 def _codes(refused: pytest.ExceptionInfo[RefusedError], scene: Governed) -> set[str]:
     """The codes of the refusal as the log has it; the message names each."""
-    last = list(promotion.state(scene.story.log).evidence.all("promotion"))[-1].predicate
+    last = _refusal(scene)
     assert not last.allowed
     assert all(item.code in str(refused.value) for item in last.findings)
     return {item.code for item in last.findings}
@@ -286,6 +295,11 @@ def test_what_stops_a_promotion(name: str, scene: Governed) -> None:
         scene.consume()
     assert _codes(refused, scene) == codes
     assert scene.table.held == {}
+    snapshots.check(RECORDED, name, _refusal(scene).findings)
+
+
+def test_the_recorded_refusals_are_those_of_the_rows() -> None:
+    assert snapshots.scenarios(RECORDED) == set(ROWS)
 
 
 def test_without_a_request_or_a_packet_nothing_moves(scene: Governed) -> None:

@@ -1,6 +1,6 @@
 """What the findings of each scenario say, word by word, in a file that a reviewer can read.
 
-`TESTS_UPDATE=1 pytest -n 0 tests/governance/gates` writes the files anew. Read the difference.
+`TESTS_UPDATE=1 pytest -n 0 FILE` writes the files of a test module anew. Read the difference.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from typing import Any
 
 from governance.attest.predicates import Finding
 
-HERE = Path(__file__).parent
 
-
-def check(file: str, scenario: str, findings: Iterable[Finding]) -> None:
+def check(path: Path, scenario: str, findings: Iterable[Finding]) -> None:
     """Compares the findings of a scenario with those in the file."""
-    path = HERE / file
     recorded: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     present = [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings]
     if os.environ.get("TESTS_UPDATE"):
@@ -28,6 +25,6 @@ def check(file: str, scenario: str, findings: Iterable[Finding]) -> None:
         assert present == recorded[scenario]
 
 
-def scenarios(file: str) -> set[str]:
+def scenarios(path: Path) -> set[str]:
     """The scenarios that the file has."""
-    return set(json.loads((HERE / file).read_text("utf-8")))
+    return set(json.loads(path.read_text("utf-8")))
