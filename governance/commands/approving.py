@@ -54,7 +54,7 @@ def freeze_command(call: Call, version: str) -> None:
         call.show(result, [line, after])
         return
     person = speaking.person_of(now.authority.policies, call.signer)
-    run = speaking.run_of(person.name, call.now)
+    run = speaking.run_by(person.name, call.now)
     frozen = promotion.freeze(now, model, number, call.now, run)
     result["packet"] = packet.digest_of(frozen)
     if call.dry_run:
@@ -130,7 +130,7 @@ def _packet(call: Call, now: LogState, what: str) -> Evidence:
     latest, _ = votes.current(now, model, version, call.now)
     if latest is not None:
         return latest
-    run = speaking.run_of(call.machine.requester.name, call.now, authenticated=False)
+    run = speaking.run_by(call.machine.requester.name, call.now, authenticated=False)
     frozen = promotion.freeze(now, model, version, call.now, run)
     return Evidence(now.size, "packet", tuple(packet.subjects(frozen)), frozen, "", False, "")
 

@@ -20,7 +20,7 @@ from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
 from governance.people.policies import first_signatures, owners, subject, wanted
-from governance.people.speaking import person_of, run_of
+from governance.people.speaking import person_of, run_by
 from governance.policy.policies import Policies
 from governance.policy.rules import Principal
 
@@ -66,7 +66,7 @@ def begin(machine: Machine, policies: Policies, signer: Signer, at: datetime) ->
         policy=policies.digest,
         checkpoint_key=checkpoint.public_pem,
         development_keys=[],
-        run=run_of(person.name, at),
+        run=run_by(person.name, at),
         files=dict(policies.files),
     )
     evidence.record(log, signer, "origin", [subject(policies.digest)], origin)

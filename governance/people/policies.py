@@ -22,7 +22,7 @@ from governance.people.speaking import (
     Speaker,
     digest_beginning,
     last_vote,
-    run_of,
+    run_by,
     speaker,
     votes_on,
 )
@@ -131,7 +131,7 @@ def propose(
         raise RefusedError(found, fix="change policies/ first")
     catalogue_of(policies)  # raises for mistakes; nothing else reads the catalogue
     change = PolicyChange(
-        previous=evidence.policy_in_force(log), run=run_of(name, at), files=dict(policies.files)
+        previous=evidence.policy_in_force(log), run=run_by(name, at), files=dict(policies.files)
     )
     evidence.record(log, signer, "policy", [subject(policies.digest)], change)
 

@@ -214,8 +214,8 @@ def digest_beginning(text: str, digests: Iterable[str], what: str) -> str:
     )
 
 
-def run_of(name: str, at: datetime, *, authenticated: bool = True) -> Run:
-    """The run of a command of a person."""
+def run_by(name: str, at: datetime, *, authenticated: bool = True) -> Run:
+    """The run of a command that this person gave: it takes no time."""
     moment = exact_instant(at)
     requester = Requester(name=name, authenticated=authenticated)
     return Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)

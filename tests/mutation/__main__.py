@@ -50,7 +50,7 @@ from tests.mutation.reached import FOLDER
 ROOT = Path(__file__).parent.parent.parent
 TESTS = (*CORE, "log", "release")
 """Folders of tests. What is asked of a governed alias is tested where aliases move: release."""
-EXCLUDED = ("test_postgres", "test_page", "test_carry", "test_mirror", "test_faults", "test_client")
+EXCLUDED = ("test_postgres", "test_page", "test_carry", "test_mirror", "test_faults")
 """Tests of the log's adapters, which are no part of the core."""
 REASONS = ROOT / "tests" / "survivors.yaml"
 FIRST_BATCH = 30
