@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from governance.base.errors import StorageError
@@ -76,3 +77,28 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise StorageError(
             f"cannot be written: {error.strerror or error}", where=str(path)
         ) from None
+
+
+@contextmanager
+def writing_state(path: Path) -> Iterator[None]:
+    """Makes the folder of a file of this machine's state, for this account only. Failures of the
+    block become `StorageError`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield
+    except (OSError, StorageError) as error:
+        reason = error.found if isinstance(error, StorageError) else error.strerror
+        raise StorageError(
+            f"this machine's state cannot be written: {reason}",
+            where=str(path),
+            fix="free the disk, or set COUNTERSIGN_HOME to a folder that this account can write",
+        ) from None
+
+
+def write_state(path: Path, data: bytes) -> None:
+    """Writes a file of this machine's state, which only this account can read. Raises
+    `StorageError`.
+    """
+    with writing_state(path):
+        write_atomic(path, data, mode=0o600)

@@ -9,7 +9,8 @@ from governance.base.errors import ConfigError
 from governance.commands import session
 from governance.commands.session import Call
 from governance.history.state import LogState
-from governance.machine.machine import ELSEWHERE, on_server, read_public
+from governance.machine.machine import ELSEWHERE, on_server
+from governance.machine.signers import read_public
 from governance.people import keys, policies
 
 

@@ -14,7 +14,8 @@ from governance.base.text import moment
 from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.session import Call
-from governance.people import authorizing, enrolment, keys, policies, speaking
+from governance.machine.machine import policy_subject
+from governance.people import authorizing, enrolment, keys, speaking
 from governance.people.enrolment import KINDS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
@@ -177,7 +178,7 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
         **author.signed(reason, anywhere=True),
         expires=exact_instant(call.now + timedelta(hours=hours)),
     )
-    subject = policies.subject(now.authority.in_force.digest)
+    subject = policy_subject(now.authority.in_force.digest)
     entry = author.record(call.log, "authorization", subject, authorization).index
     statements = call.state().evidence.all(Authorization)
     digest = next(statement.digest for statement in statements if statement.index == entry)

@@ -39,7 +39,7 @@ from governance.attest.predicates import Artifact, Origin, PolicyChange, Request
 from governance.base.errors import ConfigError, StorageError, VerificationError
 from governance.base.model import SLUG
 from governance.base.progress import Progress
-from governance.base.storage import home_expanded, write_atomic
+from governance.base.storage import write_state
 from governance.base.time import instant
 from governance.base.yaml import read_yaml
 from governance.log import evidence
@@ -51,11 +51,9 @@ from governance.log.sqlite import SqliteLog
 from governance.machine.signers import (
     CHECKPOINT,
     DEVELOPMENT,
-    cannot_write,
     development_signer,
     person_signer,
     signer_from_uri,
-    start_of,
     stored_signer,
 )
 from governance.policy.authority import read_authority
@@ -120,39 +118,31 @@ def machine(project: str, environ: Mapping[str, str]) -> Machine:
 
 def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
     """The machine for the project that COUNTERSIGN_PROJECT names, else the one at `root`, named in
-    its params.yaml.
+    its params.yaml. Raises `ConfigError`.
     """
-    named, path = environ.get("COUNTERSIGN_PROJECT"), root / "params.yaml"
-    if named:
-        return machine(_project(named, "COUNTERSIGN_PROJECT"), environ)
-    if not path.exists():
-        raise ConfigError(
-            "no project here",
-            where=str(root),
-            expected="a params.yaml with a line `project: NAME`",
-            fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
-        )
-    params = read_yaml(path)
-    name = params.get("project") if isinstance(params, dict) else None
-    return machine(_project(name, str(path)), environ)
-
-
-def _project(name: object, where: str) -> str:
+    name, where = environ.get("COUNTERSIGN_PROJECT"), "COUNTERSIGN_PROJECT"
+    if not name:
+        path = root / "params.yaml"
+        if not path.exists():
+            raise ConfigError(
+                "no project here",
+                where=str(root),
+                expected="a params.yaml with a line `project: NAME`",
+                fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
+            )
+        params = read_yaml(path)
+        name, where = params.get("project") if isinstance(params, dict) else None, str(path)
     if not isinstance(name, str) or not re.fullmatch(SLUG, name):
-        raise ConfigError(
-            f"{str(name)[:80]!r} is no project name",
-            where=where,
-            expected="a line `project: NAME` of a-z, 0-9, _ and -",
-        )
-    return name
+        expected = "a line `project: NAME` of a-z, 0-9, _ and -"
+        raise ConfigError(f"{str(name)[:80]!r} is no project name", where=where, expected=expected)
+    return machine(name, environ)
 
 
 def signer(machine: Machine) -> Signer:
     """The signer of evidence on this machine."""
     if machine.signer_uri is None:
         return development_signer(machine.keys)
-    pem = _public(machine, "COUNTERSIGN_SIGNER_PUBLIC")
-    return signer_from_uri(machine.signer_uri, machine.environ, pem)
+    return signer_from_uri(machine.signer_uri, machine.environ)
 
 
 def checkpoint_signer(machine: Machine) -> Signer:
@@ -162,13 +152,7 @@ def checkpoint_signer(machine: Machine) -> Signer:
     address = machine.environ.get(ELSEWHERE)
     if not address:
         return stored_signer(machine.keys, CHECKPOINT)
-    pem = _public(machine, f"{ELSEWHERE}_PUBLIC")
-    return person_signer(address, machine.environ, None, pem, ELSEWHERE)
-
-
-def _public(machine: Machine, variable: str) -> str:
-    path = machine.environ.get(variable, "")
-    return read_public(path, variable) if path else ""
+    return person_signer(address, machine.environ, None, ELSEWHERE)
 
 
 def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
@@ -194,7 +178,13 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
     `ConfigError`.
     """
     if on_server(machine):
-        return _mirror(machine)
+        from governance.log.mirror import MirrorLog, Server  # only where it is used
+
+        environ, folder = machine.environ, machine.state / "mirror"
+        account = environ.get("COUNTERSIGN_USER", "")
+        server = Server(machine.log_uri, account, environ.get("COUNTERSIGN_PASSWORD", ""))
+        pin = environ.get("COUNTERSIGN_ORIGIN") or None
+        return MirrorLog(server, machine.project, folder, checkpoint_keys, pin, Progress())
     return database_log(machine.log_uri, machine.project, checkpoint_signer)
 
 
@@ -211,16 +201,6 @@ def database_log(uri: str, project: str, checkpoint_signer: Signer | None = None
 def on_server(machine: Machine) -> bool:
     """Whether the log stands on a server, which holds the checkpoint key and records policies."""
     return is_server(machine.log_uri)
-
-
-def _mirror(machine: Machine) -> Log:
-    from governance.log.mirror import MirrorLog, Server
-
-    account = machine.environ.get("COUNTERSIGN_USER", "")
-    server = Server(machine.log_uri, account, machine.environ.get("COUNTERSIGN_PASSWORD", ""))
-    pin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
-    folder = machine.state / "mirror"
-    return MirrorLog(server, machine.project, folder, checkpoint_keys, pin, Progress())
 
 
 def open_log(machine: Machine, policies: Policies, now: Callable[[], datetime]) -> Log:
@@ -243,26 +223,36 @@ def open_log(machine: Machine, policies: Policies, now: Callable[[], datetime]) 
         _check_keys(machine, log)
     author = known_signer(machine, policies.keys)
     log = log_of(machine, checkpoint_signer(machine))
-    subject = Artifact(role="policy", name="policies", sha256=policies.digest)
     moment = instant(now())
     run = Run(started=moment, finished=moment, seconds=0.0, requested_by=machine.requester)
-    files = dict(policies.files)
     if log.size() == 0:
         own_keys = [author.public_pem] if machine.signer_uri is None else []
-        origin = Origin(
-            project=machine.project,
-            policy=policies.digest,
-            checkpoint_key=checkpoint_signer(machine).public_pem,
-            development_keys=own_keys,
-            run=run,
-            files=files,
-        )
-        evidence.record(log, author, "origin", [subject], origin)
+        begin(machine, log, author, policies, run, own_keys)
     recorded_digest = evidence.policy_in_force(log)
     if recorded_digest != policies.digest:
-        change = PolicyChange(previous=recorded_digest, run=run, files=files)
-        evidence.record(log, author, "policy", [subject], change)
+        change = PolicyChange(previous=recorded_digest, run=run, files=dict(policies.files))
+        evidence.record(log, author, "policy", [policy_subject(policies.digest)], change)
     return log
+
+
+def begin(
+    machine: Machine, log: Log, author: Signer, policies: Policies, run: Run, development: list[str]
+) -> None:
+    """Writes entry 0: the policies, and the keys to trust. `development`: public keys (PEM)."""
+    origin = Origin(
+        project=machine.project,
+        policy=policies.digest,
+        checkpoint_key=checkpoint_signer(machine).public_pem,
+        development_keys=development,
+        run=run,
+        files=dict(policies.files),
+    )
+    evidence.record(log, author, "origin", [policy_subject(policies.digest)], origin)
+
+
+def policy_subject(digest: str) -> Artifact:
+    """The subject of statements about policies."""
+    return Artifact(role="policy", name="policies", sha256=digest)
 
 
 def begun(log: Log) -> Log:
@@ -300,17 +290,11 @@ def check_pin(log: Log, pin: str | None) -> None:
     """Raises `VerificationError` where a pin is given that is neither the digest of entry 0 nor the
     id of its checkpoint key.
     """
-    first, keyid = (
-        log.entry(0).leaf_hash.hex(),
-        public_key(evidence.origin(log).checkpoint_key).keyid,
-    )
+    first = log.entry(0).leaf_hash.hex()
+    keyid = public_key(evidence.origin(log).checkpoint_key).keyid
     if pin is not None and pin not in (first, keyid):
-        raise VerificationError(
-            f"this is another log: it begins with {first}, and its checkpoints are signed by"
-            f" {keyid}",
-            where=f"the pinned origin of {log.where}",
-            expected=pin,
-        )
+        found = f"this is another log: it begins with {first}, signed by checkpoint key {keyid}"
+        raise VerificationError(found, where=f"the pinned origin of {log.where}", expected=pin)
 
 
 def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
@@ -322,18 +306,16 @@ def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
 
 def check_checkpoint_key(machine: Machine, log: Log) -> None:
     """Raises `StorageError` unless this machine has the key that signs the log's checkpoints."""
-    keys = [pem for _, pem in checkpoint_keys(log)]
-    own, elsewhere = own_checkpoint_key(machine), machine.environ.get(ELSEWHERE)
+    keys, own = [pem for _, pem in checkpoint_keys(log)], own_checkpoint_key(machine)
     if own == keys[-1]:
         return
-    where = ELSEWHERE if elsewhere else str(machine.keys / f"{CHECKPOINT}.pem")
+    where, fix = str(machine.keys / f"{CHECKPOINT}.pem"), _RESTORE
+    found = f"the {CHECKPOINT} key this log was begun with is not here"
     if own in keys:
         found = "this machine signs checkpoints with a key that was replaced"
         fix = "countersign checkpoint-key use"
-    else:
-        found = f"the {CHECKPOINT} key this log was begun with is not here"
-        fix = _RESTORE
-    fix = f"set {ELSEWHERE} to the address of the log's key" if elsewhere else fix
+    if machine.environ.get(ELSEWHERE):
+        where, fix = ELSEWHERE, f"set {ELSEWHERE} to the address of the log's key"
     raise StorageError(found, where=where, fix=fix)
 
 
@@ -351,9 +333,8 @@ def last_seen(machine: Machine, log: Log) -> dict[str, str]:
         path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
     except VerificationError:
         return {}  # the log has no checkpoint that can be read: verification says so
-    if not path.exists():
-        return {}
-    return {f"the checkpoint this machine last verified ({path})": _note(path)}
+    shown = f"the checkpoint this machine last verified ({path})"
+    return {shown: _note(path)} if path.exists() else {}
 
 
 def remember(machine: Machine, note: str) -> None:
@@ -364,11 +345,7 @@ def remember(machine: Machine, note: str) -> None:
     path = _kept(machine, new.origin)
     if path.exists() and parse_checkpoint(_note(path))[0].size > new.size:
         return  # another process verified more meanwhile
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    write_atomic(path, note.encode())
+    write_state(path, note.encode())
 
 
 def _note(path: Path) -> str:
@@ -415,10 +392,7 @@ def _sqlite_path(uri: str) -> Path:
         raise ConfigError(
             f"not an address of a log: {uri.partition('://')[0][:40]!r} and more",
             where="COUNTERSIGN_LOG",
-            expected=(
-                "sqlite:/// and an absolute path, postgresql://USER@HOST/DATABASE, or"
-                " https://SERVER"
-            ),
+            expected="sqlite:////PATH, postgresql://USER@HOST/DATABASE, or https://SERVER",
         )
     return Path(uri.removeprefix(_SQLITE))
 
@@ -437,10 +411,7 @@ def _artifact_root(state: Path) -> Path:
         raise StorageError(
             f"it cannot be read: {reason}",
             where=str(named),
-            fix=(
-                "use the account whose folder it is, set COUNTERSIGN_HOME to a folder of this"
-                " account, or start the server with --artifacts"
-            ),
+            fix="use the account whose folder it is, or set COUNTERSIGN_HOME to one of your own",
         ) from None
 
 
@@ -449,11 +420,8 @@ def _home(environ: Mapping[str, str]) -> Path:
     if chosen:
         home = Path(chosen).expanduser()
         if not home.is_absolute():
-            raise ConfigError(
-                f"{chosen!r} depends on the working folder",
-                where="COUNTERSIGN_HOME",
-                expected="an absolute path",
-            )
+            found = f"{chosen!r} depends on the working folder"
+            raise ConfigError(found, where="COUNTERSIGN_HOME", expected="an absolute path")
         return home
     if Path(state).is_absolute():
         return Path(state) / "countersign"
@@ -468,13 +436,3 @@ def _requester(environ: Mapping[str, str]) -> Requester:
         except (KeyError, OSError):
             name = f"uid {os.getuid()}"
     return Requester(name=name, authenticated=False)
-
-
-def read_public(path: str, variable: str) -> str:
-    """The public key file that a variable names. Raises `ConfigError`."""
-    try:
-        return start_of(home_expanded(path)).decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the signer's public key cannot be read: {error}", where=variable
-        ) from None

@@ -9,13 +9,13 @@ and KMS and HSM by securesystemslib.
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -31,11 +31,10 @@ from governance.attest.keys import (
     public_key_of,
     vendor_key,
 )
-from governance.base.errors import ConfigError, CountersignError, StorageError
-from governance.base.storage import home_expanded
-
-if TYPE_CHECKING:  # imported where an agent is asked
-    from governance.machine import sshagent
+from governance.base.errors import ConfigError, StorageError
+from governance.base.storage import home_expanded, write_atomic, writing_state
+from governance.machine import sshagent
+from governance.machine.sshagent import Identity
 
 Ask = Callable[[str], str]
 """Asks the person at the terminal for a secret; the argument is the prompt."""
@@ -68,42 +67,44 @@ class _CheckedSigner:
         return signature
 
 
-def private_signer(data: bytes, where: str) -> Signer:
-    """A signer from an unencrypted private key, PEM PKCS#8 or OpenSSH; `where` names it. Raises
-    `ConfigError`.
+def private_signer(data: bytes, where: str, ask: Ask | None = None) -> Signer:
+    """A signer from a private key, PEM PKCS#8 or OpenSSH; `where` names it. `ask` opens a key with
+    a passphrase; None where there is nobody to ask. Raises `ConfigError`.
     """
-    try:
-        return _private(data, None, where)
-    except _Protected:
-        raise ConfigError(
-            "the private key is protected by a passphrase",
-            where=where,
-            expected="a key that needs no answer from a terminal",
-            fix="use a KMS signer, or a key without passphrase that only this account can read",
-        ) from None
+    passphrase, prompt = None, f"Passphrase for {where}: "
+    for attempt in range(_TRIES + 1):
+        with suppress(_Protected):
+            return _private(data, passphrase, where)
+        if ask is None:
+            raise ConfigError(
+                "the private key has a passphrase, and there is no terminal to ask on",
+                where=where,
+                expected="for a service: a KMS signer, or a key without passphrase",
+                fix=f"for a person: ssh-add {where}, then --key {AGENT}{where}.pub",
+            )
+        if attempt < _TRIES:
+            passphrase = ask(prompt).encode()
+            prompt = f"Wrong passphrase. Passphrase for {where}: "
+    raise ConfigError(f"{_TRIES} wrong passphrases", where=where)
 
 
 def person_signer(
-    address: str,
-    environ: Mapping[str, str],
-    ask: Ask | None,
-    public: str = "",
-    setting: str = "COUNTERSIGN_KEY",
+    address: str, environ: Mapping[str, str], ask: Ask | None, setting: str = "COUNTERSIGN_KEY"
 ) -> Signer:
-    """The signer at an address: a key file, `ssh-agent:KEY`, or the URI of a KMS or HSM, with its
-    public key.
+    """The signer at an address: a key file, `ssh-agent:KEY`, or the URI of a KMS or HSM.
 
     `ask` opens a key that is protected by a passphrase; None where there is nobody to ask. KEY
-    names a key of the agent by fingerprint, comment or public key file; `setting` names the
-    variable in errors. Raises `ConfigError`.
+    names a key of the agent by fingerprint, comment or public key file. `setting`: see
+    `signer_from_uri`. Raises `ConfigError`.
     """
     if address.startswith(AGENT):
-        return _agent_signer(address.removeprefix(AGENT), environ)
+        held = sshagent.identities(environ)
+        return _held_by_agent(_agent_identity(address.removeprefix(AGENT), held), environ)
     scheme, _, rest = address.partition(":")
     if scheme in _FILE_SCHEMES:
         address = rest
     elif scheme == "env" or (rest and scheme in schemes()):
-        return signer_from_uri(address, environ, public, setting)
+        return signer_from_uri(address, environ, setting)
     path = home_expanded(address)
     data = _read(path)
     if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
@@ -114,27 +115,7 @@ def person_signer(
         )
     if b"PRIVATE KEY-----" in data[:100]:
         _check_private(path)
-    return _opened(data, path, ask)
-
-
-def _opened(data: bytes, path: Path, ask: Ask | None) -> Signer:
-    """A person's private key, opened by a passphrase where it has one."""
-    try:
-        return _private(data, None, str(path))
-    except _Protected:
-        if ask is None:
-            raise ConfigError(
-                "the key wants a passphrase, and there is no terminal to ask on",
-                where=str(path),
-                fix=f"ssh-add {path}, then use --key {AGENT}{path}.pub",
-            ) from None
-    prompt = f"Passphrase for {path}: "
-    for _ in range(_TRIES):
-        try:
-            return _private(data, ask(prompt).encode(), str(path))
-        except _Protected:
-            prompt = f"Wrong passphrase. Passphrase for {path}: "
-    raise ConfigError(f"{_TRIES} wrong passphrases", where=str(path))
+    return private_signer(data, str(path), ask)
 
 
 def _check_private(path: Path) -> None:
@@ -175,16 +156,7 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
         ) from None
 
 
-def _agent_signer(name: str, environ: Mapping[str, str]) -> Signer:
-    """The key of the agent that `name` means: a fingerprint, a comment, or a public key file."""
-    from governance.machine import sshagent
-
-    return _held_by_agent(_agent_identity(name, sshagent.identities(environ)), environ)
-
-
-def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> Signer:
-    from governance.machine import sshagent
-
+def _held_by_agent(identity: Identity, environ: Mapping[str, str]) -> Signer:
     if identity.kind != "ssh-ed25519":
         raise ConfigError(
             f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
@@ -196,13 +168,14 @@ def _held_by_agent(identity: sshagent.Identity, environ: Mapping[str, str]) -> S
     return _CheckedSigner(public, lambda payload: sshagent.sign(environ, identity.blob, payload))
 
 
-def _agent_identity(name: str, held: list[sshagent.Identity]) -> sshagent.Identity:
-    """The one key of the agent that `name` means; without a name, the only one it holds."""
-    from governance.machine import sshagent
-
+def _agent_identity(name: str, held: list[Identity]) -> Identity:
+    """The one key of the agent that `name` means: a fingerprint, a comment, or a public key file;
+    without a name, the only one it holds.
+    """
     path = home_expanded(name)
-    blob = _public_blob(path) if name and path.is_file() else None
-    matches = [key for key in held if name in (key.fingerprint, key.comment) or key.blob == blob]
+    words = _read(path).split() if name and path.is_file() else []
+    line = b" ".join(words[:2]).decode("ascii", "replace")
+    matches = [key for key in held if name in (key.fingerprint, key.comment) or key.line == line]
     candidates = matches if name else held
     if len(candidates) == 1:
         return candidates[0]
@@ -221,26 +194,22 @@ def _agent_identity(name: str, held: list[sshagent.Identity]) -> sshagent.Identi
     )
 
 
-def _public_blob(path: Path) -> bytes | None:
-    """The wire form of the key in an OpenSSH public key file."""
-    words = _read(path).split()
-    try:
-        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
-    except ValueError:
-        return None
-
-
 def signer_from_uri(
-    uri: str, environ: Mapping[str, str], public_pem: str = "", setting: str = "COUNTERSIGN_SIGNER"
+    uri: str, environ: Mapping[str, str], setting: str = "COUNTERSIGN_SIGNER"
 ) -> Signer:
     """The signer a URI names: `env:NAME` (PEM in a variable), `file2:PATH`, or a securesystemslib
     URI of a KMS or HSM.
 
-    A KMS or HSM signer needs `public_pem`, so that its signatures are verified here before use.
+    `setting`: the variable with the URI. `{setting}_PUBLIC` names the file of the public key of a
+    KMS or HSM, so that its signatures are verified here before use.
     """
     scheme, _, rest = uri.partition(":")
     if scheme == "env":
-        return private_signer(_variable(rest, environ), where=f"environment variable {rest}")
+        where, text = f"environment variable {rest}", environ.get(rest, "").replace("\\n", "\n")
+        if not text.strip():
+            fix = "set it, or unset COUNTERSIGN_SIGNER, so that a development key signs"
+            raise ConfigError("the signer's key is missing", where=where, fix=fix)
+        return private_signer(text.strip().encode() + b"\n", where)
     if scheme in _FILE_SCHEMES:
         return private_signer(_read(Path(rest)), where=rest)
     if scheme not in schemes():
@@ -248,14 +217,24 @@ def signer_from_uri(
         raise ConfigError(
             f"no signer of kind {scheme!r}", where=setting, expected=f"one of {known}"
         )
-    if not public_pem:
+    path = environ.get(f"{setting}_PUBLIC", "")
+    if not path:
         raise ConfigError(
             "the public key of this signer is not known",
             where=f"signer {scheme}:",
             fix=f"set {setting}_PUBLIC to the file of its public key (PEM)",
         )
-    public = public_key(public_pem)
+    public = public_key(read_public(path, f"{setting}_PUBLIC"))
     return _CheckedSigner(public, open_signer(uri, public.vendor_key, public.keyid))
+
+
+def read_public(path: str, setting: str) -> str:
+    """The public key file that a setting names. Raises `ConfigError`."""
+    try:
+        return start_of(home_expanded(path)).decode("utf-8")
+    except (OSError, ValueError) as error:
+        found = f"the signer's public key cannot be read: {error}"
+        raise ConfigError(found, where=setting) from None
 
 
 def stored_signer(folder: Path, name: str) -> Signer:
@@ -269,17 +248,6 @@ def stored_signer(folder: Path, name: str) -> Signer:
 def development_signer(keys: Path) -> Signer:
     """The key made automatically on this machine: enough for `candidate` only."""
     return stored_signer(keys, DEVELOPMENT)
-
-
-def _variable(name: str, environ: Mapping[str, str]) -> bytes:
-    if not environ.get(name, "").strip():
-        raise ConfigError(
-            "the signer's key is missing",
-            where=f"environment variable {name}",
-            expected="a private key in PEM",
-            fix="set it, or unset COUNTERSIGN_SIGNER, so that a development key signs",
-        )
-    return environ[name].replace("\\n", "\n").strip().encode() + b"\n"
 
 
 def start_of(path: Path) -> bytes:
@@ -312,40 +280,14 @@ def _create(path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
+    with writing_state(path):
+        write_atomic(temporary, data, mode=0o600)
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+        temporary.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
-    finally:
         os.close(folder)
-
-
-def cannot_write(path: Path, error: OSError) -> CountersignError:
-    """A failed write into this machine's state folder, as an error for people."""
-    return StorageError(
-        f"cannot be written: {error.strerror or error}",
-        where=str(path),
-        fix="free the disk, allow writing there, or set COUNTERSIGN_HOME to a folder of your own",
-    )
 
 
 def schemes() -> set[str]:

@@ -12,6 +12,8 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
 
 from governance.attest.keys import fingerprint
 from governance.base.errors import ConfigError, StorageError
@@ -20,8 +22,6 @@ ED25519 = b"ssh-ed25519"
 _LIST, _LISTED, _SIGN, _SIGNED, _FAILURE = 11, 12, 13, 14, 5
 _LONGEST = 256 << 10
 """The longest answer, in bytes, as OpenSSH has it."""
-_MOST = 2048
-"""The most keys in an agent, as OpenSSH has it."""
 _PATIENCE = 120.0
 """Seconds: an agent may ask its owner first, or wait for a touch of a security key."""
 WHERE = "ssh-agent"
@@ -38,7 +38,7 @@ class Identity:
     @property
     def kind(self) -> str:
         """The key's algorithm, e.g. `ssh-ed25519`."""
-        return _string(self.blob, 0)[0].decode("ascii", "replace")
+        return _string(BytesIO(self.blob)).decode("ascii", "replace")
 
     @property
     def fingerprint(self) -> str:
@@ -56,15 +56,8 @@ def identities(environ: Mapping[str, str]) -> list[Identity]:
     agent.
     """
     answer = _ask(environ, bytes([_LIST]), _LISTED)
-    count = _number(answer, 1)
-    if count > _MOST:
-        raise StorageError(f"the agent claims to hold {count} keys", where=WHERE)
-    held, offset = [], 5
-    for _ in range(count):
-        blob, offset = _string(answer, offset)
-        comment, offset = _string(answer, offset)
-        held.append(Identity(blob, comment.decode("utf-8", "replace")))
-    return held
+    pairs = [(_string(answer), _string(answer)) for _ in range(_number(answer))]
+    return [Identity(blob, comment.decode("utf-8", "replace")) for blob, comment in pairs]
 
 
 def sign(environ: Mapping[str, str], blob: bytes, data: bytes) -> bytes:
@@ -72,76 +65,56 @@ def sign(environ: Mapping[str, str], blob: bytes, data: bytes) -> bytes:
     does not sign.
     """
     request = bytes([_SIGN]) + _packed(blob) + _packed(data) + struct.pack(">I", 0)
-    signature, _ = _string(_ask(environ, request, _SIGNED), 1)
-    kind, offset = _string(signature, 0)
-    raw, _ = _string(signature, offset)
+    signature = BytesIO(_string(_ask(environ, request, _SIGNED)))
+    kind, raw = _string(signature), _string(signature)
     if kind != ED25519 or len(raw) != 64:
         raise StorageError("the agent's signature is not an Ed25519 signature", where=WHERE)
     return raw
 
 
-def _ask(environ: Mapping[str, str], request: bytes, expected: int) -> bytes:
-    """One request and its answer, whose first byte is `expected`."""
-    path = environ.get("SSH_AUTH_SOCK", "")
-    if not path:
-        raise ConfigError(
-            "no agent is running here",
-            where="SSH_AUTH_SOCK",
-            fix="eval $(ssh-agent), then: ssh-add YOUR_KEY",
-        )
+def _ask(environ: Mapping[str, str], request: bytes, expected: int) -> BinaryIO:
+    """One request and the content of its answer, whose first byte is `expected`."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
             agent.settimeout(_PATIENCE)
-            agent.connect(path)
+            agent.connect(environ.get("SSH_AUTH_SOCK", ""))
             agent.sendall(_packed(request))
-            (length,) = struct.unpack(">I", _exactly(agent, 4))
-            if not 1 <= length <= _LONGEST:
-                raise StorageError(
-                    f"an answer of {length} bytes", where=WHERE, expected=f"1 to {_LONGEST}"
-                )
-            answer = _exactly(agent, length)
+            with agent.makefile("rb") as stream:
+                length = _number(stream)
+                if not 1 <= length <= _LONGEST:
+                    raise StorageError(f"the agent's answer has {length} bytes", where=WHERE)
+                answer = _exactly(stream, length)
     except OSError as error:
         raise ConfigError(
-            f"the agent does not answer: {error.strerror or error}",
+            f"no agent answers here: {error.strerror or error}",
             where="SSH_AUTH_SOCK",
-            fix="eval $(ssh-agent)",
+            fix="eval $(ssh-agent), then: ssh-add YOUR_KEY",
         ) from None
     if answer[0] != expected:
+        refused = answer[0] == _FAILURE
         raise StorageError(
-            "the agent refused" if answer[0] == _FAILURE else f"an answer of kind {answer[0]}",
+            "the agent refused" if refused else f"an answer of kind {answer[0]}",
             where=WHERE,
-            fix=(
-                "unlock it (ssh-add -X), allow the use of the key, or add it again: ssh-add"
-                " YOUR_KEY"
-            ),
+            fix="unlock it (ssh-add -X), allow the use of the key, or: ssh-add YOUR_KEY",
         )
-    return answer
-
-
-def _exactly(agent: socket.socket, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        part = agent.recv(count - len(received))
-        if not part:
-            raise StorageError("the agent ended the connection", where=WHERE)
-        received += part
-    return received
+    return BytesIO(answer[1:])
 
 
 def _packed(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-def _number(data: bytes, offset: int) -> int:
-    if offset + 4 > len(data):
-        raise StorageError("the agent's answer is cut short", where=WHERE)
-    return int.from_bytes(data[offset : offset + 4], "big")
+def _string(stream: BinaryIO) -> bytes:
+    """A length-prefixed string of SSH's wire format."""
+    return _exactly(stream, _number(stream))
 
 
-def _string(data: bytes, offset: int) -> tuple[bytes, int]:
-    """A length-prefixed string of SSH's wire format, and where the next field begins."""
-    length = _number(data, offset)
-    end = offset + 4 + length
-    if end > len(data):
+def _number(stream: BinaryIO) -> int:
+    return int.from_bytes(_exactly(stream, 4), "big")
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
         raise StorageError("the agent's answer is cut short", where=WHERE)
-    return data[offset + 4 : end], end
+    return data

@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Origin
 from governance.base.errors import RefusedError
 from governance.history.state import LogState, state
 from governance.log import evidence
 from governance.log.port import Log
+from governance.machine import machine as machines
 from governance.machine.machine import Machine, check_head, checkpoint_signer, log_of, on_server
-from governance.people.policies import first_signatures, owners, subject, wanted
+from governance.people.policies import first_signatures, owners, wanted
 from governance.people.speaking import person_of, run_by
 from governance.policy.policies import Policies
 from governance.policy.rules import Principal
@@ -59,17 +59,8 @@ def owner(policies: Policies, signer: Signer) -> Principal:
 def begin(machine: Machine, policies: Policies, signer: Signer, at: datetime) -> Log:
     """Writes entry 0, signed by one of the owners that it names. Returns the log."""
     person = owner(policies, signer)
-    checkpoint = checkpoint_signer(machine)
-    log = log_of(machine, checkpoint)
-    origin = Origin(
-        project=machine.project,
-        policy=policies.digest,
-        checkpoint_key=checkpoint.public_pem,
-        development_keys=[],
-        run=run_by(person.name, at),
-        files=dict(policies.files),
-    )
-    evidence.record(log, signer, "origin", [subject(policies.digest)], origin)
+    log = log_of(machine, checkpoint_signer(machine))
+    machines.begin(machine, log, signer, policies, run_by(person.name, at), [])
     return log
 
 

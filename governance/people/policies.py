@@ -11,12 +11,13 @@ from datetime import datetime
 from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Approval, Artifact, PolicyChange
+from governance.attest.predicates import Approval, PolicyChange
 from governance.base.errors import CountersignError, RefusedError
 from governance.base.model import Model
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Entry, Log
+from governance.machine.machine import policy_subject
 from governance.people.enrolment import FILE
 from governance.people.speaking import (
     Speaker,
@@ -133,7 +134,7 @@ def propose(
     change = PolicyChange(
         previous=evidence.policy_in_force(log), run=run_by(name, at), files=dict(policies.files)
     )
-    evidence.record(log, signer, "policy", [subject(policies.digest)], change)
+    evidence.record(log, signer, "policy", [policy_subject(policies.digest)], change)
 
 
 def offer(authority: Authority, digest: str) -> Proposal:
@@ -181,7 +182,7 @@ def sign(log: Log, authority: Authority, proposed: Proposal, author: Speaker, re
         ) from None
     page = sha256_bytes(shown(authority, proposed).encode())
     approval = Approval(**author.signed(reason), decision="approve", about="policy", page=page)
-    return author.record(log, "approval", subject(proposed.digest), approval)
+    return author.record(log, "approval", policy_subject(proposed.digest), approval)
 
 
 def owner(
@@ -195,11 +196,6 @@ def owner(
         quorums.pop("recovery", None)
     roles = [role for quorum in quorums.values() for role in quorum.roles]
     return speaker(authority, signer, role, roles, at)
-
-
-def subject(digest: str) -> Artifact:
-    """The subject of statements about policies."""
-    return Artifact(role="policy", name="policies", sha256=digest)
 
 
 def signed_by(now: LogState, digest: str, about: str) -> set[str]:

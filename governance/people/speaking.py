@@ -31,7 +31,6 @@ from governance.machine.machine import (
     on_server,
     own_checkpoint_key,
     read_log,
-    read_public,
 )
 from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
@@ -42,7 +41,7 @@ NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""
 SHOWN = 5
 """Digests that an error names."""
-KEY, KEY_PUBLIC = "COUNTERSIGN_KEY", "COUNTERSIGN_KEY_PUBLIC"
+KEY = "COUNTERSIGN_KEY"
 PredicateT = TypeVar("PredicateT", bound=Model)
 
 
@@ -100,8 +99,7 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
                 " lists them)"
             ),
         )
-    public = environ.get(KEY_PUBLIC, "")
-    return person_signer(address, environ, ask, read_public(public, KEY_PUBLIC) if public else "")
+    return person_signer(address, environ, ask)
 
 
 def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:

@@ -151,38 +151,42 @@ def test_a_signer_that_cannot_be_opened_is_named_without_its_secret(tmp_path: Pa
         "EMPTY": "",
         "WRONG": "-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----",
     }
-    public = signers.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
     cases = [
-        ("env:MISSING", "", "environment variable MISSING"),
-        ("env:EMPTY", "", "environment variable EMPTY"),
-        ("env:WRONG", "", "environment variable WRONG"),
-        (f"file2:{tmp_path}/none.pem", "", "no such key file"),
-        (protected(tmp_path), "", "passphrase"),
-        ("awskms:alias/desk", "", "COUNTERSIGN_SIGNER_PUBLIC"),
-        ("nonsense:x", public, "no signer of kind"),
-        ("nonsense", public, "no signer of kind"),
+        ("env:MISSING", "environment variable MISSING"),
+        ("env:EMPTY", "environment variable EMPTY"),
+        ("env:WRONG", "environment variable WRONG"),
+        (f"file2:{tmp_path}/none.pem", "no such key file"),
+        (protected(tmp_path), "passphrase"),
+        ("awskms:alias/desk", "COUNTERSIGN_SIGNER_PUBLIC"),
+        ("nonsense:x", "no signer of kind"),
+        ("nonsense", "no signer of kind"),
     ]
-    for uri, known, says in cases:
+    for uri, says in cases:
         with pytest.raises(ConfigError) as error:
-            signers.signer_from_uri(uri, environ, known)
+            signers.signer_from_uri(uri, environ)
         assert says in str(error.value), uri
         assert "secretsecret" not in str(error.value)
 
 
-def test_a_service_signs_by_its_address_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_signs_by_its_address_and_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
     public = signers.private_signer(
         pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x"
     ).public_pem
-    signer = signers.signer_from_uri("testkms:good", {}, public)
+    (tmp_path / "public.pem").write_text(public)
+    environ = {"COUNTERSIGN_SIGNER_PUBLIC": str(tmp_path / "public.pem")}
+    signer = signers.signer_from_uri("testkms:good", environ)
     keys.public_key(public).verify(signer.sign(b"payload"), b"payload")
     failures: dict[str, type[CountersignError]] = {"wrong": VerificationError, "down": StorageError}
     for behaviour, error in failures.items():
         with pytest.raises(error):
-            signers.signer_from_uri(f"testkms:{behaviour}", {}, public).sign(b"payload")
+            signers.signer_from_uri(f"testkms:{behaviour}", environ).sign(b"payload")
     other = signers.private_signer(pem(Ed25519PrivateKey.generate()), "x").public_pem
+    (tmp_path / "public.pem").write_text(other)
     with pytest.raises(ConfigError, match="cannot open the signer"):
-        signers.signer_from_uri("testkms:good", {}, other)
+        signers.signer_from_uri("testkms:good", environ)
 
 
 def test_a_signature_without_a_nonce_is_none(private: Ed25519PrivateKey) -> None:

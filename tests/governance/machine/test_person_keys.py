@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import threading
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -233,7 +234,7 @@ def test_an_agent_that_signs_with_another_key_is_found_out(tmp_path: Path) -> No
 @given(st.binary(max_size=200))
 def test_no_wire_format_crashes(data: bytes) -> None:
     try:
-        sshagent._string(data, 0)
+        sshagent._string(BytesIO(data))
         _ = sshagent.Identity(data, "").kind
     except StorageError:
         pass
@@ -264,12 +265,16 @@ def test_public_keys_that_cannot_sign_here_are_refused_by_kind(tmp_path: Path) -
         public_key((tmp_path / "rsa").read_text())
 
 
-def test_a_key_in_a_service_signs_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_in_a_service_signs_by_its_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "testkms", Service)
     public = signers.private_signer(
         pem(Ed25519PrivateKey.from_private_bytes(bytes(32))), "x"
     ).public_pem
-    signer = person_signer("testkms:good", {}, None, public)
+    (tmp_path / "public.pem").write_text(public)
+    environ = {"COUNTERSIGN_KEY_PUBLIC": str(tmp_path / "public.pem")}
+    signer = person_signer("testkms:good", environ, None)
     public_key(public).verify(signer.sign(b"payload"), b"payload")
     with pytest.raises(ConfigError, match="public key of this signer is not known"):
         person_signer("testkms:good", {}, None)
