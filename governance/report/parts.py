@@ -21,6 +21,6 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         unchanged=history.unchanged(facts),
         datasets=data.datasets(facts),
         confidence=scores.confidence(facts),
-        thresholds_fixed=scores.thresholds_fixed(facts),
+        thresholds_fixed=scores.thresholds_fixed(facts).text,
         metrics=scores.metrics(facts),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from typing import NamedTuple
 
 from governance.attest.predicates import Evaluate
 from governance.base.errors import CountersignError
@@ -65,23 +66,21 @@ def demands(facts: Facts) -> Demands | None:
     return facts.model_facts.demands if facts.model_facts else None
 
 
-def thresholds_fixed(facts: Facts) -> str:
+class Fixed(NamedTuple):
+    """Whether the thresholds were fixed before the run."""
+
+    before: bool
+    text: str
+
+
+def thresholds_fixed(facts: Facts) -> Fixed:
     """Whether the thresholds were recorded and in force before the version was trained and first
     scored.
     """
-    return _fixed(facts)[1]
-
-
-def fixed_before(facts: Facts) -> bool:
-    """Whether the thresholds were in force before the version's gate and its first scores."""
-    return _fixed(facts)[0]
-
-
-def _fixed(facts: Facts) -> tuple[bool, str]:
     policies, own, gate = facts.policies, facts.own_evaluation, facts.released.gate
     if policies is None or own is None or gate is None:
         missing = "not established: the version has no evaluation or no gate on record"
-        return False, facts.policies_note or missing
+        return Fixed(False, facts.policies_note or missing)
     first, suite = own.index, facts.suites[0]
     for scored in evaluations(facts.view, facts.digest, suite.name):
         first = min(first, scored.index if scored.predicate.suite == suite.digest else first)
@@ -91,18 +90,17 @@ def _fixed(facts: Facts) -> tuple[bool, str]:
     if in_force and then is not None and then.evaluation == policies.evaluation:
         place = f"since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
         if then.digest == policies.digest:
-            return True, f"yes: {name}, in force {place}"
+            return Fixed(True, f"yes: {name}, in force {place}")
         earlier = f"policies {then.digest[:PREFIX]}"
-        return True, f"yes: {name} demand of scores what {earlier} did, in force {place}"
+        return Fixed(True, f"yes: {name} demand of scores what {earlier} did, in force {place}")
     recorded = facts.policy_entry(policies.digest)
     if first < recorded:
-        return (
-            False,
-            f"no: {name} were recorded in E{recorded}, after it had been scored (E{first})",
-        )
+        late = f"were recorded in E{recorded}, after it had been scored (E{first})"
+        return Fixed(False, f"no: {name} {late}")
     if gate_policy != policies.digest and own.predicate.policy == policies.digest:
-        return False, f"after training, before scoring: its gate (E{gate.index}) had other policies"
-    return False, f"not shown: {name} were not in force at its gate (E{gate.index})"
+        late = "after training, before scoring"
+        return Fixed(False, f"{late}: its gate (E{gate.index}) had other policies")
+    return Fixed(False, f"not shown: {name} were not in force at its gate (E{gate.index})")
 
 
 def _policies_at(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:

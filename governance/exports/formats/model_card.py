@@ -41,7 +41,7 @@ def model_card(records: Records) -> str:
         metrics=scores.metrics(facts),
         judged=scores.judged(facts),
         confidence=f"{scores.confidence(facts):.0%}".replace("%", " percent"),
-        thresholds_fixed=scores.thresholds_fixed(facts),
+        thresholds_fixed=scores.thresholds_fixed(facts).text,
         cannot_find=sorted({kind for scan in scans.values() for kind in scan.cannot_find}),
         recall=recall_summary({name: scan.recall for name, scan in scans.items()}),
         titles={code: entry.title for code, entry in CODES.items()},
