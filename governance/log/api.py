@@ -11,22 +11,43 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from governance.base.errors import InputError
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    InputError,
+    RefusedError,
+    UnsignedError,
+    VerificationError,
+)
 from governance.base.model import Model, Sha256
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
-from governance.log.port import Entry, Filing, Log, always_append
+from governance.log.port import Filing, Log
 
 MAX_ENVELOPE = 1 << 20
 MAX_ENTRIES = 1000
 MAX_PAGE = 8 << 20
 """Bytes of envelopes in one answer; one entry is always given."""
+
+STATUS: dict[type[CountersignError], int] = {
+    ConflictError: 409,
+    BusyError: 503,
+    UnsignedError: 503,
+    RefusedError: 403,
+    VerificationError: 422,
+    InputError: 400,
+    ConfigError: 400,
+}
+"""Maps the families of errors that the server names to the status of the answer. The first that
+fits counts. Any other error is the server's own trouble: 500, without its text.
+"""
 
 Verifier = Callable[[bytes], Filing]
 """Verifies an envelope and its signer's right to make the statement here. Gives the entry's filing.
@@ -59,15 +80,18 @@ class Receipt(Model):
         return state
 
 
-def read_receipt(value: object) -> Receipt:
-    """A receipt from JSON. Raises `InputError`."""
-    try:
-        return Receipt.model_validate(value)
-    except ValidationError:
-        raise InputError(
-            "not a receipt of a Countersign log",
-            expected="index, size, leaf_hash, proof, checkpoint",
-        ) from None
+def _from_base64(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError("not base64")  # pydantic collects no TypeError
+    return base64.b64decode(value, validate=True)
+
+
+class Page(Model):
+    """The answer to `entries`, as the client reads it."""
+
+    start: Count
+    entries: list[Annotated[bytes, BeforeValidator(_from_base64)]]
+    """Envelopes."""
 
 
 def append(
@@ -78,20 +102,7 @@ def append(
         raise InputError(f"an envelope of {len(envelope)} bytes", expected=f"1 to {MAX_ENVELOPE}")
     filing = verifier(envelope)
     same = (entry for entry in log.by_subject(filing.subjects[0]) if entry.envelope == envelope)
-    entry = next(same, None) or log.append(
-        envelope,
-        identity=filing.identity,
-        scope=filing.scope,
-        subjects=filing.subjects,
-        kind=filing.kind,
-        expected_size=expected_size,
-        also=always_append if filing.again else None,
-    )
-    return receipt(log, entry)
-
-
-def receipt(log: Log, entry: Entry) -> Receipt:
-    """The receipt of an entry under the log's present checkpoint."""
+    entry = next(same, None) or log.append(envelope, filing, expected_size=expected_size)
     size, note = log.head()
     proof = log.inclusion_proof(entry.index, size)
     return Receipt(
@@ -118,41 +129,3 @@ def entries(log: Log, start: int, limit: int) -> dict[str, Any]:
             break
         envelopes.append(base64.b64encode(entry.envelope).decode())
     return {"start": start, "entries": envelopes}
-
-
-def read_entries(value: object, start: int) -> list[bytes]:
-    """The envelopes of an answer by `entries`. Raises `InputError`."""
-    try:
-        if (
-            not isinstance(value, dict)
-            or value["start"] != start
-            or not isinstance(value["entries"], list)
-        ):
-            raise ValueError
-        return [base64.b64decode(text, validate=True) for text in value["entries"]]
-    except (binascii.Error, ValueError, TypeError, KeyError):
-        raise InputError(f"not a page of entries from {start}") from None
-
-
-def proof(log: Log, index: int, size: int) -> dict[str, Any]:
-    """The inclusion proof of an entry in the log as it was at `size`."""
-    if not 0 <= index < size or size > log.size():
-        raise InputError(
-            f"no entry {index} in a log of {size}", expected=f"a size up to {log.size()}"
-        )
-    return {
-        "index": index,
-        "size": size,
-        "proof": [step.hex() for step in log.inclusion_proof(index, size)],
-    }
-
-
-def growth(log: Log, old: int, new: int) -> dict[str, Any]:
-    """The consistency proof between two sizes of the log."""
-    if not 0 <= old <= new or new > log.size():
-        raise InputError(f"no growth from {old} to {new}", expected=f"sizes up to {log.size()}")
-    return {
-        "old": old,
-        "new": new,
-        "proof": [step.hex() for step in log.consistency_proof(old, new)],
-    }

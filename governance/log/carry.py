@@ -21,7 +21,7 @@ from governance.attest.predicates import KINDS
 from governance.base.errors import InputError, RefusedError, VerificationError
 from governance.base.progress import Bar
 from governance.log.api import MAX_ENVELOPE, Verifier
-from governance.log.port import Entry, Filing, Log
+from governance.log.port import Entry, Log
 
 STAY = frozenset(kind.name for kind in KINDS.values() if kind.stays)
 """(3)"""
@@ -86,31 +86,18 @@ def _carry_entry(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> 
     if present is not None:
         return CarriedEntry(entry.index, entry.kind, "there", present.index)
     try:
-        filing = _filing(entry, verify)
+        if len(entry.envelope) > MAX_ENVELOPE:
+            raise InputError(f"the statement has more than {MAX_ENVELOPE} bytes")
+        filing = verify(entry.envelope)
+        if filing.kind != entry.kind:
+            raise VerificationError(f"it is of kind {filing.kind}, but filed under {entry.kind}")
         if dry_run:
             return CarriedEntry(entry.index, filing.kind, "carried", None)
-        appended = target.append(
-            entry.envelope,
-            identity=filing.identity,
-            scope=filing.scope,
-            subjects=filing.subjects,
-            kind=filing.kind,
-        )
+        appended = target.append(entry.envelope, filing)
     except (RefusedError, VerificationError, InputError) as error:
         return CarriedEntry(entry.index, entry.kind, "refused", None, error.found)
     outcome: Outcome = "carried" if appended.envelope == entry.envelope else "there"
     return CarriedEntry(entry.index, entry.kind, outcome, appended.index)
-
-
-def _filing(entry: Entry, verify: Verifier) -> Filing:
-    if len(entry.envelope) > MAX_ENVELOPE:
-        raise InputError(
-            f"a statement of {len(entry.envelope)} bytes", expected=f"at most {MAX_ENVELOPE}"
-        )
-    filing = verify(entry.envelope)
-    if filing.kind != entry.kind:
-        raise VerificationError(f"it is filed under {entry.kind}, and is of kind {filing.kind}")
-    return filing
 
 
 def _same_statement(entry: Entry, target: Log) -> Iterator[Entry]:

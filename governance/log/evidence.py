@@ -29,7 +29,7 @@ from governance.base.errors import VerificationError
 from governance.base.model import Json, Model
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
-from governance.log.port import Also, Entry, Filing, Log, always_append
+from governance.log.port import Also, Entry, Filing, Log
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _VARYING = ("run", "at")
@@ -168,21 +168,17 @@ def record(
     statement = build_statement(kind, subjects, predicate)
     identity = identity_of(statement, signer.keyid)
     scope = scope_of(kind, predicate, identity)
+    again = False
     if also is None and expected_size is None:
         latest = log.latest(scope)
         if latest and latest.identity == identity:
-            if not gains_authorization(latest, predicate):
+            again = gains_authorization(latest, predicate)
+            if not again:
                 return latest
-            also = always_append
-    return log.append(
-        sign_payload(canonical.dumps(statement), signer),
-        identity=identity,
-        scope=scope,
-        subjects=[subject.sha256 for subject in subjects],
-        kind=kind,
-        expected_size=expected_size,
-        also=also,
-    )
+    digests = tuple(subject.sha256 for subject in subjects)
+    filing = Filing(identity, scope, kind, digests, again)
+    envelope = sign_payload(canonical.dumps(statement), signer)
+    return log.append(envelope, filing, expected_size=expected_size, also=also)
 
 
 def gains_authorization(entry: Entry, predicate: Any) -> bool:

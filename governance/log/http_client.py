@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from governance.base.errors import ConfigError
+from governance.base.errors import ConfigError, VerificationError
 
 SECONDS = 60.0
 MAX_ERROR = 1 << 16
@@ -27,13 +27,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class NoAnswerError(Exception):
-    """The server could not be asked, or did not answer."""
-
-    def __init__(self, reason: str, *, certificate: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.certificate = certificate
-        """Why its certificate does not verify; empty for any other reason."""
+    """The server could not be asked, or did not answer. Its text says why."""
 
 
 class StatusError(Exception):
@@ -50,10 +44,6 @@ class StatusError(Exception):
         value = parse_json(self.body)
         text = value.get(name) if isinstance(value, dict) else None
         return "" if text is None else str(text)
-
-
-class TooLargeError(Exception):
-    """The answer has more bytes than the caller permits."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +72,20 @@ class Client:
             refuse_unencrypted(self.url, self.setting)
 
     def ask(self, method: str, path: str, most: int, body: bytes | None = None) -> bytes:
-        """The answer, of at most `most` bytes. Raises `NoAnswerError`, `StatusError` and
-        `TooLargeError`.
+        """The answer. Raises what `open` raises, and `VerificationError` for an answer of more than
+        `most` bytes.
         """
         with self.open(method, path, body) as answer:
             data: bytes = answer.read(most + 1)
         if len(data) > most:
-            raise TooLargeError
+            raise VerificationError("the server's answer is too large", where=self.url)
         return data
 
     @contextmanager
     def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Any]:
-        """The answer as a stream. Raises `NoAnswerError` and `StatusError`."""
+        """The answer as a stream. Raises `NoAnswerError`, `StatusError`, and `VerificationError`
+        for a certificate that does not verify.
+        """
         import http.client  # these three take as long as a whole small command
         import urllib.error
         import urllib.request
@@ -116,7 +108,7 @@ class Client:
         except urllib.error.HTTPError as error:
             raise StatusError(error.code, error.reason, _start(error)) from None
         except (OSError, http.client.HTTPException) as error:
-            raise _no_answer(error) from None
+            raise _no_answer(error, self.url) from None
 
 
 def is_server(uri: str) -> bool:
@@ -154,26 +146,25 @@ def _start(error: Any) -> bytes:
         return b""
 
 
-def _no_answer(error: Exception) -> NoAnswerError:
+def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
     import socket
     import ssl
     from http.client import HTTPException
 
     cause = getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        message = cause.verify_message
-        return NoAnswerError(
-            f"its certificate does not verify: {message}", certificate=message or "unknown reason"
+        return VerificationError(
+            f"the server's certificate does not verify: {cause.verify_message}",
+            where=url,
+            fix="ask who runs the server; SSL_CERT_FILE names an authority of your own",
         )
-    reasons: tuple[tuple[type[Exception], str], ...] = (
-        (ssl.SSLError, "it does not speak TLS, or broke off"),
-        (socket.gaierror, "nobody knows its name"),
-        (ConnectionRefusedError, "nothing listens there"),
-        (TimeoutError, f"no answer within {SECONDS:g} s"),
-        (HTTPException, "what answers there is no web server"),
-    )
-    name = type(cause).__name__
-    for kind, reason in reasons:
-        if isinstance(cause, kind):
-            return NoAnswerError(f"{reason} ({name})")
-    return NoAnswerError(name)
+    reasons: dict[type[Exception], str] = {
+        ssl.SSLError: "it does not speak TLS, or broke off",
+        socket.gaierror: "its name cannot be resolved",
+        ConnectionRefusedError: "nothing listens there",
+        TimeoutError: f"no answer within {SECONDS:g} s",
+        HTTPException: "what answers there is no web server",
+        Exception: "no connection",
+    }
+    reason = next(reason for family, reason in reasons.items() if isinstance(cause, family))
+    return NoAnswerError(f"{reason} ({type(cause).__name__})")

@@ -12,9 +12,9 @@
 4. An append counts when the entry is in the copy. Its receipt is kept beside the copy.
 5. Where the server cannot be reached, or cannot use its log, the copy is read, and `offline` says
    why. Appending fails.
-6. Many entries are fetched in pages, which are kept in a folder of their own. They join the copy
-   when all of them are there (1). An interrupted fetch continues with the next page. Pages that do
-   not fit are thrown away and fetched once more.
+6. Entries are fetched in pages, which are kept in a folder of their own. They join the copy when
+   all of them are there (1). An interrupted fetch continues with the next page. Pages that do not
+   fit are thrown away and fetched once more.
 """
 
 from __future__ import annotations
@@ -22,51 +22,47 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from governance.attest.keys import public_key
 from governance.base.errors import (
-    BusyError,
     ConfigError,
     ConflictError,
     CountersignError,
-    InputError,
     OfflineError,
-    RefusedError,
     StorageError,
     VerificationError,
 )
+from governance.base.model import Model
 from governance.base.progress import SILENT, Progress
 from governance.base.storage import write_atomic
 from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.copies import extend
 from governance.log.evidence import filed_under, origin_in
-from governance.log.port import Also, Entry, Execute, Log, OtherEntriesError, always_append
+from governance.log.port import Also, Entry, Execute, Filing, Log, OtherEntriesError
 from governance.log.sqlite import SqliteLog
 
 MAX_ANSWER = 24 << 20
 """A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
-_FAMILIES: Mapping[str, type[CountersignError]] = {
-    **{family.__name__: family for family in (BusyError, ConfigError, ConflictError, InputError)},
-    **{family.__name__: family for family in (RefusedError, VerificationError)},
-}
+_FAMILIES = {family.__name__: family for family in api.STATUS}
 """The kinds of errors that a server names; any other one is a `StorageError`."""
 _NOT_A_LOG = (
     "check COUNTERSIGN_LOG: https://SERVER, without more, by a name that its --allowed-host permits"
 )
 
 
+M = TypeVar("M", bound=Model)
+
+
 class _UnableError(StorageError):
     """The server is there, and cannot use its log."""
-
-
-T = TypeVar("T")
 
 
 class Server:
@@ -80,31 +76,23 @@ class Server:
         """The answer, raw."""
         try:
             return self._client.ask(method, f"countersign/v1/{path}", MAX_ANSWER, body)
-        except http_client.TooLargeError:
-            raise VerificationError("the server's answer is too large", where=self.url) from None
         except http_client.StatusError as error:
             raise self._refused(error) from None
         except http_client.NoAnswerError as error:
-            if error.certificate:
-                raise VerificationError(
-                    f"the server's certificate does not verify: {error.certificate}",
-                    where=self.url,
-                    fix="ask who runs the server; SSL_CERT_FILE names an authority of your own",
-                ) from None
-            raise self._offline(error.reason) from None
+            raise self._offline(str(error)) from None
 
-    def read(self, answer: bytes, read: Callable[[Any], T]) -> T:
-        """What `read` takes from the JSON of an answer. Raises `VerificationError`."""
+    def read(self, answer: bytes, model: type[M]) -> M:
+        """An answer, typed. Raises `VerificationError`."""
         try:
-            return read(http_client.parse_json(answer))
-        except InputError as error:
+            return model.model_validate_json(answer)
+        except ValidationError:
             raise VerificationError(
-                f"the server's answer is {error.found}", where=self.url
+                f"the server's answer is not a {model.__name__.lower()} of a log", where=self.url
             ) from None
 
     def _offline(self, reason: str) -> OfflineError:
         return OfflineError(
-            f"the log's server cannot be reached, or went away: {reason}",
+            f"the log's server cannot be reached, or stopped answering: {reason}",
             where=self.url,
             fix="check COUNTERSIGN_LOG, then try again: nothing is appended twice",
         )
@@ -119,7 +107,7 @@ class Server:
             )
         kind = error.member("kind")
         if error.status in (502, 503, 504) and not kind:
-            return self._offline("what stands before it answered in its stead (HTTPError)")
+            return self._offline("a proxy answered instead of it")
         family = _UnableError if error.status == 500 else _FAMILIES.get(kind, StorageError)
         message = _printable(error.member("error"))
         next_step = _printable(error.member("next"))
@@ -178,7 +166,8 @@ class MirrorLog(SqliteLog):
     def reading(self) -> Iterator[Execute | None]:
         """Statements within one snapshot of the copy, which was brought up to date once."""
         if not self._asked:
-            self._check_pin()
+            if self._here.size():  # (3) the pin may be set after the copy was begun
+                self._check_first(self._here.entry(0).envelope)
             try:
                 self.refresh()
             except (OfflineError, _UnableError) as error:
@@ -199,7 +188,7 @@ class MirrorLog(SqliteLog):
             with self._progress.waiting(f"waiting for {self.where}"):
                 note = self._server.ask("GET", "checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
-            resumed = self._incoming.exists()
+            resumed = any(self._incoming.glob("*.json"))
             try:
                 self._follow(size, last_note, note)
             except ConflictError:
@@ -217,31 +206,33 @@ class MirrorLog(SqliteLog):
         if note == last_note:
             return
         if not note:
-            if last_note:
-                raise _differ(
-                    "the server's log is shorter than it was", last_note, "no entries", self.where
-                )
-            return
+            change = "the server's log is shorter than it was"
+            raise _differ(change, last_note, "no entries", self.where)
         new, _ = parse_checkpoint(note, where=f"{self.where}: its checkpoint")
-        self._check_growth(last_note, new, note)
-        if last_note and new.size == size:
-            return
-        if not size:
-            self._begin(new)
+        if last_note:
+            self._check_growth(last_note, new, note)
+            if new.size == size:
+                return
+        else:
+            self._check_begin(new)
+        # (6)
+        is_long = new.size - size > api.MAX_ENTRIES
+        progress = self._progress if is_long else SILENT
+        with progress.bar(new.size - size, "entries fetched") as bar:
+            for page in self._pages(size, new.size):
+                bar.advance(len(page))
 
         def check(extended: Log) -> None:
             """By the key that these very entries name: a successor may be among them."""
             signed_in_turn(note, self._checkpoint_keys(extended), f"{self.where}: its checkpoint")
 
         try:
-            if _is_long(size, new.size):
-                self._fetch(size, new.size)
             extend(self, self._entries(size, new.size), note, check)
         except OtherEntriesError:
             if not last_note:
                 raise
-            what = "the server's log does not go on from what was seen of it before"
-            raise _differ(what, last_note, note, self.where) from None
+            change = "the server's log does not continue the log seen before"
+            raise _differ(change, last_note, note, self.where) from None
 
     @property
     def _here(self) -> SqliteLog:
@@ -251,24 +242,21 @@ class MirrorLog(SqliteLog):
     def append(
         self,
         envelope: bytes,
+        filing: Filing,
         *,
-        identity: str,
-        scope: str,
-        subjects: Sequence[str],
-        kind: str,
         expected_size: int | None = None,
         also: Also | None = None,
     ) -> Entry:
         """Asks the server to append, and verifies that it did."""
-        if also not in (None, always_append):  # the server decides that itself
-            raise StorageError("what commits with an entry is done on the server", where=self.where)
+        if also is not None:
+            raise StorageError("only the server can write more with an entry", where=self.where)
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         with self._progress.waiting(f"waiting for {self.where}"):
             answer = self._server.ask("POST", f"entries{query}", envelope)
-        receipt = self._server.read(answer, api.read_receipt)
+        receipt = self._server.read(answer, api.Receipt)
         self.refresh()
         entry = self.entry(receipt.index)
-        if entry.identity != identity or entry.leaf_hash.hex() != receipt.leaf_hash:
+        if entry.identity != filing.identity or entry.leaf_hash.hex() != receipt.leaf_hash:
             raise VerificationError(
                 f"the server's receipt is of another entry, {receipt.index}", where=self.where
             )
@@ -282,20 +270,20 @@ class MirrorLog(SqliteLog):
         return self.path.parent / "receipts"
 
     def _check_growth(self, last_note: str, new: Checkpoint, note: str) -> None:
-        """(2) The server's checkpoint against the last one seen."""
-        if not last_note:
-            return
+        """(2) Compares the server's checkpoint with the last one seen."""
         old, _ = parse_checkpoint(last_note)
-        if new.origin != old.origin:
-            raise _differ("the server has another log than before", last_note, note, self.where)
-        if new.size < old.size:
-            raise _differ("the server's log is shorter than it was", last_note, note, self.where)
-        if new.size == old.size and new.root != old.root:
-            raise _differ("the server's log was rewritten", last_note, note, self.where)
+        changes = {
+            "the server has another log than before": new.origin != old.origin,
+            "the server's log is shorter than it was": new.size < old.size,
+            "the server's log was rewritten": new.size == old.size and new.root != old.root,
+        }
+        for change, happened in changes.items():
+            if happened:
+                raise _differ(change, last_note, note, self.where)
 
-    def _begin(self, new: Checkpoint) -> None:
+    def _check_begin(self, new: Checkpoint) -> None:
         """(3) Checks a log on first contact: its entry 0, project and pin."""
-        first = self._page(0, 1)[0]
+        first = next(self._pages(0, new.size))[0]
         if not new.origin.endswith(merkle.leaf_hash(first).hex()[:16]):
             raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
         if not new.origin.startswith(f"countersign/{self.project}/"):
@@ -304,15 +292,10 @@ class MirrorLog(SqliteLog):
                 where=self.where,
                 expected=repr(self.project),
             )
-        self._pinned(first)
+        self._check_first(first)
 
-    def _check_pin(self) -> None:
-        """(3) The pin may be set after the copy was begun."""
-        if self._here.size():
-            self._pinned(self._here.entry(0).envelope)
-
-    def _pinned(self, first: bytes) -> None:
-        """Raises `VerificationError` where entry 0 is not the pinned one."""
+    def _check_first(self, first: bytes) -> None:
+        """(3) Raises `VerificationError` where entry 0 is not the pinned one."""
         leaf, key = merkle.leaf_hash(first).hex(), origin_in(first).checkpoint_key
         if self._pin is not None and self._pin not in (leaf, public_key(key).keyid):
             raise VerificationError(
@@ -329,54 +312,36 @@ class MirrorLog(SqliteLog):
             entry = Entry(index, envelope, leaf, filing.identity, filing.scope, filing.kind)
             yield entry, filing.subjects
 
-    def _fetch(self, start: int, end: int) -> None:
-        """(6) All pages are here before the copy is touched."""
-        with self._progress.bar(end - start, "entries fetched") as bar:
-            for page in self._pages(start, end):
-                bar.advance(len(page))
-
     def _pages(self, start: int, end: int) -> Iterator[list[bytes]]:
-        """The envelopes of [start, end), page by page: as they were kept, or as the server gives
-        them.
-        """
-        page = self._kept_page if _is_long(start, end) else self._page
+        """The envelopes of [start, end), page by page."""
         while start < end:
-            envelopes = page(start, min(end - start, api.MAX_ENTRIES))
+            limit = min(end - start, api.MAX_ENTRIES)
+            envelopes = self._page(start, limit)[:limit]
             yield envelopes
             start += len(envelopes)
 
     def _page(self, start: int, limit: int) -> list[bytes]:
-        return self._envelopes(self._ask_entries(start, limit), start)[:limit]
-
-    def _kept_page(self, start: int, limit: int) -> list[bytes]:
+        """(6) The envelopes of one page, at least one: as they were kept, or from the server."""
         path = self._incoming / f"{start}.json"
-        with suppress(FileNotFoundError):  # another process may have removed it
-            return self._envelopes(path.read_bytes(), start)[:limit]
-        data = self._ask_entries(start, limit)
-        envelopes = self._envelopes(data, start)[:limit]
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-        return envelopes
-
-    def _ask_entries(self, start: int, limit: int) -> bytes:
-        return self._server.ask("GET", f"entries?start={start}&limit={limit}")
-
-    def _envelopes(self, page: bytes, start: int) -> list[bytes]:
-        """The envelopes of a page, at least one."""
-        envelopes = self._server.read(page, lambda value: api.read_entries(value, start))
-        if not envelopes:
+        try:
+            answer = path.read_bytes()
+        except FileNotFoundError:  # not fetched yet, or another process removed it
+            answer = self._server.ask("GET", f"entries?start={start}&limit={limit}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, answer)
+        page = self._server.read(answer, api.Page)
+        if page.start != start or not page.entries:
             raise VerificationError(f"the server does not give entry {start}", where=self.where)
-        return envelopes
+        return page.entries
 
     @property
     def _incoming(self) -> Path:
-        """The folder of pages that were asked for and belong to no copy yet. Nobody reads them but
-        `_page`.
-        """
+        """The folder of pages that belong to no copy yet. Only `_page` reads them."""
         return self.path.parent / "incoming"
 
     def _forget_incoming(self) -> None:
-        shutil.rmtree(self._incoming, ignore_errors=True)
+        for page in self._incoming.glob("*.json"):  # the folder stays for other processes
+            page.unlink(missing_ok=True)
 
     def _check_receipt(self, receipt: api.Receipt) -> None:
         """Verifies that the copy's log has grown from the receipt's checkpoint."""
@@ -400,11 +365,6 @@ class MirrorLog(SqliteLog):
         write_atomic(
             self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode()
         )
-
-
-def _is_long(start: int, end: int) -> bool:
-    """(6) Whether the entries are fetched before the copy is touched."""
-    return end - start > api.MAX_ENTRIES
 
 
 def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:

@@ -9,7 +9,7 @@ Invariants every adapter keeps:
 5. the checkpoint always covers exactly the entries there are;
 6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
 7. what `also` writes commits with the entry or not at all. Such an append is an event, so (4) does
-   not hold for it: it is always an entry of its own.
+   not hold for it: it is always an entry of its own, as is one with `Filing.again`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,6 @@ Also = Callable[[Execute], None]
 
 class OtherEntriesError(VerificationError):
     """The entries do not give the root that their checkpoint signs. Exit code 5."""
-
-
-def always_append(_: Execute) -> None:
-    """An `also` that does nothing: it only makes this append an entry of its own (7)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class Filing:
     scope: str
     kind: str
     subjects: tuple[str, ...]
+    """The sha256 it can be found by."""
     again: bool = False
     """Whether it becomes an entry of its own although the log has the same statement."""
 
@@ -89,16 +86,12 @@ class Log(Protocol):
     def append(
         self,
         envelope: bytes,
+        filing: Filing,
         *,
-        identity: str,
-        scope: str,
-        subjects: Sequence[str],
-        kind: str,
         expected_size: int | None = None,
         also: Also | None = None,
     ) -> Entry:
-        """Appends, or finds what is there already (4). `subjects` are the sha256 it can be found
-        by.
+        """Appends, or finds what is there already (4).
 
         `also` is called after the entry was written, and may use tables that stand in the same
         database.

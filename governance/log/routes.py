@@ -2,8 +2,6 @@
 
     GET  checkpoint                     the signed note
     GET  entries?start=&limit=          envelopes, base64
-    GET  proof?index=&size=             that an entry is in the log
-    GET  growth?old=&new=               that the log only grew
     POST entries[?expected_size=]       an envelope; answers its receipt
 
 Every request carries HTTP basic credentials, which `authenticate` checks. The answer to a refused
@@ -23,32 +21,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from governance.base.errors import (
-    BusyError,
-    ConfigError,
-    ConflictError,
-    CountersignError,
-    InputError,
-    RefusedError,
-    UnsignedError,
-    VerificationError,
-)
+from governance.base.errors import CountersignError, InputError
 from governance.log import api
 from governance.log.port import Log
 
 PREFIX = "/countersign/v1"
 Authenticate = Callable[[str, str], bool]
 """Whether this account may use the log, by its password."""
-STATUS: tuple[tuple[type[CountersignError], int], ...] = (
-    (ConflictError, 409),
-    (BusyError, 503),
-    (UnsignedError, 503),
-    (RefusedError, 403),
-    (VerificationError, 422),
-    (InputError, 400),
-    (ConfigError, 400),
-)
-"""Family to status; the first that fits. Others are the server's own trouble, 500."""
 
 
 class _Unknown(CountersignError):
@@ -67,26 +46,17 @@ def routes(
         limit = _number(request, "limit", api.MAX_ENTRIES)
         return JSONResponse(api.entries(log_of(), _number(request, "start", 0), limit))
 
-    def proof(request: Request, body: bytes) -> Response:
-        return JSONResponse(
-            api.proof(log_of(), _number(request, "index"), _number(request, "size"))
-        )
-
-    def growth(request: Request, body: bytes) -> Response:
-        return JSONResponse(api.growth(log_of(), _number(request, "old"), _number(request, "new")))
-
     def append(request: Request, body: bytes) -> Response:
         expected = (
             _number(request, "expected_size") if "expected_size" in request.query_params else None
         )
         return JSONResponse(api.append(log_of(), verifier, body, expected).model_dump())
 
-    answers = {"checkpoint": checkpoint, "entries": entries, "proof": proof, "growth": growth}
-    readers = [
-        Route(f"/{name}", _guarded(answer, authenticate), methods=["GET"])
-        for name, answer in answers.items()
+    return [
+        Route("/checkpoint", _guarded(checkpoint, authenticate), methods=["GET"]),
+        Route("/entries", _guarded(entries, authenticate), methods=["GET"]),
+        Route("/entries", _guarded(append, authenticate), methods=["POST"]),
     ]
-    return [*readers, Route("/entries", _guarded(append, authenticate), methods=["POST"])]
 
 
 def _guarded(
@@ -110,7 +80,8 @@ def _guarded(
                 error, 401, {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'}
             )
         except CountersignError as error:
-            status = next((status for family, status in STATUS if isinstance(error, family)), 500)
+            families = (family for family in api.STATUS if isinstance(error, family))
+            status = api.STATUS.get(next(families, CountersignError), 500)
             if status == 500:
                 logging.getLogger(__name__).error("%s: %s", type(error).__name__, error)
                 error = CountersignError(

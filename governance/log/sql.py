@@ -25,6 +25,7 @@ from governance.log.port import (
     Derived,
     Entry,
     Execute,
+    Filing,
     check_size,
 )
 
@@ -77,11 +78,8 @@ class SqlLog(ABC):
     def append(
         self,
         envelope: bytes,
+        filing: Filing,
         *,
-        identity: str,
-        scope: str,
-        subjects: Sequence[str],
-        kind: str,
         expected_size: int | None = None,
         also: Also | None = None,
     ) -> Entry:
@@ -91,16 +89,19 @@ class SqlLog(ABC):
         with self.writing() as execute:
             size = size_of(execute)
             check_size(size, expected_size)
-            latest = _first(execute, _LATEST, scope)
-            if latest and (scope == ORIGIN_SCOPE or (latest.identity == identity and also is None)):
+            latest = _first(execute, _LATEST, filing.scope)
+            is_origin = filing.scope == ORIGIN_SCOPE
+            is_event = filing.again or also is not None
+            if latest and (is_origin or (latest.identity == filing.identity and not is_event)):
                 return latest
             check_continuous(execute, size)
-            if (size == 0) != (scope == ORIGIN_SCOPE):
+            if (size == 0) != is_origin:
                 raise StorageError(
                     "a log begins with its origin, and has one only", where=self.where
                 )
-            entry = Entry(size, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
-            insert(execute, entry, subjects, node_reader(execute))
+            leaf = merkle.leaf_hash(envelope)
+            entry = Entry(size, envelope, leaf, filing.identity, filing.scope, filing.kind)
+            insert(execute, entry, filing.subjects, node_reader(execute))
             write_head(
                 execute, sign_checkpoint(state_of(execute, self.project, size + 1), self.signer)
             )

@@ -177,7 +177,7 @@ class RegistryServer:
             raise _refusal(error, urlsplit(f"{self._client.url}/{path}").path) from None
         except http_client.NoAnswerError as error:
             raise StorageError(
-                f"the server cannot be asked: {error.reason}",
+                f"the server cannot be asked: {error}",
                 where=self._client.url,
                 fix="start it, or mend its name",
             ) from None

@@ -33,6 +33,7 @@ from governance.history.packet import digest_of
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import api, evidence
 from governance.log.carry import Transfer, carry
+from governance.log.port import Filing
 from governance.machine.machine import open_log
 from governance.people import policies, subjects, votes
 from governance.policy.policies import files_digest, load_policies
@@ -261,7 +262,7 @@ def test_what_was_said_to_one_log_counts_in_no_other(
     carry(elsewhere.story.log, scene.story.log, verifier(scene.story.log, scene.story.now), made)
     assert index not in {one.index for one in made.statements}, "it stays"
     scene.story.log.append(
-        said(elsewhere, index), identity="x", scope="x", subjects=[digest("x")], kind=row.split()[1]
+        said(elsewhere, index), Filing("x", "x", row.split()[1], (digest("x"),))
     )  # somebody put it there all the same
     authority = promotion.state(scene.story.log).authority
     assert authority.revoked == {}

@@ -22,6 +22,7 @@ from governance.log.evidence import (
     parse_statement,
     record,
 )
+from governance.log.port import Filing
 from governance.log.views import EvidenceView, log_evidence
 from tests.governance.examples import A, B, C, Scene, artifact, every_kind, gate, ingest, run, scene
 from tests.governance.keys import stranger
@@ -198,11 +199,7 @@ def test_a_signed_statement_that_does_not_follow_its_schema_is_refused(
     with pytest.raises(VerificationError):
         parse_statement(statement, "x")
     here.log.append(
-        sign_payload(canonical.dumps(statement), here.signer),
-        identity="i",
-        scope="s",
-        subjects=[A],
-        kind="ingest",
+        sign_payload(canonical.dumps(statement), here.signer), Filing("i", "s", "ingest", (A,))
     )
     with pytest.raises(VerificationError, match="entry 1"):
         view(here).by_subject(A)

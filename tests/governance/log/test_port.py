@@ -23,7 +23,7 @@ from governance.base.errors import (
 from governance.log import evidence, merkle, sql
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.copies import extend
-from governance.log.port import Execute
+from governance.log.port import Execute, Filing
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import log_of, machine, read_log, stored_signer
 from tests.governance.examples import (
@@ -127,7 +127,7 @@ def test_a_decision_that_changes_and_changes_back_is_three_entries(here: Scene) 
 
 def test_a_log_has_one_origin_and_begins_with_it(here: Scene, address: str) -> None:
     first = here.log.entry(0)
-    again = here.log.append(b"x", identity="other", scope="origin", subjects=[], kind="origin")
+    again = here.log.append(b"x", Filing("other", "origin", "origin", ()))
     assert again == first and here.log.size() == 1
     raw(
         address,
@@ -135,7 +135,7 @@ def test_a_log_has_one_origin_and_begins_with_it(here: Scene, address: str) -> N
         guarded=False,
     )
     with pytest.raises(StorageError, match="begins with its origin"):
-        here.log.append(b"x", identity="i", scope="s", subjects=[], kind="ingest")
+        here.log.append(b"x", Filing("i", "s", "ingest", ()))
     assert here.log.size() == 0
 
 
@@ -282,7 +282,7 @@ def test_a_reader_makes_nothing_and_cannot_write(address: str, tmp_path: Path) -
     )
     assert log.checkpoint() == "" and log.head() == (0, "") and list(log.by_kind(["origin"])) == []
     with pytest.raises(StorageError, match="opened for reading"):
-        log.append(b"x", identity="i", scope="origin", subjects=[], kind="origin")
+        log.append(b"x", Filing("i", "origin", "origin", ()))
     with pytest.raises(VerificationError, match="there is no log"):
         log.inclusion_proof(0, 1)
     assert not (tmp_path / "home").exists()

@@ -28,6 +28,7 @@ from governance.attest.predicates import ModelFile
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
 from governance.base.yaml import parse_yaml
 from governance.history.verify import TrustAnchors, verify_log
+from governance.log.port import Filing
 from governance.log.sqlite import SqliteLog
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.models.folder import check_manifest, enforce
@@ -956,14 +957,7 @@ def test_an_append_that_did_not_end_is_not_there(told: Governed, tmp_path: Path)
 
     entry = log.entry(3)
     with pytest.raises(CountersignError):
-        log.append(
-            entry.envelope,
-            identity="i",
-            scope="s",
-            subjects=["0" * 64],
-            kind=entry.kind,
-            also=fails,
-        )
+        log.append(entry.envelope, Filing("i", "s", entry.kind, ("0" * 64,)), also=fails)
     assert log.head() == before
 
 
