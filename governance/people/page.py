@@ -1,6 +1,6 @@
 """A review as one self-contained page and as text for a terminal.
 
-The sentences are here and in the templates `review*.j2` of the report; `governance.people.review`
+The sentences are here and in the template `review.html.j2` of the report; `governance.people.review`
 has codes and fields. The page has no script, no assets, and no time but the log's.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from governance.attest.digests import sha256_bytes
 from governance.people.review import Review, Verdict, twin
-from governance.report.html import environment, lines, style
+from governance.report.html import environment, style
+from governance.report.terminal import section
 
 TITLES: dict[Verdict, tuple[str, str]] = {
     "incident_open": (
@@ -54,5 +55,4 @@ def html(review: Review) -> bytes:
 
 def text(review: Review) -> list[str]:
     """The page for a terminal. Objections come first."""
-    title, sentence = TITLES[review.verdict]
-    return lines("review.txt.j2", review=review, title=title, sentence=sentence)
+    return section(html(review).decode(), "review")
