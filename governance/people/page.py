@@ -1,6 +1,6 @@
 """A review as one self-contained page and as text for a terminal.
 
-The sentences are here and in the template `review.html.j2` of the report; `governance.people.review`
+The sentences are here and in `review.html.j2` of the report; `governance.people.review`
 has codes and fields. The page has no script, no assets, and no time but the log's.
 """
 

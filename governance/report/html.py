@@ -1,5 +1,9 @@
 """The report as one self-contained page, and its JSON twin. It has no scripts and no outside
 files, and its only times are the log's.
+
+Page one fits on one printed page, whatever the records contain. Faults and waivers come first and
+are all counted. Texts and lists that are cut say how much is missing; the page has all of it below,
+and so has the twin.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ from markupsafe import Markup
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
-from governance.report import charts, room
-from governance.report.model import Report
+from governance.report import charts
+from governance.report.model import Change, Report
 from governance.report.verdict import banner
 
 FILTERS = (
+    "brief",
     "duration",
     "moment",
     "number",
@@ -33,6 +38,20 @@ FILTERS = (
 """Functions of `base.text` that templates use."""
 HEADER = 24
 """Characters of a name in the running header, which has one line."""
+TEXT = 240
+"""Characters of a text on page one. Its template sets less for names and open points."""
+TIGHT = {"fault": 120, "waiver": 60, "note": 60}
+"""Characters of an exception's text where there are many."""
+FULL_EXCEPTIONS, MOST_EXCEPTIONS = 5, 6
+"""Exceptions: full ones that fit, and one-line ones that fit."""
+TITLES = 3
+"""Titles named of exceptions that do not fit."""
+CHANGES = 5
+"""Changes, at most two of a group."""
+PEOPLE, PEOPLE_IF_MANY = 7, 6
+"""Rows of people: usually, and where there are many exceptions or long texts."""
+OPEN, OPEN_IF_MANY = 4, 2
+"""Open points: usually, and where there are many exceptions or long texts."""
 
 
 def generator() -> str:
@@ -50,36 +69,64 @@ def json_twin(report: Report) -> bytes:
 
 def page(report: Report) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it."""
-    templates, front = environment(), room.front(report)
-    faults = sum(exception.kind == "fault" for exception in report.exceptions)
-    rendered = templates.get_template("page.html.j2").render(
-        report=report,
-        front=front,
+    templates, faults = environment(), sum(item.kind == "fault" for item in report.exceptions)
+    names = (text.brief(report.model, HEADER), text.brief(report.version, HEADER))
+    content = {
+        "report": report,
+        "banner": banner(report.verdict.word, faults),
+        "page_one": _page_one(report),
+    }
+    front = _page_one_environment().get_template("front.html.j2").render(content)
+    rendered = templates.get_template(
+        "page.html.j2"
+    ).render(
+        content,
+        front=Markup(front),  # noqa: S704 - our own template escaped it
         twin=sha256_bytes(json_twin(report)),
         style=style(templates),
-        banner=banner(report.verdict.word, faults),
-        page_one=room.page_one(front),
-        running=_running(front),
         names={node.id: node.label for node in report.nodes},
+        running=f"{' '.join(names)}  {report.digest[:12]}  {report.verdict.word}",
     )
     return rendered.encode("utf-8")
 
 
-def _running(front: Report) -> str:
-    """The running header of printed pages: model, digest, verdict."""
-    name = f"{text.brief(front.model, HEADER)} {text.brief(front.version, HEADER)}"
-    return f"{name}  {front.digest[:12]}  {front.verdict.word}"
+def _page_one(report: Report) -> dict[str, Any]:
+    """The rows of the report's lists that page one shows, and their counts."""
+    kinds = [notice.kind for notice in report.exceptions]
+    urgent = len(kinds) - kinds.count("note")
+    many = urgent > FULL_EXCEPTIONS or len(report.verdict.reason) > TEXT
+    shown = min(max(FULL_EXCEPTIONS, urgent), MOST_EXCEPTIONS)
+    titles = [notice.title for notice in report.exceptions[shown:]]
+    more = [f"{len(titles) - TITLES} more"] if len(titles) > TITLES else []
+    people = sorted(report.people, key=lambda person: person.state == "superseded")
+    return {
+        "faults": kinds.count("fault"),
+        "waivers": kinds.count("waiver"),
+        "notes": kinds.count("note"),
+        "shown": shown,
+        "room": TIGHT if urgent > FULL_EXCEPTIONS else dict.fromkeys(TIGHT, TEXT),
+        "also": [*titles[:TITLES], *more],
+        "people": people[: PEOPLE_IF_MANY if many else PEOPLE],
+        "open": report.open[: OPEN_IF_MANY if many else OPEN],
+        "changes": _changes(report),
+        "incidents": sum(decision.answer == "opened" for decision in report.decisions),
+        "open_incidents": sum(item.code == "INCIDENT" for item in report.open),
+    }
 
 
-def _css(value: str) -> str:
-    """A text inside a CSS string: every character but letters and digits by its code point."""
-    return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in value)
+def _changes(report: Report) -> list[Change]:
+    """The first changes, at most two of a group."""
+    chosen: list[Change] = []
+    for change in report.changes:
+        if sum(other.group == change.group for other in chosen) < 2:
+            chosen.append(change)
+    return chosen[:CHANGES]
 
 
 def style(made: Environment) -> Markup:
     """The style sheet that every page contains."""
-    text = made.loader.get_source(made, "style.css")[0] if made.loader else ""
-    return Markup(text)  # noqa: S704 - our own file
+    sheet = made.loader.get_source(made, "style.css")[0] if made.loader else ""
+    return Markup(sheet)  # noqa: S704 - our own file
 
 
 @cache
@@ -90,7 +137,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("governance", "report"),
         autoescape=True,
-        finalize=_shown,
+        finalize=lambda value: text.visible(value) if _is_text(value) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -101,9 +148,22 @@ def environment() -> Environment:
     return made
 
 
-def lines(template: str, **records: Any) -> list[str]:
-    """The lines of a template for a terminal."""
-    return _terminal().get_template(template).render(**records).splitlines()
+@cache
+def _page_one_environment() -> Environment:
+    """The same, and every text is cut."""
+    return environment().overlay(
+        finalize=lambda value: text.brief(value, TEXT) if _is_text(value) else value
+    )
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is text of the records. Markup of our own stays as it is."""
+    return isinstance(value, str) and not isinstance(value, Markup)
+
+
+def _css(value: str) -> str:
+    """A text inside a CSS string: every character but letters and digits by its code point."""
+    return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in value)
 
 
 @cache
@@ -111,8 +171,6 @@ def _terminal() -> Environment:
     return environment().overlay(autoescape=False, finalize=lambda value: text.one_line(str(value)))
 
 
-def _shown(value: Any) -> Any:
-    """Makes invisible characters visible. Markup of our own stays as it is."""
-    return (
-        text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-    )
+def lines(template: str, **records: Any) -> list[str]:
+    """The lines of a template for a terminal."""
+    return _terminal().get_template(template).render(**records).splitlines()

@@ -14,7 +14,6 @@ from governance.base.text import moment, one_line
 from governance.report import terminal
 from governance.report.html import json_twin, page
 from governance.report.model import Report
-from governance.report.room import with_texts
 from governance.report.verdict import banner
 
 
@@ -37,7 +36,7 @@ def text(report: Report, name: str) -> list[str]:
     if not report.integrity.verified:
         broken = f"  first broken    {report.integrity.first_broken}"
         return [one_line(head), one_line(broken)]
-    html = page(with_texts(report, one_line)).decode()
+    html = page(report).decode()
     return [one_line(f"{head} as of {moment(report.as_of)}"), *terminal.section(html, name)]
 
 
