@@ -4,12 +4,10 @@ Nothing here can let a refused model pass. Everything that could is in `policies
 `governance.policy.policies`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -60,7 +58,7 @@ class Splits(Model):
     test: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _whole(self) -> Splits:
+    def _whole(self) -> Self:
         if abs(self.train + self.validation + self.test - 1.0) > 1e-9:
             raise ValueError("train + validation + test must be 1")
         return self

@@ -7,10 +7,8 @@
    table can only block or report.
 """
 
-from __future__ import annotations
-
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -40,7 +38,7 @@ class EntityPolicy(Model):
     """The least score that counts; the policy's threshold when absent."""
 
     @model_validator(mode="after")
-    def _reasoned(self) -> EntityPolicy:
+    def _reasoned(self) -> Self:
         if self.action == "allow" and not self.reason.strip():
             raise ValueError("allow needs a reason")
         return self
@@ -54,7 +52,7 @@ class PatternRule(Model):
     score: Score = 0.9
 
     @model_validator(mode="after")
-    def _compiles(self) -> PatternRule:
+    def _compiles(self) -> Self:
         try:
             matches_empty = re.compile(self.regex).match("")
         except re.error as error:
@@ -127,7 +125,7 @@ class PiiPolicy(Model):
     """
 
     @model_validator(mode="after")
-    def _consistent(self) -> PiiPolicy:
+    def _consistent(self) -> Self:
         names = [recognizer.name for recognizer in self.recognizers]
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
@@ -198,7 +196,7 @@ class QualityCheck(Model):
     """The code that excluded records and findings carry."""
 
     @model_validator(mode="after")
-    def _sound(self) -> QualityCheck:
+    def _sound(self) -> Self:
         checks = RECORD_CHECKS | WHOLE_CHECKS
         if self.check not in checks:
             raise ValueError(f"unknown check {self.check!r}; one of: {', '.join(sorted(checks))}")
@@ -245,7 +243,7 @@ class QualitySuite(Model):
     expectations: list[QualityCheck] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _distinct(self) -> QualitySuite:
+    def _distinct(self) -> Self:
         names = [check.name for check in self.expectations]
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:

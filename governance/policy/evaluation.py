@@ -1,8 +1,6 @@
 """policies/evaluation.yaml as typed models: what an evaluation must show, by suite and method."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -23,7 +21,7 @@ class Threshold(Model):
     """
 
     @model_validator(mode="after")
-    def _one(self) -> Threshold:
+    def _one(self) -> Self:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("give either at_least or at_most")
         return self
@@ -61,7 +59,7 @@ class Comparison(Model):
     """As for thresholds, of the paired difference."""
 
     @model_validator(mode="after")
-    def _one(self) -> Comparison:
+    def _one(self) -> Self:
         if (self.may_fall is None) == (self.may_rise is None):
             raise ValueError("give either may_fall or may_rise")
         return self
@@ -76,7 +74,7 @@ class Demands(Model):
     slices: list[SliceThreshold] = Field([], exclude_if=empty)
 
     @model_validator(mode="after")
-    def _either(self) -> Demands:
+    def _either(self) -> Self:
         if self.none is not None and (self.thresholds or self.compare or self.slices):
             raise ValueError("`none` stands alone")
         if self.none is None and not self.thresholds:

@@ -3,11 +3,9 @@
 An unknown field or a broken reference is an error. Nothing has a permissive default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -210,7 +208,7 @@ class Principal(Model):
     """
 
     @model_validator(mode="after")
-    def _readable(self) -> Principal:
+    def _readable(self) -> Self:
         for text in self.keys:
             try:
                 public_key(text)
@@ -271,7 +269,7 @@ class Rules(Model):
         return [person.name for person in self.in_roles(self.seconded_by)]
 
     @model_validator(mode="after")
-    def _candidate_is_free(self) -> Rules:
+    def _candidate_is_free(self) -> Self:
         if CANDIDATE in self.aliases:
             raise ValueError("`candidate` is given by evidence alone and cannot be governed")
         return self

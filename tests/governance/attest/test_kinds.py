@@ -54,7 +54,8 @@ def test_a_kind_of_evidence_is_one_class_in_one_file(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "governance", tmp_path / "governance")
     shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("golden"))
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
-    with (tmp_path / "governance" / "attest" / "predicates.py").open("a") as file:
+    predicates = tmp_path / "governance" / "attest" / "predicates"
+    with (predicates / "training.py").open("a", encoding="utf-8") as file:
         file.write(PROBE)
     (tmp_path / "use.py").write_text(USE)
     done = subprocess.run(

@@ -1,0 +1,25 @@
+# Every model is imported from here, whichever module defines it. The kinds of evidence stand in
+# the order in which a release is made.
+# ruff: noqa: F403
+# ruff: isort: skip_file
+"""What each kind of evidence says: the typed predicates of our in-toto statements, version 1.
+
+A statement's `subject` has the digests of what a stage made. Its predicate is one of these models.
+Numbers follow RFC 8785: finite, integers within 2**53. A figure that does not exist is null, and
+its reason stands beside it. A predicate holds no record text, record ids, secrets or personal data:
+only counts, types, digests and Merkle roots.
+
+`parts`    what several predicates share, and the table of the kinds of evidence
+`origin`   the first entry of a log, and changed policies
+`data`     what the data stages state: ingest, scan, quality
+`training` what the model stages state: base, gate, train, evaluate, reproduction
+`release`  registrations, packets, promotions, rehearsals, reports
+`people`   what people sign: approvals, waivers, requests, incidents, keys
+"""
+
+from governance.attest.predicates.parts import *
+from governance.attest.predicates.origin import *
+from governance.attest.predicates.data import *
+from governance.attest.predicates.training import *
+from governance.attest.predicates.release import *
+from governance.attest.predicates.people import *

@@ -1,0 +1,114 @@
+"""What the data stages state: ingest, scan, quality."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from governance.attest.predicates.parts import Predicate, evidence_kind
+from governance.base.model import Model, Sha256, empty
+
+
+class DataCounts(Model):
+    """Records in and out of a data stage. in = out + sum(excluded)."""
+
+    records_in: int
+    records_out: int
+    excluded: dict[str, int]
+    """Reason (a finding code) to the number of records left out for it."""
+    splits: dict[str, int]
+    records_root: Sha256
+    """RFC 6962 root over the sorted ids of the records that were kept."""
+    excluded_root: Sha256
+
+
+@evidence_kind("ingest", granted=True)
+class Ingest(Predicate):
+    """A source was read and normalised."""
+
+    dataset: str
+    kind: str
+    record_key: str
+    """Key id; `development` marks the fixed public key."""
+    fields_unused: dict[str, int]
+    counts: DataCounts
+
+
+class Planted(Model):
+    """Made-up values of one kind of personal data: how many were planted, and how many of them the
+    scan found.
+    """
+
+    planted: int = Field(gt=0)
+    found: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _no_more(self) -> Self:
+        if self.found > self.planted:
+            raise ValueError("more were found than planted")
+        return self
+
+
+class Recall(Model):
+    """How many made-up values a scan's engine finds, planted in the dataset's own texts."""
+
+    seeds: Sha256
+    """Digest of the values and the sentences they stand in (`pipelines.pii.seeds`)."""
+    texts: int
+    """How many texts of the dataset they were planted in. 0 where the dataset had none, and the
+    sentences stood alone.
+    """
+    entities: dict[str, Planted]
+    """Kind of personal data to its made-up values. A kind that was searched for and is not here has
+    no made-up values, so its recall is not measured.
+    """
+
+
+@evidence_kind("scan", granted=True)
+class Scan(Predicate):
+    """A scan searched for personal data and treated it as policy says. Then it searched the result
+    again.
+    """
+
+    dataset: str
+    passed: bool
+    engine: dict[str, str]
+    """name, version, ner (`name-list`, or a model), ner_sha256."""
+    config: Sha256
+    """Digest of the scan's part of the policy (`policies/pii.yaml`)."""
+    languages: list[str]
+    entities_searched: list[str]
+    cannot_find: list[str]
+    """What this engine is known not to find, in words."""
+    found: dict[str, int]
+    """Entity to occurrences before treatment."""
+    remaining: dict[str, int]
+    """Entity to occurrences in the result, allowed ones included."""
+    actions: dict[str, str]
+    """Entity to what policy did about it: block, drop, redact, allow."""
+    counts: DataCounts
+    recall: Recall | None = Field(None, exclude_if=empty)
+    """Absent from scans that are older than this measurement."""
+
+
+class Expectation(Model):
+    """One expectation of a quality suite and its result."""
+
+    name: str
+    column: str
+    severity: Literal["critical", "warning"]
+    success: bool
+    unexpected: int
+    expected: str
+    action: Literal["block", "drop", "report"]
+
+
+@evidence_kind("quality", granted=True)
+class Quality(Predicate):
+    """A dataset was tested with a quality suite."""
+
+    dataset: str
+    kind: str
+    passed: bool
+    suite: Sha256
+    expectations: list[Expectation]
+    counts: DataCounts

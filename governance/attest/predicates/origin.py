@@ -1,0 +1,41 @@
+"""The first entry of a log, and changed policies."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from governance.attest.predicates.parts import Run, evidence_kind
+from governance.base.model import Model, Sha256
+
+PolicyFiles = Annotated[dict[str, str], Field(max_length=4096)]
+"""Path below `policies/` to text, of every YAML file there. The digest of the policies follows from
+it.
+"""
+
+
+@evidence_kind("origin", scope="origin", stays=True)
+class Origin(Model):
+    """The first entry of the log: the keys and policies that the rest of the log starts from."""
+
+    project: str
+    policy: Sha256
+    checkpoint_key: str
+    """Ed25519 public key (PEM) that signs checkpoints."""
+    development_keys: list[str]
+    """Public keys (PEM) that were made automatically on this machine. They are good for `candidate`
+    only.
+    """
+    run: Run
+    files: PolicyFiles | None = None
+    """The policies themselves. Origins from before version 0.2 lack them."""
+
+
+@evidence_kind("policy", scope="policy", stays=True)
+class PolicyChange(Model):
+    """The policies changed. The subject is the digest of the new ones. They take effect once people
+    approve them (`Approval`).
+    """
+
+    previous: Sha256
+    run: Run
+    files: PolicyFiles | None = None

@@ -1,0 +1,195 @@
+"""What several predicates share, and the table of the kinds of evidence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field
+
+from governance.base.model import Json, Model, Sha256, empty
+from governance.base.time import instant_of
+
+CANDIDATE = "candidate"
+"""The alias that a version has once it is registered. Other aliases need a promotion."""
+TYPE_PREFIX = "https://countersign.dev/evidence/"
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the project knows of one kind of evidence beside its fields."""
+
+    name: str
+    model: type[Model]
+    scope: str | None
+    """Pattern over the `predicate`. Within this scope, an entry of the log can be the latest. None
+    for evidence that is recorded once.
+    """
+    stays: bool
+    """It means something in its own log only, so it is not carried to another."""
+    granted: bool
+    """Policy may let a principal sign it (`signs` in policies/policy.yaml)."""
+    afterwards: bool
+    """It is signed after a release, so a release needs nobody who signs it."""
+
+    @property
+    def uri(self) -> str:
+        """The predicate type."""
+        return f"{TYPE_PREFIX}{self.name}/v1"
+
+
+KINDS: dict[str, Kind] = {}
+"""Every kind of evidence by its short name."""
+PREDICATES: dict[str, type[Model]] = {}
+"""Predicate type URI to model."""
+
+
+def evidence_kind(
+    name: str,
+    *,
+    scope: str | None = None,
+    stays: bool = False,
+    granted: bool = False,
+    afterwards: bool = False,
+) -> Callable[[type[M]], type[M]]:
+    """Registers a predicate as a kind of evidence. Log, copying, schemas and policy read the table
+    of kinds.
+    """
+
+    def register(model: type[M]) -> type[M]:
+        if name in KINDS:
+            raise ValueError(f"two kinds of evidence are called {name!r}")
+        KINDS[name] = kind = Kind(name, model, scope, stays, granted, afterwards)
+        PREDICATES[kind.uri] = model
+        return model
+
+    return register
+
+
+def _on_the_calendar(text: str) -> str:
+    """A signed date that does not exist would stop everybody who has to compare it."""
+    if not text.isascii() or not MINYEAR < instant_of(text).year < MAXYEAR:
+        raise ValueError("no date of the calendar, with room before and after it")
+    return text
+
+
+Instant = Annotated[
+    str,
+    Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"),
+    AfterValidator(_on_the_calendar),
+]
+"""An RFC 3339 instant in UTC."""
+
+
+TEXTS = "texts"
+"""In the detail of a gate's run: sha256 to the text with this digest, for the objective and its
+reward functions.
+"""
+
+
+class Artifact(Model):
+    """A file, or a folder by the digest of its manifest
+    (`governance.attest.digests.tree_digest`).
+    """
+
+    role: str
+    """What it is to the stage: source, records, held_out, parent, scorer, gate, model, scores, ...
+    """
+    name: str
+    """Where it stood, for people. Its digest identifies it."""
+    sha256: Sha256
+
+
+class ModelFile(Model):
+    """One file of a released model."""
+
+    path: str
+    size: int
+    sha256: Sha256
+
+
+class Finding(Model):
+    """One reason. Codes are listed in `governance.attest.codes`."""
+
+    code: str
+    subject: str
+    message: str
+    expected: str = ""
+    found: str = ""
+    next: str = ""
+    figures: list[str] = Field([], exclude_if=empty)
+    """What was measured, as data: the figures that a waiver accepts, or the entry of an incident.
+    Comparisons use it, never the sentences above.
+    """
+
+
+class Code(Model):
+    """The code that ran. `commit` is null outside a git work tree."""
+
+    commit: str | None
+    dirty: bool
+    """Whether code, parameters or policies differ from the commit (dvc.lock aside)."""
+
+
+class Library(Model):
+    """An installed distribution, as its own metadata describes it."""
+
+    licence: str
+    """An SPDX expression where the distribution gives one; empty where it gives none."""
+    record: Sha256
+    """sha256 of its RECORD, which lists the digest of each file."""
+
+
+class Environment(Model):
+    """The environment of a run: what can change bits or behaviour."""
+
+    python: str
+    platform: str
+    versions: dict[str, str]
+    """Distribution to version, of the engines this stage's result depends on."""
+    distributions: Sha256
+    """sha256 over the sorted names and RECORD digests of everything installed
+    (`pipelines.provenance`).
+    """
+    libraries: dict[str, Library] = Field({}, exclude_if=empty)
+    """Licence and digest of each distribution in `versions`."""
+
+
+class Requester(Model):
+    """Who asked for the run. An operating-system account is a claim, not an authentication."""
+
+    name: str
+    authenticated: bool
+    authorization: Sha256 | None = None
+    """The statement in which this person lets services run in their name. Without it, the name is
+    a claim.
+    """
+
+
+class Run(Model):
+    """When and how it ran. Two statements that differ only in this are one entry of the log."""
+
+    started: Instant
+    finished: Instant
+    seconds: float
+    requested_by: Requester
+    detail: dict[str, Json] = {}
+    """Figures that differ between two runs of the same thing: device hours, peak memory, MLflow run
+    id.
+    """
+
+
+class Predicate(Model):
+    """What the evidence of every stage says."""
+
+    stage: str
+    """The DVC stage, e.g. `train@sft`."""
+    inputs: list[Artifact]
+    parameters: dict[str, Json]
+    """The parameters of the run, with every default filled in."""
+    policy: Sha256
+    """Digest of `policies/` at the time."""
+    code: Code
+    environment: Environment
+    run: Run

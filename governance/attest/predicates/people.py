@@ -1,0 +1,112 @@
+"""What people sign: approvals, waivers, requests, incidents, keys."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from governance.attest.predicates.parts import Instant, evidence_kind
+from governance.base.model import Model, Sha256, empty
+
+
+class Signed(Model):
+    """What every statement by a person says of that person."""
+
+    principal: str
+    role: str
+    """The role in which the person signs."""
+    reason: str
+    at: Instant
+    """By the person's own clock. Rights are judged by the position in the log."""
+    log: Sha256 | None = Field(None, exclude_if=empty)
+    """Hash of entry 0 of the only log in which it counts. Absent from statements that may be
+    carried to another log, and from older ones.
+    """
+
+
+@evidence_kind("approval")
+class Approval(Signed):
+    """A person approved or rejected exactly these bytes, after seeing the page made from them."""
+
+    decision: Literal["approve", "reject"]
+    about: Literal["packet", "policy", "data", "objective", "reward", "checkpoint_key", "promotion"]
+    model: str | None = None
+    alias: str | None = None
+    """For a packet: the alias it may be given; None for any that policy governs."""
+    page: Sha256 | None
+    """sha256 of the review page that was shown; None where there is no page."""
+    expires: Instant | None = None
+    opened_at: Instant | None = Field(None, exclude_if=empty)
+    """When its author opened that page, by their own clock. Absent from older approvals and where
+    there is no page.
+    """
+
+
+@evidence_kind("waiver")
+class Waiver(Signed):
+    """A finding is accepted for a limited time. The subject is the model. The next packet has the
+    waiver.
+    """
+
+    model: str
+    finding: str
+    """Its code."""
+    about: str
+    """The finding's subject, e.g. `model grpo`."""
+    owner: str
+    """Who answers for the risk during this time."""
+    control: str
+    """The compensating control."""
+    expires: Instant
+
+
+@evidence_kind("request", stays=True)
+class PromotionRequest(Signed):
+    """A person asks for one move of one alias. It can be carried out once."""
+
+    action: Literal["promote", "rollback", "retire"]
+    model: str
+    version: str
+    alias: str
+    model_digest: Sha256
+    packet: Sha256 | None
+    from_version: str | None
+    nonce: str
+    expires: Instant
+    break_glass: bool = False
+
+
+@evidence_kind("authorization")
+class Authorization(Signed):
+    """A person lets services run in their name until a time. The subject is the digest of the
+    policies that they know.
+    """
+
+    expires: Instant
+
+
+@evidence_kind("revocation", stays=True)
+class Revocation(Signed):
+    """A key signs nothing from this entry on. The subject is the key's id, which is a sha256."""
+
+    owner: str
+    """The principal whose key it is."""
+
+
+@evidence_kind("checkpoint_key", stays=True)
+class CheckpointKey(Signed):
+    """A successor of the key that signs checkpoints. The subject is the key's id. It is in force
+    once policy owners approve it.
+    """
+
+    pem: str
+
+
+@evidence_kind("incident")
+class Incident(Signed):
+    """A person opened or closed an incident of a model. While one is open, the model gets no
+    alias.
+    """
+
+    model: str
+    version: str
+    state: Literal["open", "closed"]

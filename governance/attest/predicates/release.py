@@ -1,0 +1,213 @@
+"""What the registry and the release commands state: registrations, packets, promotions, reports."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from governance.attest.predicates.parts import (
+    CANDIDATE,
+    Artifact,
+    Finding,
+    Instant,
+    ModelFile,
+    Run,
+    evidence_kind,
+)
+from governance.base.model import Json, Model, Sha256
+
+
+@evidence_kind(
+    "registration",
+    scope="registration/{predicate.model}/{predicate.stage}",
+    stays=True,
+    granted=True,
+)
+class Registration(Model):
+    """A model version was registered."""
+
+    model: str
+    version: str
+    stage: str
+    tier: str
+    model_digest: Sha256
+    files: list[ModelFile]
+    chain: list[Artifact]
+    """Evidence it rests on: role is the kind of evidence, sha256 the digest of the statement."""
+    policy: Sha256
+    run: Run
+
+
+@evidence_kind(
+    "promotion",
+    scope="promotion/{predicate.model}/{predicate.alias}",
+    stays=True,
+    granted=True,
+)
+class Promotion(Model):
+    """A decision on an alias: it was given to a version, moved or taken away, or this was refused.
+
+    The decision can be repeated from `asked`, the policies in force at this entry, and `at`.
+    """
+
+    model: str
+    version: str
+    alias: str
+    model_digest: Sha256
+    allowed: bool
+    findings: list[Finding]
+    policy: Sha256
+    at: Instant
+    run: Run
+    action: Literal["promote", "rollback", "retire"] = "promote"
+    request: Sha256 | None = None
+    """The signed request that this consumes. A governed alias never moves without one."""
+    packet: Sha256 | None = None
+    from_version: str | None = None
+    """The version that held the alias before; None where no version did."""
+    caller: str = ""
+    """The account that made the call, as the server authenticated it."""
+    asked: dict[str, Json] | None = None
+    """The `governance.attest.requests.ReleaseRequest` that was decided."""
+    waived: list[Finding] = []
+    """Findings that a waiver in force excuses."""
+    second_signature_by: Instant | None = None
+    """The time until which a second person must sign a rollback that one person made alone."""
+
+    @model_validator(mode="after")
+    def _retired_from_governed(self) -> Self:
+        if self.action == "retire" and self.alias == CANDIDATE:
+            raise ValueError("a version is retired from governed aliases, not from `candidate`")
+        return self
+
+
+class DrillStep(Model):
+    """One step of a rehearsal."""
+
+    name: str
+    passed: bool
+    seconds: float
+    found: str
+
+
+@evidence_kind("drill", granted=True, afterwards=True)
+class Drill(Model):
+    """A rollback was rehearsed: its target was found, verified, loaded and tested. The subject is
+    the target's model.
+    """
+
+    model: str
+    alias: str
+    version: str
+    """The version that a rollback would go back to."""
+    from_version: str | None
+    model_digest: Sha256
+    passed: bool
+    steps: list[DrillStep]
+    items: int
+    """How many items of the evaluation suite it was tested with."""
+    policy: Sha256
+    at: Instant
+    run: Run
+
+
+class PacketStage(Model):
+    """One step that a release rests on."""
+
+    name: str
+    """The DVC stage, e.g. `train@sft`."""
+    kind: str
+    statement: Sha256
+    """Digest of the statement in the log."""
+    digest: Sha256
+    """Of what the step made."""
+
+
+@evidence_kind("packet", scope="packet/{predicate.model}/{predicate.version}", stays=True)
+class Packet(Model):
+    """Everything a release rests on, frozen under one digest, before anybody approves it.
+
+    Its digest is sha256 over the canonical form of everything but `run`
+    (`governance.history.packet.digest_of`).
+    """
+
+    model: str
+    version: str
+    model_digest: Sha256
+    files: list[ModelFile]
+    stage: str
+    tier: str
+    policy: Sha256
+    """The policies under which it was made. Approvals of it hold under no others."""
+    stages: list[PacketStage]
+    waivers: list[Sha256]
+    """Statements of the waivers that were in the log, without expired ones, sorted."""
+    findings: list[Finding]
+    """The findings against the release at that time, waived ones included. Findings about approvals
+    are left out, because approvals come later.
+    """
+    waived: list[Finding]
+    champion: Sha256 | None
+    """Digest of the model that served at that time."""
+    commits: list[str]
+    """Commits of the code that trained and evaluated; `none` where there was no work tree."""
+    environments: list[Sha256]
+    """Digests of what was installed, sorted."""
+    run: Run
+
+
+@evidence_kind(
+    "refusal",
+    scope="refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",
+    stays=True,
+)
+class Refusal(Model):
+    """A call on a governed model that a rule refused, before any decision."""
+
+    operation: str
+    model: str
+    caller: str
+    reason: str
+    run: Run
+
+
+@evidence_kind("report", stays=True)
+class SignedReport(Model):
+    """A version's report as it was computed, and who answers for it. Its subjects are the page, the
+    JSON form and the model.
+    """
+
+    model: str
+    version: str
+    model_digest: Sha256
+    page: Sha256
+    """Of the HTML."""
+    twin: Sha256
+    """Of its JSON."""
+    verdict: str
+    as_of: Instant
+    asked_at: Instant | None
+    """The time that the report was asked for (`--at`); None for the present."""
+    entries: int
+    """How many entries of the log it read, from the first."""
+    root: Sha256
+    """Of the tree over these."""
+    generator: str
+    reason: str
+    role: str | None
+    """The role in which a person signed it; None for a service."""
+    run: Run
+
+
+@evidence_kind("call", scope="call/{predicate.model}/{predicate.alias}", stays=True)
+class Call(Model):
+    """A call on a governed model that needs no decision, and what it changed."""
+
+    operation: str
+    model: str
+    version: str | None
+    """The version that was made or that has the alias now; None where the alias was taken away."""
+    alias: str | None
+    caller: str
+    from_version: str | None
+    """The version that held the alias before; None where no version did, or without an alias."""
+    run: Run

@@ -1,0 +1,91 @@
+"""What the model stages state: base, gate, train, evaluate, reproduction."""
+
+from pydantic import Field
+
+from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
+from governance.base.model import Sha256, empty
+
+
+@evidence_kind("base", granted=True)
+class BaseImport(Predicate):
+    """A model was imported from outside."""
+
+    source: str
+    files: int
+    weights: bool
+    """False for an architecture that is to be trained from scratch."""
+
+
+@evidence_kind("gate", scope="gate/{predicate.stage}", granted=True)
+class GateDecision(Predicate):
+    """Whether a stage may train. Its subjects are the digests that were decided on."""
+
+    allowed: bool
+    method: str
+    tier: str
+    decided_on: dict[str, Sha256]
+    """role (data, parent, scorer, objective, rewards) to digest."""
+    findings: list[Finding]
+    at: Instant
+    """The reference time of the decision."""
+    waived: list[Finding] = []
+    """Findings that a waiver in force excuses."""
+
+
+@evidence_kind("train", granted=True)
+class Train(Predicate):
+    """A model was trained. Its subject `model` is what is released."""
+
+    method: str
+    objective: Sha256
+    records: int
+    steps: int
+    final: dict[str, float | None]
+    """Last value of each of the method's signals."""
+    device: str
+    threads: int
+    adapter: Sha256 | None
+
+
+@evidence_kind("evaluate", granted=True)
+class Evaluate(Predicate):
+    """A model was scored. The predicate has every score, so that every comparison can be repeated
+    from the log.
+    """
+
+    model: Sha256
+    """Digest of the model folder that was scored."""
+    suite: Sha256
+    """Digest of dataset, split, metrics and generation settings."""
+    suite_name: str
+    not_run: str | None
+    """Why there are no scores, where there are none."""
+    scores: dict[str, list[float | None]]
+    """Metric to one score per item, in the suite's order."""
+    slices: dict[str, list[str]] = Field({}, exclude_if=empty)
+    """Property of the items (language, topic) to one label per item, in the same order. Older
+    evaluations have none.
+    """
+
+
+@evidence_kind("reproduction", granted=True, afterwards=True)
+class Reproduction(Predicate):
+    """A training was repeated from the same inputs. The subject is the model that the first
+    training made.
+    """
+
+    of: Sha256
+    """Digest of the `train` statement that was repeated."""
+    model: Sha256
+    """Digest of the model that resulted now."""
+    same_bytes: bool
+    largest_difference: float | None
+    """The largest absolute difference of any weight; 0 where the bytes are the same, None where
+    shapes differ.
+    """
+    differing: int
+    """Tensors that differ."""
+    tensors: int
+    final: dict[str, float | None]
+    """Last value of each signal now, to compare with the first training."""
+    device: str
