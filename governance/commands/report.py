@@ -14,15 +14,17 @@ from governance.attest.predicates import Requester, Run
 from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.base.text import one_line
 from governance.base.time import exact_instant
+from governance.bundle.log import BundleLog
 from governance.commands import session, sources
 from governance.commands.session import Call, named
 from governance.machine.machine import signer
 from governance.people import kept, reports, speaking
 from governance.people.reports import Bytes, ComputedReport, KeptReport
 from governance.report import files, index
-from governance.report.build import Sources, build, latest, until
+from governance.report.build import build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
+from governance.report.sources import Sources
 from governance.report.verdict import banner
 
 INDEX = "index"
@@ -133,9 +135,10 @@ def _sources(call: Call) -> tuple[Sources, Bytes]:
     """Where to read the log, and the bytes of kept reports."""
     if call.bundle is None:
         return sources.here(), lambda sha256: kept.read(call.machine, sha256)
-    opened = sources.carried(call.bundle, call.origin)
-    texts = {file.sha256: file.text.encode() for file in opened.log.bundle.files}
-    return opened.sources, texts.get
+    read = sources.carried(call.bundle, call.origin)
+    files = read.log.bundle.files if isinstance(read.log, BundleLog) else ()
+    texts = {file.sha256: file.text.encode() for file in files}
+    return read, texts.get
 
 
 def _as_it_was(read: Sources, kept_bytes: Bytes, sha256: str) -> bytes:

@@ -29,10 +29,10 @@ from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
 from governance.registry.rows import sqlite_reading
 from governance.release.reconcile import reconcile
-from governance.report.build import Sources, build, open_sources
-from governance.report.bundled import Opened, opened
+from governance.report.build import build
 from governance.report.model import Report
 from governance.report.reasons import UNVERIFIED
+from governance.report.sources import Sources, open_bundle, open_sources
 
 
 def here() -> Sources:
@@ -53,29 +53,28 @@ def log_alone() -> Sources:
     return open_sources(root, session.here(), policies)
 
 
-def carried(bundle: Path, origin: str | None) -> Opened:
+def carried(bundle: Path, origin: str | None) -> Sources:
     """A verified bundle. Warnings about its origin and its size go to stderr."""
-    opened_bundle = opened(bundle, TrustAnchors(origin))
-    report = opened_bundle.report
-    if report.origin is None:
+    sources = open_bundle(bundle, TrustAnchors(origin))
+    report = sources.bundle
+    if report and report.origin is None:
         click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
-    if not report.complete:
+    if report and not report.complete:
         extent = f"{report.entries} of the log's {report.size} entries"
         more = f"what the others say is not shown (countersign verify {bundle} says more)"
         click.echo(f"note: the bundle holds {extent}; {more}", err=True)
-    return opened_bundle
+    return sources
 
 
 def of(bundle: Path | None, origin: str | None) -> Sources:
     """This machine's, or a bundle's, which is verified first."""
-    return here() if bundle is None else carried(bundle, origin).sources
+    return here() if bundle is None else carried(bundle, origin)
 
 
 def looking(call: Call) -> LogState:
     """The log of this machine or of a bundle, verified from its first entry."""
-    if call.bundle is not None:
-        return carried(call.bundle, call.origin).state
-    return verified(log_alone()).read[0]
+    sources = carried(call.bundle, call.origin) if call.bundle else verified(log_alone())
+    return sources.read[0]
 
 
 def verified(sources: Sources) -> Sources:
@@ -92,7 +91,7 @@ def verified(sources: Sources) -> Sources:
 def records_of(call: Call, version: str, time: datetime | None = None) -> Records:
     """The verified records of MODEL/VERSION, for exports and controls."""
     name = named(version)
-    sources = carried(call.bundle, call.origin).sources if call.bundle else log_alone()
+    sources = carried(call.bundle, call.origin) if call.bundle else log_alone()
     return records_of_version(sources, name, time)
 
 

@@ -12,8 +12,8 @@ from governance.gates import recall
 from governance.gates.assessment import describe
 from governance.history.verify import LogReport
 from governance.policy.rules import Datacard
-from governance.report.build import Sources
 from governance.report.facts import Facts, gather
+from governance.report.sources import Sources
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 what it rests on    `facts` (the log, the version's chain), `standing` (where it stands with
                     people)
-put together        `build`, of `parts` which the review page shows too; typed by `model`, the
-                    JSON twin
-page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`, `room`
+put together        `build` from `sources`, of `parts` which the review page shows too; typed by
+                    `model`, the JSON twin
+page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `training`, `assurance`, `scores`, `record`, `lines`; `controls` of
                     outside `frameworks`, with the evidence that `links` finds
 in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`, `files`; `sections` and `terminal` for a terminal
-beside it           `index` of all versions; `status` of the project; `bundled`, a report from a
-                    bundle; `dossier`, beside a model's files in the registry
+beside it           `index` of all versions; `status` of the project; `dossier`, beside a
+                    model's files in the registry
 """

@@ -11,30 +11,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property, reduce
-from pathlib import Path
+from functools import reduce
 from typing import Any
 
 from pydantic import BaseModel
 
 from governance.attest.codes import CODES
-from governance.attest.predicates import Approval, Finding, Packet, Registration
-from governance.base.errors import CountersignError, InputError
+from governance.attest.predicates import Approval, Packet, Registration
+from governance.base.errors import InputError
 from governance.base.text import moment, short, size
 from governance.base.time import instant, instant_of
-from governance.history.state import LogHistory, LogState
-from governance.history.verify import LIMITS, LogReport, TrustAnchors, verify_log
+from governance.bundle.result import BundleReport
+from governance.history.state import LogState
+from governance.history.verify import LIMITS, LogReport
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
-from governance.log.evidence import Evidence, key_ring
-from governance.log.port import Log
-from governance.log.views import EvidenceView, LogSource
-from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
-from governance.machine.workers import in_processes
-from governance.policy.policies import Policies
+from governance.log.evidence import Evidence
 from governance.report import (
     controls,
     data,
@@ -71,81 +66,14 @@ from governance.report.model import (
     Verdict,
     VerdictWord,
 )
+from governance.report.sources import Sources
 
 AGREES = "agrees with the log"
-
-
-@dataclass(frozen=True)
-class BundleSource:
-    """A bundle as a report's source: already verified, and perhaps only a part of the log."""
-
-    verified: LogReport
-    log_range: str
-    reads: str | None
-    shows: tuple[str, ...]
-    does_not_show: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The sources of a report: the log as it was at the first read, verified and read once."""
-
-    root: Path
-    """The project's folder, with files and policies."""
-    project: str
-    log: Log
-    policies: Policies | CountersignError
-    """The local policies, or the error where they cannot be read."""
-    checkpoint_key: str | None
-    """The checkpoint key (PEM) that this machine trusts; None where it has none."""
-    registry: tuple[Finding, ...] | None = None
-    """Where the registry differs from the log (`governance.release.reconcile`); None if not
-    compared.
-    """
-    carried: BundleSource | None = None
-    """The bundle that the log is read from; None for a whole log."""
-
-    @property
-    def service(self) -> Mapping[str, str]:
-        """The keys that the local policies name, in addition to the log's keys."""
-        return {} if isinstance(self.policies, CountersignError) else self.policies.keys
-
-    @cached_property
-    def verified(self) -> LogReport:
-        """The report of verifying the log from its first entry. A bundle was verified when it
-        was opened.
-        """
-        if self.carried is not None:
-            return self.carried.verified
-        return verify_log(
-            self.log,
-            self.project,
-            self.service,
-            TrustAnchors(checkpoint_key=self.checkpoint_key),
-            run=in_processes(),
-        )
-
-    @cached_property
-    def read(self) -> tuple[LogState, LogSource]:
-        """The state of the verified entries, without later ones, and its reader.
-
-        Keys that the local policies name are accepted in addition to the log's keys.
-        """
-        whole = self.carried is not None or self.verified.broken is not None
-        size = self.log.size() if whole else self.verified.entries
-        log_history = LogHistory(self.log, size)
-        authority = log_history.authority(size)
-        source = LogSource(self.log, key_ring(self.log, {**authority.keys, **self.service}))
-        view = EvidenceView(source, size=size)
-        return LogState(self.log, size, authority, view, log_history), source
-
-
-def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
-    """The sources on this machine. Raises `StorageError` where there is no log. `build` verifies
-    it.
-    """
-    log = begun(log_of(machine))
-    return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
+SIGNED = (
+    "Each statement is signed by a key the log's origin or the policies name, and has not changed"
+    " since."
+)
+IN_TREE = "Each is in the tree of the signed checkpoint, at its place."
 
 
 def build(
@@ -172,10 +100,10 @@ def build(
     left_out = [
         f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
-    verified = _verified_part(verified, now) if sources.carried is None else verified
+    verified = _verified_part(verified, now) if sources.bundle is None else verified
     return _with_bundle_limits(
         _with_evidence(_report(facts, verified, left_out, _reads(now, as_of)), facts, source.entry),
-        sources.carried,
+        sources.bundle,
     )
 
 
@@ -196,14 +124,21 @@ def _verified_part(verified: LogReport, now: LogState) -> LogReport:
     return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
 
-def _with_bundle_limits(report: Report, carried: BundleSource | None) -> Report:
+def _with_bundle_limits(report: Report, bundle: BundleReport | None) -> Report:
     """Adds what a bundle shows of its log, and what it cannot show."""
-    if carried is None:
+    if bundle is None:
         return report
-    shown = {"shows": list(carried.shows), "does_not_show": list(carried.does_not_show)}
+    log_range, reads = f"0..{bundle.size - 1}", "all of it, from a bundle"
+    if not bundle.complete:
+        log_range = f"{bundle.entries} of {log_range}"
+        reads = (
+            f"the {bundle.entries} entries that a bundle carries of {bundle.size};"
+            " the others are not shown"
+        )
+    shown = {"shows": [SIGNED, IN_TREE], "does_not_show": list(bundle.limits)}
     integrity = report.integrity.model_copy(update=shown)
     return report.model_copy(
-        update={"integrity": integrity, "log_range": carried.log_range, "reads": carried.reads}
+        update={"integrity": integrity, "log_range": log_range, "reads": reads}
     )
 
 
@@ -445,10 +380,7 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         registry=facts.registry_note,
         clock="the clock of each machine; order is by place in the log",
         shows=[
-            (
-                "Each statement is signed by a key the log's origin or the policies name, and has"
-                " not changed since."
-            ),
+            SIGNED,
             "No entry was taken out, put in between or reordered since the checkpoint was signed.",
         ],
         does_not_show=list(LIMITS),

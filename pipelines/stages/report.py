@@ -14,7 +14,8 @@ from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing, reports
 from governance.people.reports import ComputedReport
 from governance.report import files
-from governance.report.build import build, open_sources
+from governance.report.build import build
+from governance.report.sources import open_sources
 from pipelines import provenance
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output

@@ -38,7 +38,7 @@ from governance.log.sqlite import SqliteLog
 from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy.policies import Policies, load_policies
-from governance.report.build import Sources
+from governance.report.sources import Sources
 from pipelines.metrics import suite_digest
 from pipelines.params import Params, load_params
 

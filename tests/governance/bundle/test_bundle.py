@@ -40,9 +40,8 @@ from governance.policy.authority import read_authority
 from governance.policy.policies import files_digest
 from governance.release import promotion, retrospect
 from governance.report.build import build
-from governance.report.bundled import NOWHERE
-from governance.report.bundled import opened as opened_file
 from governance.report.files import rendered
+from governance.report.sources import NOWHERE, open_bundle
 from pipelines.cli import cli
 from tests.governance.bundles import (
     LIES,
@@ -841,8 +840,8 @@ def test_five_hundred_statements(scene: Governed) -> None:
 def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path: Path) -> None:
     """Everything but what only the project's folder, or the whole log, can tell."""
     (tmp_path / "b.json").write_bytes(made(long.story.log, "2"))
-    offline = opened_file(tmp_path / "b.json", TrustAnchors(pin(long.story.log)))
-    found = build(offline.sources, MODEL, "2")
+    offline = open_bundle(tmp_path / "b.json", TrustAnchors(pin(long.story.log)))
+    found = build(offline, MODEL, "2")
     whole = build(replace(long.story.sources, root=NOWHERE), MODEL, "2")
     same = {
         "verdict",
@@ -868,6 +867,6 @@ def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path:
 def test_a_bundle_that_does_not_verify_is_not_read(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(data.replace(b"support-desk", b"support_desk", 1))
     with pytest.raises(VerificationError, match="EVIDENCE DOES NOT VERIFY"):
-        opened_file(tmp_path / "b.json", TrustAnchors())
+        open_bundle(tmp_path / "b.json", TrustAnchors())
     with pytest.raises(InputError, match="cannot be read"):
-        opened_file(tmp_path / "none.json", TrustAnchors())
+        open_bundle(tmp_path / "none.json", TrustAnchors())

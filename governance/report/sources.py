@@ -1,0 +1,109 @@
+"""Where a report is read from: the log of this machine, or the part of a log that a bundle
+carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from governance.attest.predicates import Finding
+from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.bundle.check import verify_bundle
+from governance.bundle.form import content, read
+from governance.bundle.log import BundleLog
+from governance.bundle.result import BundleReport
+from governance.history.state import LogHistory, LogState
+from governance.history.verify import LogReport, TrustAnchors, verify_log
+from governance.log.evidence import key_ring
+from governance.log.port import Log
+from governance.log.views import EvidenceView, LogSource
+from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
+from governance.machine.workers import in_processes
+from governance.policy.authority import read_authority
+from governance.policy.policies import Policies
+
+NOWHERE = Path("/nonexistent")
+"""The folder of a project that is not at hand."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The sources of a report: the log as it was at the first read, verified and read once."""
+
+    root: Path
+    """The project's folder, with files and policies."""
+    project: str
+    log: Log
+    policies: Policies | CountersignError
+    """The local policies, or the error where they cannot be read."""
+    checkpoint_key: str | None
+    """The checkpoint key (PEM) that this machine trusts; None where it has none."""
+    registry: tuple[Finding, ...] | None = None
+    """Where the registry differs from the log (`governance.release.reconcile`); None if not
+    compared.
+    """
+    bundle: BundleReport | None = None
+    """The result of verifying the bundle that the log is read from; None for a whole log."""
+
+    @property
+    def service(self) -> Mapping[str, str]:
+        """The keys that the local policies name, in addition to the log's keys."""
+        return {} if isinstance(self.policies, CountersignError) else self.policies.keys
+
+    @cached_property
+    def verified(self) -> LogReport:
+        """The report of verifying the log from its first entry. A bundle was verified when it
+        was opened.
+        """
+        if self.bundle is not None:
+            return self.bundle
+        return verify_log(
+            self.log,
+            self.project,
+            self.service,
+            TrustAnchors(checkpoint_key=self.checkpoint_key),
+            run=in_processes(),
+        )
+
+    @cached_property
+    def read(self) -> tuple[LogState, LogSource]:
+        """The state of the verified entries, without later ones, and its reader.
+
+        Keys that the local policies name are accepted in addition to the log's keys.
+        """
+        whole = self.bundle is not None or self.verified.broken is not None
+        size = self.log.size() if whole else self.verified.entries
+        log_history = LogHistory(self.log, size)
+        authority = log_history.authority(size)
+        source = LogSource(self.log, key_ring(self.log, {**authority.keys, **self.service}))
+        view = EvidenceView(source, size=size)
+        return LogState(self.log, size, authority, view, log_history), source
+
+
+def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
+    """The sources on this machine. Raises `StorageError` where there is no log. `build` verifies
+    it.
+    """
+    log = begun(log_of(machine))
+    return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
+
+
+def open_bundle(path: Path, pins: TrustAnchors) -> Sources:
+    """A verified bundle: no folder, no registry, the policies that its log carries. Whether its
+    origin is established, the caller asks `bundle`.
+
+    Raises `InputError` where the file cannot be read, `VerificationError` where it does not verify.
+    """
+    data = content(path)
+    report = verify_bundle(data, pins, where=path.name)
+    if report.broken is not None:
+        raise VerificationError(
+            f"EVIDENCE DOES NOT VERIFY: {report.broken}", fix=f"countersign verify {path}"
+        )
+    log = BundleLog(read(data), path.name)
+    policies = read_authority(log).in_force.policies
+    missing = ConfigError("the log does not carry the policies in force", where=log.where)
+    return Sources(NOWHERE, report.project, log, policies or missing, None, bundle=report)
