@@ -209,7 +209,7 @@ def _vote(
     expires = call.now + timedelta(days=days) if days else None
     page_opened = (opened or exact_instant(call.now)) if subject.packet else None
     vote = Vote(decision, reason, sha256_bytes(content), page_opened, alias, expires)
-    author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
+    author, approval = votes.check(now, subject, vote, call.signing)
     if subject.packet is not None and opened is None:
         raise RefusedError(
             f"{person} has not opened this review page, or the page changed since",
@@ -230,7 +230,7 @@ def _vote(
         call.show(approval, [f"{would}; nothing was written"], **names, entry=None)
         return
     now = call.state()  # somebody may have opened an incident meanwhile
-    author, approval = votes.check(now, subject, vote, call.signer, call.role, call.now)
+    author, approval = votes.check(now, subject, vote, call.signing)
     kept.keep(call.machine, content)
     entry = author.record(call.log, "approval", subject.artifact, approval).index
     done = f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {entry})"
@@ -299,8 +299,8 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     """
     now = call.state()
     target = waiving.target(now, what, call.now)
-    signing = (waiving.Acceptance(**terms), call.signer, call.role, call.now)
-    author, waiver = waiving.check(now, target, *signing)
+    acceptance = waiving.Acceptance(**terms)
+    author, waiver = waiving.check(now, target, acceptance, call.signing)
     line = (
         f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)};"
         f" compensating control: {waiver.control}"
@@ -310,7 +310,7 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
         would = f"{author.name} would waive {line}; nothing was written"
         call.show(waiver, [would], subject=sha256, entry=None)
         return
-    author, waiver = waiving.check(call.state(), target, *signing)
+    author, waiver = waiving.check(call.state(), target, acceptance, call.signing)
     entry = author.record(call.log, "waiver", target.artifact, waiver).index
     after = f"next: countersign {'freeze' if '/' in what else 'repro'} {what}"
     lines = [f"{author.name} waived {line} (entry {entry})", after]

@@ -56,7 +56,7 @@ def rotate_command(call: Call, reason: str, public: str | None) -> None:
     _check_keeper(call, "" if public else "--public FILE")
     given = public_key(read_public(public, "--public")) if public else None
     now = call.state()
-    author = policies.owner(now.authority, call.signer, call.role, call.now, recovery=False)
+    author = policies.owner(now.authority, call.signing, recovery=False)
     if not call.agreed(f"{author.name} proposes a new checkpoint key.", author.name):
         call.show({"would": "propose"}, [f"{author.name} would propose a new checkpoint key"])
         return
@@ -80,7 +80,7 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
     now = call.state()
     successor = keys.proposed(now, keyid)
     key = successor.fingerprint
-    author = policies.owner(now.authority, call.signer, call.role, call.now)
+    author = policies.owner(now.authority, call.signing)
     question = f"{author.name} approves that {key} signs the log's checkpoints."
     if not call.agreed(question, successor.keyid[: policies.SHORTEST]):
         call.show({"would": "approve"}, [f"{author.name} would approve {key}"])

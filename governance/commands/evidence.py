@@ -13,15 +13,7 @@ from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
 from governance.log.port import Log
-from governance.machine.machine import (
-    Machine,
-    check_checkpoint_key,
-    check_head,
-    checkpoint_signer,
-    log_of,
-    on_server,
-    read_log,
-)
+from governance.machine.machine import Machine, check_head, log_of, log_to_add_to
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -64,7 +56,7 @@ def _carry(call: Call, source: Machine, target: Machine) -> None:
     """Carries statements and prints the result, also after an error."""
     transfer, trouble = Transfer(), None
     try:
-        giving, taking = _opened(source), _appendable(target)
+        giving, taking = _opened(source), log_to_add_to(target)
         # Statements are verified here before they are sent. A server verifies them again.
         checks = verifier(taking, lambda: datetime.now(UTC))
         with Progress().bar(giving.size(), "statements looked at") as bar:
@@ -99,12 +91,3 @@ def _opened(machine: Machine) -> Log:
         raise StorageError("there is no log", where=log.where, fix=fix)
     check_head(log, machine.project)
     return log
-
-
-def _appendable(machine: Machine) -> Log:
-    log = _opened(machine)
-    if on_server(machine):
-        return log
-    check_checkpoint_key(machine, log)
-    read_log(machine)
-    return log_of(machine, checkpoint_signer(machine))

@@ -12,7 +12,9 @@ from governance.commands import session
 from governance.commands.session import Call
 from governance.history.state import state
 from governance.log.port import Log
-from governance.people import enrolment, founding, policies, speaking
+from governance.machine.machine import log_to_add_to
+from governance.people import enrolment, founding, policies
+from governance.people.speaking import Signing
 from governance.policy.policies import Policies
 
 
@@ -89,13 +91,13 @@ def _begin_and_sign(
         log = founding.begin(call.machine, first, signers[0], session.clock())
         done.append(f"began the log, as {founding.owner(first, signers[0]).name}")
     else:
-        log = speaking.log_to_add_to(call.machine)
+        log = log_to_add_to(call.machine)
     for signer in signers:
         now = state(log)
         if now.authority.in_force.signed_at is not None:
             break  # enough have signed
         offer = policies.offer(now.authority, first.digest)
-        author = policies.owner(now.authority, signer, None, session.clock())
+        author = policies.owner(now.authority, Signing(signer, None, session.clock()))
         recorded = policies.sign(log, now.authority, offer, author, "")
         done.append(f"{author.name} signed the policies as {author.role} (entry {recorded.index})")
     return log

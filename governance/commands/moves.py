@@ -19,7 +19,7 @@ from governance.base.text import timed
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.state import LogState
-from governance.people import moves, speaking
+from governance.people import moves
 from governance.people.moves import Move, Plan, Signature
 from governance.people.speaking import Speaker
 from governance.release import retirement
@@ -127,7 +127,7 @@ def incident_command(
     rules = policies.rules.incidents
     opens = state == "open"
     fitting = rules.opened_by if opens else rules.closed_by
-    author = speaking.speaker(now.authority, call.signer, call.role, fitting, call.now)
+    author = call.signing.speaker(now.authority, fitting)
     earlier = [
         statement.predicate
         for statement in now.timeline.incidents(digest)
@@ -235,7 +235,7 @@ def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:
     if not call.has_key:
         return None
     try:
-        return speaking.speaker(now.authority, call.signer, call.role, roles, call.now)
+        return call.signing.speaker(now.authority, roles)
     except RefusedError as error:
         if not call.dry_run:
             raise

@@ -74,7 +74,7 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
     now = call.state()
     offer = policies.offer(now.authority, digest)
     first = offer.digest == now.authority.in_force.digest
-    author = policies.owner(now.authority, call.signer, call.role, call.now)
+    author = policies.owner(now.authority, call.signing)
     entry = policies.signed_at(now, offer.digest, author)
     if entry is None:
         session.tell([policies.shown(now.authority, offer)], err=call.as_json)

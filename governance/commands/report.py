@@ -173,8 +173,7 @@ def _sign(call: Call, computed: ComputedReport, reason: str) -> str:
     chosen: Signer
     if call.has_key:
         chosen, authority = call.signer, call.state().authority
-        roles = speaking.roles_of(authority.policies)
-        author = speaking.speaker(authority, chosen, role, roles, call.now)
+        author = call.signing.speaker(authority, speaking.roles_of(authority.policies))
         name, role = f"{author.name} as {author.role}", author.role
         requester = Requester(name=author.name, authenticated=True)
         version = f"{report.model}/{report.version}"

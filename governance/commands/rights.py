@@ -15,7 +15,7 @@ from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.session import Call
 from governance.machine.machine import policy_subject
-from governance.people import authorizing, enrolment, keys, speaking
+from governance.people import authorizing, enrolment, keys
 from governance.people.enrolment import KINDS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
@@ -107,7 +107,7 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
     else:
         named = [public_key(text) for text in enrolment.principal_named(in_force, name).keys]
     revoking = [public for public in named if public.keyid not in now.authority.revoked]
-    author = keys.revoker(now.authority, name, call.signer, call.role, call.now)
+    author = keys.revoker(now.authority, name, call.signing)
     entries = []
     for public in revoking:
         key = f"{public.fingerprint} of {name}"
@@ -167,7 +167,7 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     Set COUNTERSIGN_REQUESTER=YOUR_NAME for the runs. Who starts a run cannot approve its model.
     """
     now = call.state()
-    author = speaking.speaker(now.authority, call.signer, call.role, None, call.now, first=True)
+    author = call.signing.speaker(now.authority, None, first=True)
     name = author.name
     question = f"{name} lets services run in their name for {hours} hours."
     if not call.agreed(question, name):

@@ -28,9 +28,10 @@ from governance.base.text import one_line, timed, visible
 from governance.base.time import instant_of
 from governance.history.state import LogState, state
 from governance.log.port import Log
-from governance.machine.machine import Machine, machine_of, read_log
+from governance.machine.machine import Machine, log_to_add_to, machine_of, read_log
 from governance.machine.signers import Ask
 from governance.people import speaking
+from governance.people.speaking import Signing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -123,7 +124,7 @@ class Call:
     @cached_property
     def log(self) -> Log:
         """The log for adding entries. With `--dry-run`, for reading only."""
-        return read_log(self.machine) if self.dry_run else speaking.log_to_add_to(self.machine)
+        return read_log(self.machine) if self.dry_run else log_to_add_to(self.machine)
 
     def state(self) -> LogState:
         """The log as it stands, for a command that adds to it."""
@@ -142,6 +143,11 @@ class Call:
     def signer(self) -> Signer:
         """The person's key."""
         return speaking.own_signer(self.key, os.environ, _ask())
+
+    @cached_property
+    def signing(self) -> Signing:
+        """The person's key, the role that they named, and the time."""
+        return Signing(self.signer, self.role, self.now)
 
     def public_key(self) -> PublicKey:
         """The person's public key. A `.pub` file beside the private key saves the passphrase."""

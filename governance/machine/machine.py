@@ -281,6 +281,23 @@ def read_log(machine: Machine) -> Log:
     return log
 
 
+def log_to_add_to(machine: Machine) -> Log:
+    """The project's log, for adding entries. It must have begun. Raises `ConfigError`,
+    `StorageError`, `VerificationError`.
+    """
+    log = read_log(machine)
+    if on_server(machine):
+        return log  # the server appends
+    if own_checkpoint_key(machine) is None:
+        raise ConfigError(
+            "this machine has no key that signs the log's checkpoints, so it cannot add to it",
+            where=str(machine.keys),
+            fix="set COUNTERSIGN_LOG=https://SERVER, or use the machine that keeps the log",
+        )
+    check_checkpoint_key(machine, log)
+    return log_of(machine, checkpoint_signer(machine))
+
+
 def check_head(log: Log, project: str) -> None:
     """`evidence.check_head` with the keys that sign checkpoints by now."""
     evidence.check_head(log, project, checkpoint_keys(log))

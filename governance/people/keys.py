@@ -8,10 +8,9 @@ last step the old key signs.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from governance.attest.keys import PublicKey, Signer, public_key
+from governance.attest.keys import PublicKey, public_key
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, Revocation
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.model import Model
@@ -20,7 +19,7 @@ from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.policies import owner, signed_by
-from governance.people.speaking import Speaker, digest_beginning, person_of, speaker
+from governance.people.speaking import Signing, Speaker, digest_beginning, person_of
 from governance.policy.authority import Authority
 
 NEXT = f"{CHECKPOINT}-next"
@@ -36,15 +35,13 @@ class Successor(Model):
     approved: bool
 
 
-def revoker(
-    authority: Authority, whose: str, signer: Signer, role: str | None, at: datetime
-) -> Speaker:
+def revoker(authority: Authority, whose: str, signing: Signing) -> Speaker:
     """The person who may revoke a key of `whose`: its owner, or a policy owner. Raises
     `RefusedError`.
     """
-    if person_of(authority.policies, signer).name != whose:
-        return owner(authority, signer, role, at, recovery=False)
-    return speaker(authority, signer, role, None, at, first=True)
+    if person_of(authority.policies, signing.signer).name != whose:
+        return owner(authority, signing, recovery=False)
+    return signing.speaker(authority, None, first=True)
 
 
 def revoke(log: Log, key: PublicKey, whose: str, author: Speaker, reason: str) -> Entry:

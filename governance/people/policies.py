@@ -20,11 +20,11 @@ from governance.log.port import Entry, Log
 from governance.machine.machine import policy_subject
 from governance.people.enrolment import FILE
 from governance.people.speaking import (
+    Signing,
     Speaker,
     digest_beginning,
     last_vote,
     run_by,
-    speaker,
     votes_on,
 )
 from governance.policy.authority import Authority, Proposal
@@ -185,9 +185,7 @@ def sign(log: Log, authority: Authority, proposed: Proposal, author: Speaker, re
     return author.record(log, "approval", policy_subject(proposed.digest), approval)
 
 
-def owner(
-    authority: Authority, signer: Signer, role: str | None, at: datetime, *, recovery: bool = True
-) -> Speaker:
+def owner(authority: Authority, signing: Signing, *, recovery: bool = True) -> Speaker:
     """The policy owner of this key. With `recovery`, also a person of the recovery quorum. Raises
     `RefusedError`.
     """
@@ -195,7 +193,7 @@ def owner(
     if not recovery:
         quorums.pop("recovery", None)
     roles = [role for quorum in quorums.values() for role in quorum.roles]
-    return speaker(authority, signer, role, roles, at)
+    return signing.speaker(authority, roles)
 
 
 def signed_by(now: LogState, digest: str, about: str) -> set[str]:

@@ -23,15 +23,6 @@ from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.log.port import Entry, Log
-from governance.machine.machine import (
-    Machine,
-    check_checkpoint_key,
-    checkpoint_signer,
-    log_of,
-    on_server,
-    own_checkpoint_key,
-    read_log,
-)
 from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies
@@ -94,10 +85,7 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
             "nobody signs: no key is given",
             where=KEY,
             expected="the file of your private key, ssh-agent:FINGERPRINT, or a KMS or HSM address",
-            fix=(
-                "give --key, or set it: export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l"
-                " lists them)"
-            ),
+            fix="give --key, or export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l)",
         )
     return person_signer(address, environ, ask)
 
@@ -122,57 +110,47 @@ def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
     )
 
 
-def speaker(
-    authority: Authority,
-    signer: Signer,
-    role: str | None,
-    fitting: Sequence[str] | None,
-    at: datetime,
-    *,
-    first: bool = False,
-) -> Speaker:
-    """The person of this key, in `role` or in their only role that is `fitting`; with `first` in
-    the first such role. `fitting` is None where any role fits. Raises `ConfigError`,
-    `RefusedError`.
-    """
-    policies = authority.policies
-    person = person_of(policies, signer)
-    if authority.revoked.get(signer.keyid) is not None:
-        raise RefusedError(
-            f"this key of {person.name} was revoked at entry {authority.revoked[signer.keyid]}",
-            fix="use another key of yours; countersign rotate enrols a new one",
-        )
-    if person.until is not None and at.date() > person.until:
-        raise RefusedError(
-            f"{person.name} acts until {person.until}, as policy says",
-            fix="countersign policy status",
-        )
-    possible = [name for name in person.roles if fitting is None or name in fitting]
-    if role is None and len(possible) > 1 and not first:
-        raise ConfigError(
-            f"{person.name} may say this as {' or as '.join(possible)}",
-            fix=f"say which: --role {possible[0]}",
-        )
-    chosen = role or next(iter(possible), "")
-    if chosen not in possible:
-        raise _may_not(person, role, fitting or (), policies)
-    return Speaker(person.name, chosen, signer, authority.origin, at)
+@dataclass(frozen=True)
+class Signing:
+    """A person's key, the role that they named, and the time."""
 
+    signer: Signer
+    role: str | None
+    at: datetime
 
-def _may_not(
-    person: Principal, role: str | None, fitting: Sequence[str], policies: Policies
-) -> RefusedError:
-    if role is not None and role not in person.roles:
-        roles = ", ".join(person.roles) or "none"
-        return RefusedError(
-            f"{person.name} has no role {role!r}", expected=f"one of: {roles}", fix="--role"
-        )
-    others = ", ".join(other.name for other in policies.rules.in_roles(fitting))
-    who = f"role {role}" if role else f"{person.name} ({', '.join(person.roles) or 'no role'})"
-    return RefusedError(
-        f"{who} may not say this",
-        expected=f"a person as {', '.join(fitting) or 'none'} ({others or 'nobody has it'})",
-    )
+    def speaker(
+        self, authority: Authority, fitting: Sequence[str] | None, *, first: bool = False
+    ) -> Speaker:
+        """The person of this key, in the named role or in their only role that is `fitting`; with
+        `first` in the first such role. `fitting` is None where any role fits. Raises `ConfigError`,
+        `RefusedError`.
+        """
+        person = person_of(authority.policies, self.signer)
+        if authority.revoked.get(self.signer.keyid) is not None:
+            raise RefusedError(
+                f"this key of {person.name} was revoked at entry"
+                f" {authority.revoked[self.signer.keyid]}",
+                fix="use another key of yours; countersign rotate enrols a new one",
+            )
+        if person.until is not None and self.at.date() > person.until:
+            found = f"{person.name} acts until {person.until}, as policy says"
+            raise RefusedError(found, fix="countersign policy status")
+        possible = [name for name in person.roles if fitting is None or name in fitting]
+        if self.role is None and len(possible) > 1 and not first:
+            raise ConfigError(
+                f"{person.name} may say this as {' or as '.join(possible)}",
+                fix=f"say which: --role {possible[0]}",
+            )
+        chosen = self.role or next(iter(possible), "")
+        if chosen not in possible:
+            has = f"{person.name} ({', '.join(person.roles) or 'no role'})"
+            others = authority.policies.rules.in_roles(fitting)
+            raise RefusedError(
+                f"{has} may not say this{f' as {self.role}' if self.role else ''}",
+                expected=f"a person as {', '.join(fitting or person.roles) or 'none'}"
+                f" ({', '.join(other.name for other in others) or 'nobody has it'})",
+            )
+        return Speaker(person.name, chosen, self.signer, authority.origin, self.at)
 
 
 def roles_of(policies: Policies) -> list[str]:
@@ -217,24 +195,3 @@ def run_by(name: str, at: datetime, *, authenticated: bool = True) -> Run:
     moment = exact_instant(at)
     requester = Requester(name=name, authenticated=authenticated)
     return Run(started=moment, finished=moment, seconds=0.0, requested_by=requester)
-
-
-def log_to_add_to(machine: Machine) -> Log:
-    """The project's log, for adding entries. It must have begun. Raises `ConfigError`,
-    `StorageError`, `VerificationError`.
-    """
-    log = read_log(machine)
-    if on_server(machine):
-        return log  # the server appends
-    if own_checkpoint_key(machine) is None:
-        raise ConfigError(
-            "this machine does not hold the key that signs the log's checkpoints, so it cannot add"
-            " to it",
-            where=str(machine.keys),
-            fix=(
-                "work over the server (COUNTERSIGN_LOG=https://SERVER), or on the machine that"
-                " keeps the log"
-            ),
-        )
-    check_checkpoint_key(machine, log)
-    return log_of(machine, checkpoint_signer(machine))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from governance.attest.keys import Signer
 from governance.attest.predicates import Approval
 from governance.base.errors import RefusedError
 from governance.base.time import exact_instant
@@ -20,7 +19,7 @@ from governance.gates.checks.votes import authors, packet_votes
 from governance.history import packet as packets
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.people.speaking import Speaker, last_vote, speaker
+from governance.people.speaking import Signing, Speaker, last_vote
 from governance.people.subjects import BEFORE_TRAINING, Subject
 from governance.release import promotion
 
@@ -38,13 +37,13 @@ class Vote:
 
 
 def check(
-    now: LogState, subject: Subject, vote: Vote, signer: Signer, role: str | None, at: datetime
+    now: LogState, subject: Subject, vote: Vote, signing: Signing
 ) -> tuple[Speaker, Approval]:
     """The voter, and the statement that they would sign. Raises `RefusedError` if it would not
     count.
     """
     seconds = subject.about == "promotion"  # in any role that may second
-    author = speaker(now.authority, signer, role, subject.fitting, at, first=seconds)
+    author = signing.speaker(now.authority, subject.fitting, first=seconds)
     approval = Approval(
         **author.signed(vote.reason, anywhere=subject.about in BEFORE_TRAINING),
         decision=vote.decision,
@@ -56,7 +55,7 @@ def check(
         opened_at=vote.opened_at,
     )
     if subject.packet is not None:
-        _check_packet(now, subject, subject.packet, approval, author, at)
+        _check_packet(now, subject, subject.packet, approval, author)
     if seconds and subject.statement.predicate.principal == author.name:
         raise RefusedError(
             f"{author.name} made this request, so somebody else has to sign it",
@@ -76,14 +75,9 @@ def same_vote(now: LogState, subject: Subject, vote: Vote, author: Speaker) -> i
 
 
 def _check_packet(
-    now: LogState,
-    subject: Subject,
-    packet: Evidence,
-    approval: Approval,
-    author: Speaker,
-    at: datetime,
+    now: LogState, subject: Subject, packet: Evidence, approval: Approval, author: Speaker
 ) -> None:
-    approves = approval.decision == "approve"
+    at, approves = author.at, approval.decision == "approve"
     changed = promotion.changed(now, packet, at) if approves else []
     if changed:
         raise RefusedError(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from governance.attest.codes import CODES, NEVER_WAIVED
-from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Finding, Waiver
 from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean
 from governance.base.time import exact_instant
@@ -15,7 +14,7 @@ from governance.gates.checks.waivers import waiver_problem
 from governance.gates.decisions import decide_automatic
 from governance.history.state import LogState
 from governance.people.enrolment import person_named
-from governance.people.speaking import Speaker, speaker
+from governance.people.speaking import Signing, Speaker
 from governance.people.subjects import requests_of_gates
 from governance.release import promotion
 
@@ -67,7 +66,7 @@ def target(now: LogState, name: str, at: datetime) -> Target:
 
 
 def check(
-    now: LogState, target: Target, terms: Acceptance, signer: Signer, role: str | None, at: datetime
+    now: LogState, target: Target, terms: Acceptance, signing: Signing
 ) -> tuple[Speaker, Waiver]:
     """Who accepts, and the waiver that they would sign. Raises `ConfigError`, `RefusedError` if it
     would not count.
@@ -80,7 +79,7 @@ def check(
         raise RefusedError(f"{terms.finding} is never waived")
     finding = _finding(target, terms)
     person_named(now.authority.policies, terms.owner)
-    author = speaker(now.authority, signer, role, rules.accepted_by, at)
+    author, at = signing.speaker(now.authority, rules.accepted_by), signing.at
     waiver = Waiver(
         **author.signed(terms.reason),
         model=target.model,

@@ -20,12 +20,11 @@ from governance.commands import session
 from governance.commands.session import Call
 from governance.history.state import LogState, state
 from governance.log.port import Log
-from governance.machine.machine import Machine, signer
+from governance.machine.machine import Machine, log_to_add_to, signer
 from governance.people import authorizing
 from governance.people import drill as rehearsal
 from governance.people.drill import Failed, Rehearsal
 from governance.people.moves import Plan
-from governance.people.speaking import log_to_add_to
 from governance.release.serving import private_copy, serving_log, where
 
 ITEMS = 16

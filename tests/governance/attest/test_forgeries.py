@@ -36,6 +36,7 @@ from governance.log.carry import Transfer, carry
 from governance.log.port import Filing
 from governance.machine.machine import open_log
 from governance.people import policies, subjects, votes
+from governance.people.speaking import Signing
 from governance.policy.policies import files_digest, load_policies
 from governance.registry.governed.limit import Limit
 from governance.release import promotion, retrospect
@@ -204,7 +205,7 @@ def test_a_packet_that_is_not_what_the_log_says_is_not_approved(
     what = subjects.find(state, [f"{MODEL}/2"])
     how = votes.Vote("approve", "because", "0" * 64)
     with pytest.raises(RefusedError, match="changed since its evidence was frozen"):
-        votes.check(state, what, how, person("ben"), "risk", scene.now)
+        votes.check(state, what, how, Signing(person("ben"), "risk", scene.now))
 
 
 # -- From one log into another ---------------------------------------------------------------------
@@ -319,7 +320,7 @@ def test_policies_that_owners_signed_for_one_log_are_not_in_force_in_another(
             log,
             authority,
             offer,
-            policies.owner(authority, person(who), None, elsewhere.now),
+            policies.owner(authority, Signing(person(who), None, elsewhere.now)),
             "a trial",
         )
     assert promotion.state(log).authority.in_force.digest == lax.digest
