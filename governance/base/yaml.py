@@ -10,7 +10,9 @@ field.
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +52,25 @@ def parse_yaml(text: str, where: str) -> Any:
         return fast_yaml.read(text)
     except fast_yaml.Unusual:
         return _parse_strictly(text, where)
+
+
+def edited(text: str, change: Callable[[Any], None]) -> str:
+    """YAML text after `change` of its tree. Comments, order and quotes are kept. New lists and
+    tables of plain values stand in one line.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    yaml.default_flow_style = None
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.ignore_aliases = lambda value: True  # policies are read without aliases
+    tree = yaml.load(text)
+    change(tree)
+    out = io.StringIO()
+    yaml.dump(tree, out)
+    return out.getvalue()
 
 
 def _parse_strictly(text: str, where: str) -> Any:

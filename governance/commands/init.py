@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from governance.attest.keys import Signer
+from governance.base.yaml import load_model
 from governance.commands import session
 from governance.commands.session import Call
 from governance.history.state import state
 from governance.log.port import Log
 from governance.machine.machine import log_to_add_to
 from governance.people import enrolment, founding, policies
+from governance.people.enrolment import Founding
 from governance.people.speaking import Signing
 from governance.policy.policies import Policies
 
@@ -39,7 +41,9 @@ def command(call: Call, file: Path | None, keys: tuple[str, ...]) -> None:
     folder = Path.cwd() / "policies"
     log = founding.refuse_development(call.machine)
     before = enrolment.read(folder)
-    text = enrolment.founded(before, enrolment.read_founding(file)) if file else before
+    text = before
+    if file is not None:
+        text = enrolment.founded(before, load_model(file, Founding), file.parent)
     first = enrolment.checked(folder, text)
     if log is not None:
         founding.check_first(log, first)

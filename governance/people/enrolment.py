@@ -7,29 +7,25 @@ them.
 
 from __future__ import annotations
 
-import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import Field
-from ruamel.yaml import YAML
 
 from governance.attest import predicates
 from governance.attest.digests import SHORTEST
 from governance.attest.keys import PublicKey, public_key
-from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
+from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Model, Slug
 from governance.base.storage import home_expanded, write_atomic
-from governance.base.yaml import load_model, parse_model
+from governance.base.yaml import edited, parse_model
 from governance.machine.signers import start_of
 from governance.policy.policies import Policies, policies_of, policy_files
 from governance.policy.rules import (
     AliasRule,
     EvidenceKind,
-    IncidentRules,
     Principal,
     Quorum,
     Rules,
@@ -88,25 +84,6 @@ class Founding(Model):
     """Absent: champion, asked for by release managers, or by approvers where there are none."""
     waivers: WaiverRules | None = None
     """Absent: as policy.yaml has it."""
-    incidents: IncidentRules | None = None
-    """Absent: anybody opens one, and approvers close it."""
-    seconded_by: list[Slug] = []
-    """Absent: approvers, and whoever may ask for a move."""
-
-
-P = TypeVar("P", Person, Service)
-
-
-def read_founding(path: Path) -> Founding:
-    """Reads the people file. Paths of keys are relative to its folder. Raises `Problems`."""
-    given = load_model(path, Founding)
-
-    def with_key(newcomer: P) -> P:
-        return newcomer.model_copy(update={"key": read_key(newcomer.key, path.parent).line})
-
-    people = {name: with_key(person) for name, person in given.people.items()}
-    services = {name: with_key(service) for name, service in given.services.items()}
-    return given.model_copy(update={"people": people, "services": services})
 
 
 def read_key(text: str, folder: Path = Path()) -> PublicKey:
@@ -127,19 +104,19 @@ def read_key(text: str, folder: Path = Path()) -> PublicKey:
 
 
 # -- Changes of policy.yaml ------------------------------------------------------------------------
-def founded(text: str, given: Founding) -> str:
+def founded(text: str, given: Founding, folder: Path) -> str:
     """policy.yaml with the principals of `given` and the rules that follow from them. Existing
-    principals and rules are kept.
+    principals and rules are kept. Key files are named relative to `folder`.
     """
 
     def change(rules: Rules, yaml: Any) -> None:
         enrolled_names = {principal.name for principal in rules.principals}
         for name, person in given.people.items():
             if name not in enrolled_names:
-                _append(yaml, name, "person", person.roles, read_key(person.key))
+                _append(yaml, name, "person", person.roles, read_key(person.key, folder))
         for name, service in given.services.items():
             if name not in enrolled_names:
-                _append(yaml, name, "service", service.signs, read_key(service.key))
+                _append(yaml, name, "service", service.signs, read_key(service.key, folder))
         for name, rule in _rules(given).items():
             if not yaml.get(name):
                 yaml[name] = rule
@@ -198,17 +175,7 @@ def _changed(text: str, change: Callable[[Rules, Any], None]) -> str:
     `Problems` or `ConfigError` for a text that is no policy.yaml.
     """
     rules = parse_model(text, Path("policies") / FILE, Rules)
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.preserve_quotes = True
-    yaml.default_flow_style = None  # of new values: only lists and tables of plain values in a line
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.ignore_aliases = lambda value: True  # policies are read without aliases
-    tree = yaml.load(text)
-    change(rules, tree)
-    out = io.StringIO()
-    yaml.dump(tree, out)
-    return out.getvalue()
+    return edited(text, lambda yaml: change(rules, yaml))
 
 
 def _append(yaml: Any, name: str, kind: str, rights: list[str], key: PublicKey) -> None:
@@ -268,14 +235,9 @@ def person_named(policies: Policies, name: str) -> Principal:
 
 def _position(rules: Rules, name: str) -> int:
     names = [principal.name for principal in rules.principals]
-    if name in names:
-        return names.index(name)
-    raise ConfigError(
-        f"policies name no {name!r}",
-        where=f"policies/{FILE}",
-        expected=f"one of: {', '.join(sorted(names)) or 'nobody'}",
-        fix=did_you_mean(name, names),
-    )
+    if name not in names:
+        raise unknown("person or service", name, sorted(names), f"policies/{FILE}")
+    return names.index(name)
 
 
 def _key_at(principal: Principal, text: str) -> int:
@@ -349,20 +311,11 @@ def checked(folder: Path, text: str) -> Policies:
     """The policies of `folder` with this text as policy.yaml. Writes nothing. Raises `Problems`
     with every mistake.
     """
-    try:
-        policies = policies_of({**policy_files(folder), FILE: text})
-    except Problems as error:
-        raise Problems([_in_project(problem) for problem in error.problems]) from None
+    policies = policies_of({**policy_files(folder), FILE: text})
     problems = impossible(policies)
     if problems:
         raise Problems(problems)
     return policies
-
-
-def _in_project(problem: CountersignError) -> CountersignError:
-    """The problem, with the path in the project instead of the path in a copy."""
-    where = re.sub(r"^.*/policies/", "policies/", problem.where)
-    return ConfigError(problem.found, expected=problem.expected, where=where, fix=problem.fix)
 
 
 def read(folder: Path) -> str:

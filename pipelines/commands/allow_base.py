@@ -7,18 +7,17 @@ policy is in force.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from governance.attest import digests
 from governance.base.errors import ConfigError, InputError, unknown
 from governance.base.storage import write_atomic
-from governance.base.yaml import load_model, parse_yaml
+from governance.base.yaml import edited, load_model, parse_yaml
 from governance.models.files import unsafe_files
 from governance.policy.rules import AllowedBase, Bases, Rules
 from pipelines.params import Base, load_params
@@ -77,16 +76,15 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
     """
     value = entry.model_dump(mode="json")
     before = parse_yaml(text, str(FILE)) or {}
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.preserve_quotes = True
-    document = yaml.load(text)
-    if document.get("bases") is None or not document["bases"]:
-        document["bases"] = CommentedMap()
-    document["bases"][name] = CommentedMap(value)
-    stream = io.StringIO()
-    yaml.dump(document, stream)
-    made = stream.getvalue()
+
+    def change(document: Any) -> None:
+        if not document.get("bases"):
+            document["bases"] = CommentedMap()
+        document["bases"][name] = CommentedMap(value)
+        for table in (document["bases"], document["bases"][name]):
+            table.fa.set_block_style()
+
+    made = edited(text, change)
     bases = {**(before.get("bases") or {}), name: value}
     if parse_yaml(made, str(FILE)) != {**before, "bases": bases}:
         found = "the entry cannot be written without changing another"

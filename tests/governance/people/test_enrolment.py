@@ -31,6 +31,7 @@ def founded(text: str = SHIPPED) -> str:
     return enrolment.founded(
         text,
         Founding(people=people, services={"ci": Service(key=keypair("ci")[1], signs=["ingest"])}),
+        ROOT,
     )
 
 

@@ -223,7 +223,7 @@ def test_somebody_else_s_list_needs_no_key_and_a_name_that_is_none_is_refused(
 ) -> None:
     d = desk(tmp_path, governed(tmp_path), monkeypatch)
     assert d.must("", "pending", "--as", "ben", "--json").json["person"] == "ben"
-    assert "policies name no 'zoe'" in d.refused("", "pending", "--as", "zoe", code=2)
+    assert "no person or service 'zoe'" in d.refused("", "pending", "--as", "zoe", code=2)
     assert "nothing waits for eve" in d.must("eve", "pending").out
     assert "who   ada, ben, cleo" in d.must("", "pending").out
 

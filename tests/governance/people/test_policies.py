@@ -125,7 +125,7 @@ def test_a_further_key_is_of_the_same_person(at_desk: Desk) -> None:
         d.must(who, "policy", "sign", digest[:12], WHY, YES)
     for key in ("cleo", "cleo2"):
         assert d.must(key, "authorize", "--hours", "1", YES, "--json").json["name"] == "cleo"
-    assert "policies name no 'zoe'" in d.refused("", "enrol", "zoe", d.public("zoe"), code=2)
+    assert "no person or service 'zoe'" in d.refused("", "enrol", "zoe", d.public("zoe"), code=2)
     assert "adds a key" in d.refused(
         "", "enrol", "cleo", d.public("cleo3"), "--role", "risk", code=2
     )
