@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import click
 
-from governance.base.errors import CountersignError, RefusedError, StorageError
+from governance.base.errors import CountersignError, RefusedError
 from governance.base.progress import Progress
 from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
 from governance.log.port import Log
-from governance.machine.machine import Machine, check_head, log_of, log_to_add_to
+from governance.machine.machine import Machine, begun, check_head, log_of, log_to_add_to
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -82,12 +82,6 @@ def _opened(machine: Machine) -> Log:
     """Opens the log of the project for reading. Any machine may have begun it. Raises
     `StorageError`.
     """
-    log = log_of(machine)
-    if log.size() == 0:
-        fix = (
-            "`make repro` begins this machine's (COUNTERSIGN_HOME, COUNTERSIGN_LOG: which); ADDRESS"
-            " is the other"
-        )
-        raise StorageError("there is no log", where=log.where, fix=fix)
+    log = begun(log_of(machine))
     check_head(log, machine.project)
     return log

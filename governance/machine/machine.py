@@ -285,7 +285,8 @@ def log_to_add_to(machine: Machine) -> Log:
     """The project's log, for adding entries. It must have begun. Raises `ConfigError`,
     `StorageError`, `VerificationError`.
     """
-    log = read_log(machine)
+    log = begun(log_of(machine))
+    check_head(log, machine.project)
     if on_server(machine):
         return log  # the server appends
     if own_checkpoint_key(machine) is None:

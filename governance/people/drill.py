@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Drill, DrillStep, Run
-from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.base.errors import CountersignError, VerificationError
 from governance.base.time import exact_instant
 from governance.history.chain import Chain
 from governance.history.state import LogState
@@ -78,17 +78,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}"
-
-
-def check_signer(now: LogState, signer: Signer) -> None:
-    """Checks that policy permits this key to sign drills. Raises `ConfigError`."""
-    key = now.authority.keys.get(signer.keyid)
-    if key is None or not now.authority.may_sign("drill", signer.keyid, False, now.size):
-        raise ConfigError(
-            f"policies in force do not let this key sign drills ({signer.keyid[:16]})",
-            where="COUNTERSIGN_SIGNER",
-            fix="policies/policy.yaml: a service principal with this key that signs `drill`",
-        )
 
 
 def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from governance.attest import digests
@@ -80,7 +81,8 @@ def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate
     for registration in registrations:
         version = (registration.model, registration.version)
         if version in folders:
-            mismatches += _compare_version(registration, folders[version])
+            about = f"registered {'/'.join(version)}"
+            mismatches += _faults(about, partial(_registered, registration, folders[version]))
         else:
             missing.add("/".join(version))
     return FilesReport(compared, len(folders), tuple(sorted(missing)), tuple(mismatches))
@@ -94,15 +96,13 @@ def _project_files(
 ) -> tuple[int, list[Fault]]:
     """(1), (2) How many files and folders were compared, and what differs."""
     mismatches: list[Fault] = []
-    compared = 0
-    for path in _at_hand(root, made):
-        compared += 1
-        mismatches += _compare(root, path, made.get(path, set()), manifests)
-    for path, sha256 in sorted(read.items()):
-        if (root / path).exists():
-            compared += 1
-            mismatches += _compare_source(root, path, sha256)
-    return compared, mismatches
+    paths = [path for top in OUTPUTS for path in _below(root, PurePosixPath(top), made)]
+    for path in paths:
+        mismatches += _faults(path, partial(_output, root / path, made.get(path), manifests))
+    sources = {path: sha256 for path, sha256 in sorted(read.items()) if (root / path).exists()}
+    for path, sha256 in sources.items():
+        mismatches += _faults(path, partial(_source, root / path, sha256))
+    return len(paths) + len(sources), mismatches
 
 
 def registry_run(run: Run) -> str:
@@ -125,11 +125,8 @@ def in_artifact_root(root: Path) -> Locate:
         folders = sorted(path for path in root.glob(f"*/{run}") if path.parent.name.isdecimal())
         folders += [root / run] if (root / run).exists() else []
         if len(folders) > 1:
-            raise VerificationError(
-                f"the files of run {run} stand in several folders",
-                where=", ".join(str(path) for path in folders),
-                expected="one, where the server put them",
-            )
+            found = f"the files of run {run} stand in several folders"
+            raise VerificationError(found, where=", ".join(str(path) for path in folders))
         return (folders[0] if folders else root / run) / "artifacts" / "model"
 
     return locate
@@ -160,14 +157,6 @@ def _names(
     return made, read, registrations, retired
 
 
-def _at_hand(root: Path, made: dict[str, set[str]]) -> Iterator[str]:
-    """The paths to compare. A folder that is a subject is one path; other folders give their
-    files.
-    """
-    for top in OUTPUTS:
-        yield from _below(root, PurePosixPath(top), made)
-
-
 def _below(root: Path, folder: PurePosixPath, made: dict[str, set[str]]) -> Iterator[str]:
     if not (root / folder).is_dir():
         return
@@ -181,42 +170,33 @@ def _below(root: Path, folder: PurePosixPath, made: dict[str, set[str]]) -> Iter
             yield from _below(root, relative, made)
 
 
-def _compare(
-    root: Path, path: str, expected: set[str], manifests: dict[str, list[ModelFile]]
-) -> list[Fault]:
-    if not expected:
-        return [Fault(path, "no statement names this file as the output of a stage")]
+def _faults(about: str, compare: Callable[[], list[str]]) -> list[Fault]:
+    """The differences that a comparison finds; what cannot be read is one."""
     try:
-        files = digests.manifest(root / path) if (root / path).is_dir() else None
-        digest = (
-            digests.sha256_file(root / path) if files is None else digests.manifest_digest(files)
-        )
+        return [Fault(about, line) for line in compare()]
     except InputError as error:
-        return [Fault(error.where or path, error.found)]
+        return [Fault(error.where or about, error.found)]
+
+
+def _output(
+    path: Path, expected: set[str] | None, manifests: dict[str, list[ModelFile]]
+) -> list[str]:
+    if not expected:
+        return ["no statement names this file as the output of a stage"]
+    files = digests.manifest(path) if path.is_dir() else None
+    digest = digests.sha256_file(path) if files is None else digests.manifest_digest(files)
     if digest in expected:
         return []
     manifest = next((manifests[sha256] for sha256 in sorted(expected) if sha256 in manifests), None)
     if files is not None and manifest is not None:
-        return [Fault(path, line) for line in digests.difference(manifest, files)]
-    return [Fault(path, f"its bytes (sha256 {digest[:16]}...) are not those that its stage made")]
+        return digests.difference(manifest, files)
+    return [f"its bytes (sha256 {digest[:16]}...) are not those that its stage made"]
 
 
-def _compare_source(root: Path, path: str, expected: str) -> list[Fault]:
-    try:
-        digest = digests.digest_of(root / path)
-    except InputError as error:
-        return [Fault(error.where or path, error.found)]
-    return (
-        []
-        if digest == expected
-        else [Fault(path, "changed since it was read; `dvc repro` reads it again")]
-    )
+def _source(path: Path, expected: str) -> list[str]:
+    same = digests.digest_of(path) == expected
+    return [] if same else ["changed since it was read; `dvc repro` reads it again"]
 
 
-def _compare_version(registration: Registration, folder: Path) -> list[Fault]:
-    name = f"{registration.model}/{registration.version}"
-    try:
-        lines = digests.difference(registration.files, digests.manifest(folder))
-    except InputError as error:
-        lines = [f"{error.where}: {error.found}"]
-    return [Fault(f"registered {name}", line) for line in lines]
+def _registered(registration: Registration, folder: Path) -> list[str]:
+    return digests.difference(registration.files, digests.manifest(folder))

@@ -19,10 +19,11 @@ def last(
 ) -> Evidence[Drill] | None:
     """The last drill up to a time, by a signer with the right to sign drills; None without one."""
     drills = [
-        drill
-        for drill in now.view.all(Drill)
-        if _is_of(drill, model, alias)
-        and (until is None or instant_of(drill.predicate.at) <= until)
+        statement
+        for statement in now.view.all(Drill)
+        if (statement.predicate.model, statement.predicate.alias) == (model, alias)
+        and subject(statement, "model") == statement.predicate.model_digest
+        and (until is None or instant_of(statement.predicate.at) <= until)
     ]
     return drills[-1] if drills else None
 
@@ -38,14 +39,6 @@ def summary(statement: Evidence[Drill] | None, target: str | None) -> str:
     if not drill.passed:
         failures = [f"{step.name}: {step.found}" for step in drill.steps if not step.passed]
         text = f"FAILED {moment(drill.at)}: {what}; {'; '.join(failures) or 'no step says why'}"
-    return (
-        text
-        if target in (None, drill.version)
-        else f"{text}; version {target} is next below now, and was not tried"
-    )
-
-
-def _is_of(statement: Evidence[Drill], model: str, alias: str) -> bool:
-    drill = statement.predicate
-    same_alias = (drill.model, drill.alias) == (model, alias)
-    return same_alias and subject(statement, "model") == drill.model_digest
+    if target in (None, drill.version):
+        return text
+    return f"{text}; version {target} is next below now, and was not tried"

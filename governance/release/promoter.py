@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from governance.attest.keys import Signer
-from governance.attest.predicates import Artifact, Promotion, PromotionRequest, Requester, Run
+from governance.attest.predicates import Artifact, Promotion, Requester, Run
 from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest, explain
 from governance.base.errors import ConfigError, ConflictError, RefusedError
 from governance.base.time import exact_instant, instant_of
@@ -21,7 +21,7 @@ from governance.history.state import LogState, state
 from governance.history.votes import signers_of_request
 from governance.log import evidence
 from governance.log.port import Execute, Log
-from governance.release.promotion import ask, decide, may_ask
+from governance.release.promotion import ask, check_right, decide, preferred
 
 ATTEMPTS = 8
 """How often a request is decided before giving up, if the log grows meanwhile."""
@@ -62,7 +62,7 @@ class Promoter:
         """
         for _ in range(ATTEMPTS):
             now = state(self.log)
-            self._check_signer(now)
+            check_right(now, self.signer, "promotion")
             chosen = action or _asked_for(now, model, version, alias)
             request = ask(now, chosen, model, version, alias)
             at = self._time(now)
@@ -82,22 +82,6 @@ class Promoter:
             "others kept writing to the log while this was decided", fix="try again"
         )
 
-    def _check_signer(self, now: LogState) -> None:
-        """Raises `ConfigError` if policy does not let this key sign moves. Its entry would not
-        count, and the alias would move without evidence.
-        """
-        has_key = self.signer.keyid in now.authority.keys
-        if not has_key or not now.authority.may_sign(
-            "promotion", self.signer.keyid, False, now.size
-        ):
-            raise ConfigError(
-                f"policies in force do not let this key sign promotions ({self.signer.keyid[:16]})",
-                where="COUNTERSIGN_SIGNER",
-                fix=(
-                    "policies/policy.yaml: a service principal with this key that signs `promotion`"
-                ),
-            )
-
     def _time(self, now: LogState) -> datetime:
         """This machine's time. Raises `ConfigError` if it is earlier than the last decision in the
         log: with it, expired requests would be in force again.
@@ -108,8 +92,7 @@ class Promoter:
         )
         if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
             raise ConfigError(
-                f"this machine's clock says {exact_instant(at)}, earlier than the last decision in"
-                " the log",
+                f"this machine's clock ({exact_instant(at)}) is behind the log's last decision",
                 expected=f"{last} or later",
                 fix="set the clock right; requests, approvals and waivers expire by it",
             )
@@ -121,16 +104,13 @@ class Promoter:
             subjects.append(
                 Artifact(role="request", name=promotion.action, sha256=promotion.request)
             )
-        if not promotion.allowed:
-            evidence.record(self.log, self.signer, "promotion", subjects, promotion)
-            return
 
         def also(execute: Execute) -> None:
+            to = None if promotion.action == "retire" else promotion.version
             for alias in _touched(now, promotion):
-                to = None if promotion.action == "retire" else promotion.version
-                self.move_alias(
-                    execute, promotion.model, alias, _held(now, promotion.model, alias), to
-                )
+                holder = now.holder(promotion.model, alias)
+                held = holder.version if holder else None
+                self.move_alias(execute, promotion.model, alias, held, to)
 
         evidence.record(
             self.log,
@@ -138,8 +118,8 @@ class Promoter:
             "promotion",
             subjects,
             promotion,
-            expected_size=now.size,
-            also=also,
+            expected_size=now.size if promotion.allowed else None,
+            also=also if promotion.allowed else None,
         )
 
     def _promotion(
@@ -172,15 +152,13 @@ class Promoter:
 
 def _asked_for(now: LogState, model: str, version: str, alias: str) -> Action:
     """The action of the latest open request for this version and alias."""
-    open_requests = now.timeline.open_requests(model)
-    fitting = [
+    requests = [
         request
-        for request in open_requests
+        for request in now.timeline.open_requests(model)
         if (request.predicate.version, request.predicate.alias) == (version, alias)
     ]
-    permitted = [request for request in fitting if may_ask(now, request)]
-    action: Action = (permitted or fitting)[-1].predicate.action if fitting else "promote"
-    return action
+    request = preferred(now, requests)
+    return request.predicate.action if request else "promote"
 
 
 def _touched(now: LogState, promotion: Promotion) -> list[str]:
@@ -189,18 +167,9 @@ def _touched(now: LogState, promotion: Promotion) -> list[str]:
     """
     if promotion.action != "retire":
         return [promotion.alias]
-    rules = now.authority.policies.rules.aliases
-    holders = {alias: now.holder(promotion.model, alias) for alias in rules}
-    return [
-        alias
-        for alias, holder in holders.items()
-        if holder is not None and holder.version == promotion.version
-    ]
-
-
-def _held(now: LogState, model: str, alias: str) -> str | None:
-    holder = now.holder(model, alias)
-    return holder.version if holder else None
+    governed = now.authority.policies.rules.aliases
+    tenures = now.timeline.held_by(promotion.model, promotion.version)
+    return [tenure.alias for tenure in tenures if tenure.alias in governed]
 
 
 def _second_signature(now: LogState, request: ReleaseRequest, at: datetime) -> str | None:
@@ -208,15 +177,9 @@ def _second_signature(now: LogState, request: ReleaseRequest, at: datetime) -> s
     needed.
     """
     rule = now.authority.policies.rules.aliases.get(request.alias)
-    signed_requests = [
-        signed_request
-        for signed_request in now.evidence.by_subject(request.released.sha256, PromotionRequest)
-        if signed_request.digest == request.request
-    ]
-    if request.action != "rollback" or rule is None or not signed_requests:
+    signed = now.timeline.requests.get(request.request or "")
+    if request.action != "rollback" or rule is None or signed is None:
         return None
-    terms: PromotionRequest = signed_requests[0].predicate
-    people = signers_of_request(now.authority, now.evidence, signed_requests[0], at)
-    people_count = len(one_each(now.authority, people))
-    alone = terms.break_glass and people_count < max(2, rule.rollback_people)
+    people = one_each(now.authority, signers_of_request(now.authority, now.evidence, signed, at))
+    alone = signed.predicate.break_glass and len(people) < max(2, rule.rollback_people)
     return exact_instant(at + timedelta(hours=rule.second_signature_hours)) if alone else None

@@ -7,17 +7,14 @@ the open request by a person. The registry's tables, tags and names are never tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from governance.attest.digests import manifest_digest
-from governance.attest.predicates import (
-    Packet,
-    PromotionRequest,
-    Registration,
-    Run,
-)
+from governance.attest.keys import Signer
+from governance.attest.predicates import Packet, PromotionRequest, Registration, Run
 from governance.attest.requests import (
     Action,
     GateRequest,
@@ -25,18 +22,14 @@ from governance.attest.requests import (
     ReleaseDecision,
     ReleaseRequest,
 )
-from governance.base.errors import InputError
+from governance.base.errors import ConfigError, InputError
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_automatic, decide_release
 from governance.history import packet
 from governance.history.lineage import decided, model_node, subject
-from governance.history.state import LogState, state
+from governance.history.state import LogState
+from governance.history.state import state as state
 from governance.log.evidence import Evidence
-
-__all__ = [
-    "ask", "changed", "decide", "freeze", "in_our_words",
-    "is_true", "is_verbatim", "may_ask", "state", "to_retire",
-]  # fmt: skip
 
 
 def ask(now: LogState, action: Action, model: str, version: str, alias: str) -> ReleaseRequest:
@@ -170,21 +163,39 @@ def _open_request(now: LogState, request: ReleaseRequest) -> Evidence[PromotionR
     ]
     consumed = now.timeline.consumed_requests
     unconsumed = [signed for signed in fitting if signed.digest not in consumed]
-    permitted = [signed for signed in unconsumed if may_ask(now, signed)]
-    return next(reversed(permitted or unconsumed or fitting), None)
+    return preferred(now, unconsumed) or next(reversed(fitting), None)
+
+
+def preferred(
+    now: LogState, requests: Sequence[Evidence[PromotionRequest]]
+) -> Evidence[PromotionRequest] | None:
+    """The last request by a person who may ask for it; else the last by anybody."""
+    permitted = [request for request in requests if may_ask(now, request)]
+    return next(reversed(permitted or requests), None)
 
 
 def to_retire(now: LogState, model: str, alias: str) -> str | None:
-    """The version in the latest open request to retire by a person who may ask for it; else in the
-    latest by anybody; None without a request.
-    """
+    """The version in the preferred open request to retire; None without a request."""
     requests = [
         request
         for request in now.timeline.open_requests(model)
         if (request.predicate.action, request.predicate.alias) == ("retire", alias)
     ]
-    preferred = [request for request in requests if may_ask(now, request)] or requests
-    return preferred[-1].predicate.version if preferred else None
+    request = preferred(now, requests)
+    return request.predicate.version if request else None
+
+
+def check_right(now: LogState, signer: Signer, kind: str) -> None:
+    """Raises `ConfigError` if policy does not let this key sign evidence of a kind. It would not
+    count.
+    """
+    known = signer.keyid in now.authority.keys
+    if not known or not now.authority.may_sign(kind, signer.keyid, False, now.size):
+        raise ConfigError(
+            f"policies in force do not let this key sign {kind}s ({signer.keyid[:16]})",
+            where="COUNTERSIGN_SIGNER",
+            fix=f"policies/policy.yaml: a service principal with this key that signs `{kind}`",
+        )
 
 
 def may_ask(now: LogState, statement: Evidence[PromotionRequest]) -> bool:

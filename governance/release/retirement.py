@@ -27,20 +27,15 @@ def delete_files(
     if (model, version) not in now.timeline.retirements:
         raise RefusedError(
             f"{model}/{version} was not retired, so its files stay",
-            expected="a signed decision to retire it",
             fix=f"countersign retire {model}/{version} --reason ...",
         )
     folder = in_artifact_root(machine.artifact_root)(now.registration(model, version).predicate)
-    weight_folders = (
-        [folder.parent / name for name in BESIDE if (folder.parent / name).is_dir()]
-        if folder
-        else []
-    )
-    for path in () if dry_run else weight_folders:
+    folders = [folder.parent / name for name in BESIDE] if folder else []
+    present = [path for path in folders if path.is_dir()]
+    for path in () if dry_run else present:
         try:
             shutil.rmtree(path)
         except OSError as error:
-            raise StorageError(
-                f"cannot be deleted: {error.strerror or error}", where=str(path)
-            ) from None
-    return [str(path) for path in weight_folders]
+            found = f"cannot be deleted: {error.strerror or error}"
+            raise StorageError(found, where=str(path)) from None
+    return [str(path) for path in present]

@@ -37,8 +37,8 @@ from governance.release.serving import open_incident
 NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
 _EVENTS = {
     "registration": ("registration", "", "sha256 {it.model_digest:.12}, stage {it.stage}"),
-    "packet": ("packet", "{findings} finding(s)", "packet {subject}"),
-    "approval": ("{it.decision} {it.about} {subject}", "as {it.role}", "{it.reason}"),
+    "packet": ("packet", "{findings} finding(s)", "packet {subject:.12}"),
+    "approval": ("{it.decision} {it.about} {subject:.12}", "as {it.role}", "{it.reason}"),
     "waiver": ("waiver of {it.finding} {it.about}", "until {it.expires}", "{it.reason}"),
     "request": ("request to {it.action} {it.alias}", "open until {it.expires}", "{it.reason}"),
     "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
@@ -46,11 +46,7 @@ _EVENTS = {
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
     "call": ("{called}", "accepted by rule", "{detail}"),
     "drill": ("drill of {it.alias}", "{result}", "{detail}"),
-    "report": (
-        "report signed",
-        "{it.verdict}",
-        "page {it.page:.12}, of {it.entries} entries",
-    ),
+    "report": ("report signed", "{it.verdict}", "page {it.page:.12}, of {it.entries} entries"),
 }
 """The kinds of statements in a model's history: what happened, its result, and details."""
 
@@ -119,8 +115,6 @@ class Again(Model):
     at: str
     """The reference time, then as now."""
     policy: str
-    evidence: int
-    """How many entries stand before it: all that it may read."""
     allowed: bool
     """As logged."""
     allowed_now: bool
@@ -180,17 +174,12 @@ def made_again(now: LogState, statement: Evidence[Promotion]) -> Repeat:
     """Makes a decision on an alias again. Raises `VerificationError` if a governed alias moved and
     should not have.
     """
-    promotion = statement.predicate
-    where = f"entry {statement.index}, promotion"
+    promotion, where = statement.predicate, f"entry {statement.index}, promotion"
     moved = promotion.alias != CANDIDATE and promotion.allowed
     if promotion.asked is None and not moved:
         return Repeat.NO_REQUEST
     if promotion.asked is None:
-        raise VerificationError(
-            "it does not hold what was asked",
-            expected="the question, so that anybody can decide it again",
-            where=where,
-        )
+        raise VerificationError("it does not hold what was asked", where=where)
     before = now.before(statement.index)
     again = _again(now, statement, before)
     if moved:
@@ -202,36 +191,20 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
     """Raises `VerificationError` if the log did not allow this move of a governed alias."""
     promotion = statement.predicate
     if statement.development:
-        raise VerificationError(
-            "a development key signed it, which is good for `candidate` only", where=where
-        )
+        found = "a development key signed it, which is good for `candidate` only"
+        raise VerificationError(found, where=where)
     if again.findings:
         codes = ", ".join(dict.fromkeys(finding.code for finding in again.findings))
         raise VerificationError(
             f"it allows what the rules in force did not allow: {codes}",
-            expected=(
-                "a decision that comes out the same when it is made again from what stood before it"
-            ),
+            expected="the same decision, made again from the entries before it",
             where=where,
         )
-    request = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
-    recorded = (
-        promotion.asked,
-        promotion.model_digest,
-        promotion.request,
-        promotion.packet,
-        promotion.from_version,
-        promotion.policy,
-    )
-    derived = (
-        request.model_dump(mode="json"),
-        request.released.sha256,
-        request.request,
-        request.packet,
-        request.from_version,
-        before.authority.in_force.digest,
-    )
-    if recorded != derived:
+    asked = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
+    recorded = (promotion.model_digest, promotion.request, promotion.packet, promotion.from_version)
+    derived = (asked.released.sha256, asked.request, asked.packet, asked.from_version)
+    same_policy = promotion.policy == before.authority.in_force.digest
+    if promotion.asked != asked.model_dump(mode="json") or recorded != derived or not same_policy:
         raise VerificationError(
             "it answers another question than the log asked at that entry", where=where
         )
@@ -251,30 +224,21 @@ def forged(now: LogState) -> list[Finding]:
         except CountersignError as error:
             about = f"entry {statement.index}, {promotion.model}@{promotion.alias}"
             expected = error.expected or "a decision that comes out the same"
-            findings.append(
-                finding(
-                    "DECISION_NOT_REPRODUCED",
-                    about,
-                    error.found,
-                    expected=expected,
-                    found=error.found,
-                )
-            )
+            fields = {"expected": expected, "found": error.found}
+            findings.append(finding("DECISION_NOT_REPRODUCED", about, error.found, **fields))
     return findings
 
 
 def last_decision(now: LogState, model: str, version: str) -> int:
     """The entry of the last decision on a version. Raises `InputError` if there is none."""
-    entries = [
-        decision.index
+    entries = {
+        (decision.predicate.model, decision.predicate.version): decision.index
         for decision in now.view.all(Promotion)
-        if (decision.predicate.model, decision.predicate.version) == (model, version)
-    ]
-    if not entries:
-        raise InputError(
-            f"nothing was decided about {model}/{version}", fix=f"countersign history {model}"
-        )
-    return entries[-1]
+    }
+    if (model, version) not in entries:
+        found = f"nothing was decided about {model}/{version}"
+        raise InputError(found, fix=f"countersign history {model}")
+    return entries[model, version]
 
 
 def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
@@ -339,11 +303,13 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
 
 def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
-    subject = statement.subjects[0].sha256[:12]
-    derived = _derived(now, statement)
-    what, result, detail = (
-        text.format(it=predicate, subject=subject, **derived) for text in _EVENTS[statement.kind]
-    )
+    fields = {"it": predicate, "subject": statement.subjects[0].sha256, **_derived(statement)}
+    what, result, detail = (text.format_map(fields) for text in _EVENTS[statement.kind])
+    if isinstance(predicate, Promotion):
+        author = now.timeline.requested_by(predicate)
+    else:
+        signed_by = getattr(predicate, "principal", "") or getattr(predicate, "caller", "")
+        author = str(signed_by or predicate.run.requested_by.name)
     if isinstance(predicate, Signed) and now.authority.speaker(statement) is None:
         result = NOT_COUNTED
     return Event(
@@ -351,21 +317,13 @@ def _event(now: LogState, statement: Evidence) -> Event:
         at=made_at(statement),
         what=what,
         version=getattr(predicate, "version", "") or "",
-        by=_by(now, predicate),
+        by=author,
         result=result,
         detail=detail,
     )
 
 
-def _by(now: LogState, predicate: Any) -> str:
-    """Who signed a statement, or whose call or request led to it."""
-    if isinstance(predicate, Promotion):
-        return now.timeline.requested_by(predicate)
-    caller = getattr(predicate, "principal", "") or getattr(predicate, "caller", "")
-    return str(caller or predicate.run.requested_by.name)
-
-
-def _derived(now: LogState, statement: Evidence) -> dict[str, str]:
+def _derived(statement: Evidence) -> dict[str, str]:
     """What the texts of some kinds need and no field has."""
     match statement.predicate:
         case Packet() as packet:
@@ -384,7 +342,7 @@ def _derived(now: LogState, statement: Evidence) -> dict[str, str]:
             moved = f"from version {move.from_version or 'none'}"
             codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
             return {
-                "result": _word(move.allowed),
+                "result": "allowed" if move.allowed else "refused",
                 "detail": moved if move.allowed and move.action != "retire" else codes,
             }
     return {}
@@ -406,7 +364,6 @@ def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
         about=about,
         at=logged.at,
         policy=logged.policy,
-        evidence=statement.index,
         allowed=logged.allowed,
         allowed_now=decision.allowed,
         findings=list(decision.findings),
@@ -444,7 +401,3 @@ def _differences(
         yield Difference(finding=missing, waived=waived, logged=True)
     for added in not_among(findings, logged):
         yield Difference(finding=added, waived=waived, logged=False)
-
-
-def _word(allowed: bool) -> str:
-    return "allowed" if allowed else "refused"

@@ -23,7 +23,7 @@ from pathlib import Path
 from governance.attest.predicates import Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.base.model import SLUG
-from governance.history.state import LogState, no_version
+from governance.history.state import LogState
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.http_client import is_server
 from governance.log.port import Log
@@ -45,15 +45,6 @@ _NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
     rf"(?:models:/)?(?P<model>{_NAME})(?:/(?P<version>[1-9][0-9]{{0,8}}|latest)|@(?P<alias>{_NAME}))"
 )
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A version by number, or by the alias it holds."""
-
-    model: str
-    version: str | None = None
-    alias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,39 +72,34 @@ class Served:
         return f"{self.registration.model}/{self.registration.version}"
 
 
-def parse(text: str) -> Reference:
-    """Parses a name of a version. Raises `ConfigError`: names are ASCII and lower case, and
-    `latest` is no name.
+def parse(text: str) -> tuple[str, str | None, str | None]:
+    """Model, and version or alias, of a name. Raises `ConfigError`: names are ASCII and lower case,
+    and `latest` is no name.
     """
     match = _REFERENCE.fullmatch(text)
-    is_latest = match is not None and "latest" in (match["version"], match["alias"])
-    if match is None or is_latest:
+    if match is None or "latest" in (match["version"], match["alias"]):
         passes_by = "`latest` goes around every approval: name the version or an alias"
         raise ConfigError(
             f"{text[:120]!r} names no version",
-            expected=(
-                "MODEL/VERSION or MODEL@ALIAS, e.g. support-desk/1 or models:/support-desk@champion"
-            ),
-            fix=passes_by if is_latest else "",
+            expected="MODEL/VERSION or MODEL@ALIAS, e.g. models:/support-desk@champion",
+            fix=passes_by if match else "",
         )
-    return Reference(**match.groupdict())
+    return match["model"], match["version"], match["alias"]
 
 
 def resolve(now: LogState, text: str) -> Served:
     """(1) The version that a name means. Raises `InputError` if the log has no such version or no
     version holds the alias.
     """
-    reference = parse(text)
-    if reference.alias is None:
-        return _served(now, reference.model, str(reference.version))
-    now.must_know(reference.model)
-    holder = now.holder(reference.model, reference.alias)
+    model, version, alias = parse(text)
+    if alias is None:
+        return _served(now, model, str(version))
+    now.must_know(model)
+    holder = now.holder(model, alias)
     if holder is None:
-        raise InputError(
-            f"nobody holds {reference.alias} of {reference.model}, says the log",
-            fix=f"countersign history {reference.model}",
-        )
-    return _served(now, reference.model, holder.version, holder)
+        found = f"nobody holds {alias} of {model}, says the log"
+        raise InputError(found, fix=f"countersign history {model}")
+    return _served(now, model, holder.version, holder)
 
 
 @contextmanager
@@ -167,19 +153,11 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
         check_pin(log, pin)
         return log
     own = None if on_server(machine) else own_checkpoint_key(machine)
-    report = verify_log(
-        log,
-        machine.project,
-        read_authority(log).keys,
-        TrustAnchors(origin=pin, checkpoint_key=own),
-        run=in_processes(),
-    )
+    keys, anchors = read_authority(log).keys, TrustAnchors(origin=pin, checkpoint_key=own)
+    report = verify_log(log, machine.project, keys, anchors, run=in_processes())
     if report.broken is not None:
-        raise VerificationError(
-            f"the log does not verify: {report.broken}",
-            where=log.where,
-            fix="countersign verify; serve nothing from it",
-        )
+        found = f"the log does not verify: {report.broken}"
+        raise VerificationError(found, where=log.where, fix="serve nothing from it")
     return log
 
 
@@ -187,17 +165,12 @@ def _served(now: LogState, model: str, version: str, move: Promotion | None = No
     """The version's last registration; with `move`, the last one of the bytes that were decided
     on.
     """
-    registrations = [
+    now.registration(model, version)  # raises where the log has no such version
+    fitting = [
         statement
         for statement in now.view.all(Registration)
         if (statement.predicate.model, statement.predicate.version) == (model, version)
-    ]
-    if not registrations:
-        raise no_version(now, model, version)
-    fitting = [
-        statement
-        for statement in registrations
-        if move is None or statement.predicate.model_digest == move.model_digest
+        and (move is None or statement.predicate.model_digest == move.model_digest)
     ]
     if not fitting:
         digest = move.model_digest[:12] if move else ""
@@ -208,7 +181,6 @@ def _served(now: LogState, model: str, version: str, move: Promotion | None = No
             f"{model}/{version} was registered with different bytes:"
             f" {', '.join(sorted(sha256[:12] for sha256 in digests))}",
             where=f"entries {', '.join(str(statement.index) for statement in fitting)}",
-            expected="one model under one name",
             fix=f"name it by the alias that was decided on, e.g. {model}@champion",
         )
     last = fitting[-1]
@@ -219,8 +191,6 @@ def _served(now: LogState, model: str, version: str, move: Promotion | None = No
 def open_incident(now: LogState, digest: str) -> str | None:
     """The latest open incident on these bytes, in words; None without one."""
     incidents = [incident.predicate for incident in now.timeline.open_incidents(digest)]
-    return (
-        f"{incidents[-1].reason} (since {incidents[-1].at}, by {incidents[-1].principal})"
-        if incidents
-        else None
-    )
+    if not incidents:
+        return None
+    return f"{incidents[-1].reason} (since {incidents[-1].at}, by {incidents[-1].principal})"

@@ -25,6 +25,7 @@ from governance.people import authorizing
 from governance.people import drill as rehearsal
 from governance.people.drill import Failed, Rehearsal
 from governance.people.moves import Plan
+from governance.release.promotion import check_right
 from governance.release.serving import private_copy, serving_log, where
 
 ITEMS = 16
@@ -51,7 +52,7 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     _libraries()
     machine = call.machine
     log, key = log_to_add_to(machine), signer(machine)
-    rehearsal.check_signer(state(log), key)
+    check_right(state(log), key, "drill")
     done, began = Rehearsal(time.perf_counter), session.clock()
     now = done.step("log", lambda: _verified(machine), must=True)
     found = done.step("target", lambda: rehearsal.target(now, model, alias, began), must=True)

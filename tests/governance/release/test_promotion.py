@@ -31,7 +31,7 @@ from governance.machine.machine import open_log
 from governance.people import moves as releasing
 from governance.people import subjects
 from governance.people.pending import pending
-from governance.people.speaking import speaker
+from governance.people.speaking import Signing
 from governance.policy.policies import load_policies
 from governance.release import promoter, promotion, retrospect
 from tests.governance import snapshots
@@ -705,10 +705,10 @@ def test_a_move_is_seconded_in_the_roles_that_policy_names(action: str, tmp_path
     now = promotion.state(scene.story.log)
     fitting = subjects.find(now, ("promotion", request)).fitting
     with pytest.raises(RefusedError, match="may not say this"):
-        speaker(now.authority, person("eve"), None, fitting, scene.now, first=True)
+        Signing(person("eve"), None, scene.now).speaker(now.authority, fitting, first=True)
     scene.approve(
         "ben",
-        speaker(now.authority, person("ben"), None, fitting, scene.now, first=True).role,
+        Signing(person("ben"), None, scene.now).speaker(now.authority, fitting, first=True).role,
         request,
         "promotion",
     )
