@@ -6,9 +6,8 @@ move is carried out. Exit code 4 where it is, or would be, refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, Literal
 
 import click
@@ -24,8 +23,6 @@ from governance.people.moves import Move, Plan, Signature
 from governance.people.speaking import Speaker
 from governance.release import retirement
 
-Make = Callable[[LogState, Speaker | None, datetime], Plan]
-"""Plans a move on the log as it is, for a person who may sign, at a time."""
 SIGNED = {"policies": "the policies in force", "request": "the request", "packet": "the packet"}
 """What a missing signature is for; the signature of a move is for the action."""
 
@@ -44,7 +41,7 @@ def promote_command(call: Call, version: str, alias: str, reason: str) -> None:
     move = Move("promote", *named(version), alias, reason)
     now = call.state()
     roles = moves.requester_roles(now.authority.policies, alias)
-    _move(call, now, lambda now, signs, at: moves.plan(now, move, at, signs), roles)
+    _move(call, now, move, roles)
 
 
 @click.command("rollback")
@@ -70,11 +67,7 @@ def rollback_command(call: Call, model: str, reason: str, alias: str, break_glas
                 fix="run it without --break-glass; a second person then signs the request",
             )
         roles = [role for role in roles if role in rule.break_glass]
-
-    def make(now: LogState, signs: Speaker | None, at: datetime) -> Plan:
-        return moves.plan_rollback(now, model, alias, reason, at, signs, break_glass)
-
-    _move(call, now, make, roles)
+    _move(call, now, Move("rollback", model, "", alias, reason, break_glass), roles)
 
 
 @click.command("retire")
@@ -97,14 +90,10 @@ def retire_command(call: Call, version: str, reason: str, delete_files: bool) ->
         return
     if not reason.strip():
         raise click.UsageError("Missing option '--reason'.")
-
-    def make(now: LogState, signs: Speaker | None, at: datetime) -> Plan:
-        alias = moves.retired_alias(now, model, number)
-        return moves.plan(now, Move("retire", model, number, alias, reason), at, signs)
-
     now = call.state()
     alias = moves.retired_alias(now, model, number)
-    _move(call, now, make, moves.requester_roles(now.authority.policies, alias))
+    roles = moves.requester_roles(now.authority.policies, alias)
+    _move(call, now, Move("retire", model, number, alias, reason), roles)
 
 
 @click.command("incident")
@@ -169,9 +158,9 @@ def incident_command(
     call.show(result, lines)
 
 
-def _move(call: Call, now: LogState, make: Make, roles: Sequence[str]) -> None:
+def _move(call: Call, now: LogState, asked: Move, roles: Sequence[str]) -> None:
     """Plans a move, has the request signed, and carries the move out."""
-    plan = make(now, _signs(call, now, roles), call.now)
+    plan = moves.plan(now, asked, call.now, _signs(call, now, roles))
     move = plan.move
     if plan.done is not None and not call.dry_run:
         already = f"{move.model}/{move.version} is already {move.alias}, since {plan.done.at}"
@@ -188,7 +177,7 @@ def _move(call: Call, now: LogState, make: Make, roles: Sequence[str]) -> None:
     try:
         moved = moves.carry_out(call.machine, call.log, move, session.clock)
     except RefusedError as error:
-        again = _document(make(call.read(), None, session.clock()))
+        again = _document(moves.plan(call.read(), asked, session.clock()))
         if call.as_json:
             call.show(again, ())
             call.exit(error.exit_code)

@@ -103,7 +103,7 @@ def pending_command(call: Call, name: str | None, everybody: bool) -> None:
         person = speaking.person_of(policies, call.signer).name
     if person is not None:
         enrolment.principal_named(policies, person)
-        waits = pending.of_person(waits, person)
+        waits = [wait for wait in waits if person in wait.people]
     call.draw("pending", {"person": person, "pending": [wait.model_dump() for wait in waits]})
 
 

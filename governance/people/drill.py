@@ -24,8 +24,8 @@ from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
-from governance.people import moves as releasing
-from governance.people.moves import Plan
+from governance.people.moves import Move, Plan
+from governance.people.moves import plan as plan_move
 from governance.release.retrospect import Repeat, made_again
 from governance.release.serving import Served, resolve
 
@@ -82,7 +82,7 @@ def reason(error: Exception) -> str:
 
 def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
     """(1) The version that a rollback would choose. Raises `RefusedError` if there is none."""
-    plan = releasing.plan_rollback(now, model, alias, "a drill", at, None, False)
+    plan = plan_move(now, Move("rollback", model, "", alias, "a drill"), at)
     over = "".join(
         f"; passed over version {version}: {finding.code}" for version, finding in plan.skipped
     )

@@ -24,7 +24,7 @@ from governance.attest.predicates import (
     PromotionRequest,
 )
 from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest
-from governance.base.errors import ConfigError, RefusedError, StorageError, did_you_mean
+from governance.base.errors import ConfigError, RefusedError, StorageError, unknown
 from governance.base.time import exact_instant
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import authors, packet_votes
@@ -56,6 +56,7 @@ class Move:
     action: Action
     model: str
     version: str
+    """Empty for a rollback to the last version that may have the alias again."""
     alias: str
     reason: str
     break_glass: bool = False
@@ -116,7 +117,11 @@ class Plan:
 
 
 def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) -> Plan:
-    """(1) Plans a move. Raises `InputError` if the log does not have the version."""
+    """(1) Plans a move. Raises `InputError` if the log does not have the version, `RefusedError` if
+    no version is left to go back to.
+    """
+    if not move.version:
+        return _plan_rollback(now, move, at, signs)
     release, evidence = ask(now, move.action, move.model, move.version, move.alias), now.evidence
     decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
     request = now.timeline.requests.get(release.request or "")
@@ -140,24 +145,15 @@ def _serves(request: PromotionRequest, decision: ReleaseDecision, move: Move) ->
     return allows and not REQUEST_CODES & {finding.code for finding in decision.findings}
 
 
-def plan_rollback(
-    now: LogState,
-    model: str,
-    alias: str,
-    reason: str,
-    at: datetime,
-    signs: Speaker | None,
-    break_glass: bool,
-) -> Plan:
-    """A rollback to the last version that held the alias and may have it again. Raises
-    `RefusedError` without one.
-    """
-    now.must_know(model)
+def _plan_rollback(now: LogState, move: Move, at: datetime, signs: Speaker | None) -> Plan:
+    """A rollback to the last version that held the alias and may have it again."""
+    now.must_know(move.model)
     skipped: list[tuple[str, Finding]] = []
-    held = now.holder(model, alias)
-    for before in now.timeline.released_before(model, alias, held.version if held else None):
-        move = Move("rollback", model, before.predicate.version, alias, reason, break_glass)
-        planned = plan(now, move, at, signs)
+    held = now.holder(move.model, move.alias)
+    stack = now.timeline.released_before(move.model, move.alias, held.version if held else None)
+    for before in stack:
+        version = before.predicate.version
+        planned = plan(now, replace(move, version=version), at, signs)
         open_findings = [
             finding
             for finding in planned.decision.findings
@@ -165,14 +161,13 @@ def plan_rollback(
         ]
         if not open_findings:
             return replace(planned, skipped=tuple(skipped))
-        skipped.append((before.predicate.version, open_findings[0]))
+        skipped.append((version, open_findings[0]))
     reasons = "; ".join(
         f"version {version}: {finding.code} {finding.message}" for version, finding in skipped
     )
     raise RefusedError(
-        f"{model} has no version to go back to{f' ({reasons})' if reasons else ''}",
-        expected=f"a version that held {alias} before, and against which nothing stands",
-        fix=f"countersign history {model}",
+        f"{move.model} has no version to go back to{f' ({reasons})' if reasons else ''}",
+        fix=f"countersign history {move.model}",
     )
 
 
@@ -195,7 +190,10 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
     if is_server(machine.registry_uri):
         server = RegistryServer(machine.registry_uri, machine.environ)
         if move.action == "retire":
-            _must_hold(state(log), move)
+            held = state(log).holder(move.model, move.alias)
+            if held is None or held.version != move.version:
+                found = f"{move.model}/{move.version} holds no alias that the server could take"
+                raise ConfigError(found, fix="retire it on the machine that keeps the log")
             server.delete_alias(move.model, move.alias)
         else:
             server.set_alias(move.model, move.alias, move.version)
@@ -207,9 +205,8 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
             expected="the address of COUNTERSIGN_LOG, or of a governed server",
         )
     promoter = Promoter(log, signer(machine), move_alias, machine.requester, now)
-    return promoter.consume(
-        move.model, move.version, move.alias, machine.requester.name, move.action
-    )
+    caller = machine.requester.name
+    return promoter.consume(move.model, move.version, move.alias, caller, move.action)
 
 
 def requester_roles(policies: Policies, alias: str) -> list[str]:
@@ -218,14 +215,7 @@ def requester_roles(policies: Policies, alias: str) -> list[str]:
     """
     rule = policies.rules.aliases.get(alias)
     if rule is None and alias != CANDIDATE:
-        governed = [*policies.rules.aliases, CANDIDATE]
-        fix = (
-            did_you_mean(alias, governed)
-            or "policies/policy.yaml: aliases; a log with people begins by countersign init"
-        )
-        raise ConfigError(
-            f"policy governs no alias {alias!r}", expected=f"one of: {', '.join(governed)}", fix=fix
-        )
+        raise unknown("governed alias", alias, [*policies.rules.aliases, CANDIDATE])
     return list(rule.requesters) if rule else roles_of(policies)
 
 
@@ -324,22 +314,15 @@ def _subject(release: ReleaseRequest) -> Artifact:
     return Artifact(role="model", name=release.model, sha256=release.released.sha256)
 
 
-def _must_hold(now: LogState, move: Move) -> None:
-    held = now.holder(move.model, move.alias)
-    if held is None or held.version != move.version:
-        found = f"{move.model}/{move.version} holds no alias that the server could take away"
-        raise ConfigError(found, fix="retire it on the machine that keeps the log")
-
-
 def _last_move(now: LogState, move: Move) -> Promotion:
     """What the server has just written. Raises `StorageError` where this log does not have it."""
     terms = (move.action, move.version, move.alias)
-    for statement in reversed([*now.moves(move.model)]):
-        moved = statement.predicate
-        if (moved.action, moved.version, moved.alias) == terms:
-            return moved
-    raise StorageError(
-        "the server carried it out, and this log does not have the entry",
-        where=now.log.where,
-        fix="set COUNTERSIGN_LOG to the server's log",
-    )
+    moves = [statement.predicate for statement in now.moves(move.model)]
+    written = [moved for moved in moves if (moved.action, moved.version, moved.alias) == terms]
+    if not written:
+        raise StorageError(
+            "the server carried it out, and this log does not have the entry",
+            where=now.log.where,
+            fix="set COUNTERSIGN_LOG to the server's log",
+        )
+    return written[-1]

@@ -24,8 +24,8 @@ SOON = timedelta(days=14)
 """Before and after the end of a waiver, in which it is listed."""
 Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
-    "incident_open", "moved_alone", "rollback_requested", "retire_requested", "no_packet",
-    "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
+    "incident_open", "moved_alone", "move_requested", "no_packet", "packet_changed",
+    "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
 ]  # fmt: skip
 
 
@@ -42,18 +42,15 @@ policies_proposed: policy: proposed policies {digest:.12}: {changed}
 checkpoint_key_proposed: checkpoint key: checkpoint key {keyid:.12}
   its owners approve it before it signs; so far {signed}
   countersign checkpoint-key approve {keyid:.12}
-incident_open: incident: open incident on {name} (entry {entry})
-  {who} opened it: {reason}
-  countersign incident close {name} --reason ...
-moved_alone: second signature: {action} of {model} to version {version}, entry {entry}
-  {who} did it alone: {reason}{late}
-  countersign approve promotion {request:.12}
-rollback_requested: rollback: rollback of {name}
-  {who} asks: {reason}; so far {signed}
-  countersign approve promotion {request:.12}
-retire_requested: retire: retire of {name}
-  {who} asks: {reason}; so far {signed}
-  countersign approve promotion {request:.12}
+incident_open: incident: open incident on {it.model}/{it.version} (entry {entry})
+  {it.principal} opened it: {it.reason}
+  countersign incident close {it.model}/{it.version} --reason ...
+moved_alone: second signature: {it.action} of {it.model} to version {it.version}, entry {entry}
+  {it.principal} did it alone: {it.reason}{late}
+  countersign approve promotion {digest:.12}
+move_requested: {it.action}: {it.action} of {it.model}/{it.version}
+  {it.principal} asks: {it.reason}; so far {signed}
+  countersign approve promotion {digest:.12}
 no_packet: packet: {name}
   it has no packet yet
   countersign freeze {name}
@@ -66,17 +63,19 @@ approvals_missing: packet: {name}
 approved: promote: {name} as {alias}
   it is approved, and nobody has asked for the move
   countersign promote {name} --to {alias}
-gate_waits: before training: {about} {name} of {model}
-  gate@{stage} waits: tier {tier} wants it approved before training
-  countersign approve {about} {name}
-waiver: waiver: waiver of {finding} ({about}) of {model}
-  it {ends}; {owner} answers for it, meanwhile: {control}
+gate_waits: before training: {it.about} {it.name} of {it.model}
+  gate@{it.stage} waits: tier {tier} wants it approved before training
+  countersign approve {it.about} {it.name}
+waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
+  it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
 authorization: authorization: runs in the name of {who}
   the authorization {ends}
   countersign authorize --hours 8
 """
-"""Each reason: its kind of task, the task; the sentence; the command."""
+"""Each reason: its kind of task, the task; the sentence; the command. `it` is the statement or
+subject that the task is about.
+"""
 
 
 def _texts() -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -110,7 +109,7 @@ def _wait(
     people: Iterable[str],
     due: str | None = None,
     /,
-    **fields: str | int | list[str],
+    **fields: object,
 ) -> Wait:
     values = {
         name: (", ".join(value) or "nobody") if isinstance(value, list) else value
@@ -137,11 +136,6 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_waivers(now, at),
         *_authorizations(now, at),
     ]
-
-
-def of_person(waits: list[Wait], name: str) -> list[Wait]:
-    """The tasks that this person could do."""
-    return [wait for wait in waits if name in wait.people]
 
 
 # -- Policies and keys -----------------------------------------------------------------------------
@@ -176,30 +170,22 @@ def _incidents(now: LogState) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
     people = _names(now, now.authority.policies.rules.incidents.closed_by)
     for opened in now.timeline.all_open_incidents:
-        incident = opened.predicate
-        yield _wait(
-            "incident_open", people,
-            name=f"{incident.model}/{incident.version}", entry=opened.index,
-            who=incident.principal, reason=incident.reason,
-        )  # fmt: skip
+        yield _wait("incident_open", people, it=opened.predicate, entry=opened.index)
 
 
 def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
     """Moves that one person made alone and that lack a second signature."""
     overdue = {statement.index for statement in now.timeline.overdue(at)}
+    seconders = now.authority.policies.rules.seconders
     for statement in now.timeline.lacking_second_signature:
-        move = statement.predicate
-        request = now.timeline.request_of(move)
+        request = now.timeline.request_of(statement.predicate)
         if request is None:
             continue
-        who, seconders = request.predicate.principal, now.authority.policies.rules.seconders
+        people = others(now.authority, seconders, request.predicate.principal)
+        late = "; OVERDUE" if statement.index in overdue else ""
         yield _wait(
-            "moved_alone",
-            others(now.authority, seconders, who),
-            move.second_signature_by,
-            action=move.action, model=move.model, version=move.version, entry=statement.index,
-            who=who, reason=request.predicate.reason, request=request.digest,
-            late="; OVERDUE" if statement.index in overdue else "",
+            "moved_alone", people, statement.predicate.second_signature_by,
+            it=request.predicate, entry=statement.index, digest=request.digest, late=late,
         )  # fmt: skip
 
 
@@ -217,11 +203,8 @@ def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
         for signature in plan.missing:
             if signature.kind == "move":
                 yield _wait(
-                    "retire_requested" if request.action == "retire" else "rollback_requested",
-                    signature.people,
-                    request.expires,
-                    name=f"{request.model}/{request.version}", request=statement.digest,
-                    who=request.principal, reason=request.reason, signed=list(signature.signed),
+                    "move_requested", signature.people, request.expires,
+                    it=request, digest=statement.digest, signed=list(signature.signed),
                 )  # fmt: skip
 
 
@@ -262,15 +245,10 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
             )  # fmt: skip
             return
         open_codes = {finding.code for finding in plan.decision.findings}
-        had = _had(now, model, alias, plan.release.packet)
+        given = [(move.predicate.alias, move.predicate.packet) for move in now.moves(model)]
+        had = (alias, plan.release.packet) in given  # it is not given back
         if "request" in missing and open_codes <= moves.REQUEST_CODES and not had:
             yield _wait("approved", sorted(missing["request"].people), name=name, alias=alias)
-
-
-def _had(now: LogState, model: str, alias: str, packet: str | None) -> bool:
-    """Whether this packet held the alias before. It is not given back."""
-    given = {(move.predicate.alias, move.predicate.packet) for move in now.moves(model)}
-    return (alias, packet) in given
 
 
 def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
@@ -285,11 +263,8 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
         if "APPROVAL_MISSING" in codes and not agreed(
             now.authority, approvals, subject.about, subject.fitting, at
         ):
-            yield _wait(
-                "gate_waits", _names(now, subject.fitting),
-                about=subject.about, name=subject.name, model=subject.model,
-                stage=subject.stage, tier=now.authority.policies.rules.models[subject.model].tier,
-            )  # fmt: skip
+            named = now.authority.policies.rules.models[subject.model].tier
+            yield _wait("gate_waits", _names(now, subject.fitting), it=subject, tier=named)
 
 
 # -- What ends -------------------------------------------------------------------------------------
@@ -300,11 +275,8 @@ def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
         waiver = waivers[-1].predicate
         end = instant_of(waiver.expires)
         if at - SOON <= end <= at + SOON:
-            yield _wait(
-                "waiver", sorted({*accepting, waiver.principal}), waiver.expires,
-                finding=waiver.finding, about=waiver.about, model=waiver.model,
-                owner=waiver.owner, control=waiver.control, ends="ended" if end <= at else "ends",
-            )  # fmt: skip
+            people, ends = sorted({*accepting, waiver.principal}), "ended" if end <= at else "ends"
+            yield _wait("waiver", people, waiver.expires, it=waiver, ends=ends)
 
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
