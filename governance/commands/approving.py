@@ -21,7 +21,7 @@ from governance.history import packet
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.people import kept, moves, page, review, speaking, subjects, votes, waiving
+from governance.people import kept, moves, review, speaking, subjects, votes, waiving
 from governance.people.moves import Move
 from governance.people.review import Review
 from governance.people.subjects import Subject
@@ -29,10 +29,6 @@ from governance.people.votes import Vote
 from governance.release import promotion
 
 DONE = {"approve": "approved", "reject": "rejected"}
-FOUND: dict[kept.PageSource, str] = {
-    "kept": "kept on this machine when it was signed",
-    "rendered": "rendered again from the log",
-}
 
 
 @click.command("freeze")
@@ -100,8 +96,8 @@ def review_command(call: Call, what: str | None, output: Path | None, signed: st
 def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
     recorded = _packet(call, now, what)
     content = review.review(now, recorded, call.now)
-    html = page.html(content)
-    digest = review.digest_of(html)
+    html = review.html(content)
+    digest = sha256_bytes(html)
     preview = recorded.index >= now.size
     person = None if preview else _reader(call, now)
     target = output or call.machine.state / "review" / f"{digest[:16]}.html"
@@ -118,7 +114,7 @@ def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
         person=person,
         votes=now.evidence.by_subject(recorded.subjects[0].sha256, Approval),
     )
-    lines = [*page.text(content), "", f"page      {digest}", f"read      {target}", *next_step]
+    lines = [*review.text(content), "", f"page      {digest}", f"read      {target}", *next_step]
     call.show(result, lines)
 
 
@@ -147,16 +143,14 @@ def _reader(call: Call, now: LogState) -> str | None:
 
 
 def _signed_page(call: Call, now: LogState, sha256: str, output: Path | None) -> None:
-    content, source = kept.find(call.machine, now, sha256)
+    content = kept.find(call.machine, now, sha256)
     if output is not None:
         write_atomic(output, content)
     elif not call.as_json:
         click.echo(content, nl=False)
-        click.echo(f"page {sha256[:12]}: {FOUND[source]}", err=True)
         return
     target = str(output) if output else "not written: give -o"
-    result = {"page": sha256, "found": source, "file": target}
-    call.show(result, [f"page {sha256}: {FOUND[source]}", target])
+    call.show({"page": sha256, "file": target}, [f"page {sha256}: {target}"])
 
 
 # --- Signing --------------------------------------------------------------------------------------
@@ -251,14 +245,14 @@ def _shown(
     if subject.packet is None:
         return subject.text, None, list(subject.shown)
     content: Review = review.review(now, subject.packet, call.now)
-    html = page.html(content)
-    digest = review.digest_of(html)
+    html = review.html(content)
+    digest = sha256_bytes(html)
     opened = kept.opened_at(call.machine, person, digest)
     if decision == "reject":
-        return html, opened or exact_instant(call.now), page.text(content)
+        return html, opened or exact_instant(call.now), review.text(content)
     codes = ", ".join(dict.fromkeys(finding.code for finding in content.frozen.findings)) or "none"
     summary = [
-        f"{content.model}/{content.version}  {page.TITLES[content.verdict][0]}",
+        f"{content.model}/{content.version}  {content.verdict.replace('_', ' ')}",
         f"packet {content.packet}",
         f"page   {digest}",
         f"open findings: {codes}; waived findings: {len(content.waived)}",

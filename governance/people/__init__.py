@@ -5,7 +5,7 @@ a person            `speaking` (who they are, and in which role), `keys` (revoke
                     `authorizing` (services may run in their name)
 policies            `enrolment` edits policy.yaml; `policies` proposes and signs; `founding` begins
                     a log
-a version           `review` and its `page`, `subjects` and `votes`, `waiving`, `reports`; `kept`:
+a version           `review`: its page, `subjects` and `votes`, `waiving`, `reports`; `kept`:
                     pages on this machine
 an alias            `moves`; `drill` rehearses a rollback
 open tasks          `pending`

@@ -10,7 +10,6 @@ import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,16 +17,14 @@ from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Approval, Instant, Packet
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.model import Sha256
-from governance.base.storage import write_atomic
+from governance.base.storage import write_state
 from governance.base.time import exact_instant, instant_of
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
-from governance.people import page, review
+from governance.people import review
 
 _OPENED = TypeAdapter(dict[Sha256, Instant])
-PageSource = Literal["kept", "rendered"]
-"""Kept when it was signed, or rendered again from the log."""
 
 
 # -- Which page a person opened --------------------------------------------------------------------
@@ -37,7 +34,7 @@ def note_opened(machine: Machine, person: str, sha256: str, at: datetime) -> Non
     if sha256 in opened:
         return
     opened[sha256] = exact_instant(at)
-    write_atomic(_opened_path(machine, person), _OPENED.dump_json(opened, indent=1), mode=0o600)
+    write_state(_opened_path(machine, person), _OPENED.dump_json(opened, indent=1))
 
 
 def opened_at(machine: Machine, person: str, sha256: str) -> str | None:
@@ -54,9 +51,7 @@ def _opened(machine: Machine, person: str) -> dict[str, str]:
 
 
 def _opened_path(machine: Machine, person: str) -> Path:
-    folder = machine.state / "opened"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{person}.json"
+    return machine.state / "opened" / f"{person}.json"
 
 
 # -- Bytes that people signed ----------------------------------------------------------------------
@@ -64,8 +59,7 @@ def keep(machine: Machine, content: bytes) -> Path:
     """Stores bytes that somebody is about to sign, under their digest."""
     path = _path(machine, sha256_bytes(content))
     if read(machine, path.name) != content:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(path, content)
+        write_state(path, content)
     return path
 
 
@@ -77,22 +71,20 @@ def read(machine: Machine, sha256: str) -> bytes | None:
         return None
 
 
-def find(machine: Machine, now: LogState, sha256: str) -> tuple[bytes, PageSource]:
-    """The page with this digest, and its source. Raises `ConfigError`, `InputError` if it is not on
-    this machine.
+def find(machine: Machine, now: LogState, sha256: str) -> bytes:
+    """The page with this digest, as it was kept, or rendered again from the log. Raises
+    `ConfigError`, `InputError` if it is not on this machine.
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ConfigError(
-            f"{sha256[:80]!r} is not a sha256", where="--page", expected="64 hexadecimal digits"
-        )
+        raise ConfigError(f"{sha256[:80]!r} is not a sha256", where="--page")
     content = read(machine, sha256)
     if content is not None and sha256_bytes(content) == sha256:
-        return content, "kept"
+        return content
     votes = [vote for vote in now.evidence.all(Approval) if vote.predicate.page == sha256]
     for vote in votes:
         rendered = page_of_vote(now, vote)
         if rendered is not None:
-            return rendered, "rendered"
+            return rendered
     changed = "" if content is None else "; the file kept under this digest was changed"
     signers = ", ".join(dict.fromkeys(vote.predicate.principal for vote in votes))
     raise InputError(
@@ -110,7 +102,7 @@ def page_of_vote(now: LogState, vote: Evidence[Approval]) -> bytes | None:
     packets = before.evidence.by_subject(vote.subjects[0].sha256, Packet)
     opened = instant_of(vote.predicate.opened_at or vote.predicate.at)
     with suppress(CountersignError):
-        html = page.html(review.review(before, packets[-1], opened)) if packets else b""
+        html = review.html(review.review(before, packets[-1], opened)) if packets else b""
         return html if sha256_bytes(html) == vote.predicate.page else None
     return None
 

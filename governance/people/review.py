@@ -6,12 +6,13 @@
    open incidents, rejections, new findings, and what of the packet changed. So the page becomes
    another page, and who approves has to open it again. What speaks for the version changes nothing.
 3. The digest of the page is part of the approval. A client shows what it renders itself, never a
-   page that a server sends.
+   page that a server sends. The page has no script, no assets, and no time but the log's. Its
+   sentences are in `review.html.j2` of the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -45,8 +46,10 @@ from governance.release import promotion
 from governance.report import exceptions, people
 from governance.report.build import references
 from governance.report.facts import Facts, PolicyChoice
+from governance.report.html import environment, style
 from governance.report.model import EvidenceSections, Notice, Person
 from governance.report.parts import evidence_sections
+from governance.report.terminal import section
 
 FORMAT = "https://countersign.dev/review/v2"
 NOWHERE = Path("/nonexistent")
@@ -58,10 +61,10 @@ Verdict = Literal[
 
 
 class Statement(Model):
-    """A signed statement in the log."""
+    """A statement in the log."""
 
     entry: int
-    signed: Incident | Approval | Waiver
+    signed: Incident | Approval | Promotion
 
 
 class Against(Model):
@@ -85,18 +88,6 @@ class WaivedFinding(Model):
     finding: Finding
     entry: int
     waiver: Waiver
-
-
-class EarlierDecision(Model):
-    """A vote on another packet of these bytes, or a refused promotion."""
-
-    entry: int
-    vote: Approval | None = None
-    counted: bool = True
-    """Whether the vote counted."""
-    alias: str = ""
-    """Of a refused promotion."""
-    codes: list[str] = []
 
 
 class NamedEntry(Model):
@@ -139,7 +130,8 @@ class Review(Model):
     sections: EvidenceSections
     people: list[Person]
     """Who trained, evaluated and validated."""
-    earlier: list[EarlierDecision]
+    earlier: list[Statement]
+    """Votes on other packets of these bytes, and refused promotions."""
     entries: list[NamedEntry]
 
 
@@ -201,20 +193,23 @@ def review(now: LogState, recorded: Evidence[Packet], at: datetime) -> Review:
         notices=exceptions.exceptions(facts, [], "the log"),
         sections=evidence_sections(facts),
         people=people.people(facts)[:3],
-        earlier=[*_earlier_votes(before, frozen), *_refused(before, frozen)],
+        earlier=_earlier(before, frozen),
         entries=[],
     )
     return content.model_copy(update={"entries": _named_entries(now, content)})
 
 
-def twin(content: Review) -> bytes:
-    """The page's content as canonical JSON."""
-    return canonical.dumps(content.model_dump())
+def html(content: Review) -> bytes:
+    """One self-contained page. Its sha256 is what an approval names."""
+    pages, twin = environment(), canonical.dumps(content.model_dump())
+    template = pages.get_template("review.html.j2")
+    page = template.render(review=content, twin=sha256_bytes(twin), style=style(pages))
+    return page.encode("utf-8")
 
 
-def digest_of(page: bytes) -> str:
-    """The digest that an approval names."""
-    return sha256_bytes(page)
+def text(content: Review) -> list[str]:
+    """The page for a terminal. Objections come first."""
+    return section(html(content).decode(), "review")
 
 
 # -- What the log has against it -------------------------------------------------------------------
@@ -251,14 +246,14 @@ def _new_findings(now: LogState, frozen: Packet, at: datetime) -> list[Finding]:
 
 
 def _verdict(frozen: Packet, against: Against) -> Verdict:
-    answers: list[tuple[Verdict, bool]] = [
-        ("incident_open", bool(against.blocking)),
-        ("outdated", bool(against.changed)),
-        ("open_findings", bool(frozen.findings or against.findings)),
-        ("rejected", bool(against.rejections)),
-        ("exceptions", bool(frozen.waived)),
-    ]
-    return next((word for word, applies in answers if applies), "no_objection")
+    reasons: dict[Verdict, Sequence[object]] = {
+        "incident_open": against.blocking,
+        "outdated": against.changed,
+        "open_findings": (*frozen.findings, *against.findings),
+        "rejected": against.rejections,
+        "exceptions": frozen.waived,
+    }
+    return next((word for word, rows in reasons.items() if rows), "no_objection")
 
 
 # -- The version as of its packet ------------------------------------------------------------------
@@ -305,41 +300,29 @@ def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
             yield WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
 
 
-def _earlier_votes(before: LogState, frozen: Packet) -> list[EarlierDecision]:
-    """Votes on other packets of these bytes, in the order of the log."""
+def _earlier(before: LogState, frozen: Packet) -> list[Statement]:
+    """The votes that count on other packets of these bytes, and refused promotions, as logged."""
     packets = before.evidence.by_subject(frozen.model_digest, Packet)
     digests = {packet.digest_of(other.predicate) for other in packets}
     votes = [vote for sha256 in digests for vote in before.evidence.by_subject(sha256, Approval)]
-    return [
-        EarlierDecision(
-            entry=vote.index,
-            vote=vote.predicate,
-            counted=before.authority.speaker(vote) is not None,
-        )
-        for vote in sorted(votes, key=lambda vote: vote.index)
+    statements = [
+        *(vote for vote in votes if before.authority.speaker(vote) is not None),
+        *(
+            move
+            for move in before.evidence.by_subject(frozen.model_digest, Promotion)
+            if not move.predicate.allowed and move.predicate.model == frozen.model
+        ),
     ]
-
-
-def _refused(before: LogState, frozen: Packet) -> list[EarlierDecision]:
-    moves = before.evidence.by_subject(frozen.model_digest, Promotion)
-    return [
-        EarlierDecision(
-            entry=move.index,
-            alias=move.predicate.alias,
-            codes=list(dict.fromkeys(finding.code for finding in move.predicate.findings)),
-        )
-        for move in moves
-        if not move.predicate.allowed and move.predicate.model == frozen.model
-    ]
+    ordered = sorted(statements, key=lambda statement: statement.index)
+    return [Statement(entry=row.index, signed=row.predicate) for row in ordered]
 
 
 def _named_entries(now: LogState, content: Review) -> list[NamedEntry]:
     """Every entry that the page names, with the digest by which it is found elsewhere."""
     against = content.against
-    rows: list[Statement | WaivedFinding | EarlierDecision] = [
-        *against.incidents, *against.rejections, *content.waived, *content.earlier,
-    ]  # fmt: skip
-    numbers = {content.entry, *(row.entry for row in rows), *references(content)}
+    rows = [*against.incidents, *against.rejections, *content.earlier]
+    named = {row.entry for row in rows} | {row.entry for row in content.waived}
+    numbers = {content.entry, *named, *references(content)}
     return [
         NamedEntry(
             entry=number,

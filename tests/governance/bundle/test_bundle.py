@@ -35,7 +35,7 @@ from governance.log.evidence import key_ring
 from governance.log.views import log_evidence
 from governance.machine.machine import signer
 from governance.machine.signers import development_signer, private_signer
-from governance.people import page, review, subjects
+from governance.people import review, subjects
 from governance.policy.authority import read_authority
 from governance.policy.policies import files_digest
 from governance.release import promotion, retrospect
@@ -782,7 +782,7 @@ def test_the_page_that_people_were_shown_is_made_again(
 ) -> None:
     frozen = scene.freeze()
     now = promotion.state(scene.story.log)
-    shown = page.html(
+    shown = review.html(
         review.review(now, subjects.find(now, ("packet", frozen)).statement, scene.now)
     )
     scene.approve("ada", "ml-lead", frozen, page=sha256_bytes(shown))
