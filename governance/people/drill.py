@@ -42,7 +42,10 @@ class Rehearsal:
 
     clock: Callable[[], float]
     """Seconds, for differences only."""
+    began: datetime
     steps: list[DrillStep] = field(default_factory=list)
+    items: int = 0
+    """How many items the loaded model answered."""
 
     @property
     def passed(self) -> bool:
@@ -100,39 +103,25 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
         raise VerificationError(
             f"{served.name} is registered with other bytes than were decided on"
         )
-    given = [
-        promotion
-        for promotion in now.timeline.released_before(move.model, move.alias, None)
-        if promotion.predicate.version == move.version
-    ]
-    for promotion in given:
-        if made_again(now, promotion) is not Repeat.SAME:
-            raise VerificationError(
-                f"the decision of entry {promotion.index} comes out otherwise",
-                fix=f"countersign explain {promotion.index}",
-            )
-    statements = {
-        statement.index
-        for statement in Chain(now.view, registration.model_digest, registration.stage).statements()
-    }
-    entries = ", ".join(str(promotion.index) for promotion in given)
-    again = f"the decision of entry {entries} comes out again"
+    moves = now.timeline.released_before(move.model, move.alias, None)
+    promotion = next(given for given in moves if given.predicate.version == move.version)
+    if made_again(now, promotion) is not Repeat.SAME:
+        raise VerificationError(
+            f"the decision of entry {promotion.index} comes out otherwise",
+            fix=f"countersign explain {promotion.index}",
+        )
+    chain = Chain(now.view, registration.model_digest, registration.stage)
+    statements = {statement.index for statement in chain.statements()}
+    again = f"the decision of entry {promotion.index} comes out again"
     return served, f"{len(statements)} statements, each signature valid; {again}"
 
 
 def record(
-    log: Log,
-    now: LogState,
-    signer: Signer,
-    machine: Machine,
-    plan: Plan,
-    done: Rehearsal,
-    items: int,
-    began: datetime,
+    log: Log, now: LogState, signer: Signer, machine: Machine, plan: Plan, done: Rehearsal,
     ended: datetime,
-) -> tuple[Drill, Entry]:
+) -> tuple[Drill, Entry]:  # fmt: skip
     """(3) Records the result of the drill in the log."""
-    move = plan.move
+    move, finished = plan.move, exact_instant(ended)
     drill = Drill(
         model=move.model,
         alias=move.alias,
@@ -141,12 +130,12 @@ def record(
         model_digest=plan.release.released.sha256,
         passed=done.passed,
         steps=done.steps,
-        items=items,
+        items=done.items,
         policy=now.authority.in_force.digest,
-        at=exact_instant(ended),
+        at=finished,
         run=Run(
-            started=exact_instant(began),
-            finished=exact_instant(ended),
+            started=exact_instant(done.began),
+            finished=finished,
             seconds=round(sum(step.seconds for step in done.steps), 6),
             requested_by=machine.requester,
         ),

@@ -5,7 +5,8 @@ decides when they count.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from governance.attest.digests import SHORTEST as SHORTEST
@@ -64,43 +65,41 @@ class Status(Model):
 def status(now: LogState, at_hand: Policies | CountersignError | None) -> Status:
     """The signatures of the policies in force and of each proposal."""
     authority = now.authority
-    rules, files = authority.policies.rules, authority.policies.files
     return Status(
         in_force=first_signatures(now),
         signed=authority.in_force.signed_at is not None,
-        proposals=[
-            _signatures(
-                rules, proposal.digest, proposal.index, proposal.signers,
-                changed=changed(files, proposal.files),
-            )
-            for proposal in authority.proposals
-        ],
+        proposals=[_signatures(authority, proposal) for proposal in authority.proposals],
         at_hand=_at_hand(authority, at_hand),
         keys=_keys(authority),
-    )  # fmt: skip
+    )
 
 
 def first_signatures(now: LogState) -> Signatures:
     """The signatures of the policies in force. Nobody is missing where enough have signed."""
-    current, rules = now.authority.in_force, now.authority.policies.rules
-    signers = sorted(signed_by(now, current.digest, "policy"))
-    signatures = _signatures(rules, current.digest, current.start, signers)
-    if current.signed_at is None:
+    current = _current(now.authority)
+    signers = tuple(sorted(signed_by(now, current.digest, "policy")))
+    signatures = _signatures(now.authority, replace(current, signers=signers))
+    if now.authority.in_force.signed_at is None:
         return signatures
     return signatures.model_copy(update={"waits_for": []})
 
 
-def _signatures(
-    rules: Rules, digest: str, entry: int, signers: Sequence[str], changed: Sequence[str] = ()
-) -> Signatures:
+def _signatures(authority: Authority, proposal: Proposal) -> Signatures:
+    rules, files = authority.policies.rules, authority.policies.files
     return Signatures(
-        digest=digest,
-        entry=entry,
-        signed_by=list(signers),
+        digest=proposal.digest,
+        entry=proposal.index,
+        signed_by=list(proposal.signers),
         wants=wanted(rules),
-        waits_for=sorted({person.name for person in owners(rules)} - set(signers)),
-        changed=list(changed),
+        waits_for=sorted({person.name for person in owners(rules)} - set(proposal.signers)),
+        changed=changed(files, proposal.files),
     )
+
+
+def _current(authority: Authority) -> Proposal:
+    """The policies in force, in the form of a proposal."""
+    period, files = authority.in_force, authority.policies.files
+    return Proposal(period.start, period.digest, files, period.signers)
 
 
 def unified(before: Mapping[str, str], after: Mapping[str, str]) -> str:
@@ -142,10 +141,8 @@ def offer(authority: Authority, digest: str) -> Proposal:
     `RefusedError`.
     """
     current = authority.in_force
-    offers = {proposal.digest: proposal for proposal in authority.proposals}
-    offers[current.digest] = Proposal(
-        current.start, current.digest, authority.policies.files, current.signers
-    )
+    every = [*authority.proposals, _current(authority)]
+    offers = {proposal.digest: proposal for proposal in every}
     chosen = offers[digest_beginning(digest, offers, "policies")]
     if chosen.digest == current.digest and current.signed_at is not None:
         signers = ", ".join(current.signers)
@@ -177,9 +174,8 @@ def sign(log: Log, authority: Authority, proposed: Proposal, author: Speaker, re
     try:
         policies_of(proposed.files)
     except CountersignError as error:
-        raise RefusedError(
-            f"these policies cannot be read, so they could never be in force: {error}"
-        ) from None
+        found = f"these policies cannot be read, so they could never be in force: {error}"
+        raise RefusedError(found) from None
     page = sha256_bytes(shown(authority, proposed).encode())
     approval = Approval(**author.signed(reason), decision="approve", about="policy", page=page)
     return author.record(log, "approval", policy_subject(proposed.digest), approval)

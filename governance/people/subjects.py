@@ -22,6 +22,7 @@ from governance.history.lineage import data_chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.people.speaking import roles_of
+from governance.release.promotion import latest_packet
 from governance.report.html import lines
 
 About = Literal["packet", "data", "objective", "reward", "promotion"]
@@ -71,10 +72,7 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
     if len(words) > 2 or about not in (None, *BEFORE_TRAINING, "promotion", "packet"):
         raise ConfigError(
             f"{' '.join(words)[:120]!r} names nothing to approve",
-            expected=(
-                "MODEL/VERSION, a digest, or data, objective, reward or promotion with a name or"
-                " digest"
-            ),
+            expected="MODEL/VERSION, a digest, or data|objective|reward|promotion NAME_OR_DIGEST",
         )
     model, slash, version = name.partition("/")
     if slash and about is None:
@@ -100,12 +98,10 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
 
 def of_version(now: LogState, model: str, version: str) -> Subject:
     """The latest packet of a version. Raises `InputError` where it has none."""
-    registered = now.registration(model, version).predicate
-    latest = packet.latest(now.evidence, model, version, registered.model_digest)
+    latest = latest_packet(now, model, version)
     if latest is None:
-        raise InputError(
-            f"{model}/{version} has no packet yet", fix=f"countersign freeze {model}/{version}"
-        )
+        name = f"{model}/{version}"
+        raise InputError(f"{name} has no packet yet", fix=f"countersign freeze {name}")
     return _of_packet(now, latest)
 
 

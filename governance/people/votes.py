@@ -112,11 +112,8 @@ def current(
     now: LogState, model: str, version: str, at: datetime
 ) -> tuple[Evidence | None, list[str]]:
     """The latest packet of a version, and what changed since it was frozen."""
-    registration = now.registration(model, version).predicate
-    latest = packets.latest(now.evidence, model, version, registration.model_digest)
-    if latest is None:
-        return None, []
-    return latest, promotion.changed(now, latest, at)
+    latest = promotion.latest_packet(now, model, version)
+    return latest, promotion.changed(now, latest, at) if latest else []
 
 
 def release_context(

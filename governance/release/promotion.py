@@ -38,7 +38,7 @@ def ask(now: LogState, action: Action, model: str, version: str, alias: str) -> 
     """
     registered = now.registration(model, version).predicate
     holder = now.holder(model, alias)
-    last_packet = packet.latest(now.evidence, model, version, registered.model_digest)
+    last_packet = latest_packet(now, model, version)
     packet_digest = subject(last_packet, "packet") if last_packet else None
     request = ReleaseRequest(
         model=model,
@@ -52,6 +52,12 @@ def ask(now: LogState, action: Action, model: str, version: str, alias: str) -> 
     )
     signed_request = _open_request(now, request)
     return request.model_copy(update={"request": signed_request.digest if signed_request else None})
+
+
+def latest_packet(now: LogState, model: str, version: str) -> Evidence[Packet] | None:
+    """The latest packet of a version. Raises `InputError` for a version that is not registered."""
+    digest = now.registration(model, version).predicate.model_digest
+    return packet.latest(now.evidence, model, version, digest)
 
 
 def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecision:

@@ -53,16 +53,13 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     machine = call.machine
     log, key = log_to_add_to(machine), signer(machine)
     check_right(state(log), key, "drill")
-    done, began = Rehearsal(time.perf_counter), session.clock()
+    done = Rehearsal(time.perf_counter, session.clock())
     now = done.step("log", lambda: _verified(machine), must=True)
-    found = done.step("target", lambda: rehearsal.target(now, model, alias, began), must=True)
-    answered = 0
+    found = done.step("target", lambda: rehearsal.target(now, model, alias, done.began), must=True)
     with suppress(Failed):  # it is among the steps, with its reason
-        answered = _steps(done, machine, now, found, items)
-    requester = authorizing.on_behalf(machine, log, began)
-    drill, entry = rehearsal.record(
-        log, now, key, requester, found, done, answered, began, session.clock()
-    )
+        done.items = _steps(done, machine, now, found, items)
+    requester = authorizing.on_behalf(machine, log, done.began)
+    drill, entry = rehearsal.record(log, now, key, requester, found, done, session.clock())
     document = {**drill.model_dump(mode="json"), "entry": entry.index}
     call.show(document, list(lines(drill, entry.index)))
     call.exit(0 if drill.passed else RefusedError.exit_code)

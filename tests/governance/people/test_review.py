@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
 from governance.people import review, subjects
 from governance.people.review import Review
@@ -208,7 +209,7 @@ def test_a_packet_is_reviewed_by_its_digest(at_desk: Desk) -> None:
 def test_the_page_can_be_written_where_it_is_wanted(at_desk: Desk) -> None:
     target = at_desk.folder / "page.html"
     done = at_desk.must("ada", "review", NAME, "--output", str(target), "--json").json
-    assert review.digest_of(target.read_bytes()) == done["page"]
+    assert sha256_bytes(target.read_bytes()) == done["page"]
 
 
 def signed_page(d: Desk, decision: str = "approve") -> tuple[str, bytes]:
@@ -217,7 +218,7 @@ def signed_page(d: Desk, decision: str = "approve") -> tuple[str, bytes]:
     d.must("ada", "freeze", NAME)
     d.must("ada", "review", NAME, "--output", str(target))
     said = d.must("ada", decision, NAME, WHY, YES, "--json").json
-    assert said["page"] == review.digest_of(target.read_bytes())
+    assert said["page"] == sha256_bytes(target.read_bytes())
     return said["page"], target.read_bytes()
 
 
