@@ -37,7 +37,7 @@ def _log_and_registry(folder: Path) -> list[Row]:
     from governance.machine.machine import signer
     from governance.registry.mlflow import open_registry
     from governance.registry.rows import move_alias
-    from governance.release.promoter import Promoter
+    from governance.release.promotion import Promoter
     from tests.governance.governed import governed
     from tests.governance.story import MODEL
 

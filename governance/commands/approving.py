@@ -21,7 +21,7 @@ from governance.history import packet
 from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.evidence import Evidence
-from governance.people import kept, moves, review, speaking, subjects, votes, waiving
+from governance.people import kept, moves, review, speaking, subjects, votes
 from governance.people.moves import Move
 from governance.people.review import Review
 from governance.people.subjects import Subject
@@ -292,9 +292,9 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     count.
     """
     now = call.state()
-    target = waiving.target(now, what, call.now)
-    acceptance = waiving.Acceptance(**terms)
-    author, waiver = waiving.check(now, target, acceptance, call.signing)
+    target = votes.waiver_target(now, what, call.now)
+    acceptance = votes.Acceptance(**terms)
+    author, waiver = votes.check_waiver(now, target, acceptance, call.signing)
     line = (
         f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)};"
         f" compensating control: {waiver.control}"
@@ -304,7 +304,7 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
         would = f"{author.name} would waive {line}; nothing was written"
         call.show(waiver, [would], subject=sha256, entry=None)
         return
-    author, waiver = waiving.check(call.state(), target, acceptance, call.signing)
+    author, waiver = votes.check_waiver(call.state(), target, acceptance, call.signing)
     entry = author.record(call.log, "waiver", target.artifact, waiver).index
     after = f"next: countersign {'freeze' if '/' in what else 'repro'} {what}"
     lines = [f"{author.name} waived {line} (entry {entry})", after]

@@ -11,7 +11,7 @@ from governance.commands.session import Call
 from governance.history.state import LogState
 from governance.machine.machine import ELSEWHERE, on_server
 from governance.machine.signers import read_public
-from governance.people import keys, policies
+from governance.people import policies
 
 
 @click.group("checkpoint-key")
@@ -27,7 +27,7 @@ def status_command(call: Call) -> None:
     """Which key signs, which is proposed, who approved it."""
     now = call.read()
     used = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
-    proposed = [successor for successor in keys.successors(now) if not successor.approved]
+    proposed = [successor for successor in policies.successors(now) if not successor.approved]
     result = {
         "keys": [
             {"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint}
@@ -60,8 +60,8 @@ def rotate_command(call: Call, reason: str, public: str | None) -> None:
     if not call.agreed(f"{author.name} proposes a new checkpoint key.", author.name):
         call.show({"would": "propose"}, [f"{author.name} would propose a new checkpoint key"])
         return
-    key = given or keys.next_key(call.machine)
-    recorded = keys.propose_successor(call.log, key, author, reason)
+    key = given or policies.next_key(call.machine)
+    recorded = policies.propose_successor(call.log, key, author, reason)
     result = {"keyid": key.keyid, "fingerprint": key.fingerprint, "entry": recorded.index}
     done = f"{'read' if given else 'made'} {key.keyid[:12]} {key.fingerprint}"
     approve = f"countersign checkpoint-key approve {key.keyid[:12]}"
@@ -78,16 +78,16 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
     it.
     """
     now = call.state()
-    successor = keys.proposed(now, keyid)
+    successor = policies.proposed_successor(now, keyid)
     key = successor.fingerprint
     author = policies.owner(now.authority, call.signing)
     question = f"{author.name} approves that {key} signs the log's checkpoints."
     if not call.agreed(question, successor.keyid[: policies.SHORTEST]):
         call.show({"would": "approve"}, [f"{author.name} would approve {key}"])
         return
-    recorded = keys.approve_successor(call.log, successor.keyid, author, reason)
+    recorded = policies.approve_successor(call.log, successor.keyid, author, reason)
     now = call.state()
-    proposals = {proposal.keyid: proposal for proposal in keys.successors(now)}
+    proposals = {proposal.keyid: proposal for proposal in policies.successors(now)}
     updated = proposals[successor.keyid]
     after = f"so far {', '.join(updated.signed_by)}; wants {_wants(now)}"
     if updated.approved:
@@ -104,13 +104,13 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
 def use_command(call: Call) -> None:
     """Sign with the approved key from now on; the old one is kept beside it."""
     _check_keeper(call, "set it to the address of the approved key, and restart the server")
-    waits = keys.approved_successor(call.machine, call.read())
+    waits = policies.approved_successor(call.machine, call.read())
     lines = ["no other key waits to be used here"]
     if call.dry_run:
         lines = [f"would sign with {waits.fingerprint} from now on"] if waits else lines
         call.show({"would_use": waits.keyid if waits else None}, lines)
         return
-    kept = keys.use_successor(call.machine.keys) if waits else None
+    kept = policies.use_successor(call.machine.keys) if waits else None
     if kept is not None:
         lines = [f"the approved key signs checkpoints from now on; the old one is kept as {kept}"]
         lines.append(

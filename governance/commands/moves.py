@@ -21,7 +21,7 @@ from governance.history.state import LogState
 from governance.people import moves
 from governance.people.moves import Move, Plan, Signature
 from governance.people.speaking import Speaker
-from governance.release import retirement
+from governance.release import artifacts
 
 SIGNED = {"policies": "the policies in force", "request": "the request", "packet": "the packet"}
 """What a missing signature is for; the signature of a move is for the action."""
@@ -83,7 +83,7 @@ def retire_command(call: Call, version: str, reason: str, delete_files: bool) ->
     """
     model, number = named(version)
     if delete_files:
-        deleted = retirement.delete_files(call.read(), call.machine, model, number, call.dry_run)
+        deleted = artifacts.delete_files(call.read(), call.machine, model, number, call.dry_run)
         lines = [f"{'would delete' if call.dry_run else 'deleted'} {path}" for path in deleted]
         result = {"deleted": deleted, "written": not call.dry_run}
         call.show(result, lines or ["this machine has no files of it"])

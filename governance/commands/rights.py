@@ -15,7 +15,7 @@ from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.session import Call
 from governance.machine.machine import policy_subject
-from governance.people import authorizing, enrolment, keys
+from governance.people import authorizing, enrolment, policies
 from governance.people.enrolment import KINDS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
@@ -107,14 +107,14 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
     else:
         named = [public_key(text) for text in enrolment.principal_named(in_force, name).keys]
     revoking = [public for public in named if public.keyid not in now.authority.revoked]
-    author = keys.revoker(now.authority, name, call.signing)
+    author = policies.revoker(now.authority, name, call.signing)
     entries = []
     for public in revoking:
         key = f"{public.fingerprint} of {name}"
         if not call.agreed(f"{author.name} revokes {key}: for ever.", name):
             done.append(f"would revoke {key} at once")
             continue
-        recorded = keys.revoke(call.log, public, name, author, reason)
+        recorded = policies.revoke_key(call.log, public, name, author, reason)
         entries.append(recorded.index)
         by_whom = f"by {author.name} as {author.role}"
         done.append(f"{key} does not count after entry {recorded.index}, {by_whom}")

@@ -40,8 +40,7 @@ from governance.people.speaking import NOT_YET, Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
-from governance.release.promoter import Promoter
-from governance.release.promotion import ask
+from governance.release.promotion import Promoter, ask
 
 HOURS = 24
 """Hours that a request stays open, unless policy sets fewer."""

@@ -17,7 +17,7 @@ from governance.base.time import exact_instant, instant_of
 from governance.history.persons import others
 from governance.history.state import LogState
 from governance.history.votes import agreed
-from governance.people import keys, moves, policies, subjects, votes
+from governance.people import moves, policies, subjects, votes
 from governance.people.moves import Move
 
 SOON = timedelta(days=14)
@@ -159,7 +159,7 @@ def _policies(now: LogState) -> Iterator[Wait]:
 
 def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
     owners = policies.owners(now.authority.policies.rules)
-    for key in keys.successors(now):
+    for key in policies.successors(now):
         if not key.approved:
             people = sorted({owner.name for owner in owners} - {*key.signed_by})
             yield _wait("checkpoint_key_proposed", people, keyid=key.keyid, signed=key.signed_by)

@@ -1,11 +1,9 @@
 """Moves of governed aliases.
 
-`promotion`    the request for a decision on a governed alias, and the decision
-`promoter`     carries out the moves that decisions allow
+`promotion`    decides on moves of governed aliases, and carries out those that are allowed
 `retrospect`   who held an alias, and every decision made again
 `serving`      finds and verifies the version that a name or alias means
 `reconcile`    compares the registry with the log
-`artifacts`    compares files at hand with the evidence that names them
-`retirement`   deletes the files of a retired version
+`artifacts`    compares files at hand with the evidence that names them; deletes a retired version's
 `drills`       rollback drills
 """

@@ -4,11 +4,15 @@
    statement gives its digest (or the folder's) under that path.
 2. A source file is the one that the latest statement about it read.
 3. A registered model's files, if this machine has them, are those of its registration.
+4. Only the files of a retired version are ever deleted. Row, log and evidence stay: they show what
+   it was, where it came from and who retired it. Copies elsewhere (DVC's cache and remotes, other
+   machines) are not deleted.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +28,10 @@ from governance.attest.predicates import (
     Reproduction,
     Run,
 )
-from governance.base.errors import InputError, VerificationError
+from governance.base.errors import InputError, RefusedError, StorageError, VerificationError
+from governance.history.state import LogState
 from governance.log.evidence import Evidence
+from governance.machine.machine import Machine
 from governance.models.folder import Fault
 
 OUTPUTS = (
@@ -200,3 +206,32 @@ def _source(path: Path, expected: str) -> list[str]:
 
 def _registered(registration: Registration, folder: Path) -> list[str]:
     return digests.difference(registration.files, digests.manifest(folder))
+
+
+# -- A retired version -----------------------------------------------------------------------------
+BESIDE = ("model", "adapter")
+"""Folders in the run's artifacts that hold weights."""
+
+
+def delete_files(
+    now: LogState, machine: Machine, model: str, version: str, dry_run: bool = False
+) -> list[str]:
+    """Deletes the files of a retired version from this machine's registry. Returns the folders.
+
+    Raises `RefusedError` if the version is not retired, `StorageError` if the disk refuses.
+    """
+    if (model, version) not in now.timeline.retirements:
+        raise RefusedError(
+            f"{model}/{version} was not retired, so its files stay",
+            fix=f"countersign retire {model}/{version} --reason ...",
+        )
+    folder = in_artifact_root(machine.artifact_root)(now.registration(model, version).predicate)
+    folders = [folder.parent / name for name in BESIDE] if folder else []
+    present = [path for path in folders if path.is_dir()]
+    for path in () if dry_run else present:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            found = f"cannot be deleted: {error.strerror or error}"
+            raise StorageError(found, where=str(path)) from None
+    return [str(path) for path in present]

@@ -21,7 +21,7 @@ from governance.machine.machine import (
     checkpoint_signer,
 )
 from governance.machine.signers import CHECKPOINT, stored_signer
-from governance.people.keys import NEXT, use_successor
+from governance.people.policies import NEXT, use_successor
 
 
 @dataclass(frozen=True)

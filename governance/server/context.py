@@ -36,8 +36,7 @@ from governance.registry.rows import (
     newest_version,
 )
 from governance.release.artifacts import registry_run
-from governance.release.promoter import Promoter
-from governance.release.promotion import to_retire
+from governance.release.promotion import Promoter, to_retire
 from governance.release.reconcile import governed_names
 from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown

@@ -40,7 +40,7 @@ from governance.log.port import Execute
 from governance.machine.machine import machine, open_log, signer
 from governance.machine.signers import private_signer
 from governance.policy.policies import load_policies
-from governance.release import promoter, promotion
+from governance.release import promotion
 from tests.governance.story import MODEL, START, Story, begin, digest, tell
 
 PEOPLE = {
@@ -142,8 +142,8 @@ class Governed:
         return self.story.now()
 
     @property
-    def promoter(self) -> promoter.Promoter:
-        return promoter.Promoter(
+    def promoter(self) -> promotion.Promoter:
+        return promotion.Promoter(
             self.story.log,
             signer(self.story.machine),
             self.table.move,

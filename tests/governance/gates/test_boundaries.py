@@ -17,7 +17,7 @@ from governance.gates import decisions
 from governance.gates.checks import models
 from governance.machine.machine import signer
 from governance.registry.governed.limit import HOUR, Limit
-from governance.release import promoter, promotion
+from governance.release import promotion
 from tests.governance.governed import Governed, authorize, empty, principals
 from tests.governance.story import MODEL, START, digest, tell
 
@@ -30,7 +30,7 @@ def consumed_at(
 ) -> Promotion:
     """A move that is decided at exactly this time."""
     story = scene.story
-    door = promoter.Promoter(
+    door = promotion.Promoter(
         story.log, signer(story.machine), scene.table.move, story.asked, lambda: at
     )
     return door.consume(MODEL, version, alias, "cleo@server")

@@ -11,7 +11,7 @@ from governance.attest.predicates import Requester
 from governance.history.state import state
 from governance.log.port import Log
 from governance.machine.machine import log_of, machine, open_log
-from governance.people import keys
+from governance.people import policies
 from governance.policy.policies import load_policies
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, Table, keypair
@@ -82,7 +82,7 @@ def _filled(d: Desk, line: str) -> str:
         )
         line = line.replace("DIGEST", waiting[:12])
     if "KEYID" in line:
-        line = line.replace("KEYID", keys.successors(state(_log(d)))[-1].keyid[:12])
+        line = line.replace("KEYID", policies.successors(state(_log(d)))[-1].keyid[:12])
     return line
 
 

@@ -33,7 +33,7 @@ from governance.people import subjects
 from governance.people.pending import pending
 from governance.people.speaking import Signing
 from governance.policy.policies import load_policies
-from governance.release import promoter, promotion, retrospect
+from governance.release import promotion, retrospect
 from tests.governance import snapshots
 from tests.governance.governed import (
     KINDS,
@@ -1059,7 +1059,7 @@ def test_what_is_said_during_the_decision_is_heard(
             said.append(scene.approve("cleo", "product", packet, decision="reject"))
         return decision
 
-    monkeypatch.setattr(promoter, "decide", slow)
+    monkeypatch.setattr(promotion, "decide", slow)
     with pytest.raises(RefusedError, match="REJECTED"):
         scene.consume()
 

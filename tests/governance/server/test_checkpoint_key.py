@@ -18,8 +18,7 @@ from governance.log import evidence
 from governance.log.port import Log
 from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
 from governance.machine.signers import CHECKPOINT, stored_signer
-from governance.people.keys import NEXT, next_key, propose_successor
-from governance.people.policies import owner
+from governance.people.policies import NEXT, next_key, owner, propose_successor
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.postgres import Cluster
