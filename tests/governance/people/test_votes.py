@@ -320,7 +320,7 @@ def test_a_rejection_is_read_in_every_later_review(at_desk: Desk) -> None:
     _changed_policy(d)
     d.must("ada", "freeze", NAME)
     shown = d.must("ada", "review", NAME)
-    assert "ben as risk REJECTED an earlier packet: no slice for German" in shown.out
+    assert "ben as risk REJECTED an earlier packet: “no slice for German”" in shown.out
 
 
 def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
