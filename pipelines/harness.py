@@ -34,12 +34,12 @@ from governance.log.port import Log
 from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from pipelines import provenance, versions
+from pipelines import versions
 from pipelines.families import StageFamily, family
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.process import end_with_parent, exclusive
 from pipelines.project import Project
-from pipelines.provenance import Work
+from pipelines.provenance import Work, environment, evidence_view
 
 REPORTS = ("report", "summary", "excluded")
 """Roles of the outputs that are kept for reading when a stage refuses."""
@@ -109,6 +109,7 @@ class StageRun:
         scratch = scratch or self._kept_scratch(artifacts)
         scratch.mkdir(parents=True, exist_ok=True)
         project, now = self.project, self.now
+        authority = cache(lambda: read_authority(self.log()))
         return Job(
             name=self.name,
             key=self.key,
@@ -122,8 +123,8 @@ class StageRun:
             scratch=scratch,
             now=now,
             progress=self.progress,
-            open_evidence=lambda: provenance.evidence_view(self.log(), project.policies),
-            open_authority=lambda: read_authority(self.log()),
+            open_evidence=lambda: evidence_view(self.log(), project.policies, authority()),
+            open_authority=authority,
         )
 
     def _kept_scratch(self, artifacts: dict[str, Artifact]) -> Path:
@@ -177,9 +178,10 @@ def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: 
         "stage": run.name,
         "inputs": list(artifacts.values()),
         "parameters": outcome.parameters,
-        "environment": provenance.environment(versions.installed(run.family_name)),
+        "environment": environment(versions.installed(run.family_name)),
     }
-    work.record(kind, [*_written(run, outcome), *outcome.subjects], fields, outcome.detail)
+    subjects = [*_written(run, outcome), *outcome.subjects]
+    work.record(run.log(), kind, subjects, fields, outcome.detail)
 
 
 def work_folder(project: Project) -> Path:

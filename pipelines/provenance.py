@@ -29,8 +29,8 @@ from governance.attest.predicates import (
 from governance.base.time import instant
 from governance.log import evidence, views
 from governance.log.port import Entry, Log
-from governance.machine.machine import known_signer, open_log
-from governance.policy.authority import read_authority
+from governance.machine.machine import known_signer
+from governance.policy.authority import Authority
 from governance.policy.policies import Policies
 from pipelines.project import Project
 
@@ -157,7 +157,12 @@ class Work:
         return cls(project, now, now(), time.monotonic(), code(project.root))
 
     def record(
-        self, kind: str, subjects: list[Artifact], fields: dict[str, Any], detail: dict[str, Any]
+        self,
+        log: Log,
+        kind: str,
+        subjects: list[Artifact],
+        fields: dict[str, Any],
+        detail: dict[str, Any],
     ) -> tuple[Entry, Any]:
         """Signs a statement about the work and appends it to the log; recorded twice, it is one
         entry. Returns the entry and the predicate. `detail` is what differs between two runs with
@@ -172,12 +177,11 @@ class Work:
             "run": run(self.began, self.now(), seconds, requester, detail),
         }
         predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate(fields)
-        log = open_log(project.machine, project.policies, self.now)
         signer = known_signer(project.machine, project.policies.keys)
         return evidence.record(log, signer, kind, subjects, predicate), predicate
 
 
-def evidence_view(log: Log, policies: Policies) -> views.EvidenceView:
-    """The verified log as a view by subject and kind."""
-    keys = {**read_authority(log).keys, **policies.keys}
-    return views.log_evidence(log, evidence.key_ring(log, keys))
+def evidence_view(log: Log, policies: Policies, authority: Authority) -> views.EvidenceView:
+    """The entries that the log has now, verified. Each question is put to the log once."""
+    ring = evidence.key_ring(log, {**authority.keys, **policies.keys})
+    return views.log_evidence(log, ring).before(log.size())

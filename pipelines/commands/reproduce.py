@@ -34,11 +34,12 @@ from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing
-from pipelines import paths, process, provenance, versions
+from governance.policy.authority import read_authority
+from pipelines import paths, process, versions
 from pipelines.harness import StageRun, staging, work_folder
 from pipelines.process import exclusive
 from pipelines.project import Project, open_project, utc_now
-from pipelines.provenance import Work
+from pipelines.provenance import Work, environment, evidence_view
 from pipelines.stages import train
 from pipelines.training import objective
 from pipelines.training.compare import compare
@@ -156,7 +157,7 @@ def reproduce(key: str, project: Project) -> Reproduced:
             fields, detail = _train(run, resolved, inputs, folder)
         require_same_model(project, key, first)
         fields |= {"stage": run.name, "of": first.digest, "inputs": list(inputs.values())}
-        entry, reproduction = work.record(KIND, [_model(first)], fields, detail)
+        entry, reproduction = work.record(log, KIND, [_model(first)], fields, detail)
     return Reproduced(first, entry.index, reproduction, project.machine.signer_uri is None)
 
 
@@ -185,7 +186,7 @@ def recorded_training(project: Project, key: str, log: Log) -> Evidence:
         )
         raise InputError(found, where=str(path), fix=fix)
     digest = digests.tree_digest(project.root / path)
-    evidence = provenance.evidence_view(log, project.policies)
+    evidence = evidence_view(log, project.policies, read_authority(log))
     node = model_node(evidence.signed_under(project.policies), digest)
     if node.train is None or trained(node.train).stage != f"train@{key}":
         found = f"the log has no training of train@{key} with this model ({digest[:12]})"
@@ -266,7 +267,7 @@ def _train(
         "final": final,
         "device": fitted.device,
         "parameters": train.parameters(resolved, fitted),
-        "environment": provenance.environment(versions.installed("train")),
+        "environment": environment(versions.installed("train")),
     }
     return fields, {**train.cost(fitted, seconds), "files_that_differ": list(comparison.files)}
 
