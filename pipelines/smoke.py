@@ -16,7 +16,6 @@ from governance.attest.digests import sha256_file
 from governance.attest.predicates import Evaluate
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.progress import Progress
-from governance.history.lineage import evaluated
 from governance.history.state import LogState
 from pipelines import paths
 from pipelines.loader import Loaded
@@ -71,9 +70,9 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
     `CountersignError` if there is none or they are not the recorded ones.
     """
     evaluations = [
-        evaluated(statement)
+        statement.predicate
         for statement in now.view.all(Evaluate)
-        if evaluated(statement).model == model and evaluated(statement).not_run is None
+        if statement.predicate.model == model and statement.predicate.not_run is None
     ]
     if not evaluations:
         raise InputError("its evaluation is not recorded")

@@ -242,30 +242,6 @@ def subject(statement: Evidence, role: str) -> str | None:
     return next((artifact.sha256 for artifact in statement.subjects if artifact.role == role), None)
 
 
-def trained(statement: Evidence) -> Train:
-    """The predicate of a `train` statement."""
-    predicate: Train = statement.predicate
-    return predicate
-
-
-def reproduced(statement: Evidence) -> Reproduction:
-    """The predicate of a `reproduction` statement."""
-    predicate: Reproduction = statement.predicate
-    return predicate
-
-
-def decided(statement: Evidence) -> GateDecision:
-    """The predicate of a `gate` statement."""
-    predicate: GateDecision = statement.predicate
-    return predicate
-
-
-def evaluated(statement: Evidence) -> Evaluate:
-    """The predicate of an `evaluate` statement."""
-    predicate: Evaluate = statement.predicate
-    return predicate
-
-
 def _named(statement: Evidence | None, role: str) -> str:
     """The display name of an input, from its path models/NAME/model; else empty."""
     artifacts: list[Artifact] = (

@@ -20,6 +20,7 @@ from governance.attest.digests import manifest_digest
 from governance.attest.keys import Signer
 from governance.attest.predicates import (
     Artifact,
+    GateDecision,
     Packet,
     Promotion,
     PromotionRequest,
@@ -39,7 +40,7 @@ from governance.base.errors import ConfigError, ConflictError, InputError, Refus
 from governance.base.time import exact_instant, instant_of
 from governance.gates.decisions import decide_automatic, decide_release
 from governance.history import packet
-from governance.history.lineage import decided, model_node, subject
+from governance.history.lineage import model_node, subject
 from governance.history.persons import one_each
 from governance.history.state import LogState
 from governance.history.state import state as state
@@ -174,9 +175,9 @@ def _reference(now: LogState, registered: Registration) -> ModelRef:
     )
 
 
-def _gate_request(gate: Evidence) -> GateRequest:
+def _gate_request(gate: Evidence[GateDecision]) -> GateRequest:
     try:
-        return GateRequest.model_validate(decided(gate).parameters)
+        return GateRequest.model_validate(gate.predicate.parameters)
     except ValidationError:
         raise InputError("its gate's request cannot be read", where=f"entry {gate.index}") from None
 

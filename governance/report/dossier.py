@@ -10,7 +10,6 @@ from typing import Any
 from governance.attest.predicates import Artifact, ModelFile
 from governance.base.statistics import mean_interval
 from governance.history.chain import Chain
-from governance.history.lineage import evaluated, trained
 from governance.log.evidence import Evidence
 from governance.report.facts import about
 
@@ -62,13 +61,13 @@ def links(chain: Chain) -> list[Artifact]:
 
 def parameters(chain: Chain) -> dict[str, Any]:
     """Hyperparameters of the training that made the model."""
-    return dict(trained(chain.released.train).parameters) if chain.released.train else {}
+    return dict(chain.released.train.predicate.parameters) if chain.released.train else {}
 
 
 def means(chain: Chain) -> dict[str, float]:
     """Metric to mean, on the model's own suite."""
     evaluation = chain.evaluation(chain.released, chain.suites[0]) if chain.suites else None
-    scores = evaluated(evaluation).scores if evaluation else {}
+    scores = evaluation.predicate.scores if evaluation else {}
     values_of = {
         name: [value for value in values if value is not None] for name, values in scores.items()
     }

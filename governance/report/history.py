@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from governance.base.statistics import mean_interval
 from governance.base.text import number, plain
-from governance.history.lineage import evaluated, trained
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Change
 
@@ -78,9 +77,9 @@ def _portrait(facts: Facts) -> Portrait:
     portrait: Portrait = {}
     own = facts.own_evaluation
     if own:
-        for name, values in sorted(evaluated(own).scores.items()):
+        for name, values in sorted(own.predicate.scores.items()):
             numbers = [value for value in values if value is not None]
-            portrait["results", f"{name} on {evaluated(own).suite_name}"] = (
+            portrait["results", f"{name} on {own.predicate.suite_name}"] = (
                 f"{mean_interval(numbers, 0.95).mean:.3f}" if numbers else "no scores"
             )
     for chain, _ in facts.datasets:
@@ -90,7 +89,7 @@ def _portrait(facts: Facts) -> Portrait:
         if node.train is None:
             portrait["base model", node.name] = node.sha256[:PREFIX]
             continue
-        train = trained(node.train)
+        train = node.train.predicate
         portrait["recipe", f"{node.name}: objective"] = (
             f"{train.method} ({train.objective[:PREFIX]})"
         )

@@ -14,10 +14,10 @@ from governance.attest.predicates import (
     CANDIDATE,
     Call,
     Finding,
+    GateDecision,
     PromotionRequest,
     Refusal,
 )
-from governance.history.lineage import decided
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Answer, Decision, SignedRow
@@ -70,9 +70,9 @@ def _gates(facts: Facts) -> Iterator[Decision]:
     relied_on = {node.gate.index for node in facts.trained if node.gate}
     stages = {f"gate@{node.name}" for node in facts.trained}
     for statement in facts.of("gate"):
-        if decided(statement).stage not in stages:
+        gate: GateDecision = statement.predicate
+        if gate.stage not in stages:
             continue
-        gate = decided(statement)
         aside = "" if statement.index in relied_on else " (not the decision this version rests on)"
         yield Decision(
             about=f"{gate.stage}{aside}",

@@ -14,12 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from governance.attest.predicates import CANDIDATE, Registration
+from governance.attest.predicates import CANDIDATE, Evaluate, GateDecision, Registration
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model
 from governance.base.statistics import mean_interval
 from governance.base.yaml import read_yaml
-from governance.history.lineage import decided, evaluated
 from governance.history.state import LogState, state
 from governance.log.evidence import Evidence, key_ring, policy_in_force
 from governance.log.port import Log
@@ -265,7 +264,7 @@ def _passed(statement: Evidence | None) -> str:
 def _model(name: str, method: str, latest: Latest) -> ModelState:
     base = method == "base"
     made = latest.get(("base", f"import_base@{name}") if base else ("train", f"train@{name}"))
-    gate = latest.get(("gate", f"gate@{name}"))
+    gate: Evidence[GateDecision] | None = latest.get(("gate", f"gate@{name}"))
     trained = NOT_RUN
     if made is not None:
         trained = "imported" if base else f"{made.predicate.steps:,} steps"
@@ -273,24 +272,24 @@ def _model(name: str, method: str, latest: Latest) -> ModelState:
     if base:
         answer = "none needed"
     elif gate is not None:
-        answer = "allowed" if decided(gate).allowed else "refused"
+        answer = "allowed" if gate.predicate.allowed else "refused"
     return ModelState(
         name=name,
         method=method,
         gate=answer,
-        gate_findings=len(decided(gate).findings) if gate and answer == "refused" else 0,
+        gate_findings=len(gate.predicate.findings) if gate and answer == "refused" else 0,
         trained=trained,
         evaluated=_scores(latest.get(("evaluate", f"evaluate{'_base' * base}@{name}"))),
     )
 
 
-def _scores(statement: Evidence | None) -> str:
+def _scores(statement: Evidence[Evaluate] | None) -> str:
     if statement is None:
         return NOT_RUN
-    if evaluated(statement).not_run is not None:
+    if statement.predicate.not_run is not None:
         return "nothing to score"
     shown = []
-    for name, values in evaluated(statement).scores.items():
+    for name, values in statement.predicate.scores.items():
         known = [value for value in values if value is not None]
         shown.append(f"{name} {mean_interval(known, 0.95).mean:.3f}" if known else f"{name} none")
     return ", ".join(shown) or "no metric"

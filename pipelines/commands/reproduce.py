@@ -25,11 +25,11 @@ from typing import Any
 import click
 
 from governance.attest import digests
-from governance.attest.predicates import Artifact, Reproduction
+from governance.attest.predicates import Artifact, Reproduction, Train
 from governance.base.errors import ConfigError, InputError, VerificationError, unknown
 from governance.base.progress import Progress
 from governance.history.lineage import inputs as inputs_of
-from governance.history.lineage import model_node, trained
+from governance.history.lineage import model_node
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import known_signer, open_log
@@ -52,7 +52,7 @@ KIND = "reproduction"
 class Reproduced:
     """The result."""
 
-    first: Evidence
+    first: Evidence[Train]
     """The training that was repeated."""
     entry: int
     """Of the reproduction."""
@@ -174,7 +174,7 @@ def require_right(project: Project) -> None:
         )
 
 
-def recorded_training(project: Project, key: str, log: Log) -> Evidence:
+def recorded_training(project: Project, key: str, log: Log) -> Evidence[Train]:
     """(1) The recorded training of the model. Raises `InputError` if the model is missing or the
     log has no such training.
     """
@@ -188,14 +188,14 @@ def recorded_training(project: Project, key: str, log: Log) -> Evidence:
     digest = digests.tree_digest(project.root / path)
     evidence = evidence_view(log, project.policies, read_authority(log))
     node = model_node(evidence.signed_under(project.policies), digest)
-    if node.train is None or trained(node.train).stage != f"train@{key}":
+    if node.train is None or node.train.predicate.stage != f"train@{key}":
         found = f"the log has no training of train@{key} with this model ({digest[:12]})"
         fix = f"`dvc checkout {path}`, or train it again: countersign repro --force train@{key}"
         raise InputError(found, where=str(path), expected="the recorded model", fix=fix)
     return node.train
 
 
-def require_same_model(project: Project, key: str, first: Evidence) -> None:
+def require_same_model(project: Project, key: str, first: Evidence[Train]) -> None:
     """Raises `VerificationError` if the recorded model changed meanwhile."""
     path, expected = paths.model(key) / "model", _model(first).sha256
     digest = digests.tree_digest(project.root / path)
@@ -205,7 +205,7 @@ def require_same_model(project: Project, key: str, first: Evidence) -> None:
         raise VerificationError(found, where=str(path), expected=expected[:12], fix=fix)
 
 
-def recorded_inputs(run: StageRun, first: Evidence) -> dict[str, Artifact]:
+def recorded_inputs(run: StageRun, first: Evidence[Train]) -> dict[str, Artifact]:
     """(2) The inputs as recorded. Raises `InputError` with those that changed."""
     artifacts, recorded = run.hash_inputs(), inputs_of(first)
     digests = {role: artifact.sha256 for role, artifact in artifacts.items()}
@@ -229,11 +229,11 @@ def _listed(roles: list[str], digests: dict[str, str]) -> str:
     return ", ".join(f"{role} {digests.get(role, 'none')[:12]}" for role in roles)
 
 
-def recorded_objective(project: Project, key: str, first: Evidence) -> Objective:
+def recorded_objective(project: Project, key: str, first: Evidence[Train]) -> Objective:
     """The objective as recorded. Raises `ConfigError` if params.yaml or a reward function
     changed.
     """
-    resolved, recorded = objective.resolve(project.params, key), trained(first).objective
+    resolved, recorded = objective.resolve(project.params, key), first.predicate.objective
     if resolved.digest != recorded:
         raise ConfigError(
             f"the objective in params.yaml is not the recorded one: {resolved.digest[:12]}",
@@ -272,5 +272,5 @@ def _train(
     return fields, {**train.cost(fitted, seconds), "files_that_differ": list(comparison.files)}
 
 
-def _model(first: Evidence) -> Artifact:
+def _model(first: Evidence[Train]) -> Artifact:
     return next(subject for subject in first.subjects if subject.role == "model")

@@ -32,7 +32,6 @@ from governance.base.errors import InputError
 from governance.base.storage import write_atomic
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
-from governance.history.lineage import decided
 from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
@@ -223,7 +222,7 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
         message = f"{paths.gate(job.key)} does not permit training on these files"
         return [finding(code, stage, message, expected=digest[:12], found=found[:12], next=step)]
     recorded = job.evidence.signed_under(job.policies).by_subject(found, GateDecision)
-    decisions = [decided(statement) for statement in recorded]
+    decisions = [statement.predicate for statement in recorded]
     if not any(decision.allowed and decision.stage == gate for decision in decisions):
         message = "the log has no decision that allows this training"
         expected = f"a decision of {gate} that allows it"

@@ -23,7 +23,6 @@ from governance.attest.predicates import CANDIDATE, Artifact, ModelFile, Promoti
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.time import instant
 from governance.history.chain import Chain
-from governance.history.lineage import trained
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing
@@ -200,7 +199,7 @@ def _request(
     release = job.params.release
     attachments = {f"evidence/{name}": path for name, path in _documents(job, chain, files).items()}
     adapter = job.root / paths.model(release.stage) / "adapter"
-    if chain.released.train and _same_adapter(adapter, trained(chain.released.train).adapter):
+    if chain.released.train and _same_adapter(adapter, chain.released.train.predicate.adapter):
         attachments["adapter"] = adapter
     datasets = [
         DatasetLink(
@@ -240,7 +239,7 @@ def _same_adapter(folder: Path, digest: str | None) -> bool:
 
 def _train_run(chain: Chain) -> str:
     train = chain.released.train
-    run = trained(train).run.detail.get(REGISTRY_RUN) if train else None
+    run = train.predicate.run.detail.get(REGISTRY_RUN) if train else None
     return str(run or NO_VERSION)
 
 

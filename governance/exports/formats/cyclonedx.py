@@ -17,7 +17,7 @@ from governance.exports.catalog import Document, Format, Made
 from governance.exports.formats.model_card import items, metadata
 from governance.exports.records import Records, recall_summary
 from governance.exports.text import json_bytes, outside_path, stated
-from governance.history.lineage import DataChain, ModelNode, trained
+from governance.history.lineage import DataChain, ModelNode
 from governance.report import scores
 from governance.report.facts import Facts
 from governance.report.model import Metric, Score, Slice
@@ -234,7 +234,7 @@ def _libraries(facts: Facts) -> list[Component]:
     """Every engine that a training depended on, with what its metadata said at the time."""
     components = {}
     for node in facts.trained:
-        environment = trained(node.train).environment if node.train else None
+        environment = node.train.predicate.environment if node.train else None
         for name, version in sorted(environment.versions.items()) if environment else ():
             library = environment.libraries.get(name) if environment else None
             ref, record = _ref("library", version, name), library.record if library else None
@@ -265,7 +265,7 @@ def _dependencies(facts: Facts) -> Iterator[dict[str, Any]]:
             for name, digest in request.rewards.items():
                 refs |= {_ref("reward", digest, name)} if digest else set()
         if node.train is not None:
-            versions = trained(node.train).environment.versions
+            versions = node.train.predicate.environment.versions
             refs |= {_ref("library", version, name) for name, version in versions.items()}
         yield {"ref": _ref("model", node.sha256), "dependsOn": sorted(refs)}
 

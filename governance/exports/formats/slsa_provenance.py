@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from governance.attest.predicates import Train
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import Resource, artifact, model_subjects, resource, statement
-from governance.history.lineage import ModelNode, trained
+from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -22,8 +23,8 @@ def provenance(records: Records) -> Made:
     return Made(made, () if made else ("no training of this version is in the log",))
 
 
-def _provenance(records: Records, node: ModelNode, training: Evidence) -> Document:
-    train = trained(training)
+def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) -> Document:
+    train = training.predicate
     request = records.facts.requests.get(node.name)
     parameters = {
         "stage": train.stage,
@@ -74,9 +75,9 @@ def _provenance(records: Records, node: ModelNode, training: Evidence) -> Docume
     )
 
 
-def _dependencies(records: Records, node: ModelNode, training: Evidence) -> list[Resource]:
+def _dependencies(records: Records, node: ModelNode, training: Evidence[Train]) -> list[Resource]:
     """Everything that went into a training, by digest."""
-    train = trained(training)
+    train = training.predicate
     dependencies = [artifact(file) for file in train.inputs]
     dependencies.append(resource(f"objective {train.method}", train.objective, role="objective"))
     request = records.facts.requests.get(node.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Literal
 
-from governance.attest.predicates import Quality, Scan
+from governance.attest.predicates import Evaluate, Quality, Scan
 from governance.base.statistics import Interval
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, recall_summary
@@ -23,7 +23,6 @@ from governance.exports.statements import (
     statement,
 )
 from governance.gates.assessment import figures
-from governance.history.lineage import evaluated
 from governance.log.evidence import Evidence
 from governance.report import scores
 
@@ -43,8 +42,8 @@ def results(records: Records) -> Made:
         if evaluation is None:
             why = "" if suite == facts.suites[0] else ": it is the suite of an earlier stage"
             missing.append(f"evaluation on {suite.name}: not run{why}")
-        elif evaluated(evaluation).not_run is not None:
-            missing.append(f"evaluation on {suite.name}: not run: {evaluated(evaluation).not_run}")
+        elif evaluation.predicate.not_run is not None:
+            missing.append(f"evaluation on {suite.name}: not run: {evaluation.predicate.not_run}")
         else:
             documents.append(_evaluation(records, evaluation))
     for chain, _ in facts.datasets:
@@ -59,9 +58,9 @@ def results(records: Records) -> Made:
     return Made(documents, missing)
 
 
-def _evaluation(records: Records, evidence: Evidence) -> Document:
+def _evaluation(records: Records, evidence: Evidence[Evaluate]) -> Document:
     """Compared with policy's thresholds. A metric without a threshold neither passed nor failed."""
-    facts, evaluation = records.facts, evaluated(evidence)
+    facts, evaluation = records.facts, evidence.predicate
     own_suite = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
     thresholds = scores.judged(facts) if own_suite else []
     tests: Tests = defaultdict(list)
