@@ -13,8 +13,8 @@
 
 After every mutant the results are written to `benchmarks/mutation.json`, and at the end, or when
 `--minutes` are over, to `benchmarks/mutation.md`. The next call runs only what is missing there: a
-result counts as long as the mutant's file is the same. `--again` runs the survivors once more, after
-tests were added. A survivor's reason stands in `tests/survivors.yaml` under its name; a survivor
+result counts as long as the mutant's function is the same, or its file where it stands in no
+function. `--again` runs the survivors once more, after tests were added. A survivor's reason stands in `tests/survivors.yaml` under its name; a survivor
 without a reason needs a test.
 
 It needs the dependencies of governance, pytest, pytest-xdist and hypothesis, and no git.
@@ -225,7 +225,7 @@ class Results:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def read(self, *, again: bool) -> None:
-        """Takes what an earlier call found of files that are still the same."""
+        """Takes what an earlier call found of functions that are still the same."""
         if not self.path.exists():
             return
         by_name = {mutant.name: mutant for mutant in self.chosen}
@@ -233,7 +233,7 @@ class Results:
         content = json.loads(self.path.read_text(encoding="utf-8"))
         for name, kept in (content["survivors"] | content["killed_mutants"]).items():
             mutant = by_name.get(name)
-            if mutant is None or kept["source"] != source_digest(mutant.file):
+            if mutant is None or kept["source"] != source_digest(mutant):
                 continue
             if kept["killed"] or not again or name in reasons:
                 self.outcomes[name] = Outcome(
@@ -289,7 +289,7 @@ class Results:
             "new": mutant.new,
             "tests": outcome.tests,
             "seconds": outcome.seconds,
-            "source": source_digest(mutant.file),
+            "source": source_digest(mutant),
         }
 
     def page(self) -> Iterator[str]:
@@ -340,9 +340,12 @@ def read_reasons() -> dict[str, str]:
     return (YAML(typ="safe").load(REASONS) or {}) if REASONS.exists() else {}
 
 
-def source_digest(file: str) -> str:
-    """Of a file of the core as it is now."""
-    return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()[:16]
+def source_digest(mutant: Mutant) -> str:
+    """Of a mutant's function as it is now; of the whole file where it stands in none."""
+    text = (ROOT / mutant.file).read_text(encoding="utf-8")
+    if mutant.function:
+        text = "".join(text.splitlines(keepends=True)[mutant.first - 1 : mutant.last])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # --- running --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 CORE = ("base", "attest", "policy", "models", "history", "gates")
-LOG = ("port", "merkle", "checkpoint", "sql", "sqlite", "evidence")
+LOG = ("port", "merkle", "checkpoint", "sql", "sqlite", "evidence", "views")
 """Modules of the log that belong to the core."""
 
 COMPARISONS: dict[type[ast.cmpop], str] = {
