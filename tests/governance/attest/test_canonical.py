@@ -225,3 +225,37 @@ def test_what_was_read_is_written_as_it_always_is(value: Any, style: int) -> Non
         if canonical.dumps(read) != _loose([value], style):
             with pytest.raises(VerificationError, match="not in canonical form"):
                 canonical.loads_canonical(_loose([value], style))
+
+
+@pytest.mark.parametrize("lead", ["\U00010000", "\U00040000", "\U00100000"])
+def test_keys_are_ordered_by_utf_16_units(lead: str) -> None:
+    """RFC 8785, 3.2.3: a character beyond the basic plane comes before U+FFFF. Its UTF-8 form
+    begins with F0, F1 or F4.
+    """
+    value = {"\uffff": True, lead: True}
+    written = f'{{"{lead}":true,"\uffff":true}}'.encode()
+    assert canonical.dumps(value) == canonical.dumps_read(value) == written
+    assert canonical.loads_canonical(written) == value
+    with pytest.raises(VerificationError, match="not in canonical form"):
+        canonical.loads_canonical(f'{{"\uffff":true,"{lead}":true}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (float(2**53 - 1), b"9007199254740991"),
+        (-float(2**53 - 1), b"-9007199254740991"),
+        (1e21, b"1e+21"),
+        (2**53, None),
+        (float(2**53), None),
+        (-float(2**53), None),
+        (999999999999999868928.0, None),
+    ],
+)
+def test_the_largest_number_that_every_reader_keeps(number: float, written: bytes | None) -> None:
+    """RFC 7493, 2.2: integers within 2**53 - 1. From 1e21 on, ECMAScript writes an exponent."""
+    if written is not None:
+        assert canonical.dumps(number) == written
+        return
+    with pytest.raises(VerificationError, match=r"beyond 2\*\*53|exceed"):
+        canonical.dumps(number)

@@ -176,3 +176,8 @@ def test_two_folders_agree_exactly_when_their_files_do(
             assert "one name on some systems" in str(error)
             return
     assert (made[0] == made[1]) == (one == two)
+
+
+def test_what_cannot_be_read_is_an_error_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        digests.sha256_file(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from governance.base.errors import ConfigError, Problems
 from governance.base.model import Model, Slug
-from governance.base.yaml import MAX_BYTES, load_model, parse_yaml, read_yaml
+from governance.base.yaml import MAX_BYTES, load_model, parse_yaml, place, read_yaml
 
 
 class Inner(Model):
@@ -125,3 +125,25 @@ def test_a_field_that_is_missing_has_the_line_of_what_lacks_it(tmp_path: Path) -
         load(tmp_path, "# a comment\n\ncolour: green\n")
     (problem,) = error.value.problems
     assert problem.where.split(":")[-2:] == ["3", " name"]
+
+
+class Nested(Model):
+    inner: Inner | None = None
+    inners: dict[Slug, Inner | None] = {}
+
+
+@pytest.mark.parametrize("text", ["inner: {limt: 1}\n", "inners:\n  one: {limt: 1}\n"])
+def test_a_field_of_an_optional_table_is_known(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(Problems, match=r"unknown field\n  next: did you mean 'limit'\?"):
+        load_model(tmp_path / "x.yaml", Nested)
+
+
+def test_a_place_is_that_of_the_file_or_of_a_text_instead_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: 1\nb:\n  c: 2\n", encoding="utf-8")
+    assert place(path, "b", "c") == f"{path}:3: b.c"
+    assert place(path, "b", "c", text="b: {c: 2}\n") == f"{path}:1: b.c"
+    assert place(tmp_path / "none", "a", text="\na: 2\n") == f"{tmp_path / 'none'}:2: a"
+    with pytest.raises(ConfigError, match="no such file"):
+        place(tmp_path / "none", "a")

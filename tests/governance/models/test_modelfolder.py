@@ -567,3 +567,19 @@ def test_the_sizes_of_types_are_those_of_the_format() -> None:
         **dict.fromkeys(["I64", "U64", "F64"], 64),
     }
     assert bits == weights.BITS
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(1, ""), (20, ""), (21, "and 1 more"), (25, "and 5 more")]
+)
+def test_a_refusal_lists_twenty_faults(count: int, more: str) -> None:
+    faults = [modelfolder.Fault(f"{number}.bin", "missing") for number in range(count)]
+    with pytest.raises(VerificationError) as error:
+        modelfolder.refuse(faults, "models/x")
+    lines = error.value.found.splitlines()
+    assert (
+        lines[1 : 1 + min(count, 20)]
+        == [f"  {number}.bin: missing" for number in range(count)][:20]
+    )
+    assert [line.strip() for line in lines[21:]] == ([more] if more else [])
+    modelfolder.refuse([], "models/x")

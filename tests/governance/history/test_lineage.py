@@ -1,0 +1,130 @@
+"""Which reproductions of a training count, and until when a finding is waived."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from governance.attest.findings import finding
+from governance.attest.predicates import Artifact, Train
+from governance.base.time import instant_of
+from governance.history.lineage import inputs, model_node, reproductions
+from governance.history.packet import differing
+from governance.history.state import state
+from governance.log.evidence import Evidence
+from tests.governance.governed import Governed
+from tests.governance.story import MODEL, Story, digest
+
+
+def training(story: Story) -> Evidence[Train]:
+    return story.view.by_subject(story.models["sft"], Train)[-1]
+
+
+def reproduce(story: Story, **other: Any) -> None:
+    """Records a reproduction of the training of `sft`, with other fields than the right ones."""
+    first = training(story)
+    fields = {
+        "of": first.digest,
+        "model": story.models["sft"],
+        "same_bytes": True,
+        "largest_difference": 0.0,
+        "differing": 0,
+        "tensors": 20,
+        "final": {},
+        "device": "cpu",
+        **other,
+    }
+    read = fields.pop("inputs", first.predicate.inputs)
+    subject = [Artifact(role="model", name="sft", sha256=story.models["sft"])]
+    story.record("reproduction", "train@sft", subject, read, **fields)
+
+
+ROWS: list[tuple[dict[str, Any], int]] = [
+    ({}, 1),
+    ({"same_bytes": False, "model": digest("another model")}, 1),
+    ({"same_bytes": True, "model": digest("another model")}, 0),
+    ({"same_bytes": False}, 0),
+    ({"of": digest("no training")}, 0),
+    ({"inputs": []}, 0),
+    ({"inputs": [Artifact(role="data", name="in", sha256=digest("other data"))]}, 0),
+]
+
+
+@pytest.mark.parametrize(("fields", "count"), ROWS)
+def test_a_reproduction_counts_if_it_fits_its_training(
+    fields: dict[str, Any], count: int, story: Story
+) -> None:
+    reproduce(story, **fields)
+    node = model_node(story.view, story.models["sft"])
+    assert len(reproductions(story.view, node)) == count
+
+
+def test_a_model_from_outside_has_no_reproductions(story: Story) -> None:
+    reproduce(story)
+    assert reproductions(story.view, model_node(story.view, story.models["tiny"])) == []
+
+
+def test_a_reproduction_of_a_training_with_other_inputs_does_not_count(story: Story) -> None:
+    """The same bytes were trained twice, from other data. The reproduction is of the first."""
+    reproduce(story)
+    first = training(story)
+    other = [
+        artifact.model_copy(update={"sha256": digest("other data")})
+        if artifact.role == "data"
+        else artifact
+        for artifact in first.predicate.inputs
+    ]
+    fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
+    story.record(
+        "train", "train@sft", list(first.subjects), other,
+        **fields, final={}, device="cpu", threads=1, adapter=None,
+    )  # fmt: skip
+    node = model_node(story.view, story.models["sft"])
+    assert node.train is not None and inputs(node.train) != inputs(first)
+    assert reproductions(story.view, node) == []
+
+
+def test_a_finding_is_waived_until_the_last_of_its_waivers_ends(scene: Governed) -> None:
+    about = "dataset desk_sft"
+    raised = finding("PII_REMAINING", about)
+    assert state(scene.story.log).timeline.waived_until(MODEL, raised, scene.now) is None
+    scene.waive("PII_REMAINING", about, days=9)
+    scene.waive("PII_REMAINING", about, days=2)
+    timeline = state(scene.story.log).timeline
+    first, second = timeline.waivers[MODEL, "PII_REMAINING", about]
+    ends = instant_of(first.predicate.expires)
+    assert timeline.waived_until(MODEL, raised, scene.now) == ends
+    accepted = instant_of(second.predicate.at)
+    micro = timedelta(microseconds=1)
+    assert timeline.waived_until(MODEL, raised, instant_of(first.predicate.at) - micro) is None
+    assert timeline.waived_until(MODEL, raised, accepted - micro) == ends
+    assert timeline.waived_until(MODEL, finding("PII_REMAINING", "dataset x"), accepted) is None
+
+
+def test_a_packet_differs_by_every_step_that_came_or_went(scene: Governed) -> None:
+    frozen = scene.freeze()
+    now = state(scene.story.log)
+    (statement,) = now.evidence.by_subject(frozen, "packet")
+    assert _differing(scene, statement) == []
+    fewer = statement.predicate.model_copy(update={"stages": statement.predicate.stages[1:]})
+    changed = _differing(scene, _with(statement, fewer))
+    assert statement.predicate.stages[0].name in changed
+    more = statement.predicate.stages[0].model_copy(update={"name": "train@gone"})
+    stages = [*statement.predicate.stages, more]
+    changed = _differing(
+        scene, _with(statement, statement.predicate.model_copy(update={"stages": stages}))
+    )
+    assert "train@gone" in changed
+
+
+def _with(statement: Evidence, predicate: Any) -> Evidence:
+    return Evidence(
+        statement.index, statement.kind, statement.subjects, predicate, statement.keyid, False, ""
+    )
+
+
+def _differing(scene: Governed, statement: Evidence) -> list[str]:
+    now = state(scene.story.log)
+    return differing(statement, now.view, now.authority, evidence=now.evidence, at=scene.now)
