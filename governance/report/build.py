@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import reduce
 from typing import Any
 
@@ -47,7 +47,6 @@ from governance.report import (
 )
 from governance.report.facts import (
     Facts,
-    RegistryState,
     about,
     at,
     gather,
@@ -68,7 +67,6 @@ from governance.report.model import (
 )
 from governance.report.sources import Sources
 
-AGREES = "agrees with the log"
 SIGNED = (
     "Each statement is signed by a key the log's origin or the policies name, and has not changed"
     " since."
@@ -96,15 +94,20 @@ def build(
     now = settled(until(state, as_of) if as_of is not None else state)
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
-    facts = _with_registry(facts, sources, as_of)
+    if sources.registry is not None and as_of is None:  # the registry has no past
+        # An unknown model or run concerns every model.
+        about = (f"{model}/", f"{model}@", "model ", "run ")
+        differing = (each for each in sources.registry if each.subject.startswith(about))
+        facts = replace(facts, registry=tuple(differing))
     left_out = [
         f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
     verified = _verified_part(verified, now) if sources.bundle is None else verified
-    return _with_bundle_limits(
-        _with_evidence(_report(facts, verified, left_out, _reads(now, as_of)), facts, source.entry),
-        sources.bundle,
-    )
+    report = _with_evidence(_report(facts, verified, left_out), facts, source.entry)
+    if as_of is not None:
+        part = f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))}"
+        report = report.model_copy(update={"reads": f"{part}; all of the log was verified"})
+    return _with_bundle_limits(report, sources.bundle)
 
 
 def _verified_part(verified: LogReport, now: LogState) -> LogReport:
@@ -185,14 +188,10 @@ def latest(sources: Sources) -> tuple[str, str]:
 
 def _last_event(now: LogState, model: str, version: str, clock: datetime) -> datetime:
     """(3) The time of the last entry, or of the last deadline since then that has passed."""
-    last = last_time(now)
-    registrations = now.timeline.view.all(Registration)
-    digests = {
-        statement.predicate.model_digest
-        for statement in registrations
-        if (statement.predicate.model, statement.predicate.version) == (model, version)
-    }
-    deadlines = [deadline for digest in digests for deadline in _deadlines(now, model, digest)]
+    last, registered = last_time(now), now.timeline.registrations.get((model, version))
+    if registered is None:
+        return last
+    deadlines = _deadlines(now, model, registered.predicate.model_digest)
     return max((deadline for deadline in deadlines if last < deadline <= clock), default=last)
 
 
@@ -216,35 +215,11 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     people = (policies.principals.get(approval.keyid) for approval in approvals)
     days = [person.until for person in people if person is not None]
     days += [card.retention.until for card in policies.datacards.values()]
-    yield from (_end_of_day(day) for day in days if day is not None)
+    for last_day in filter(None, days):
+        yield datetime.combine(last_day + timedelta(days=1), time(0), UTC)
 
 
-def _end_of_day(last: date) -> datetime:
-    """The instant at which this last day has passed."""
-    return datetime.combine(last + timedelta(days=1), time(0), UTC)
-
-
-def _with_registry(facts: Facts, sources: Sources, as_of: datetime | None) -> Facts:
-    """Adds the registry's differences for this model. A report of a past time is not compared."""
-    if as_of is not None:
-        return replace(facts, registry_note="not compared: the registry has no past")
-    if sources.registry is None:
-        return facts
-    name = facts.registration.model
-    differences = tuple(finding for finding in sources.registry if _is_about(finding.subject, name))
-    note = f"differs from the log in {len(differences)} places" if differences else AGREES
-    state: RegistryState = "differs" if differences else "agrees"
-    return replace(facts, registry=differences, registry_note=note, registry_state=state)
-
-
-def _is_about(subject: str, model: str) -> bool:
-    """Whether a registry difference concerns the model. Unknown models and runs concern every
-    model.
-    """
-    return subject.startswith((f"{model}/", f"{model}@", "model ", "run "))
-
-
-def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str | None) -> Report:
+def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
     return Report(
@@ -257,7 +232,6 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], reads: str |
         as_of=facts.as_of,
         log_range=f"0..{verified.entries - 1}",
         entries_read=facts.now.size,
-        reads=reads,
         verdict=verdict.verdict(facts),
         use=front.use(facts),
         exceptions=exceptions.exceptions(facts, left_out, verified.origin),
@@ -312,42 +286,29 @@ def _with_evidence(report: Report, facts: Facts, seen: Callable[[int], Evidence 
 
 def _meanings(facts: Facts, report: Report) -> dict[str, str]:
     """Every finding code that the report names, with its meaning."""
-    codes = {open_item.code for open_item in report.open} | {row.finding for row in report.waivers}
-    codes |= {code for row in report.gates for code in row.codes}
+    codes = {str(value) for _, value in _leaves(report)}
     codes |= {finding.code for move in facts.promotions for finding in move.predicate.findings}
-    codes |= {
-        excluded.reason
-        for dataset in report.datasets
-        for step in dataset.steps
-        for excluded in step.excluded
-    }
     if facts.again is not None:
         codes |= {finding.code for finding in (*facts.again.findings, *facts.again.waived)}
     return {code: CODES[code].title for code in sorted(codes & CODES.keys())}
 
 
-def _reads(now: LogState, as_of: datetime | None) -> str | None:
-    """How far the log was read; all of it was verified."""
-    if as_of is None:
-        return None
-    return (
-        f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))};"
-        " all of the log was verified"
-    )
-
-
-def references(value: Any) -> Iterator[int]:
+def references(model: BaseModel) -> Iterator[int]:
     """Every entry number in a field of evidence references, anywhere in the report."""
+    leaves = _leaves(model)
+    return (value for name, value in leaves if name.endswith("evidence") and type(value) is int)
+
+
+def _leaves(value: Any, field: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value in the report, with the name of its field."""
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            field = getattr(value, name)
-            if name.endswith("evidence") and all(isinstance(part, int) for part in field):
-                yield from field
-            else:
-                yield from references(field)
+            yield from _leaves(getattr(value, name), name)
     elif isinstance(value, list):
         for part in value:
-            yield from references(part)
+            yield from _leaves(part, field)
+    else:
+        yield field, value
 
 
 def _statement(facts: Facts, statement: Evidence) -> Statement:
@@ -364,6 +325,10 @@ def _statement(facts: Facts, statement: Evidence) -> Statement:
 
 
 def _integrity(facts: Facts, verified: LogReport) -> Integrity:
+    registry = "not compared: no registry available, or the report is of a past time"
+    if facts.registry is not None:
+        count = len(facts.registry)
+        registry = f"differs from the log in {count} places" if count else "agrees with the log"
     links = [node.known for node in facts.chain] + [
         chain.broken_at is None for chain, _ in facts.datasets
     ]
@@ -376,8 +341,7 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         tree_head=verified.checkpoint.partition("\n\n")[0].strip(),
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
-        registry_state=facts.registry_state,
-        registry=facts.registry_note,
+        registry=registry,
         clock="the clock of each machine; order is by place in the log",
         shows=[
             SIGNED,

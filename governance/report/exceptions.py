@@ -16,7 +16,7 @@ from governance.report.facts import Facts, run_of
 from governance.report.model import Notice, WaiverRow
 from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
-from governance.report.standing import Standing
+from governance.report.standing import ONCE, Standing
 
 SHOWN = 3
 """Entries named in one notice."""
@@ -80,7 +80,7 @@ def _finding(finding: Finding) -> tuple[str, str]:
 
 # -- Faults and waivers ----------------------------------------------------------------------------
 def _faults(facts: Facts) -> Iterator[Notice]:
-    for finding in facts.registry:
+    for finding in facts.registry or ():
         moved = finding.code == "REGISTRY_ALIAS_MOVED"
         yield notice(
             About.ALIAS_MOVED if moved else About.REGISTRY_DIFFERS,
@@ -143,7 +143,8 @@ def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterato
 
 def _alone(standing: Standing) -> Iterator[Notice]:
     """Emergency rollbacks: one person alone moved an alias."""
-    late = {decision.index for decision in standing.overdue}
+    timeline = standing.now.timeline
+    late = {decision.index for decision in timeline.overdue(standing.at)}
     for decision in standing.decisions:
         move = decision.predicate
         if move.second_signature_by is None or not move.allowed:
@@ -151,7 +152,7 @@ def _alone(standing: Standing) -> Iterator[Notice]:
         code = About.SECOND_SIGNATURE_DUE
         if decision.index in late:
             code = About.SECOND_SIGNATURE_OVERDUE
-        elif standing.seconded(decision):
+        elif timeline.has_second_signature(move):
             code = About.SECOND_SIGNATURE_GIVEN
         yield notice(code, [decision.index], alias=move.alias, due=moment(move.second_signature_by))
 
@@ -162,7 +163,8 @@ def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
     A later run that made the same bytes is no change, because steps are compared by the digests
     they made.
     """
-    if standing.moved_on is None or standing.packet is None:
+    out_of_date = any(finding.code in ONCE for finding in standing.today.findings)
+    if standing.released is None or standing.packet is None or not out_of_date:
         return
     frozen, steps = standing.packet.predicate, packet.steps(packet.statements(facts))
     then = {step.name: step.digest for step in frozen.stages}

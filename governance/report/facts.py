@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from governance.attest.digests import sha256_file
 from governance.attest.envelope import unverified
@@ -47,7 +46,6 @@ from governance.policy.rules import Datacard, ModelPolicy, Tier
 from governance.release import drills
 from governance.report.standing import Standing
 
-RegistryState = Literal["agrees", "differs", "not compared"]
 PREFIX = 12
 """Characters of a digest or key id that are shown."""
 PAGE = 16
@@ -84,11 +82,8 @@ class Facts(Chain):
     """The version's state with people; None where the log has no governed alias."""
     undecidable: str | None = None
     """Why a version of a governed model cannot be decided again."""
-    registry: tuple[Finding, ...] = field(default=())
-    """Findings about this model where the registry differs from the log."""
-    registry_state: RegistryState = "not compared"
-    registry_note: str = "not compared: no registry available"
-    """Whether the registry was compared, and the result."""
+    registry: tuple[Finding, ...] | None = None
+    """Findings about this model where the registry differs from the log; None if not compared."""
 
     @property
     def registration(self) -> Registration:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
-from governance.attest.predicates import Promotion
+from governance.attest.predicates import Promotion, PromotionRequest, Registration
 from governance.base.text import timed, words
 from governance.base.time import instant_of
+from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
+from governance.policy.policies import Policies
 from governance.release import drills
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Back, Hold, Item, Use, VerdictWord
@@ -171,35 +174,80 @@ def open_items(facts: Facts) -> list[Item]:
     """Open points: what waits, what ends soon and what prevents a release. Overdue points come
     first.
     """
-    points = [*_of_people(facts), *_of_findings(facts), *_of_policy(facts)]
+    points = [*_of_findings(facts), *_of_policy(facts)]
+    if facts.standing is not None:
+        waits = waiting(facts.now, facts.time, facts.registration)
+        points = [*waits, *_waivers_ending(facts.standing), *points]
     shown = [point.model_copy(update={"what": timed(point.what)}) for point in points]
     return sorted(shown, key=lambda point: not point.overdue)
 
 
-def _of_people(facts: Facts) -> Iterator[Item]:
-    """Incidents, second signatures, waivers that end, requests that wait."""
-    standing = facts.standing
-    if standing is None:
-        return
-    for opening in standing.open_incidents:
-        yield Item(
+def waiting(now: LogState, at: datetime, only: Registration | None = None) -> Iterator[Item]:
+    """What waits for somebody: open incidents, second signatures and requests, of all versions or
+    of one only.
+    """
+    timeline, policies = now.timeline, now.authority.in_force.policies
+    opened = timeline.open_incidents(only.model_digest) if only else timeline.all_open_incidents
+    for incident in opened:
+        yield _waits(
+            incident,
             code="INCIDENT",
-            what=f"incident: {opening.predicate.reason}",
-            next=f"countersign incident close {standing.name}",
-            owner=opening.predicate.principal,
-            evidence=[opening.index],
+            what=f"incident: {incident.predicate.reason}",
+            next=f"countersign incident close {_name(incident)}",
+            owner=incident.predicate.principal,
         )
-    overdue = {move.index for move in standing.overdue}
-    for move in standing.alone:
-        yield Item(
-            code="SECOND_SIGNATURE",
-            what="a second signature on an emergency rollback by one person",
-            next=f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}",
-            owner=_second_signers(standing, move),
-            due=move.predicate.second_signature_by,
-            overdue=move.index in overdue,
-            evidence=[move.index],
-        )
+    overdue = {move.index for move in timeline.overdue(at)}
+    for move in timeline.lacking_second_signature:
+        if _concerns(move.predicate, only):
+            yield _waits(
+                move,
+                code="SECOND_SIGNATURE",
+                what="a second signature on an emergency rollback by one person",
+                next=f"countersign approve promotion {(move.predicate.request or '')[:PREFIX]}",
+                owner=_second_signers(policies, timeline.request_of(move.predicate)),
+                due=move.predicate.second_signature_by,
+                overdue=move.index in overdue,
+            )
+    for request in timeline.pending_requests(at):
+        wish = request.predicate
+        if _concerns(wish, only):
+            rule = policies.rules.aliases.get(wish.alias) if policies else None
+            yield _waits(
+                request,
+                code="REQUEST",
+                what=f"{wish.principal} asks to {wish.action} it as {wish.alias}",
+                next=f"countersign {wish.action} {_name(request)}",
+                owner=words([f"somebody as {role}" for role in rule.requesters] if rule else []),
+                due=wish.expires,
+            )
+
+
+def _waits(statement: Evidence, **fields: Any) -> Item:
+    return Item(about=_name(statement), evidence=[statement.index], **fields)
+
+
+def _name(statement: Evidence) -> str:
+    return f"{statement.predicate.model}/{statement.predicate.version}"
+
+
+def _concerns(move: Promotion | PromotionRequest, only: Registration | None) -> bool:
+    """Whether a move is about this version and its bytes, or any version is asked for."""
+    version = (move.model, move.version, move.model_digest)
+    return only is None or version == (only.model, only.version, only.model_digest)
+
+
+def _second_signers(
+    policies: Policies | None, request: Evidence[PromotionRequest] | None
+) -> str | None:
+    """Who may give the second signature on an emergency rollback."""
+    if request is None:
+        return None
+    roles = policies.rules.seconded_by if policies else None
+    author = request.predicate.principal
+    return f"somebody but {author}, as {' or '.join(roles)}" if roles else f"anybody but {author}"
+
+
+def _waivers_ending(standing: Standing) -> Iterator[Item]:
     for statement, problem in standing.waivers:
         waiver = statement.predicate
         if problem is None and instant_of(waiver.expires) - standing.at <= SOON:
@@ -211,29 +259,6 @@ def _of_people(facts: Facts) -> Iterator[Item]:
                 due=waiver.expires,
                 evidence=[statement.index],
             )
-    roles = standing.rule.requesters if standing.rule else []
-    for request in standing.now.timeline.pending_requests(standing.at):
-        wish = request.predicate
-        if (f"{wish.model}/{wish.version}", wish.model_digest) == (standing.name, facts.digest):
-            yield Item(
-                code="REQUEST",
-                what=f"{wish.principal} asks to {wish.action} it as {wish.alias}",
-                next=f"countersign {wish.action} {standing.name}",
-                owner=words([f"somebody as {role}" for role in roles]),
-                due=wish.expires,
-                evidence=[request.index],
-            )
-
-
-def _second_signers(standing: Standing, move: Evidence[Promotion]) -> str | None:
-    """Who may give the second signature on an emergency rollback."""
-    request, roles = standing.request_of(move), standing.policies.rules.seconded_by
-    if request is None:
-        return None
-    author = request.predicate.principal
-    if roles is None:
-        return f"anybody but {author}"
-    return f"somebody but {author}, as {' or '.join(roles)}"
 
 
 def _of_findings(facts: Facts) -> Iterator[Item]:

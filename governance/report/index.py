@@ -26,15 +26,14 @@ from governance.history.votes import Vote, distinct
 from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
 from governance.report.facts import at
-from governance.report.front import hold
+from governance.report.front import SOON, hold, waiting
 from governance.report.html import environment, generator, style
-from governance.report.model import Hold, VerdictWord
+from governance.report.model import Hold, Item, VerdictWord
 from governance.report.standing import Standing
 from governance.report.status import VersionState, version_state
 from governance.report.verdict import banner, word_of
 
 FORMAT = "https://countersign.dev/index/v2"
-SOON = timedelta(days=30)
 NOT_SET = "not set"
 State = Literal[
     "live", "superseded", "rolled back", "retired", "refused", "waits for approval", "registered"
@@ -95,17 +94,6 @@ class Row(VersionState):
         return banner(self.verdict, self.faults).text if self.verdict else "see its report"
 
 
-class Due(Model):
-    """Something that ends, is overdue, or waits for somebody."""
-
-    what: str
-    about: str
-    who: str
-    due: str | None
-    overdue: bool
-    evidence: list[int]
-
-
 class Index(Model):
     """The whole log at a glance. Where the log does not verify, nothing of it is used."""
 
@@ -120,8 +108,8 @@ class Index(Model):
     origin: str = "not established"
     registry: list[Finding] | None = None
     """Where the registry differs from the log; None where they were not compared."""
-    ending: list[Due] = []
-    waiting: list[Due] = []
+    ending: list[Item] = []
+    waiting: list[Item] = []
     versions: list[Row] = []
     """By model, newest first."""
 
@@ -140,6 +128,7 @@ def index(
 ) -> Index:
     """The index of a log that verified. `pages`: names of the reports that stand beside it."""
     log = _Log(now, time, frozenset(pages))
+    waits = [*waiting(now, time), *log.approvals_missing()]
     origin = f"established by {verified.origin}" if verified.origin else "not established"
     return Index(
         generator=generator(),
@@ -150,7 +139,7 @@ def index(
         origin=f"{verified.first}, {origin}",
         registry=None if registry is None else list(registry),
         ending=sorted(log.ending(), key=lambda due: due.due or ""),
-        waiting=sorted(log.waiting(), key=lambda due: (not due.overdue, due.due or "~")),
+        waiting=sorted(waits, key=lambda due: (not due.overdue, due.due or "~")),
         versions=[row for row, _ in log.rows],
     )
 
@@ -318,7 +307,7 @@ class _Log:
             "next_review": review,
         }
 
-    def ending(self) -> Iterator[Due]:
+    def ending(self) -> Iterator[Item]:
         """Waivers that end soon, or ended while something live was released with them."""
         used = {
             (row.model, finding.code, finding.subject): f"{row.model}/{row.version}"
@@ -328,54 +317,34 @@ class _Log:
         }
         for key, waivers in self.now.timeline.waivers.items():
             model, code, subject = key
-            waiver = max(waivers, key=lambda one: instant_of(one.predicate.expires))
+            waiver = max(waivers, key=lambda waiver: instant_of(waiver.predicate.expires))
             left = instant_of(waiver.predicate.expires) - self.time
             if timedelta(0) < left <= SOON or (left <= timedelta(0) and key in used):
-                yield Due(
-                    what=f"waiver of {code} {subject}",
+                yield Item(
+                    code="WAIVER_ENDS",
                     about=used.get(key, model),
-                    who=waiver.predicate.owner,
+                    what=f"waiver of {code} {subject}",
+                    owner=waiver.predicate.owner,
                     due=waiver.predicate.expires,
                     overdue=left <= timedelta(0),
                     evidence=[waiver.index],
                 )
 
-    def waiting(self) -> Iterator[Due]:
-        """Open incidents, requests that nobody carried out, rollbacks that lack a signature,
-        packets that lack approvals.
-        """
-        timeline = self.now.timeline
-        for opened in timeline.all_open_incidents:
-            yield _due("open incident", opened, opened.predicate.principal)
-        for request in timeline.pending_requests(self.time):
-            wish = request.predicate
-            what = f"{wish.principal} asks to {wish.action} it as {wish.alias}"
-            yield _due(what, request, "whoever carries it out", wish.expires)
-        late = {move.index for move in timeline.overdue(self.time)}
-        named = self.policies.rules.seconded_by if self.policies else None
-        second = f"somebody else, as {' or '.join(named)}" if named else "anybody else"
-        for move in timeline.lacking_second_signature:
-            what = "a second signature on a rollback by one person"
-            due = move.predicate.second_signature_by
-            yield _due(what, move, second, due, move.index in late)
+    def approvals_missing(self) -> Iterator[Item]:
+        """Packets that lack approvals."""
         for row, standing in self.rows:
             tier = self.policies.tier_of(row.model) if self.policies else None
             if tier and row.lacks:
-                what = f"{row.lacks} of {tier.approvals} approvals"
-                who = ", ".join(tier.approvers) or "nobody: policy names no role"
-                yield _due(what, standing.packets[-1], who)
+                yield Item(
+                    code="APPROVALS",
+                    about=f"{row.model}/{row.version}",
+                    what=f"{row.lacks} of {tier.approvals} approvals",
+                    owner=", ".join(tier.approvers) or "nobody: policy names no role",
+                    evidence=[standing.packets[-1].index],
+                )
 
 
 def _last_move_away(standing: Standing) -> Promotion | None:
     """The move by which the version last lost a governed alias."""
     moves = [tenure.ended for tenure in standing.held if tenure.ended]
     return max(moves, key=lambda move: move.index).predicate if moves else None
-
-
-def _due(
-    what: str, statement: Evidence, who: str, due: str | None = None, overdue: bool = False
-) -> Due:
-    about = f"{statement.predicate.model}/{statement.predicate.version}"
-    return Due(
-        what=what, about=about, who=who, due=due, overdue=overdue, evidence=[statement.index]
-    )

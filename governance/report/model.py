@@ -185,7 +185,6 @@ class Integrity(Model):
     anchor: str = "none: no checkpoint outside this machine is recorded"
     signatures: str = NOT_USED
     evidence_present: str = NOT_USED
-    registry_state: Literal["agrees", "differs", "not compared"] = "not compared"
     registry: str = NOT_USED
     clock: str = NOT_USED
     shows: list[str]
@@ -207,8 +206,10 @@ class Item(Model):
 
     code: str
     """A finding's code, or `INCIDENT`, `SECOND_SIGNATURE`, `WAIVER_ENDS`, `REQUEST`,
-    `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
+    `APPROVALS`, `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
     """
+    about: str | None = None
+    """The version or model; None for the version of the report."""
     what: str
     next: str | None = None
     owner: str | None = None
@@ -605,7 +606,7 @@ class Report(EvidenceSections):
     log_range: str
     entries_read: int
     """It rests on entries before this one."""
-    reads: str | None
+    reads: str | None = None
     """How far the log was read; None for its end."""
     verdict: Verdict
     use: Use

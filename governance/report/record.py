@@ -12,6 +12,7 @@ from typing import Any
 
 from governance.attest.predicates import (
     CANDIDATE,
+    Approval,
     Call,
     Finding,
     GateDecision,
@@ -22,7 +23,7 @@ from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Answer, Decision, SignedRow
 from governance.report.people import name_of
-from governance.report.standing import Standing, approval, approvals_of
+from governance.report.standing import Standing
 from governance.report.verdict import decided_by
 
 FUNCTION = "the automatic checks"
@@ -124,7 +125,7 @@ def _statements(facts: Facts) -> Iterator[Decision]:
             findings=_findings(frozen.findings, frozen.waived),
             evidence=[statement.index],
         )
-    for vote in approvals_of(standing.now, standing):
+    for vote in standing.approvals:
         yield _approval(standing, vote)
     for waiver, _ in standing.waivers:
         about = f"{waiver.predicate.finding} {waiver.predicate.about}"
@@ -175,8 +176,8 @@ APPROVED = {
 }
 
 
-def _approval(standing: Standing, statement: Evidence) -> Decision:
-    vote = approval(statement)
+def _approval(standing: Standing, statement: Evidence[Approval]) -> Decision:
+    vote = statement.predicate
     about = f"{vote.about} {_digest(statement)}"
     word: Answer = "approved" if vote.decision == "approve" else "rejected"
     counted = {set_aside.index for _, _, set_aside in standing.votes[0]}

@@ -6,13 +6,11 @@ where the log has no governed alias.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from governance.attest.findings import same_reasons
 from governance.attest.predicates import (
     CANDIDATE,
     Approval,
@@ -26,7 +24,6 @@ from governance.attest.predicates import (
 )
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.errors import CountersignError
-from governance.base.time import instant_of
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.gates.checks.waivers import waiver_problem
@@ -36,7 +33,8 @@ from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.history.votes import SetAside, Vote, distinct
 from governance.history.waivers import NotInForce
-from governance.log.evidence import Evidence
+from governance.log.evidence import Evidence, PredicateT
+from governance.release import retrospect
 from governance.release.promotion import ask, decide
 
 if TYPE_CHECKING:
@@ -49,9 +47,6 @@ ONCE = frozenset({"PACKET_OUT_OF_DATE"})
 """Findings about a new move. They do not revoke an earlier decision: approvals stay valid for
 what was moved then.
 """
-
-
-Held = Tenure
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Standing:
         return f"{self.registration.model}/{self.registration.version}"
 
     @cached_property
-    def held(self) -> list[Held]:
+    def held(self) -> list[Tenure]:
         """Every governed alias that the version held, in order."""
         return [
             tenure
@@ -82,7 +77,7 @@ class Standing:
         ]
 
     @property
-    def live(self) -> list[Held]:
+    def live(self) -> list[Tenure]:
         """The governed aliases that it holds now."""
         return [tenure for tenure in self.held if tenure.ended is None]
 
@@ -128,12 +123,11 @@ class Standing:
         """The governed alias of this report: the last one it was given or requested for, else
         policy's first.
         """
-        released = [self.released] if self.released is not None else []
-        statements: list[Evidence] = [*(released or (*self.decisions, *self.requests))]
-        predicates = [predicate.predicate for predicate in statements]
-        aliases: list[str] = [
-            predicate.alias for predicate in predicates if predicate.action == "promote"
-        ]
+        if self.released is not None:
+            return self.released.predicate.alias
+        statements: list[Evidence] = [*self.decisions, *self.requests]
+        predicates = [statement.predicate for statement in statements]
+        aliases = [predicate.alias for predicate in predicates if predicate.action == "promote"]
         return aliases[-1] if aliases else self.policies.main_alias
 
     @cached_property
@@ -160,24 +154,24 @@ class Standing:
     def against(self) -> list[Finding]:
         """Open findings, without those about the request and, once released, about the packet."""
         once = ONCE if self.released else frozenset[str]()
-        findings = [
-            finding for finding in self.today.findings if not finding.code.startswith("REQUEST_")
+        return [
+            finding
+            for finding in self.today.findings
+            if not finding.code.startswith("REQUEST_") and finding.code not in once
         ]
-        return [finding for finding in findings if finding.code not in once]
 
     @property
     def waits_for(self) -> list[Finding]:
-        """Findings that people resolve by signing."""
-        return [finding for finding in self.today.findings if self._waits(finding)]
-
-    @property
-    def moved_on(self) -> Finding | None:
-        """The finding that the evidence changed since approval, if there is one."""
-        return (
-            next((finding for finding in self.today.findings if finding.code in ONCE), None)
-            if self.released
-            else None
-        )
+        """Findings that people resolve by signing. What should have been approved before training
+        cannot be approved any more.
+        """
+        release = f"model {self.registration.model}"
+        return [
+            finding
+            for finding in self.today.findings
+            if (finding.code in WAITS or finding.code.startswith("REQUEST_"))
+            and (finding.code != "APPROVAL_MISSING" or finding.subject == release)
+        ]
 
     @cached_property
     def unreproduced(self) -> list[tuple[Evidence[Promotion], str]]:
@@ -199,8 +193,19 @@ class Standing:
     @property
     def approvers(self) -> list[Vote]:
         """The approvals that count, one for each person and role."""
-        counted = set(distinct(self._approvals))
-        return [vote for vote in self._approvals if vote[:2] in counted]
+        approvals = [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
+        counted = set(distinct(approvals))
+        return [vote for vote in approvals if vote[:2] in counted]
+
+    @property
+    def approvals(self) -> list[Evidence[Approval]]:
+        """Approvals of its packets, of its requests and of what its chain was decided on, those
+        that do not count included.
+        """
+        digests = {packet.digest_of(statement.predicate) for statement in self.packets}
+        requests = self.now.evidence.by_subject(self.registration.model_digest, PromotionRequest)
+        digests |= {request.digest for request in requests} | self._decided_on
+        return self._about_any(digests, Approval)
 
     @property
     def rejections(self) -> list[Vote]:
@@ -212,23 +217,11 @@ class Standing:
         """Waivers of findings on the model or on what its chain was decided on, and why each is
         not in force.
         """
-        digests = {self.registration.model_digest}
-        digests |= {
-            sha256 for gate in self.today.gates.values() for sha256 in gate.decided_on.values()
-        }
-        by_index = {
-            waiver.index: waiver
-            for digest in digests
-            for waiver in self.now.evidence.by_subject(digest, Waiver)
-        }
-        of_model = [
-            waiver
-            for _, waiver in sorted(by_index.items())
-            if waiver.predicate.model == self.registration.model
-        ]
+        statements = self._about_any({self.registration.model_digest, *self._decided_on}, Waiver)
         return [
             (waiver, waiver_problem(self.context, self.now.authority, waiver))
-            for waiver in of_model
+            for waiver in statements
+            if waiver.predicate.model == self.registration.model
         ]
 
     def lapsed(self, waived: Finding) -> NotInForce | None:
@@ -251,55 +244,28 @@ class Standing:
         """The incidents that are still open."""
         return self.now.timeline.open_incidents(self.registration.model_digest)
 
-    @property
-    def alone(self) -> list[Evidence[Promotion]]:
-        """Emergency rollbacks to this version that still lack their second signature."""
-        return [
-            rollback
-            for rollback in self.now.timeline.lacking_second_signature
-            if self._concerns(rollback)
-        ]
-
-    @property
-    def overdue(self) -> list[Evidence[Promotion]]:
-        """Emergency rollbacks whose second signature is late."""
-        return [
-            rollback for rollback in self.now.timeline.overdue(self.at) if self._concerns(rollback)
-        ]
-
     @cached_property
     def packet(self) -> Evidence[Packet] | None:
         """The packet of the release, else the latest packet."""
         if self.request.packet is None:
             return None
         packets = self.now.evidence.by_subject(self.request.packet, Packet)
-        return next(
-            (packet_ for packet_ in packets if subject(packet_, "packet") == self.request.packet),
-            None,
-        )
+        fitting = (each for each in packets if subject(each, "packet") == self.request.packet)
+        return next(fitting, None)
 
     @cached_property
     def packets(self) -> list[Evidence[Packet]]:
         """Every packet of the version, in order."""
-        packets = self.now.evidence.by_subject(self.registration.model_digest, Packet)
-        of_version = [
-            statement
-            for statement in packets
-            if (statement.predicate.model, statement.predicate.version) == self._key
-        ]
         return [
             statement
-            for statement in of_version
-            if subject(statement, "packet") == packet.digest_of(statement.predicate)
+            for statement in self.now.evidence.by_subject(self.registration.model_digest, Packet)
+            if (statement.predicate.model, statement.predicate.version) == self._key
+            and subject(statement, "packet") == packet.digest_of(statement.predicate)
         ]
 
     def request_of(self, decision: Evidence[Promotion]) -> Evidence[PromotionRequest] | None:
         """The signed request of a decision."""
         return self.now.timeline.request_of(decision.predicate)
-
-    def seconded(self, decision: Evidence[Promotion]) -> bool:
-        """Whether a second person signed the request of a decision."""
-        return self.now.timeline.has_second_signature(decision.predicate)
 
     def below(self) -> list[Evidence[Promotion]]:
         """The decisions that gave the alias to other versions before, the latest first. A
@@ -314,23 +280,24 @@ class Standing:
         return self.registration.model, self.registration.version
 
     @property
-    def _approvals(self) -> list[Vote]:
-        return [vote for vote in self.votes[0] if vote[2].predicate.decision == "approve"]
+    def _decided_on(self) -> set[str]:
+        """The digests that the gates of its chain were decided on."""
+        gates = self.today.gates.values()
+        return {sha256 for gate in gates for sha256 in gate.decided_on.values()}
+
+    def _about_any(self, digests: set[str], kind: type[PredicateT]) -> list[Evidence[PredicateT]]:
+        """The statements of a kind about any of these digests, each once, in log order."""
+        by_index = {
+            statement.index: statement
+            for digest in digests
+            for statement in self.now.evidence.by_subject(digest, kind)
+        }
+        return [statement for _, statement in sorted(by_index.items())]
 
     def _concerns(self, statement: Evidence[Promotion] | Evidence[PromotionRequest]) -> bool:
-        predicate = statement.predicate
-        return (predicate.model, predicate.version, predicate.model_digest) == (
-            *self._key,
-            self.registration.model_digest,
-        )
-
-    def _waits(self, finding: Finding) -> bool:
-        if finding.code.startswith("REQUEST_"):
-            return True
-        # What should have been approved before training cannot be approved any more.
-        return finding.code in WAITS and (
-            finding.code != "APPROVAL_MISSING"
-            or finding.subject == f"model {self.registration.model}"
+        predicate, digest = statement.predicate, self.registration.model_digest
+        return (predicate.model, predicate.version) == self._key and (
+            predicate.model_digest == digest
         )
 
     def _difference(self, decision: Evidence[Promotion]) -> str:
@@ -339,58 +306,20 @@ class Standing:
         A decision without a recorded request cannot be repeated. That is a difference only if it
         allowed.
         """
-        promotion = decision.predicate
-        if promotion.asked is None:
-            return (
-                "it does not say what was asked, so it cannot be made again"
-                if promotion.allowed
-                else ""
-            )
-        before = self.now.cut(decision.index)
+        if decision.predicate.asked is None:
+            unasked = "it does not say what was asked, so it cannot be made again"
+            return unasked if decision.predicate.allowed else ""
         try:
-            repeated = decide(
-                before, ReleaseRequest.model_validate(promotion.asked), instant_of(promotion.at)
-            )
+            again = retrospect.decided_again(self.now, decision.index)
         except (CountersignError, ValueError) as error:
             return f"it cannot be made again: {str(error).splitlines()[0]}"
-        codes = (
-            ", ".join(dict.fromkeys(finding.code for finding in repeated.findings)) or "no finding"
-        )
-        if repeated.allowed != promotion.allowed:
-            word, comes = ("allowed", "refused") if promotion.allowed else ("refused", "allowed")
-            return f"logged as {word}, it comes out {comes}: {codes}"
-        unchanged = same_reasons(repeated.findings, promotion.findings) and same_reasons(
-            repeated.waived, promotion.waived
-        )
-        return "" if unchanged else f"its findings come out otherwise: {codes}"
-
-
-def approvals_of(now: LogState, standing: Standing) -> Iterator[Evidence[Approval]]:
-    """Approvals of the version's packets, of its requests and of what its chain was decided on;
-    each once.
-    """
-    subjects = {packet.digest_of(statement.predicate) for statement in standing.packets}
-    subjects |= {
-        statement.digest
-        for statement in now.evidence.by_subject(
-            standing.registration.model_digest, PromotionRequest
-        )
-    }
-    subjects |= {
-        sha256 for gate in standing.today.gates.values() for sha256 in gate.decided_on.values()
-    }
-    approvals = {
-        statement.index: statement
-        for digest in subjects
-        for statement in now.evidence.by_subject(digest, Approval)
-    }
-    yield from (statement for _, statement in sorted(approvals.items()))
-
-
-def approval(statement: Evidence) -> Approval:
-    """The predicate of an `approval` statement."""
-    predicate: Approval = statement.predicate
-    return predicate
+        if again.same:
+            return ""
+        codes = ", ".join(dict.fromkeys(each.code for each in again.findings)) or "no finding"
+        if again.allowed == again.allowed_now:
+            return f"its findings come out otherwise: {codes}"
+        word, comes = ("allowed", "refused") if again.allowed else ("refused", "allowed")
+        return f"logged as {word}, it comes out {comes}: {codes}"
 
 
 def _about(waiver: Evidence[Waiver]) -> tuple[str, str]:

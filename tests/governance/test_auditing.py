@@ -211,7 +211,7 @@ def test_the_index_names_what_is_live_what_ends_and_what_waits(scene: Governed) 
         ("2", "live", None, f"{MODEL}-2.html"),
         ("1", "superseded", "2", None),
     ]
-    assert made["ending"][0]["who"] == "risk"
+    assert made["ending"][0]["owner"] == "risk"
     assert made["ending"][0]["due"].startswith("2026-12-04") and not made["ending"][0]["overdue"]
     assert made["waiting"][0]["what"] == "1 of 2 approvals"
     late = run("report", "--all", "--at", "2026-12-24T00:00:00Z", "--json")

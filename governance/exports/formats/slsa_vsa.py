@@ -13,7 +13,6 @@ from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import logged, model_subjects, statement
 from governance.log.evidence import Evidence
-from governance.report.standing import approvals_of
 
 VSA = "https://slsa.dev/verification_summary/v1"
 ALLOWED, FAILED = "COUNTERSIGN_RELEASE_DECISION_ALLOWED", "FAILED"
@@ -88,9 +87,9 @@ def _decided_on(records: Records) -> Iterator[Evidence]:
     facts = records.facts
     yield from facts.statements()
     yield facts.registration_statement
-    if facts.now is None or facts.standing is None:
+    if facts.standing is None:
         return
-    yield from approvals_of(facts.now, facts.standing)
+    yield from facts.standing.approvals
     yield from facts.standing.packets
     yield from (waiver for waiver, _ in facts.standing.waivers)
     yield from facts.standing.incidents

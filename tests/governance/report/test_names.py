@@ -117,7 +117,6 @@ def _coded(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, str):
         fixed = value in get_args(GateName) or key in (
             *CODED,
-            "registry_state",
             "group",
             "id",
             "start",

@@ -34,7 +34,7 @@ from governance.commands.report import summary
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import GateName, Hold, Report
+from governance.report.model import GateName, Hold, Item, Report
 from tests.governance.audited import audited
 from tests.governance.story import MODEL, told
 
@@ -165,7 +165,6 @@ def _poisoned(value: Any) -> Any:
             "code",
             "did",
             "role",
-            "registry_state",
             "word",
             "result",
             "kind",
@@ -240,7 +239,7 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         evidence=[1],
         page=text,
     )
-    due = index.Due(what=text, about=text, who=text, due=text, overdue=True, evidence=[])
+    due = Item(code="X", what=text, about=text, owner=text, due=text, overdue=True)
     made = index.Index(
         generator="x",
         project=text,

@@ -466,8 +466,8 @@ def test_the_index_shows_purpose_owner_review_and_open_incidents(scene: Governed
         "not set",
         "2027-05-20",
     )
-    opened = [one for one in made.waiting if one.what == "open incident"]
-    assert [(one.about, one.who) for one in opened] == [("support-desk/1", "ben")]
+    opened = [one for one in made.waiting if one.code == "INCIDENT"]
+    assert [(one.about, one.owner) for one in opened] == [("support-desk/1", "ben")]
     text = index.page(made).decode()
     assert "Next review" in text and "Purpose: customer-support" in text
 
@@ -597,7 +597,7 @@ def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> 
         assert "Alias moved without a decision" in text
         assert "the log says version 2, the registry says version 1" in text
     agreed = build(replace(later.story.sources, registry=()), MODEL, "2")
-    assert agreed.integrity.registry_state == "agrees" and faults(agreed) == set()
+    assert agreed.integrity.registry == "agrees with the log" and faults(agreed) == set()
 
 
 def test_a_rollback_by_one_person_alone_is_told_and_becomes_overdue(later: Governed) -> None:
