@@ -52,7 +52,7 @@ COMMANDS: dict[str, str] = {
     "retire": "Take a version out of service.",
     "incident": "Open or close an incident of a version.",
     "live": "Show which version serves, now or at a time.",
-    "history": "Show every log entry about a model.",
+    "history": "Show what happened to a model: versions, votes, moves, incidents.",
     "explain": "Repeat a logged decision and show its reasons.",
     "report": "Write the audit report of a model version.",
     "control": "Show requirements of outside frameworks and a version's evidence for them.",

@@ -62,8 +62,8 @@ def live_command(call: Call, model: str) -> None:
 @click.argument("model")
 @session.options(*session.READS)
 def history_command(call: Call, model: str) -> None:
-    """Everything the log says about MODEL: versions, packets, what people said, each move and each
-    refusal.
+    """What happened to MODEL: versions, packets, votes, waivers, moves, incidents and refusals, in
+    the order of the log.
     """
     events = retrospect.history(looking(call), model)
     call.draw("history", {"model": model, "events": [event.model_dump() for event in events]})

@@ -1,5 +1,5 @@
 """The export formats. To add a format, add a module with a `FORMAT` to
-`governance.exports.formats`. No other place lists the formats.
+`governance.exports.formats`, and a row to docs/exports.md. No other code lists the formats.
 """
 
 from __future__ import annotations

@@ -135,8 +135,9 @@ def live(now: LogState, model: str, at: datetime, *, known_then: bool = False) -
 
 
 def history(now: LogState, model: str) -> list[Event]:
-    """Every entry about a model's versions, in log order. Raises `InputError` for a model that the
-    log does not have.
+    """What happened to a model's versions, in log order: the kinds of `_EVENTS`.
+
+    Raises `InputError` for a model that the log does not have.
     """
     now.must_know(model)
     packets = (

@@ -28,3 +28,9 @@ def check(path: Path, scenario: str, findings: Iterable[Finding]) -> None:
 def scenarios(path: Path) -> set[str]:
     """The scenarios that the file has."""
     return set(json.loads(path.read_text("utf-8")))
+
+
+def codes(path: Path) -> set[str]:
+    """The finding codes of all scenarios in the file."""
+    recorded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return {finding["code"] for findings in recorded.values() for finding in findings}

@@ -1,9 +1,9 @@
 """Statements signed by earlier versions verify for ever: the files of tests/golden/ are never
 rewritten.
 
-A version that changes what it writes adds a folder beside `v1` (`python -m
-tests.governance.test_golden FOLDER` writes one and refuses to overwrite) and keeps reading the old
-ones.
+A version that changes what it writes, or has a new kind of evidence, adds a folder beside `v1` and
+keeps reading the old ones. `python -m tests.governance.attest.test_golden FOLDER` writes it, and
+refuses to overwrite.
 """
 
 from __future__ import annotations
