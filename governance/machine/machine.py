@@ -124,12 +124,8 @@ def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
     if not name:
         path = root / "params.yaml"
         if not path.exists():
-            raise ConfigError(
-                "no project here",
-                where=str(root),
-                expected="a params.yaml with a line `project: NAME`",
-                fix="change to the project's folder, or set COUNTERSIGN_PROJECT=NAME",
-            )
+            fix = "change to the project's folder, or set COUNTERSIGN_PROJECT=NAME"
+            raise ConfigError("no project here: no params.yaml", where=str(root), fix=fix)
         params = read_yaml(path)
         name, where = params.get("project") if isinstance(params, dict) else None, str(path)
     if not isinstance(name, str) or not re.fullmatch(SLUG, name):
@@ -161,15 +157,9 @@ def known_signer(machine: Machine, service: Mapping[str, str]) -> Signer:
     """
     chosen = signer(machine)
     if machine.signer_uri is not None and chosen.keyid not in service:
-        raise ConfigError(
-            f"policies do not name the key that signs here ({chosen.keyid[:16]}): its evidence"
-            " would not count",
-            where="COUNTERSIGN_SIGNER",
-            fix=(
-                "policies/policy.yaml: a principal with this key and what it"
-                f" signs:\n{chosen.public_pem.strip()}"
-            ),
-        )
+        found = f"its evidence would not count: policies do not name the key {chosen.keyid[:16]}"
+        fix = f"policies/policy.yaml: a principal with this key:\n{chosen.public_pem.strip()}"
+        raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
     return chosen
 
 
@@ -258,11 +248,8 @@ def policy_subject(digest: str) -> Artifact:
 def begun(log: Log) -> Log:
     """The log, if it has entries. Nothing else is verified. Raises `StorageError`."""
     if log.size() == 0:
-        raise StorageError(
-            "there is no log yet",
-            where=log.where,
-            fix="run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is",
-        )
+        fix = "run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is"
+        raise StorageError("there is no log yet", where=log.where, fix=fix)
     return log
 
 
@@ -273,11 +260,9 @@ def read_log(machine: Machine) -> Log:
     check_head(log, machine.project)
     own = None if on_server(machine) else own_checkpoint_key(machine)
     if own is not None and own not in (pem for _, pem in keys):
-        raise VerificationError(
-            "the log's checkpoints are not signed with this machine's key",
-            where=log.where,
-            fix="point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys",
-        )
+        found = "the log's checkpoints are not signed with this machine's key"
+        fix = "point COUNTERSIGN_HOME or COUNTERSIGN_LOG at the log that belongs to the keys"
+        raise VerificationError(found, where=log.where, fix=fix)
     return log
 
 
@@ -290,11 +275,9 @@ def log_to_add_to(machine: Machine) -> Log:
     if on_server(machine):
         return log  # the server appends
     if own_checkpoint_key(machine) is None:
-        raise ConfigError(
-            "this machine has no key that signs the log's checkpoints, so it cannot add to it",
-            where=str(machine.keys),
-            fix="set COUNTERSIGN_LOG=https://SERVER, or use the machine that keeps the log",
-        )
+        found = "this machine has no key that signs the log's checkpoints, so it cannot add to it"
+        fix = "set COUNTERSIGN_LOG=https://SERVER, or use the machine that keeps the log"
+        raise ConfigError(found, where=str(machine.keys), fix=fix)
     check_checkpoint_key(machine, log)
     return log_of(machine, checkpoint_signer(machine))
 
@@ -393,12 +376,9 @@ def _check_keys(machine: Machine, log: Log) -> None:
     path = machine.keys / f"{DEVELOPMENT}.pem"
     development_keys = evidence.origin(log).development_keys
     if not development_keys:
-        raise ConfigError(
-            "this log was begun by people and takes no development keys",
-            where="COUNTERSIGN_SIGNER",
-            expected="the key of a service that its policies name",
-            fix="export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
-        )
+        found = "this log was begun by people and takes no development keys"
+        fix = "export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem"
+        raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
     own = stored_signer(machine.keys, DEVELOPMENT).public_pem if path.exists() else ""
     if own not in development_keys:
         found = f"the {DEVELOPMENT} key this log was begun with is not here"
@@ -407,11 +387,9 @@ def _check_keys(machine: Machine, log: Log) -> None:
 
 def _sqlite_path(uri: str) -> Path:
     if not uri.startswith(f"{_SQLITE}/"):
-        raise ConfigError(
-            f"not an address of a log: {uri.partition('://')[0][:40]!r} and more",
-            where="COUNTERSIGN_LOG",
-            expected="sqlite:////PATH, postgresql://USER@HOST/DATABASE, or https://SERVER",
-        )
+        found = f"not an address of a log: {uri.partition('://')[0][:40]!r} and more"
+        expected = "sqlite:////PATH, postgresql://USER@HOST/DATABASE, or https://SERVER"
+        raise ConfigError(found, where="COUNTERSIGN_LOG", expected=expected)
     return Path(uri.removeprefix(_SQLITE))
 
 
@@ -426,11 +404,8 @@ def _artifact_root(state: Path) -> Path:
         return Path(named.read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise StorageError(
-            f"it cannot be read: {reason}",
-            where=str(named),
-            fix="use the account whose folder it is, or set COUNTERSIGN_HOME to one of your own",
-        ) from None
+        fix = "use the account whose folder it is, or set COUNTERSIGN_HOME to one of your own"
+        raise StorageError(f"it cannot be read: {reason}", where=str(named), fix=fix) from None
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -76,12 +76,9 @@ def private_signer(data: bytes, where: str, ask: Ask | None = None) -> Signer:
         with suppress(_Protected):
             return _private(data, passphrase, where)
         if ask is None:
-            raise ConfigError(
-                "the private key has a passphrase, and there is no terminal to ask on",
-                where=where,
-                expected="for a service: a KMS signer, or a key without passphrase",
-                fix=f"for a person: ssh-add {where}, then --key {AGENT}{where}.pub",
-            )
+            found = "the private key has a passphrase, and there is no terminal to ask on"
+            fix = f"ssh-add {where}, then use --key {AGENT}{where}.pub"
+            raise ConfigError(found, where=where, fix=fix)
         if attempt < _TRIES:
             passphrase = ask(prompt).encode()
             prompt = f"Wrong passphrase. Passphrase for {where}: "
@@ -108,11 +105,8 @@ def person_signer(
     path = home_expanded(address)
     data = _read(path)
     if data.startswith((b"ssh-", b"ecdsa-", b"sk-", b"-----BEGIN PUBLIC KEY")):
-        raise ConfigError(
-            "this is a public key, which cannot sign",
-            where=str(path),
-            fix=f"give the private key's file, or {AGENT}{path} where the agent holds it",
-        )
+        fix = f"give the private key's file, or {AGENT}{path} where the agent holds it"
+        raise ConfigError("this is a public key, which cannot sign", where=str(path), fix=fix)
     if b"PRIVATE KEY-----" in data[:100]:
         _check_private(path)
     return private_signer(data, str(path), ask)
@@ -122,13 +116,9 @@ def _check_private(path: Path) -> None:
     """Refuses a person's key that others can read, as ssh does. Raises `ConfigError`."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise ConfigError(
-            f"others can read or write this private key (mode {mode:04o}), so they can sign in your"
-            " name",
-            where=str(path),
-            expected="a file for its owner alone, mode 0600",
-            fix=f"chmod 600 {path}; if others may have read it, replace it: countersign rotate",
-        )
+        found = f"others can read or write this private key (mode {mode:04o})"
+        fix = f"chmod 600 {path}; if others may have read it, replace it: countersign rotate"
+        raise ConfigError(found, where=str(path), fix=fix)
 
 
 class _Protected(Exception):
@@ -149,21 +139,15 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
         if passphrase is not None:  # libraries report a wrong passphrase in several ways
             raise _Protected from None
-        raise ConfigError(
-            f"not a private key: {first_line(error)}",
-            where=where,
-            expected="PEM (PKCS#8) or OpenSSH",
-        ) from None
+        found = f"not a private key: {first_line(error)}"
+        raise ConfigError(found, where=where, expected="PEM (PKCS#8) or OpenSSH") from None
 
 
 def _held_by_agent(identity: Identity, environ: Mapping[str, str]) -> Signer:
     if identity.kind != "ssh-ed25519":
-        raise ConfigError(
-            f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}",
-            where=sshagent.WHERE,
-            expected="ssh-ed25519",
-            fix=f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent",
-        )
+        found = f"{identity.comment or identity.fingerprint} is a key of kind {identity.kind}"
+        fix = f"{MAKE_ONE}, have it enrolled (countersign rotate), and add it to the agent"
+        raise ConfigError(found, where=sshagent.WHERE, fix=fix)
     public = public_key(identity.line)
     return _CheckedSigner(public, lambda payload: sshagent.sign(environ, identity.blob, payload))
 
@@ -186,12 +170,9 @@ def _agent_identity(name: str, held: list[Identity]) -> Identity:
     else:
         problem = f"the agent holds no key {name!r}"
     known = "; ".join(f"{key.fingerprint} {key.comment}" for key in held)
-    raise ConfigError(
-        problem,
-        where=sshagent.WHERE,
-        expected=f"one of: {known or 'nothing: ssh-add YOUR_KEY'}",
-        fix=f"--key {AGENT}SHA256:...",
-    )
+    expected = f"one of: {known or 'nothing: ssh-add YOUR_KEY'}"
+    fix = f"--key {AGENT}SHA256:..."
+    raise ConfigError(problem, where=sshagent.WHERE, expected=expected, fix=fix)
 
 
 def signer_from_uri(
@@ -219,11 +200,9 @@ def signer_from_uri(
         )
     path = environ.get(f"{setting}_PUBLIC", "")
     if not path:
-        raise ConfigError(
-            "the public key of this signer is not known",
-            where=f"signer {scheme}:",
-            fix=f"set {setting}_PUBLIC to the file of its public key (PEM)",
-        )
+        fix = f"set {setting}_PUBLIC to the file of its public key (PEM)"
+        where = f"signer {scheme}:"
+        raise ConfigError("the public key of this signer is not known", where=where, fix=fix)
     public = public_key(read_public(path, f"{setting}_PUBLIC"))
     return _CheckedSigner(public, open_signer(uri, public.vendor_key, public.keyid))
 
@@ -321,10 +300,7 @@ def _sign(signer: Any, where: str) -> Callable[[bytes], bytes]:
         try:
             return bytes.fromhex(signer.sign(payload).signature)
         except Exception as error:  # noqa: BLE001 - vendors have no common base class
-            raise StorageError(
-                f"the signer did not sign: {first_line(error)}",
-                where=where,
-                fix="check the signer's address and access",
-            ) from None
+            found = f"the signer did not sign: {first_line(error)}"
+            raise StorageError(found, where=where, fix="check its address and access") from None
 
     return sign

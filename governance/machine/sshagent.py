@@ -85,18 +85,12 @@ def _ask(environ: Mapping[str, str], request: bytes, expected: int) -> BinaryIO:
                     raise StorageError(f"the agent's answer has {length} bytes", where=WHERE)
                 answer = _exactly(stream, length)
     except OSError as error:
-        raise ConfigError(
-            f"no agent answers here: {error.strerror or error}",
-            where="SSH_AUTH_SOCK",
-            fix="eval $(ssh-agent), then: ssh-add YOUR_KEY",
-        ) from None
+        found, fix = f"no agent answers here: {error.strerror or error}", "eval $(ssh-agent)"
+        raise ConfigError(found, where="SSH_AUTH_SOCK", fix=fix) from None
     if answer[0] != expected:
-        refused = answer[0] == _FAILURE
-        raise StorageError(
-            "the agent refused" if refused else f"an answer of kind {answer[0]}",
-            where=WHERE,
-            fix="unlock it (ssh-add -X), allow the use of the key, or: ssh-add YOUR_KEY",
-        )
+        found = "the agent refused" if answer[0] == _FAILURE else f"an answer of kind {answer[0]}"
+        fix = "unlock it (ssh-add -X), allow the use of the key, or: ssh-add YOUR_KEY"
+        raise StorageError(found, where=WHERE, fix=fix)
     return BytesIO(answer[1:])
 
 

@@ -37,11 +37,9 @@ def refuse_development(machine: Machine) -> Log | None:
     first = evidence.origin(log)
     if first.development_keys or not first.files:
         keys = "development keys" if first.development_keys else "policies that it does not carry"
-        raise RefusedError(
-            f"this log began under {keys}, and stays good for `candidate` only",
-            where=log.where,
-            fix="begin another: export COUNTERSIGN_HOME=/a/new/folder, then countersign init",
-        )
+        found = f"this log began under {keys}, and stays good for `candidate` only"
+        fix = "begin another: export COUNTERSIGN_HOME=/a/new/folder, then countersign init"
+        raise RefusedError(found, where=log.where, fix=fix)
     return log
 
 
@@ -68,11 +66,8 @@ def check_first(log: Log, policies: Policies) -> None:
     """Checks that the local policies are in force. Raises `RefusedError` if they differ."""
     in_force = state(log).authority.in_force
     if in_force.digest != policies.digest:
-        raise RefusedError(
-            f"the log began already, and its policies in force ({in_force.digest[:12]}) are not"
-            f" those at hand ({policies.digest[:12]})",
-            fix="a change is proposed and signed: countersign policy propose",
-        )
+        found = f"the log has begun under other policies ({in_force.digest[:12]})"
+        raise RefusedError(found, fix="a change is proposed: countersign policy propose")
 
 
 def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]) -> dict[str, Any]:

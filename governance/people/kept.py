@@ -87,11 +87,8 @@ def find(machine: Machine, now: LogState, sha256: str) -> bytes:
             return rendered
     changed = "" if content is None else "; the file kept under this digest was changed"
     signers = ", ".join(dict.fromkeys(vote.predicate.principal for vote in votes))
-    raise InputError(
-        f"the page {sha256[:12]} is not on this machine, and this version of Countersign cannot"
-        f" render it from the log{changed}",
-        fix=f"ask {signers or 'whoever signed it'} for the file; its sha256 shows that it is right",
-    )
+    found = f"the page {sha256[:12]} is not on this machine and cannot be rendered again{changed}"
+    raise InputError(found, fix=f"ask {signers or 'whoever signed it'} for the file")
 
 
 def page_of_vote(now: LogState, vote: Evidence[Approval]) -> bytes | None:

@@ -198,11 +198,9 @@ def carry_out(machine: Machine, log: Log, move: Move, now: Callable[[], datetime
             server.set_alias(move.model, move.alias, move.version)
         return _last_move(state(read_log(machine)), move)  # a copy of a server's log is read anew
     if machine.registry_uri.removeprefix("governed+") != machine.log_uri:
-        raise ConfigError(
-            "registry and log do not stand in one database, so nothing moves in both at once",
-            where="COUNTERSIGN_REGISTRY",
-            expected="the address of COUNTERSIGN_LOG, or of a governed server",
-        )
+        found = "registry and log do not stand in one database, so nothing moves in both at once"
+        fix = "set it to the address of COUNTERSIGN_LOG, or of a governed server"
+        raise ConfigError(found, where="COUNTERSIGN_REGISTRY", fix=fix)
     promoter = Promoter(log, signer(machine), move_alias, machine.requester, now)
     caller = machine.requester.name
     return promoter.consume(move.model, move.version, move.alias, caller, move.action)
@@ -319,9 +317,6 @@ def _last_move(now: LogState, move: Move) -> Promotion:
     moves = [statement.predicate for statement in now.moves(move.model)]
     written = [moved for moved in moves if (moved.action, moved.version, moved.alias) == terms]
     if not written:
-        raise StorageError(
-            "the server carried it out, and this log does not have the entry",
-            where=now.log.where,
-            fix="set COUNTERSIGN_LOG to the server's log",
-        )
+        found = "the server carried it out, and this log does not have the entry"
+        raise StorageError(found, where=now.log.where, fix="set COUNTERSIGN_LOG to the server's")
     return written[-1]

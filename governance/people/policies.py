@@ -344,11 +344,8 @@ def approved_successor(machine: Machine, now: LogState) -> PublicKey | None:
         return None
     key = next_key(machine)
     if key.pem != now.authority.checkpoint_keys[-1][1]:
-        raise ConfigError(
-            "the next checkpoint key on this machine is not the one that was approved",
-            where=str(waiting),
-            fix="approve this one, or bring the approved one here",
-        )
+        found = "the next checkpoint key on this machine is not the one that was approved"
+        raise ConfigError(found, where=str(waiting), fix="approve it, or bring the approved one")
     return key
 
 

@@ -34,10 +34,6 @@ from governance.report.model import Report
 
 PAGE, TWIN = "report", "report_json"
 """Roles of the subjects of a signed report."""
-COMPARED = ("project", "model", "version", "digest", "as_of", "entries_read")
-"""Fields in which a kept report must equal the present one. Verdict, faults and registry are
-compared too.
-"""
 Bytes = Callable[[str], bytes | None]
 """Reads the bytes stored under a digest. They may have been changed."""
 
@@ -92,9 +88,8 @@ def sign(
     """(1) Stores and signs the bytes. Raises `VerificationError` if the log does not verify."""
     report = computed.report
     if not report.integrity.verified:
-        raise VerificationError(
-            f"evidence does not verify: {report.integrity.first_broken}", fix="countersign verify"
-        )
+        found = f"evidence does not verify: {report.integrity.first_broken}"
+        raise VerificationError(found, fix="countersign verify")
     _check_key(log, signer)
     statement = SignedReport(
         model=report.model,
@@ -133,12 +128,9 @@ def _check_key(log: Log, signer: Signer) -> None:
         authority.principal(keyid, log.size()) is None
         and keyid not in development - authority.keys.keys()
     ):
-        raise ConfigError(
-            f"the policies in force do not name this key ({keyid[:16]})",
-            where="COUNTERSIGN_SIGNER",
-            expected="your own key, or that of a service that policies name",
-            fix="give --key, or export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem",
-        )
+        found = f"the policies in force do not name this key ({keyid[:16]})"
+        fix = "give --key, or export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem"
+        raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
 
 
 def of_version(now: LogState, model: str, version: str) -> list[Evidence[SignedReport]]:
@@ -177,11 +169,12 @@ def standing_in(
     """
     notes: list[str] = []
     report = computed.report
-    read_until = (report.entries_read, computed.asked_at, report.as_of)
+    subject = (report.digest, report.entries_read, computed.asked_at, report.as_of)
     for entry in reversed(of_version(now, report.model, report.version)):
         statement = entry.predicate
-        same = (statement.entries, statement.asked_at, statement.as_of) == read_until
-        if not same or not _stands(now, entry):
+        covers = (statement.model_digest, statement.entries, statement.asked_at, statement.as_of)
+        principal = now.authority.principal(entry.keyid, entry.index)
+        if covers != subject or (principal is None and not entry.development):
             continue
         if statement.page == sha256_bytes(computed.page):
             own = (computed.model, computed.version, computed.page, computed.twin)
@@ -189,10 +182,7 @@ def standing_in(
         try:
             signed = content(entry, read)
         except (InputError, VerificationError) as error:
-            notes.append(
-                f"signed in entry {entry.index} as other bytes, which cannot be returned:"
-                f" {error.found}"
-            )
+            notes.append(f"the report of entry {entry.index} cannot be returned: {error.found}")
             continue
         differing = _differing(json.loads(signed.twin), report)
         if not differing:
@@ -204,17 +194,11 @@ def standing_in(
     return None, notes
 
 
-def _stands(now: LogState, entry: Evidence) -> bool:
-    """Whether a principal, or a development key of the origin, signed the entry."""
-    return entry.development or now.authority.principal(entry.keyid, entry.index) is not None
-
-
 def _differing(signed: Any, now: Report) -> list[str]:
-    """The fields in which the present report differs from the signed one."""
+    """What differs between the present report and the signed one: verdict, faults or registry."""
     current = now.model_dump()
-    differing = [name for name in COMPARED if signed.get(name) != current[name]]
     before, here = _essence(signed, current["format"]), _essence(current, signed["format"])
-    return differing + [name for name in here if here[name] != before[name]]
+    return [name for name in here if here[name] != before[name]]
 
 
 def _essence(report: Any, other_format: str) -> dict[str, Any]:
@@ -232,16 +216,10 @@ def _essence(report: Any, other_format: str) -> dict[str, Any]:
 def _bytes(sha256: str, read: Bytes) -> bytes:
     content = read(sha256)
     if content is None:
-        raise InputError(
-            f"the report {sha256[:12]} is not kept here",
-            expected="the machine on which it was signed, or a bundle that carries it",
-            fix="ask whoever signed it for the file; its sha256 shows that it is the one",
-        )
+        fix = "use the machine on which it was signed, or a bundle that carries it"
+        raise InputError(f"the report {sha256[:12]} is not kept here", fix=fix)
     if sha256_bytes(content) != sha256:
-        raise VerificationError(
-            "what is kept under the digest of a signed report was changed",
-            where=f"report {sha256[:12]}",
-            expected=f"bytes with sha256 {sha256}",
-            fix="ask whoever signed it for the file, or take it from a bundle (--bundle)",
-        )
+        found = "what is kept under the digest of a signed report was changed"
+        fix = "ask whoever signed it for the file, or take it from a bundle (--bundle)"
+        raise VerificationError(found, where=f"report {sha256[:12]}", fix=fix)
     return content

@@ -81,12 +81,8 @@ def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> 
     """The person's key: `--key`, else COUNTERSIGN_KEY. Raises `ConfigError`."""
     address = key or environ.get(KEY, "")
     if not address:
-        raise ConfigError(
-            "nobody signs: no key is given",
-            where=KEY,
-            expected="the file of your private key, ssh-agent:FINGERPRINT, or a KMS or HSM address",
-            fix="give --key, or export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l)",
-        )
+        fix = "give --key, or export COUNTERSIGN_KEY=ssh-agent:SHA256:... (ssh-add -l)"
+        raise ConfigError("nobody signs: no key is given", where=KEY, fix=fix)
     return person_signer(address, environ, ask)
 
 
@@ -126,12 +122,10 @@ class Signing:
         `RefusedError`.
         """
         person = person_of(authority.policies, self.signer)
-        if authority.revoked.get(self.signer.keyid) is not None:
-            raise RefusedError(
-                f"this key of {person.name} was revoked at entry"
-                f" {authority.revoked[self.signer.keyid]}",
-                fix="use another key of yours; countersign rotate enrols a new one",
-            )
+        revoked = authority.revoked.get(self.signer.keyid)
+        if revoked is not None:
+            found = f"this key of {person.name} was revoked at entry {revoked}"
+            raise RefusedError(found, fix="use another key; countersign rotate enrols a new one")
         if person.until is not None and self.at.date() > person.until:
             found = f"{person.name} acts until {person.until}, as policy says"
             raise RefusedError(found, fix="countersign policy status")

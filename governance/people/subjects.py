@@ -89,11 +89,9 @@ def find(now: LogState, words: Sequence[str]) -> Subject:
     if matching:
         return matching[-1]
     names = ", ".join(sorted({f"{subject.about} {subject.name}" for subject in inputs}))
-    raise InputError(
-        f"the log knows nothing {name[:80]!r} that could be approved",
-        expected=f"MODEL/VERSION, a digest, or one of: {names or 'no gate asks for any'}",
-        fix="countersign pending shows what waits",
-    )
+    found = f"the log knows nothing {name[:80]!r} that could be approved"
+    expected = f"MODEL/VERSION, a digest, or one of: {names or 'no gate asks for any'}"
+    raise InputError(found, expected=expected, fix="countersign pending shows what waits")
 
 
 def of_version(now: LogState, model: str, version: str) -> Subject:

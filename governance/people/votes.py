@@ -85,11 +85,9 @@ def _check_packet(
     at, approves = author.at, approval.decision == "approve"
     changed = promotion.changed(now, packet, at) if approves else []
     if changed:
-        raise RefusedError(
-            f"{subject.name} changed since its evidence was frozen: {', '.join(changed)}",
-            where=f"packet {subject.sha256[:12]}",
-            fix=f"countersign freeze {subject.name}, then countersign review {subject.name}",
-        )
+        found = f"{subject.name} changed since its evidence was frozen: {', '.join(changed)}"
+        fix = f"countersign freeze {subject.name}, then countersign review {subject.name}"
+        raise RefusedError(found, where=f"packet {subject.sha256[:12]}", fix=fix)
     own = author.unsigned(now, "approval", subject.artifact, approval)
     votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
     if any(vote is own for _, _, vote in votes):
@@ -99,11 +97,8 @@ def _check_packet(
     if problem.reason != "incident_open":
         able = " or ".join(can_vote(now, packet, at))
         fix = f"{able or 'nobody that policy names'} can approve"
-    raise RefusedError(
-        f"{author.name}'s approval cannot count: {problem.why}",
-        where=f"packet {subject.name}",
-        fix=fix,
-    )
+    found = f"{author.name}'s approval cannot count: {problem.why}"
+    raise RefusedError(found, where=f"packet {subject.name}", fix=fix)
 
 
 def can_vote(now: LogState, packet: Evidence, at: datetime) -> list[str]:

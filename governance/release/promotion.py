@@ -224,11 +224,9 @@ def check_right(now: LogState, signer: Signer, kind: str) -> None:
     """
     known = signer.keyid in now.authority.keys
     if not known or not now.authority.may_sign(kind, signer.keyid, False, now.size):
-        raise ConfigError(
-            f"policies in force do not let this key sign {kind}s ({signer.keyid[:16]})",
-            where="COUNTERSIGN_SIGNER",
-            fix=f"policies/policy.yaml: a service principal with this key that signs `{kind}`",
-        )
+        found = f"policies in force do not let this key sign {kind}s ({signer.keyid[:16]})"
+        fix = f"policies/policy.yaml: a service principal with this key that signs `{kind}`"
+        raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
 
 
 def may_ask(now: LogState, statement: Evidence[PromotionRequest]) -> bool:
@@ -300,11 +298,9 @@ class Promoter:
             (decision.predicate.at for decision in now.decisions()), default=None, key=instant_of
         )
         if last is not None and at < instant_of(last) - CLOCK_LEEWAY:
-            raise ConfigError(
-                f"this machine's clock ({exact_instant(at)}) is behind the log's last decision",
-                expected=f"{last} or later",
-                fix="set the clock right; requests, approvals and waivers expire by it",
-            )
+            found = f"this machine's clock ({exact_instant(at)}) is behind the log's last decision"
+            fix = "set the clock right; requests, approvals and waivers expire by it"
+            raise ConfigError(found, expected=f"{last} or later", fix=fix)
         return at
 
     def _record(self, now: LogState, promotion: Promotion) -> None:

@@ -78,12 +78,9 @@ def parse(text: str) -> tuple[str, str | None, str | None]:
     """
     match = _REFERENCE.fullmatch(text)
     if match is None or "latest" in (match["version"], match["alias"]):
-        passes_by = "`latest` goes around every approval: name the version or an alias"
-        raise ConfigError(
-            f"{text[:120]!r} names no version",
-            expected="MODEL/VERSION or MODEL@ALIAS, e.g. models:/support-desk@champion",
-            fix=passes_by if match else "",
-        )
+        fix = "`latest` goes around every approval: name the version or an alias" if match else ""
+        expected = "MODEL/VERSION or MODEL@ALIAS, e.g. models:/support-desk@champion"
+        raise ConfigError(f"{text[:120]!r} names no version", expected=expected, fix=fix)
     return match["model"], match["version"], match["alias"]
 
 
@@ -131,11 +128,9 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
         return server.files(registration.model, registration.version)
     folder = in_artifact_root(machine.artifact_root)(served.registration)
     if folder is None or not folder.is_dir():
-        raise InputError(
-            f"the files of {served.name} are not on this machine",
-            where=str(folder or machine.artifact_root),
-            fix="set COUNTERSIGN_REGISTRY to the server that has them, or name the folder",
-        )
+        found = f"the files of {served.name} are not on this machine"
+        fix = "set COUNTERSIGN_REGISTRY to the server that has them, or name the folder"
+        raise InputError(found, where=str(folder or machine.artifact_root), fix=fix)
     return folder
 
 
