@@ -65,10 +65,7 @@ DATABASE = "countersign.db"
 SERVED_FILES = Path("server/artifacts")
 """Below the project's state: the folder in which this machine's server keeps model files."""
 ELSEWHERE = "COUNTERSIGN_CHECKPOINT"
-_RESTORE = (
-    "restore the keys folder that belongs to the log; or begin a new log in another"
-    " COUNTERSIGN_HOME"
-)
+_RESTORE = "restore the keys folder that belongs to the log, or work over the server that keeps it"
 _SQLITE = "sqlite:///"
 
 
@@ -199,18 +196,12 @@ def open_log(machine: Machine, policies: Policies, now: Callable[[], datetime]) 
 
     Raises here, before any work, where this machine could not add evidence that counts.
     """
-    log = log_of(machine)
-    if log.size():
-        check_head(log, machine.project)
     if on_server(machine):
-        if not log.size():
-            raise StorageError(
-                "the server's log has not begun", where=log.where, fix="ask who runs the server"
-            )
+        log = log_to_add_to(machine)
         known_signer(machine, policies.keys)
         return log
-    if log.size():
-        _check_keys(machine, log)
+    if log_of(machine).size():
+        _check_development_key(machine, log_to_add_to(machine))
     author = known_signer(machine, policies.keys)
     log = log_of(machine, checkpoint_signer(machine))
     moment = instant(now())
@@ -248,7 +239,7 @@ def policy_subject(digest: str) -> Artifact:
 def begun(log: Log) -> Log:
     """The log, if it has entries. Nothing else is verified. Raises `StorageError`."""
     if log.size() == 0:
-        fix = "run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is"
+        fix = "run `make repro` where it is kept, or set COUNTERSIGN_LOG to where it is"
         raise StorageError("there is no log yet", where=log.where, fix=fix)
     return log
 
@@ -267,17 +258,13 @@ def read_log(machine: Machine) -> Log:
 
 
 def log_to_add_to(machine: Machine) -> Log:
-    """The project's log, for adding entries. It must have begun. Raises `ConfigError`,
-    `StorageError`, `VerificationError`.
+    """The project's log, for adding entries. It must have begun. Raises `StorageError`,
+    `VerificationError`.
     """
     log = begun(log_of(machine))
     check_head(log, machine.project)
     if on_server(machine):
         return log  # the server appends
-    if own_checkpoint_key(machine) is None:
-        found = "this machine has no key that signs the log's checkpoints, so it cannot add to it"
-        fix = "set COUNTERSIGN_LOG=https://SERVER, or use the machine that keeps the log"
-        raise ConfigError(found, where=str(machine.keys), fix=fix)
     check_checkpoint_key(machine, log)
     return log_of(machine, checkpoint_signer(machine))
 
@@ -366,11 +353,10 @@ def exposed_keys(machine: Machine) -> list[Path]:
     return [path for path in sorted(machine.keys.glob("*.pem")) if path.stat().st_mode & 0o077]
 
 
-def _check_keys(machine: Machine, log: Log) -> None:
-    """Raises `StorageError` where the keys that the log's origin names are not here. Evidence
-    signed by new keys would count as missing.
+def _check_development_key(machine: Machine, log: Log) -> None:
+    """Raises `StorageError` where a development key signs, and it is not the one that the log's
+    origin names. Evidence signed by a new key would count as missing.
     """
-    check_checkpoint_key(machine, log)
     if machine.signer_uri is not None:
         return
     path = machine.keys / f"{DEVELOPMENT}.pem"
