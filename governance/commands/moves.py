@@ -216,7 +216,7 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
 
 def signed_thing(signature: Signature) -> str:
     """What a missing signature is for."""
-    return SIGNED.get(signature.kind, f"the {signature.action}")
+    return SIGNED.get(signature.kind, f"the {signature.kind}")
 
 
 def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:

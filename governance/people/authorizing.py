@@ -45,9 +45,6 @@ def on_behalf(machine: Machine, log: Log, at: datetime) -> Machine:
     authorization = in_force(state(log), requester.name, at)
     if authorization is None:
         return machine
-    return replace(
-        machine,
-        requester=Requester(
-            name=requester.name, authenticated=True, authorization=authorization.digest
-        ),
-    )
+    digest = authorization.digest
+    named = Requester(name=requester.name, authenticated=True, authorization=digest)
+    return replace(machine, requester=named)

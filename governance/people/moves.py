@@ -65,8 +65,8 @@ class Move:
 class Signature:
     """A signature that is missing."""
 
-    kind: Literal["policies", "request", "packet", "move"]
-    action: Action
+    kind: Literal["policies", "request", "packet", "rollback", "retire"]
+    """What is signed: for a rollback or retirement, its request, by a further person."""
     count: int
     """How many of these people must sign."""
     fitting: tuple[tuple[str, str], ...]
@@ -225,7 +225,7 @@ def missing_signatures(context: ReleaseContext, decision: ReleaseDecision) -> It
     if "POLICY_NOT_SIGNED" in codes:
         roles, count = (rules.owners.roles, rules.owners.people) if rules.owners else ([], 1)
         owners = _people(context, roles, context.rights.in_force.signers)
-        yield Signature("policies", move.action, count, owners, "countersign policy sign")
+        yield Signature("policies", count, owners, "countersign policy sign")
     if REQUEST_CODES & codes:
         what = {
             "promote": f"{name} --to {move.alias}",
@@ -234,9 +234,12 @@ def missing_signatures(context: ReleaseContext, decision: ReleaseDecision) -> It
         }[move.action]
         requesters = _people(context, rule.requesters if rule else [])
         step = f"countersign {move.action} {what}"
-        yield Signature("request", move.action, 1, requesters, step)
+        yield Signature("request", 1, requesters, step)
     if "APPROVAL_MISSING" in codes:
-        yield from _approvals(context, name) if move.action == "promote" else _seconders(context)
+        if move.action == "promote":
+            yield from _approvals(context, name)
+        else:
+            yield _seconders(context, move.action)
 
 
 def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
@@ -250,10 +253,10 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     roles = [role for role in tier.approvers if role not in {role for _, role in counted}]
     step = f"countersign review {name}, then countersign approve {name}"
     people = _people(context, roles, taken)
-    yield Signature("packet", "promote", tier.approvals - len(counted), people, step)
+    yield Signature("packet", tier.approvals - len(counted), people, step)
 
 
-def _seconders(context: ReleaseContext) -> Iterator[Signature]:
+def _seconders(context: ReleaseContext, action: Literal["rollback", "retire"]) -> Signature:
     """Missing signatures of a rollback or retirement, beside the requester's."""
     move, rights, policies = context.request, context.rights, context.policies
     signers: set[str] = set()
@@ -261,17 +264,13 @@ def _seconders(context: ReleaseContext) -> Iterator[Signature]:
         signers = signers_of_request(rights, context.evidence, context.signed, context.at)
     signed = one_each(rights, signers)
     needed = policies.retire_people(move.model)
-    if move.action == "rollback":
+    if action == "rollback":
         rule = policies.rules.aliases.get(move.alias)
         needed = rule.rollback_people if rule else 1
-    yield Signature(
-        "move",
-        move.action,
-        max(1, needed - len(signed)),
-        tuple((person, "") for person in others(rights, policies.rules.seconders, *signers)),
-        f"countersign approve promotion {(move.request or NOT_YET)[:12]}",
-        tuple(sorted(signed)),
-    )
+    able = others(rights, policies.rules.seconders, *signers)
+    step = f"countersign approve promotion {(move.request or NOT_YET)[:12]}"
+    count, fitting = max(1, needed - len(signed)), tuple((person, "") for person in able)
+    return Signature(action, count, fitting, step, tuple(sorted(signed)))
 
 
 def _people(

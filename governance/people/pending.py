@@ -201,7 +201,7 @@ def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
         if plan.request is None or plan.request.index != statement.index:
             continue  # another request replaces it
         for signature in plan.missing:
-            if signature.kind == "move":
+            if signature.kind == request.action:
                 yield _wait(
                     "move_requested", signature.people, request.expires,
                     it=request, digest=statement.digest, signed=list(signature.signed),

@@ -54,6 +54,10 @@ class ExpectedRegistry:
     made: frozenset[tuple[str, str]]
     """Versions that were made by an accepted call to a server, registered or not."""
 
+    def covers(self, model: str) -> bool:
+        """Whether a model of the registry is compared."""
+        return self.names.is_governed(model) and model != TRIAL_MODEL
+
     @property
     def runs(self) -> dict[str, str]:
         """Maps the registry's run id to MODEL/VERSION."""
@@ -82,7 +86,7 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
         if isinstance(log, MirrorLog):
             log.refresh()  # reads what the server wrote meanwhile
         if log.size() == now.size:
-            checks = (_names, _versions, _unknown, _held_aliases, _other_aliases, _runs)
+            checks = (_names, _versions, _unknown, _aliases, _runs)
             return [difference for check in checks for difference in check(expected, rows)]
     raise StorageError(
         "others kept writing to the log while it was compared with the registry", fix="try again"
@@ -183,41 +187,32 @@ def _unknown(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(3)"""
     known = {*expected.versions, *expected.made}
     for row in rows.versions:
-        is_ours = expected.names.is_governed(row.model) and row.model != TRIAL_MODEL
-        if is_ours and not row.deleted and (row.model, row.version) not in known:
-            yield finding(
-                "REGISTRY_VERSION_UNKNOWN",
-                f"{row.model}/{row.version}",
-                expected="a registration, or an accepted call",
-                found=row.source,
-            )
+        version = (row.model, row.version)
+        if expected.covers(row.model) and not row.deleted and version not in known:
+            about, wanted = "/".join(version), "a registration, or an accepted call"
+            yield finding("REGISTRY_VERSION_UNKNOWN", about, expected=wanted, found=row.source)
 
 
-def _held_aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
-    """(4) The aliases that the log gives to a version."""
+def _aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
+    """(4) The aliases that the log gives to a version, then those that it gives to nobody."""
     held = {(row.model, row.alias): row.version for row in rows.aliases}
     for (model, alias), version in sorted(expected.holders.items()):
-        holder = held.get((model, alias))
+        holder = held.pop((model, alias), None)
         if holder != version:
             found = f"version {holder}" if holder else "nobody"
             yield _moved(model, alias, f"version {version}", found)
-
-
-def _other_aliases(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
-    """(4) The aliases in the registry that the log gives to nobody."""
-    for row in sorted(rows.aliases, key=lambda row: (row.model, row.alias)):
-        is_ours = expected.names.is_governed(row.model) and row.model != TRIAL_MODEL
-        if not is_ours or (row.model, row.alias) in expected.holders:
+    for (model, alias), version in sorted(held.items()):
+        found = f"version {version}"
+        if not expected.covers(model):
             continue
-        found = f"version {row.version}"
-        if row.alias in expected.names.aliases:
-            yield _moved(row.model, row.alias, "nobody", found)
-        elif row.alias != CANDIDATE:
+        if alias in expected.names.aliases:
+            yield _moved(model, alias, "nobody", found)
+        elif alias != CANDIDATE:
             aliases = ", ".join(sorted({*expected.names.aliases, CANDIDATE}))
-            about = f"{row.model}@{row.alias}"
+            about = f"{model}@{alias}"
             yield finding("REGISTRY_ALIAS_UNKNOWN", about, expected=aliases, found=found)
-        elif (row.model, row.version) not in expected.versions:
-            yield _moved(row.model, row.alias, "a version that the log has", found)
+        elif (model, version) not in expected.versions:
+            yield _moved(model, alias, "a version that the log has", found)
 
 
 def _moved(model: str, alias: str, expected: str, found: str) -> Finding:
