@@ -31,7 +31,7 @@ from governance.attest.keys import (
     public_key_of,
     vendor_key,
 )
-from governance.base.errors import ConfigError, StorageError
+from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.base.storage import home_expanded, write_atomic, writing_state
 from governance.machine import sshagent
 from governance.machine.sshagent import Identity
@@ -62,7 +62,13 @@ class _CheckedSigner:
         return self._public.pem
 
     def sign(self, payload: bytes) -> bytes:
-        signature = self._sign(payload)
+        try:
+            signature = self._sign(payload)
+        except CountersignError:
+            raise
+        except Exception as error:  # noqa: BLE001 - vendors have no common base class
+            found = f"the signer did not sign: {first_line(error)}"
+            raise StorageError(found, fix="check its address and access") from None
         self._public.verify(signature, payload)
         return signature
 
@@ -132,8 +138,11 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
             key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
         else:
             key = serialization.load_pem_private_key(data, password=passphrase)
-        sign = key.sign if isinstance(key, Ed25519PrivateKey) else sign_with(key)
-        return _CheckedSigner(public_key_of(key.public_key()), sign)
+        if isinstance(key, Ed25519PrivateKey):
+            return _CheckedSigner(public_key_of(key.public_key()), key.sign)
+        from securesystemslib.signer import CryptoSigner
+
+        return _CheckedSigner(public_key_of(key.public_key()), _by_vendor(CryptoSigner(key)))
     except TypeError:
         raise _Protected from None
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
@@ -195,16 +204,21 @@ def signer_from_uri(
         return private_signer(_read(Path(rest)), where=rest)
     if scheme not in schemes():
         known = ", ".join(sorted({"env", *schemes()}))
-        raise ConfigError(
-            f"no signer of kind {scheme!r}", where=setting, expected=f"one of {known}"
-        )
+        found = f"no signer of kind {scheme!r}"
+        raise ConfigError(found, where=setting, expected=f"one of {known}")
     path = environ.get(f"{setting}_PUBLIC", "")
+    where = f"signer {scheme}:"
     if not path:
         fix = f"set {setting}_PUBLIC to the file of its public key (PEM)"
-        where = f"signer {scheme}:"
         raise ConfigError("the public key of this signer is not known", where=where, fix=fix)
     public = public_key(read_public(path, f"{setting}_PUBLIC"))
-    return _CheckedSigner(public, open_signer(uri, public.vendor_key, public.keyid))
+    from securesystemslib.signer import Signer as VendorSigner
+
+    key = vendor_key(public.vendor_key, public.keyid)
+    try:
+        return _CheckedSigner(public, _by_vendor(VendorSigner.from_priv_key_uri(uri, key)))
+    except Exception as error:  # noqa: BLE001 - vendors have no common base class
+        raise ConfigError(f"cannot open the signer: {first_line(error)}", where=where) from None
 
 
 def read_public(path: str, setting: str) -> str:
@@ -276,31 +290,5 @@ def schemes() -> set[str]:
     return set(SIGNER_FOR_URI_SCHEME)
 
 
-def sign_with(private_key: Any) -> Callable[[bytes], bytes]:
-    """Signs with a private key of any kind that securesystemslib knows. Raises `ValueError`."""
-    from securesystemslib.signer import CryptoSigner
-
-    return _sign(CryptoSigner(private_key), "the private key")
-
-
-def open_signer(uri: str, public_key: Any, keyid: str) -> Callable[[bytes], bytes]:
-    """Signs by the KMS or HSM that a URI names. Raises `ConfigError`."""
-    from securesystemslib.signer import Signer
-
-    where = f"signer {uri.partition(':')[0]}:"
-    try:
-        signer = Signer.from_priv_key_uri(uri, vendor_key(public_key, keyid))
-    except Exception as error:  # noqa: BLE001 - vendors have no common base class
-        raise ConfigError(f"cannot open the signer: {first_line(error)}", where=where) from None
-    return _sign(signer, where)
-
-
-def _sign(signer: Any, where: str) -> Callable[[bytes], bytes]:
-    def sign(payload: bytes) -> bytes:
-        try:
-            return bytes.fromhex(signer.sign(payload).signature)
-        except Exception as error:  # noqa: BLE001 - vendors have no common base class
-            found = f"the signer did not sign: {first_line(error)}"
-            raise StorageError(found, where=where, fix="check its address and access") from None
-
-    return sign
+def _by_vendor(signer: Any) -> Callable[[bytes], bytes]:
+    return lambda payload: bytes.fromhex(signer.sign(payload).signature)

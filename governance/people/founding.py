@@ -74,17 +74,8 @@ def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]
     """The state of the log and the next steps, for JSON: where it is, its pin (the hash of entry
     0), each principal with rights and fingerprints, and whose signature is missing.
     """
-    people, services = (
-        {
-            principal.name: [
-                ", ".join(principal.roles or principal.signs),
-                *(public_key(key).fingerprint for key in principal.keys),
-            ]
-            for principal in policies.rules.principals
-            if principal.kind == kind
-        }
-        for kind in ("person", "service")
-    )
+    principals = policies.rules.principals
+    services = [principal.name for principal in principals if principal.kind == "service"]
     now = state(log) if log is not None else None
     signatures = first_signatures(now).model_dump() if now else {}
     pin = now.authority.origin if now else "not begun"
@@ -92,8 +83,13 @@ def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]
         "log": (log or log_of(machine)).where,
         "policies": policies.digest,
         "pin": pin,
-        "people": people,
-        "services": services,
+        "principals": {
+            principal.name: [
+                ", ".join(principal.roles or principal.signs),
+                *(public_key(key).fingerprint for key in principal.keys),
+            ]
+            for principal in principals
+        },
         "signed_by": signatures.get("signed_by", []),
         "waits_for": signatures.get("waits_for", []),
         "wants": signatures.get("wants", ""),

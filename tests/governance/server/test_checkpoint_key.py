@@ -19,6 +19,7 @@ from governance.log.port import Log
 from governance.machine.machine import checkpoint_keys, log_of, machine, read_log
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.people.policies import NEXT, next_key, owner, propose_successor
+from governance.people.speaking import Signing
 from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.postgres import Cluster
@@ -67,7 +68,7 @@ def replaced(here: Place) -> str:
     """Both owners have approved another key; its id."""
     story = here.scene.story
     key = next_key(here.machine)
-    ada = owner(state(story.log).authority, person("ada"), None, here.scene.now)
+    ada = owner(state(story.log).authority, Signing(person("ada"), None, here.scene.now))
     propose_successor(story.log, key, ada, "once a year")
     for who in ("ada", "ben"):
         here.scene.approve(who, "policy-owner", key.keyid, "checkpoint_key")

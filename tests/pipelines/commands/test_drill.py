@@ -19,6 +19,7 @@ from governance.people.drill import Failed, Rehearsal, reason
 from governance.release import promotion
 from governance.report.build import build
 from pipelines import smoke
+from tests.governance.examples import NOON
 from tests.governance.governed import RULES, Governed, authorize, empty, principals
 from tests.governance.story import MODEL, Story, altered, tell
 from tests.governance.terminal import at_terminal, run
@@ -284,7 +285,7 @@ def test_where_models_cannot_be_loaded_no_drill_fails(
 
 
 def test_what_a_failed_step_says_holds_no_path_and_no_text_of_others() -> None:
-    done = Rehearsal(iter([1.0, 3.5, 4.0, 4.0]).__next__)
+    done = Rehearsal(iter([1.0, 3.5, 4.0, 4.0]).__next__, NOON)
 
     def fails() -> tuple[None, str]:
         raise RuntimeError("/home/somebody said: a record")
