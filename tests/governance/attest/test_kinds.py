@@ -74,3 +74,31 @@ def test_two_kinds_cannot_share_a_name() -> None:
         evidence_kind("origin")(Origin)
     assert KINDS["origin"].model is Origin
     assert PREDICATES[KINDS["origin"].uri] is Origin
+
+
+STAYS = {
+    "origin", "policy", "registration", "promotion", "packet", "request", "revocation",
+    "checkpoint_key", "refusal", "report", "call",
+}  # fmt: skip
+GRANTED = {
+    "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
+    "reproduction", "drill",
+}  # fmt: skip
+SCOPES = {
+    "origin": "origin",
+    "policy": "policy",
+    "gate": "gate/{predicate.stage}",
+    "registration": "registration/{predicate.model}/{predicate.stage}",
+    "promotion": "promotion/{predicate.model}/{predicate.alias}",
+    "packet": "packet/{predicate.model}/{predicate.version}",
+    "refusal": "refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",
+    "call": "call/{predicate.model}/{predicate.alias}",
+}
+
+
+def test_where_each_kind_counts_and_who_may_sign_it() -> None:
+    """Scopes stand in every log: another scope makes another log of the same statements."""
+    assert {name for name, kind in KINDS.items() if kind.stays} == STAYS
+    assert {name for name, kind in KINDS.items() if kind.granted} == GRANTED
+    assert {name for name, kind in KINDS.items() if kind.afterwards} == {"reproduction", "drill"}
+    assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.base.statistics import Interval, difference_interval, mean_interval
+from governance.base.statistics import (
+    Interval,
+    difference_interval,
+    mean_interval,
+    share_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,3 +103,73 @@ def test_the_mean_lies_within_and_the_interval_within_the_scale(
 ) -> None:
     found = mean_interval(scores, confidence)
     assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+def _with_half_an_observation(both: int, ours: int, theirs: int, neither: int) -> Interval:
+    """Agresti & Min (2005), section 2: Wald's interval of a paired difference after adding 1/2 to
+    each cell of the 2x2 table. Written here from the four shares.
+    """
+    n = both + ours + theirs + neither
+    first, second = (ours + 0.5) / (n + 2), (theirs + 0.5) / (n + 2)
+    spread = 1.959963984540054 * ((first + second - (first - second) ** 2) / (n + 2)) ** 0.5
+    low, high = max(-1.0, first - second - spread), min(1.0, first - second + spread)
+    return Interval(n, (ours - theirs) / n, low, high, "agresti-min")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (3, 4, 5, 6), (0, 1, 0, 0), (0, 0, 1, 0), (10, 0, 0, 0), (0, 9, 0, 1), (0, 0, 9, 0),
+        (40, 12, 2, 6), (0, 5, 5, 0),
+    ],
+)  # fmt: skip
+def test_a_paired_difference_is_that_of_agresti_and_min(cells: tuple[int, int, int, int]) -> None:
+    both, ours, theirs, neither = cells
+    our_scores = [1.0] * (both + ours) + [0.0] * (theirs + neither)
+    their_scores = [1.0] * both + [0.0] * ours + [1.0] * theirs + [0.0] * neither
+    found, expected = (
+        difference_interval(our_scores, their_scores, 0.95),
+        _with_half_an_observation(*cells),
+    )
+    assert (found.n, found.method) == (expected.n, "agresti-min")
+    for name in ("mean", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [9, 26, 30, 2, 6, 14])
+def test_rounding_takes_no_interval_beyond_the_scale(n: int) -> None:
+    """Wilson's ends at 0 and 1 are exact; floating point would pass them by a last bit."""
+    assert mean_interval([1.0] * n, 0.95).high == 1.0
+    assert mean_interval([0.0] * n, 0.95).low == 0.0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "method"),
+    [
+        ([1.0, 0.0], [0.0, 1.0], "agresti-min"),
+        ([1.5, 0.0], [0.0, 0.0], "normal"),
+        ([0.0, 0.0], [0.0, 1.5], "normal"),
+        ([3.0, 2.0], [2.0, 3.0], "agresti-min"),
+    ],
+)
+def test_differences_within_one_are_those_of_a_table(
+    ours: list[float], theirs: list[float], method: str
+) -> None:
+    assert difference_interval(ours, theirs, 0.95).method == method
+
+
+def test_two_items_have_an_interval_and_scores_beyond_1e100_have_none() -> None:
+    two = mean_interval([2.0, 4.0], 0.95)
+    assert (two.mean, two.low) == (3.0, pytest.approx(3 - 1.959964, abs=1e-5))
+    assert mean_interval([1e100, -1e100], 0.95).high < float("inf")
+    assert mean_interval([1.01e100, 0.0], 0.95).high == float("inf")
+    assert difference_interval([1e100, 0.0], [0.0, 0.0], 0.95).n == 2
+    with pytest.raises(ValueError, match="beyond 1e\\+100"):
+        difference_interval([1.01e100], [0.0], 0.95)
+
+
+def test_a_share_is_that_of_its_hits() -> None:
+    assert share_interval(81, 263, 0.95) == mean_interval([1.0] * 81 + [0.0] * 182, 0.95)
+    assert share_interval(0, 1, 0.95).low == 0.0
+    with pytest.raises(ValueError, match="a share of nothing"):
+        share_interval(0, 0, 0.95)

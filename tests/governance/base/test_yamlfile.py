@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from governance.base.errors import ConfigError, Problems
 from governance.base.model import Model, Slug
-from governance.base.yaml import MAX_BYTES, load_model, parse_yaml, place, read_yaml
+from governance.base.yaml import MAX_BYTES, edited, load_model, parse_yaml, place, read_yaml
 
 
 class Inner(Model):
@@ -147,3 +147,26 @@ def test_a_place_is_that_of_the_file_or_of_a_text_instead_of_it(tmp_path: Path) 
     assert place(tmp_path / "none", "a", text="\na: 2\n") == f"{tmp_path / 'none'}:2: a"
     with pytest.raises(ConfigError, match="no such file"):
         place(tmp_path / "none", "a")
+
+
+def test_the_largest_text_is_read_and_one_character_more_is_not(tmp_path: Path) -> None:
+    largest = "# " + "x" * (MAX_BYTES - 2)
+    assert MAX_BYTES == 512 * 1024
+    assert parse_yaml(largest, "x.yaml") is None
+    with pytest.raises(ConfigError, match="too large"):
+        parse_yaml(f"{largest}x", "x.yaml")
+    (tmp_path / "x.yaml").write_text(largest, encoding="utf-8")
+    assert read_yaml(tmp_path / "x.yaml") is None
+
+
+def test_an_edit_keeps_comments_order_quotes_and_long_lines() -> None:
+    long = "word " * 300
+    text = f"b: \"{long}\"  # why\na:\n  - 'x'\n"
+
+    roles = ["z"]
+
+    def change(tree: Any) -> None:
+        tree["a"].append({"name": "y", "roles": roles})
+        tree["c"] = roles
+
+    assert edited(text, change) == f"{text}  - name: y\n    roles: [z]\nc: [z]\n"

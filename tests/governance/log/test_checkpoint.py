@@ -16,6 +16,7 @@ from governance.log.checkpoint import (
     origin_of,
     parse_checkpoint,
     sign_checkpoint,
+    signed_in_turn,
     verify_checkpoint,
 )
 from tests.governance.keys import ONE, TWO
@@ -122,3 +123,52 @@ def test_bytes_have_one_form_in_base64() -> None:
             parse_checkpoint(NOTE.replace(root, other, 1))
     with pytest.raises(VerificationError, match="canonical"):
         parse_checkpoint(NOTE.replace(root, twin, 1))
+
+
+def _witnessed(lines: int) -> str:
+    line = "\u2014 witness.example/w1 " + base64.b64encode(bytes(76)).decode()
+    return NOTE + f"{line}\n" * (lines - 1)
+
+
+def test_a_note_has_64_signatures_at_most() -> None:
+    assert verify_checkpoint(_witnessed(64), ONE.public_pem) == STATE
+    with pytest.raises(VerificationError, match="not a checkpoint"):
+        parse_checkpoint(_witnessed(65))
+    with pytest.raises(VerificationError, match="not a checkpoint"):
+        parse_checkpoint(NOTE.partition("\n\n")[0] + "\n\n")
+
+
+TURNS = [
+    # entries; signed by the first key, by the second; the second signs from entry 9 on
+    (1, True, False),
+    (9, True, False),
+    (10, True, True),
+    (11, False, True),
+    (42, False, True),
+]
+
+
+@pytest.mark.parametrize(("size", "first", "second"), TURNS)
+def test_a_key_signs_in_its_turn(size: int, first: bool, second: bool) -> None:
+    """The entry that brings a successor may still be signed by the key before it."""
+    keys = [(0, ONE.public_pem), (9, TWO.public_pem)]
+    state = Checkpoint(STATE.origin, size, STATE.root)
+    for signer, accepted in ((ONE, first), (TWO, second)):
+        note = sign_checkpoint(state, signer)
+        if accepted:
+            assert signed_in_turn(note, keys, "x") == state
+        else:
+            with pytest.raises(VerificationError, match="not signed by this log's checkpoint key"):
+                signed_in_turn(note, keys, "x")
+
+
+def test_before_any_entry_the_first_key_signs() -> None:
+    state = Checkpoint(STATE.origin, 0, STATE.root)
+    assert signed_in_turn(sign_checkpoint(state, ONE), [(0, ONE.public_pem)], "x") == state
+
+
+@pytest.mark.parametrize("root", [bytes(31), bytes(33)])
+def test_a_root_has_32_bytes(root: bytes) -> None:
+    note = sign_checkpoint(Checkpoint(STATE.origin, 1, root), ONE)
+    with pytest.raises(VerificationError, match="not 32 bytes"):
+        parse_checkpoint(note)
