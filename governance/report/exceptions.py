@@ -48,21 +48,12 @@ def waivers(facts: Facts) -> list[WaiverRow]:
     used = {_finding(finding) for move in allowed for finding in move.waived}
     rows: list[WaiverRow] = []
     for statement, problem in standing.waivers:
-        waiver, about = statement.predicate, _waived(statement)
+        about = _waived(statement)
         rows.append(
             WaiverRow(
-                finding=waiver.finding,
-                about=waiver.about,
-                owner=waiver.owner,
-                accepted_by=waiver.principal,
-                role=waiver.role,
-                control=waiver.control,
-                reason=waiver.reason,
-                at=waiver.at,
-                expires=waiver.expires,
-                in_force=problem is None,
-                why=problem.text if problem else None,
-                renewals=sum((row.finding, row.about) == about for row in rows),
+                waiver=statement.predicate,
+                why_ended=problem.text if problem else None,
+                renewals=sum((row.waiver.finding, row.waiver.about) == about for row in rows),
                 used=about in used,
                 evidence=[statement.index],
             )
@@ -107,7 +98,7 @@ def _faults(facts: Facts) -> Iterator[Notice]:
     if period.signed_at is None:
         yield notice(About.POLICIES_NOT_SIGNED, [max(period.start, 0)])
     yield from _changed(facts, standing)
-    yield from (_waiver(standing, row) for row in waivers(facts) if row.in_force)
+    yield from (_waiver(standing, row) for row in waivers(facts) if row.why_ended is None)
 
 
 def _votes(facts: Facts, standing: Standing) -> Iterator[Notice]:
@@ -180,20 +171,21 @@ def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
 
 
 def _waiver(standing: Standing, row: WaiverRow) -> Notice:
-    about = (row.finding, row.about)
+    waiver = row.waiver
+    about = (waiver.finding, waiver.about)
     messages = [each.message for each in standing.today.waived if _finding(each) == about]
     shown = notice(
         About.WAIVER,
         row.evidence,
-        finding=row.finding,
-        subject=row.about,
+        finding=waiver.finding,
+        subject=waiver.about,
         why="; ".join(dict.fromkeys(messages)) or "no finding needs it now",
-        instead=row.control,
-        owner=row.owner,
+        instead=waiver.control,
+        owner=waiver.owner,
         renewals=row.renewals,
     )
-    by = f"{row.accepted_by} as {row.role}"
-    accepted = {"accepted_by": by, "control": row.control, "expires": row.expires}
+    by = f"{waiver.principal} as {waiver.role}"
+    accepted = {"accepted_by": by, "control": waiver.control, "expires": waiver.expires}
     return shown.model_copy(update=accepted)
 
 

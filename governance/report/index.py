@@ -25,7 +25,6 @@ from governance.history.verify import LogReport
 from governance.history.votes import Vote, distinct
 from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
-from governance.report.facts import at
 from governance.report.front import SOON, hold, waiting
 from governance.report.html import environment, generator, style
 from governance.report.model import Hold, Item, VerdictWord
@@ -63,7 +62,6 @@ class Row(VersionState):
     verdict: VerdictWord | None
     """The verdict of its report; None where the index does not decide it again."""
     tier: str
-    registered: str
     state: State
     to: str | None
     """The version that followed, or the alias that was refused."""
@@ -72,7 +70,7 @@ class Row(VersionState):
     approved_by: list[str]
     exceptions: list[IndexException]
     lacks: int
-    """Approvals that are missing, of those that policy requires."""
+    """Approvals that the latest packet of a version lacks that was never released."""
     purpose: str
     """What policy says the model is for; `not set` where it says nothing."""
     owner: str
@@ -191,29 +189,30 @@ class _Log:
             self.now.timeline.registrations.values(),
             key=lambda statement: (statement.predicate.model, -statement.index),
         )
-        newest = {statement.predicate.model: statement for statement in reversed(registrations)}
-        return [
-            self._row(statement.index, at(statement), standing, statement in newest.values())
-            for statement in registrations
-            for standing in [Standing(self.now, statement.predicate, self.time)]
-        ]
+        rows: list[tuple[Row, Standing]] = []
+        for statement in registrations:
+            standing = Standing(self.now, statement.predicate, self.time)
+            newest = not rows or rows[-1][0].model != statement.predicate.model
+            rows.append((self._row(statement.index, standing, newest), standing))
+        return rows
 
-    def _row(
-        self, entry: int, registered: str, standing: Standing, newest: bool
-    ) -> tuple[Row, Standing]:
+    def _row(self, entry: int, standing: Standing, newest: bool) -> Row:
         registration, released = standing.registration, standing.released
         page = f"{registration.model}-{registration.version}.html"
         then = standing
         if released is not None:  # who approved is what counted when it was released
             then = Standing(self.now, registration, instant_of(released.predicate.at))
         approvals, rejections = self._votes(then)
+        tier = self.policies.tier_of(registration.model) if self.policies else None
+        lacks = 0
+        if tier and released is None and standing.packets:
+            lacks = tier.approvals - len(distinct(approvals))
         state, to, since = self._state(standing)
         fields = version_state(self.now, registration).model_dump() | {"since": since}
-        row = Row(
+        return Row(
             **fields,
             verdict=self._verdict(standing, newest),
             tier=registration.tier,
-            registered=registered,
             state=state,
             to=to,
             holds=[hold(standing, tenure) for tenure in standing.live],
@@ -222,12 +221,11 @@ class _Log:
                 *(f"{name} ({role}) REJECTS" for name, role, _ in rejections),
             ],
             exceptions=list(self._exceptions(standing, approvals)),
-            lacks=self._lacks(standing, approvals),
+            lacks=max(0, lacks),
             **self._policy_fields(registration.model, released),
             evidence=[*([released.index] if released else []), entry],
             page=page if page in self.pages else None,
         )
-        return row, standing
 
     def _votes(self, standing: Standing) -> tuple[list[Vote], list[Vote]]:
         """The approvals that count, and the rejections."""
@@ -284,13 +282,6 @@ class _Log:
         for name, role, _ in approvals:
             if (name, role) not in still:
                 yield IndexException(kind="approval", ended=True, about=f"{name} ({role})", at=None)
-
-    def _lacks(self, standing: Standing, approvals: list[Vote]) -> int:
-        """Approvals that the latest packet of a version lacks that was never released."""
-        tier = self.policies.tier_of(standing.registration.model) if self.policies else None
-        if tier is None or standing.released is not None or not standing.packets:
-            return 0
-        return max(0, tier.approvals - len(distinct(approvals)))
 
     def _policy_fields(self, model: str, released: Evidence[Promotion] | None) -> dict[str, str]:
         """Purpose, owner and next review of a model."""

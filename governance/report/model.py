@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.attest.predicates import Expectation, SignedReport, Train
+from governance.attest.predicates import Expectation, SignedReport, Train, Waiver
 from governance.base.model import Json, Model, Sha256
 
 FORMAT = "https://countersign.dev/report/v2"
@@ -121,18 +121,10 @@ class Notice(Model):
 class WaiverRow(Model):
     """A finding that somebody accepted for a while."""
 
-    finding: str
-    about: str
-    owner: str
-    accepted_by: str
-    role: str
-    control: str
-    reason: str
-    at: str
-    expires: str
-    in_force: bool
-    why: str | None
-    """Why it is not in force."""
+    waiver: Waiver
+    """The signed waiver."""
+    why_ended: str | None
+    """Why it is not in force; None while it is."""
     renewals: int
     """Waivers of the same before this one."""
     used: bool
@@ -479,42 +471,40 @@ class Base(Model):
     evidence: Refs
 
 
-class Score(Model):
-    """A model's mean on one metric, with its confidence interval."""
+class Estimate(Model):
+    """A mean over items, with its confidence interval."""
+
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class Score(Estimate):
+    """A model's mean on one metric."""
 
     model: str
     digest: Sha256
     role: ScoreRole
     relation: str
     """The role in words, e.g. `champion before it`."""
-    n: int
     missing: int
-    mean: float | None
-    low: float | None
-    high: float | None
     evidence: Refs
 
 
-class Difference(Model):
+class Difference(Estimate):
     """This version less another model, on the same items."""
 
     against: str
-    n: int
-    mean: float | None
-    low: float | None
-    high: float | None
     words: str
 
 
-class Slice(Model):
+class Slice(Estimate):
     """This version's mean on one metric over the items of one slice."""
 
     by: str
     label: str
-    n: int
     mean: float
-    low: float | None
-    high: float | None
 
 
 class Metric(Model):

@@ -21,7 +21,6 @@ from governance.base.statistics import mean_interval
 from governance.base.yaml import read_yaml
 from governance.history.state import LogState, state
 from governance.log.evidence import Evidence, key_ring, policy_in_force
-from governance.log.port import Log
 from governance.log.views import log_evidence, made_at
 from governance.machine.machine import Machine, log_of, read_log
 from governance.policy.policies import Policies, load_policies
@@ -130,23 +129,16 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
     read.
     """
     params, policies = _params(root), _policies(root)
-    log, problem = _log(machine)
-    now: LogState | None = None
-    statements: list[Evidence] = []
-    if log is not None:
-        try:
-            now = state(log)
-            service = policies.keys if isinstance(policies, Policies) else {}
-            statements = log_evidence(log, key_ring(log, {**now.authority.keys, **service})).all()
-            policies = policies if params else now.authority.policies
-        except CountersignError as error:
-            now, problem = None, str(error)
+    now, statements, problem = _read(machine, policies)
+    if now is not None and not params:
+        policies = now.authority.in_force.policies or policies
     latest: Latest = {
         (statement.kind, getattr(statement.predicate, "stage", "")): statement
         for statement in statements
     }
     keys = Counter((statement.keyid, statement.development) for statement in statements)
-    changed = log is not None and policy_in_force(log) != getattr(policies, "digest", None)
+    in_force = policy_in_force(now.log) if now else ""
+    changed = isinstance(policies, Policies) and now is not None and policies.digest != in_force
     datasets = [_dataset(name, row, latest) for name, row in _rows(params, "datasets")]
     models = [_model(name, "base", latest) for name, _ in _rows(params, "bases")]
     models += [
@@ -155,22 +147,28 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
     ]
     waits = [Wait(code="LOG", detail=problem)] if problem else []
     waits += _policy_waits(params, policies)
-    if log is None and not problem:
+    if now is None and not problem:
         waits.append(Wait(code="NOTHING_RUN"))
     else:
-        if changed and isinstance(policies, Policies):
-            waits.append(Wait(code="POLICIES_CHANGED"))
+        waits += [Wait(code="POLICIES_CHANGED")] if changed else []
         waits += [*_run_waits(datasets, models), *_version_waits(params, policies, now)]
-    last = made_at(statements[-1]) if statements else "none"
+    use = "changed since the last run" if changed else "in force"
+    if now is None:
+        use = "the log cannot be used" if problem else "not recorded yet"
+    names = now.timeline.models if now else []
+    registry = machine.registry_uri
+    path = registry.removeprefix("sqlite:///")
+    if path != registry and not Path(path).exists():
+        registry += " (made on first use)"
     return Status(
         project=machine.project,
         log=LogSummary(
             address=log_of(machine).where,
             entries=len(statements),
-            last=last,
+            last=made_at(statements[-1]) if statements else "none",
             problem=problem or "none",
         ),
-        registry=_registry(machine),
+        registry=registry,
         signer=(
             f"COUNTERSIGN_SIGNER ({machine.signer_uri.partition(':')[0]})"
             if machine.signer_uri
@@ -180,19 +178,16 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
             KeyUse(keyid=keyid, development=development, entries=entries)
             for (keyid, development), entries in keys.most_common()
         ],
-        policies=_policies_state(policies, log, changed),
+        policies=(
+            f"{policies.digest[:12]}, {use}" if isinstance(policies, Policies) else "cannot be read"
+        ),
         datasets=datasets,
         models=models,
         versions=versions_of(now) if now else [],
-        live=_live(now, at) if now else [],
+        live=[each for name in names for each in retrospect.live(now, name, at)] if now else [],
         requests=retrospect.waiting(now, at) if now else [],
         waits=waits,
     )
-
-
-def _live(now: LogState, at: datetime) -> list[Live]:
-    models = now.timeline.models
-    return [holder for model in models for holder in retrospect.live(now, model, at)]
 
 
 def _params(root: Path) -> dict[str, Any]:
@@ -220,45 +215,32 @@ def _policies(root: Path) -> Policies | CountersignError:
         return error
 
 
-def _log(machine: Machine) -> tuple[Log | None, str]:
-    """The log, and what is wrong with it; neither where there is none yet."""
+def _read(
+    machine: Machine, policies: Policies | CountersignError
+) -> tuple[LogState | None, list[Evidence], str]:
+    """The log's state, its statements, and why it cannot be used; nothing where there is no log."""
+    service = policies.keys if isinstance(policies, Policies) else {}
     try:
-        return (read_log(machine), "") if log_of(machine).size() else (None, "")
+        if not log_of(machine).size():
+            return None, [], ""
+        now = state(read_log(machine))
+        keys = key_ring(now.log, {**now.authority.keys, **service})
+        return now, log_evidence(now.log, keys).all(), ""
     except CountersignError as error:
-        return None, str(error)
-
-
-def _registry(machine: Machine) -> str:
-    uri = machine.registry_uri
-    made = Path(uri.removeprefix("sqlite:///")).exists() if uri.startswith("sqlite:///") else True
-    return uri if made else f"{uri} (made on first use)"
-
-
-def _policies_state(policies: Policies | CountersignError, log: Log | None, changed: bool) -> str:
-    if isinstance(policies, CountersignError):
-        return "cannot be read"
-    use = "changed since the last run" if changed else "in force"
-    return f"{policies.digest[:12]}, {'not recorded yet' if log is None else use}"
+        return None, [], str(error)
 
 
 def _dataset(name: str, row: dict[str, Any], latest: Latest) -> DatasetState:
-    statements = {
-        kind: latest.get((kind, f"{stage}@{name}")) for kind, stage in DATA_STAGES.items()
-    }
-    quality = statements["quality"]
-    ready = quality is not None and quality.predicate.passed
-    return DatasetState(
-        name=name,
-        kind=str(row.get("kind", "not stated")),
-        **{kind: _passed(statement) for kind, statement in statements.items()},
-        records=quality.predicate.counts.records_out if quality and ready else None,
-    )
-
-
-def _passed(statement: Evidence | None) -> str:
-    if statement is None:
-        return NOT_RUN
-    return "passed" if getattr(statement.predicate, "passed", True) else "refused"
+    results, records = dict.fromkeys(DATA_STAGES, NOT_RUN), None
+    for kind, stage in DATA_STAGES.items():
+        statement = latest.get((kind, f"{stage}@{name}"))
+        if statement is not None:
+            passed = getattr(statement.predicate, "passed", True)
+            results[kind] = "passed" if passed else "refused"
+            records = statement.predicate.counts.records_out if passed else None
+    ready = results["quality"] == "passed"
+    kind = str(row.get("kind", "not stated"))
+    return DatasetState(name=name, kind=kind, **results, records=records if ready else None)
 
 
 def _model(name: str, method: str, latest: Latest) -> ModelState:

@@ -226,7 +226,6 @@ def test_hostile_names_in_the_index_show_as_text(people: Report) -> None:
         since=text,
         verdict="PENDING",
         tier=text,
-        registered=text,
         state="superseded",
         to=text,
         holds=[hold],

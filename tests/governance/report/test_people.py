@@ -578,7 +578,7 @@ def test_an_expired_waiver_is_seen_on_page_one(later: Governed) -> None:
     after = report(later, "2", clock=datetime(2026, 12, 24, tzinfo=UTC))
     assert during.verdict.word == "APPROVED WITH CONDITIONS" and faults(during) == set()
     assert after.verdict.word == "NOT APPROVED" and faults(after) == {"WAIVER_EXPIRED"}
-    assert not after.waivers[0].in_force
+    assert after.waivers[0].why_ended
     text = front(after)
     assert "Expired waiver" in text and "WAIVER_NOT_IN_FORCE" in text and "2026-12-04" in text
 
