@@ -25,9 +25,9 @@ from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
 from governance.log.http_client import is_server
 from governance.log.port import Log
-from governance.machine.machine import Machine
+from governance.machine.machine import Machine, database_log
 from governance.policy.policies import Policies, load_policies
-from governance.registry.rows import sqlite_reading
+from governance.registry.rows import read_rows
 from governance.release.reconcile import reconcile
 from governance.report.build import build
 from governance.report.model import Report
@@ -112,8 +112,10 @@ def compared(sources: Sources, machine: Machine) -> Sources:
 
 def differing(log: Log, machine: Machine) -> list[Finding] | None:
     """The differences between log and registry; None where it was not compared."""
-    if not _has_registry(machine):
-        return None
+    uri = machine.registry_uri.removeprefix("governed+")
+    is_local = uri.startswith("sqlite:///")
+    if is_local and read_rows(database_log(uri, machine.project).database, ()) is None:
+        return None  # a log without a registry, as an auditor may have it, is no fault
     try:
         return reconcile(log, machine)
     except VerificationError:
@@ -122,15 +124,6 @@ def differing(log: Log, machine: Machine) -> list[Finding] | None:
         if is_server(machine.registry_uri):
             return None  # it does not show the registry to this account
         raise
-
-
-def _has_registry(machine: Machine) -> bool:
-    """Whether this machine has a registry. A log alone, as an auditor may have it, is no fault."""
-    uri = machine.registry_uri.removeprefix("governed+")
-    if not uri.startswith("sqlite:///"):
-        return True
-    with sqlite_reading(Path(uri.removeprefix("sqlite:///"))) as read:
-        return read is not None
 
 
 def exit_code(report: Report) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from governance.base.errors import StorageError
 from governance.log.checkpoint import parse_checkpoint, sign_checkpoint
@@ -56,15 +56,12 @@ class _TransactionLog(SqlLog):
     """A log as one transaction sees it. It can be read until the transaction ends."""
 
     def __init__(self, log: SqlLog, execute: Execute) -> None:
-        self.project, self.where, self.signer = log.project, log.where, None
+        super().__init__(log.database, log.project)
         self._execute = execute
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
         yield self._execute
-
-    def writing(self) -> AbstractContextManager[Execute]:
-        raise StorageError("this log was opened for reading", where=self.where)
 
 
 class _NodeCache:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from governance.base.errors import (
     StorageError,
 )
 from governance.log.port import Execute
-from governance.log.sql import INDICES, TABLES, SqlLog, check_version
+from governance.log.sql import TABLES, Database, SqlLog, tables
 
 BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
@@ -36,50 +37,30 @@ IDLE_SECONDS = 30.0
 """An unused connection is taken for alive for this long."""
 _LOCK = int.from_bytes(b"countsgn", "big")
 """Number of the advisory lock, the same wherever this database is written from."""
-_SCHEMA = [
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_entry (idx BIGINT PRIMARY KEY, envelope BYTEA NOT"
-        " NULL, leaf BYTEA NOT NULL, identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT"
-        " NULL)"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx BIGINT NOT NULL,"
-        " PRIMARY KEY (sha256, idx))"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position BIGINT NOT"
-        " NULL, hash BYTEA NOT NULL, PRIMARY KEY (level, position))"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
-        " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
-    ),
-    *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
-    (
-        "CREATE OR REPLACE FUNCTION countersign_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN RAISE EXCEPTION ''the log is append-only''; END'"
-    ),
-    *(
-        f"CREATE OR REPLACE TRIGGER countersign_{table}_{verb} BEFORE {verb} ON countersign_{table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION countersign_append_only()"
-        for table in TABLES
-        for verb in ("UPDATE", "DELETE", "TRUNCATE")
-    ),
-]
 
 
-class PostgresLog(SqlLog):
-    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+class PostgresDatabase(Database):
+    """A PostgreSQL database. A connection is kept for the next operation of the same process."""
 
-    def __init__(self, uri: str, project: str, checkpoint_signer: Signer | None = None) -> None:
+    schema = [
+        *tables("BIGINT", "BYTEA"),
+        (
+            "CREATE OR REPLACE FUNCTION countersign_append_only() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN RAISE EXCEPTION ''the log is append-only''; END'"
+        ),
+        *(
+            f"CREATE OR REPLACE TRIGGER countersign_{table}_{verb} BEFORE {verb} ON"
+            f" countersign_{table} FOR EACH STATEMENT EXECUTE FUNCTION countersign_append_only()"
+            for table in TABLES
+            for verb in ("UPDATE", "DELETE", "TRUNCATE")
+        ),
+    ]
+    present = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
+
+    def __init__(self, uri: str) -> None:
         self._idle: list[tuple[int, float, psycopg.Connection]] = []
         self._uri = plain_uri(uri)
-        self.project = project
         self.where = without_credentials(uri)
-        self.signer = checkpoint_signer
-
-    def __repr__(self) -> str:
-        return f"PostgresLog({self.where})"
 
     def __del__(self) -> None:
         """Closes connections, so that they do not stay open on the server."""
@@ -90,23 +71,20 @@ class PostgresLog(SqlLog):
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without connections."""
-        return {**super().__getstate__(), "_idle": []}
+        return {**self.__dict__, "_idle": []}
 
     @contextmanager
-    def reading(self) -> Iterator[Execute | None]:
-        """Statements within one snapshot; None where there is no log yet."""
+    def snapshot(self) -> Iterator[Execute | None]:
+        """See `Database`."""
         with self._connection("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as execute:
-            yield execute if _exists(execute) else None
+            yield execute
 
     @contextmanager
-    def writing(self) -> Iterator[Execute]:
-        """Statements within one transaction that no other writer enters; the tables are there."""
+    def transaction(self) -> Iterator[Execute]:
+        """See `Database`."""
         with self._connection("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE") as execute:
             execute(f"SET LOCAL lock_timeout = {round(BUSY_SECONDS * 1000)}", ())
             execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-            if not _exists(execute) or not all(_has(execute, name) for name in INDICES):
-                for statement in _SCHEMA:
-                    execute(statement, ())
             yield execute
 
     @contextmanager
@@ -149,6 +127,13 @@ class PostgresLog(SqlLog):
         return connection
 
 
+class PostgresLog(SqlLog):
+    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+
+    def __init__(self, uri: str, project: str, checkpoint_signer: Signer | None = None) -> None:
+        super().__init__(PostgresDatabase(uri), project, checkpoint_signer)
+
+
 def plain_uri(uri: str) -> str:
     """As libpq reads it: SQLAlchemy's addresses name a driver, too."""
     scheme, separator, rest = uri.partition("://")
@@ -183,90 +168,68 @@ def _execute(connection: psycopg.Connection) -> Execute:
     return execute
 
 
-def _exists(execute: Execute) -> bool:
-    if not _has(execute, "countersign_head"):
-        return False
-    check_version(execute)
-    return True
-
-
-def _has(execute: Execute, name: str) -> bool:
-    return execute("SELECT to_regclass(?)", (name,))[0][0] is not None
-
-
+_AWAY = "the database server cannot be reached, or went away"
 _AGAIN = "try again: what was appended is found, and not appended twice"
-# A refused connection has no SQLSTATE, so PostgreSQL's message is searched.
-_BUSY = (
-    "too many clients",
-    "starting up",
-    "in recovery mode",
-    "not yet accepting connections",
-    "is shutting down",
+# Where libpq refuses a connection, it gives neither SQLSTATE nor class, so its message is searched.
+# That message names the account, so it is never repeated.
+_ERRORS: tuple[tuple[str, type[CountersignError], str, str], ...] = (
+    (
+        "^28000|^28P01|authentication failed|no password supplied",
+        StorageError,
+        "the database server did not accept the account or its password",
+        "check user and password in COUNTERSIGN_LOG, or the password file (PGPASSFILE)",
+    ),
+    (
+        "^3D000|database .* does not exist",
+        StorageError,
+        "the server has no such database",
+        "create it, or correct the address",
+    ),
+    (
+        "^53300|^57P03|too many clients|starting up|in recovery mode|is shutting down"
+        "|not yet accepting connections",
+        BusyError,
+        "the database server takes no more connections now",
+        "try again",
+    ),
+    (
+        "^55P03|^57014",
+        BusyError,
+        f"the database stayed in use by another process for {BUSY_SECONDS:.0f} s",
+        "try again",
+    ),
+    ("^40001|^40P01", ConflictError, "another transaction was first", "try again"),
+    (
+        # a new connection may have to write a file that caches the catalogue
+        "^53100|No space left on device|could not write init file",
+        StorageError,
+        "the database server's disk is full; the database is unchanged",
+        "free space, then run again",
+    ),
+    (
+        "^42501|^25006",
+        StorageError,
+        "this account may not read or write the database, which is unchanged",
+        "grant it what docs/log.md names, or use an account that has it",
+    ),
+    (
+        "^XX",
+        StorageError,
+        "the database is damaged: {}",
+        "restore it from a copy, then `countersign verify`",
+    ),
+    ("Connection refused", StorageError, f"{_AWAY}: nobody answers there", _AGAIN),
+    ("timeout expired", StorageError, f"{_AWAY}: no answer within {CONNECT_SECONDS} s", _AGAIN),
+    ("failed to resolve host", StorageError, f"{_AWAY}: the host's name is not known", _AGAIN),
+    ("^ |^08|^57P", StorageError, _AWAY, _AGAIN),
+    ("", StorageError, "the database: {}", ""),
 )
-_FULL = ("No space left on device", "could not write init file")
-"""A new connection may have to write a file that caches the catalogue."""
-_AWAY = {
-    "Connection refused": "nobody answers there",
-    "timeout expired": f"no answer within {CONNECT_SECONDS} s",
-    "failed to resolve host": "the host's name is not known",
-}
+"""A pattern in an error's SQLSTATE and message, what it means, and the next step."""
 
 
-def _error(error: psycopg.Error, where: str) -> CountersignError:  # noqa: PLR0911 - a table
-    """PostgreSQL's error as an error of ours, with the next step. Its own text is repeated only
-    where it names no account.
-    """
-    state = error.sqlstate or ""
-    text = str(error)
-    if (
-        state in ("28000", "28P01")
-        or "authentication failed" in text
-        or "no password supplied" in text
-    ):
-        return StorageError(
-            "the database server did not accept the account or its password",
-            where=where,
-            fix="check user and password in COUNTERSIGN_LOG, or the password file (PGPASSFILE)",
-        )
-    if state == "3D000" or ("database" in text and "does not exist" in text):
-        return StorageError(
-            "the server has no such database", where=where, fix="create it, or correct the address"
-        )
-    if state in ("53300", "57P03") or any(words in text for words in _BUSY):
-        return BusyError(
-            "the database server takes no more connections now", where=where, fix="try again"
-        )
-    if state in ("55P03", "57014"):
-        return BusyError(
-            f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s",
-            where=where,
-            fix="try again",
-        )
-    if state in ("40001", "40P01"):
-        return ConflictError("another transaction was first", where=where, fix="try again")
-    if state == "53100" or any(words in text for words in _FULL):
-        return StorageError(
-            "the database server's disk is full; the log is unchanged",
-            where=where,
-            fix="free space, then run again",
-        )
-    if state in ("42501", "25006"):
-        return StorageError(
-            "this account may not read or write the log; it is unchanged",
-            where=where,
-            fix="grant it what docs/log.md names, or use an account that has it",
-        )
-    if state.startswith("XX"):
-        return StorageError(
-            f"the log's database is damaged: {error.diag.message_primary}",
-            where=where,
-            fix="restore it from a copy, then `countersign verify`",
-        )
-    if not state or state.startswith(("08", "57P")):
-        why = next((f": {reason}" for words, reason in _AWAY.items() if words in text), "")
-        return StorageError(
-            f"the database server cannot be reached, or went away{why}", where=where, fix=_AGAIN
-        )
-    return StorageError(
-        f"the log's database: {error.diag.message_primary or type(error).__name__}", where=where
-    )
+def _error(error: psycopg.Error, where: str) -> CountersignError:
+    """PostgreSQL's error as an error of ours, with the next step."""
+    text = f"{error.sqlstate or ''} {error}"
+    family, found, fix = next(row[1:] for row in _ERRORS if re.search(row[0], text))
+    message = error.diag.message_primary or type(error).__name__
+    return family(found.format(message), where=where, fix=fix)

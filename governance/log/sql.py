@@ -1,6 +1,6 @@
 """The log in tables `countersign_*`: the common part of SQLite and PostgreSQL.
 
-An adapter reads in one snapshot, writes in one transaction that keeps other writers out, and
+A `Database` reads in one snapshot, writes in one transaction that keeps other writers out, and
 translates errors. Everything else is here, in SQL that both understand.
 Triggers refuse UPDATE and DELETE, against accidents. Against intent there are the tree and the
 checkpoints.
@@ -54,26 +54,100 @@ _HEAD = (
 )
 
 
-class SqlLog(ABC):
-    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+def tables(integer: str, blob: str, options: str = "") -> list[str]:
+    """Makes the tables and indices, with a database's names of types. `options` stand behind the
+    columns of a table whose rows are found by their primary key only.
+    """
+    return [
+        (
+            f"CREATE TABLE IF NOT EXISTS countersign_entry (idx {integer} PRIMARY KEY,"
+            f" envelope {blob} NOT NULL, leaf {blob} NOT NULL, identity TEXT NOT NULL,"
+            " scope TEXT NOT NULL, kind TEXT NOT NULL)"
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL,"
+            f" idx {integer} NOT NULL, PRIMARY KEY (sha256, idx)) {options}"
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL,"
+            f" position {integer} NOT NULL, hash {blob} NOT NULL,"
+            f" PRIMARY KEY (level, position)) {options}"
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
+            " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
+        ),
+        *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
+    ]
 
-    project: str
+
+class Database(ABC):
+    """Where a log is kept, alone or beside MLflow's tables. Every method raises `StorageError`, or
+    `BusyError` where another process keeps the database for too long.
+    """
+
     where: str
     """The database, as errors name it: no account, no password."""
-    signer: Signer | None
-    """Signs checkpoints; None where the log can be read only."""
+    schema: list[str]
+    """Statements that make the log's tables where they are missing."""
+    present: str
+    """A query with a row if there is a table or index of this name."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Execute | None]:
+        """Statements within one snapshot; None where there is no database."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Execute]:
+        """Statements within one transaction that no other writer enters."""
+
+    def has(self, execute: Execute, *names: str) -> bool:
+        """Whether the database has all these tables or indices."""
+        return all(execute(self.present, (name,)) for name in names)
+
+
+class SqlLog:
+    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+
+    def __init__(
+        self, database: Database, project: str, checkpoint_signer: Signer | None = None
+    ) -> None:
+        self.database = database
+        self.where = database.where
+        self.project = project
+        self.signer = checkpoint_signer
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process that reads: private keys stay where they are."""
         return {**self.__dict__, "signer": None}
 
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Execute | None]:
+    @contextmanager
+    def reading(self) -> Iterator[Execute | None]:
         """Statements within one snapshot; None where there is no log yet."""
+        with self.database.snapshot() as execute:
+            yield execute if execute and self._is_there(execute) else None
 
-    @abstractmethod
-    def writing(self) -> AbstractContextManager[Execute]:
+    @contextmanager
+    def writing(self) -> Iterator[Execute]:
         """Statements within one transaction that no other writer enters; the tables are there."""
+        with self.database.transaction() as execute:
+            if not self._is_there(execute) or not self.database.has(execute, *INDICES):
+                for statement in self.database.schema:
+                    execute(statement, ())
+            yield execute
+
+    def _is_there(self, execute: Execute) -> bool:
+        """Whether the log has tables. Raises `StorageError` for a log of another format."""
+        if not self.database.has(execute, "countersign_head"):
+            return False
+        rows = execute("SELECT version FROM countersign_head", ())
+        if rows and rows[0][0] != SCHEMA_VERSION:
+            raise StorageError(
+                f"the log has format {rows[0][0]}",
+                expected=f"format {SCHEMA_VERSION}",
+                fix="use the version of Countersign that wrote it",
+            )
+        return True
 
     def append(
         self,
@@ -194,17 +268,6 @@ class SqlLog(ABC):
             if execute is None:
                 raise VerificationError("there is no log", where=self.where)
             yield node_reader(execute)
-
-
-def check_version(execute: Execute) -> None:
-    """Raises `StorageError` for a log of another format."""
-    rows = execute("SELECT version FROM countersign_head", ())
-    if rows and rows[0][0] != SCHEMA_VERSION:
-        raise StorageError(
-            f"the log has format {rows[0][0]}",
-            expected=f"format {SCHEMA_VERSION}",
-            fix="use the version of Countersign that wrote it",
-        )
 
 
 def insert(

@@ -10,44 +10,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from governance.attest.keys import Signer
 from governance.base.errors import BusyError, CountersignError, StorageError
 from governance.log.port import Execute
-from governance.log.sql import INDICES, TABLES, SqlLog, check_version
+from governance.log.sql import TABLES, Database, SqlLog, tables
 
 BUSY_SECONDS = 60.0
-_SCHEMA = [
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_entry (idx INTEGER PRIMARY KEY, envelope BLOB NOT"
-        " NULL, leaf BLOB NOT NULL, identity TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT"
-        " NULL)"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_subject (sha256 TEXT NOT NULL, idx INTEGER NOT"
-        " NULL, PRIMARY KEY (sha256, idx)) WITHOUT ROWID"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_node (level INTEGER NOT NULL, position INTEGER NOT"
-        " NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
-        " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
-    ),
-    *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
-    *(
-        f"CREATE TRIGGER IF NOT EXISTS countersign_{table}_{verb} BEFORE {verb} ON"
-        f" countersign_{table} BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
-        for table in TABLES
-        for verb in ("UPDATE", "DELETE")
-    ),
-]
 
 
-def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection in autocommit, which waits `BUSY_SECONDS` for others.
 
     A reader, too, opens for writing where it may: only so can SQLite undo what a killed writer left
@@ -64,46 +38,45 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
-class SqliteLog(SqlLog):
-    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+class SqliteDatabase(Database):
+    """A database file."""
 
-    def __init__(self, path: Path, project: str, checkpoint_signer: Signer | None = None) -> None:
+    schema = [
+        *tables("INTEGER", "BLOB", "WITHOUT ROWID"),
+        *(
+            f"CREATE TRIGGER IF NOT EXISTS countersign_{table}_{verb} BEFORE {verb} ON"
+            f" countersign_{table} BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
+            for table in TABLES
+            for verb in ("UPDATE", "DELETE")
+        ),
+    ]
+    present = "SELECT 1 FROM sqlite_master WHERE name = ?"
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.project = project
         self.where = str(path)
-        self.signer = checkpoint_signer
 
     @contextmanager
-    def reading(self) -> Iterator[Execute | None]:
-        """Statements within one snapshot; None where there is no log yet."""
+    def snapshot(self) -> Iterator[Execute | None]:
+        """See `Database`."""
         with self._translated():
             if not self.path.exists():
                 yield None
                 return
-            connection = connect(self.path, write=False)
-            try:
+            with closing(_connect(self.path, write=False)) as connection:
                 connection.execute("BEGIN")
-                execute = _execute(connection)
-                yield execute if _exists(execute) else None
-            finally:
-                connection.close()
+                yield _execute(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Execute]:
-        """Statements within one transaction that no other writer enters; the tables are there."""
+    def transaction(self) -> Iterator[Execute]:
+        """See `Database`."""
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            connection = connect(self.path, write=True)
-            try:
+            # closing rolls back what is not committed
+            with closing(_connect(self.path, write=True)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                execute = _execute(connection)
-                if not _exists(execute) or not all(_has(execute, name) for name in INDICES):
-                    for statement in _SCHEMA:
-                        execute(statement, ())
-                yield execute
+                yield _execute(connection)
                 connection.execute("COMMIT")
-            finally:
-                connection.close()  # rolls back what is not committed
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -113,36 +86,33 @@ class SqliteLog(SqlLog):
             raise _error(error, self.path) from None
 
 
+class SqliteLog(SqlLog):
+    """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
+
+    def __init__(self, path: Path, project: str, checkpoint_signer: Signer | None = None) -> None:
+        super().__init__(SqliteDatabase(path), project, checkpoint_signer)
+        self.path = path
+
+
 def _execute(connection: sqlite3.Connection) -> Execute:
     return lambda statement, values: connection.execute(statement, tuple(values)).fetchall()
-
-
-def _exists(execute: Execute) -> bool:
-    if not _has(execute, "countersign_head"):
-        return False
-    check_version(execute)
-    return True
-
-
-def _has(execute: Execute, name: str) -> bool:
-    return bool(execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)))
 
 
 _SPACE = "free space, then run again"
 _RIGHTS = "allow this account to write the folder, or set COUNTERSIGN_HOME to one it can write"
 _RESTORE = "restore it from a copy, then `countersign verify`"
 _ERRORS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("SQLITE_FULL",): ("the disk is full; the log is unchanged", _SPACE),
+    ("SQLITE_FULL",): ("the disk is full; the database is unchanged", _SPACE),
     ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "OS"): (
-        "the log cannot be opened for writing or reading: {}; it is unchanged",
+        "the database cannot be opened for writing or reading: {}; it is unchanged",
         _RIGHTS,
     ),
     ("SQLITE_IOERR",): (
-        "the disk did not take or give the data: {}; the log is unchanged",
+        "the disk did not read or write the data: {}; the database is unchanged",
         "check space and quota",
     ),
-    ("SQLITE_CORRUPT", "SQLITE_NOTADB"): ("the log's database is damaged: {}", _RESTORE),
-    ("",): ("the log's database: {}", ""),
+    ("SQLITE_CORRUPT", "SQLITE_NOTADB"): ("the database is damaged: {}", _RESTORE),
+    ("",): ("the database: {}", ""),
 }
 """Beginnings of the names of SQLite's errors, what to say of them and the next step."""
 
@@ -152,7 +122,7 @@ def _error(error: sqlite3.Error | OSError, path: Path) -> CountersignError:
     text = getattr(error, "strerror", None) or str(error)
     name = "OS" if isinstance(error, OSError) else getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        found = f"the log stayed in use by another process for {BUSY_SECONDS:.0f} s"
+        found = f"the database stayed in use by another process for {BUSY_SECONDS:.0f} s"
         return BusyError(found, where=str(path), fix="try again")
     found, fix = next(words for names, words in _ERRORS.items() if name.startswith(names))
     return StorageError(found.format(text), where=str(path), fix=fix)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from governance.base.errors import StorageError
 from governance.base.model import SLUG
 from governance.log.http_client import is_server
+from governance.log.sqlite import SqliteDatabase
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
 from governance.registry.failures import translated
@@ -41,7 +42,7 @@ from governance.registry.port import (
     VersionRequest,
 )
 from governance.registry.process import is_gone, this_process
-from governance.registry.schema import has_table, install_tables, unsynced
+from governance.registry.schema import install_tables, unsynced
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -348,17 +349,18 @@ class MlflowRun:
 
 def prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
     """Makes MLflow's tables where they are not there yet (`governance.registry.schema`)."""
-    if has_table(path, TABLE):
-        return
+    database = SqliteDatabase(path)
+    with database.snapshot() as execute:
+        if execute and database.has(execute, TABLE):
+            return
     say("making the registry's tables (first use, a few seconds)")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder, unsynced():
         _import_quietly(served=False)
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         template = Path(folder) / "template.db"
         SqlAlchemyStore(f"sqlite:///{template}", artifact_root.absolute().as_uri()).engine.dispose()
-        install_tables(template, path, TABLE)
+        install_tables(template, database, TABLE)
 
 
 def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:

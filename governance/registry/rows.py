@@ -8,26 +8,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConflictError, StorageError
 from governance.log.port import Execute
-from governance.log.sqlite import connect
+from governance.log.sql import Database
 from governance.registry.port import DIGEST_TAG
 
-Read = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-"""Runs one SELECT, placeholders written `?`."""
 WORKSPACE = "default"
 """MLflow's name for the workspace of a server that has no others."""
 DELETED_STAGE = "Deleted_Internal"
 NO_STAGE = (None, "None")
-_TABLES = (
+TABLES = (
     "registered_models",
     "model_versions",
     "model_version_tags",
@@ -113,64 +108,27 @@ class NewVersion:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def read_rows(read: Read, runs: Collection[str]) -> Rows:
-    """The registry's rows of the one workspace that a governed server has."""
-    return Rows(
-        models=frozenset(str(row[0]) for row in read("SELECT name FROM registered_models", ())),
-        versions=tuple(
-            VersionRow(*_texts(row)) for row in read(_VERSIONS, (DIGEST_TAG, WORKSPACE))
-        ),
-        aliases=tuple(AliasRow(*_texts(row)) for row in read(_ALIASES, (WORKSPACE,))),
-        runs=frozenset(run for run in runs if read(_RUN, (run,))),
-    )
+def read_rows(database: Database, runs: Collection[str]) -> Rows | None:
+    """(1) The rows of the one workspace that a governed server has; None where MLflow has no
+    tables.
+    """
+    with database.snapshot() as execute:
+        if execute is None or not database.has(execute, *TABLES):
+            return None
+        names = execute("SELECT name FROM registered_models", ())
+        versions = execute(_VERSIONS, (DIGEST_TAG, WORKSPACE))
+        aliases = execute(_ALIASES, (WORKSPACE,))
+        return Rows(
+            models=frozenset(str(name) for (name,) in names),
+            versions=tuple(VersionRow(*_texts(row)) for row in versions),
+            aliases=tuple(AliasRow(*_texts(row)) for row in aliases),
+            runs=frozenset(run for run in runs if execute(_RUN, (run,))),
+        )
 
 
 def _texts(row: tuple[Any, ...]) -> list[Any]:
     """SQLite can hold a value of any type in any column."""
     return [None if value is None else str(value) for value in row]
-
-
-@contextmanager
-def sqlite_reading(path: Path) -> Iterator[Read | None]:
-    """Reading in one snapshot; None where the file, or a table of MLflow's in it, is not there."""
-    if not path.exists():
-        yield None
-        return
-    try:
-        with closing(connect(path, write=False)) as connection:
-            connection.execute("BEGIN")
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            if not {str(row[0]) for row in tables}.issuperset(_TABLES):
-                yield None
-                return
-            yield lambda statement, values: connection.execute(statement, tuple(values)).fetchall()
-    except sqlite3.Error as error:
-        raise StorageError(f"the registry cannot be read: {error}", where=str(path)) from None
-
-
-@contextmanager
-def postgres_reading(uri: str) -> Iterator[Read | None]:
-    """As `sqlite_reading`, of PostgreSQL."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(uri.replace("postgresql://", "postgresql+psycopg://", 1))
-    try:
-        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            if not set(sqlalchemy.inspect(connection).get_table_names()).issuperset(_TABLES):
-                yield None
-                return
-
-            def read(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-                result = connection.exec_driver_sql(statement.replace("?", "%s"), tuple(values))
-                return [tuple(row) for row in result.fetchall()]
-
-            yield read
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
-            f"the registry cannot be read: {type(error).__name__}", where="PostgreSQL"
-        ) from None
-    finally:
-        engine.dispose()
 
 
 def alias_holder(execute: Execute, model: str, alias: str) -> str | None:

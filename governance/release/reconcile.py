@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Call, Finding, Registration
@@ -24,18 +23,11 @@ from governance.history.state import LogState, state
 from governance.log.http_client import is_server
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
-from governance.machine.machine import Machine, own_checkpoint_key
+from governance.machine.machine import Machine, database_log, own_checkpoint_key
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
 from governance.registry.rest import RegistryServer
-from governance.registry.rows import (
-    NO_STAGE,
-    Rows,
-    VersionRow,
-    postgres_reading,
-    read_rows,
-    sqlite_reading,
-)
+from governance.registry.rows import NO_STAGE, Rows, VersionRow, read_rows
 from governance.release.artifacts import registry_run
 
 ATTEMPTS = 5
@@ -122,15 +114,11 @@ def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if is_server(uri):
         return RegistryServer(uri, machine.environ).rows(expected.names.models, expected.runs)
-    if uri.startswith("sqlite:///"):
-        reading = sqlite_reading(Path(uri.removeprefix("sqlite:///")))
-    elif uri.startswith("postgresql://"):
-        reading = postgres_reading(uri)
-    else:
+    if not uri.startswith(("sqlite:///", "postgresql://")):
         return None
-    with reading as read:
-        if read is not None:
-            return read_rows(read, expected.runs)
+    rows = read_rows(database_log(uri, machine.project).database, expected.runs)
+    if rows is not None:
+        return rows
     # On the machine that keeps the log, a registry without tables has lost all its rows. An
     # auditor's copy never had a registry.
     return Rows(frozenset(), (), (), frozenset()) if own_checkpoint_key(machine) else None

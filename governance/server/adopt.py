@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from governance.base.errors import StorageError
+from governance.log.sql import Database
 
 SERVED = "mlflow-artifacts:/"
 COLUMNS = (
+    ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
@@ -20,47 +21,21 @@ COLUMNS = (
 )
 
 
-def adopt(engine_uri: str, root: Path) -> int:
+def adopt(database: Database, root: Path) -> int:
     """Rewrites the addresses below `root` in one transaction. Returns the number of changed
     rows.
     """
-    import sqlalchemy
-    from sqlalchemy import text
-
     prefix = root.absolute().as_uri().rstrip("/") + "/"
-    engine = sqlalchemy.create_engine(engine_uri)
     changed = 0
-    try:
-        with engine.begin() as connection:
-            tables = set(sqlalchemy.inspect(connection).get_table_names())
-            if "experiments" not in tables:
-                return 0
-            values = {
-                "prefix": prefix,
-                "size": len(prefix),
-                "served": SERVED,
-                "root": prefix.rstrip("/"),
-            }
-            changed += connection.execute(
-                text(
-                    "UPDATE experiments SET artifact_location = :served || CAST(experiment_id AS"
-                    " VARCHAR(20)) WHERE artifact_location = :root OR substr(artifact_location, 1,"
-                    " :size) = :prefix"
-                ),
-                values,
-            ).rowcount
-            for table, column in COLUMNS:
-                if table in tables:
-                    statement = (
-                        f"UPDATE {table} SET {column} = :served || substr({column}, :size + 1)"  # noqa: S608
-                        f" WHERE substr({column}, 1, :size) = :prefix"
-                    )
-                    changed += connection.execute(text(statement), values).rowcount
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        first = str(error).splitlines()[0][:200]
-        raise StorageError(
-            f"the registry's addresses cannot be rewritten: {first}", where=str(root)
-        ) from None
-    finally:
-        engine.dispose()
+    with database.transaction() as execute:
+        for table, column in COLUMNS:
+            if not database.has(execute, table):
+                continue
+            below = f"WHERE substr({column} || '/', 1, {len(prefix)}) = ?"
+            path = f"substr({column}, {len(prefix) + 1})"
+            if table == "experiments":  # its folder may be the root; the server's is a part of it
+                path = "CAST(experiment_id AS VARCHAR(20))"
+            changed += execute(f"SELECT COUNT(*) FROM {table} {below}", (prefix,))[0][0]  # noqa: S608
+            statement = f"UPDATE {table} SET {column} = ? || {path} {below}"  # noqa: S608
+            execute(statement, (SERVED, prefix))
     return int(changed)

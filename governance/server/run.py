@@ -30,7 +30,7 @@ from governance.base.errors import (
 )
 from governance.base.storage import write_atomic
 from governance.log import evidence
-from governance.log.sql import SqlLog
+from governance.log.sql import Database, SqlLog
 from governance.machine.machine import (
     SERVED_FILES,
     Machine,
@@ -44,7 +44,7 @@ from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.release.reconcile import reconcile
 from governance.server.adopt import adopt
-from governance.server.context import begun_log, engine_uri
+from governance.server.context import begun_log
 from governance.server.settings import (
     Settings,
     environment,
@@ -129,7 +129,7 @@ def serve(
     for folder in (settings.state, settings.artifacts):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remember_files(settings, machine)
-    _prepare(settings, say)
+    _prepare(settings, log.database, say)
     for warning in check_private(settings, machine):
         say(f"warning    {warning}")
     secret = own_secrets(settings, environ)
@@ -219,13 +219,13 @@ def _log_calls() -> None:
     calls.propagate = False
 
 
-def _prepare(settings: Settings, say: Say) -> None:
+def _prepare(settings: Settings, database: Database, say: Say) -> None:
     """MLflow's tables, in one step where they are not there yet."""
     if settings.database.startswith("sqlite:///"):
         from governance.registry.mlflow import prepare_sqlite
 
         prepare_sqlite(Path(settings.database.removeprefix("sqlite:///")), settings.artifacts, say)
-    adopted = adopt(engine_uri(settings.database), settings.artifacts)
+    adopted = adopt(database, settings.artifacts)
     if adopted:
         say(
             f"adopted    {adopted} addresses of this machine's registry now name the served,"

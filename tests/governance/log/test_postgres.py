@@ -109,16 +109,16 @@ def test_an_address_is_told_by_host_port_and_database() -> None:
 
 
 STATES = {
-    "53100": (StorageError, "disk is full; the log is unchanged"),
-    "42501": (StorageError, "may not read or write the log"),
-    "25006": (StorageError, "may not read or write the log"),
+    "53100": (StorageError, "disk is full; the database is unchanged"),
+    "42501": (StorageError, "may not read or write the database"),
+    "25006": (StorageError, "may not read or write the database"),
     "40001": (ConflictError, "another transaction was first"),
     "40P01": (ConflictError, "another transaction was first"),
     "55P03": (BusyError, "in use by another process"),
     "53300": (BusyError, "takes no more connections"),
     "XX001": (StorageError, "damaged"),
     "57P01": (StorageError, "cannot be reached, or went away"),
-    "22000": (StorageError, "the log's database: told by the server"),
+    "22000": (StorageError, "the database: told by the server"),
 }
 
 
@@ -146,11 +146,11 @@ def test_an_account_that_may_only_read_reads(here: Scene, cluster: Cluster, addr
     uri = cluster.uri(address.rpartition("/")[2], "reader", "wr0ng")
     log = PostgresLog(uri, PROJECT, here.signer)
     assert log.size() == 1
-    with pytest.raises(StorageError, match="may not read or write the log"):
+    with pytest.raises(StorageError, match="may not read or write the database"):
         evidence.record(log, here.signer, "gate", [artifact("gate")], gate(True))
     with psycopg.connect(address, autocommit=True) as database:
         database.execute("REVOKE SELECT ON countersign_entry FROM reader")
-        with pytest.raises(StorageError, match="may not read or write the log"):
+        with pytest.raises(StorageError, match="may not read or write the database"):
             log.entry(0)
         database.execute("DROP OWNED BY reader")
         database.execute("DROP ROLE reader")

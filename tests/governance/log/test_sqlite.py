@@ -91,7 +91,8 @@ def test_a_full_disk_says_so(here: Scene, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patched:
         patched.setattr(sqlite, "connect", full)
         with pytest.raises(
-            StorageError, match=r"the disk is full; the log is unchanged[\s\S]*next: free space"
+            StorageError,
+            match=r"the disk is full; the database is unchanged[\s\S]*next: free space",
         ):
             for n in range(100):
                 here.record("ingest", ingest(f"ingest@d{n}"))

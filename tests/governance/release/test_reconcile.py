@@ -9,8 +9,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from governance.log.sqlite import SqliteDatabase
 from governance.machine.machine import CHECKPOINT
-from governance.registry.rows import _TABLES, sqlite_reading
+from governance.registry.rows import TABLES
 from governance.release.reconcile import reconcile
 from tests.governance.governed import governed
 
@@ -36,7 +37,7 @@ def test_what_a_killed_writer_left_half_done_is_read_as_it_was(tmp_path: Path) -
     """
     database, left = tmp_path / "registry.db", tmp_path / "left.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as writer:
-        for table in _TABLES:
+        for table in TABLES:
             writer.execute(f"CREATE TABLE {table} (name)")
         writer.execute("INSERT INTO runs VALUES ('first')")
         writer.execute("PRAGMA cache_size = 1")  # pages go to the file before the transaction ends
@@ -45,6 +46,6 @@ def test_what_a_killed_writer_left_half_done_is_read_as_it_was(tmp_path: Path) -
         writer.execute("INSERT INTO runs SELECT zeroblob(90000)")
         for end in ("", "-journal"):
             shutil.copyfile(f"{database}{end}", f"{left}{end}")
-    with sqlite_reading(left) as read:
-        assert read is not None
-        assert read("SELECT name FROM runs", ()) == [("first",)]
+    with SqliteDatabase(left).snapshot() as execute:
+        assert execute is not None
+        assert execute("SELECT name FROM runs", ()) == [("first",)]
