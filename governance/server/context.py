@@ -12,22 +12,24 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import wraps
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer
-from governance.attest.predicates import Artifact, Call, Refusal, Run
+from governance.attest.predicates import Artifact, Refusal, Run
+from governance.attest.predicates import Call as LoggedCall
 from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.base.time import instant
 from governance.history.state import LogState, state
 from governance.log import evidence
 from governance.machine.machine import Machine, check_head, database_log, machine, signer
 from governance.policy.authority import KINDS, read_authority
-from governance.registry.governed.governor import UNKNOWN, Governor, Shown
+from governance.registry.governed.governor import UNKNOWN, Governor, Shown, Snapshot
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
-from governance.registry.governed.names import Names
+from governance.registry.governed.rules import Call
 from governance.registry.rows import (
     NewVersion,
     alias_holder,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from governance.log.port import Also, Log
     from governance.log.sql import SqlLog
 
-T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
 SCHEMES = ("governed+sqlite", "governed+postgresql")
 MAX_REASON = 2000
 ATTEMPTS = 8
@@ -72,30 +74,22 @@ def database_of(store_uri: str) -> str:
     return f"{plain}://{rest}"
 
 
-def engine_uri(database: str) -> str:
-    """The same database as SQLAlchemy is to open it: PostgreSQL through the driver that the log
-    uses.
-    """
-    return database.replace("postgresql://", "postgresql+psycopg://", 1)
+def _retried(method: Method) -> Method:
+    """Calls the method again where another call changed the registry meanwhile."""
 
+    @wraps(method)
+    def call(*args: Any) -> Any:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConflictError):
+                return method(*args)
+        return method(*args)
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What a governor needs to know of the log at one size."""
-
-    size: int
-    names: Names
-    registered: frozenset[tuple[str, str]]
-    """Model and version of each registration."""
-    runs: frozenset[str]
-    """The registry's runs that evidence names."""
+    return call  # type: ignore[return-value]
 
 
 @dataclass
 class GovernedLog:
-    """`governance.registry.governed.governor.Surroundings`, with the log of one database. A
-    snapshot of the log is kept until an entry changes it.
-    """
+    """`governance.registry.governed.governor.Surroundings`, with the log of one database."""
 
     log: SqlLog
     signer: Signer
@@ -103,18 +97,31 @@ class GovernedLog:
     now: Callable[[], datetime]
     _lock: Lock = field(default_factory=Lock)
     _snapshot: Snapshot | None = None
+    _size: int = 0
+    """The size of the log that the snapshot is of."""
 
-    def names(self) -> Names:
-        """The governed names: those in the policies in force, and models with a registration."""
-        return self._current().names
+    def snapshot(self) -> Snapshot:
+        """What the log says now: read again only after an entry that can change it."""
+        size = self.log.size()
+        with self._lock:
+            new = islice(self.log.entries(self._size), max(0, size - self._size))
+            is_changed = any(entry.kind in SNAPSHOT_KINDS for entry in new)
+            if self._snapshot is None or self._size > size or is_changed:
+                self._snapshot = self._read(size)
+            self._size = size
+            return self._snapshot
 
-    def is_registered(self, model: str, version: str) -> bool:
-        """Whether the log has the registration of a version, by a key that may sign it."""
-        return (model, version) in self._current().registered
-
-    def protected_runs(self) -> frozenset[str]:
-        """The runs that evidence names."""
-        return self._current().runs
+    def _read(self, size: int) -> Snapshot:
+        if size == 0:
+            raise _not_begun(self.log)
+        state_now = state(self.log, size)
+        runs = {
+            registry_run(statement.predicate.run)
+            for kind in ("registration", "train", "evaluate")
+            for statement in state_now.evidence.all(kind)
+        }
+        registered = frozenset(state_now.timeline.registrations)
+        return Snapshot(governed_names(state_now), registered, frozenset(runs - {""}))
 
     def shown(self, model: str) -> Mapping[str, Shown]:
         """What the pages show of a model's versions."""
@@ -130,14 +137,15 @@ class GovernedLog:
             return account.get() or UNKNOWN
         return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
 
-    def promote(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
+    def promote(self, call: Call, caller: str, keep: bool) -> None:
         """Taking an alias away retires the version that holds it."""
         promoter = Promoter(self.log, self.signer, move_alias, self.machine.requester, self.now)
-        if version is not None:
-            promoter.consume(model, version, alias, caller, keep=keep)
+        alias = call.alias or ""
+        if call.version is not None:
+            promoter.consume(call.model, call.version, alias, caller, keep=keep)
             return
-        retired = version_to_retire(state(self.log), model, alias)
-        promoter.consume(model, retired, alias, caller, "retire", keep=keep)
+        retired = version_to_retire(state(self.log), call.model, alias)
+        promoter.consume(call.model, retired, alias, caller, "retire", keep=keep)
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refused call."""
@@ -150,69 +158,47 @@ class GovernedLog:
         )
         evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
 
-    def made(self, operation: str, new: NewVersion, caller: str) -> str:
+    @_retried
+    def made(self, call: Call, new: NewVersion, caller: str) -> str:
         """Makes and records a version."""
-        return _retried(lambda: self._made(operation, new, caller))
-
-    def _made(self, operation: str, new: NewVersion, caller: str) -> str:
         with self.log.reading() as execute:
             number = newest_version(execute, new.model) + 1 if execute else 1
         at = self.now()
-        self._record(
-            operation,
-            new.model,
-            caller,
-            lambda execute: make_version(execute, new, number, at),
+        entry = LoggedCall(
+            operation=call.operation,
+            model=call.model,
             version=str(number),
+            alias=None,
+            from_version=None,
+            caller=caller,
+            run=self._run(),
         )
+        self._record(entry, lambda execute: make_version(execute, new, number, at))
         return str(number)
 
-    def moved(
-        self, operation: str, model: str, version: str | None, alias: str, caller: str
-    ) -> None:
+    @_retried
+    def moved(self, call: Call, caller: str) -> None:
         """Moves and records an alias. Where the version has the alias already, nothing is changed
         or recorded.
         """
-        _retried(lambda: self._moved(operation, model, version, alias, caller))
-
-    def _moved(
-        self, operation: str, model: str, version: str | None, alias: str, caller: str
-    ) -> None:
+        model, alias, version = call.model, call.alias or "", call.version
         with self.log.reading() as execute:
             held = alias_holder(execute, model, alias) if execute else None
         if held != version:
-            self._record(
-                operation,
-                model,
-                caller,
-                lambda execute: move_alias(execute, model, alias, held, version),
+            entry = LoggedCall(
+                operation=call.operation,
+                model=model,
                 version=version,
                 alias=alias,
                 from_version=held,
+                caller=caller,
+                run=self._run(),
             )
+            self._record(entry, lambda execute: move_alias(execute, model, alias, held, version))
 
-    def _record(
-        self,
-        operation: str,
-        model: str,
-        caller: str,
-        also: Also,
-        *,
-        version: str | None,
-        alias: str | None = None,
-        from_version: str | None = None,
-    ) -> None:
+    def _record(self, call: LoggedCall, also: Also) -> None:
         """An accepted call, in one transaction with its rows."""
-        call = Call(
-            operation=operation,
-            model=model,
-            version=version,
-            alias=alias,
-            caller=caller,
-            from_version=from_version,
-            run=self._run(),
-        )
-        subjects = [_about(operation, model)]
+        subjects = [_about(call.operation, call.model)]
         evidence.record(self.log, self.signer, "call", subjects, call, also=also)
 
     def _run(self) -> Run:
@@ -220,41 +206,6 @@ class GovernedLog:
         return Run(
             started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester
         )
-
-    def _current(self) -> Snapshot:
-        size = self.log.size()
-        with self._lock:
-            snapshot = self._snapshot
-            if snapshot is None or snapshot.size > size or self._changes(snapshot.size, size):
-                snapshot = self._read(size)
-            self._snapshot = replace(snapshot, size=size)
-            return self._snapshot
-
-    def _changes(self, since: int, size: int) -> bool:
-        """Whether an entry of [since, size) can change the snapshot."""
-        return any(
-            entry.kind in SNAPSHOT_KINDS for entry in islice(self.log.entries(since), size - since)
-        )
-
-    def _read(self, size: int) -> Snapshot:
-        if size == 0:
-            raise _not_begun(self.log)
-        state_now = state(self.log, size)
-        runs = {
-            registry_run(statement.predicate.run)
-            for kind in ("registration", "train", "evaluate")
-            for statement in state_now.evidence.all(kind)
-        }
-        registered = frozenset(state_now.timeline.registrations)
-        return Snapshot(size, governed_names(state_now), registered, frozenset(runs - {""}))
-
-
-def _retried(call: Callable[[], T]) -> T:
-    """Again where another call changed the registry meanwhile."""
-    for _ in range(ATTEMPTS - 1):
-        with suppress(ConflictError):
-            return call()
-    return call()
 
 
 def _about(operation: str, model: str) -> Artifact:
@@ -307,7 +258,7 @@ def make_governor(
     check_head(reader, reader.project)
     log = database_log(database, reader.project, checkpoint)
     governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
-    governed_log.names()
+    governed_log.snapshot()
     return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
 
 

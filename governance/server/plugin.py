@@ -28,10 +28,11 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
 def _governed(store_uri: str) -> tuple[str, Any]:
     """The database behind a governed address, for SQLAlchemy, and its governor."""
     from governance.registry.governed.answers import answering
-    from governance.server.context import database_of, engine_uri, governor_of
+    from governance.server.context import database_of, governor_of
 
     database = answering(database_of)(store_uri)
-    return engine_uri(database), answering(governor_of)(store_uri)
+    driver = database.replace("postgresql://", "postgresql+psycopg://", 1)  # as the log uses it
+    return driver, answering(governor_of)(store_uri)
 
 
 def artifact_repository(

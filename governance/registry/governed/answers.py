@@ -1,12 +1,12 @@
-"""Methods of MLflow's stores behind our checks, and our errors as MLflow's: what a caller of the
-REST API, the UI or the client gets.
+"""MLflow's methods behind our checks, and our errors as MLflow's own: a caller of the REST API, the
+UI or the client gets these.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -22,10 +22,13 @@ from governance.base.errors import BusyError, CountersignError, RefusedError, St
 from governance.registry.governed.rules import MARK
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", bound=type)
+Check = Callable[[Any, str, Mapping[str, Any]], AbstractContextManager[None]]
+"""Gets our store, the name of the method and its arguments by name."""
 
 
 def answer(error: CountersignError) -> MlflowException:
-    """403 for a refusal, 409 where somebody else was first, 503 where the log or disk is not there,
+    """403 for a refusal, 409 where somebody else was first, 503 where log or disk cannot be used,
     500 otherwise.
     """
     if isinstance(error, RefusedError):
@@ -37,7 +40,7 @@ def answer(error: CountersignError) -> MlflowException:
 
 
 def answering(method: F) -> F:
-    """Our errors of a method as MLflow's; a fault of ours is an error too, never a way through."""
+    """Turns our errors of a method into MLflow's. Any other error of ours also stops the call."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -49,15 +52,21 @@ def answering(method: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def guarded(
-    store: type,
-    name: str,
-    check: Callable[[Any, str, Mapping[str, Any]], AbstractContextManager[None]],
-) -> Callable[..., Any]:
-    """The method of MLflow's `store`, run within `check`, which gets our store, the method's name
-    and its arguments by name. What `check` raises stops the call.
+def guarded(names: Iterable[str], check: Check) -> Callable[[S], S]:
+    """A class decorator for a store of ours: MLflow's methods of these names run within `check`.
+    What `check` raises stops the call. Methods that the class defines itself stay as they are.
     """
-    original = getattr(store, name)
+
+    def decorate(store: S) -> S:
+        for name in names:
+            if name not in vars(store):
+                setattr(store, name, _within(check, name, getattr(store, name)))
+        return store
+
+    return decorate
+
+
+def _within(check: Check, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)

@@ -1,14 +1,13 @@
 """The rules with their surroundings: which names are governed now, who promotes, what is recorded.
 
-1. Names are read from the log at every call that could matter; what cannot be read refuses
-   everything.
-2. A refusal is recorded, with caller and reason, and raised. That it cannot be recorded makes it no
-   less a refusal. Of many like it within an hour, the later ones are counted (`limit`).
-3. A governed alias is set, moved and taken away by `Surroundings.promote` alone: it decides,
-   records the decision either way, and commits alias and entry in one transaction.
-4. What rules let through is recorded too, `candidate` and a new version with their entry in one
-   transaction; of many such calls within an hour, the later ones are refused: each is an entry, and
-   everybody reads them all.
+1. Every judged call reads the names from the log. If they cannot be read, the call is refused.
+2. A refusal is recorded, with caller and reason, and raised. It is raised also if it cannot be
+   recorded. After many equal ones within an hour, further ones are only counted (`limit`).
+3. Only `Surroundings.promote` sets, moves and takes away a governed alias. It decides, records the
+   decision either way, and commits alias and entry in one transaction.
+4. A new version and a move of `candidate` are recorded with their row in one transaction. After
+   many such calls within an hour, further ones are refused, because each is an entry that every
+   reader of the log reads.
 """
 
 from __future__ import annotations
@@ -39,14 +38,8 @@ class Surroundings(Protocol):
     Every method raises `CountersignError` where it cannot answer.
     """
 
-    def names(self) -> Names:
-        """The governed names now."""
-
-    def is_registered(self, model: str, version: str) -> bool:
-        """Whether the log has the registration of a model's version."""
-
-    def protected_runs(self) -> frozenset[str]:
-        """The runs that evidence of governed versions names."""
+    def snapshot(self) -> Snapshot:
+        """What the log says now."""
 
     def shown(self, model: str) -> Mapping[str, Shown]:
         """Version to what the registry's pages show of it."""
@@ -54,27 +47,33 @@ class Surroundings(Protocol):
     def caller(self) -> str:
         """The account behind the present call."""
 
-    def promote(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
-        """Gives the alias to the version (None: to nobody), by an open signed request that the
+    def promote(self, call: Call, caller: str, keep: bool) -> None:
+        """Gives the alias to the version, or takes it away, by an open signed request that the
         decision allows.
 
-        Raises `RefusedError` with the findings, which are recorded if they are to be kept,
-        `InputError` where there is nothing to decide on, or `ConflictError` where somebody else was
-        first.
+        Raises `RefusedError` with the findings, which are recorded if `keep`, `InputError` where
+        there is nothing to decide on, or `ConflictError` where somebody else was first.
         """
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
-        """Records a refusal; the same said again is one entry."""
+        """Records a refusal. Equal refusals are one entry."""
 
-    def made(self, operation: str, new: NewVersion, caller: str) -> str:
-        """Makes a version, and records that, in one transaction; its number."""
+    def made(self, call: Call, new: NewVersion, caller: str) -> str:
+        """Makes a version and records that, in one transaction. Returns its number."""
 
-    def moved(
-        self, operation: str, model: str, version: str | None, alias: str, caller: str
-    ) -> None:
-        """Gives an alias, moves it or takes it away (None), and records that, in one
-        transaction.
-        """
+    def moved(self, call: Call, caller: str) -> None:
+        """Gives an alias, moves it or takes it away, and records that, in one transaction."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the log says at one moment."""
+
+    names: Names
+    registered: frozenset[tuple[str, str]]
+    """Model and version of each registration."""
+    runs: frozenset[str]
+    """The registry's runs that evidence names."""
 
 
 @dataclass(frozen=True)
@@ -97,29 +96,22 @@ class Governor:
 
     def enforce(self, call: Call) -> Judgement:
         """Raises `RefusedError` where the call is refused; "allowed" or "promotion" otherwise."""
-        names = self.names()
-        registered = (
-            call.version is not None
-            and call.alias is not None
-            and names.is_governed(call.model)
-            and self.surroundings.is_registered(call.model, call.version)
-        )
-        judgement = judge(call, names, registered=registered)
+        snapshot = self.snapshot()
+        registered = (call.model, call.version) in snapshot.registered
+        judgement = judge(call, snapshot.names, registered=registered)
         if judgement.verdict == "refused":
             raise self.refuse(call.operation, call.model, judgement.reason, judgement.next)
         return judgement
 
     def promote(self, call: Call) -> None:
-        """Leaves a governed alias to promotion. What it raises was recorded there, or is recorded
-        here.
-        """
+        """(3) Records what promotion refuses without recording it."""
         operation, model = call.operation, call.model
         if model == TRIAL_MODEL:
-            raise self.refuse(operation, model, "this model is the server's trial of itself", "")
+            raise self.refuse(operation, model, "the server tests itself with this model", "")
         caller = self.surroundings.caller()
         keep = self.limit.has_room((caller, operation, model))
         try:
-            self.surroundings.promote(model, call.version, call.alias or "", caller, keep)
+            self.surroundings.promote(call, caller, keep)
         except InputError as error:
             raise self.refuse(operation, model, error.found, error.fix) from error
         except RefusedError as error:
@@ -129,34 +121,31 @@ class Governor:
         log.info("accepted: %s by %s", _move(call), caller)
 
     def move(self, call: Call) -> None:
-        """(4) An alias that no decision is wanted for, of a governed model."""
-        caller, alias = self._admitted(call), call.alias or ""
-        self.surroundings.moved(call.operation, call.model, call.version, alias, caller)
+        """(4) An alias of a governed model that needs no decision."""
+        caller = self._admitted(call)
+        self.surroundings.moved(call, caller)
         log.info("accepted: %s by %s", _move(call), caller)
 
     def make(self, call: Call, new: NewVersion) -> str:
         """(4) A version of a governed model; its number."""
         caller = self._admitted(call)
-        version = self.surroundings.made(call.operation, new, caller)
+        version = self.surroundings.made(call, new, caller)
         log.info("accepted: version %s of %s by %s", version, call.model, caller)
         return version
 
     def _admitted(self, call: Call) -> str:
-        """Counts a call that is let through, and says whose it is. Raises `RefusedError` beyond the
+        """Counts a call that is let through. Returns its caller. Raises `RefusedError` beyond the
         limit.
         """
         caller = self.surroundings.caller()
         if self.accepted.count((caller, call.operation, call.model)):
-            reason = (
-                f"{caller} made {self.accepted.per_hour} such calls within the hour, and each is an"
-                " entry of the log"
-            )
-            fix = "wait, or register what is meant to be released only"
+            reason = f"{caller} made {self.accepted.per_hour} such calls within the hour"
+            fix = "wait, or register only what may be released: each call is an entry of the log"
             raise self.refuse(call.operation, call.model, reason, fix)
         return caller
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> RefusedError:
-        """Records a refusal; the error to raise."""
+        """Records a refusal. Returns the error to raise."""
         caller = self.surroundings.caller()
         model = model[:LONGEST].replace("\0", "\ufffd")  # no database keeps a NUL in text
         if not self._is_beyond(operation, model, caller):
@@ -167,14 +156,12 @@ class Governor:
         """Whether the rules hold for this model. Raises `StorageError` where that cannot be
         known.
         """
-        return self.names().is_governed(model)
+        return self.snapshot().names.is_governed(model)
 
-    def names(self) -> Names:
-        """The governed names now. Raises `StorageError` where they cannot be known: then every call
-        is refused.
-        """
+    def snapshot(self) -> Snapshot:
+        """(1) Raises `StorageError` where the log cannot be read."""
         try:
-            return self.surroundings.names()
+            return self.surroundings.snapshot()
         except CountersignError as error:
             raise StorageError(
                 f"the governed registry is not available: {error.found}",
@@ -183,17 +170,14 @@ class Governor:
             ) from error
 
     def _is_beyond(self, operation: str, model: str, caller: str) -> bool:
-        """Counts a refusal: whether it is one of those that are told together, which is done
-        here.
+        """Counts a refusal. Whether it is beyond those that are recorded one by one; their number
+        is recorded here.
         """
-        # other names are as many as a client likes
+        # a client may use any number of names that are not governed
         governed = model if self.is_governed(model) else ""
         beyond = self.limit.count((caller, operation, governed))
         if is_told(beyond):
-            reason = (
-                f"{beyond} more within the hour, beyond the {self.limit.per_hour} that are recorded"
-                " one by one"
-            )
+            reason = f"{beyond} more within the hour, after {self.limit.per_hour} recorded ones"
             self._record(operation, governed, caller, reason)
         return beyond > 0
 
@@ -207,9 +191,7 @@ class Governor:
 
 @contextmanager
 def permitting(*models: str) -> Iterator[None]:
-    """Writes of these models' aliases, versions and tags pass the guard meanwhile: the rules have
-    been asked.
-    """
+    """The guard lets writes of these models pass meanwhile: the rules have judged them."""
     token = _permitted.set(_permitted.get() | set(models))
     try:
         yield
@@ -227,7 +209,5 @@ def _move(call: Call) -> str:
 
 
 def _line(text: str) -> str:
-    """A text in one line, for the server's output: nobody writes a line of it by what they are
-    refused for.
-    """
+    """A text in one line, for the server's output: a caller cannot write a line of their own."""
     return " | ".join(part.strip() for part in text.splitlines() if part.strip())[:1000]

@@ -88,7 +88,7 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
         if is_permitted(name):
             continue
         try:
-            names = names or governor.names()
+            names = names or governor.snapshot().names
             if not names.is_governed(name) and names.resembles(name) is None:
                 continue
             reason = (

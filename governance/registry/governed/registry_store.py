@@ -21,7 +21,12 @@ from governance.base.errors import CountersignError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor, Shown, log, permitting
-from governance.registry.governed.mutators import REGISTRY, Rule, check_classified, check_parameters
+from governance.registry.governed.mutators import (
+    REGISTRY,
+    REGISTRY_JUDGED,
+    check_classified,
+    check_parameters,
+)
 from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.governed.rules import Call, artifact_folder
 from governance.registry.rows import NewVersion
@@ -56,14 +61,16 @@ def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
 def _judged(
     store: GovernedRegistryStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
-    """(1) A copy is written by `create_model_version`, which is judged again."""
+    """(1) Nothing is permitted for a copy or a rename: `create_model_version`, which is judged
+    again, writes the copy, and the guard judges both names of a renamed model.
+    """
     call = call_of(operation, arguments)
     store.governor.enforce(call)
-    writes = REGISTRY[operation] is Rule.GUARDED and call.new_name is None
-    with permitting(*([call.model] if writes else [])):
+    with permitting(*([call.model] if call.new_name is None else [])):
         yield
 
 
+@guarded(REGISTRY_JUDGED, _judged)
 class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
     """See the module's docstring."""
 
@@ -74,34 +81,8 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         self.governor = governor
         guard.install(self.engine, governor)
 
-    create_registered_model = guarded(SqlAlchemyStore, "create_registered_model", _judged)
-    update_registered_model = guarded(SqlAlchemyStore, "update_registered_model", _judged)
-    rename_registered_model = guarded(SqlAlchemyStore, "rename_registered_model", _judged)
-    delete_registered_model = guarded(SqlAlchemyStore, "delete_registered_model", _judged)
-    set_registered_model_tag = guarded(SqlAlchemyStore, "set_registered_model_tag", _judged)
-    delete_registered_model_tag = guarded(SqlAlchemyStore, "delete_registered_model_tag", _judged)
-    copy_model_version = guarded(SqlAlchemyStore, "copy_model_version", _judged)
-    update_model_version = guarded(SqlAlchemyStore, "update_model_version", _judged)
-    transition_model_version_stage = guarded(
-        SqlAlchemyStore, "transition_model_version_stage", _judged
-    )
-    delete_model_version = guarded(SqlAlchemyStore, "delete_model_version", _judged)
-    set_model_version_tag = guarded(SqlAlchemyStore, "set_model_version_tag", _judged)
-    delete_model_version_tag = guarded(SqlAlchemyStore, "delete_model_version_tag", _judged)
-    # reads that can answer `latest`
-    get_latest_versions = guarded(SqlAlchemyStore, "get_latest_versions", _judged)
-    get_model_version_by_alias = guarded(SqlAlchemyStore, "get_model_version_by_alias", _judged)
-
-    _create_ungoverned_version = guarded(SqlAlchemyStore, "create_model_version", _judged)
-
     @answering
-    def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
-        """(2)"""
-        if name == TRIAL_MODEL or not self.governor.is_governed(name):
-            return self._create_ungoverned_version(name, source, *args, **kwargs)
-        return self._make(name, source, *args, **kwargs)
-
-    def _make(
+    def create_model_version(
         self,
         name: str,
         source: str,
@@ -112,10 +93,15 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        """As MLflow does it, together with the log's entry."""
+        """(2) As MLflow does it, together with the log's entry."""
         given = {"name": name, "source": source, "run_id": run_id, "tags": tags}
         call = call_of("create_model_version", given)
         self.governor.enforce(call)
+        if name == TRIAL_MODEL or not self.governor.is_governed(name):
+            with permitting(name):
+                return super().create_model_version(
+                    name, source, run_id, tags, run_link, description, local_model_path, model_id
+                )
         for tag in tags or ():
             _validate_model_version_tag(tag.key, tag.value)
         self.get_registered_model(name)  # MLflow's own answer where there is none
@@ -177,11 +163,9 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
                     session.merge(tag)
 
     def version_folders(self) -> frozenset[str]:
-        """The artifact folders of all versions of governed models: closed to further files."""
-        names = self.governor.names()
+        """The artifact folders of all versions of governed models. Nothing is added to them."""
+        names = self.governor.snapshot().names
         with self.ManagedSessionMaker() as session:
             rows = session.query(SqlModelVersion.name, SqlModelVersion.source).all()
-        folders = {
-            artifact_folder(source or "") for name, source in rows if names.is_governed(name)
-        }
-        return frozenset(folder for folder in folders if folder is not None)
+        sources = [source or "" for name, source in rows if names.is_governed(name)]
+        return frozenset(folder for source in sources if (folder := artifact_folder(source)))

@@ -1,8 +1,8 @@
-"""MLflow's SQL tracking store: run data may be written again, being display; what evidence rests on
-is not deleted.
+"""MLflow's SQL tracking store. Run data is for display and may be written again. What evidence
+needs is not deleted.
 
 A run is protected when evidence of a governed version names it, or a governed version was
-registered from it; so is the experiment around it, and a logged model below it.
+registered from it. So is its experiment, and a logged model that it made.
 """
 
 from __future__ import annotations
@@ -20,16 +20,26 @@ from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.mutators import TRACKING, check_classified, check_parameters
 
+DELETIONS = (
+    "delete_run",
+    "delete_experiment",
+    "delete_logged_model",
+    # `mlflow gc` calls these
+    "_hard_delete_run",
+    "_hard_delete_experiment",
+    "_hard_delete_logged_model",
+)
+
 
 @contextmanager
 def _own_root(
     store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Only on the server's own artifact root, where the write-once store stands."""
+    """An experiment's files are on the server's own artifact root, in the write-once store."""
     check_parameters(operation, arguments, "name artifact_location tags")
     location = arguments.get("artifact_location")
     if location:
-        reason = f"artifacts stand on the server's own root, not at {place_of(location)!r}"
+        reason = f"artifacts are on the server's own root, not at {place_of(location)!r}"
         raise store.governor.refuse(operation, "", reason, "leave the artifact location out")
     yield
 
@@ -38,19 +48,21 @@ def _own_root(
 def _kept(
     store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Nothing is deleted that holds a protected run, or is held by one."""
+    """A protected run is not deleted, nor its experiment or logged models."""
     check_parameters(operation, arguments, "run_id experiment_id model_id")
     deletion = operation.removeprefix("_hard_")
     subject = str(next(iter(arguments.values())))
-    for run_id in sorted(
-        store.runs_behind(deletion, subject) & store.governor.surroundings.protected_runs()
-    ):
-        reason = f"a governed version rests on run {run_id}, to which {subject} belongs"
-        fix = "leave it: the files of a version are deleted by a signed retirement only"
+    protected = store.governor.snapshot().runs
+    needed = [run for run in protected if store.holds(deletion, subject, run)]
+    if needed:
+        reason = f"a governed version needs run {min(needed)}, to which {subject} belongs"
+        fix = "leave it: only a signed retirement deletes the files of a version"
         raise store.governor.refuse(deletion, "", reason, fix)
     yield
 
 
+@guarded(["create_experiment"], _own_root)
+@guarded(DELETIONS, _kept)
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     """See the module's docstring."""
 
@@ -61,33 +73,20 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         self.governor = governor
         guard.install(self.engine, governor)
 
-    create_experiment = guarded(SqlAlchemyStore, "create_experiment", _own_root)
-    delete_run = guarded(SqlAlchemyStore, "delete_run", _kept)
-    delete_experiment = guarded(SqlAlchemyStore, "delete_experiment", _kept)
-    delete_logged_model = guarded(SqlAlchemyStore, "delete_logged_model", _kept)
-    # what `mlflow gc` calls: no public methods, and guarded all the same
-    _hard_delete_run = guarded(SqlAlchemyStore, "_hard_delete_run", _kept)
-    _hard_delete_experiment = guarded(SqlAlchemyStore, "_hard_delete_experiment", _kept)
-    _hard_delete_logged_model = guarded(SqlAlchemyStore, "_hard_delete_logged_model", _kept)
-
-    def runs_behind(self, deletion: str, subject: str) -> frozenset[str]:
-        """The runs that the deletion of a run, an experiment or a logged model concerns."""
+    def holds(self, deletion: str, subject: str, run_id: str) -> bool:
+        """Whether a deletion of this run, experiment or logged model concerns the run."""
         match deletion:
             case "delete_run":
-                return frozenset({subject})
+                return subject == run_id
             case "delete_logged_model":
                 model = self.get_logged_model(subject, allow_deleted=True)
-                return frozenset({str(model.source_run_id)})
+                return bool(model.source_run_id == run_id)
             case _:
-                runs = self.governor.surroundings.protected_runs()
-                return frozenset(run for run in runs if self._experiment_of(run) == subject)
-
-    def _experiment_of(self, run_id: str) -> str | None:
-        info = self._info(run_id)
-        return str(info.experiment_id) if info else None
+                info = self._info(run_id)
+                return info is not None and str(info.experiment_id) == subject
 
     def place_of(self, run_id: str) -> str | None:
-        """Where a run's files stand; None where there is no such run."""
+        """Where a run's files are; None where there is no such run."""
         info = self._info(run_id)
         return str(info.artifact_uri).rstrip("/") if info else None
 

@@ -16,11 +16,12 @@ from mlflow.exceptions import MlflowException
 
 from governance.base.errors import RefusedError, StorageError
 from governance.registry.governed.artifact_store import WriteOnceArtifactRepository
-from governance.registry.governed.governor import Governor, Shown
+from governance.registry.governed.governor import Governor, Shown, Snapshot
 from governance.registry.governed.limit import Limit
 from governance.registry.governed.names import Names
 from governance.registry.governed.paths import checked
 from governance.registry.governed.registry_store import GovernedRegistryStore, call_of
+from governance.registry.governed.rules import Call
 from governance.registry.rows import NewVersion, make_version
 
 MODEL, RUN = "support-desk", "0" * 32
@@ -37,14 +38,8 @@ class Desk:
         self.said: list[tuple[str, str]] = []
         self.accepted: list[tuple[str, str | None, str]] = []
 
-    def names(self) -> Names:
-        return self.known
-
-    def is_registered(self, model: str, version: str) -> bool:
-        return True
-
-    def protected_runs(self) -> frozenset[str]:
-        return frozenset()
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.known, frozenset({(MODEL, "1")}), frozenset())
 
     def shown(self, model: str) -> dict[str, Shown]:
         return {}
@@ -52,10 +47,10 @@ class Desk:
     def caller(self) -> str:
         return "ann"
 
-    def promote(self, model: str, version: str | None, alias: str, caller: str, keep: bool) -> None:
+    def promote(self, call: Call, caller: str, keep: bool) -> None:
         raise RefusedError("nobody asked for it")
 
-    def made(self, operation: str, new: NewVersion, caller: str) -> str:
+    def made(self, call: Call, new: NewVersion, caller: str) -> str:
         with sqlite3.connect(self.database) as database:
             make_version(
                 lambda statement, values: database.execute(statement, tuple(values)).fetchall(),
@@ -66,10 +61,8 @@ class Desk:
         self.accepted.append((new.model, "1", ""))
         return "1"
 
-    def moved(
-        self, operation: str, model: str, version: str | None, alias: str, caller: str
-    ) -> None:
-        self.accepted.append((model, version, alias))
+    def moved(self, call: Call, caller: str) -> None:
+        self.accepted.append((call.model, call.version, call.alias or ""))
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         self.said.append((operation, model))
@@ -251,10 +244,10 @@ def test_names_that_cannot_be_read_close_everything(
 ) -> None:
     from governance.base.errors import StorageError
 
-    def gone() -> Names:
+    def gone() -> Snapshot:
         raise StorageError("the disk is gone")
 
-    monkeypatch.setattr(desk, "names", gone)
+    monkeypatch.setattr(desk, "snapshot", gone)
     for call in (
         lambda: store.create_registered_model("innocent"),
         lambda: store.set_registered_model_alias("chat", "x", "1"),
