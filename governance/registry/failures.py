@@ -28,11 +28,9 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
     ("Name or service not known|nodename nor servname", "there is no such host", ""),
     ("Temporary failure in name resolution", "the host's name cannot be resolved", ""),
     ("timed out", "it does not answer in time", ""),
-    ("unable to open database file", "the database file cannot be opened", ""),
     ("readonly database", "the database cannot be written", ""),
     ("disk is full|No space left", "the disk is full", ""),
     ("database is locked", "the database is locked by another program", ""),
-    ("file is not a database", "the file is not a SQLite database", ""),
     ("out-of-date database schema", "its tables were made by another version of MLflow", ""),
 )
 """Part of a vendor's message, what it means, and what to do where that is known."""

@@ -1,11 +1,10 @@
 """MLflow's client as the registry of a pipeline; its errors become ours here.
 
-MLflow is told everything explicitly (addresses, run ids): nothing is taken from its globals or set
-there. Its telemetry is off, its logging and printing are silent. With SQLite the tables are made
-here, in one step.
+MLflow gets every address and run id as an argument; its globals are neither read nor set. Its
+telemetry, logging and printing are off. With SQLite the tables are made here, in one step.
 
-A training run outlives a tracking server that goes away in the middle (`MlflowRun.problem` says
-so); starting a run or registering a version does not.
+A training run continues when its tracking server stops (`MlflowRun.problem` says so). Without the
+server, no run starts and no version is registered.
 """
 
 from __future__ import annotations
@@ -59,6 +58,8 @@ FLUSH_VALUES = 500
 KEPT_VALUES = 100_000
 """Metric values held back at most while the server does not answer; the oldest go first."""
 
+PAGE = 200
+"""Runs or versions in one answer."""
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 TAG_LENGTH = 5000
@@ -149,14 +150,20 @@ class MlflowRegistry:
 
     def sweep(self) -> None:
         """Ends RUNNING runs of processes of this machine that are gone, as KILLED."""
-        with translated(self._uri):
+        from mlflow.entities import ViewType
+        from mlflow.utils import get_results_from_paginated_fn
+
+        def running(size: int, token: str | None) -> Any:
             query = "attributes.status = 'RUNNING'"
-            for run in _pages(
-                lambda token: self._client.search_runs([self._experiment], query, page_token=token)
-            ):
+            return self._client.search_runs(
+                [self._experiment], query, ViewType.ACTIVE_ONLY, size, page_token=token
+            )
+
+        with translated(self._uri):
+            for run in get_results_from_paginated_fn(running, PAGE):
                 if is_gone(run.data.tags.get(PROCESS_TAG, "")):
                     self._client.set_tag(
-                        run.info.run_id, ENDED_TAG, "its process was gone; found at a later start"
+                        run.info.run_id, ENDED_TAG, "its process had ended; found at a later start"
                     )
                     self._client.set_terminated(run.info.run_id, "KILLED", _millis(self._now()))
         self._swept = True
@@ -191,16 +198,19 @@ class MlflowRegistry:
 
     def versions(self, model: str) -> list[Version]:
         """Oldest first; empty where the model is not registered."""
-        aliases = self._aliases(model)
+        from mlflow.utils import get_results_from_paginated_fn
+
+        query = f"name = '{_safe_name(model)}'"
+
+        def registered(size: int, token: str | None) -> Any:
+            return self._client.search_model_versions(query, size, page_token=token)
+
         with translated(self._uri):
-            query = f"name = '{_safe_name(model)}'"
-            versions = [
-                _version(version, aliases)
-                for version in _pages(
-                    lambda token: self._client.search_model_versions(query, page_token=token)
-                )
-            ]
-        return sorted(versions, key=lambda version: int(version.number))
+            models = self._client.search_registered_models(query)
+            aliases = models[0].aliases if models else {}
+            versions = get_results_from_paginated_fn(registered, PAGE)
+        numbered = sorted(versions, key=lambda version: int(version.version))
+        return [_version(version, aliases) for version in numbered]
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
         """Points `alias` at a version. What permits it is decided elsewhere, before."""
@@ -222,19 +232,6 @@ class MlflowRegistry:
             return f"{self._uri.rstrip('/')}/{page}"
         return f"mlflow ui --backend-store-uri {self._uri}   (then /{page})"
 
-    def _aliases(self, model: str) -> dict[str, str]:
-        """Alias to version number; empty where the model is not registered."""
-        from mlflow.exceptions import MlflowException
-
-        with translated(self._uri):
-            try:
-                registered = self._client.get_registered_model(_safe_name(model))
-            except MlflowException as error:
-                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                    return {}
-                raise
-        return {alias: str(number) for alias, number in registered.aliases.items()}
-
     def _create_version(
         self, request: VersionRequest, run_id: str, tags: Mapping[str, str]
     ) -> None:
@@ -251,8 +248,8 @@ class MlflowRegistry:
         )
 
     def _attach(self, run_id: str, files: Mapping[str, Path]) -> None:
-        """Copies files under the names asked for: MLflow keeps a file's own name, so a differing
-        one is staged.
+        """Copies files under other paths. MLflow keeps a file's own name, so a file that gets
+        another name is copied first.
         """
         for into, path in sorted(files.items()):
             folder, _, name = into.rpartition("/")
@@ -277,14 +274,9 @@ class MlflowRegistry:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         for link in links:
-            source, profile = {"sha256": link.sha256}, {"num_rows": link.records}
-            dataset = Dataset(
-                link.name,
-                link.sha256[:32],
-                "countersign",
-                json.dumps(source),
-                profile=json.dumps(profile),
-            )
+            source = json.dumps({"sha256": link.sha256})
+            profile = json.dumps({"num_rows": link.records})
+            dataset = Dataset(link.name, link.sha256[:32], "countersign", source, profile=profile)
             context = [InputTag("mlflow.data.context", link.context)]
             self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
             self._client.set_tag(
@@ -304,8 +296,8 @@ class MlflowRun:
         self._sent = time.monotonic()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Remembers one step's values; they are sent in batches. Values that are not finite are
-        left out.
+        """Keeps one step's values, which are sent in batches. Values that are not finite are left
+        out.
         """
         at = _millis(self._now())
         self._values += [
@@ -381,38 +373,17 @@ def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) 
     return str(experiment.experiment_id)
 
 
-def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Every item of a paged search."""
-    token: str | None = None
-    while True:
-        page = search(token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _version(registered: Any, aliases: Mapping[str, str]) -> Version:
     number = str(registered.version)
-    created = datetime.fromtimestamp((registered.creation_timestamp or 0) / 1000, UTC)
-    return Version(
-        registered.name,
-        number,
-        registered.tags.get(DIGEST_TAG),
-        registered.run_id or None,
-        tuple(sorted(alias for alias, holder in aliases.items() if holder == number)),
-        created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
+    held = tuple(sorted(alias for alias, holder in aliases.items() if str(holder) == number))
+    digest = registered.tags.get(DIGEST_TAG)
+    return Version(registered.name, number, digest, registered.run_id or None, held)
 
 
 def _safe_name(model: str) -> str:
-    """A model's name as it may stand in a search; ours are slugs, whatever else a caller brings is
-    refused.
-    """
+    """The name, if it can be put into a search. Raises `StorageError`."""
     if not re.fullmatch(SLUG, model):
-        raise StorageError(
-            f"{model!r} cannot be the name of a model", expected="a-z, 0-9, _ and -, at most 63"
-        )
+        raise StorageError(f"{model!r} is no name of a model", expected="a-z, 0-9, _ and -")
     return model
 
 
@@ -425,9 +396,7 @@ def _millis(at: datetime) -> int:
 
 
 def _import_quietly(served: bool) -> None:
-    """Imports MLflow, which reads the environment, warns and sets up its logging meanwhile, and
-    quiets it.
-    """
+    """Imports MLflow, which then reads the environment, warns and sets up its logging."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():

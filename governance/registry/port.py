@@ -72,8 +72,6 @@ class Version:
     """
     run_id: str | None
     aliases: tuple[str, ...] = ()
-    created: str = ""
-    """When the registry made it, RFC 3339, UTC."""
 
 
 @dataclass(frozen=True)

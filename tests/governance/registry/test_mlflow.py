@@ -235,7 +235,7 @@ def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) ->
     [
         ("http://127.0.0.1:9", "nothing answers there"),
         ("sqlite:////proc/nowhere/desk.db", "No such file"),
-        ("sqlite:///{tmp}/junk.db", "not a SQLite database"),
+        ("sqlite:///{tmp}/junk.db", "file is not a database"),
         ("nonsense://x", "registry cannot be used"),
     ],
 )
