@@ -1,5 +1,5 @@
-"""The server's application: MLflow with its accounts, less what a governed server does not have,
-plus the log's API.
+"""The server's application: MLflow with its accounts, without the parts that a governed server must
+not have, with the log's API.
 
 Routes are left out by their module, not by their path, so that a path that is decoded twice cannot
 reach one of them.
@@ -13,7 +13,9 @@ import warnings
 from datetime import UTC, datetime
 from typing import Any
 
+from governance.base.errors import ConfigError
 from governance.log.routes import credentials
+from governance.log.sql import SqlLog
 from governance.server.context import account
 
 UNWANTED = (
@@ -32,7 +34,7 @@ FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts
 """Uploads below these paths are streamed, after MLflow has checked the account."""
 MAX_BODY = 16 << 20
 """Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
-_TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deep"}
+_TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deeply"}
 QUIET = ("alembic", "mlflow.server.auth", "mlflow.store.db.utils")
 
 
@@ -42,18 +44,25 @@ def create() -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mlflow.server import (
-            ARTIFACT_ROOT_ENV_VAR,
-            BACKEND_STORE_URI_ENV_VAR,
-            REGISTRY_STORE_URI_ENV_VAR,
-            handlers,
-        )
+        from mlflow.server import ARTIFACT_ROOT_ENV_VAR as ARTIFACT_ROOT
+        from mlflow.server import ARTIFACTS_DESTINATION_ENV_VAR as DESTINATION
+        from mlflow.server import BACKEND_STORE_URI_ENV_VAR as BACKEND
+        from mlflow.server import handlers
         from mlflow.server.auth import create_app
 
-        backend = os.environ[BACKEND_STORE_URI_ENV_VAR]
-        registry = os.environ.get(REGISTRY_STORE_URI_ENV_VAR) or backend
-        handlers.initialize_backend_stores(backend, registry, os.environ.get(ARTIFACT_ROOT_ENV_VAR))
-        _check_governed(handlers._get_tracking_store(), handlers._get_model_registry_store())
+        backend = os.environ[BACKEND]
+        handlers.initialize_backend_stores(backend, backend, os.environ.get(ARTIFACT_ROOT))
+        stores = (handlers._get_tracking_store(), handlers._get_model_registry_store())
+        if not all(hasattr(store, "governor") for store in stores):
+            raise ConfigError(
+                f"the stores at {backend.partition(':')[0]}: are not governed",
+                expected="governed+sqlite:/// or governed+postgresql:// for --backend-store-uri",
+            )
+        if not os.environ.get(DESTINATION, "").startswith("governed+file:///"):
+            raise ConfigError(
+                "the artifacts are not in a write-once folder",
+                expected="governed+file:/// and a path for --artifacts-destination",
+            )
         app = create_app()
     _leave_out(app)
     _mount_log(app)
@@ -98,11 +107,12 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
     streams = scope["method"] == "PUT" and scope["path"].startswith(FILES)
     encoding = fields.get(b"content-encoding", b"identity").lower()
     length = fields.get(b"content-length", b"0")
+    is_short = length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
     faults = {
         "more than one Authorization header": (400, len(accounts) > 1),
-        "a body of no length that is told": (411, b"transfer-encoding" in fields and not streams),
-        f"a body of more than {MAX_BODY} bytes": (413, not streams and not _is_allowed(length)),
-        "a body that is packed": (415, encoding != b"identity"),
+        "a body without a declared length": (411, b"transfer-encoding" in fields and not streams),
+        f"a body of more than {MAX_BODY} bytes": (413, not streams and not is_short),
+        "a compressed body": (415, encoding != b"identity"),
     }
     for fault, (status, is_faulty) in faults.items():
         if is_faulty:
@@ -111,21 +121,6 @@ def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
                 {"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"}
             )
     return None
-
-
-def _is_allowed(length: bytes) -> bool:
-    return length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
-
-
-def _check_governed(*stores: Any) -> None:
-    from governance.base.errors import ConfigError
-
-    for store in stores:
-        if getattr(store, "governor", None) is None:
-            raise ConfigError(
-                f"{type(store).__name__} is not governed",
-                expected="governed+sqlite:/// or governed+postgresql:// for --backend-store-uri",
-            )
 
 
 def _leave_out(app: Any) -> None:
@@ -167,16 +162,16 @@ def _mount_log(app: Any) -> None:
     from governance.log import routes
     from governance.registry.governed.limit import SAID_PER_HOUR, Limit
     from governance.server.append import verifier
-    from governance.server.context import log_for
+    from governance.server.context import database_of, own_log
 
-    address = os.environ[BACKEND_STORE_URI_ENV_VAR]
+    database = database_of(os.environ[BACKEND_STORE_URI_ENV_VAR])
 
-    def authenticate(account: str, password: str) -> bool:
-        return bool(store.authenticate_user(account, password))
+    def log() -> SqlLog:
+        return own_log(database, os.environ)[0]
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    verify = verifier(log_for(address), now, Limit(now, SAID_PER_HOUR))
-    served = routes.routes(lambda: log_for(address), verify, authenticate)
+    verify = verifier(log(), now, Limit(now, SAID_PER_HOUR))
+    served = routes.routes(log, verify, store.authenticate_user)
     app.router.routes.insert(0, Mount(routes.PREFIX, routes=served))

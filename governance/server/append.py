@@ -81,7 +81,7 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
             raise RefusedError(reason, where=where, fix="ask a policy owner; policy show")
         is_limited = kind in OPEN_TO_KNOWN_KEYS or isinstance(predicate, Signed)
         if limit is not None and is_limited and limit.count((keyid,)):
-            many = f"this key has said {limit.per_hour} things within the hour"
+            many = f"this key has signed {limit.per_hour} statements within the hour"
             raise RefusedError(many, where=where, fix="wait")
         if kind == "packet" and not _is_verbatim(log, statement, now()):  # (4)
             other = "the packet is not the one that this log gives"
@@ -119,8 +119,8 @@ def _check_dated(signed: Signed, at: datetime) -> None:
         raise RefusedError(
             f"it is dated {signed.at}, and here it is {instant(at)}",
             where=WHERE,
-            expected="what is said now",
-            fix="set the clock right, and say it again",
+            expected="a statement dated now",
+            fix="set the clock right, and sign again",
         )
 
 
@@ -144,9 +144,9 @@ def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact
 def refusal(statement: Evidence, authority: Authority) -> str | None:
     """Why this statement is refused; None where it is accepted."""
     if statement.kind in SERVER_ONLY:
-        return f"a statement of kind {statement.kind} is the server's own"
+        return f"only the server makes a statement of kind {statement.kind}"
     if isinstance(statement.predicate, Promotion) and statement.predicate.alias != CANDIDATE:
-        return "a governed alias is moved by setting it in the registry, never by saying so"
+        return "a governed alias moves only when it is set in the registry"
     keyid, index = statement.keyid, statement.index
     if authority.revoked.get(keyid, index) < index:
         return "this key was revoked"
@@ -161,24 +161,15 @@ def refusal(statement: Evidence, authority: Authority) -> str | None:
 
 def _refusal_of_person(statement: Evidence, signed: Signed, authority: Authority) -> str | None:
     """Why a person's statement is refused; None where it is accepted."""
-    if isinstance(signed, CheckpointKey) and not _is_key(signed.pem):
-        return "the key it offers is none"
+    if isinstance(signed, CheckpointKey):
+        try:
+            public_key(signed.pem)
+        except ConfigError:
+            return "it does not contain a public key"
     if not authority.is_here(signed):
-        return (
-            f"it was said to another log, which begins with {str(signed.log)[:12]}, and counts"
-            " there only"
-        )
+        return f"it counts only in another log, which begins with {str(signed.log)[:12]}"
     if not authority.speaker(statement):
-        return "it is not said by a person in force, in their name and role"
+        return "its signer is no person in force with this name and role"
     if isinstance(signed, Incident) and not counted(authority, [statement]):
-        return (
-            f"policy in force lets nobody say as {signed.role} that an incident is {signed.state}"
-        )
+        return f"policy in force permits no {signed.role} to make an incident {signed.state}"
     return None
-
-
-def _is_key(text: str) -> bool:
-    try:
-        return bool(public_key(text).keyid)
-    except ConfigError:
-        return False

@@ -66,18 +66,11 @@ class CheckpointSigner:
         raise UnsignedError(
             f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server"
             " does not hold it",
-            expected=(
-                f"{key.fingerprint} in its folder of keys, as {NEXT}.pem, or at the address"
-                f" {ELSEWHERE}"
-            ),
-            fix=(
-                "nothing was appended; whoever runs the server brings the key there, and it is"
-                " taken up at once"
-            ),
+            expected=f"{key.fingerprint} as {NEXT}.pem in its folder of keys, or by {ELSEWHERE}",
+            fix="nothing was appended; bring the key there, and the server uses it at once",
         )
 
     def _holds(self, name: str, public_pem: str) -> bool:
         keys = self.machine.keys
-        return (keys / f"{name}.pem").exists() and stored_signer(
-            keys, name
-        ).public_pem == public_pem
+        is_there = (keys / f"{name}.pem").exists()
+        return is_there and stored_signer(keys, name).public_pem == public_pem

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from governance.log.sql import SqlLog
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-SCHEMES = ("governed+sqlite", "governed+postgresql")
 MAX_REASON = 2000
 ATTEMPTS = 8
 """How often a call is tried again where another one changed the registry meanwhile."""
@@ -60,18 +59,12 @@ def database_of(store_uri: str) -> str:
     """The database behind a governed address: `governed+sqlite:////x.db` is `sqlite:////x.db`.
     Raises `ConfigError`.
     """
-    scheme, gap, rest = store_uri.partition("://")
-    if not gap or scheme not in SCHEMES:
+    if not store_uri.startswith(("governed+sqlite:////", "governed+postgresql://")):
         raise ConfigError(
-            f"{scheme!r} is no governed registry",
-            expected=" or ".join(f"{scheme_name}://" for scheme_name in SCHEMES),
+            f"not a governed registry: {store_uri.partition(':')[0]!r} and more",
+            expected="governed+sqlite:/// and an absolute path, or governed+postgresql://",
         )
-    plain = scheme.removeprefix("governed+")
-    if plain == "sqlite" and not rest.startswith("//"):
-        raise ConfigError(
-            "the database depends on the working folder", expected="sqlite:/// and an absolute path"
-        )
-    return f"{plain}://{rest}"
+    return store_uri.removeprefix("governed+")
 
 
 def _retried(method: Method) -> Method:
@@ -249,25 +242,23 @@ def make_governor(
     """A governor over the log in a database. Everything that it needs is tried once. Raises
     `CountersignError`.
     """
-    reader = begun_log(database)
-    machine_here = replace(
-        machine(reader.project, environ), log_uri=database, registry_uri=database
-    )
-    checkpoint = CheckpointSigner(machine_here, reader)
-    checkpoint.public_pem  # noqa: B018 - raises where no key of this machine could sign
-    check_head(reader, reader.project)
-    log = database_log(database, reader.project, checkpoint)
+    log, machine_here = own_log(database, environ)
+    if log.signer is not None:
+        log.signer.public_pem  # noqa: B018 - raises where no key of this machine could sign
+    check_head(log, log.project)
     governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
     governed_log.snapshot()
     return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
 
 
-def log_for(store_uri: str) -> SqlLog:
-    """The log of a governed address, for appending with this server's checkpoint key."""
-    database = database_of(store_uri)
+def own_log(database: str, environ: Mapping[str, str]) -> tuple[SqlLog, Machine]:
+    """The log in a database, for appending with this server's checkpoint key; and this machine."""
     reader = begun_log(database)
-    checkpoint = CheckpointSigner(machine(reader.project, os.environ), reader)
-    return database_log(database, reader.project, checkpoint)
+    machine_here = replace(
+        machine(reader.project, environ), log_uri=database, registry_uri=database
+    )
+    checkpoint_signer = CheckpointSigner(machine_here, reader)
+    return database_log(database, reader.project, checkpoint_signer), machine_here
 
 
 def begun_log(database: str) -> SqlLog:
@@ -283,9 +274,9 @@ def begun_log(database: str) -> SqlLog:
 
 def _not_begun(log: SqlLog) -> StorageError:
     return StorageError(
-        "there is no log in this database, so nothing can be governed by it",
+        "there is no log in this database, so it cannot govern anything",
         where=log.where,
-        fix="begin it (`countersign init` or `make repro`), then start the server again",
+        fix="begin one (`countersign init` or `make repro`), then start the server again",
     )
 
 
@@ -296,7 +287,7 @@ def _known_signer(log: Log, place: Machine) -> Signer:
     accepted = {*authority.keys.values(), *evidence.origin(log).development_keys}
     if own_signer.public_pem not in accepted:
         raise ConfigError(
-            f"nobody named the key that this server signs with ({own_signer.keyid[:16]})",
+            f"policy does not name the key of this server ({own_signer.keyid[:16]})",
             where="COUNTERSIGN_SIGNER",
             fix=(
                 "policies/policy.yaml: a service with this key that signs `promotion` and"

@@ -45,13 +45,7 @@ from governance.registry.governed.names import TRIAL_MODEL
 from governance.release.reconcile import reconcile
 from governance.server.adopt import adopt
 from governance.server.context import begun_log
-from governance.server.settings import (
-    Settings,
-    environment,
-    own_secrets,
-    store_environment,
-    write_accounts,
-)
+from governance.server.settings import Settings, environment, own_secrets, write_accounts
 
 Say = Callable[[str], None]
 SHOWN = 5
@@ -70,13 +64,9 @@ def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None
     check_pin(log, pin)
     if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
         raise VerificationError(
-            "nothing shows that this is the log you mean: its checkpoints are not signed with this"
-            " machine's key",
+            "nothing shows that this is the log you mean: this machine's key does not sign it",
             where=log.where,
-            fix=(
-                f"--origin {log.entry(0).leaf_hash.hex()}, if you know this entry;"
-                " COUNTERSIGN_ORIGIN does the same"
-            ),
+            fix=f"if you know its first entry: --origin {log.entry(0).leaf_hash.hex()}",
         )
     check_head(log, project)
     return "the origin given" if pin else "the checkpoint key of this machine"
@@ -94,28 +84,20 @@ def check_private(settings: Settings, machine: Machine) -> list[str]:
             fix=f"chmod 600 {exposed[0]}",
         )
     warnings = []
-    for path in _files(settings):
+    paths = [path for path in (settings.artifacts, settings.state) if path.exists()]
+    if settings.database.startswith("sqlite:///"):
+        paths.insert(0, Path(settings.database.removeprefix("sqlite:///")))
+    for path in paths:
         mode = path.stat().st_mode
         if mode & 0o022:
             raise StorageError(
                 "other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}"
             )
-        if mode & 0o044 and _reachable(path):
+        folders = [folder.stat().st_mode for folder in path.absolute().parents]
+        is_reachable = all(mode & (stat.S_IXGRP | stat.S_IXOTH) for mode in folders)
+        if mode & 0o044 and is_reachable:
             warnings.append(f"other accounts can read {path}; next: chmod go-rwx {path}")
     return warnings
-
-
-def _files(settings: Settings) -> Iterator[Path]:
-    if settings.database.startswith("sqlite:///"):
-        yield Path(settings.database.removeprefix("sqlite:///"))
-    yield from (path for path in (settings.artifacts, settings.state) if path.exists())
-
-
-def _reachable(path: Path) -> bool:
-    """Whether another account can reach a path: it may pass every folder above."""
-    return all(
-        folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for folder in path.absolute().parents
-    )
 
 
 def serve(
@@ -137,7 +119,6 @@ def serve(
     os.environ.update(environment(settings, secret, environ))
     import uvicorn  # MLflow asks whether it is there, to know that it runs as a server
 
-    os.environ.update(store_environment(settings))
     app = _application()
     refusals = _run_trial(app, settings, secret.password)
     say(f"log        {machine.project}: {log.size()} entries, established by {established}")
@@ -145,18 +126,14 @@ def serve(
     for line in _differences(log, settings, machine):
         say(f"warning    {line}")
     password = f"in {secret.password_file}" if secret.password_file else "as given"
-    say(
-        f"trial      {refusals} attempts to move a governed alias of {TRIAL_MODEL} through REST:"
-        " all refused"
-    )
-    say(
-        f"accounts   {settings.admin} (password {password}); others: /#/account, as the"
-        " administrator makes them"
-    )
-    say(
-        f"serving    {settings.address}  (COUNTERSIGN_LOG={settings.address}); stop it with SIGTERM"
-    )
-    _log_calls()
+    say(f"trial      refused {refusals} attempts to move a governed alias of {TRIAL_MODEL}")
+    say(f"accounts   {settings.admin} (password {password}); the page /#/account makes others")
+    say(f"serving    {settings.address} (COUNTERSIGN_LOG={settings.address}) until SIGTERM")
+    handler = logging.StreamHandler()  # accepted and refused calls
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    calls.addHandler(handler)
+    calls.setLevel(logging.INFO)
+    calls.propagate = False
     # uvicorn ends on it, and raises it again when all is closed
     signal.signal(signal.SIGTERM, lambda *_: None)
     has_workers = settings.workers > 1
@@ -210,15 +187,6 @@ def _remember_files(settings: Settings, machine: Machine) -> None:
         write_atomic(named, f"{folder}\n".encode(), mode=0o600)
 
 
-def _log_calls() -> None:
-    """Writes accepted and refused calls to the server's output, with the time."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    calls.addHandler(handler)
-    calls.setLevel(logging.INFO)
-    calls.propagate = False
-
-
 def _prepare(settings: Settings, database: Database, say: Say) -> None:
     """MLflow's tables, in one step where they are not there yet."""
     if settings.database.startswith("sqlite:///"):
@@ -227,10 +195,7 @@ def _prepare(settings: Settings, database: Database, say: Say) -> None:
         prepare_sqlite(Path(settings.database.removeprefix("sqlite:///")), settings.artifacts, say)
     adopted = adopt(database, settings.artifacts)
     if adopted:
-        say(
-            f"adopted    {adopted} addresses of this machine's registry now name the served,"
-            " write-once files"
-        )
+        say(f"adopted    {adopted} addresses of this machine's registry name the served files now")
 
 
 def _application() -> Any:

@@ -1,8 +1,8 @@
 """All settings of a governed server: its addresses, and what is switched off.
 
-Each line closes something that MLflow leaves open by default: hosts that only look local, scripts
-of other sites, files of the server's own disk, pickles, the job runner, the AI gateway, an
-assistant that runs commands, a default password.
+The settings close what MLflow leaves open by default: hosts that only look local, scripts of other
+sites, files of the server's own disk, pickles, the job runner, the AI gateway, an assistant that
+runs commands, a default password.
 """
 
 from __future__ import annotations
@@ -82,6 +82,13 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
             fix=f"unset {' '.join(forbidden)}",
         )
     return {
+        # how MLflow's processes name the stores to each other (`mlflow.server.constants`)
+        "_MLFLOW_SERVER_FILE_STORE": settings.store_uri,
+        "_MLFLOW_SERVER_REGISTRY_STORE": settings.store_uri,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"governed+{settings.artifacts.absolute().as_uri()}",
+        "_MLFLOW_SGI_NAME": "uvicorn",
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.state / "accounts.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": settings.admin,
         PASSWORD: secret.password,
@@ -100,22 +107,6 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
-    }
-
-
-def store_environment(settings: Settings) -> dict[str, str]:
-    """Where MLflow's server finds its stores, by the names it uses between its own processes."""
-    from mlflow.server import constants
-
-    return {
-        constants.BACKEND_STORE_URI_ENV_VAR: settings.store_uri,
-        constants.REGISTRY_STORE_URI_ENV_VAR: settings.store_uri,
-        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
-        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: (
-            f"governed+{settings.artifacts.absolute().as_uri()}"
-        ),
-        "_MLFLOW_SGI_NAME": "uvicorn",
     }
 
 

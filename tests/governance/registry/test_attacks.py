@@ -551,14 +551,14 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         "the run's stand below",
     ),
     "46 a file of the champion deleted": (_delete_artifact, (403,), "never deleted"),
-    "47 the champion's run deleted": (_delete_run, (403,), "rests"),
-    "47 its experiment deleted": (_delete_experiment, (403,), "rests"),
+    "47 the champion's run deleted": (_delete_run, (403,), "needs run"),
+    "47 its experiment deleted": (_delete_experiment, (403,), "needs run"),
     "48 an experiment on the server's disk": (_local_files, (403,), "own root"),
     "48 an experiment at an address with a password in it": (_secretly, (403,), "own root"),
     "49 the trial's model": (
         lambda world: world.move("1", "governed", "countersign-trial"),
         (403,),
-        "trial of itself",
+        "tests itself",
     ),
     "50 a refusal put down to somebody else": (
         _in_anothers_name,
@@ -583,12 +583,12 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "51 a body without end": (
         _raw(CREATE, JSON, ("Transfer-Encoding", "chunked")),
         (411,),
-        "no length that is told",
+        "without a declared length",
     ),
     "51 a body that unpacks to much": (
         _raw("/v1/traces", JSON, ("Content-Encoding", "gzip"), ("Content-Length", "1")),
         (415,),
-        "packed",
+        "compressed",
     ),
     "51 a file without end, by nobody": (
         _raw(

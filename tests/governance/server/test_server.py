@@ -490,7 +490,7 @@ def _altered(here: Place) -> dict[str, str]:
         (_spoil_origin, 5, "the pinned origin"),
         (_no_log, 6, "there is no log in this database"),
         (_other_checkpoint_key, 5, "nothing shows that this is the log you mean"),
-        (_unknown_signer, 2, "nobody named the key that this server signs with"),
+        (_unknown_signer, 2, "policy does not name the key of this server"),
         (_writable, 6, "other accounts can write it"),
         (_readable_key, 6, "a private key can be read by other accounts"),
         (_short_password, 2, "at least 12"),
