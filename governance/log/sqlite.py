@@ -21,7 +21,7 @@ from governance.log.sql import TABLES, Database, SqlLog, tables
 BUSY_SECONDS = 60.0
 
 
-def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection in autocommit, which waits `BUSY_SECONDS` for others.
 
     A reader, too, opens for writing where it may: only so can SQLite undo what a killed writer left
@@ -63,7 +63,7 @@ class SqliteDatabase(Database):
             if not self.path.exists():
                 yield None
                 return
-            with closing(_connect(self.path, write=False)) as connection:
+            with closing(connect(self.path, write=False)) as connection:
                 connection.execute("BEGIN")
                 yield _execute(connection)
 
@@ -73,7 +73,7 @@ class SqliteDatabase(Database):
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # closing rolls back what is not committed
-            with closing(_connect(self.path, write=True)) as connection:
+            with closing(connect(self.path, write=True)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 yield _execute(connection)
                 connection.execute("COMMIT")
