@@ -12,7 +12,6 @@ from governance.log.sql import (
     SqlLog,
     check_continuous,
     insert,
-    node_reader,
     size_of,
     state_of,
     write_head,
@@ -37,10 +36,9 @@ def extend(
     with log.writing() as execute:
         size = size_of(execute)
         check_continuous(execute, size)
-        nodes = _NodeCache(execute)
         for entry, subjects in entries:
             check_size(size, entry.index)
-            nodes.add(insert(execute, entry, subjects, nodes))
+            insert(execute, entry, subjects)
             size += 1
         state = state_of(execute, log.project, size)
         if note is None and log.signer is not None:
@@ -62,18 +60,3 @@ class _TransactionLog(SqlLog):
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
         yield self._execute
-
-
-class _NodeCache:
-    """The tree's nodes. The latest node of each level in this transaction is kept in memory."""
-
-    def __init__(self, execute: Execute) -> None:
-        self._stored = node_reader(execute)
-        self._last: dict[int, tuple[int, bytes]] = {}
-
-    def add(self, nodes: Sequence[tuple[int, int, bytes]]) -> None:
-        self._last.update((level, (position, value)) for level, position, value in nodes)
-
-    def __call__(self, level: int, position: int) -> bytes:
-        last = self._last.get(level)
-        return last[1] if last and last[0] == position else self._stored(level, position)

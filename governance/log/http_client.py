@@ -55,8 +55,6 @@ class Client:
     """Name and password."""
     setting: str = "COUNTERSIGN_LOG"
     """The variable that named the address, for errors."""
-    accounts: str = "COUNTERSIGN_USER and COUNTERSIGN_PASSWORD"
-    """The variables that name the account, for errors."""
 
     def __post_init__(self) -> None:
         """(1) Raises `ConfigError`."""
@@ -66,7 +64,7 @@ class Client:
             raise ConfigError(
                 "not the address of a server",
                 where=self.setting,
-                expected=f"https://HOST, account and password in {self.accounts}",
+                expected="https://HOST; other variables name account and password",
             )
         if self.account:
             refuse_unencrypted(self.url, self.setting)

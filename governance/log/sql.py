@@ -175,7 +175,7 @@ class SqlLog:
                 )
             leaf = merkle.leaf_hash(envelope)
             entry = Entry(size, envelope, leaf, filing.identity, filing.scope, filing.kind)
-            insert(execute, entry, filing.subjects, node_reader(execute))
+            insert(execute, entry, filing.subjects)
             write_head(
                 execute, sign_checkpoint(state_of(execute, self.project, size + 1), self.signer)
             )
@@ -270,11 +270,9 @@ class SqlLog:
             yield node_reader(execute)
 
 
-def insert(
-    execute: Execute, entry: Entry, subjects: Sequence[str], nodes: merkle.Nodes
-) -> list[tuple[int, int, bytes]]:
-    """Writes an entry, its subjects and the tree's nodes that it completes. Returns those nodes."""
-    nodes_made = merkle.completed(entry.leaf_hash, entry.index, nodes)
+def insert(execute: Execute, entry: Entry, subjects: Sequence[str]) -> None:
+    """Writes an entry, its subjects and the tree's nodes that it completes."""
+    nodes_made = merkle.completed(entry.leaf_hash, entry.index, node_reader(execute))
     execute(
         "INSERT INTO countersign_entry (idx, envelope, leaf, identity, scope, kind) VALUES (?, ?,"
         " ?, ?, ?, ?)",
@@ -290,7 +288,6 @@ def insert(
         f"INSERT INTO countersign_node (level, position, hash) VALUES {places}",  # noqa: S608
         tuple(chain.from_iterable(nodes_made)),
     )
-    return nodes_made
 
 
 def check_continuous(execute: Execute, size: int) -> None:

@@ -46,12 +46,7 @@ class RegistryServer:
     """
 
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
-        self._client = http_client.Client(
-            uri,
-            account(uri, environ),
-            "COUNTERSIGN_REGISTRY",
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        )
+        self._client = http_client.Client(uri, account(uri, environ), "COUNTERSIGN_REGISTRY")
 
     def check_account(self) -> None:
         """Raises `StorageError` where the server cannot be reached, or does not know the

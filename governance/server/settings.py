@@ -7,8 +7,6 @@ runs commands, a default password.
 
 from __future__ import annotations
 
-import configparser
-import io
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,18 +127,16 @@ def own_secrets(settings: Settings, environ: Mapping[str, str]) -> Secrets:
 
 def write_accounts(settings: Settings) -> None:
     """MLflow's configuration of accounts: read by default, no default password."""
-    config = configparser.ConfigParser(interpolation=None)
-    config["mlflow"] = {
+    accounts = {
         "default_permission": "READ",
         "database_uri": f"sqlite:///{settings.state / 'accounts.db'}",
         "admin_username": settings.admin,
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "grant_default_workspace_access": "false",
-        "auth_cache_ttl_seconds": str(ACCOUNT_SECONDS),
+        "auth_cache_ttl_seconds": ACCOUNT_SECONDS,
     }
-    text = io.StringIO()
-    config.write(text)
-    write_atomic(settings.state / "accounts.ini", text.getvalue().encode(), mode=0o600)
+    lines = ["[mlflow]", *(f"{name} = {value}" for name, value in accounts.items())]
+    write_atomic(settings.state / "accounts.ini", "\n".join(lines).encode(), mode=0o600)
 
 
 def _kept(path: Path) -> str:

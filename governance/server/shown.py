@@ -12,10 +12,7 @@ from governance.history.state import LogState
 from governance.registry.governed.governor import Shown
 
 PREFIX = "governance."
-NOTE = (
-    "Written by Countersign's server for people. What counts stands in the log: `countersign"
-    " verify`."
-)
+NOTE = "Countersign's server writes this for people. Only the log counts: `countersign verify`."
 RECENT = 4
 """Decisions whose versions are written anew."""
 LENGTH = 4900
@@ -27,36 +24,29 @@ def shown(now: LogState, model: str) -> dict[str, Shown]:
     changed.
     """
     decisions = [
-        promotion for promotion in now.view.all(Promotion) if promotion.predicate.model == model
+        promotion.predicate
+        for promotion in now.view.all(Promotion)
+        if promotion.predicate.model == model
     ]
-    recent = [promotion.predicate for promotion in decisions[-RECENT:]]
     touched = {
         tenure.version
         for tenure in now.timeline.tenures
         if tenure.model == model and not tenure.ended
     }
-    touched |= {move.version for move in recent} | {move.from_version or "" for move in recent}
-    return {
-        version: _of(
-            now,
-            registration.predicate,
-            [
-                promotion.predicate
-                for promotion in decisions
-                if promotion.predicate.version == version
-            ],
-        )
-        for (name, version), registration in now.timeline.registrations.items()
-        if name == model and version in touched
-    }
+    for move in decisions[-RECENT:]:
+        touched |= {move.version, move.from_version or ""}
+    pages = {}
+    for (name, version), registration in now.timeline.registrations.items():
+        if name == model and version in touched:
+            moves = [move for move in decisions if move.version == version]
+            pages[version] = _page(now, registration.predicate, moves[-1] if moves else None)
+    return pages
 
 
-def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Shown:
-    last = moves[-1] if moves else None
-    status = _status(now, registration, last)
+def _page(now: LogState, registration: Registration, last: Promotion | None) -> Shown:
     findings = [f"{finding.code} {finding.subject}" for finding in (last.findings if last else [])]
     tags = {
-        "status": status,
+        "status": _status(now, registration, last),
         "approved_by": ", ".join(_approvers(now, registration)) or "nobody",
         "findings": "; ".join(findings) or "none",
         "digest": registration.model_digest,
@@ -65,19 +55,15 @@ def _of(now: LogState, registration: Registration, moves: list[Promotion]) -> Sh
     retirement = now.timeline.retirements.get((registration.model, registration.version))
     if retirement is not None:
         tags["retired"] = retirement.predicate.at
-    lines = [
-        f"**{status}**",
-        (
-            f"Stage `{registration.stage}`, tier {registration.tier}; model sha256"
-            f" `{registration.model_digest}`."
-        ),
-        f"Approved by: {tags['approved_by']}.",
-        f"Findings of the last decision: {tags['findings']}.",
-        NOTE,
-    ]
+    description = (
+        f"**{tags['status']}**\n\n"
+        f"Stage `{registration.stage}`, tier {registration.tier}; model sha256"
+        f" `{registration.model_digest}`.\n\n"
+        f"Approved by: {tags['approved_by']}.\n\n"
+        f"Findings of the last decision: {tags['findings']}.\n\n{NOTE}"
+    )
     return Shown(
-        "\n\n".join(lines)[:LENGTH],
-        {f"{PREFIX}{key}": value[:LENGTH] for key, value in tags.items()},
+        description[:LENGTH], {f"{PREFIX}{key}": value[:LENGTH] for key, value in tags.items()}
     )
 
 
@@ -104,12 +90,11 @@ def _approvers(now: LogState, registration: Registration) -> list[str]:
     )
     if packet_evidence is None:
         return []
-    names: dict[str, str] = {}
-    for vote in now.evidence.by_subject(subject(packet_evidence, "packet") or "", Approval):
-        approval = vote.predicate
-        if now.authority.speaker(vote) is None:
-            continue
-        names[approval.principal] = (
-            f"{approval.principal} ({approval.role})" if approval.decision == "approve" else ""
-        )
-    return sorted(name for name in names.values() if name)
+    votes = now.evidence.by_subject(subject(packet_evidence, "packet") or "", Approval)
+    counted = [vote.predicate for vote in votes if now.authority.speaker(vote)]
+    last = {approval.principal: approval for approval in counted}
+    return sorted(
+        f"{approval.principal} ({approval.role})"
+        for approval in last.values()
+        if approval.decision == "approve"
+    )

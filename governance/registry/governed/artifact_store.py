@@ -1,15 +1,15 @@
-"""A folder of artifacts in which every file is written once: what was registered is what is there.
+"""A folder of artifacts in which every file is written once.
 
 1. A file is published by a hard link from a staging folder: it is there whole or not at all, and
-   never replaced. The same bytes again are no write; other bytes are refused.
+   never replaced. Writing the same bytes again changes nothing; other bytes are refused.
 2. Nothing is deleted.
-3. Once a governed version is registered from a folder, nothing more goes into that folder; and what
-   is named like a run's files goes into that run's own.
-4. Paths are judged after every decoding; links, devices and pipes below the root are refused, for
+3. Nothing is added to a folder from which a governed version was registered. A file whose path
+   names a run belongs into that run's own folder.
+4. Paths are judged after every decoding. Links, devices and pipes below the root are refused, for
    reading too.
 
-Programs that write the folder themselves pass it: the manifest of the registration finds what they
-did.
+A program that writes to the folder itself is not stopped. The manifest of the registration shows
+what it did.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         """
         staged, target = Path(temp_file_path), Path(destination_file_path)
         try:
-            _sync(staged)
+            with staged.open("rb") as file:
+                os.fsync(file.fileno())
             staged.chmod(FILE_MODE)
             if not _same(staged, target):
                 self._publish(staged, target)
@@ -105,7 +106,7 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
             raise self._recorded("write artifact", error) from None
         except FileExistsError:
             if not _same(staged, target):
-                reason = f"{relative} is there with other bytes, and is written once"
+                reason = f"{relative} is written once, and exists with other bytes"
                 refusal = RefusedError(reason, fix="use another name")
                 raise self._recorded("write artifact", refusal) from None
         except NotADirectoryError:
@@ -123,18 +124,14 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         source = Path(local_dir)
         files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
         for path in sorted(files):
-            below = path.parent.relative_to(source).as_posix()
-            into = "/".join(
-                part for part in (artifact_path or "", "" if below == "." else below) if part
-            )
-            self.log_artifact(str(path), into or None)
+            into = PurePosixPath(artifact_path or "") / path.parent.relative_to(source).as_posix()
+            self.log_artifact(str(path), str(into) if into.parts else None)
 
     @answering
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """(2)"""
-        place = (artifact_path or "everything")[:300]
         refusal = RefusedError(
-            f"artifacts are written once and never deleted ({place})",
+            f"artifacts are written once and never deleted ({(artifact_path or 'all')[:300]})",
             fix="`countersign retire` takes a version out of service by a signed decision",
         )
         raise self._recorded("delete artifact", refusal)
@@ -174,14 +171,14 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
         for folder in (relative, *relative.parents):
             if folder.as_posix() in closed:
                 raise RefusedError(
-                    f"{relative} belongs to a registered version: its folder {folder} is closed",
+                    f"the folder {folder} of a registered version is closed: {relative} is refused",
                     fix="register other bytes as another version",
                 )
         named = _RUN.match(relative.as_posix())
         place = tracking.place_of(named["run"]) if named else None
         if place is not None and not f"{SERVED}{relative}".startswith(f"{place}/"):
             raise RefusedError(
-                f"{relative} is named like a run's file, and the run's stand below {place}",
+                f"the path {relative} names a run, but the files of the run are below {place}",
                 fix="log it to the run itself",
             )
 
@@ -206,11 +203,3 @@ def _same(staged: Path, target: Path) -> bool:
         return False
     sizes_match = target.stat().st_size == staged.stat().st_size
     return sizes_match and sha256_file(staged) == sha256_file(target)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

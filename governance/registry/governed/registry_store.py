@@ -27,7 +27,6 @@ from governance.registry.governed.mutators import (
     check_classified,
     check_parameters,
 )
-from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.governed.rules import Call, artifact_folder
 from governance.registry.rows import NewVersion
 
@@ -97,7 +96,7 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         given = {"name": name, "source": source, "run_id": run_id, "tags": tags}
         call = call_of("create_model_version", given)
         self.governor.enforce(call)
-        if name == TRIAL_MODEL or not self.governor.is_governed(name):
+        if not self.governor.is_governed(name):
             with permitting(name):
                 return super().create_model_version(
                     name, source, run_id, tags, run_link, description, local_model_path, model_id

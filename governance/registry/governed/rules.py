@@ -137,6 +137,8 @@ def _strange(name: str, names: Names) -> Judgement | None:
 
 def _version(call: Call) -> Judgement:
     """(5)"""
+    if call.model == TRIAL_MODEL:
+        return _refused("the server tests itself with this model", "use another name")
     match = SOURCE.fullmatch(call.source or "")
     if match is None or artifact_folder(call.source or "") is None:
         return _refused(

@@ -548,7 +548,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "46 the same in a folder that is named like the run": (
         _beside,
         (403,),
-        "the run's stand below",
+        "the files of the run are below",
     ),
     "46 a file of the champion deleted": (_delete_artifact, (403,), "never deleted"),
     "47 the champion's run deleted": (_delete_run, (403,), "needs run"),

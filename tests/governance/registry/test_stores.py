@@ -322,7 +322,7 @@ def test_a_registered_folder_is_closed(files: WriteOnceArtifactRepository, tmp_p
             _put(files, f"0/{RUN}/artifacts/model/{path}", b"x")
     assert not (tmp_path / f"artifacts/0/{RUN}/artifacts/model").exists()
     for place in ("1/", "00/", ""):
-        with pytest.raises(MlflowException, match="the run's stand below"):
+        with pytest.raises(MlflowException, match="the files of the run are below"):
             _put(files, f"{place}{RUN}/artifacts/model/config.json", b"x")
     _put(files, f"0/{RUN}/artifacts/report/page.html", b"x")
 
