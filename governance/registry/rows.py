@@ -39,14 +39,8 @@ _ALIASES = """
 SELECT name, alias, version FROM registered_model_aliases WHERE workspace = ?
 ORDER BY name, alias"""
 _RUN = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
-_HOLDER = (
-    "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?"
-)
-_TAKE = "DELETE FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?"
 _GIVE = "INSERT INTO registered_model_aliases (workspace, name, alias, version) VALUES (?, ?, ?, ?)"
-_KNOWN = "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
-_NEWEST = "SELECT MAX(version) FROM model_versions WHERE workspace = ? AND name = ?"
-_TOUCH = "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?"
+_OF_ALIAS = "WHERE workspace = ? AND name = ? AND alias = ?"
 _MAKE = """
 INSERT INTO model_versions (workspace, name, version, creation_time, last_updated_time, description,
   source, storage_location, run_id, run_link, current_stage, status)
@@ -133,7 +127,8 @@ def _texts(row: tuple[Any, ...]) -> list[Any]:
 
 def alias_holder(execute: Execute, model: str, alias: str) -> str | None:
     """(2) The version that holds the alias in the registry; None where none does."""
-    rows = execute(_HOLDER, (WORKSPACE, model, alias))
+    query = f"SELECT version FROM registered_model_aliases {_OF_ALIAS}"  # noqa: S608
+    rows = execute(query, (WORKSPACE, model, alias))
     return str(rows[0][0]) if rows else None
 
 
@@ -151,10 +146,11 @@ def move_alias(
             fix="countersign verify names the difference: the log does not have this move",
         )
     key = (WORKSPACE, model, alias)
-    execute(_TAKE, key)
+    execute(f"DELETE FROM registered_model_aliases {_OF_ALIAS}", key)  # noqa: S608
     if to_version is None:
         return
-    if not execute(_KNOWN, (WORKSPACE, model, int(to_version))):
+    known = "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
+    if not execute(known, (WORKSPACE, model, int(to_version))):
         raise StorageError(
             f"the registry has no version {to_version} of {model}", fix="countersign verify"
         )
@@ -163,7 +159,8 @@ def move_alias(
 
 def newest_version(execute: Execute, model: str) -> int:
     """(2) The highest number of any version, deleted ones too; 0 where there is none."""
-    return int(execute(_NEWEST, (WORKSPACE, model))[0][0] or 0)
+    query = "SELECT MAX(version) FROM model_versions WHERE workspace = ? AND name = ?"
+    return int(execute(query, (WORKSPACE, model))[0][0] or 0)
 
 
 def make_version(execute: Execute, new: NewVersion, number: int, at: datetime) -> None:
@@ -173,7 +170,8 @@ def make_version(execute: Execute, new: NewVersion, number: int, at: datetime) -
     if newest_version(execute, new.model) != number - 1:
         raise ConflictError(f"version {number} of {new.model} is there already", fix="try again")
     created = int(at.timestamp() * 1000)
-    execute(_TOUCH, (created, WORKSPACE, new.model))
+    touch = "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?"
+    execute(touch, (created, WORKSPACE, new.model))
     key = (WORKSPACE, new.model, number)
     places = (new.description, new.source, new.source, new.run_id, new.run_link)
     execute(_MAKE, (*key, created, created, *places))

@@ -1,14 +1,12 @@
-"""The second choke point: what SQLAlchemy is about to write to the registry's tables, whoever asked
-it to.
+"""The second check: what SQLAlchemy is about to write to the registry's tables.
 
-1. A row of a governed model, or of one that looks like it, is written by a flush that the stores
-   announced (`governor.permitting`), and by nothing else. A rename shows here as another `name` of
-   a row.
-2. Statements that write these tables outside a flush, in bulk or as text, are refused: MLflow has
-   none, and their rows cannot be judged.
+1. Only a flush that the stores permit (`governor.permitting`) writes a row of a governed model, or
+   of one that looks like it. A rename appears here as another `name` of a row.
+2. A statement that writes these tables outside a flush, in bulk or as text, is refused. MLflow has
+   none, and its rows cannot be judged.
 
-It holds for every session on the registry's database in this process. Programs that open the
-database themselves pass it: `governance.release.reconcile` finds what they did.
+This holds for every session on the registry's database in this process. A program that opens the
+database itself is not stopped. `governance.release.reconcile` finds what it did.
 """
 
 from __future__ import annotations
@@ -66,10 +64,8 @@ def install(engine: Any, governor: Governor) -> None:
 
     def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
         if not _flushing.get() and _TABLE.search(statement) and _VERB.search(statement):
-            error = governor.refuse(
-                "sql", "", "the registry's tables are written through its own methods only", ""
-            )
-            raise answer(error)
+            reason = "only MLflow's own methods write the registry's tables"
+            raise answer(governor.refuse("sql", "", reason, ""))
 
     def after_rollback(session: Any) -> None:
         if _engine_of(session) is engine:
@@ -91,10 +87,8 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
             names = names or governor.snapshot().names
             if not names.is_governed(name) and names.resembles(name) is None:
                 continue
-            reason = (
-                f"a {type(row).__name__.removeprefix('Sql')} of a governed model is not written"
-                " this way"
-            )
+            kind = type(row).__name__.removeprefix("Sql")
+            reason = f"a {kind} of a governed model is not written this way"
             error: CountersignError = governor.refuse("write", name, reason, "")
         except CountersignError as found:
             error = found
@@ -102,9 +96,7 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
 
 
 def _rows(session: Any) -> Iterator[tuple[str, Any]]:
-    """The registry's rows that a flush would write, each under the name it has, and under any name
-    it had.
-    """
+    """The registry's rows that a flush would write, with each name that the row has or had."""
     for row in [*session.new, *session.dirty, *session.deleted]:
         if not isinstance(row, ROWS) or (row in session.dirty and not session.is_modified(row)):
             continue

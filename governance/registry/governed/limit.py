@@ -1,9 +1,8 @@
-"""How many refused calls of one kind are recorded one by one: a hostile client fills neither the
-log nor the disk.
+"""Limits how many calls of one kind are recorded one by one, so that a hostile client cannot fill
+log and disk.
 
-Beyond that they are counted, and told at the first, the tenth, the hundredth of them, and so on: in
-the server's output, and in the log. They are refused all the same. A count is this process's own,
-and begins anew each hour.
+Further refused calls are only counted. The first, the tenth, the hundredth of them and so on are
+recorded with their number. Each process counts for itself, and starts again each hour.
 """
 
 from __future__ import annotations
@@ -15,25 +14,23 @@ from threading import Lock
 
 PER_HOUR = 30
 ACCEPTED_PER_HOUR = 600
-"""Of one kind of call that is let through, by one caller on one model: more than pipelines make."""
+"""Accepted calls of one kind, by one caller on one model: more than pipelines make."""
 HOUR = timedelta(hours=1)
 SAID_PER_HOUR = 300
-"""Of what one person's key says to the log: more than people do, and less than what keeps everybody
-else reading.
-"""
+"""Statements by one person's key: more than people sign, and few enough for the log's readers."""
 
 Key = tuple[str, ...]
-"""What is counted together: who called what about which governed model."""
+"""What is counted together: caller, operation and governed model."""
 
 
 @dataclass
 class Limit:
-    """Counts refused calls."""
+    """Counts calls within an hour."""
 
     now: Callable[[], datetime]
     per_hour: int = PER_HOUR
     _seen: dict[Key, tuple[datetime, int]] = field(default_factory=dict)
-    """When the hour began, and how many there were since."""
+    """When the hour began, and the number of calls since."""
     _lock: Lock = field(default_factory=Lock)
 
     def has_room(self, key: Key) -> bool:
@@ -42,7 +39,7 @@ class Limit:
             return self._here(key)[1] < self.per_hour
 
     def count(self, key: Key) -> int:
-        """Counts one: 0 where it is recorded by itself, else how many of this hour are not."""
+        """Counts one call. Returns how many are beyond the limit, this one included."""
         with self._lock:
             began, before = self._here(key)
             self._seen[key] = (began, before + 1)
@@ -55,7 +52,5 @@ class Limit:
 
 
 def is_told(beyond: int) -> bool:
-    """Whether the count of those that are not recorded one by one is told now: at 1, 10, 100,
-    ...
-    """
+    """Whether this number beyond the limit is recorded: 1, 10, 100, and so on."""
     return str(beyond).strip("0") == "1"

@@ -1,9 +1,8 @@
-"""Names that are governed, and names that only look like it.
+"""Names that are governed, and names that only look like them.
 
-A name is compared as it would be read: Unicode compatibility forms, case, letters of other
-alphabets, digits that stand for letters, separators and characters without width make no difference
-to a hurried reader, so they make none here. A letter of another alphabet may stand for anything: no
-table of look-alikes is complete.
+Names are compared as a hurried reader sees them. Case, Unicode compatibility forms, separators,
+characters without width, look-alike letters and digits that look like letters make no difference.
+No table of look-alikes is complete, so any other letter of another alphabet may stand for anything.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ newline through.
 """
 MAX_LENGTH = 200
 LONGEST = 256
-"""Characters of any model's name, as MLflow's tables have it; comparing longer ones takes
-everybody's time.
+"""Characters of any model's name in MLflow's tables. Longer names are not compared: it takes too
+long.
 """
 TRIAL_MODEL = "countersign-trial"
-"""The model with which a server tries itself before it serves: governed always, and by nobody's
+"""The server tests itself with this name before it listens. It is always governed, without any
 policy.
 """
 TRIAL_ALIAS = "governed"
@@ -49,7 +48,7 @@ class Names:
         return model in self.models or model == TRIAL_MODEL
 
     def resembles(self, model: str) -> str | None:
-        """The governed model that this name is not, and could be taken for."""
+        """The governed model that this other name looks like; None where there is none."""
         if self.is_governed(model):
             return None
         known = sorted({*self.models, TRIAL_MODEL})
@@ -62,9 +61,7 @@ def is_plain(name: str) -> bool:
 
 
 def has_hidden(name: str) -> bool:
-    """Whether a name holds what nobody sees: controls, characters without width, space around
-    it.
-    """
+    """Whether a name has invisible characters: controls, without width, or spaces around it."""
     return name != name.strip() or any(unicodedata.category(char) in _UNSEEN for char in name)
 
 
@@ -76,7 +73,7 @@ def looks_like(name: str, known: str) -> bool:
     is_mostly_foreign = len(skeleton.replace(_OTHER, "")) * 2 < len(wanted)
     if is_mostly_foreign and len(skeleton) != len(wanted):
         return False
-    # no regular expression: whoever chooses the name chooses how long one would take
+    # not a regular expression: the author of the name could make it take very long
     reached = {0}
     for char in skeleton:
         if char == _OTHER:
@@ -100,25 +97,22 @@ _SEPARATORS = frozenset("_-. /:")
 
 
 def _skeleton(name: str) -> str:
-    """The name as it is read: unseen characters, marks and separators gone, look-alike letters made
-    one.
+    """The name as it is seen: without invisible characters, marks and separators, and with one
+    letter for look-alikes.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
-    kept = "".join(_visible(char) for char in folded if not _is_gone(char))
-    text = kept.translate(_FOLDED)
+    text = "".join(_as_seen(char) for char in folded).translate(_FOLDED)
     for pair, letter in _PAIRS:
         text = text.replace(pair, letter)
     return text
 
 
-def _is_gone(char: str) -> bool:
-    if ord(char) in _FOLDED:
-        return False
+def _as_seen(char: str) -> str:
+    """The character itself, an ASCII letter that it looks like, or nothing if it is not noticed."""
     category = unicodedata.category(char)
-    return char in _SEPARATORS or category in _UNSEEN or category.startswith(("M", "Z", "P"))
-
-
-def _visible(char: str) -> str:
+    is_hidden = category in _UNSEEN or category.startswith(("M", "Z", "P"))
+    if (is_hidden or char in _SEPARATORS) and ord(char) not in _FOLDED:
+        return ""
     return char if char.isascii() else _CONFUSABLE.get(char, _OTHER)
 
 

@@ -1,17 +1,16 @@
-"""One call on the model registry, judged: let through, refused with the reason, or left to
-promotion to decide.
+"""Judges one call on the model registry: allowed, refused with a reason, or a promotion that must
+be decided.
 
-Pure, and in order; the first rule that has something to say answers:
-(1) a name that looks like a governed one and is none: refused, so that nobody is served by a
-    homograph;
-(2) a name with something in it that nobody sees: refused;
-(3) a model that is not governed: MLflow's own affair;
-(4) rename, deletion, stage, description of a version: refused for a governed model;
-(5) a version: from the server's own artifact root, below the run it names, without tags that are
-    ours;
-(6) a tag that is ours: refused; what it says is written by the server and read by people only;
-(7) an alias: plain; `latest` never; `candidate` where the log has the version's registration; a
-    governed one is a promotion; any other is none that policy knows.
+A pure function. The first rule that applies gives the result:
+(1) a name that looks like a governed name, but is another: refused;
+(2) a name with invisible characters: refused;
+(3) a model that is not governed: allowed;
+(4) rename, deletion, stage, or description of a version of a governed model: refused;
+(5) a new version: its files must be on the server's own artifact root, below the run that it names,
+    and it must have no tags of ours;
+(6) a tag of ours: refused, because only the server writes it;
+(7) an alias: its name must be plain. `latest` is refused. `candidate` needs the version's
+    registration in the log. A governed alias is a promotion. Any other alias is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from governance.registry.governed.names import (
 )
 
 MARK = "Countersign refuses"
-"""Every refusal begins so: the server's trial of itself looks for it."""
+"""Every refusal begins so. The server's test of itself looks for it."""
 Verdict = Literal["allowed", "refused", "promotion"]
 
 OURS = ("governance.", "countersign.")
@@ -44,8 +43,8 @@ HIDES = ("mlflow.prompt.",)
 SOURCE = re.compile(
     r"mlflow-artifacts:(?:/|///)(?P<folder>(?:\d{1,20}/)?(?P<run>[0-9a-f]{32})/artifacts(?:/[A-Za-z0-9._-]+)+)"
 )
-"""Where a governed version's files may stand: below one run, on the server's own artifact root.
-After two slashes comes a host, which a number is, too.
+"""Where a governed version's files may be: below one run, on the server's own artifact root. Two
+slashes are refused: a host follows them, and a number can be a host.
 """
 
 
@@ -68,7 +67,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What becomes of a call, and why."""
+    """The result for a call, and why."""
 
     verdict: Verdict
     reason: str = ""
@@ -80,9 +79,7 @@ PROMOTION = Judgement("promotion")
 
 
 def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
-    """What becomes of a call. `registered`: whether the log has the registration of the version it
-    names.
-    """
+    """Judges a call. `registered`: whether the log has the registration of the call's version."""
     asked = [name for name in (call.model, call.new_name) if name is not None]
     for name in asked:
         if refusal := _strange(name, names):
@@ -103,11 +100,11 @@ def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
         case "set_registered_model_alias" | "delete_registered_model_alias":
             return _alias(call, names, registered)
         case "copy_model_version" if not names.is_governed(call.new_name or ""):
-            return ALLOWED  # it serves nobody by a governed name
+            return ALLOWED  # the copy has no governed name
         case operation if operation in _TAGS:
             return _no_tags(call, _TAGS[operation])
-    unknown = (f"{call.operation} is not known to be harmless for a governed model", _ASK)
-    return _refused(*_FORBIDDEN.get(call.operation, unknown))
+    unknown = f"{call.operation} is not known to be harmless for a governed model"
+    return _refused(*_FORBIDDEN.get(call.operation, (unknown, "ask who runs the server")))
 
 
 def artifact_folder(source: str) -> str | None:
@@ -123,15 +120,13 @@ def artifact_folder(source: str) -> str | None:
 def _strange(name: str, names: Names) -> Judgement | None:
     """(1), (2)"""
     if len(name) > LONGEST:
-        return _refused(f"a name of {len(name)} characters", f"at most {LONGEST}")
+        return _refused(f"a name of {len(name)} characters", f"use at most {LONGEST}")
     governed = names.resembles(name)
     if governed is not None:
-        return _refused(
-            f"the name {name!r} could be taken for the governed model {governed!r}",
-            "give it a name that nobody confuses",
-        )
+        reason = f"the name {name!r} could be taken for the governed model {governed!r}"
+        return _refused(reason, "use a name that nobody confuses with it")
     if has_hidden(name):
-        return _refused(f"the name {name!r} holds characters that nobody sees", "leave them out")
+        return _refused(f"the name {name!r} has invisible characters", "leave them out")
     return None
 
 
@@ -143,27 +138,21 @@ def _version(call: Call) -> Judgement:
     if match is None or artifact_folder(call.source or "") is None:
         return _refused(
             f"the source {place_of(call.source or '')!r} is not on this server's own artifact root",
-            "log the files to a run of this server and register from there, as `countersign repro`"
-            " does",
+            "log the files to a run of this server and register that, as `countersign repro` does",
         )
     if call.run_id != match["run"]:
-        return _refused(
-            f"the source stands below run {match['run']}, and the version names run"
-            f" {call.run_id or 'none'}",
-            "name the run that holds the files",
-        )
+        reason = f"the source is of run {match['run']}, not of run {call.run_id or 'none'}"
+        return _refused(reason, "name the run that has the files")
     return _no_tags(call, _TAGS["create_model_version"])
 
 
 def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
     """(6)"""
-    ours = sorted(key for key in call.tags if begins_with(key, prefixes))
+    ours = ", ".join(repr(key) for key in sorted(call.tags) if begins_with(key, prefixes))
     if ours:
-        return _refused(
-            f"tags beginning {' or '.join(prefixes)} are written by the server only:"
-            f" {', '.join(map(repr, ours))}",
-            "use another name for a tag of your own",
-        )
+        beginnings = " or ".join(prefixes)
+        reason = f"only the server writes tags beginning {beginnings}: {ours}"
+        return _refused(reason, "use another name for a tag of your own")
     return ALLOWED
 
 
@@ -172,19 +161,14 @@ def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     alias = call.alias or ""
     governed_aliases = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
     if not is_plain(alias):
-        return _refused(
-            f"{alias!r} is no plain name of an alias", "a-z first, then a-z, 0-9, _ and -"
-        )
+        return _refused(f"{alias!r} is no plain name", "use a-z first, then a-z, 0-9, _ and -")
     if alias == LATEST:
         return _refused(*_LATEST)
     if alias in governed_aliases:
         return PROMOTION
     if alias != CANDIDATE:
         aliases = ", ".join(sorted({*governed_aliases, CANDIDATE}))
-        return _refused(
-            f"policy does not know the alias {alias!r}",
-            f"use one of {aliases}, or have policies/policy.yaml changed",
-        )
+        return _refused(f"policy does not know the alias {alias!r}", f"use one of {aliases}")
     if call.operation == "set_registered_model_alias" and not registered:
         return _refused(
             f"the log has no registration of {call.model} version {call.version}",
@@ -197,7 +181,7 @@ def _refused(reason: str, next: str) -> Judgement:
     return Judgement("refused", reason, next)
 
 
-_TAGS: dict[str, tuple[str, ...]] = {
+_TAGS = {
     "create_registered_model": (*OURS, *HIDES),
     "update_registered_model": (),
     "create_model_version": ("governance.", *HIDES),
@@ -208,26 +192,25 @@ _TAGS: dict[str, tuple[str, ...]] = {
 }
 """Operations on a governed model that are refused with these tags only."""
 
-_ASK = "ask who runs the server"
-_KEPT = "row and log stay; `countersign retire` takes a version out of service by a signed decision"
+_KEPT = "`countersign retire` takes a version out of service by a signed decision"
 _FORBIDDEN = {
     "rename_registered_model": (
-        "a governed model is never renamed, nor another one given its name",
+        "a governed model is never renamed, and no model gets its name",
         "register under the other name",
     ),
     "delete_registered_model": ("a governed model is never deleted", _KEPT),
     "delete_model_version": ("a version of a governed model is never deleted", _KEPT),
     "transition_model_version_stage": (
-        "stages say nothing of a governed model; its aliases do",
+        "a governed model has aliases instead of stages",
         "countersign promote MODEL/VERSION --to ALIAS",
     ),
     "update_model_version": (
-        "the description of a governed version shows its status and is written by the server only",
+        "only the server writes the description of a governed version",
         "put notes into a tag of your own",
     ),
     "copy_model_version": (
-        "a version cannot be copied into a governed model: its evidence is not",
+        "a version cannot be copied into a governed model, because its evidence cannot",
         "register it by `countersign repro`",
     ),
 }
-_LATEST = ("`latest` passes by every approval", "ask for an alias, e.g. models:/MODEL@champion")
+_LATEST = ("`latest` ignores approvals", "ask for an alias, e.g. models:/MODEL@champion")
