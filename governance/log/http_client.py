@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,7 +80,7 @@ class Client:
         return data
 
     @contextmanager
-    def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Any]:
+    def open(self, method: str, path: str, data: bytes | None = None) -> Iterator[Any]:
         """The answer as a stream. Raises `NoAnswerError`, `StatusError`, and `VerificationError`
         for a certificate that does not verify.
         """
@@ -93,7 +93,7 @@ class Client:
                 """(2) None: the answer is an error."""
 
         request = urllib.request.Request(  # noqa: S310 - checked on construction
-            f"{self.url.rstrip('/')}/{path}", body, {"Content-Type": "application/json"}
+            f"{self.url.rstrip('/')}/{path}", data, {"Content-Type": "application/json"}
         )
         request.method = method
         if self.account:
@@ -104,7 +104,10 @@ class Client:
             with opener.open(request, timeout=SECONDS) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
-            raise StatusError(error.code, error.reason, _start(error)) from None
+            body = b""
+            with error, suppress(OSError, http.client.HTTPException):
+                body = error.read(MAX_ERROR)
+            raise StatusError(error.code, error.reason, body) from None
         except (OSError, http.client.HTTPException) as error:
             raise _no_answer(error, self.url) from None
 
@@ -131,17 +134,6 @@ def parse_json(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
-
-
-def _start(error: Any) -> bytes:
-    """The beginning of an answer that reports an error."""
-    from http.client import HTTPException
-
-    try:
-        with error:
-            return bytes(error.read(MAX_ERROR))
-    except (OSError, HTTPException):
-        return b""
 
 
 def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:

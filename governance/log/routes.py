@@ -11,7 +11,6 @@ request is JSON with the error's text, and nothing more of the error.
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -28,10 +27,6 @@ from governance.log.port import Log
 PREFIX = "/countersign/v1"
 Authenticate = Callable[[str, str], bool]
 """Whether this account may use the log, by its password."""
-
-
-class _Unknown(CountersignError):
-    """No credentials, or wrong ones."""
 
 
 def routes(
@@ -69,16 +64,16 @@ def _guarded(
     async def endpoint(request: Request) -> Response:
         try:
             known = credentials(request.headers.get("authorization", ""))
-            if known is None:
-                raise _Unknown("no credentials were given", expected="HTTP basic authentication")
-            if not await run_in_threadpool(authenticate, *known):
-                raise _Unknown("the account or its password is not known here")
+            if known is None or not await run_in_threadpool(authenticate, *known):
+                return _refusal(
+                    CountersignError(
+                        "the account or its password is missing or not known here",
+                        expected="HTTP basic authentication",
+                    ),
+                    401,
+                )
             body = await _body(request)
             return await run_in_threadpool(answer, request, body)
-        except _Unknown as error:
-            return _refusal(
-                error, 401, {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'}
-            )
         except CountersignError as error:
             families = (family for family in api.STATUS if isinstance(error, family))
             status = api.STATUS.get(next(families, CountersignError), 500)
@@ -87,19 +82,20 @@ def _guarded(
                 error = CountersignError(
                     "the server cannot use its log now", fix="ask who runs the server; try again"
                 )
-            return _refusal(error, status, {})
+            return _refusal(error, status)
 
     return endpoint
 
 
-def _refusal(error: CountersignError, status: int, headers: dict[str, str]) -> Response:
+def _refusal(error: CountersignError, status: int) -> Response:
     fields = {
         "kind": type(error).__name__,
         "error": error.found,
         "expected": error.expected,
         "next": error.fix,
     }
-    return Response(json.dumps(fields), status, headers, media_type="application/json")
+    challenge = {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'}
+    return JSONResponse(fields, status, challenge if status == 401 else None)
 
 
 def credentials(header: str) -> tuple[str, str] | None:

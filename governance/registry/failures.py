@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from governance.base.errors import StorageError
 from governance.log.http_client import is_server
@@ -21,19 +21,20 @@ _ACCOUNT = (
     "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD, or MLFLOW_TRACKING_USERNAME and"
     " MLFLOW_TRACKING_PASSWORD"
 )
-_PHRASES: tuple[tuple[str, str, str], ...] = (
-    ("error code 401", UNKNOWN, _ACCOUNT),
-    ("Response body: 'Permission denied'", NO_RIGHT, GRANT),
-    ("Connection refused", "nothing answers there (connection refused)", ""),
-    ("Name or service not known|nodename nor servname", "there is no such host", ""),
-    ("Temporary failure in name resolution", "the host's name cannot be resolved", ""),
-    ("timed out", "it does not answer in time", ""),
-    ("readonly database", "the database cannot be written", ""),
-    ("disk is full|No space left", "the disk is full", ""),
-    ("database is locked", "the database is locked by another program", ""),
-    ("out-of-date database schema", "its tables were made by another version of MLflow", ""),
-)
-"""Part of a vendor's message, what it means, and what to do where that is known."""
+_PHRASES = {
+    "error code 401": UNKNOWN,
+    "Response body: 'Permission denied'": NO_RIGHT,
+    "Connection refused": "nothing answers there (connection refused)",
+    "Name or service not known|nodename nor servname": "there is no such host",
+    "Temporary failure in name resolution": "the host's name cannot be resolved",
+    "timed out": "it does not answer in time",
+    "readonly database": "the database cannot be written",
+    "disk is full|No space left": "the disk is full",
+    "database is locked": "the database is locked by another program",
+    "out-of-date database schema": "its tables were made by another version of MLflow",
+}
+"""Part of a vendor's message, and what it means."""
+_FIXES = {UNKNOWN: _ACCOUNT, NO_RIGHT: GRANT}
 
 
 _ANSWERED = re.compile(r'Response text: .*?"message": ?"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
@@ -59,26 +60,18 @@ def _problem(message: str, name: str, where: str) -> tuple[str, str]:
     """What a vendor's message means, and what to do. The first line of an unknown message, without
     the object addresses and retry counts of HTTP clients.
     """
-    for phrase, sentence, fix in _PHRASES:
+    for phrase, sentence in _PHRASES.items():
         if re.search(phrase, message):
-            return sentence, fix or _fix(where)
+            return sentence, _FIXES.get(sentence) or _fix(where)
     answered = _ANSWERED.search(message)
-    text = message if answered is None else _unescaped(answered["message"])
-    sentence = without_credentials((text.splitlines() or [name])[0])[:200]
+    if answered is not None:
+        with suppress(ValueError):
+            message = json.loads(f'"{answered["message"]}"')
+    sentence = without_credentials((message.splitlines() or [name])[0])[:200]
     return sentence, _fix(where) if answered is None else ""
-
-
-def _unescaped(text: str) -> str:
-    try:
-        return str(json.loads(f'"{text}"'))
-    except ValueError:
-        return text
 
 
 def _fix(where: str) -> str:
     if is_server(where):
         return "start that MLflow server, or set COUNTERSIGN_REGISTRY to one that runs"
-    return (
-        "check that the folder exists, is writable and has room; COUNTERSIGN_REGISTRY names another"
-        " place"
-    )
+    return "check that the folder exists, can be written and has room; or set COUNTERSIGN_REGISTRY"

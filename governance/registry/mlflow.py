@@ -187,14 +187,8 @@ class MlflowRegistry:
                     into = "/".join([MODEL_FOLDER, *file.path.split("/")[:-1]])
                     self._client.log_artifact(run.id, str(request.folder / file.path), into)
                 self._attach(run.id, request.attachments)
-                self._create_version(request, run.id, tags)
-        version = self.find(request.model, request.digest)
-        if version is None:
-            raise StorageError(
-                f"the registry does not show the version of {request.model} that was just made",
-                where=self._uri,
-            )
-        return version
+                number = self._create_version(request, run.id, tags)
+        return Version(request.model, number, request.digest, run.id)
 
     def versions(self, model: str) -> list[Version]:
         """Oldest first; empty where the model is not registered."""
@@ -209,8 +203,17 @@ class MlflowRegistry:
             models = self._client.search_registered_models(query)
             aliases = models[0].aliases if models else {}
             versions = get_results_from_paginated_fn(registered, PAGE)
-        numbered = sorted(versions, key=lambda version: int(version.version))
-        return [_version(version, aliases) for version in numbered]
+        holders = {(str(holder), alias) for alias, holder in aliases.items()}
+        return [
+            Version(
+                model,
+                str(version.version),
+                version.tags.get(DIGEST_TAG),
+                version.run_id or None,
+                tuple(sorted(alias for holder, alias in holders if holder == str(version.version))),
+            )
+            for version in sorted(versions, key=lambda version: int(version.version))
+        ]
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
         """Points `alias` at a version. What permits it is decided elsewhere, before."""
@@ -232,9 +235,8 @@ class MlflowRegistry:
             return f"{self._uri.rstrip('/')}/{page}"
         return f"mlflow ui --backend-store-uri {self._uri}   (then /{page})"
 
-    def _create_version(
-        self, request: VersionRequest, run_id: str, tags: Mapping[str, str]
-    ) -> None:
+    def _create_version(self, request: VersionRequest, run_id: str, tags: Mapping[str, str]) -> str:
+        """Makes the version. Returns its number."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -243,9 +245,10 @@ class MlflowRegistry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
-        self._client.create_model_version(
+        version = self._client.create_model_version(
             request.model, source, run_id, tags=_texts(tags), description=request.description
         )
+        return str(version.version)
 
     def _attach(self, run_id: str, files: Mapping[str, Path]) -> None:
         """Copies files under other paths. MLflow keeps a file's own name, so a file that gets
@@ -371,13 +374,6 @@ def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) 
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
-
-
-def _version(registered: Any, aliases: Mapping[str, str]) -> Version:
-    number = str(registered.version)
-    held = tuple(sorted(alias for alias, holder in aliases.items() if str(holder) == number))
-    digest = registered.tags.get(DIGEST_TAG)
-    return Version(registered.name, number, digest, registered.run_id or None, held)
 
 
 def _safe_name(model: str) -> str:

@@ -208,15 +208,11 @@ def _application() -> Any:
     except MlflowException as error:
         if isinstance(error.__cause__, CountersignError):
             raise error.__cause__ from None
-        raise StorageError(
-            f"the server cannot be made: {error.message}",
-            fix="see docs/registry.md; `pip install -e .` shows MLflow the governed stores again",
-        ) from error
+        fix = "see docs/registry.md; `pip install -e .` shows MLflow the governed stores again"
+        raise StorageError(f"the server cannot be made: {error.message}", fix=fix) from error
     except ImportError as error:
-        raise ConfigError(
-            f"a package is missing: {error}",
-            fix='pip install "countersign[server]" (constraints.txt has the versions)',
-        ) from error
+        fix = 'pip install "countersign[server]" (constraints.txt has the versions)'
+        raise ConfigError(f"a package is missing: {error}", fix=fix) from error
 
 
 def _run_trial(app: Any, settings: Settings, password: str) -> int:

@@ -466,7 +466,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "39 a tag that claims an approval": (
         _post("model-versions/set-tag", key="governance.approved_by", value="everybody"),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "39 such a tag, hidden": (
         _post("model-versions/set-tag", key="gov\u200bernance.approved_by", value="x"),
@@ -476,27 +476,27 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "39 such a tag, in capitals": (
         _post("model-versions/set-tag", key="GOVERNANCE.approved_by", value="x"),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "39 such a tag of the model": (
         _post("registered-models/set-tag", key="governance.x", value="x"),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "39 such a tag at creation": (
         _version("{uri}/model", tags=[{"key": "governance.status", "value": "champion"}]),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "39 a tag that hides the model among prompts": (
         _post("registered-models/set-tag", key="mlflow.prompt.is_prompt", value="true"),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "40 the digest's tag": (
         _post("model-versions/set-tag", key="countersign.digest", value="0" * 64),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "40 the digest's tag removed": (
         lambda world: world.server.ask(
@@ -505,7 +505,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
             {"name": MODEL, "version": world.champion, "key": "countersign.digest"},
         ),
         (403,),
-        "by the server only",
+        "only the server writes",
     ),
     "41 the description": (
         lambda world: world.server.ask(
