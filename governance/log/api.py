@@ -27,9 +27,7 @@ from governance.base.errors import (
     VerificationError,
 )
 from governance.base.model import Model, Sha256
-from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, parse_checkpoint
-from governance.log.port import Filing, Log
+from governance.log.port import Entry, Filing, Log
 
 MAX_ENVELOPE = 1 << 20
 MAX_ENTRIES = 1000
@@ -70,15 +68,6 @@ class Receipt(Model):
     """Hashes, hexadecimal: `governance.log.merkle.verify_inclusion`."""
     checkpoint: str
 
-    def verify(self) -> Checkpoint:
-        """The checkpoint, if the entry is under its root. The caller verifies its signature."""
-        state, _ = parse_checkpoint(self.checkpoint, where="the receipt's checkpoint")
-        proof = [bytes.fromhex(step) for step in self.proof]
-        merkle.verify_inclusion(
-            bytes.fromhex(self.leaf_hash), self.index, state.size, proof, state.root
-        )
-        return state
-
 
 def _from_base64(value: object) -> bytes:
     if not isinstance(value, str):
@@ -103,6 +92,11 @@ def append(
     filing = verifier(envelope)
     same = (entry for entry in log.by_subject(filing.subjects[0]) if entry.envelope == envelope)
     entry = next(same, None) or log.append(envelope, filing, expected_size=expected_size)
+    return receipt(log, entry)
+
+
+def receipt(log: Log, entry: Entry) -> Receipt:
+    """The receipt of an entry under the log's present checkpoint."""
     size, note = log.head()
     proof = log.inclusion_proof(entry.index, size)
     return Receipt(

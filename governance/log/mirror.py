@@ -9,7 +9,8 @@
    checkpoints.
 3. The first contact decides which log it is (trust on first use), unless COUNTERSIGN_ORIGIN pins
    it.
-4. An append counts when the entry is in the copy. Its receipt is kept beside the copy.
+4. An append counts when the entry is in the copy. Its receipt, made from the copy, is kept beside
+   it.
 5. Where the server cannot be reached, or cannot use its log, the copy is read, and `offline` says
    why. Appending fails.
 6. Entries are fetched in pages, which are kept in a folder of their own. They join the copy when
@@ -140,10 +141,11 @@ class MirrorLog(SqliteLog):
         """`checkpoint_keys`: from which entry on which public key (PEM) signs checkpoints, by the
         entries that are there.
         """
-        super().__init__(
-            folder / hashlib.sha256(server.url.encode()).hexdigest()[:16] / "log.db", project
-        )
+        name = hashlib.sha256(server.url.encode()).hexdigest()[:16]
+        super().__init__(folder / name / "log.db", project)
         self.where = server.url
+        self._copy = SqliteLog(self.path, project)
+        """The copy as it is. To read it asks no server."""
         self.offline = ""
         """Why the server could not be asked; empty where it could."""
         self._server = server
@@ -166,17 +168,15 @@ class MirrorLog(SqliteLog):
     def reading(self) -> Iterator[Execute | None]:
         """Statements within one snapshot of the copy, which was brought up to date once."""
         if not self._asked:
-            if self._here.size():  # (3) the pin may be set after the copy was begun
-                self._check_first(self._here.entry(0).envelope)
+            if self._copy.size():  # (3) the pin may be set after the copy was begun
+                self._check_first(self._copy.entry(0).envelope)
             try:
                 self.refresh()
             except (OfflineError, _UnableError) as error:
                 if not self.path.exists():
                     raise
                 self._asked, self.offline = True, error.found
-                self._progress.warn(
-                    f"what follows is read from the copy on this machine: {error.found}"
-                )
+                self._progress.warn(f"reading the copy on this machine: {error.found}")
         with super().reading() as execute:
             yield execute
 
@@ -184,7 +184,7 @@ class MirrorLog(SqliteLog):
         """Brings the copy up to date, or raises and leaves it as it is."""
         while True:
             # read before the server is asked: the server's log may only be longer
-            size, last_note = self._here.head()
+            size, last_note = self._copy.head()
             with self._progress.waiting(f"waiting for {self.where}"):
                 note = self._server.ask("GET", "checkpoint").decode("utf-8", "replace")
             self._asked, self.offline = True, ""
@@ -234,11 +234,6 @@ class MirrorLog(SqliteLog):
             change = "the server's log does not continue the log seen before"
             raise _differ(change, last_note, note, self.where) from None
 
-    @property
-    def _here(self) -> SqliteLog:
-        """The copy as it is: reading it asks no server."""
-        return SqliteLog(self.path, self.project)
-
     def append(
         self,
         envelope: bytes,
@@ -253,15 +248,14 @@ class MirrorLog(SqliteLog):
         query = "" if expected_size is None else f"?expected_size={expected_size}"
         with self._progress.waiting(f"waiting for {self.where}"):
             answer = self._server.ask("POST", f"entries{query}", envelope)
-        receipt = self._server.read(answer, api.Receipt)
+        index = self._server.read(answer, api.Receipt).index
         self.refresh()
-        entry = self.entry(receipt.index)
-        if entry.identity != filing.identity or entry.leaf_hash.hex() != receipt.leaf_hash:
+        entry = self.entry(index)
+        if entry.identity != filing.identity:
             raise VerificationError(
-                f"the server's receipt is of another entry, {receipt.index}", where=self.where
+                f"the server's receipt is of another entry, {index}", where=self.where
             )
-        self._check_receipt(receipt)
-        self._keep(entry, receipt)
+        self._keep(entry, api.receipt(self._copy, entry))
         return entry
 
     @property
@@ -343,28 +337,15 @@ class MirrorLog(SqliteLog):
         for page in self._incoming.glob("*.json"):  # the folder stays for other processes
             page.unlink(missing_ok=True)
 
-    def _check_receipt(self, receipt: api.Receipt) -> None:
-        """Verifies that the copy's log has grown from the receipt's checkpoint."""
-        state = receipt.verify()
-        keys = self._checkpoint_keys(self._here)
-        signed_in_turn(receipt.checkpoint, keys, f"{self.where}: the receipt's checkpoint")
-        size, note = self._here.head()
-        here = parse_checkpoint(note)[0]
-        if state.size > size or state.origin != here.origin:
-            raise _differ("the receipt is of another log", note, receipt.checkpoint, self.where)
-        proof = self._here.consistency_proof(state.size, size)
-        merkle.verify_consistency(state.size, size, state.root, here.root, proof)
-
     def _keep(self, entry: Entry, receipt: api.Receipt) -> None:
-        self.receipts.mkdir(parents=True, exist_ok=True)
         kept = {
             "log": self.where,
             **receipt.model_dump(),
             "envelope": base64.b64encode(entry.envelope).decode(),
         }
-        write_atomic(
-            self.receipts / f"{entry.leaf_hash.hex()}.json", json.dumps(kept, indent=2).encode()
-        )
+        self.receipts.mkdir(parents=True, exist_ok=True)
+        name = f"{receipt.leaf_hash}.json"
+        write_atomic(self.receipts / name, json.dumps(kept, indent=2).encode())
 
 
 def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,21 +99,18 @@ def open_registry(
     return MlflowRegistry(client, uri, experiment, place.requester.name, now)
 
 
+@dataclass
 class MlflowRegistry:
     """Runs, versions and aliases. Raises `StorageError` where the registry cannot be reached or
     written.
     """
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        uri: str,
-        experiment: str,
-        user: str,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._client, self._uri, self._experiment = client, uri, experiment
-        self._user, self._now, self._swept = user, now, False
+    _client: MlflowClient
+    _uri: str
+    _experiment: str
+    _user: str
+    _now: Callable[[], datetime]
+    _swept: bool = False
 
     def start_run(self, request: RunRequest) -> MlflowRun:
         """Starts a run. Runs whose process is gone are ended first."""
@@ -237,13 +235,8 @@ class MlflowRegistry:
 
     def _create_version(self, request: VersionRequest, run_id: str, tags: Mapping[str, str]) -> str:
         """Makes the version. Returns its number."""
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with _unless_there():
             self._client.create_registered_model(_safe_name(request.model))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
         version = self._client.create_model_version(
             request.model, source, run_id, tags=_texts(tags), description=request.description
@@ -287,16 +280,17 @@ class MlflowRegistry:
             )
 
 
+@dataclass
 class MlflowRun:
     """A run in progress, owned by the process that started it."""
 
-    def __init__(self, client: MlflowClient, run_id: str, now: Callable[[], datetime]) -> None:
-        self.id = run_id
-        self.problem: str | None = None
-        """Why something of this run is not in the registry; None when all of it is."""
-        self._client, self._now = client, now
-        self._values: list[tuple[str, float, int, int]] = []
-        self._sent = time.monotonic()
+    _client: MlflowClient
+    id: str
+    _now: Callable[[], datetime]
+    problem: str | None = None
+    """Why the registry lacks something of this run; None where it lacks nothing."""
+    _values: list[tuple[str, float, int, int]] = field(default_factory=list)
+    _sent: float = field(default_factory=time.monotonic)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Keeps one step's values, which are sent in batches. Values that are not finite are left
@@ -358,19 +352,25 @@ def prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
         install_tables(template, database, TABLE)
 
 
-def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:
-    """The project's experiment, made where it is missing; a race for it has one winner."""
+@contextmanager
+def _unless_there() -> Iterator[None]:
+    """Nothing is made where it exists already, perhaps by another process."""
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(project)
-    if experiment is None:
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:
+    """The project's experiment, made where it is missing."""
+    if client.get_experiment_by_name(project) is None:
         location = None if artifact_root is None else artifact_root.absolute().as_uri()
-        try:
-            return str(client.create_experiment(project, artifact_location=location))
-        except MlflowException as error:
-            experiment = client.get_experiment_by_name(project)
-            if experiment is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+        with _unless_there():
+            client.create_experiment(project, artifact_location=location)
+    experiment: Any = client.get_experiment_by_name(project)
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)

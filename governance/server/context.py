@@ -157,16 +157,12 @@ class GovernedLog:
         with self.log.reading() as execute:
             number = newest_version(execute, new.model) + 1 if execute else 1
         at = self.now()
-        entry = LoggedCall(
-            operation=call.operation,
-            model=call.model,
-            version=str(number),
-            alias=None,
-            from_version=None,
-            caller=caller,
-            run=self._run(),
+        self._record(
+            replace(call, version=str(number)),
+            caller,
+            None,
+            lambda execute: make_version(execute, new, number, at),
         )
-        self._record(entry, lambda execute: make_version(execute, new, number, at))
         return str(number)
 
     @_retried
@@ -178,21 +174,28 @@ class GovernedLog:
         with self.log.reading() as execute:
             held = alias_holder(execute, model, alias) if execute else None
         if held != version:
-            entry = LoggedCall(
-                operation=call.operation,
-                model=model,
-                version=version,
-                alias=alias,
-                from_version=held,
-                caller=caller,
-                run=self._run(),
+            self._record(
+                call,
+                caller,
+                held,
+                lambda execute: move_alias(execute, model, alias, held, version),
             )
-            self._record(entry, lambda execute: move_alias(execute, model, alias, held, version))
 
-    def _record(self, call: LoggedCall, also: Also) -> None:
-        """An accepted call, in one transaction with its rows."""
+    def _record(self, call: Call, caller: str, held: str | None, also: Also) -> None:
+        """An accepted call, in one transaction with its rows. `held`: the version that held the
+        alias before.
+        """
+        logged = LoggedCall(
+            operation=call.operation,
+            model=call.model,
+            version=call.version,
+            alias=call.alias,
+            caller=caller,
+            from_version=held,
+            run=self._run(),
+        )
         subjects = [_about(call.operation, call.model)]
-        evidence.record(self.log, self.signer, "call", subjects, call, also=also)
+        evidence.record(self.log, self.signer, "call", subjects, logged, also=also)
 
     def _run(self) -> Run:
         moment = instant(self.now())
