@@ -98,22 +98,16 @@ def append(
 def receipt(log: Log, entry: Entry) -> Receipt:
     """The receipt of an entry under the log's present checkpoint."""
     size, note = log.head()
-    proof = log.inclusion_proof(entry.index, size)
-    return Receipt(
-        index=entry.index,
-        size=size,
-        leaf_hash=entry.leaf_hash.hex(),
-        proof=[step.hex() for step in proof],
-        checkpoint=note,
-    )
+    proof = [step.hex() for step in log.inclusion_proof(entry.index, size)]
+    leaf_hash = entry.leaf_hash.hex()
+    return Receipt(index=entry.index, size=size, leaf_hash=leaf_hash, proof=proof, checkpoint=note)
 
 
 def entries(log: Log, start: int, limit: int) -> dict[str, Any]:
     """Envelopes from `start`, as many as are there, asked for and within the limits."""
     if start < 0 or limit < 1:
-        raise InputError(
-            f"entries from {start}, {limit} of them", expected="a start from 0 and a limit from 1"
-        )
+        expected = "a start from 0 and a limit from 1"
+        raise InputError(f"entries from {start}, {limit} of them", expected=expected)
     page, _ = log.page(start, start + min(limit, MAX_ENTRIES))
     envelopes: list[str] = []
     room = MAX_PAGE

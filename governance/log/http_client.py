@@ -61,11 +61,8 @@ class Client:
         parts = urlsplit(self.url)
         odd = parts.username or parts.password or parts.query or parts.fragment
         if odd or not parts.hostname or not is_server(self.url):
-            raise ConfigError(
-                "not the address of a server",
-                where=self.setting,
-                expected="https://HOST; other variables name account and password",
-            )
+            expected = "https://HOST; other variables name account and password"
+            raise ConfigError("not the address of a server", where=self.setting, expected=expected)
         if self.account:
             refuse_unencrypted(self.url, self.setting)
 
@@ -121,11 +118,8 @@ def refuse_unencrypted(url: str, setting: str) -> None:
     """(1) Raises `ConfigError` where a password would go to another machine without TLS."""
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise ConfigError(
-            f"the password would be sent unencrypted to {parts.hostname}",
-            where=setting,
-            expected="https://",
-        )
+        found = f"the password would be sent unencrypted to {parts.hostname}"
+        raise ConfigError(found, where=setting, expected="https://")
 
 
 def parse_json(data: bytes) -> Any:
@@ -143,11 +137,9 @@ def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
 
     cause = getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return VerificationError(
-            f"the server's certificate does not verify: {cause.verify_message}",
-            where=url,
-            fix="ask who runs the server; SSL_CERT_FILE names an authority of your own",
-        )
+        found = f"the server's certificate does not verify: {cause.verify_message}"
+        fix = "ask who runs the server; SSL_CERT_FILE names an authority of your own"
+        return VerificationError(found, where=url, fix=fix)
     reasons: dict[type[Exception], str] = {
         ssl.SSLError: "it does not speak TLS, or broke off",
         socket.gaierror: "its name cannot be resolved",

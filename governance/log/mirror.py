@@ -92,20 +92,16 @@ class Server:
             ) from None
 
     def _offline(self, reason: str) -> OfflineError:
-        return OfflineError(
-            f"the log's server cannot be reached, or stopped answering: {reason}",
-            where=self.url,
-            fix="check COUNTERSIGN_LOG, then try again: nothing is appended twice",
-        )
+        found = f"the log's server cannot be reached, or stopped answering: {reason}"
+        fix = "check COUNTERSIGN_LOG, then try again: nothing is appended twice"
+        return OfflineError(found, where=self.url, fix=fix)
 
     def _refused(self, error: http_client.StatusError) -> CountersignError:
         """The server's error, by the kind it names; its text made safe for a terminal."""
         if error.status == 401:
-            return ConfigError(
-                "the server does not accept the account or its password",
-                where=self.url,
-                fix="check COUNTERSIGN_USER and COUNTERSIGN_PASSWORD",
-            )
+            found = "the server does not accept the account or its password"
+            fix = "check COUNTERSIGN_USER and COUNTERSIGN_PASSWORD"
+            return ConfigError(found, where=self.url, fix=fix)
         kind = error.member("kind")
         if error.status in (502, 503, 504) and not kind:
             return self._offline("a proxy answered instead of it")
@@ -252,9 +248,8 @@ class MirrorLog(SqliteLog):
         self.refresh()
         entry = self.entry(index)
         if entry.identity != filing.identity:
-            raise VerificationError(
-                f"the server's receipt is of another entry, {index}", where=self.where
-            )
+            found = f"the server's receipt is of another entry, {index}"
+            raise VerificationError(found, where=self.where)
         self._keep(entry, api.receipt(self._copy, entry))
         return entry
 
@@ -281,22 +276,16 @@ class MirrorLog(SqliteLog):
         if not new.origin.endswith(merkle.leaf_hash(first).hex()[:16]):
             raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
         if not new.origin.startswith(f"countersign/{self.project}/"):
-            raise VerificationError(
-                f"it is the log of another project, {new.origin}",
-                where=self.where,
-                expected=repr(self.project),
-            )
+            found = f"it is the log of another project, {new.origin}"
+            raise VerificationError(found, where=self.where, expected=repr(self.project))
         self._check_first(first)
 
     def _check_first(self, first: bytes) -> None:
         """(3) Raises `VerificationError` where entry 0 is not the pinned one."""
         leaf, key = merkle.leaf_hash(first).hex(), origin_in(first).checkpoint_key
         if self._pin is not None and self._pin not in (leaf, public_key(key).keyid):
-            raise VerificationError(
-                f"the server's log begins with {leaf}",
-                expected=self._pin,
-                where=f"{self.where}: pinned origin",
-            )
+            found, where = f"the server's log begins with {leaf}", f"{self.where}: pinned origin"
+            raise VerificationError(found, expected=self._pin, where=where)
 
     def _entries(self, start: int, end: int) -> Iterator[tuple[Entry, Sequence[str]]]:
         """The server's entries [start, end), hashed and filed here."""
@@ -350,11 +339,6 @@ class MirrorLog(SqliteLog):
 
 def _differ(found: str, last_note: str, note: str, where: str) -> VerificationError:
     """(2) An error with both checkpoints: each is signed, so together they prove the fault."""
-    return VerificationError(
-        f"{found}; last seen:\n{last_note}now:\n{note}",
-        where=where,
-        fix=(
-            "keep both: signed by one key, they prove that the log was rewritten or restored from"
-            " an older copy"
-        ),
-    )
+    both = f"{found}; last seen:\n{last_note}now:\n{note}"
+    fix = "keep both: signed by one key, they prove that the log was rewritten or restored"
+    return VerificationError(both, where=where, fix=fix)

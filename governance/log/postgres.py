@@ -149,11 +149,9 @@ def without_credentials(uri: str) -> str:
     try:
         parts = conninfo_to_dict(plain_uri(uri))
     except psycopg.Error:  # its message quotes the address
-        raise ConfigError(
-            "the address of the PostgreSQL database cannot be read",
-            where="COUNTERSIGN_LOG",
-            expected="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters as %XX",
-        ) from None
+        found = "the address of the PostgreSQL database cannot be read"
+        expected = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters as %XX"
+        raise ConfigError(found, where="COUNTERSIGN_LOG", expected=expected) from None
     host, port = str(parts.get("host") or "localhost"), parts.get("port")
     place = quote(host, safe=":,[]") + (f":{port}" if port else "")
     return f"postgresql://{place}/{quote(str(parts.get('dbname') or ''))}"

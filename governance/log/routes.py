@@ -65,13 +65,8 @@ def _guarded(
         try:
             known = credentials(request.headers.get("authorization", ""))
             if known is None or not await run_in_threadpool(authenticate, *known):
-                return _refusal(
-                    CountersignError(
-                        "the account or its password is missing or not known here",
-                        expected="HTTP basic authentication",
-                    ),
-                    401,
-                )
+                found = "the account or its password is missing or not known here"
+                return _refusal(CountersignError(found), 401)
             body = await _body(request)
             return await run_in_threadpool(answer, request, body)
         except CountersignError as error:

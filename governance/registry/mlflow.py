@@ -119,10 +119,7 @@ class MlflowRegistry:
         tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
         with translated(self._uri):
             run = self._client.create_run(
-                self._experiment,
-                run_name=request.name,
-                start_time=_millis(self._now()),
-                tags=_texts(tags),
+                self._experiment, _millis(self._now()), _texts(tags), request.name
             )
             started = MlflowRun(self._client, str(run.info.run_id), self._now)
             try:

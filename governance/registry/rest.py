@@ -55,30 +55,23 @@ class RegistryServer:
         self._get("registered-models/search", max_results="1")
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
-        """Gives an alias on a governed server, which consumes the open request that fits. Raises
-        what it answers.
-        """
+        """Gives an alias on a governed server, which consumes the open request for it."""
         body = {"name": model, "alias": alias, "version": version}
         self._ask("POST", f"{_API}/registered-models/alias", body)
 
     def delete_alias(self, model: str, alias: str) -> None:
-        """Takes an alias away on a governed server, which consumes the open retirement of who holds
-        it.
-        """
+        """Takes an alias away on a governed server, which consumes the open retirement for it."""
         self._ask("DELETE", f"{_API}/registered-models/alias", {"name": model, "alias": alias})
 
     def files(self, model: str, version: str) -> Fetch:
-        """Fetches files of a version from where the server says it has them; which bytes they must
-        be, the log says.
+        """Fetches files of a version from where the server says they are. Only the log says which
+        bytes are right.
         """
         answer = self._get("model-versions/get", name=model, version=version)
         place = str(_member(answer, "model_version", "source"))
         if not place.startswith("mlflow-artifacts:/"):
-            raise StorageError(
-                f"the files of {model}/{version} are not on this server",
-                where=self._client.url,
-                fix="name their folder",
-            )
+            found = f"the files of {model}/{version} are not on this server"
+            raise StorageError(found, where=self._client.url, fix="name their folder")
         below = quote(place.removeprefix("mlflow-artifacts:").strip("/"))
 
         def fetch(file: ModelFile, target: Path) -> None:
@@ -171,11 +164,9 @@ class RegistryServer:
         except http_client.StatusError as error:
             raise _refusal(error, urlsplit(f"{self._client.url}/{path}").path) from None
         except http_client.NoAnswerError as error:
-            raise StorageError(
-                f"the server cannot be asked: {error}",
-                where=self._client.url,
-                fix="start it, or mend its name",
-            ) from None
+            found = f"the server cannot be asked: {error}"
+            fix = "start it, or correct COUNTERSIGN_REGISTRY"
+            raise StorageError(found, where=self._client.url, fix=fix) from None
 
 
 def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -209,11 +200,8 @@ def _refusal(error: http_client.StatusError, where: str) -> CountersignError:
         return MissingError(f"the server has no such thing: {message or error.reason}", where=where)
     fixes = {401: "check the account: COUNTERSIGN_USER, COUNTERSIGN_PASSWORD", 403: GRANT}
     found = NO_RIGHT if error.status == 403 else message or error.reason
-    return StorageError(
-        f"the server answers {error.status}: {found}",
-        where=where,
-        fix=fixes.get(error.status, ""),
-    )
+    fix = fixes.get(error.status, "")
+    return StorageError(f"the server answers {error.status}: {found}", where=where, fix=fix)
 
 
 def _objects(value: Any, *names: str) -> list[dict[str, Any]]:

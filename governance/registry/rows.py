@@ -110,14 +110,13 @@ def read_rows(database: Database, runs: Collection[str]) -> Rows | None:
         if execute is None or not database.has(execute, *TABLES):
             return None
         names = execute("SELECT name FROM registered_models", ())
+        models = frozenset(str(name) for (name,) in names)
         versions = execute(_VERSIONS, (DIGEST_TAG, WORKSPACE))
+        version_rows = tuple(VersionRow(*_texts(row)) for row in versions)
         aliases = execute(_ALIASES, (WORKSPACE,))
-        return Rows(
-            models=frozenset(str(name) for (name,) in names),
-            versions=tuple(VersionRow(*_texts(row)) for row in versions),
-            aliases=tuple(AliasRow(*_texts(row)) for row in aliases),
-            runs=frozenset(run for run in runs if execute(_RUN, (run,))),
-        )
+        alias_rows = tuple(AliasRow(*_texts(row)) for row in aliases)
+        active = frozenset(run for run in runs if execute(_RUN, (run,)))
+        return Rows(models, version_rows, alias_rows, active)
 
 
 def _texts(row: tuple[Any, ...]) -> list[Any]:
@@ -140,20 +139,17 @@ def move_alias(
     """
     held = alias_holder(execute, model, alias)
     if held != from_version:
-        raise ConflictError(
-            f"the registry gives {alias} of {model} to version {held or 'none'}",
-            expected=f"version {from_version or 'none'}, as the log says",
-            fix="countersign verify names the difference: the log does not have this move",
-        )
+        found = f"the registry gives {alias} of {model} to version {held or 'none'}"
+        expected = f"version {from_version or 'none'}, as the log says"
+        raise ConflictError(found, expected=expected, fix="countersign verify")
     key = (WORKSPACE, model, alias)
     execute(f"DELETE FROM registered_model_aliases {_OF_ALIAS}", key)  # noqa: S608
     if to_version is None:
         return
     known = "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
     if not execute(known, (WORKSPACE, model, int(to_version))):
-        raise StorageError(
-            f"the registry has no version {to_version} of {model}", fix="countersign verify"
-        )
+        found = f"the registry has no version {to_version} of {model}"
+        raise StorageError(found, fix="countersign verify")
     execute(_GIVE, (*key, int(to_version)))
 
 

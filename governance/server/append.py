@@ -116,12 +116,8 @@ def _check_dated(signed: Signed, at: datetime) -> None:
         isinstance(signed, Approval) and signed.about in BEFORE_TRAINING
     )
     if late < -CLOCK_TOLERANCE or (late > CLOCK_TOLERANCE and not may_be_older):
-        raise RefusedError(
-            f"it is dated {signed.at}, and here it is {instant(at)}",
-            where=WHERE,
-            expected="a statement dated now",
-            fix="set the clock right, and sign again",
-        )
+        found = f"it is dated {signed.at}, but the server's clock says {instant(at)}"
+        raise RefusedError(found, where=WHERE, fix="set the clock right, and sign again")
 
 
 def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact]) -> None:
@@ -133,12 +129,9 @@ def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact
         for packet in state.evidence.by_subject(subject.sha256, Packet):
             incidents = incidents_against(state.authority, state.evidence, packet, state.size)
             if incidents:
-                raise RefusedError(
-                    f"an incident is open (entry {incidents[0].index}), so nobody can approve this"
-                    " packet",
-                    where=WHERE,
-                    fix="close the incident, or waive it and freeze the version again",
-                )
+                found = f"an open incident (entry {incidents[0].index}) blocks approval"
+                fix = "close the incident, or waive it and freeze the version again"
+                raise RefusedError(found, where=WHERE, fix=fix)
 
 
 def refusal(statement: Evidence, authority: Authority) -> str | None:

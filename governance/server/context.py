@@ -44,7 +44,7 @@ from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
-    from governance.log.port import Also, Log
+    from governance.log.port import Also, Execute, Log
     from governance.log.sql import SqlLog
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -142,13 +142,8 @@ class GovernedLog:
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refused call."""
-        refusal = Refusal(
-            operation=operation,
-            model=model,
-            caller=caller,
-            reason=reason[:MAX_REASON],
-            run=self._run(),
-        )
+        reason, run = reason[:MAX_REASON], self._run()
+        refusal = Refusal(operation=operation, model=model, caller=caller, reason=reason, run=run)
         evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
 
     @_retried
@@ -157,12 +152,8 @@ class GovernedLog:
         with self.log.reading() as execute:
             number = newest_version(execute, new.model) + 1 if execute else 1
         at = self.now()
-        self._record(
-            replace(call, version=str(number)),
-            caller,
-            None,
-            lambda execute: make_version(execute, new, number, at),
-        )
+        made = replace(call, version=str(number))
+        self._record(made, caller, None, lambda execute: make_version(execute, new, number, at))
         return str(number)
 
     @_retried
@@ -174,12 +165,11 @@ class GovernedLog:
         with self.log.reading() as execute:
             held = alias_holder(execute, model, alias) if execute else None
         if held != version:
-            self._record(
-                call,
-                caller,
-                held,
-                lambda execute: move_alias(execute, model, alias, held, version),
-            )
+
+            def also(execute: Execute) -> None:
+                move_alias(execute, model, alias, held, version)
+
+            self._record(call, caller, held, also)
 
     def _record(self, call: Call, caller: str, held: str | None, also: Also) -> None:
         """An accepted call, in one transaction with its rows. `held`: the version that held the
@@ -276,11 +266,8 @@ def begun_log(database: str) -> SqlLog:
 
 
 def _not_begun(log: SqlLog) -> StorageError:
-    return StorageError(
-        "there is no log in this database, so it cannot govern anything",
-        where=log.where,
-        fix="begin one (`countersign init` or `make repro`), then start the server again",
-    )
+    fix = "begin one (`countersign init` or `make repro`), then start the server again"
+    return StorageError("there is no log in this database", where=log.where, fix=fix)
 
 
 def _known_signer(log: Log, place: Machine) -> Signer:
@@ -289,12 +276,7 @@ def _known_signer(log: Log, place: Machine) -> Signer:
     authority = read_authority(log)
     accepted = {*authority.keys.values(), *evidence.origin(log).development_keys}
     if own_signer.public_pem not in accepted:
-        raise ConfigError(
-            f"policy does not name the key of this server ({own_signer.keyid[:16]})",
-            where="COUNTERSIGN_SIGNER",
-            fix=(
-                "policies/policy.yaml: a service with this key that signs `promotion` and"
-                " `registration`"
-            ),
-        )
+        found = f"policy does not name the key of this server ({own_signer.keyid[:16]})"
+        fix = "add a service with this key to policies/policy.yaml; it signs `promotion`"
+        raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
     return own_signer

@@ -63,11 +63,9 @@ def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None
         )
     check_pin(log, pin)
     if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
-        raise VerificationError(
-            "nothing shows that this is the log you mean: this machine's key does not sign it",
-            where=log.where,
-            fix=f"if you know its first entry: --origin {log.entry(0).leaf_hash.hex()}",
-        )
+        found = "nothing shows that this is the log you mean: this machine's key does not sign it"
+        fix = f"if you know its first entry: --origin {log.entry(0).leaf_hash.hex()}"
+        raise VerificationError(found, where=log.where, fix=fix)
     check_head(log, project)
     return "the origin given" if pin else "the checkpoint key of this machine"
 
@@ -78,11 +76,8 @@ def check_private(settings: Settings, machine: Machine) -> list[str]:
     """
     exposed = exposed_keys(machine)
     if exposed:
-        raise StorageError(
-            "a private key can be read by other accounts",
-            where=str(exposed[0]),
-            fix=f"chmod 600 {exposed[0]}",
-        )
+        found, key = "other accounts can read a private key", str(exposed[0])
+        raise StorageError(found, where=key, fix=f"chmod 600 {key}")
     warnings = []
     paths = [path for path in (settings.artifacts, settings.state) if path.exists()]
     if settings.database.startswith("sqlite:///"):
@@ -90,9 +85,8 @@ def check_private(settings: Settings, machine: Machine) -> list[str]:
     for path in paths:
         mode = path.stat().st_mode
         if mode & 0o022:
-            raise StorageError(
-                "other accounts can write it", where=str(path), fix=f"chmod go-rwx {path}"
-            )
+            fix = f"chmod go-rwx {path}"
+            raise StorageError("other accounts can write it", where=str(path), fix=fix)
         folders = [folder.stat().st_mode for folder in path.absolute().parents]
         is_reachable = all(mode & (stat.S_IXGRP | stat.S_IXOTH) for mode in folders)
         if mode & 0o044 and is_reachable:
@@ -157,11 +151,8 @@ def check_port(settings: Settings) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((settings.host, settings.port))
     except OSError as error:
-        raise BusyError(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}",
-            where="--host, --port",
-            fix="stop what listens there, or name another port",
-        ) from None
+        found = f"the server cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        raise BusyError(found, fix="stop what listens there, or set another --port") from None
 
 
 def _differences(log: SqlLog, settings: Settings, machine: Machine) -> Iterator[str]:

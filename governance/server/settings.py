@@ -74,11 +74,8 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
         name for name in NEVER if environ.get(name, "").lower() in ("1", "true", "yes")
     )
     if forbidden:
-        raise ConfigError(
-            f"{', '.join(forbidden)} is set",
-            where="the environment",
-            fix=f"unset {' '.join(forbidden)}",
-        )
+        variables = " ".join(forbidden)
+        raise ConfigError(f"{variables} is set in the environment", fix=f"unset {variables}")
     return {
         # how MLflow's processes name the stores to each other (`mlflow.server.constants`)
         "_MLFLOW_SERVER_FILE_STORE": settings.store_uri,
@@ -114,11 +111,9 @@ def own_secrets(settings: Settings, environ: Mapping[str, str]) -> Secrets:
     """
     chosen = environ.get("COUNTERSIGN_ADMIN_PASSWORD") or environ.get(PASSWORD)
     if chosen is not None and len(chosen) < MIN_PASSWORD:
-        raise ConfigError(
-            f"the administrator's password has {len(chosen)} characters",
-            where="COUNTERSIGN_ADMIN_PASSWORD",
-            expected=f"at least {MIN_PASSWORD}",
-        )
+        found = f"the administrator's password has {len(chosen)} characters"
+        expected = f"at least {MIN_PASSWORD}"
+        raise ConfigError(found, where="COUNTERSIGN_ADMIN_PASSWORD", expected=expected)
     file = settings.state / "admin-password"
     password = chosen or _kept(file)
     key = environ.get(SECRET_KEY) or _kept(settings.state / "secret-key")

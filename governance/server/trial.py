@@ -37,9 +37,8 @@ def attempt(client: TestClient, user: str, password: str) -> int:
             answer = client.request(method, f"{root}/{what}", json=body)
             if answer.status_code != 403 or MARK not in answer.text:
                 raise RefusedError(
-                    f"the server's test of itself failed, so it does not start: {method}"
+                    f"the server does not start, because it failed its own test: {method}"
                     f" {root}/{what} was answered {answer.status_code}: {answer.text[:300]}",
                     expected="403 and our refusal, whoever moves the alias of a governed model",
-                    fix="compare the version of MLflow with constraints.txt; check the password",
                 )
     return len(ROOTS) * len(ATTEMPTS)

@@ -163,11 +163,9 @@ class Governor:
         try:
             return self.surroundings.snapshot()
         except CountersignError as error:
-            raise StorageError(
-                f"the governed registry is not available: {error.found}",
-                where=error.where,
-                fix=error.fix or "ask who runs the server",
-            ) from error
+            found = f"the governed registry is not available: {error.found}"
+            fix = error.fix or "ask who runs the server"
+            raise StorageError(found, where=error.where, fix=fix) from error
 
     def _is_beyond(self, operation: str, model: str, caller: str) -> bool:
         """Counts a refusal. Whether it is beyond those that are recorded one by one; their number

@@ -492,7 +492,7 @@ def _altered(here: Place) -> dict[str, str]:
         (_other_checkpoint_key, 5, "nothing shows that this is the log you mean"),
         (_unknown_signer, 2, "policy does not name the key of this server"),
         (_writable, 6, "other accounts can write it"),
-        (_readable_key, 6, "a private key can be read by other accounts"),
+        (_readable_key, 6, "other accounts can read a private key"),
         (_short_password, 2, "at least 12"),
         (_insecure, 2, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"),
         (_altered, 5, "the checkpoint is of another log"),
@@ -512,7 +512,7 @@ def test_it_does_not_start_where_somebody_listens(begun: tuple[Place, Server]) -
     port = server.uri.rpartition(":")[2]
     with pytest.raises(NotStarted) as ended:
         start(here, "--port", port)
-    assert ended.value.code == 7 and "cannot be listened on" in ended.value.said
+    assert ended.value.code == 7 and "cannot listen on" in ended.value.said
 
 
 def test_it_tells_at_its_start_what_somebody_did_to_the_registry(copied: Place) -> None:
