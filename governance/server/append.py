@@ -129,7 +129,7 @@ def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact
         for packet in state.evidence.by_subject(subject.sha256, Packet):
             incidents = incidents_against(state.authority, state.evidence, packet, state.size)
             if incidents:
-                found = f"an open incident (entry {incidents[0].index}) blocks approval"
+                found = f"an incident is open (entry {incidents[0].index}), which blocks approval"
                 fix = "close the incident, or waive it and freeze the version again"
                 raise RefusedError(found, where=WHERE, fix=fix)
 
