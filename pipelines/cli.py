@@ -90,12 +90,11 @@ def _load(name: str) -> click.Command:
 
 def _section(name: str) -> str:
     """For a word that is not a command but a section of the report: how to show that section."""
-    from governance.report.sections import ALSO, SECTIONS  # only where somebody mistyped
+    from governance.report.sections import SECTIONS  # only where somebody mistyped
 
-    section = ALSO.get(name, name)
-    if section not in SECTIONS:
+    if name not in SECTIONS:
         return ""
-    return f"It is a section of the report: countersign show MODEL/VERSION {section}"
+    return f"It is a section of the report: countersign show MODEL/VERSION {name}"
 
 
 class LazyGroup(click.Group):

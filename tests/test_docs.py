@@ -85,16 +85,11 @@ def test_a_command_mistyped_is_told_what_was_meant() -> None:
         result.exit_code == 2
         and "No such command 'promot'. Did you mean 'promote'?" in result.output
     )
-    for word, section in (
-        ("waivers", "waivers"),
-        ("sod", "people"),
-        ("eval", "evaluation"),
-        ("incidents", "incidents"),
-    ):
-        told = CliRunner().invoke(cli, [word, "support-desk/1"]).output
+    for section in ("waivers", "incidents"):
+        told = CliRunner().invoke(cli, [section, "support-desk/1"]).output
         assert (
-            f"No such command '{word}'. It is a section of the report: countersign show MODEL/VERSION"
-            f" {section}" in told
+            f"No such command '{section}'. It is a section of the report: countersign show"
+            f" MODEL/VERSION {section}" in told
         )
 
 

@@ -118,7 +118,7 @@ def show_command(call: Call, version: str, section: str) -> None:
     """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of
     `report`.
     """
-    _show(call, version, sections.ALSO.get(section, section))
+    _show(call, version, section)
 
 
 @click.command("lineage")

@@ -15,8 +15,6 @@ from governance.report.facts import Facts
 from governance.report.model import Gate, GateName, Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
 
-Outcome = bool | Result
-"""Whether a row passes; or its result."""
 FIGURES_SHOWN = 3
 FAILING_CODES: dict[GateName, str] = {
     "Data quality": (
@@ -49,38 +47,37 @@ def gates(facts: Facts) -> list[Gate]:
         _personal_data(facts),
         _lineage(facts),
         _labelling(facts),
-        _evaluation(facts),
-        _safety(facts),
+        _scores(facts, "Evaluation"),
+        _scores(facts, "Safety"),
         _gate("Privacy leakage", "not run", [reason(Say.LEAKAGE_NOT_TESTED)]),
         _security(facts),
     ]
-    open_codes = {finding.code for finding in facts.again.findings} if facts.again else set()
-    waived = {finding.code for finding in facts.again.waived} if facts.again else set()
+    again = facts.again
+    open_codes = {finding.code for finding in again.findings} if again else set()
+    waived = {finding.code for finding in again.waived} if again else set()
     return [_with_findings(row, open_codes, waived) for row in rows]
 
 
 def _with_findings(row: Gate, open_codes: set[str], waived: set[str]) -> Gate:
     failing = set(FAILING_CODES.get(row.name, "").split())
     scored = SCORE_CODES if row.name in ("Evaluation", "Safety") else set[str]()
+    has_failed = row.result == "fail"
+    passed = waived & (failing | scored if has_failed else failing)
     if failing & open_codes:
-        return _by_findings(row, "fail", Say.FINDINGS, failing & open_codes)
-    passed = waived & (failing | scored if row.result == "fail" else failing)
-    if passed and not open_codes & scored:
-        return _by_findings(row, "waived", Say.WAIVED, passed)
-    if row.result == "fail":
-        return row.model_copy(update={"codes": sorted(open_codes & scored)})
-    return row
-
-
-def _by_findings(row: Gate, result: Result, code: Say, codes: set[str]) -> Gate:
-    reasons = [reason(code, findings=named(sorted(codes))), *row.reasons]
+        result, text, codes = "fail", Say.FINDINGS, failing & open_codes
+    elif passed and not open_codes & scored:
+        result, text, codes = "waived", Say.WAIVED, passed
+    else:
+        codes = open_codes & scored if has_failed else set()
+        return row.model_copy(update={"codes": sorted(codes)})
+    reasons = [reason(text, findings=named(sorted(codes))), *row.reasons]
     changed = {"result": result, "codes": sorted(codes), "reasons": reasons}
     return row.model_copy(update={**changed, "value": text_of(reasons)})
 
 
 def _gate(
     name: GateName,
-    passed: Outcome,
+    passed: bool | Result,
     reasons: list[Reason],
     threshold: str | None = None,
     evidence: Iterable[Evidence | None] = (),
@@ -107,26 +104,26 @@ def _quality(facts: Facts) -> Gate:
         reasons.append(reason(Say.QUALITY_UNCHECKED, datasets=missing))
     passed = all(result.passed for result in results) and not missing and not critical
     threshold = "every critical check passes; failing records are left out (policies/quality/)"
-    outcome: Outcome = passed if results else "not run"
-    return _gate("Data quality", outcome, reasons, threshold, facts.qualities)
+    return _gate(
+        "Data quality", passed if results else "not run", reasons, threshold, facts.qualities
+    )
 
 
 def _personal_data(facts: Facts) -> Gate:
     scans = [statement.predicate for statement in facts.scans]
     found = sum(sum(scan.found.values()) for scan in scans)
-    left = allowed = 0
-    for scan in scans:
-        for name, count in scan.remaining.items():
-            if scan.actions.get(name) == "allow":
-                allowed += count
-            else:
-                left += count
+    remaining = [
+        (scan.actions.get(name) == "allow", count)
+        for scan in scans
+        for name, count in scan.remaining.items()
+    ]
+    left = sum(count for is_allowed, count in remaining if not is_allowed)
+    allowed = sum(count for is_allowed, count in remaining if is_allowed)
     passed = len(scans) == len(facts.chains) and all(scan.passed for scan in scans) and left == 0
     reasons = [reason(Say.PII_FOUND, found=found, left=left, allowed=allowed)]
     reasons += _lowest_detection(facts, scans)
     threshold = "nothing is left that policy forbids; minimum detection met (policies/pii.yaml)"
-    outcome: Outcome = passed if scans else "not run"
-    return _gate("Personal data", outcome, reasons, threshold, facts.scans)
+    return _gate("Personal data", passed if scans else "not run", reasons, threshold, facts.scans)
 
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
@@ -172,44 +169,51 @@ def _labelling(facts: Facts) -> Gate:
     return _gate("Labelling", met == len(agreements), reasons, threshold, statements)
 
 
-def _evaluation(facts: Facts) -> Gate:
-    demanded = [result for result in scores.judged(facts) if not scores.is_safety(result.metric)]
-    if demanded:
-        worst = scores.worst_slice(facts, demanded[0].metric)
-        last = reason(Say.WORST_SLICE, slice=worst) if worst else reason(Say.SLICES_NOT_RECORDED)
-        return _judged(facts, "Evaluation", demanded, last)
-    demands, missing = scores.demands(facts), reason(Say.NO_THRESHOLD)
-    if demands and demands.none:
-        missing = reason(Say.NO_THRESHOLD_WHY, why=demands.none.rstrip("."))
-    return _without_threshold(facts, "Evaluation", missing)
-
-
-def _safety(facts: Facts) -> Gate:
-    demanded = [result for result in scores.judged(facts) if scores.is_safety(result.metric)]
-    if demanded:
-        return _judged(facts, "Safety", demanded)
-    return _without_threshold(facts, "Safety", reason(Say.NO_SAFETY_THRESHOLD))
-
-
-def _without_threshold(facts: Facts, name: GateName, missing: Reason) -> Gate:
-    """`no threshold` with the figures where it was scored; else `not run`."""
-    own, is_safety = facts.own_evaluation, name == "Safety"
-    if facts.policies is None:
-        missing = reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
+def _scores(facts: Facts, name: GateName) -> Gate:
+    """Evaluation or Safety: the thresholds met. `no threshold` with the figures where policy sets
+    none.
+    """
+    is_safety, own = name == "Safety", facts.own_evaluation
+    judged = [
+        result for result in scores.judged(facts) if scores.is_safety(result.metric) == is_safety
+    ]
+    if judged:
+        reasons = [_thresholds_met(judged)]
+        if not is_safety:
+            metric = judged[0].metric
+            slices = scores.worst_slice(facts, metric)
+            reasons.append(reason(Say.WORST_SLICE, metric=metric, slices=slices))
+        failed = [result for result in judged if not result.passed]
+        thresholds = [f"{result.metric} {result.demand}" for result in failed or judged]
+        return _gate(name, not failed, reasons, _first(thresholds), [own])
+    missing = _no_threshold(facts, is_safety)
     if own is None:
         return _gate(name, "not run", [reason(Say.NOT_EVALUATED), missing])
-    if own.predicate.not_run is not None:
-        skipped = reason(Say.EVALUATION_NOT_RUN, why=own.predicate.not_run.rstrip("."))
-        return _gate(name, "not run", [skipped, missing], None, [own])
+    evaluation = own.predicate
     figures = [
         f"{metric} {_scored(values)}"
-        for metric, values in sorted(own.predicate.scores.items())
+        for metric, values in sorted(evaluation.scores.items())
         if scores.is_safety(metric) == is_safety and any(value is not None for value in values)
     ]
-    if not figures:
-        nothing = reason(Say.NO_SAFETY_METRIC if is_safety else Say.NOT_EVALUATED)
-        return _gate(name, "not run", [nothing, missing], None, [own])
-    return _gate(name, "no threshold", [reason(Say.FIGURES, figures=figures), missing], None, [own])
+    result: Result = "not run"
+    if evaluation.not_run is not None:
+        first = reason(Say.EVALUATION_NOT_RUN, why=evaluation.not_run.rstrip("."))
+    elif figures:
+        result, first = "no threshold", reason(Say.FIGURES, figures=figures)
+    else:
+        first = reason(Say.NO_SAFETY_METRIC if is_safety else Say.NOT_EVALUATED)
+    return _gate(name, result, [first, missing], None, [own])
+
+
+def _no_threshold(facts: Facts, is_safety: bool) -> Reason:
+    demands = scores.demands(facts)
+    if facts.policies is None:
+        return reason(Say.THRESHOLDS_UNKNOWN, why=facts.policies_note)
+    if is_safety:
+        return reason(Say.NO_SAFETY_THRESHOLD)
+    if demands and demands.none:
+        return reason(Say.NO_THRESHOLD_WHY, why=demands.none.rstrip("."))
+    return reason(Say.NO_THRESHOLD)
 
 
 def _scored(values: list[float | None]) -> str:
@@ -220,24 +224,21 @@ def _scored(values: list[float | None]) -> str:
     return f"{share(mean_interval(numbers, scores.CONFIDENCE).mean)} (mean of {len(numbers)} items)"
 
 
-def _judged(facts: Facts, name: GateName, demanded: list[Judged], *last: Reason) -> Gate:
-    failed = [result for result in demanded if not result.passed]
-    # The worst slice is told beside the figures of all items.
-    shown = failed or [result for result in demanded if not result.slice]
-    figures = _first_figures([f"{_metric_name(result)} {result.found}" for result in shown])
-    met = len(demanded) - len(failed)
-    reasons = [reason(Say.THRESHOLDS_MET, met=met, demands=len(demanded), figures=figures), *last]
-    thresholds = [f"{result.metric} {result.demand}" for result in failed or demanded]
-    return _gate(name, not failed, reasons, _first_figures(thresholds), [facts.own_evaluation])
+def _thresholds_met(judged: list[Judged]) -> Reason:
+    failed = [result for result in judged if not result.passed]
+    # Figures of slices have a reason of their own.
+    shown = failed or [result for result in judged if not result.slice]
+    figures = []
+    for result in shown:
+        against = f" against {result.reference}" if result.reference else ""
+        figures.append(f"{result.metric}{against} {result.found}")
+    met = len(judged) - len(failed)
+    return reason(Say.THRESHOLDS_MET, met=met, demands=len(judged), figures=_first(figures))
 
 
-def _first_figures(lines: Sequence[str]) -> str:
+def _first(lines: Sequence[str]) -> str:
     more = len(lines) - FIGURES_SHOWN
     return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
-
-
-def _metric_name(result: Judged) -> str:
-    return f"{result.metric} against {result.reference}" if result.reference else result.metric
 
 
 def _security(facts: Facts) -> Gate:
@@ -248,7 +249,5 @@ def _security(facts: Facts) -> Gate:
     if facts.again is None:
         reasons.append(reason(Say.FILES_NOT_CHECKED))
     threshold = "every signature valid; safetensors only, no code files"
-    outcome: Outcome = True if facts.again else "not run"
-    return _gate(
-        "Signatures and files", outcome, reasons, threshold, [facts.registration_statement]
-    )
+    result: Result = "pass" if facts.again else "not run"
+    return _gate("Signatures and files", result, reasons, threshold, [facts.registration_statement])

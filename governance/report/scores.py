@@ -273,11 +273,11 @@ def slices_summary(rows: list[Slice], metric: str, demanded: Demands | None) -> 
     return f"worst {of}: {_figure(rows[0])}"
 
 
-def worst_slice(facts: Facts, metric: str) -> str | None:
+def worst_slice(facts: Facts, metric: str) -> str:
     """The worst slice of one metric on the version's own suite, as text for page one."""
     own, demanded = facts.own_evaluation, demands(facts)
     rows = slices_of(own.predicate if own else None, metric, demanded, confidence(facts))
-    return f"{metric}, {slices_summary(rows, metric, demanded)}" if rows else None
+    return slices_summary(rows, metric, demanded)
 
 
 def _figure(row: Slice) -> str:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.attest.digests import sha256_bytes
 from governance.base.text import moment, one_line
@@ -17,14 +16,11 @@ from governance.report.model import Report
 from governance.report.verdict import banner
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """One section: the question it answers, and the report's fields that it shows."""
 
     question: str
-    fields: tuple[str, ...]
-    also: tuple[str, ...] = ()
-    """Other names of the section."""
+    fields: str
 
 
 def text(report: Report, name: str) -> list[str]:
@@ -45,93 +41,47 @@ def document(report: Report, name: str) -> dict[str, Any]:
     fields = report.model_dump()
     kept = ("format", "model", "version", "digest", "as_of", "log_range", "verdict", "integrity")
     head = {field: fields[field] for field in kept}
-    section = {field: fields[field] for field in SECTIONS[name].fields}
+    section = {field: fields[field] for field in SECTIONS[name].fields.split()}
     return {**head, "report_sha256": sha256_bytes(json_twin(report)), "section": name, **section}
 
 
 SECTIONS: Mapping[str, Section] = {
     "page": Section(
         "Page one.",
-        (
-            "verdict",
-            "use",
-            "exceptions",
-            "gates",
-            "people",
-            "separation",
-            "integrity",
-            "change_since",
-            "changes",
-            "way_back",
-            "open",
-            "not_covered",
-        ),
+        "verdict use exceptions gates people separation integrity change_since changes way_back"
+        " open not_covered",
     ),
-    "decisions": Section(
-        "Was it approved, by whom, in which role; refusals.",
-        ("decisions",),
-        ("approvals", "approval"),
-    ),
-    "people": Section(
-        "Did trainer, evaluator and approver differ.",
-        ("people", "separation", "evidence"),
-        ("sod", "separation", "keys"),
-    ),
+    "decisions": Section("Was it approved, by whom, in which role; refusals.", "decisions"),
+    "people": Section("Did trainer, evaluator and approver differ.", "people separation evidence"),
     "policy": Section(
-        "Which rules and thresholds, and were they fixed before the run.",
-        ("policy", "thresholds_fixed"),
-        ("thresholds", "rules", "policies"),
+        "Which rules and thresholds, and were they fixed before the run.", "policy thresholds_fixed"
     ),
-    "waivers": Section(
-        "What exceptions there are, and when they end.", ("waivers", "exceptions"), ("exceptions",)
-    ),
-    "evidence": Section(
-        "What it rests on, entry by entry.",
-        ("integrity", "evidence"),
-        ("integrity", "proof", "log"),
-    ),
-    "data": Section(
-        "What data, from which sources, under which licences.",
-        ("datasets", "beside"),
-        ("sources", "datasets", "licences"),
-    ),
-    "pii": Section("Which personal data was searched for and found.", ("datasets",), ("privacy",)),
-    "labels": Section(
-        "Who labelled, and how well they agreed.", ("datasets", "gates"), ("labelling", "labeling")
-    ),
-    "training": Section("How it was trained.", ("bases", "trainings"), ("train",)),
+    "waivers": Section("What exceptions there are, and when they end.", "waivers exceptions"),
+    "evidence": Section("What it rests on, entry by entry.", "integrity evidence"),
+    "data": Section("What data, from which sources, under which licences.", "datasets beside"),
+    "pii": Section("Which personal data was searched for and found.", "datasets"),
+    "labels": Section("Who labelled, and how well they agreed.", "datasets gates"),
+    "training": Section("How it was trained.", "bases trainings"),
     "evaluation": Section(
-        "Is it better than champion, parent, base; how sure.",
-        ("metrics", "confidence", "thresholds_fixed"),
-        ("eval", "champion"),
+        "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"
     ),
-    "safety": Section("Did tuning weaken safety.", ("metrics", "gates")),
-    "gaps": Section("What failed or was not run.", ("gaps",), ("tests",)),
-    "use": Section("What it must not be used for.", ("use",), ("limits", "purpose")),
-    "back": Section(
-        "How to go back, and was that tried.", ("way_back", "holds"), ("rollback", "drill")
-    ),
-    "incidents": Section("What went wrong since.", ("decisions",), ("incident",)),
-    "open": Section("What is open, whose, what is overdue.", ("open", "use"), ("review", "todo")),
+    "safety": Section("Did tuning weaken safety.", "metrics gates"),
+    "gaps": Section("What failed or was not run.", "gaps"),
+    "use": Section("What it must not be used for.", "use"),
+    "back": Section("How to go back, and was that tried.", "way_back holds"),
+    "incidents": Section("What went wrong since.", "decisions"),
+    "open": Section("What is open, whose, what is overdue.", "open use"),
     "changes": Section(
-        "What changed since the last approved version.",
-        ("change_since", "changes", "unchanged"),
-        ("diff", "change"),
+        "What changed since the last approved version.", "change_since changes unchanged"
     ),
-    "lineage": Section("Where it comes from.", ("nodes", "edges")),
+    "lineage": Section("Where it comes from.", "nodes edges"),
     "controls": Section(
-        "What outside frameworks ask; `countersign control` has more.",
-        ("controls", "control_warnings"),
-        ("control",),
+        "What outside frameworks ask; `countersign control` has more.", "controls control_warnings"
     ),
-    "reports": Section(
-        "Which reports of it were signed before, and by whom.", ("signed_reports",), ("signed",)
-    ),
+    "reports": Section("Which reports of it were signed before, and by whom.", "signed_reports"),
     "records": Section(
         "The records every version must have.",
-        ("nodes", "edges", "trainings", "metrics", "people", "holds", "way_back", "decisions"),
+        "nodes edges trainings metrics people holds way_back decisions",
     ),
 }
 """Name to section, in the order of `--help`."""
-ALSO = {other: name for name, section in SECTIONS.items() for other in section.also}
-"""Other names of sections."""

@@ -31,7 +31,7 @@ def report(story: Story) -> Report:
 
 def test_page_one_names_the_worst_slice_with_its_n(report: Report) -> None:
     (row,) = [gate for gate in report.gates if gate.name == "Evaluation"]
-    assert row.reasons[-1].fields == {"slice": f"greedy_exact, {WORST}"}
+    assert row.reasons[-1].fields == {"metric": "greedy_exact", "slices": WORST}
 
 
 def test_the_section_and_the_page_tell_every_slice_the_worst_first(report: Report) -> None:
@@ -62,7 +62,7 @@ def test_items_that_name_no_slice_are_not_recorded_and_stand_among_the_gaps(
     other.evaluate("sft", 0.97, 0.02, sliced=False)
     made = build(other.sources, MODEL, "1")
     (row,) = [gate for gate in made.gates if gate.name == "Evaluation"]
-    assert row.reasons[-1].code == "SLICES_NOT_RECORDED"
+    assert row.reasons[-1].fields["slices"] == "not recorded: the suite's items name no slice"
     (gap,) = [one for one in made.gaps if one.what == "slices and the worst slice"]
     assert (gap.result, gap.why) == ("not recorded", "the suite's items name no slice")
     assert "not recorded: the suite&#39;s items name no slice" in page(made).decode()
