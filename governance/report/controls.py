@@ -81,31 +81,23 @@ def assess(
 
 
 def _row(found: FoundControl, links: Mapping[str, Link], model: str, at: date) -> ControlRow:
-    control, framework = found.control, found.framework
+    control, dates = found.control, found.in_force
     kinds: dict[str, str] = {key: links[key].state for key in control.evidence}
     result, why = _outcome(control, set(kinds.values()), model)
     entries = {index for key in control.evidence for index in links[key].evidence}
-    dates = control.in_force or framework.in_force
     is_short = control.strength == "proves" and result != COMPLETE
-    confirm = f"a person must confirm this entry ({control.how_sure})"
     return ControlRow(
-        framework=framework.framework,
-        id=control.id,
-        title=control.title or control.note,
+        framework=found.framework.framework,
+        control=control,
         asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else None,
-        what_it_asks=control.what_it_asks or control.note or "see the source",
         strength=INCOMPLETE if is_short else STRENGTHS[control.strength],
         result=result,
         why=why,
         kinds=kinds,
-        gap=control.gap or "not stated: a secondary entry of the catalogue",
-        applies=control.applies or "not limited in the catalogue",
         roles=list(found.roles),
         jurisdictions=list(found.jurisdictions),
-        in_force=in_force(dates, framework.kind, at),
+        in_force=in_force(dates, found.framework.kind, at),
         in_force_later=bool(dates) and all(milestone.since > at for milestone in dates),
-        by_analogy=control.by_analogy or None,
-        confirm=confirm if control.to_confirm else None,
         evidence=sorted(entries)[:EVIDENCE_SHOWN],
     )
 

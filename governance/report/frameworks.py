@@ -13,7 +13,7 @@ framework.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from governance.base.errors import ConfigError, CountersignError, Problems
+from governance.base.errors import ConfigError, Problems, did_you_mean
 from governance.base.model import Model, Slug
 from governance.policy.policies import UNDECIDING, Policies, PolicyReader
 
@@ -81,11 +81,6 @@ are needed.
 """
 
 
-def is_unsure(how_sure: str) -> bool:
-    """Whether this text marks something as from memory, from an excerpt or from a second source."""
-    return bool(re.search(r"\bM\b|confirm|excerpt|secondary", how_sure))
-
-
 Strength = Literal["proves", "supports", "pointer"]
 """proves: the evidence alone shows what is asked, for one version. supports: needed, not enough.
 pointer: only a reference to something kept elsewhere can be held.
@@ -119,7 +114,18 @@ class NotApplicable(Model):
     why: Annotated[str, StringConstraints(min_length=10)]
 
 
-class Control(Model):
+class Sourced(Model):
+    """Something that was checked against a source, or that a person must confirm."""
+
+    how_sure: HowSure
+
+    @property
+    def to_confirm(self) -> bool:
+        """Whether it is from memory, from an excerpt or from a second source."""
+        return bool(re.search(r"\bM\b|confirm|excerpt|secondary", self.how_sure))
+
+
+class Control(Sourced):
     """One thing that a framework asks."""
 
     id: Words
@@ -142,7 +148,6 @@ class Control(Model):
     """Why it is cited by analogy only; empty where it is not."""
     also: list[str] = []
     """Further ids of the same framework's family that this covers."""
-    how_sure: HowSure
     not_applicable: list[NotApplicable] = []
 
     @model_validator(mode="after")
@@ -153,22 +158,11 @@ class Control(Model):
             raise ValueError("a kind of evidence is named twice")
         return self
 
-    @property
-    def to_confirm(self) -> bool:
-        """Whether some of it was not checked against the text itself: a person must confirm it."""
-        return is_unsure(self.how_sure)
 
-
-class Fact(Model):
+class Fact(Sourced):
     """Something that older material has wrong, printed as a warning."""
 
     fact: Words
-    how_sure: HowSure
-
-    @property
-    def to_confirm(self) -> bool:
-        """As for controls."""
-        return is_unsure(self.how_sure)
 
 
 class Alias(Model):
@@ -213,8 +207,7 @@ class Framework(Model):
         unknown = sorted({alias.maps_to for alias in self.legacy_aliases} - set(ids))
         if unknown:
             raise ValueError(f"an alias maps to no control: {', '.join(unknown)}")
-        texts = [control.how_sure for control in self.every]
-        texts += [fact.how_sure for fact in self.facts]
+        texts = [sourced.how_sure for sourced in (*self.every, *self.facts)]
         cited = re.findall(r"\bS\d+\b", "\n".join(texts))
         missing = sorted(set(cited) - set(self.sources))
         if missing:
@@ -249,6 +242,11 @@ class FoundControl:
         return self.control.jurisdictions or self.framework.jurisdictions
 
     @property
+    def in_force(self) -> list[Milestone]:
+        """The dates from which something is asked."""
+        return self.control.in_force or self.framework.in_force
+
+    @property
     def id(self) -> str:
         """Framework and id. `Catalogue.find` accepts it."""
         return f"{self.framework.framework} {self.control.id}"
@@ -266,34 +264,30 @@ class Catalogue:
 
         Raises `ConfigError` if there is none, and names similar ids.
         """
-        chosen = self._framework(framework)
+        chosen, wanted = self._named(framework), _plain(wanted_id)
         for each in chosen:
-            if _plain(wanted_id).startswith(_plain(each.framework)):
-                chosen, wanted_id = (each,), _plain(wanted_id).removeprefix(_plain(each.framework))
+            if wanted.startswith(_plain(each.framework)):
+                chosen, wanted = [each], wanted.removeprefix(_plain(each.framework))
                 break
-        controls: list[FoundControl] = []
-        for each in chosen:
-            controls += _matching(each, _plain(wanted_id)) if wanted_id else _every(each)
-        if wanted_id and not controls:
-            raise ConfigError(
-                f"no control {wanted_id!r}{_near(wanted_id, chosen)}",
-                expected="an id of policies/controls/",
-            )
+        controls = [found for each in chosen for found in _matching(each, wanted)]
+        if wanted and not controls:
+            ids = [control.id for each in chosen for control in each.every]
+            expected, fix = "an id of policies/controls/", did_you_mean(wanted_id, ids)
+            raise ConfigError(f"no control {wanted_id!r}", expected=expected, fix=fix)
         return controls
 
-    def _framework(self, name: str) -> tuple[Framework, ...]:
-        if not name:
-            return self.frameworks
+    def _named(self, name: str) -> list[Framework]:
+        """The frameworks of this name, else those whose name begins so; all without a name."""
         wanted = _plain(name)
-        exact = tuple(each for each in self.frameworks if _plain(each.framework) == wanted)
-        frameworks = exact or tuple(
+        exact = [each for each in self.frameworks if _plain(each.framework) == wanted]
+        found = exact or [
             each for each in self.frameworks if _plain(each.framework).startswith(wanted)
-        )
-        if not frameworks:
+        ]
+        if name and not found:
             names = ", ".join(each.framework for each in self.frameworks)
             expected = f"one of: {names or 'none: policies/controls/ is empty'}"
             raise ConfigError(f"no framework {name!r}", expected=expected)
-        return frameworks
+        return found
 
 
 def narrowed(
@@ -302,50 +296,39 @@ def narrowed(
     """The controls for any of these roles and any of these jurisdictions. An empty list selects
     all. Raises `ConfigError` if a word is unknown or no control is left.
     """
-    _refuse_unknown(roles, {role for control in controls for role in control.roles})
-    _refuse_unknown(
-        jurisdictions, {place for control in controls for place in control.jurisdictions}
-    )
-    kept = [
-        control
-        for control in controls
-        if _any_of(roles, control.roles) and _any_of(jurisdictions, control.jurisdictions)
-    ]
+    for_roles = _only(controls, roles, lambda found: found.roles)
+    for_places = _only(controls, jurisdictions, lambda found: found.jurisdictions)
+    kept = [found for found in for_roles if found in for_places]
     if not kept:
         raise ConfigError("no control is for this role in this jurisdiction")
     return kept
 
 
-def _refuse_unknown(words: Sequence[str], known: Iterable[str]) -> None:
-    """Raises `ConfigError` for a word that is not known, whatever its case."""
-    folded = {word.casefold() for word in known}
-    for word in words:
-        if word.casefold() not in folded:
-            expected = f"one of: {', '.join(sorted(known))}"
-            raise ConfigError(f"no control is for {word!r}", expected=expected)
-
-
-def _any_of(wanted: Sequence[str], addressed: Sequence[str]) -> bool:
-    """Whether a control addresses any wanted word. True also where either list is empty."""
+def _only(
+    controls: Sequence[FoundControl],
+    wanted: Sequence[str],
+    addressed: Callable[[FoundControl], Sequence[str]],
+) -> list[FoundControl]:
+    """The controls that address any of these words, whatever its case, or that name none."""
     words = {word.casefold() for word in wanted}
-    return not words or not addressed or bool(words & {word.casefold() for word in addressed})
+    kept, known = [], set[str]()
+    for found in controls:
+        own = {word.casefold() for word in addressed(found)}
+        known |= own
+        if not words or not own or words & own:
+            kept.append(found)
+    if not words <= known:
+        expected = f"one of: {', '.join(sorted(known))}"
+        raise ConfigError(f"no control is for {min(words - known)!r}", expected=expected)
+    return kept
 
 
 def catalogue_of(policies: Policies) -> Catalogue:
     """policies/controls/. Raises `Problems` with every mistake of every file."""
     reader = PolicyReader(policies.files, Path("policies"))
     frameworks = reader.each(UNDECIDING, Framework)
-    if reader.problems:
-        raise Problems(reader.problems)
-    return catalogue(frameworks)
-
-
-def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:
-    """The catalogue of these frameworks, by file name. Raises `Problems` where two files have the
-    same framework.
-    """
     names = [framework.framework for framework in frameworks.values()]
-    problems: list[CountersignError] = [
+    problems = [
         ConfigError(
             f"framework {framework.framework} stands in two files",
             where=f"policies/controls/{name}.yaml",
@@ -353,8 +336,8 @@ def catalogue(frameworks: Mapping[str, Framework]) -> Catalogue:
         for name, framework in frameworks.items()
         if names.count(framework.framework) > 1
     ]
-    if problems:
-        raise Problems(problems)
+    if problems or reader.problems:
+        raise Problems([*reader.problems, *problems])
     return Catalogue(tuple(framework for _, framework in sorted(frameworks.items())))
 
 
@@ -363,15 +346,13 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", "", text).casefold()
 
 
-def _every(framework: Framework) -> list[FoundControl]:
-    return [FoundControl(framework, control) for control in framework.every]
-
-
 def _matching(framework: Framework, wanted: str) -> list[FoundControl]:
     """The control with this id. Else controls that cover it, or that an old id maps to, or whose
-    id begins with it.
+    id begins with it. All controls where no id is wanted.
     """
-    controls = _every(framework)
+    controls = [FoundControl(framework, control) for control in framework.every]
+    if not wanted:
+        return controls
     exact = [each for each in controls if _plain(each.control.id) == wanted]
     covered = [each for each in controls if wanted in map(_plain, each.control.also)]
     targets = {control.id: control for control in framework.every}
@@ -391,11 +372,3 @@ def _begins(control_id: str, wanted: str) -> bool:
         return False
     rest = plain[len(wanted) :]
     return not (wanted[-1].isdigit() and rest[:1].isdigit())
-
-
-def _near(wanted_id: str, frameworks: Iterable[Framework]) -> str:
-    import difflib  # only when something is wrong
-
-    ids = [control.id for framework in frameworks for control in framework.every]
-    similar = difflib.get_close_matches(wanted_id, ids, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, similar))}?" if similar else ""

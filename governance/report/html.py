@@ -64,7 +64,7 @@ def generator() -> str:
 
 def json_twin(report: Report) -> bytes:
     """The report as canonical JSON (RFC 8785)."""
-    return canonical.dumps(report.model_dump())
+    return canonical.dumps(report.model_dump(mode="json"))
 
 
 def page(report: Report) -> bytes:

@@ -17,6 +17,7 @@ from typing import Literal
 
 from governance.attest.predicates import Expectation, SignedReport, Train, Waiver
 from governance.base.model import Json, Model, Sha256
+from governance.report.frameworks import Control
 
 FORMAT = "https://countersign.dev/report/v2"
 NOT_USED = "not established: the log does not verify"
@@ -305,11 +306,10 @@ class ControlRow(Model):
     """What an outside framework asks, and the evidence for it of this version."""
 
     framework: str
-    id: str
-    title: str
+    control: Control
+    """The entry of the catalogue."""
     asked_by: str | None
     """The older id that the caller gave, and what replaced it; None for a current id."""
-    what_it_asks: str
     strength: str
     """What its evidence can show, in words."""
     result: Outcome
@@ -317,18 +317,12 @@ class ControlRow(Model):
     """Why the control is not applicable or not assessed; None otherwise."""
     kinds: dict[str, str]
     """The kinds of evidence that could show it, and what this version has of each."""
-    gap: str
-    applies: str
     roles: list[str]
     jurisdictions: list[str]
     in_force: str
     """On the day of the report, in words."""
     in_force_later: bool
     """Whether it is not in force for anybody on that day."""
-    by_analogy: str | None
-    """Why it is cited by analogy only."""
-    confirm: str | None
-    """What a person must confirm; None if the entry was checked against its source."""
     evidence: Refs
     """At most `controls.EVIDENCE_SHOWN`."""
 

@@ -38,7 +38,7 @@ def text(report: Report, name: str) -> list[str]:
 
 def document(report: Report, name: str) -> dict[str, Any]:
     """A section as JSON: the report's fields, and the digest of the whole report."""
-    fields = report.model_dump()
+    fields = report.model_dump(mode="json")
     kept = ("format", "model", "version", "digest", "as_of", "log_range", "verdict", "integrity")
     head = {field: fields[field] for field in kept}
     section = {field: fields[field] for field in SECTIONS[name].fields.split()}
