@@ -45,7 +45,7 @@ from governance.policy.rules import Tier
 from governance.release import promotion
 from governance.report import exceptions, people
 from governance.report.build import references
-from governance.report.facts import Facts, PolicyChoice
+from governance.report.facts import Facts
 from governance.report.html import environment, style
 from governance.report.model import EvidenceSections, Notice, Person
 from governance.report.parts import evidence_sections
@@ -274,7 +274,8 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         now=before,
         time=instant_of(frozen.run.finished),
         registration_statement=registration,
-        choice=PolicyChoice(before.authority.policies, "", "the policies in force"),
+        policies=before.authority.policies,
+        policies_are="the policies in force",
         decision=ReleaseDecision(
             allowed=not frozen.findings,
             tier=frozen.tier,

@@ -20,16 +20,14 @@ from governance.report.standing import ONCE, Standing
 
 SHOWN = 3
 """Entries named in one notice."""
+WAIVER_FIELDS = {"finding", "about", "principal", "role", "expires", "control", "owner"}
+"""Fields of a waiver that its notice names."""
 
 
 def exceptions(facts: Facts, left_out: Sequence[str], origin: str | None) -> list[Notice]:
-    """Faults and waivers first, then notes."""
-    return [*_faults(facts), *notes(facts, left_out, origin)]
-
-
-def notes(facts: Facts, left_out: Sequence[str], origin: str | None) -> list[Notice]:
-    """Facts that contradict nothing and that a reader must know."""
+    """Faults and waivers first, then notes: facts that contradict nothing."""
     return [
+        *_faults(facts),
         *_keys(facts),
         *_unestablished(facts, left_out, origin),
         *_runs(facts),
@@ -48,12 +46,12 @@ def waivers(facts: Facts) -> list[WaiverRow]:
     used = {_finding(finding) for move in allowed for finding in move.waived}
     rows: list[WaiverRow] = []
     for statement, problem in standing.waivers:
-        about = _waived(statement)
+        about = _waived(statement.predicate)
         rows.append(
             WaiverRow(
                 waiver=statement.predicate,
                 why_ended=problem.text if problem else None,
-                renewals=sum((row.waiver.finding, row.waiver.about) == about for row in rows),
+                renewals=sum(_waived(row.waiver) == about for row in rows),
                 used=about in used,
                 evidence=[statement.index],
             )
@@ -61,8 +59,8 @@ def waivers(facts: Facts) -> list[WaiverRow]:
     return rows
 
 
-def _waived(statement: Evidence[Waiver]) -> tuple[str, str]:
-    return statement.predicate.finding, statement.predicate.about
+def _waived(waiver: Waiver) -> tuple[str, str]:
+    return waiver.finding, waiver.about
 
 
 def _finding(finding: Finding) -> tuple[str, str]:
@@ -120,7 +118,11 @@ def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterato
         lapsed = standing.lapsed(finding)
         if lapsed is None:
             continue
-        given = [waiver for waiver, _ in standing.waivers if _waived(waiver) == _finding(finding)]
+        given = [
+            waiver
+            for waiver, _ in standing.waivers
+            if _waived(waiver.predicate) == _finding(finding)
+        ]
         ends = [instant_of(waiver.predicate.expires) for waiver in given[-1:]]
         code = About.WAIVER_NOT_COUNTED
         if _finding(finding) not in needed:
@@ -171,22 +173,15 @@ def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
 
 
 def _waiver(standing: Standing, row: WaiverRow) -> Notice:
-    waiver = row.waiver
-    about = (waiver.finding, waiver.about)
+    waiver, about = row.waiver, _waived(row.waiver)
     messages = [each.message for each in standing.today.waived if _finding(each) == about]
-    shown = notice(
+    return notice(
         About.WAIVER,
         row.evidence,
-        finding=waiver.finding,
-        subject=waiver.about,
+        **waiver.model_dump(include=WAIVER_FIELDS),
         why="; ".join(dict.fromkeys(messages)) or "no finding needs it now",
-        instead=waiver.control,
-        owner=waiver.owner,
         renewals=row.renewals,
     )
-    by = f"{waiver.principal} as {waiver.role}"
-    accepted = {"accepted_by": by, "control": waiver.control, "expires": waiver.expires}
-    return shown.model_copy(update=accepted)
 
 
 # -- Notes -----------------------------------------------------------------------------------------
@@ -237,13 +232,7 @@ def _runs(facts: Facts) -> Iterator[Notice]:
 def _data(facts: Facts) -> Iterator[Notice]:
     """Search by name lists, and records left out."""
     low = [scan for scan in facts.scans if scan.predicate.engine.get("ner") == LOW_ASSURANCE]
-    recalls = [scan.predicate.recall.entities for scan in low if scan.predicate.recall]
-    names = [recall["PERSON"] for recall in recalls if "PERSON" in recall]
-    if names:
-        least = min(names, key=lambda figures: figures.found / figures.planted)
-        counts = {"found": least.found, "planted": least.planted}
-        yield notice(About.NAMES_BY_LIST_MEASURED, _first(low), **counts)
-    elif low:
+    if low:
         yield notice(About.NAMES_BY_LIST, _first(low))
     steps: list[Evidence] = [*facts.ingests, *facts.scans, *facts.qualities]
     lossy = [step for step in steps if step.predicate.counts.excluded]

@@ -53,19 +53,6 @@ PAGE = 16
 
 
 @dataclass(frozen=True)
-class PolicyChoice:
-    """The policies that judge a version, or why there are none."""
-
-    policies: Policies | None
-    note: str
-    """Why no policies are available; empty where they are."""
-    which: str
-    """Their origin, as text."""
-    governed: bool = False
-    """Whether they govern an alias, so that people decide."""
-
-
-@dataclass(frozen=True)
 class Facts(Chain):
     """One version and the evidence it rests on."""
 
@@ -77,7 +64,10 @@ class Facts(Chain):
     """The time of the report. Decisions are repeated at this time."""
     registration_statement: Evidence[Registration]
     """The version's registration."""
-    choice: PolicyChoice
+    policies: Policies | None
+    """The policies that judge the version."""
+    policies_are: str
+    """Their origin, or why there are none."""
     standing: Standing | None = None
     """The version's state with people; None where the log has no governed alias."""
     undecidable: str | None = None
@@ -96,14 +86,9 @@ class Facts(Chain):
         return f"{self.registration.model}/{self.registration.version}"
 
     @property
-    def policies(self) -> Policies | None:
-        """The policies that judge the version; None where they are not available."""
-        return self.choice.policies
-
-    @property
     def policies_note(self) -> str:
         """Why no policies are available; empty where they are."""
-        return self.choice.note
+        return "" if self.policies else self.policies_are
 
     @property
     def rules(self) -> ModelPolicy | None:
@@ -229,15 +214,15 @@ class Facts(Chain):
             return None
         end = self.standing.released.index if self.standing.released else self.now.size
         others = [
-            move.predicate.version
+            move.predicate
             for move in self.now.moves(self.registration.model)
             if move.index < end
             and move.predicate.action == "promote"
             and move.predicate.alias != CANDIDATE
             and move.predicate.model_digest != self.digest
         ]
-        named = [entry for entry in self.registrations if entry.predicate.version in others[-1:]]
-        return named[-1] if named else None
+        registrations = self.now.timeline.registrations
+        return registrations.get((others[-1].model, others[-1].version)) if others else None
 
     @cached_property
     def champion(self) -> ModelNode | None:
@@ -347,8 +332,10 @@ def gather(
     statement = now.timeline.registrations.get(name) or (named[-1] if named else None)
     if statement is None:
         raise no_version(now, model, version)
-    choice = _choose_policies(now, policies)
-    rights = now.authority if choice.governed else choice.policies
+    in_force = now.authority.in_force.policies
+    is_governed = in_force is not None and bool(in_force.rules.aliases)
+    chosen, origin = _choose_policies(now, policies)
+    rights = now.authority if is_governed else chosen
     facts = Facts(
         view=now.evidence.signed_under(rights) if rights else now.evidence,
         digest=statement.predicate.model_digest,
@@ -358,9 +345,10 @@ def gather(
         now=now,
         time=time or last_time(now),
         registration_statement=statement,
-        choice=choice,
+        policies=chosen,
+        policies_are=origin,
     )
-    if not choice.governed:
+    if not is_governed:
         return facts
     standing = Standing(now, statement.predicate, facts.time)
     try:
@@ -382,30 +370,31 @@ def last_time(now: LogState) -> datetime:
     raise InputError("the log has no entry that counts", where=now.log.where)
 
 
-def _choose_policies(now: LogState, policies: Policies | CountersignError) -> PolicyChoice:
-    """Chooses the policies that judge a version: those in force, the last recorded, or the local
-    ones.
-    """
+def _choose_policies(
+    now: LogState, local: Policies | CountersignError
+) -> tuple[Policies | None, str]:
+    """(2) The policies that judge a version, with their origin; or why there are none."""
     period = now.authority.in_force
     if period.policies is not None and period.policies.rules.aliases:
-        signed = "NOT SIGNED by their owners"
-        if period.signed_at is not None:
-            signed = f"signed by {', '.join(period.signers)}"
-        which = f"the policies in force for governed aliases, {signed}"
-        return PolicyChoice(period.policies, "", which, True)
+        signed = f"signed by {', '.join(period.signers)}"
+        if period.signed_at is None:
+            signed = "NOT SIGNED by their owners"
+        return period.policies, f"the policies in force for governed aliases, {signed}"
     with suppress(ConfigError):
-        which = "the policies last recorded in the log; nobody signed them"
-        return PolicyChoice(now.authority.recorded_at(now.size), "", which)
+        recorded = now.authority.recorded_at(now.size)
+        return recorded, "the policies last recorded in the log; nobody signed them"
     missing = "not recorded here: the log carries no policies, and those at hand"
-    if isinstance(policies, CountersignError):
-        return PolicyChoice(None, f"{missing} cannot be read", "")
-    recorded = [statement for kind in ("origin", "policy") for statement in now.evidence.all(kind)]
-    named = recorded[-1].subjects[0].sha256 if recorded else ""
-    if policies.digest != named:
-        note = f"({policies.digest[:PREFIX]}) are not those it names ({named[:PREFIX]})"
-        return PolicyChoice(None, f"{missing} {note}", "")
-    which = "the policies at hand, whose digest the log has; it does not carry their text"
-    return PolicyChoice(policies, "", which)
+    if isinstance(local, CountersignError):
+        return None, f"{missing} cannot be read"
+    named = [
+        entry.subjects[0].sha256
+        for kind in ("origin", "policy")
+        for entry in now.evidence.all(kind)
+    ]
+    if local.digest not in named[-1:]:
+        last = "".join(named[-1:])[:PREFIX]
+        return None, f"{missing} ({local.digest[:PREFIX]}) are not those it names ({last})"
+    return local, "the policies at hand, whose digest the log has; it does not carry their text"
 
 
 def at(statement: Evidence) -> str:

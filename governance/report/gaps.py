@@ -123,7 +123,7 @@ def policy(facts: Facts) -> PolicyUsed:
         since += f"; signed by their owners in entry {authority.in_force.signed_at}"
     why = demanded.none if demanded and demanded.none else facts.policies_note
     return PolicyUsed(
-        which=facts.choice.which or facts.policies_note,
+        which=facts.policies_are,
         digest=digest,
         since=since,
         signed_by=list(authority.in_force.signers) if authority else [],

@@ -112,10 +112,6 @@ class Notice(Model):
     fields: dict[str, Json]
     title: str
     detail: str
-    accepted_by: str | None = None
-    control: str | None = None
-    """What is done instead."""
-    expires: str | None = None
     evidence: Refs = []
 
 

@@ -87,6 +87,10 @@ class Say(Enum):
     WAIVED = "Waived findings: {findings}."
 
 
+REGISTRY_SAYS = "{subject}: the log says {expected}, the registry says {found} ({finding})"
+ACCEPTED = "{finding} {subject} was accepted for a while: {why}"
+
+
 @unique
 class About(Enum):
     """Code to the kind, the title and the sentence of a notice on page one."""
@@ -95,25 +99,14 @@ class About(Enum):
         "fault", "A decision does not come out as logged",
         "E{entry}, decided again from the entries before it: {why}",
     )  # fmt: skip
-    ALIAS_MOVED = (
-        "fault", "Alias moved without a decision",
-        "{subject}: the log says {expected}, the registry says {found} ({finding})",
-    )  # fmt: skip
-    REGISTRY_DIFFERS = (
-        "fault", "The registry differs from the log",
-        "{subject}: the log says {expected}, the registry says {found} ({finding})",
-    )  # fmt: skip
+    ALIAS_MOVED = ("fault", "Alias moved without a decision", REGISTRY_SAYS)
+    REGISTRY_DIFFERS = ("fault", "The registry differs from the log", REGISTRY_SAYS)
     SELF_APPROVAL = ("fault", "Self-approval", "{acts}")
     APPROVAL_NOT_COUNTED = ("fault", "An approval does not count", "{name}'s of E{entry}: {why}")
-    WAIVER_EXPIRED = (
-        "fault", "Expired waiver", "{finding} {subject} was accepted for a while: {why}",
-    )  # fmt: skip
-    WAIVER_NOT_COUNTED = (
-        "fault", "A waiver does not count", "{finding} {subject} was accepted for a while: {why}",
-    )  # fmt: skip
+    WAIVER_EXPIRED = ("fault", "Expired waiver", ACCEPTED)
+    WAIVER_NOT_COUNTED = ("fault", "A waiver does not count", ACCEPTED)
     WAIVER_NOT_NEEDED = (
-        "note", "A waiver ended and is no longer needed",
-        "{finding} {subject} was accepted for a while: {why}. No finding needs it today",
+        "note", "A waiver ended and is no longer needed", f"{ACCEPTED}. No finding needs it today",
     )  # fmt: skip
     INCIDENT_OPEN = ("fault", "Incident open", "since {at}, reported by {name}: {reason}")
     SECOND_SIGNATURE_OVERDUE = (
@@ -132,8 +125,9 @@ class About(Enum):
     )  # fmt: skip
     CHANGED_SINCE_APPROVAL = ("note", "Changed since it was approved", "{changes}")
     WAIVER = (
-        "waiver", "Waived: {finding} {subject}",
-        "{why}. Compensating control: {instead} (owner: {owner}). Renewals so far: {renewals}",
+        "waiver", "Waived: {finding} {about}",
+        "accepted by {principal} as {role} until {expires}: {why}. Compensating control: {control}"
+        " (owner: {owner}). Renewals so far: {renewals}",
     )  # fmt: skip
     DEVELOPMENT_KEYS = (
         "note", "Development keys",
@@ -163,12 +157,8 @@ class About(Enum):
     )  # fmt: skip
     NAMES_BY_LIST = (
         "note", "Low-assurance search for personal data",
-        "people and places are found by lists and patterns, not by a model",
-    )  # fmt: skip
-    NAMES_BY_LIST_MEASURED = (
-        "note", "Low-assurance search for personal data (measured)",
-        "lists and patterns search for people and places, not a model: they found {found} of"
-        " {planted} planted names",
+        "lists and patterns search for people and places, not a model; gate Personal data says how"
+        " many planted values they found",
     )  # fmt: skip
     RECORDS_LEFT_OUT = (
         "note", "Records left out",
@@ -181,7 +171,8 @@ class About(Enum):
 
 
 UNVERIFIED = frozenset(
-    one.name for one in (About.DECISION_NOT_REPRODUCED, About.ALIAS_MOVED, About.REGISTRY_DIFFERS)
+    about.name
+    for about in (About.DECISION_NOT_REPRODUCED, About.ALIAS_MOVED, About.REGISTRY_DIFFERS)
 )
 """Faults that contradict the log itself."""
 

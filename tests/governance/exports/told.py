@@ -7,7 +7,7 @@ from dataclasses import replace
 from governance.exports.records import Records, read
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard
-from governance.report.facts import Facts, PolicyChoice
+from governance.report.facts import Facts
 from tests.governance.story import MODEL, Story
 
 HOSTILE = (
@@ -26,7 +26,7 @@ def records_of(story: Story, version: str = "1") -> Records:
 
 def judged_by(facts: Facts, policies: Policies | None, note: str = "") -> Facts:
     """The facts of a version under other policies, or under none."""
-    return replace(facts, choice=PolicyChoice(policies, note, "for a test"))
+    return replace(facts, policies=policies, policies_are=note or "for a test")
 
 
 def carded(records: Records, **fields: object) -> Records:

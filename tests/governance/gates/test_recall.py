@@ -89,10 +89,9 @@ def test_page_one_and_the_section_tell_recall_with_n_and_interval(story: Story) 
     assert "400 texts of the dataset" in lines
 
 
-def test_that_names_are_found_by_a_list_is_told_with_how_many_it_finds(story: Story) -> None:
+def test_that_names_are_found_by_a_list_is_told(story: Story) -> None:
     made = build(story.sources, MODEL, "1")
-    (notice,) = [one for one in made.exceptions if one.code == "NAMES_BY_LIST_MEASURED"]
-    assert notice.fields == {"found": 12, "planted": 25}
+    assert "NAMES_BY_LIST" in [notice.code for notice in made.exceptions]
 
 
 def test_the_page_has_a_row_where_something_was_missed_and_names_the_rest(
