@@ -32,7 +32,6 @@ from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence
 from governance.report import (
     controls,
-    data,
     exceptions,
     front,
     gaps,
@@ -249,7 +248,6 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
         not_covered=list(front.NOT_COVERED),
         decisions=record.decisions(facts),
         signed_reports=record.signed_reports(facts),
-        beside=data.beside(facts),
         bases=training.bases(facts),
         trainings=training.trainings(facts),
         nodes=nodes,

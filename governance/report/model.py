@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.attest.predicates import Expectation, SignedReport, Train, Waiver
+from governance.attest.predicates import Quality, Scan, SignedReport, Train, Waiver
 from governance.base.model import Json, Model, Sha256
 from governance.report.frameworks import Control
 
@@ -355,15 +355,6 @@ class DataStep(Model):
     evidence: Refs
 
 
-class Entity(Model):
-    """Personal data of one type: found, treated, remaining."""
-
-    name: str
-    found: int
-    action: str
-    remaining: int
-
-
 class Recalled(Model):
     """Made-up values of one type, planted in the dataset's own texts: how many the search found."""
 
@@ -377,22 +368,6 @@ class Recalled(Model):
     """What policy wants the lower end to reach; None where it demands nothing."""
 
 
-class Privacy(Model):
-    """How personal data was searched for and what came of it."""
-
-    engine: str
-    assurance: str
-    languages: list[str]
-    searched: list[str]
-    cannot_find: list[str]
-    entities: list[Entity]
-    recall: list[Recalled]
-    """The least first; empty where it was not measured."""
-    recall_note: str
-    """What it is worth, or why there is none."""
-    evidence: Refs
-
-
 class Dataset(Model):
     """One dataset this version rests on."""
 
@@ -403,24 +378,15 @@ class Dataset(Model):
     source: str
     card: dict[str, str]
     card_note: str
-    splits: dict[str, int]
     steps: list[DataStep]
-    privacy: Privacy | None
-    quality: list[Expectation]
-    """Those not met come first, then those that left records out."""
-    quality_evidence: Refs
+    scan: Scan | None
+    """The signed result of the search for personal data."""
+    recall: list[Recalled]
+    """Of that search, the least first; empty where it was not measured."""
+    quality: Quality | None
+    """The signed results of the quality checks."""
     gap: str | None
     """Where the chain of evidence breaks."""
-
-
-class Beside(Model):
-    """A dataset of the same project that this version does not rest on."""
-
-    name: str
-    kind: str
-    steps: list[DataStep]
-    """Its latest way to ready records; a later refusal last."""
-    entities: list[Entity]
 
 
 class Curve(Model):
@@ -605,7 +571,6 @@ class Report(EvidenceSections):
     not_covered: list[str]
     decisions: list[Decision] = []
     signed_reports: list[SignedRow] = []
-    beside: list[Beside] = []
     bases: list[Base] = []
     trainings: list[Training] = []
     nodes: list[Node] = []

@@ -58,7 +58,7 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "waivers": Section("What exceptions there are, and when they end.", "waivers exceptions"),
     "evidence": Section("What it rests on, entry by entry.", "integrity evidence"),
-    "data": Section("What data, from which sources, under which licences.", "datasets beside"),
+    "data": Section("What data, from which sources, under which licences.", "datasets"),
     "pii": Section("Which personal data was searched for and found.", "datasets"),
     "labels": Section("Who labelled, and how well they agreed.", "datasets gates"),
     "training": Section("How it was trained.", "bases trainings"),

@@ -15,7 +15,6 @@ import pytest
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
-from governance.attest.predicates import Artifact
 from governance.base.errors import CountersignError, InputError
 from governance.policy.policies import load_policies
 from governance.report import sections
@@ -24,6 +23,7 @@ from governance.report.files import differs, rendered, write
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 from governance.report.training import read_curves
+from tests.governance.report.fields import NOT_STATED
 from tests.governance.story import MODEL, Story, altered, begin, every_text
 
 
@@ -87,7 +87,7 @@ def test_required_records_say_what_is_missing(report: Report) -> None:
 
 
 def test_nothing_is_blank(report: Report) -> None:
-    allowed_empty = {"ids_note", "curves_note", "card_note"}
+    allowed_empty = {"ids_note", "curves_note", "card_note", *NOT_STATED}
     blank = [
         name
         for name, value in _fields(report.model_dump())
@@ -120,51 +120,6 @@ def test_data_is_followed_from_source_to_use(report: Report) -> None:
     assert reasons == [("FIELD_MISSING", 3, 3), ("PII_DROPPED", 2, 0), ("DUPLICATE", 5, 0)]
     assert all(len(part) == 12 for part in steps[0].excluded[0].ids)
     assert sets["desk_sft"].card["licence"] == "Apache-2.0"
-
-
-def test_other_datasets_of_the_project_are_told_too(story: Story) -> None:
-    assert build(story.sources, MODEL, "1").beside == []
-    story.data("desk_rated", "rated", "rated", 100)
-    story.data("desk_pref", "preference", "preference", 50, scan_passed=False)
-    found = build(story.sources, MODEL, "1")
-    assert [(one.name, one.kind) for one in found.beside] == [
-        ("desk_pref", "preference"),
-        ("desk_rated", "rated"),
-    ]
-    assert {one.name for one in found.datasets} == {"desk_text", "desk_sft", "desk_eval"}
-    rated = found.beside[1]
-    assert [(step.stage, step.result) for step in rated.steps] == [
-        ("ingest@desk_rated", "passed"),
-        ("scan_pii@desk_rated", "passed"),
-        ("check_quality@desk_rated", "passed"),
-    ]
-    assert rated.steps[0].excluded[0].ids and rated.entities[0].name == "PERSON"
-    assert [step.result for step in found.beside[0].steps][1] == "refused"
-    text = page(found).decode()
-    assert "Other datasets of the project" in text and rated.steps[0].excluded[0].ids[0] in text
-
-
-def test_a_dataset_refused_later_says_so(story: Story) -> None:
-    story.data("desk_rated", "rated", "rated", 100)
-    counts = {"records_in": 10, "records_out": 4, "excluded": {"FIELD_NOT_TEXT": 6}, "splits": {}}
-    counts |= {"records_root": "0" * 64, "excluded_root": "0" * 64}
-    kept = Artifact(role="report", name="reports/ingest/desk_rated/report.json", sha256="1" * 64)
-    story.record(
-        "ingest",
-        "ingest@desk_rated",
-        [kept],
-        [],
-        dataset="desk_rated",
-        kind="rated",
-        record_key="development",
-        fields_unused={},
-        counts=counts,
-    )
-    (rated,) = build(story.sources, MODEL, "1").beside
-    assert [step.result for step in rated.steps] == ["passed", "passed", "passed", "refused"]
-    assert [(one.reason, one.records) for one in rated.steps[-1].excluded] == [
-        ("FIELD_NOT_TEXT", 6)
-    ]
 
 
 def test_scores_have_intervals_differences_and_thresholds_fixed_before(report: Report) -> None:

@@ -18,6 +18,7 @@ from governance.report.model import GateName, Report
 from governance.report.scores import MEANINGS
 from pipelines.metrics import METRICS
 from tests.governance.governed import Governed, authorize, empty, principals
+from tests.governance.report.fields import CATALOGUE
 from tests.governance.story import MODEL, tell
 
 WORDS = ("brokenshire", "none", "waived", "failed", "E1")
@@ -117,6 +118,7 @@ def _coded(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, str):
         fixed = value in get_args(GateName) or key in (
             *CODED,
+            *CATALOGUE,
             "group",
             "id",
             "start",

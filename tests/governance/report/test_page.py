@@ -36,6 +36,7 @@ from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import GateName, Hold, Item, Report
 from tests.governance.audited import audited
+from tests.governance.report.fields import CATALOGUE
 from tests.governance.story import MODEL, told
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "line", "circle"}
@@ -176,6 +177,7 @@ def _poisoned(value: Any) -> Any:
             "answer",
             "group",
             "state",
+            *CATALOGUE,
         }
         fixed = {key for key, item in value.items() if key in kept or _is_pinned(item)}
         return {key: item if key in fixed else _poisoned(item) for key, item in value.items()}
