@@ -1,7 +1,7 @@
 """The review page: what a person reads before they approve a packet.
 
 1. The evidence on it comes from the packet and the entries before it. The report's own sections
-   judge and draw it (`governance.report.parts`).
+   judge and draw it (`governance.report.build`).
 2. What the log has against the version since the packet was frozen stands above everything else:
    open incidents, rejections, new findings, and what of the packet changed. So the page becomes
    another page, and who approves has to open it again. What speaks for the version changes nothing.
@@ -44,11 +44,10 @@ from governance.people.votes import release_context
 from governance.policy.rules import Tier
 from governance.release import promotion
 from governance.report import exceptions, people
-from governance.report.build import references
+from governance.report.build import evidence_sections, references
 from governance.report.facts import Facts
 from governance.report.html import environment, style
 from governance.report.model import EvidenceSections, Notice, Person
-from governance.report.parts import evidence_sections
 from governance.report.terminal import section
 
 FORMAT = "https://countersign.dev/review/v2"

@@ -2,8 +2,8 @@
 
 what it rests on    `facts` (the log, the version's chain), `standing` (where it stands with
                     people)
-put together        `build` from `sources`, of `parts` which the review page shows too; typed by
-                    `model`, the JSON twin
+put together        `build` from `sources`; its evidence sections are those of the review page,
+                    too; typed by `model`, the JSON twin
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `training`, `assurance`, `scores`, `record`, `lines`; `controls` of
                     outside `frameworks`, with the evidence that `links` finds

@@ -32,12 +32,13 @@ from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence
 from governance.report import (
     controls,
+    data,
     exceptions,
     front,
     gaps,
+    gates,
     history,
     lines,
-    parts,
     people,
     record,
     scores,
@@ -57,6 +58,7 @@ from governance.report.model import (
     NOT_USED,
     Change,
     ControlRow,
+    EvidenceSections,
     Integrity,
     Report,
     Statement,
@@ -222,7 +224,7 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
     nodes, edges = lines.lineage(facts)
     mapped, warnings = _controls(facts, verified)
     return Report(
-        **dict(parts.evidence_sections(facts)),
+        **dict(evidence_sections(facts)),
         generator=generator(),
         project=facts.project,
         model=facts.registration.model,
@@ -256,6 +258,24 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
             f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})"
             for file in facts.registration.files
         ],
+    )
+
+
+def evidence_sections(facts: Facts) -> EvidenceSections:
+    """Gates, data, scores and changes of a version: the report and the review page show them.
+
+    Findings and waivers come from `facts.again`: a review passes the decision of its packet there.
+    """
+    since, changes = history.changes(facts)
+    return EvidenceSections(
+        gates=gates.gates(facts),
+        change_since=since,
+        changes=changes,
+        unchanged=history.unchanged(facts),
+        datasets=data.datasets(facts),
+        confidence=scores.confidence(facts),
+        thresholds_fixed=scores.thresholds_fixed(facts).text,
+        metrics=scores.metrics(facts),
     )
 
 

@@ -19,13 +19,7 @@ NOT_TESTED = {
     "canary": "no statement of that kind exists",
 }
 """Tests that do not exist for any version of this project."""
-GATE_RESULTS: dict[str, GapResult] = {
-    "fail": "failed",
-    "not run": "not run",
-    "no threshold": "no threshold",
-}
-"""A gate's result to that of its gap."""
-ORDER = ("failed", "not run", "no threshold", "not recorded")
+ORDER: tuple[GapResult, ...] = ("fail", "not run", "no threshold", "not recorded")
 
 
 def gaps(facts: Facts) -> list[Gap]:
@@ -34,18 +28,21 @@ def gaps(facts: Facts) -> list[Gap]:
         *_gates(facts),
         *_data(facts),
         *_refusals(facts),
-        *(Gap(code="NO_TEST", what=w, result="not run", why=y) for w, y in NOT_TESTED.items()),
+        *(_gap("NO_TEST", what, "not run", why) for what, why in NOT_TESTED.items()),
         *_evaluations(facts),
         *_repeats(facts),
     ]
     return sorted(listed, key=lambda gap: ORDER.index(gap.result))
 
 
+def _gap(code: GapCode, what: str, result: GapResult, why: str, *refs: int) -> Gap:
+    return Gap(code=code, what=what, result=result, why=why, evidence=list(refs))
+
+
 def _gates(facts: Facts) -> Iterator[Gap]:
     for gate in gates(facts):
-        if gate.result in GATE_RESULTS:
-            result, refs = GATE_RESULTS[gate.result], gate.evidence
-            yield Gap(code="GATE", what=gate.name, result=result, why=gate.value, evidence=refs)
+        if gate.result != "pass" and gate.result != "waived":
+            yield _gap("GATE", gate.name, gate.result, gate.value, *gate.evidence)
 
 
 def _data(facts: Facts) -> Iterator[Gap]:
@@ -55,13 +52,13 @@ def _data(facts: Facts) -> Iterator[Gap]:
             if not check.success:
                 what = f"{check.name} of {quality.predicate.dataset}"
                 why = f"{check.unexpected} records are not {check.expected} ({check.severity})"
-                yield _failed("QUALITY_CHECK", what, why, quality.index)
+                yield _gap("QUALITY_CHECK", what, "fail", why, quality.index)
     datasets = {chain.dataset for chain in facts.chains}
     for run in facts.of("scan", "quality"):
         refused = not (run.predicate.passed and subject(run, "records"))
         if refused and run.predicate.dataset in datasets:
             why = "an earlier run of this data was refused"
-            yield _failed("EARLIER_RUN", run.predicate.stage, why, run.index)
+            yield _gap("EARLIER_RUN", run.predicate.stage, "fail", why, run.index)
 
 
 def _refusals(facts: Facts) -> Iterator[Gap]:
@@ -69,12 +66,8 @@ def _refusals(facts: Facts) -> Iterator[Gap]:
         move = statement.predicate
         if not move.allowed:
             codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
-            what = f"{move.alias} for version {move.version}"
-            yield _failed("REFUSED", what, f"refused before: {codes}", statement.index)
-
-
-def _failed(code: GapCode, what: str, why: str, entry: int) -> Gap:
-    return Gap(code=code, what=what, result="failed", why=why, evidence=[entry])
+            what, why = f"{move.alias} for version {move.version}", f"refused before: {codes}"
+            yield _gap("REFUSED", what, "fail", why, statement.index)
 
 
 def _evaluations(facts: Facts) -> Iterator[Gap]:
@@ -83,14 +76,13 @@ def _evaluations(facts: Facts) -> Iterator[Gap]:
             evaluation, what = facts.evaluation(node, suite), f"{node.name} on {suite.name}"
             if evaluation is None:
                 why = "the log has no evaluation of it"
-                yield Gap(code="EVALUATION", what=what, result="not recorded", why=why)
+                yield _gap("EVALUATION", what, "not recorded", why)
             elif evaluation.predicate.not_run:
-                why, refs = evaluation.predicate.not_run, [evaluation.index]
-                yield Gap(code="EVALUATION", what=what, result="not run", why=why, evidence=refs)
+                why = evaluation.predicate.not_run
+                yield _gap("EVALUATION", what, "not run", why, evaluation.index)
     own = facts.own_evaluation
     if own is not None and own.predicate.scores and not own.predicate.slices:
-        what, refs = "slices and the worst slice", [own.index]
-        yield Gap(code="SLICES", what=what, result="not recorded", why=NO_SLICES, evidence=refs)
+        yield _gap("SLICES", "slices and the worst slice", "not recorded", NO_SLICES, own.index)
 
 
 def _repeats(facts: Facts) -> Iterator[Gap]:
@@ -99,14 +91,12 @@ def _repeats(facts: Facts) -> Iterator[Gap]:
     if not others or not all(any(map(assurance.came_again, found)) for found in others):
         refs = [index for node in facts.trained for index in assurance.entries(facts, node)]
         why = f"{'not every' if refs else 'no'} result was produced again by another runner"
-        what = "independent reproduction"
-        yield Gap(code="REPRODUCTION", what=what, result="not run", why=why, evidence=refs)
+        yield _gap("REPRODUCTION", "independent reproduction", "not run", why, *refs)
     drill = facts.drill
     if drill is None:
-        why = "no drill is recorded"
-        yield Gap(code="DRILL", what="rollback drill", result="not run", why=why)
+        yield _gap("DRILL", "rollback drill", "not run", "no drill is recorded")
     elif not drill.predicate.passed:
-        yield _failed("DRILL", "rollback drill", drills.summary(drill, None), drill.index)
+        yield _gap("DRILL", "rollback drill", "fail", drills.summary(drill, None), drill.index)
 
 
 def policy(facts: Facts) -> PolicyUsed:

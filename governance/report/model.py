@@ -47,7 +47,7 @@ Outcome = Literal[
 ]
 Presence = Literal["present", "partial", "missing", "not recorded"]
 """Of a kind of evidence: complete; partly there; missing; or Countersign keeps no record of it."""
-GapResult = Literal["failed", "not run", "no threshold", "not recorded"]
+GapResult = Literal["fail", "not run", "no threshold", "not recorded"]
 GapCode = Literal[
     "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
     "REPRODUCTION", "DRILL",
