@@ -59,7 +59,7 @@ def test_exceptions_are_told(report: Report) -> None:
     assert {
         "DEVELOPMENT_KEYS",
         "DEVELOPMENT_RECORD_KEY",
-        "NAMES_BY_LIST_MEASURED",
+        "NAMES_BY_LIST",
         "RECORDS_LEFT_OUT",
         "NOT_RUN",
         "REQUESTER_NOT_AUTHENTICATED",
