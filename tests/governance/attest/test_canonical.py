@@ -259,3 +259,24 @@ def test_the_largest_number_that_every_reader_keeps(number: float, written: byte
         return
     with pytest.raises(VerificationError, match=r"beyond 2\*\*53|exceed"):
         canonical.dumps(number)
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers", "known"),
+    [
+        (b'{"a":"b"}', True, True),
+        (b'{"a":1.5}', True, True),
+        (b'{"a":1e5}', True, False),
+        (b'{"a": "b"}', True, False),
+        (b'{"a":"b","a":"c"}', True, None),
+        (b'{"a":"1234567890123456789"}', False, True),
+    ],
+)
+def test_it_is_known_whether_bytes_are_canonical(
+    data: bytes, numbers: bool, known: bool | None
+) -> None:
+    if known is None:
+        with pytest.raises(VerificationError, match="twice"):
+            canonical.loads_known(data, numbers=numbers)
+        return
+    assert canonical.loads_known(data, numbers=numbers) == (json.loads(data), known)

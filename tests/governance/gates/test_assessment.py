@@ -246,3 +246,10 @@ def test_as_many_items_as_policy_wants_are_enough(items: int, judged: bool) -> N
     demands = Demands(thresholds={"exact": Threshold(at_least=0.5)})
     (result,) = judge(_evaluation(exact=[1.0] * items), demands, POLICY)
     assert (result.figure is not None, result.passed) == (judged, judged)
+
+
+@pytest.mark.parametrize(("score", "compared"), [(1e100, True), (1.01e100, False)])
+def test_scores_up_to_1e100_are_subtracted(score: float, compared: bool) -> None:
+    ours, theirs = _evaluation(reward=[score, 1.0]), _evaluation(reward=[1.0, 1.0])
+    assert isinstance(differences(ours, theirs, 0.95)["reward"], Interval) is compared
+    assert isinstance(differences(theirs, ours, 0.95)["reward"], Interval) is compared

@@ -121,3 +121,9 @@ def test_a_scan_of_before_it_was_measured_says_so_and_is_refused_where_policy_de
     assert row.result == "fail" and row.codes == ["RECALL_NOT_MEASURED"]
     assert row.reasons[-1].fields == {"datasets": ["desk_sft"]}
     assert "  Detection       not recorded: scanned before recall was measured" in text(made, "pii")
+
+
+@pytest.mark.parametrize(("more", "count"), [(0.0, 0), (1e-9, 1)])
+def test_a_recall_that_is_exactly_the_least_is_enough(more: float, count: int) -> None:
+    lower = recall.interval(Planted(planted=25, found=20)).low
+    assert len([*recall.findings("d", measured(URL=(25, 20)), policy(URL=lower + more))]) == count

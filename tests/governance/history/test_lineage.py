@@ -1,8 +1,9 @@
-"""Which reproductions of a training count, and until when a finding is waived."""
+"""What a model is made from, which reproductions of it count, and what a packet of it rests on."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from governance.attest.findings import finding
 from governance.attest.predicates import Artifact, Train
 from governance.base.time import instant_of
-from governance.history.lineage import inputs, model_node, reproductions
-from governance.history.packet import differing
-from governance.history.state import state
+from governance.history.lineage import inputs, model_chain, model_node, reproductions
+from governance.history.packet import Part, differing
+from governance.history.state import no_version, state
 from governance.log.evidence import Evidence
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL, Story, digest
@@ -128,3 +129,69 @@ def _with(statement: Evidence, predicate: Any) -> Evidence:
 def _differing(scene: Governed, statement: Evidence) -> list[str]:
     now = state(scene.story.log)
     return differing(statement, now.view, now.authority, evidence=now.evidence, at=scene.now)
+
+
+def test_a_packet_of_a_version_that_is_not_registered_differs(scene: Governed) -> None:
+    frozen = scene.freeze()
+    (statement,) = state(scene.story.log).evidence.by_subject(frozen, "packet")
+    for change in ({"version": "7"}, {"model": "other"}, {"files": []}, {"stage": "other"}):
+        other = _with(statement, statement.predicate.model_copy(update=change))
+        assert Part.REGISTRATION in _differing(scene, other), change
+
+
+def test_each_model_of_a_chain_has_its_name_parent_and_evidence(story: Story) -> None:
+    chain = model_chain(story.view, story.models["sft"], "called")
+    assert [(node.name, node.method, node.known) for node in chain] == [
+        ("tiny", "base", True),
+        ("base", "pretrain", True),
+        ("sft", "sft", True),
+    ]
+    assert [node.parent for node in chain] == [None, story.models["tiny"], story.models["base"]]
+    assert all(node.scorer is None for node in chain)
+    (unknown,) = model_chain(story.view, digest("no model"), "called")
+    assert (unknown.name, unknown.known, unknown.method) == ("called", False, "base")
+    assert model_chain(story.view, digest("no model"))[0].name == digest("no model")[:12]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_scorer_is_a_model_of_its_own_unless_it_is_the_parent(story: Story, same: bool) -> None:
+    first = training(story)
+    scorer = story.models["base"] if same else story.models["tiny"]
+    name = "base" if same else "tiny"
+    read = [
+        *first.predicate.inputs,
+        Artifact(role="scorer", name=f"models/{name}/model", sha256=scorer),
+    ]
+    fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
+    story.record(
+        "train", "train@sft", list(first.subjects), read,
+        **fields, final={}, device="cpu", threads=1, adapter=None,
+    )  # fmt: skip
+    node = model_node(story.view, story.models["sft"])
+    assert (node.parent, node.scorer) == (story.models["base"], None if same else scorer)
+
+
+def test_a_model_without_evidence_is_called_as_its_path_says(story: Story) -> None:
+    """The parent of a training has no statement of its own in this log."""
+    first = training(story)
+    read = [
+        artifact.model_copy(update={"sha256": digest("lost"), "name": "models/lost/model"})
+        if artifact.role == "parent"
+        else artifact
+        for artifact in first.predicate.inputs
+    ]
+    fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
+    story.record(
+        "train", "train@sft", list(first.subjects), read,
+        **fields, final={}, device="cpu", threads=1, adapter=None,
+    )  # fmt: skip
+    assert [node.name for node in model_chain(story.view, story.models["sft"])] == ["lost", "sft"]
+
+
+def test_an_error_names_the_last_ten_versions() -> None:
+    registrations = {("desk", str(number)): None for number in range(1, 13)}
+    now: Any = SimpleNamespace(timeline=SimpleNamespace(registrations=registrations))
+    error = no_version(now, "desk", "99")
+    assert error.expected == "one of: " + ", ".join(f"desk/{number}" for number in range(3, 13))
+    assert error.fix == "countersign repro registers one"
+    assert no_version(now, "dest").fix == "did you mean 'desk'?"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from governance.attest.predicates import Promotion
+from governance.base.time import instant_of
+from governance.history.state import state
 from governance.history.timeline import Tenure, _ends
+from tests.governance.governed import Governed
+from tests.governance.story import MODEL
 
 ROWS = [
     # tenure of desk: alias, version; move: action, model, version, alias; whether it ends it
@@ -32,3 +37,43 @@ def test_a_move_ends_a_tenure(row: tuple[str, str, str, str, str, str, bool]) ->
         model=model, version=moved, alias=alias, action=cast(Any, action)
     )
     assert _ends(tenure, move) is ends
+
+
+def test_a_version_holds_its_aliases_from_one_move_to_the_next(scene: Governed) -> None:
+    scene.released()
+    scene.request("1", action="retire", alias="champion", from_version="1")
+    (asked,) = [
+        statement.digest
+        for statement in state(scene.story.log).evidence.all("request")
+        if statement.predicate.action == "retire"
+    ]
+    scene.approve("ben", "risk", asked, "promotion")
+    scene.consume("1", action="retire")
+    timeline = state(scene.story.log).timeline
+    candidate, champion, retired = (instant_of(move.predicate.at) for move in timeline.moves)
+    micro = timedelta(microseconds=1)
+    held = [
+        (candidate - micro, []),
+        (candidate, ["candidate"]),
+        (champion - micro, ["candidate"]),
+        (champion, ["candidate", "champion"]),
+        (retired - micro, ["candidate", "champion"]),
+        (retired, ["candidate"]),
+    ]
+    for at, aliases in held:
+        assert [tenure.alias for tenure in timeline.held(MODEL, at)] == aliases
+        assert timeline.held("another-model", at) == []
+    assert timeline.retirements.keys() == {(MODEL, "1")}
+    assert timeline.released_before(MODEL, "champion", None) == []
+
+
+def test_a_request_waits_from_its_date_until_its_expiry(scene: Governed) -> None:
+    scene.freeze()
+    scene.request()
+    timeline = state(scene.story.log).timeline
+    (request,) = timeline.open_requests(MODEL)
+    begins, ends = (instant_of(getattr(request.predicate, name)) for name in ("at", "expires"))
+    micro = timedelta(microseconds=1)
+    for at, count in ((begins - micro, 0), (begins, 1), (ends - micro, 1), (ends, 0)):
+        assert len(timeline.pending_requests(at)) == count
+    assert timeline.open_requests("another-model") == []

@@ -567,3 +567,13 @@ def test_an_unreadable_database_is_an_error_of_storage(here: Scene) -> None:
     here.log.path.write_bytes(here.log.path.read_bytes()[:4096] + b"garbage" * 3000)
     with pytest.raises(StorageError):
         check(here)
+
+
+@pytest.mark.parametrize(
+    ("origin", "broken", "ok"),
+    [("a pin", None, True), (None, None, False), ("a pin", "x", False), (None, "x", False)],
+)
+def test_a_log_is_right_if_all_verifies_and_its_origin_is_known(
+    origin: str | None, broken: str | None, ok: bool
+) -> None:
+    assert LogReport("desk", 1, origin=origin, broken=broken).ok is ok

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.history.votes import Vote, distinct
+from governance.attest.predicates import Approval
+from governance.base.time import instant_of
+from governance.history.votes import Vote, distinct, in_force, seconded_by_another
 
 ROWS: list[tuple[str, list[tuple[str, str]]]] = [
     # votes: person and role; who counts in which role
@@ -69,3 +71,41 @@ def test_as_many_people_count_as_possible(pairs: set[tuple[str, str]]) -> None:
 
 def test_the_first_by_name_keeps_a_role_that_two_want() -> None:
     assert distinct(votes([("ben", "risk"), ("ada", "risk")])) == [("ada", "risk")]
+
+
+def approval(decision: str, at: str, expires: str | None = None) -> Approval:
+    return Approval.model_validate(
+        {
+            "principal": "ada",
+            "role": "risk",
+            "reason": "because",
+            "at": at,
+            "decision": decision,
+            "about": "packet",
+            "page": None,
+            "expires": expires,
+        }
+    )
+
+
+NOON, LATER = "2026-11-20T12:00:00Z", "2026-11-20T12:00:00.000001Z"
+
+
+@pytest.mark.parametrize(
+    ("vote", "holds"),
+    [
+        (approval("approve", NOON), True),
+        (approval("approve", LATER), False),
+        (approval("reject", LATER), True),
+        (approval("approve", NOON, LATER), True),
+        (approval("approve", NOON, NOON), False),
+        (approval("reject", LATER, NOON), False),
+    ],
+)
+def test_a_vote_is_in_force_from_its_date_until_its_expiry(vote: Approval, holds: bool) -> None:
+    assert in_force(vote, instant_of(NOON)) is holds
+
+
+def test_a_move_without_a_request_has_no_second_signature() -> None:
+    nothing = cast(Any, SimpleNamespace())
+    assert seconded_by_another(nothing, nothing, None) is False

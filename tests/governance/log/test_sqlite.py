@@ -167,3 +167,16 @@ def test_a_node_that_is_missing_or_no_bytes_is_refused(rows: list[tuple[object]]
     with pytest.raises(VerificationError, match="missing"):
         node_reader(lambda *_: rows)(3, 1)
     assert node_reader(lambda *_: [(b"hash",)])(3, 1) == b"hash"
+
+
+def test_a_reader_writes_nothing(here: Scene) -> None:
+    with (
+        pytest.raises(StorageError, match="readonly database"),
+        here.log.reading() as execute,
+    ):
+        assert execute is not None
+        execute("DELETE FROM countersign_head", ())
+    with pytest.raises(StorageError), here.log.reading() as execute:
+        assert execute is not None
+        execute("INSERT INTO countersign_subject (sha256, idx) VALUES ('x', 9)", ())
+    assert verified(here) == 1

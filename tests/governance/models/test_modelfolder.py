@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from governance.attest import digests
 from governance.attest.predicates import ModelFile
-from governance.base.errors import VerificationError
+from governance.base.errors import InputError, StorageError, VerificationError
 from governance.models import files as modelfiles
 from governance.models import folder as modelfolder
 from governance.models import weights
@@ -583,3 +583,49 @@ def test_a_refusal_lists_twenty_faults(count: int, more: str) -> None:
     )
     assert [line.strip() for line in lines[21:]] == ([more] if more else [])
     modelfolder.refuse([], "models/x")
+
+
+def test_an_empty_file_may_be_registered(folder: Path) -> None:
+    (folder / "NOTICE").write_bytes(b"")
+    files = digests.manifest(folder)
+    assert [file.size for file in files if file.path == "NOTICE"] == [0]
+    assert told(folder, files) == []
+    negative = [file.model_copy(update={"size": -1}) for file in files[:1]]
+    assert "a size of -1 bytes" in told(folder, negative)[0]
+
+
+def test_an_error_in_json_names_its_place_and_not_its_text(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a": 1,\n "secret"}')
+    fault = modelfiles.content_fault(folder / "config.json")
+    assert fault == "not JSON that has one reading (line 2, column 10)"
+    (folder / "config.json").write_text('{"secret": 1, "secret": 2}')
+    fault = modelfiles.content_fault(folder / "config.json")
+    assert fault == "not JSON that has one reading (a key stands twice in one object)"
+
+
+def test_an_index_that_differs_names_five_files_at_most(folder: Path) -> None:
+    names = {f"w{number}": f"part-{number}.safetensors" for number in range(9)}
+    (folder / weights.INDEX).write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(InputError) as error:
+        weights.check_index(folder)
+    assert error.value.found.count(".safetensors") == 5
+
+
+def test_a_fault_of_the_folder_itself_is_told_of_the_folder(folder: Path) -> None:
+    assert modelfolder._within(folder, str(folder)) == "."
+    assert modelfolder._within(folder, f"{folder}/a/b") == "a/b"
+    files = digests.manifest(folder)
+    shutil.rmtree(folder)
+    assert told(folder, files) == [".: no such folder"]
+
+
+def test_a_model_is_taken_into_a_new_folder_below_one_that_is_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    files, digest = digests.manifest(folder), digests.tree_digest(folder)
+    with pytest.raises(StorageError, match="cannot be written"):
+        modelfolder.copied(folder, files, digest, tmp_path / "none" / "private")
+    assert not (tmp_path / "none").exists()
+    modelfolder.discard(tmp_path / "none")
+    modelfolder.copied(folder, files, digest, tmp_path / "private")
+    assert (tmp_path / "private" / "tokenizer").stat().st_mode & 0o777 == 0o700

@@ -350,3 +350,11 @@ def test_authority_as_of_an_entry(scene: Governed) -> None:
     scene.revoke("cleo", "cleo", "ada", "policy-owner")
     assert read_authority(scene.story.log, size).revoked == {}
     assert instant(scene.now) > "2026"
+
+
+@pytest.mark.parametrize(("last_day", "counts"), [("2026-11-20", True), ("2026-11-19", False)])
+def test_an_owner_signs_on_their_last_day(tmp_path: Path, last_day: str, counts: bool) -> None:
+    """Everything here is signed on 2026-11-20."""
+    row = '"name": "ben", "kind": "person", '
+    scene = empty(tmp_path, people=principals().replace(row, f'{row}"until": "{last_day}", '))
+    assert (_authority(scene).in_force.signed_at is not None) is counts
