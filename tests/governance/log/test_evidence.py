@@ -252,3 +252,13 @@ def test_what_was_said_in_nobodys_name_is_said_again_in_somebodys(here: Scene) -
     second = here.record("ingest", adas)
     assert second == first + 1
     assert here.record("ingest", adas) == here.record("ingest", nobodys) == second
+
+
+def test_what_another_process_recorded_meanwhile_is_one_entry(
+    here: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when this process looked, and is there when it appends."""
+    first = here.record("ingest", ingest())
+    monkeypatch.setattr(type(here.log), "latest", lambda self, scope: None)
+    assert here.record("ingest", ingest()) == first
+    assert here.log.size() == 2
