@@ -769,8 +769,10 @@ def test_the_glass_is_not_broken_again_over_a_signature_that_is_overdue(scene: G
     scene.story.minutes += 60 * 80
     again = {"action": "rollback", "model_digest": second, "break_glass": True}
     scene.request("2", **again)
-    with pytest.raises(RefusedError, match="SECOND_SIGNATURE_OVERDUE"):
+    with pytest.raises(RefusedError, match="SECOND_SIGNATURE_OVERDUE") as refused:
         scene.consume("2")
+    step = f"next: countersign approve promotion {alone[:12]}, by somebody else"
+    assert step in str(refused.value)
     scene.approve("ben", "risk", alone, "promotion")
     assert scene.consume("2").second_signature_by is not None
 
