@@ -243,7 +243,7 @@ def _shown(
     page here.
     """
     if subject.packet is None:
-        return subject.text, None, list(subject.shown)
+        return subject.text.encode(), None, subject.text.splitlines()
     content: Review = review.review(now, subject.packet, call.now)
     html = review.html(content)
     digest = sha256_bytes(html)

@@ -51,7 +51,6 @@ from governance.log.sqlite import SqliteLog
 from governance.machine.signers import (
     CHECKPOINT,
     DEVELOPMENT,
-    development_signer,
     person_signer,
     signer_from_uri,
     stored_signer,
@@ -134,7 +133,7 @@ def machine_of(root: Path, environ: Mapping[str, str]) -> Machine:
 def signer(machine: Machine) -> Signer:
     """The signer of evidence on this machine."""
     if machine.signer_uri is None:
-        return development_signer(machine.keys)
+        return stored_signer(machine.keys, DEVELOPMENT)
     return signer_from_uri(machine.signer_uri, machine.environ)
 
 

@@ -238,11 +238,6 @@ def stored_signer(folder: Path, name: str) -> Signer:
     return private_signer(_read(path), where=str(path))
 
 
-def development_signer(keys: Path) -> Signer:
-    """The key made automatically on this machine: enough for `candidate` only."""
-    return stored_signer(keys, DEVELOPMENT)
-
-
 def start_of(path: Path) -> bytes:
     """At most `MAX_KEY` bytes of a file, so that a device without end is not read whole. Raises
     `OSError`.

@@ -23,14 +23,7 @@ from governance.base.storage import home_expanded, write_atomic
 from governance.base.yaml import edited, parse_model
 from governance.machine.signers import start_of
 from governance.policy.policies import Policies, policies_of, policy_files
-from governance.policy.rules import (
-    AliasRule,
-    EvidenceKind,
-    Principal,
-    Quorum,
-    Rules,
-    WaiverRules,
-)
+from governance.policy.rules import AliasRule, EvidenceKind, Principal, Quorum, Rules, WaiverRules
 
 FILE = "policy.yaml"
 OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
@@ -94,13 +87,11 @@ def read_key(text: str, folder: Path = Path()) -> PublicKey:
     try:
         return public_key(start_of(path).decode("utf-8"))
     except ConfigError as error:
-        raise ConfigError(
-            error.found, expected=error.expected, where=str(path), fix=error.fix
-        ) from None
+        error.where = str(path)
+        raise
     except (OSError, ValueError):  # of a null byte, too
-        raise ConfigError(
-            "no such public key file", where=str(path), fix="ssh-keygen -t ed25519 makes one"
-        ) from None
+        fix = "ssh-keygen -t ed25519 makes one"
+        raise ConfigError("no such public key file", where=str(path), fix=fix) from None
 
 
 # -- Changes of policy.yaml ------------------------------------------------------------------------
@@ -246,20 +237,18 @@ def _key_at(principal: Principal, text: str) -> int:
     """
     keys = [public_key(line) for line in principal.keys]
     long_enough = len(text) >= SHORTEST
-    matching = [
-        at
-        for at, key in enumerate(keys)
+    named = [
+        key
+        for key in keys
         if text == key.fingerprint or (long_enough and key.keyid.startswith(text))
     ]
-    if not matching and not text.startswith("SHA256:"):
+    if not named and not text.startswith("SHA256:"):
         keyid = read_key(text).keyid
-        matching = [at for at, key in enumerate(keys) if key.keyid == keyid]
-    if len(matching) != 1:
-        raise ConfigError(
-            f"{principal.name} has no key {text[:80]!r}",
-            expected=f"one of: {', '.join(key.fingerprint for key in keys)}",
-        )
-    return matching[0]
+        named = [key for key in keys if key.keyid == keyid]
+    if len(named) != 1:
+        expected = f"one of: {', '.join(key.fingerprint for key in keys)}"
+        raise ConfigError(f"{principal.name} has no key {text[:80]!r}", expected=expected)
+    return keys.index(named[0])
 
 
 # -- What could never work -------------------------------------------------------------------------

@@ -16,13 +16,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from governance.attest.codes import CODES
-from governance.attest.predicates import (
-    CANDIDATE,
-    Artifact,
-    Finding,
-    Promotion,
-    PromotionRequest,
-)
+from governance.attest.predicates import CANDIDATE, Artifact, Finding, Promotion, PromotionRequest
 from governance.attest.requests import Action, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, RefusedError, StorageError, unknown
 from governance.base.time import exact_instant

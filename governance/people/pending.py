@@ -105,11 +105,7 @@ class Wait(Model):
 
 
 def _wait(
-    reason: Reason,
-    people: Iterable[str],
-    due: str | None = None,
-    /,
-    **fields: object,
+    reason: Reason, people: Iterable[str], due: str | None = None, /, **fields: object
 ) -> Wait:
     values = {
         name: (", ".join(value) or "nobody") if isinstance(value, list) else value

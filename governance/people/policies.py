@@ -252,13 +252,15 @@ def _at_hand(authority: Authority, policies: Policies | CountersignError | None)
 
 
 def _keys(authority: Authority) -> dict[str, list[str]]:
-    fingerprints: dict[str, list[str]] = {}
-    for principal in authority.policies.rules.principals:
-        for key in map(public_key, principal.keys):
-            revoked_at = authority.revoked.get(key.keyid)
-            note = "" if revoked_at is None else f" (revoked at entry {revoked_at})"
-            fingerprints.setdefault(principal.name, []).append(f"{key.fingerprint}{note}")
-    return fingerprints
+    def shown(key: PublicKey) -> str:
+        revoked_at = authority.revoked.get(key.keyid)
+        note = "" if revoked_at is None else f" (revoked at entry {revoked_at})"
+        return f"{key.fingerprint}{note}"
+
+    return {
+        principal.name: [shown(public_key(text)) for text in principal.keys]
+        for principal in authority.policies.rules.principals
+    }
 
 
 # -- Keys ------------------------------------------------------------------------------------------

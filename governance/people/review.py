@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,14 +21,7 @@ from typing import Literal
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import (
-    Approval,
-    Finding,
-    Incident,
-    Packet,
-    Promotion,
-    Waiver,
-)
+from governance.attest.predicates import Approval, Finding, Incident, Packet, Promotion, Waiver
 from governance.attest.requests import ReleaseDecision
 from governance.base.model import Model
 from governance.base.time import instant_of
@@ -188,7 +181,7 @@ def review(now: LogState, recorded: Evidence[Packet], at: datetime) -> Review:
         tier=policies.tier_of(frozen.model),
         requesters={alias: rule.requesters for alias, rule in policies.rules.aliases.items()},
         policy_signed_by=list(period.signers) if period.signed_at is not None else [],
-        waived=list(_waived(before, frozen)),
+        waived=_waived(before, frozen),
         notices=exceptions.exceptions(facts, [], "the log"),
         sections=evidence_sections(facts),
         people=people.people(facts)[:3],
@@ -288,16 +281,17 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
     )
 
 
-def _waived(before: LogState, frozen: Packet) -> Iterator[WaivedFinding]:
+def _waived(before: LogState, frozen: Packet) -> list[WaivedFinding]:
     waivers = {
         (waiver.predicate.finding, waiver.predicate.about): waiver
         for waiver in before.evidence.all(Waiver)
         if waiver.digest in frozen.waivers
     }
-    for finding in frozen.waived:
-        waiver = waivers.get((finding.code, finding.subject))
-        if waiver is not None:
-            yield WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
+    return [
+        WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
+        for finding in frozen.waived
+        if (waiver := waivers.get((finding.code, finding.subject))) is not None
+    ]
 
 
 def _earlier(before: LogState, frozen: Packet) -> list[Statement]:

@@ -57,13 +57,8 @@ class Speaker:
             raise ConfigError(
                 "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
             ) from None
-        fields = {
-            "principal": self.name,
-            "role": self.role,
-            "reason": reason,
-            "at": exact_instant(self.at),
-        }
-        return fields if anywhere else {**fields, "log": self.log}
+        at, log = exact_instant(self.at), None if anywhere else self.log
+        return {"principal": self.name, "role": self.role, "reason": reason, "at": at, "log": log}
 
     def unsigned(
         self, now: LogState, kind: str, subject: Artifact, predicate: PredicateT
@@ -163,12 +158,11 @@ def votes_on(now: LogState, digest: str, about: str) -> list[Evidence[Approval]]
 
 def last_vote(now: LogState, digest: str, about: str, author: Speaker) -> Evidence[Approval] | None:
     """The last vote about a digest by this person in this role."""
-    votes = [
-        vote
+    last = {
+        (vote.predicate.principal, vote.predicate.role): vote
         for vote in votes_on(now, digest, about)
-        if (vote.predicate.principal, vote.predicate.role) == (author.name, author.role)
-    ]
-    return votes[-1] if votes else None
+    }
+    return last.get((author.name, author.role))
 
 
 def digest_beginning(text: str, digests: Iterable[str], what: str) -> str:

@@ -42,8 +42,8 @@ class Subject:
     """The roles that may approve it."""
     statement: Evidence
     """The packet, the request, or the statement of the gate that asked about it."""
-    shown: tuple[str, ...] = ()
-    """The lines that a person reads if there is no page."""
+    text: str = ""
+    """What a person reads if there is no page."""
     alias: str | None = None
     stage: str = ""
     """Before training: the stage whose gate asked."""
@@ -57,11 +57,6 @@ class Subject:
     def artifact(self) -> Artifact:
         """The subject of the statement."""
         return Artifact(role=self.about, name=self.name, sha256=self.sha256)
-
-    @property
-    def text(self) -> bytes:
-        """The text that a person reads if there is no page."""
-        return "\n".join(self.shown).encode()
 
 
 def find(now: LogState, words: Sequence[str]) -> Subject:
@@ -120,7 +115,7 @@ def _others(now: LogState) -> Iterator[Subject]:
         name = f"{request.action} {request.model}/{request.version}"
         yield Subject(
             "promotion", statement.digest, name, request.model, fitting, statement,
-            _lines(request=request), alias=request.alias,
+            _drawn(request=request), alias=request.alias,
         )  # fmt: skip
 
 
@@ -154,18 +149,20 @@ def waiting_before_training(now: LogState) -> Iterator[Subject]:
 
 def _input(
     now: LogState, gate: Evidence, request: GateRequest, about: About, name: str, sha256: str
-) -> tuple[str, ...]:
+) -> str:
     """A dataset with its records in the log; else a text, if the log has it."""
     facts = {"about": about, "name": name, "sha256": sha256, "code": gate.predicate.code}
     if about == "data":
         chain, card = data_chain(now.view, name, sha256), now.authority.policies.datacards.get(name)
-        return _lines(gate=request, chain=chain, card=card, **facts)
+        return _drawn(gate=request, chain=chain, card=card, **facts)
     text = _text(gate, sha256)
-    return (*_lines(gate=request, text=text, **facts), *(["", *text.splitlines()] if text else []))
+    drawn = _drawn(gate=request, text=text, **facts)
+    return "\n".join([drawn, "", *text.splitlines()]) if text else drawn
 
 
-def _lines(**facts: Any) -> tuple[str, ...]:
-    return tuple(lines("subject.txt.j2", **{"request": None, "chain": None, "text": "", **facts}))
+def _drawn(**facts: Any) -> str:
+    fields = {"request": None, "chain": None, "text": "", **facts}
+    return "\n".join(lines("subject.txt.j2", **fields))
 
 
 def _text(gate: Evidence, sha256: str) -> str | None:

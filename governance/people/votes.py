@@ -186,15 +186,16 @@ def check_waiver(
     """Who accepts, and the waiver that they would sign. Raises `ConfigError`, `RefusedError` if it
     would not count.
     """
-    rules = now.authority.policies.rules.waivers
+    authority, policies = now.authority, now.authority.policies
+    rules = policies.rules.waivers
     if terms.finding not in CODES:
         fix = did_you_mean(terms.finding, CODES) or "docs/findings.md lists them"
         raise ConfigError(f"{terms.finding!r} is no finding code", fix=fix)
     if terms.finding in (*NEVER_WAIVED, *rules.never):
         raise RefusedError(f"{terms.finding} is never waived")
     finding = _finding(target, terms)
-    person_named(now.authority.policies, terms.owner)
-    author, at = signing.speaker(now.authority, rules.accepted_by), signing.at
+    person_named(policies, terms.owner)
+    author, at = signing.speaker(authority, rules.accepted_by), signing.at
     waiver = Waiver(
         **author.signed(terms.reason),
         model=target.model,
@@ -204,7 +205,6 @@ def check_waiver(
         control=terms.control,
         expires=exact_instant(at + timedelta(days=terms.days)),
     )
-    policies, authority = now.authority.policies, now.authority
     context = Context(
         target.model, (), policies, now.evidence, at, authority=authority, governed=True
     )

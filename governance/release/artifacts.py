@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -74,14 +74,14 @@ def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate
     """Compares the project's files below `root`, if given, and the files of registered models with
     verified evidence.
     """
-    made, read, registrations, retired = _names(evidence)
-    manifests = {registration.model_digest: registration.files for registration in registrations}
-    compared, mismatches = _project_files(root, made, read, manifests) if root else (0, [])
+    recorded = _recorded(evidence)
+    registrations = recorded.registrations
+    compared, mismatches = _project_files(root, recorded) if root else (0, [])
     folders: dict[tuple[str, str], Path] = {}
     for registration in registrations:
         version = (registration.model, registration.version)
         folder = locate(registration)
-        if folder and (folder.exists() or version not in retired):
+        if folder and (folder.exists() or version not in recorded.retired):
             folders[version] = folder
     missing: set[str] = set()
     for registration in registrations:
@@ -94,21 +94,19 @@ def verify_files(root: Path | None, evidence: Iterable[Evidence], locate: Locate
     return FilesReport(compared, len(folders), tuple(sorted(missing)), tuple(mismatches))
 
 
-def _project_files(
-    root: Path,
-    made: dict[str, set[str]],
-    read: dict[str, str],
-    manifests: dict[str, list[ModelFile]],
-) -> tuple[int, list[Fault]]:
+def _project_files(root: Path, recorded: _Recorded) -> tuple[int, list[Fault]]:
     """(1), (2) How many files and folders were compared, and what differs."""
     mismatches: list[Fault] = []
+    made = recorded.made
+    manifests = {model.model_digest: model.files for model in recorded.registrations}
     paths = [path for top in OUTPUTS for path in _below(root, PurePosixPath(top), made)]
     for path in paths:
         mismatches += _faults(path, partial(_output, root / path, made.get(path), manifests))
-    sources = {path: sha256 for path, sha256 in sorted(read.items()) if (root / path).exists()}
-    for path, sha256 in sources.items():
+    sources = sorted(recorded.read.items())
+    present = [(path, sha256) for path, sha256 in sources if (root / path).exists()]
+    for path, sha256 in present:
         mismatches += _faults(path, partial(_source, root / path, sha256))
-    return len(paths) + len(sources), mismatches
+    return len(paths) + len(present), mismatches
 
 
 def registry_run(run: Run) -> str:
@@ -138,29 +136,34 @@ def in_artifact_root(root: Path) -> Locate:
     return locate
 
 
-def _names(
-    evidence: Iterable[Evidence],
-) -> tuple[dict[str, set[str]], dict[str, str], list[Registration], set[tuple[str, str]]]:
-    """Maps each output path to its digests and each source path to the digest last read; then the
-    registrations, and the retired versions (model and number).
-    """
-    made: dict[str, set[str]] = {}
-    read: dict[str, str] = {}
-    registrations: list[Registration] = []
-    retired: set[tuple[str, str]] = set()
+@dataclass
+class _Recorded:
+    """What statements say of files."""
+
+    made: dict[str, set[str]] = field(default_factory=dict)
+    """Maps each output path to its digests."""
+    read: dict[str, str] = field(default_factory=dict)
+    """Maps each source path to the digest last read."""
+    registrations: list[Registration] = field(default_factory=list)
+    retired: set[tuple[str, str]] = field(default_factory=set)
+    """Model and number of each retired version."""
+
+
+def _recorded(evidence: Iterable[Evidence]) -> _Recorded:
+    recorded = _Recorded()
     for statement in evidence:
         predicate = statement.predicate
         if isinstance(predicate, Predicate) and not isinstance(predicate, Reproduction):
             for subject in statement.subjects:  # a reproduction makes no file
-                made.setdefault(subject.name, set()).add(subject.sha256)
+                recorded.made.setdefault(subject.name, set()).add(subject.sha256)
         if isinstance(predicate, Ingest):
             sources = [used for used in predicate.inputs if used.name.startswith(SOURCES)]
-            read.update({source.name: source.sha256 for source in sources})
+            recorded.read.update({source.name: source.sha256 for source in sources})
         if isinstance(predicate, Registration):
-            registrations.append(predicate)
+            recorded.registrations.append(predicate)
         if isinstance(predicate, Promotion) and predicate.allowed and predicate.action == "retire":
-            retired.add((predicate.model, predicate.version))
-    return made, read, registrations, retired
+            recorded.retired.add((predicate.model, predicate.version))
+    return recorded
 
 
 def _below(root: Path, folder: PurePosixPath, made: dict[str, set[str]]) -> Iterator[str]:

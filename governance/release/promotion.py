@@ -89,8 +89,6 @@ def latest_packet(now: LogState, model: str, version: str) -> Evidence[Packet] |
 
 def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecision:
     """The decision on this state of the log."""
-    if now.authority.in_force.policies is None:
-        now.authority.policies  # noqa: B018 - raises, with the next step
     return decide_release(request, now.authority.policies, now.evidence, at, now.authority)
 
 
@@ -209,13 +207,17 @@ def preferred(
 
 def to_retire(now: LogState, model: str, alias: str) -> str | None:
     """The version in the preferred open request to retire; None without a request."""
-    requests = [
-        request
-        for request in now.timeline.open_requests(model)
-        if (request.predicate.action, request.predicate.alias) == ("retire", alias)
-    ]
-    request = preferred(now, requests)
-    return request.predicate.version if request else None
+    request = _asked(now, model, lambda asked: (asked.action, asked.alias) == ("retire", alias))
+    return request.version if request else None
+
+
+def _asked(
+    now: LogState, model: str, fits: Callable[[PromotionRequest], bool]
+) -> PromotionRequest | None:
+    """The preferred open request of those that fit."""
+    requests = now.timeline.open_requests(model)
+    request = preferred(now, [signed for signed in requests if fits(signed.predicate)])
+    return request.predicate if request else None
 
 
 def check_right(now: LogState, signer: Signer, kind: str) -> None:
@@ -270,7 +272,10 @@ class Promoter:
         for _ in range(ATTEMPTS):
             now = state(self.log)
             check_right(now, self.signer, "promotion")
-            chosen = action or _asked_for(now, model, version, alias)
+            asked = _asked(
+                now, model, lambda asked: (asked.version, asked.alias) == (version, alias)
+            )
+            chosen = action or (asked.action if asked else "promote")
             request = ask(now, chosen, model, version, alias)
             at = self._time(now)
             decision = decide(now, request, at)
@@ -353,17 +358,6 @@ class Promoter:
                 _second_signature(now, request, decision.at) if decision.allowed else None
             ),
         )
-
-
-def _asked_for(now: LogState, model: str, version: str, alias: str) -> Action:
-    """The action of the latest open request for this version and alias."""
-    requests = [
-        request
-        for request in now.timeline.open_requests(model)
-        if (request.predicate.version, request.predicate.alias) == (version, alias)
-    ]
-    request = preferred(now, requests)
-    return request.predicate.action if request else "promote"
 
 
 def _touched(now: LogState, promotion: Promotion) -> list[str]:

@@ -27,13 +27,7 @@ from governance.history.state import LogState
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.http_client import is_server
 from governance.log.port import Log
-from governance.machine.machine import (
-    Machine,
-    check_pin,
-    on_server,
-    own_checkpoint_key,
-    read_log,
-)
+from governance.machine.machine import Machine, check_pin, on_server, own_checkpoint_key, read_log
 from governance.machine.workers import in_processes
 from governance.models import folder as modelfolder
 from governance.models.folder import Fetch

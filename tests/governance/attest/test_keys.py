@@ -99,8 +99,8 @@ def test_what_is_no_public_key_is_refused(text: str) -> None:
 
 
 def test_a_key_is_made_once_and_for_this_account_only(tmp_path: Path) -> None:
-    first = signers.development_signer(tmp_path / "state" / "keys")
-    assert signers.development_signer(tmp_path / "state" / "keys").keyid == first.keyid
+    first = signers.stored_signer(tmp_path / "state" / "keys", "development")
+    assert signers.stored_signer(tmp_path / "state" / "keys", "development").keyid == first.keyid
     made = list((tmp_path / "state" / "keys").iterdir())
     assert [path.name for path in made] == ["development.pem"]
     assert stat.S_IMODE(made[0].stat().st_mode) == 0o600
@@ -111,7 +111,7 @@ def test_a_key_is_made_once_and_for_this_account_only(tmp_path: Path) -> None:
 def test_processes_that_start_together_share_the_key(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom governance.machine import signers\n"
-        "print(signers.development_signer(Path(sys.argv[1])).keyid)"
+        "print(signers.stored_signer(Path(sys.argv[1]), 'development').keyid)"
     )
     started = [
         subprocess.Popen(
@@ -120,14 +120,14 @@ def test_processes_that_start_together_share_the_key(tmp_path: Path) -> None:
         for _ in range(4)
     ]
     ids = {process.communicate()[0].strip() for process in started}
-    assert ids == {signers.development_signer(tmp_path).keyid}
+    assert ids == {signers.stored_signer(tmp_path, "development").keyid}
     assert [path.name for path in tmp_path.iterdir()] == ["development.pem"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file where the folder should be")
     with pytest.raises(StorageError, match="COUNTERSIGN_HOME"):
-        signers.development_signer(tmp_path / "keys")
+        signers.stored_signer(tmp_path / "keys", "development")
 
 
 def test_unattended_signers_need_no_answer(private: Ed25519PrivateKey, tmp_path: Path) -> None:

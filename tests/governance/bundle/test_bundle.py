@@ -34,7 +34,7 @@ from governance.log import evidence
 from governance.log.evidence import key_ring
 from governance.log.views import log_evidence
 from governance.machine.machine import signer
-from governance.machine.signers import development_signer, private_signer
+from governance.machine.signers import private_signer, stored_signer
 from governance.people import review, subjects
 from governance.policy.authority import read_authority
 from governance.policy.policies import files_digest
@@ -623,7 +623,7 @@ def test_a_development_key_moves_no_governed_alias(
     scene = governed(tmp_path)
     LIES["another request"][0](scene)
     assert both(made(scene.story.log), pin(scene.story.log))
-    forged(scene, by=development_signer(scene.story.machine.keys))
+    forged(scene, by=stored_signer(scene.story.machine.keys, "development"))
     report = verify_bundle(made(scene.story.log), TrustAnchors())
     assert "development key" in (report.broken or "")
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from governance.attest.digests import tree_digest
 from governance.base.errors import ConfigError, Problems
 from governance.exports import publish
-from governance.machine.signers import development_signer
+from governance.machine.signers import stored_signer
 from governance.policy.policies import FILES, Policies, load_policies
 from governance.policy.rules import Datacard
 from pipelines.metrics import METRICS
@@ -249,7 +249,7 @@ def test_a_suite_and_the_pii_policy_have_digests_of_what_they_say(
 
 
 def test_who_may_sign_what(folder: Path, tmp_path: Path) -> None:
-    key = development_signer(tmp_path / "keys")
+    key = stored_signer(tmp_path / "keys", "development")
     pem = "".join(f"\n      {line}" for line in key.public_pem.splitlines())
     principal = (
         "principals:\n  - name: runner\n    kind: service\n    signs: [train]\n    keys:\n    -"
@@ -265,7 +265,7 @@ def test_who_may_sign_what(folder: Path, tmp_path: Path) -> None:
 
 
 def test_one_key_under_two_names_is_an_error(folder: Path, tmp_path: Path) -> None:
-    key = json.dumps(development_signer(tmp_path / "keys").public_pem)
+    key = json.dumps(stored_signer(tmp_path / "keys", "development").public_pem)
     people = ", ".join(f"{{name: {name}, kind: person, keys: [{key}]}}" for name in ("ada", "eve"))
     _edit(folder, "policy.yaml", "principals: []", f"principals: [{people}]")
     with pytest.raises(Problems, match="named twice"):
