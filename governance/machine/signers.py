@@ -83,7 +83,7 @@ def private_signer(data: bytes, where: str, ask: Ask | None = None) -> Signer:
             return _private(data, passphrase, where)
         if ask is None:
             found = "the private key has a passphrase, and there is no terminal to ask on"
-            fix = f"ssh-add {where}, then use --key {AGENT}{where}.pub"
+            fix = f"use a KMS signer, a key without passphrase, or ssh-add FILE and {AGENT}FILE.pub"
             raise ConfigError(found, where=where, fix=fix)
         if attempt < _TRIES:
             passphrase = ask(prompt).encode()

@@ -100,16 +100,13 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
     served = resolve(now, f"{move.model}/{move.version}")
     registration = served.registration
     if registration.model_digest != plan.release.released.sha256:
-        raise VerificationError(
-            f"{served.name} is registered with other bytes than were decided on"
-        )
+        found = f"{served.name} is registered with other bytes than were decided on"
+        raise VerificationError(found)
     moves = now.timeline.released_before(move.model, move.alias, None)
     promotion = next(given for given in moves if given.predicate.version == move.version)
     if made_again(now, promotion) is not Repeat.SAME:
-        raise VerificationError(
-            f"the decision of entry {promotion.index} comes out otherwise",
-            fix=f"countersign explain {promotion.index}",
-        )
+        found = f"the decision of entry {promotion.index} comes out otherwise"
+        raise VerificationError(found, fix=f"countersign explain {promotion.index}")
     chain = Chain(now.view, registration.model_digest, registration.stage)
     statements = {statement.index for statement in chain.statements()}
     again = f"the decision of entry {promotion.index} comes out again"

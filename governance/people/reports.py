@@ -124,10 +124,8 @@ def _check_key(log: Log, signer: Signer) -> None:
     """
     authority, keyid = read_authority(log), signer.keyid
     development = {public_key(pem).keyid for pem in evidence.origin(log).development_keys}
-    if (
-        authority.principal(keyid, log.size()) is None
-        and keyid not in development - authority.keys.keys()
-    ):
+    known = authority.principal(keyid, log.size()) or keyid in development - authority.keys.keys()
+    if not known:
         found = f"the policies in force do not name this key ({keyid[:16]})"
         fix = "give --key, or export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem"
         raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)

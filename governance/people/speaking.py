@@ -89,16 +89,12 @@ def person_of(policies: Policies, key: Signer | PublicKey) -> Principal:
     public = key if isinstance(key, PublicKey) else public_key(key.public_pem)
     shown = public.fingerprint
     if principal is not None:
-        raise RefusedError(
-            f"this is the key of service {principal.name} ({shown}); people sign with their own"
-        )
+        found = f"this is the key of service {principal.name} ({shown})"
+        raise RefusedError(found, fix="sign with a key of your own")
     people = ", ".join(sorted(person.name for person in policies.rules.in_roles(None)))
-    enrolled = "use the key you are enrolled with, or ask a policy owner: countersign enrol"
-    raise RefusedError(
-        f"the policies in force do not name this key ({shown})",
-        expected=f"a key of {people}" if people else "policies that name people",
-        fix=enrolled if people else "countersign init begins a log with people",
-    )
+    fix = "ask a policy owner: countersign enrol" if people else "countersign init names people"
+    found = f"the policies in force do not name this key ({shown})"
+    raise RefusedError(found, expected=f"a key of {people or 'nobody'}", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -158,10 +154,8 @@ def votes_on(now: LogState, digest: str, about: str) -> list[Evidence[Approval]]
 
 def last_vote(now: LogState, digest: str, about: str, author: Speaker) -> Evidence[Approval] | None:
     """The last vote about a digest by this person in this role."""
-    last = {
-        (vote.predicate.principal, vote.predicate.role): vote
-        for vote in votes_on(now, digest, about)
-    }
+    votes = votes_on(now, digest, about)
+    last = {(vote.predicate.principal, vote.predicate.role): vote for vote in votes}
     return last.get((author.name, author.role))
 
 

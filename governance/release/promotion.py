@@ -233,12 +233,10 @@ def check_right(now: LogState, signer: Signer, kind: str) -> None:
 
 def may_ask(now: LogState, statement: Evidence[PromotionRequest]) -> bool:
     """Whether a person signed the request in a role that may ask for its alias."""
-    rule = now.authority.policies.rules.aliases.get(statement.predicate.alias)
-    return (
-        rule is not None
-        and statement.predicate.role in rule.requesters
-        and now.authority.speaker(statement) is not None
-    )
+    request = statement.predicate
+    rule = now.authority.policies.rules.aliases.get(request.alias)
+    permitted = rule is not None and request.role in rule.requesters
+    return permitted and now.authority.speaker(statement) is not None
 
 
 # -- The move --------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ _EVENTS = {
     "incident": ("incident {it.state}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
     "call": ("{called}", "accepted by rule", "{detail}"),
-    "drill": ("drill of {it.alias}", "{result}", "{detail}"),
+    "drill": ("drill of {it.alias}", "", "{detail}"),
     "report": ("report signed", "{it.verdict}", "page {it.page:.12}, of {it.entries} entries"),
 }
 """The kinds of statements in a model's history: what happened, its result, and details."""
@@ -326,23 +326,18 @@ def _derived(statement: Evidence) -> dict[str, str]:
     match statement.predicate:
         case Packet() as packet:
             return {"findings": str(len(packet.findings))}
-        case Drill() as drill:
-            result = "passed" if drill.passed else "FAILED"
-            return {"result": result, "detail": drills.summary(statement, None)}
+        case Drill():
+            return {"detail": drills.summary(statement, None)}
+        case Call(alias=None) as call:
+            return {"called": call.operation, "detail": ""}
         case Call() as call:
             moved = f"set {call.alias}" if call.version else f"take {call.alias} away"
-            before = f"from version {call.from_version or 'none'}"
-            return {
-                "called": moved if call.alias else call.operation,
-                "detail": before if call.alias else "",
-            }
+            return {"called": moved, "detail": f"from version {call.from_version or 'none'}"}
         case Promotion() as move:
-            moved = f"from version {move.from_version or 'none'}"
-            codes = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
-            return {
-                "result": "allowed" if move.allowed else "refused",
-                "detail": moved if move.allowed and move.action != "retire" else codes,
-            }
+            detail = ", ".join(dict.fromkeys(finding.code for finding in move.findings))
+            if move.allowed and move.action != "retire":
+                detail = f"from version {move.from_version or 'none'}"
+            return {"result": "allowed" if move.allowed else "refused", "detail": detail}
     return {}
 
 
