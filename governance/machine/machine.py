@@ -32,7 +32,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
@@ -56,9 +55,7 @@ from governance.machine.signers import (
     stored_signer,
 )
 from governance.policy.authority import read_authority
-
-if TYPE_CHECKING:
-    from governance.policy.policies import Policies
+from governance.policy.policies import Policies
 
 DATABASE = "countersign.db"
 SERVED_FILES = Path("server/artifacts")

@@ -24,8 +24,7 @@ from governance.history.state import LogState
 from governance.log import evidence
 from governance.log.port import Entry, Log
 from governance.machine.machine import Machine
-from governance.people.moves import Move, Plan
-from governance.people.moves import plan as plan_move
+from governance.people import moves
 from governance.release.retrospect import Repeat, made_again
 from governance.release.serving import Served, resolve
 
@@ -83,16 +82,16 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}"
 
 
-def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[Plan, str]:
+def target(now: LogState, model: str, alias: str, at: datetime) -> tuple[moves.Plan, str]:
     """(1) The version that a rollback would choose. Raises `RefusedError` if there is none."""
-    plan = plan_move(now, Move("rollback", model, "", alias, "a drill"), at)
+    plan = moves.plan(now, moves.Move("rollback", model, "", alias, "a drill"), at)
     over = "".join(
         f"; passed over version {version}: {finding.code}" for version, finding in plan.skipped
     )
     return plan, f"version {plan.move.version}, sha256 {plan.release.released.sha256[:12]}{over}"
 
 
-def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
+def evidence_of(now: LogState, plan: moves.Plan) -> tuple[Served, str]:
     """The registered target. Its statements are verified, and the decision that gave it the alias
     is repeated. Raises `VerificationError`.
     """
@@ -102,8 +101,8 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
     if registration.model_digest != plan.release.released.sha256:
         found = f"{served.name} is registered with other bytes than were decided on"
         raise VerificationError(found)
-    moves = now.timeline.released_before(move.model, move.alias, None)
-    promotion = next(given for given in moves if given.predicate.version == move.version)
+    releases = now.timeline.released_before(move.model, move.alias, None)
+    promotion = next(given for given in releases if given.predicate.version == move.version)
     if made_again(now, promotion) is not Repeat.SAME:
         found = f"the decision of entry {promotion.index} comes out otherwise"
         raise VerificationError(found, fix=f"countersign explain {promotion.index}")
@@ -114,7 +113,7 @@ def evidence_of(now: LogState, plan: Plan) -> tuple[Served, str]:
 
 
 def record(
-    log: Log, now: LogState, signer: Signer, machine: Machine, plan: Plan, done: Rehearsal,
+    log: Log, now: LogState, signer: Signer, machine: Machine, plan: moves.Plan, done: Rehearsal,
     ended: datetime,
 ) -> tuple[Drill, Entry]:  # fmt: skip
     """(3) Records the result of the drill in the log."""

@@ -47,10 +47,8 @@ def owner(policies: Policies, signer: Signer) -> Principal:
     """The person of this key, who must own policies. Raises `RefusedError`."""
     person = person_of(policies, signer)
     if person not in owners(policies.rules):
-        raise RefusedError(
-            f"{person.name} ({', '.join(person.roles)}) signs no policies",
-            expected=wanted(policies.rules),
-        )
+        found = f"{person.name} ({', '.join(person.roles)}) signs no policies"
+        raise RefusedError(found, expected=wanted(policies.rules))
     return person
 
 

@@ -118,8 +118,9 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
     release, evidence = ask(now, move.action, move.model, move.version, move.alias), now.evidence
     decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
     request = now.timeline.requests.get(release.request or "")
-    if request is not None and not _serves(request.predicate, decision, move):
-        request = None
+    wrong = REQUEST_CODES & {finding.code for finding in decision.findings}
+    if request is not None and (wrong or (move.break_glass and not request.predicate.break_glass)):
+        request = None  # it does not serve this move
     if request is None and signs is not None:
         predicate = _request(now, release, move, signs, at)
         unsigned = signs.unsigned(now, "request", _subject(release), predicate)
@@ -130,12 +131,6 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
     held = now.holder(move.model, move.alias)
     missing = tuple(missing_signatures(context, decision))
     return Plan(move, release, decision, held, request, signs, missing)
-
-
-def _serves(request: PromotionRequest, decision: ReleaseDecision, move: Move) -> bool:
-    """Whether a request serves this move: the decision has nothing against it."""
-    allows = request.break_glass or not move.break_glass
-    return allows and not REQUEST_CODES & {finding.code for finding in decision.findings}
 
 
 def _plan_rollback(now: LogState, move: Move, at: datetime, signs: Speaker | None) -> Plan:
@@ -158,10 +153,8 @@ def _plan_rollback(now: LogState, move: Move, at: datetime, signs: Speaker | Non
     reasons = "; ".join(
         f"version {version}: {finding.code} {finding.message}" for version, finding in skipped
     )
-    raise RefusedError(
-        f"{move.model} has no version to go back to{f' ({reasons})' if reasons else ''}",
-        fix=f"countersign history {move.model}",
-    )
+    found = f"{move.model} has no version to go back to{f' ({reasons})' if reasons else ''}"
+    raise RefusedError(found, fix=f"countersign history {move.model}")
 
 
 def retired_alias(now: LogState, model: str, version: str) -> str:

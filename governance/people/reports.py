@@ -32,8 +32,6 @@ from governance.report import files
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 
-PAGE, TWIN = "report", "report_json"
-"""Roles of the subjects of a signed report."""
 Bytes = Callable[[str], bytes | None]
 """Reads the bytes stored under a digest. They may have been changed."""
 
@@ -111,8 +109,8 @@ def sign(
     kept.keep(machine, computed.page)
     twin, html = computed.files
     subjects = [
-        Artifact(role=PAGE, name=html, sha256=statement.page),
-        Artifact(role=TWIN, name=twin, sha256=statement.twin),
+        Artifact(role="report", name=html, sha256=statement.page),
+        Artifact(role="report_json", name=twin, sha256=statement.twin),
         Artifact(role="model", name=statement.model, sha256=statement.model_digest),
     ]
     return evidence.record(log, signer, "report", subjects, statement)

@@ -124,11 +124,9 @@ def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     """Stage to the latest statement of its gate, and the request that the gate answered."""
     latest: dict[str, tuple[Evidence, GateRequest]] = {}
     for gate in now.view.all(GateDecision):
-        try:
+        with suppress(ValidationError):
             request = GateRequest.model_validate(gate.predicate.parameters)
-        except ValidationError:
-            continue
-        latest[request.stage] = (gate, request)
+            latest[request.stage] = (gate, request)
     return latest
 
 

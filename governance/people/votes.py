@@ -62,10 +62,8 @@ def check(
     if subject.packet is not None:
         _check_packet(now, subject, subject.packet, approval, author)
     if seconds and subject.statement.predicate.principal == author.name:
-        raise RefusedError(
-            f"{author.name} made this request, so somebody else has to sign it",
-            where=f"request {subject.name}",
-        )
+        found = f"{author.name} made this request, so somebody else has to sign it"
+        raise RefusedError(found, where=f"request {subject.name}")
     return author, approval
 
 
@@ -89,23 +87,18 @@ def _check_packet(
         fix = f"countersign freeze {subject.name}, then countersign review {subject.name}"
         raise RefusedError(found, where=f"packet {subject.sha256[:12]}", fix=fix)
     own = author.unsigned(now, "approval", subject.artifact, approval)
-    votes, aside = packet_votes(release_context(now, packet, at, [own], approval.alias))
+    context = release_context(now, packet, at, [own], approval.alias)
+    votes, aside = packet_votes(context)
     if any(vote is own for _, _, vote in votes):
         return
     problem = next(problem for problem in aside if problem.statement is own)
     fix = f"close the incident, or waive it and then: countersign freeze {subject.name}"
     if problem.reason != "incident_open":
-        able = " or ".join(can_vote(now, packet, at))
-        fix = f"{able or 'nobody that policy names'} can approve"
+        people = context.policies.rules.in_roles(context.tier.approvers if context.tier else ())
+        able = [person.name for person in people if person.name not in authors(context)]
+        fix = f"{' or '.join(able) or 'nobody that policy names'} can approve"
     found = f"{author.name}'s approval cannot count: {problem.why}"
     raise RefusedError(found, where=f"packet {subject.name}", fix=fix)
-
-
-def can_vote(now: LogState, packet: Evidence, at: datetime) -> list[str]:
-    """The people whose approval of the packet would count: in its roles, and not its authors."""
-    context = release_context(now, packet, at)
-    people = now.authority.policies.rules.in_roles(context.tier.approvers if context.tier else ())
-    return [person.name for person in people if person.name not in authors(context)]
 
 
 def current(

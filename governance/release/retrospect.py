@@ -241,14 +241,13 @@ def last_decision(now: LogState, model: str, version: str) -> int:
 
 def waiting(now: LogState, at: datetime) -> list[dict[str, Json]]:
     """The requests that can be carried out now."""
+    terms = {"action", "model", "version", "alias", "expires"}
     return [
         {
             "entry": statement.index,
             "request": statement.digest,
             "by": statement.predicate.principal,
-            **statement.predicate.model_dump(
-                include={"action", "model", "version", "alias", "expires"}
-            ),
+            **statement.predicate.model_dump(include=terms),
         }
         for statement in now.timeline.pending_requests(at)
     ]

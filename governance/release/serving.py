@@ -79,18 +79,40 @@ def parse(text: str) -> tuple[str, str | None, str | None]:
 
 
 def resolve(now: LogState, text: str) -> Served:
-    """(1) The version that a name means. Raises `InputError` if the log has no such version or no
-    version holds the alias.
+    """(1) The version that a name means: its last registration; with an alias, the last one of the
+    bytes that were decided on. Raises `InputError` if the log has no such version or no version
+    holds the alias.
     """
     model, version, alias = parse(text)
-    if alias is None:
-        return _served(now, model, str(version))
-    now.must_know(model)
-    holder = now.holder(model, alias)
-    if holder is None:
-        found = f"nobody holds {alias} of {model}, says the log"
-        raise InputError(found, fix=f"countersign history {model}")
-    return _served(now, model, holder.version, holder)
+    move = None
+    if alias is not None:
+        now.must_know(model)
+        move = now.holder(model, alias)
+        if move is None:
+            found = f"nobody holds {alias} of {model}, says the log"
+            raise InputError(found, fix=f"countersign history {model}")
+        version = move.version
+    now.registration(model, str(version))  # raises where the log has no such version
+    fitting = [
+        statement
+        for statement in now.view.all(Registration)
+        if (statement.predicate.model, statement.predicate.version) == (model, version)
+        and (move is None or statement.predicate.model_digest == move.model_digest)
+    ]
+    if not fitting:
+        digest = move.model_digest[:12] if move else ""
+        raise InputError(f"the log has no version {version} of {model} with sha256 {digest}")
+    digests = {statement.predicate.model_digest for statement in fitting}
+    if len(digests) > 1:
+        raise VerificationError(
+            f"{model}/{version} was registered with different bytes:"
+            f" {', '.join(sorted(sha256[:12] for sha256 in digests))}",
+            where=f"entries {', '.join(str(statement.index) for statement in fitting)}",
+            fix=f"name it by the alias that was decided on, e.g. {model}@champion",
+        )
+    last = fitting[-1]
+    incident = open_incident(now, last.predicate.model_digest)
+    return Served(last.predicate, last.index, last.development, move, incident)
 
 
 @contextmanager
@@ -148,33 +170,6 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
         found = f"the log does not verify: {report.broken}"
         raise VerificationError(found, where=log.where, fix="serve nothing from it")
     return log
-
-
-def _served(now: LogState, model: str, version: str, move: Promotion | None = None) -> Served:
-    """The version's last registration; with `move`, the last one of the bytes that were decided
-    on.
-    """
-    now.registration(model, version)  # raises where the log has no such version
-    fitting = [
-        statement
-        for statement in now.view.all(Registration)
-        if (statement.predicate.model, statement.predicate.version) == (model, version)
-        and (move is None or statement.predicate.model_digest == move.model_digest)
-    ]
-    if not fitting:
-        digest = move.model_digest[:12] if move else ""
-        raise InputError(f"the log has no version {version} of {model} with sha256 {digest}")
-    digests = {statement.predicate.model_digest for statement in fitting}
-    if len(digests) > 1:
-        raise VerificationError(
-            f"{model}/{version} was registered with different bytes:"
-            f" {', '.join(sorted(sha256[:12] for sha256 in digests))}",
-            where=f"entries {', '.join(str(statement.index) for statement in fitting)}",
-            fix=f"name it by the alias that was decided on, e.g. {model}@champion",
-        )
-    last = fitting[-1]
-    incident = open_incident(now, last.predicate.model_digest)
-    return Served(last.predicate, last.index, last.development, move, incident)
 
 
 def open_incident(now: LogState, digest: str) -> str | None:
