@@ -7,7 +7,7 @@
 2. One run of the core's tests without a change tells which functions each test reaches. Tests that
    fail or cannot be imported here (a missing package) are left out and named.
 3. Each mutant is applied in a worker's own copy of the project. The first tests that reach its
-   function run until one fails, those that reach few functions first. Survivors meet all other tests
+   function run until one fails: those of its own module first, then those that reach few functions. Survivors meet all other tests
    of the core in a second round.
 4. A mutant is killed by a failing test, or by a test that takes twenty times as long as it should.
 
@@ -97,7 +97,12 @@ class Suite:
             name for name, reached in self.places.items() if not mutant.function or places & reached
         ]
         stem = f"/test_{Path(mutant.file).stem.rstrip('s')}"
-        return sorted(names, key=lambda name: (stem not in name, len(self.places[name]), name))
+        package = f"/{mutant.file.split('/')[1]}/"
+
+        def distance(name: str) -> tuple[bool, bool, int, str]:
+            return stem not in name, package not in name, len(self.places[name]), name
+
+        return sorted(names, key=distance)
 
     def limits(self, names: Iterable[str]) -> dict[str, float]:
         """Seconds after which each test is ended."""

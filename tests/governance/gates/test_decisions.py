@@ -861,16 +861,30 @@ def test_evidence_by_a_service_counts_for_the_kinds_it_may_sign(
     }
 
 
-def test_several_statements_about_the_same_bytes_the_fitting_one_is_used() -> None:
-    """A scan under an old policy, recorded later than one under the policy in force, does no
-    harm.
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("scan", {"config": OTHER}),
+        ("scan", {"passed": False}),
+        ("quality", {"suite": OTHER}),
+        ("quality", {"passed": False}),
+        ("quality", {"passed": False, "suite": OTHER}),
+    ],
+)
+def test_of_several_statements_about_the_same_bytes_the_fitting_one_is_used(
+    kind: str, changes: dict[str, Any]
+) -> None:
+    """A statement that does not fit the policy in force does no harm when it is recorded after one
+    that does.
     """
     world = in_memory(desk())
     assert isinstance(world.evidence, InMemory)
-    scan = next(item for item in world.evidence.all("scan") if item.predicate.dataset == "tickets")
-    old = replace(scan, index=999, predicate=scan.predicate.model_copy(update={"config": OTHER}))
-    world.evidence.items.append(old)
+    fitting = next(item for item in world.evidence.all(kind) if item.predicate.dataset == "tickets")
+    later = replace(fitting, index=999, predicate=fitting.predicate.model_copy(update=changes))
+    world.evidence.items.append(later)
     assert _decide(world).allowed
+    world.evidence.items.remove(fitting)
+    assert not _decide(world).allowed
 
 
 def test_a_refusal_between_the_permission_and_the_training_counts() -> None:
