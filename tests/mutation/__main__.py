@@ -7,15 +7,15 @@
 2. One run of the core's tests without a change tells which functions each test reaches. Tests that
    fail or cannot be imported here (a missing package) are left out and named.
 3. Each mutant is applied in a worker's own copy of the project. The first tests that reach its
-   function run until one fails: those of its own module first, then those that reach few functions. Survivors meet all other tests
-   of the core in a second round.
+   function run until one fails: those of its own module first, then those that reach few functions.
+   Survivors meet all other tests of the core in a second round.
 4. A mutant is killed by a failing test, or by a test that takes twenty times as long as it should.
 
 After every mutant the results are written to `benchmarks/mutation.json`, and at the end, or when
 `--minutes` are over, to `benchmarks/mutation.md`. The next call runs only what is missing there: a
 result counts as long as the mutant's function is the same, or its file where it stands in no
-function. `--again` runs the survivors once more, after tests were added. A survivor's reason stands in `tests/survivors.yaml` under its name; a survivor
-without a reason needs a test.
+function. `--again` runs the survivors once more, after tests were added. A survivor's reason stands
+in `tests/survivors.yaml` under its name; a survivor without a reason needs a test.
 
 It needs the dependencies of governance, pytest, pytest-xdist and hypothesis, and no git.
 
