@@ -156,13 +156,18 @@ def _made_again(now: LogState, statement: Evidence[Packet]) -> Packet:
 
 
 def _reference(now: LogState, registered: Registration) -> ModelRef:
-    """The released model, its registered files, and the suite of its gate's request."""
+    """The released model. Raises `InputError` where its files do not add up to its digest."""
     node = model_node(now.view, registered.model_digest, registered.stage)
     gate_request = _gate_request(node.gate) if node.gate else None
     if manifest_digest(registered.files) != registered.model_digest:
         raise InputError(
             f"the files of {registered.model}/{registered.version} do not add up to its digest"
         )
+    return model_reference(registered, gate_request)
+
+
+def model_reference(registered: Registration, gate_request: GateRequest | None) -> ModelRef:
+    """A registered model for a decision: its files, and the suite of its gate's request."""
     return ModelRef(
         name=registered.stage,
         outside=False,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from governance.attest.predicates import CANDIDATE, Finding, Predicate, Promotion, Waiver
 from governance.base.text import moment
-from governance.base.time import instant_of
 from governance.history import packet
 from governance.log.evidence import Evidence
 from governance.report.data import LOW_ASSURANCE
@@ -118,20 +117,17 @@ def _ended_waivers(standing: Standing, released: Evidence[Promotion]) -> Iterato
         lapsed = standing.lapsed(finding)
         if lapsed is None:
             continue
+        about = _finding(finding)
         given = [
-            waiver
-            for waiver, _ in standing.waivers
-            if _waived(waiver.predicate) == _finding(finding)
+            waiver.index for waiver, _ in standing.waivers if _waived(waiver.predicate) == about
         ]
-        ends = [instant_of(waiver.predicate.expires) for waiver in given[-1:]]
         code = About.WAIVER_NOT_COUNTED
-        if _finding(finding) not in needed:
+        if about not in needed:
             code = About.WAIVER_NOT_NEEDED
-        elif any(end <= standing.at for end in ends):
+        elif lapsed.reason == "expired":
             code = About.WAIVER_EXPIRED
-        about = {"finding": finding.code, "subject": finding.subject}
-        why = {"reason": lapsed.reason, "detail": lapsed.detail, "why": lapsed.text}
-        yield notice(code, [waiver.index for waiver in given[-1:]], **about, **why)
+        fields = {"reason": lapsed.reason, "detail": lapsed.detail, "why": lapsed.text}
+        yield notice(code, given[-1:], finding=finding.code, subject=finding.subject, **fields)
 
 
 def _alone(standing: Standing) -> Iterator[Notice]:

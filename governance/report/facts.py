@@ -44,6 +44,7 @@ from governance.log.evidence import Evidence, parse_statement
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Tier
 from governance.release import drills
+from governance.release.promotion import model_reference
 from governance.report.standing import Standing
 
 PREFIX = 12
@@ -155,16 +156,7 @@ class Facts(Chain):
     def reference(self) -> ModelRef | None:
         """The version as a reference for decisions; None where its gate's request is missing."""
         request = self.requests.get(self.released.name)
-        if request is None:
-            return None
-        return ModelRef(
-            name=self.registration.stage,
-            outside=False,
-            sha256=self.digest,
-            files=[file.path for file in self.registration.files],
-            suite=request.suite.name,
-            suite_digest=request.suite.digest,
-        )
+        return model_reference(self.registration, request) if request else None
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:

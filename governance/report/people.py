@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from governance.attest.predicates import Approval, Evaluate, PromotionRequest
+from governance.attest.predicates import Approval, Evaluate
 from governance.base.text import moment
 from governance.base.time import instant_of
 from governance.history.votes import SetAside
@@ -71,7 +71,7 @@ def separation(facts: Facts) -> Separation:
     """
     standing = facts.standing
     if standing is None:
-        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN), _shared_keys(facts)])
+        return _separation("not shown", reason(Say.DUTIES_NOT_SHOWN))
     authors, votes = _authors(facts, standing), [vote.predicate for vote in _votes(standing)]
     approving = {vote.principal for vote in votes if vote.decision == "approve"}
     own = sorted(approving & authors.keys())
@@ -79,9 +79,9 @@ def separation(facts: Facts) -> Separation:
         acts = [f"{name} {authors[name]} and approves it" for name in own]
         counted = {name for name, _, _ in standing.approvers}
         code = Say.DUTIES_BROKEN if set(own) & counted else Say.DUTIES_BROKEN_UNCOUNTED
-        return _separation("broken", [reason(code, acts=acts)], own)
+        return _separation("broken", reason(code, acts=acts), own=own)
     if not standing.approvers:
-        return _separation("not shown", [reason(Say.DUTIES_NOT_SHOWN)])
+        return _separation("not shown", reason(Say.DUTIES_NOT_SHOWN))
     reasons = [reason(Say.DUTIES_HOLD)]
     both = sorted(_requesters(facts.trainings) & _requesters(_evaluations(facts)))
     if both and facts.tier and facts.tier.separate_evaluator:
@@ -89,13 +89,14 @@ def separation(facts: Facts) -> Separation:
     elif both:
         tier = facts.registration.tier
         reasons.append(reason(Say.DUTIES_SHARED_PERMITTED, people=both, tier=tier))
-    return _separation("holds", reasons)
+    return _separation("holds", *reasons)
 
 
 def _separation(
-    state: Literal["holds", "broken", "not shown"], reasons: list[Reason], own: Sequence[str] = ()
+    state: Literal["holds", "broken", "not shown"], *reasons: Reason, own: Sequence[str] = ()
 ) -> Separation:
-    return Separation(state=state, own=list(own), reasons=reasons, text=text_of(reasons))
+    listed = list(reasons)
+    return Separation(state=state, own=list(own), reasons=listed, text=text_of(listed))
 
 
 def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
@@ -103,26 +104,14 @@ def _authors(facts: Facts, standing: Standing) -> dict[str, str]:
     authors = dict.fromkeys(_requesters(facts.trainings), "trained it")
     for name in _requesters(_evaluations(facts)):
         authors.setdefault(name, "evaluated it")
-    for request in _release_requests(standing):
-        authors.setdefault(request.predicate.principal, "asked for the move")
+    carried_out = standing.request_of(standing.released) if standing.released else None
+    for request in [carried_out] if standing.released else standing.requests:
+        if request is not None:
+            authors.setdefault(request.predicate.principal, "asked for the move")
     for name, work in list(authors.items()):
         for other in standing.now.authority.also_called.get(name, ()):
             authors.setdefault(other, work)
     return authors
-
-
-def _release_requests(standing: Standing) -> list[Evidence[PromotionRequest]]:
-    """The request of the release; every request for the version where it was not released."""
-    if standing.released is None:
-        return standing.requests
-    carried_out = standing.request_of(standing.released)
-    return [carried_out] if carried_out else []
-
-
-def _shared_keys(facts: Facts) -> Reason:
-    trained = {statement.keyid[:PREFIX] for statement in facts.trainings}
-    same = sorted(trained & {statement.keyid[:PREFIX] for statement in _evaluations(facts)})
-    return reason(Say.SAME_KEY, keys=same) if same else reason(Say.OTHER_KEYS)
 
 
 def _evaluations(facts: Facts) -> list[Evidence[Evaluate]]:

@@ -59,8 +59,6 @@ class Say(Enum):
         "Separation of duties: broken. {acts}. These approvals were not counted."
     )
     DUTIES_NOT_SHOWN = "Separation of duties: not shown. Nobody has approved."
-    SAME_KEY = "The same key ({keys}) trained and evaluated."
-    OTHER_KEYS = "Different keys trained and evaluated."
     # Page one's gates
     QUALITY = "{met} of {checks} quality checks pass on the records kept, in {datasets} datasets."
     QUALITY_UNCHECKED = "Datasets without a recorded check: {datasets}."

@@ -27,6 +27,14 @@ APPROVED: frozenset[VerdictWord] = frozenset(["APPROVED", "APPROVED WITH CONDITI
 NEVER = "no decision on a governed alias is recorded"
 
 
+NEEDS = {
+    "POLICY_NOT_SIGNED": Say.NEEDS_POLICY_SIGNATURES,
+    "PACKET_MISSING": Say.NEEDS_PACKET,
+    "PACKET_OUT_OF_DATE": Say.NEEDS_NEW_PACKET,
+}
+"""Finding code to what people have to sign."""
+
+
 class Banner(NamedTuple):
     """The text and colour of a verdict."""
 
@@ -185,12 +193,7 @@ def _unreleased(standing: Standing, word: VerdictWord) -> Iterator[Reason]:
 def _missing(standing: Standing) -> Iterator[Reason]:
     """What people still have to sign."""
     codes = {finding.code for finding in standing.waits_for}
-    if "POLICY_NOT_SIGNED" in codes:
-        yield reason(Say.NEEDS_POLICY_SIGNATURES)
-    if "PACKET_MISSING" in codes:
-        yield reason(Say.NEEDS_PACKET)
-    elif "PACKET_OUT_OF_DATE" in codes:
-        yield reason(Say.NEEDS_NEW_PACKET)
+    yield from (reason(say) for code, say in NEEDS.items() if code in codes)
     if "APPROVAL_MISSING" in codes:
         has = [f"{name} as {role}" for name, role, _ in standing.approvers]
         tier = standing.policies.tier_of(standing.registration.model)
