@@ -29,13 +29,6 @@ WARNINGS = (
 EVIDENCE_SHOWN = 6
 """Entries named per control; its kinds of evidence name them all."""
 COMPLETE: Outcome = "evidence present and verified"
-STRENGTHS = {
-    "proves": "the evidence alone shows what is asked, for this version",
-    "supports": "the evidence is needed and not enough",
-    "pointer": "only a reference to something kept elsewhere can be held",
-}
-INCOMPLETE = "complete evidence would show what is asked; here it is incomplete"
-"""Instead of `proves`, if some of the evidence is missing."""
 WITHOUT_DATE = {
     "standard": "a standard: binding by contract or certification only",
     "voluntary": "voluntary",
@@ -85,12 +78,10 @@ def _row(found: FoundControl, links: Mapping[str, Link], model: str, at: date) -
     kinds: dict[str, str] = {key: links[key].state for key in control.evidence}
     result, why = _outcome(control, set(kinds.values()), model)
     entries = {index for key in control.evidence for index in links[key].evidence}
-    is_short = control.strength == "proves" and result != COMPLETE
     return ControlRow(
         framework=found.framework.framework,
         control=control,
         asked_by=f"{found.alias.id}: {found.alias.why}" if found.alias else None,
-        strength=INCOMPLETE if is_short else STRENGTHS[control.strength],
         result=result,
         why=why,
         kinds=kinds,

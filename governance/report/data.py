@@ -80,19 +80,11 @@ def _excluded(facts: Facts, statement: Evidence) -> list[Excluded]:
     rows, missing = facts.rows(statement, "excluded") if counted else ([], "")
     groups = []
     for reason, records in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
-        ids = {_id(row) for row in rows if row.get("reason") == reason}
+        ids = list(dict.fromkeys(_id(row) for row in rows if row.get("reason") == reason))
         more = f"and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
-        groups.append(
-            Excluded(
-                reason=reason,
-                title=CODES[reason].title if reason in CODES else "",
-                records=records,
-                ids=sorted(ids, key=lambda text: (text.partition(":")[0], len(text), text))[
-                    :IDS_SHOWN
-                ],
-                ids_note=missing or more,
-            )
-        )
+        title, ids_note = CODES[reason].title if reason in CODES else "", missing or more
+        shown = {"ids": ids[:IDS_SHOWN], "ids_note": ids_note}
+        groups.append(Excluded(reason=reason, title=title, records=records, **shown))
     return groups
 
 

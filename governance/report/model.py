@@ -306,8 +306,6 @@ class ControlRow(Model):
     """The entry of the catalogue."""
     asked_by: str | None
     """The older id that the caller gave, and what replaced it; None for a current id."""
-    strength: str
-    """What its evidence can show, in words."""
     result: Outcome
     why: str | None
     """Why the control is not applicable or not assessed; None otherwise."""

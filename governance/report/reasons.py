@@ -195,12 +195,9 @@ def notice(code: About, evidence: Sequence[int] = (), **fields: Json) -> Notice:
 
 def named(codes: list[str]) -> list[str]:
     """Finding codes, each once, with their titles: `score below threshold (THRESHOLD_NOT_MET)`."""
-    return [f"{_title(code)} ({code})" for code in dict.fromkeys(codes)]
-
-
-def _title(code: str) -> str:
-    title = CODES[code].title if code in CODES else "a finding of another version"
-    return title[:1].lower() + title[1:]
+    unknown = "a finding of another version"
+    titles = {code: CODES[code].title if code in CODES else unknown for code in codes}
+    return [f"{title[:1].lower()}{title[1:]} ({code})" for code, title in titles.items()]
 
 
 def _drawn(template: str, fields: dict[str, Json]) -> str:
