@@ -57,8 +57,8 @@ def same_reason(first: Finding, second: Finding) -> bool:
 
 
 def same_exception(first: Finding, second: Finding) -> bool:
-    """Whether somebody who accepted the one has accepted the other: the same reason, and it goes
-    as far.
+    """Whether somebody who accepted the one has accepted the other: the same code, subject and
+    figures.
     """
     return same_reason(first, second) and figures_of(first) == figures_of(second)
 

@@ -166,7 +166,8 @@ def decide_release(
 ) -> ReleaseDecision:
     """Whether a model may get an alias. Every gate of its chain is decided again.
 
-    A governed alias needs `authority`. `policies` must then be its policies in force.
+    Without `authority`, and for `candidate`, rights come from `policies` and nobody's waiver or
+    approval counts. For a governed alias, `policies` must be the policies in force of `authority`.
     """
     if request.alias == CANDIDATE or authority is None:
         context = Context(

@@ -141,7 +141,7 @@ def differing(
     at: datetime,
 ) -> list[str]:
     """What changed since a packet was made: names of stages, and parts of the packet; empty if
-    nothing did. The waiver checks judge a waiver that has expired.
+    nothing did. An expired waiver is no difference; the waiver checks judge it.
     """
     packet = statement.predicate
     chain = Chain(view, packet.model_digest, packet.stage)

@@ -98,20 +98,22 @@ def distinct(votes: Iterable[Vote]) -> list[tuple[str, str]]:
     return sorted((name, role) for role, name in holder.items())
 
 
-def _seconders(
+def _second_signers(
     rights: Authority, statements: Iterable[Evidence[Approval]], at: datetime | None = None
 ) -> set[str]:
     """The people who signed somebody else's request. With `at`: only signatures in force then."""
     in_force_by_name: dict[str, bool] = {}
     for statement in statements:
-        if statement.predicate.about == "promotion" and _may_second(rights, statement):
-            holds = at is None or (in_force(statement.predicate, at) and rights.acts(statement, at))
+        if statement.predicate.about == "promotion" and _may_sign_second(rights, statement):
+            holds = at is None or (
+                in_force(statement.predicate, at) and rights.may_still_act(statement, at)
+            )
             approval = statement.predicate
             in_force_by_name[approval.principal] = approval.decision == "approve" and holds
     return {name for name, approved in in_force_by_name.items() if approved}
 
 
-def _may_second(rights: Authority, statement: Evidence[Approval]) -> bool:
+def _may_sign_second(rights: Authority, statement: Evidence[Approval]) -> bool:
     policies = rights.at(statement.index).policies
     permitted = policies.rules.seconded_by if policies else None
     may_sign = permitted is None or statement.predicate.role in permitted
@@ -127,7 +129,7 @@ def signers_of_request(
     """The names of a request's author and its further signers. With `at`: only further signatures
     in force then.
     """
-    seconded = _seconders(rights, evidence.by_subject(request.digest, Approval), at)
+    seconded = _second_signers(rights, evidence.by_subject(request.digest, Approval), at)
     return {request.predicate.principal} | seconded
 
 
@@ -146,20 +148,20 @@ def agreed(
     about: str,
     roles: Collection[str],
     at: datetime,
-    used: datetime | None = None,
+    used_at: datetime | None = None,
 ) -> bool:
     """Whether somebody approved in one of these roles and the last vote of each such person
     approves.
 
-    `at`: the time at which the votes must be in force. `used`: when the approved thing was used, if
-    it was; the voters' rights are judged at that time.
+    `at`: the time at which the votes must be in force. `used_at`: when the approved thing was used,
+    if it was; the voters' rights are judged at that time.
     """
     last: dict[str, bool] = {}
     for statement in statements:
         approval = statement.predicate
         person = rights.speaker(statement)
         if person is not None and approval.about == about and approval.role in roles:
-            holds = in_force(approval, at) and rights.acts(statement, used or at)
+            holds = in_force(approval, at) and rights.may_still_act(statement, used_at or at)
             last[person.name] = approval.decision == "approve" and holds
     return bool(last) and all(last.values())
 

@@ -66,7 +66,7 @@ def problem_of(
     never = waiver.finding in NEVER_WAIVED or waiver.finding in rules.never
     problems: list[tuple[bool, Reason, str]] = [
         (not may_accept, "not_accepted", ""),
-        (not rights.acts(statement, at), "time_ended", waiver.principal),
+        (not rights.may_still_act(statement, at), "time_ended", waiver.principal),
         (never, "never_waived", waiver.finding),
         (ends - begun > timedelta(days=days), "too_long", str(days)),
         (at >= ends, "expired", waiver.expires),

@@ -23,7 +23,7 @@ from governance.base.progress import Bar
 from governance.log.api import MAX_ENVELOPE, Verifier
 from governance.log.port import Entry, Log
 
-STAY = frozenset(kind.name for kind in KINDS.values() if kind.stays)
+NOT_COPIED = frozenset(kind.name for kind in KINDS.values() if kind.not_copied)
 """(3)"""
 Outcome = Literal["carried", "there", "refused"]
 
@@ -69,7 +69,7 @@ def carry(
     for entry in source.entries():
         if bar is not None:
             bar.advance()
-        if entry.kind in STAY or _names_its_log(entry):
+        if entry.kind in NOT_COPIED or _names_its_log(entry):
             transfer.stayed += 1
         else:
             transfer.statements.append(_carry_entry(entry, target, verify, dry_run))

@@ -32,8 +32,10 @@ from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
 from governance.log.port import Also, Entry, Filing, Log
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-_VARYING = ("run", "at")
-"""Predicate fields in which two equal statements may differ: when and how a stage ran.
+_RUN_ONLY = ("run",)
+_RUN_AND_TIME = ("run", "at")
+"""Predicate fields in which two equal statements may differ: when and how a stage ran. So a second
+run with the same result is not recorded.
 
 In a person's statement `at` counts: an approval, a rejection and a second approval are three
 statements.
@@ -202,7 +204,7 @@ def identity_of(
     """What makes two statements the same entry: the signer, and everything in the statement but
     when and how it ran.
     """
-    varying = _VARYING[:1] if "principal" in statement["predicate"] else _VARYING
+    varying = _RUN_ONLY if "principal" in statement["predicate"] else _RUN_AND_TIME
     predicate = {
         name: value for name, value in statement["predicate"].items() if name not in varying
     }

@@ -8,8 +8,8 @@ Invariants every adapter keeps:
    it is already returns that entry;
 5. the checkpoint always covers exactly the entries there are;
 6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
-7. what `also` writes commits with the entry or not at all. Such an append is an event, so (4) does
-   not hold for it: it is always an entry of its own, as is one with `Filing.again`.
+7. what `also` writes commits with the entry or not at all. With `also`, and with `Filing.again`, a
+   new entry is always written, even for a statement that is equal to the latest one.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ class EvidenceView:
         self._rights = rights
         self._until = until
         self._assumed = tuple(assumed)
-        self._asked: dict[_Question, list[Evidence]] = {}
-        self._answers: dict[_Question, list[Evidence]] = {}
+        self._source_answers: dict[_Question, list[Evidence]] = {}
+        self._counted_answers: dict[_Question, list[Evidence]] = {}
 
     @overload
     def by_subject(self, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]: ...
@@ -193,30 +193,30 @@ class EvidenceView:
         }
         view = EvidenceView(self.source, **{**settings, **changes})
         if self.size is not None:
-            view._asked = self._asked
+            view._source_answers = self._source_answers
         return view
 
     def _answer(self, question: _Question) -> list[Evidence]:
-        if question in self._answers:
-            return self._answers[question]
+        if question in self._counted_answers:
+            return self._counted_answers[question]
         statements = [statement for statement in self._read(question) if self._counts(statement)]
         if self.size is not None:
-            self._answers[question] = statements
+            self._counted_answers[question] = statements
         return statements
 
     def _read(self, question: _Question) -> list[Evidence]:
         """Of the entries before `size`, and of what is assumed."""
-        statements = self._asked.get(question)
+        statements = self._source_answers.get(question)
         if statements is None:
             statements = list(self._ask(question))
             if self.size is not None:
-                self._asked[question] = statements
+                self._source_answers[question] = statements
         within = [
             statement
             for statement in statements
             if self.size is None or statement.index < self.size
         ]
-        return within + [statement for statement in self._assumed if _answers(statement, question)]
+        return within + [statement for statement in self._assumed if _matches(statement, question)]
 
     def _ask(self, question: _Question) -> Iterable[Evidence]:
         field, value = question
@@ -250,7 +250,7 @@ def _short_name(kind: type[Model] | str | None) -> str | None:
     return _NAMES[kind] if isinstance(kind, type) else kind
 
 
-def _answers(statement: Evidence, question: _Question) -> bool:
+def _matches(statement: Evidence, question: _Question) -> bool:
     field, value = question
     if field == "kind":
         return value in (None, statement.kind)

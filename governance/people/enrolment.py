@@ -30,7 +30,7 @@ OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 """Default roles: who signs policies, who signs them if owners are lost, who requests a move."""
 KINDS = tuple(kind.name for kind in predicates.KINDS.values() if kind.granted)
 """The kinds of evidence that services sign."""
-AFTERWARDS = frozenset(kind.name for kind in predicates.KINDS.values() if kind.afterwards)
+OPTIONAL = frozenset(kind.name for kind in predicates.KINDS.values() if kind.optional_for_release)
 """Kinds that no release depends on. Policies are valid if no service signs them."""
 Change = Callable[[str], str]
 """Changes the text of policy.yaml."""
@@ -273,7 +273,7 @@ def impossible(policies: Policies) -> list[CountersignError]:
             problem = f"{principal.name} is a {principal.kind}: people have roles, services sign"
             problems.append(_never("principals", problem))
     signed = {kind for principal in rules.principals for kind in principal.signs}
-    missing = [kind for kind in KINDS if kind not in signed and kind not in AFTERWARDS]
+    missing = [kind for kind in KINDS if kind not in signed and kind not in OPTIONAL]
     if missing and rules.aliases:
         problems.append(_never("principals", f"no service signs {', '.join(missing)}"))
     return problems

@@ -226,7 +226,7 @@ def missing_signatures(context: ReleaseContext, decision: ReleaseDecision) -> It
         if move.action == "promote":
             yield from _approvals(context, name)
         else:
-            yield _seconders(context, move.action)
+            yield _second_signers(context, move.action)
 
 
 def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
@@ -243,7 +243,7 @@ def _approvals(context: ReleaseContext, name: str) -> Iterator[Signature]:
     yield Signature("packet", tier.approvals - len(counted), people, step)
 
 
-def _seconders(context: ReleaseContext, action: Literal["rollback", "retire"]) -> Signature:
+def _second_signers(context: ReleaseContext, action: Literal["rollback", "retire"]) -> Signature:
     """Missing signatures of a rollback or retirement, beside the requester's."""
     move, rights, policies = context.request, context.rights, context.policies
     signers: set[str] = set()

@@ -143,7 +143,7 @@ class Authority:
             return None
         return person
 
-    def acts(self, statement: Evidence, at: datetime) -> bool:
+    def may_still_act(self, statement: Evidence, at: datetime) -> bool:
         """Whether the author's last day is not before `at`. The statement's own date does not
         count: an author could write a false one after their last day.
         """

@@ -13,7 +13,7 @@ it.
 """
 
 
-@evidence_kind("origin", scope="origin", stays=True)
+@evidence_kind("origin", scope="origin", not_copied=True)
 class Origin(Model):
     """The first entry of the log: the keys and policies that the rest of the log starts from."""
 
@@ -30,7 +30,7 @@ class Origin(Model):
     """The policies themselves. Origins from before version 0.2 lack them."""
 
 
-@evidence_kind("policy", scope="policy", stays=True)
+@evidence_kind("policy", scope="policy", not_copied=True)
 class PolicyChange(Model):
     """The policies changed. The subject is the digest of the new ones. They take effect once people
     approve them (`Approval`).

@@ -26,12 +26,12 @@ class Kind:
     """Pattern over the `predicate`. Within this scope, an entry of the log can be the latest. None
     for evidence that is recorded once.
     """
-    stays: bool
-    """It means something in its own log only, so it is not carried to another."""
+    not_copied: bool
+    """It means something in its own log only: `countersign evidence` copies it to no other."""
     granted: bool
     """Policy may let a principal sign it (`signs` in policies/policy.yaml)."""
-    afterwards: bool
-    """It is signed after a release, so a release needs nobody who signs it."""
+    optional_for_release: bool
+    """No release depends on it: `countersign init` demands no service that signs it."""
 
     @property
     def uri(self) -> str:
@@ -49,9 +49,9 @@ def evidence_kind(
     name: str,
     *,
     scope: str | None = None,
-    stays: bool = False,
+    not_copied: bool = False,
     granted: bool = False,
-    afterwards: bool = False,
+    optional_for_release: bool = False,
 ) -> Callable[[type[M]], type[M]]:
     """Registers a predicate as a kind of evidence. Log, copying, schemas and policy read the table
     of kinds.
@@ -60,7 +60,7 @@ def evidence_kind(
     def register(model: type[M]) -> type[M]:
         if name in KINDS:
             raise ValueError(f"two kinds of evidence are called {name!r}")
-        KINDS[name] = kind = Kind(name, model, scope, stays, granted, afterwards)
+        KINDS[name] = kind = Kind(name, model, scope, not_copied, granted, optional_for_release)
         PREDICATES[kind.uri] = model
         return model
 

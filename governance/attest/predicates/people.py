@@ -59,7 +59,7 @@ class Waiver(Signed):
     expires: Instant
 
 
-@evidence_kind("request", stays=True)
+@evidence_kind("request", not_copied=True)
 class PromotionRequest(Signed):
     """A person asks for one move of one alias. It can be carried out once."""
 
@@ -84,7 +84,7 @@ class Authorization(Signed):
     expires: Instant
 
 
-@evidence_kind("revocation", stays=True)
+@evidence_kind("revocation", not_copied=True)
 class Revocation(Signed):
     """A key signs nothing from this entry on. The subject is the key's id, which is a sha256."""
 
@@ -92,7 +92,7 @@ class Revocation(Signed):
     """The principal whose key it is."""
 
 
-@evidence_kind("checkpoint_key", stays=True)
+@evidence_kind("checkpoint_key", not_copied=True)
 class CheckpointKey(Signed):
     """A successor of the key that signs checkpoints. The subject is the key's id. It is in force
     once policy owners approve it.

@@ -19,7 +19,7 @@ from governance.base.model import Json, Model, Sha256
 @evidence_kind(
     "registration",
     scope="registration/{predicate.model}/{predicate.stage}",
-    stays=True,
+    not_copied=True,
     granted=True,
 )
 class Registration(Model):
@@ -40,7 +40,7 @@ class Registration(Model):
 @evidence_kind(
     "promotion",
     scope="promotion/{predicate.model}/{predicate.alias}",
-    stays=True,
+    not_copied=True,
     granted=True,
 )
 class Promotion(Model):
@@ -89,7 +89,7 @@ class DrillStep(Model):
     found: str
 
 
-@evidence_kind("drill", granted=True, afterwards=True)
+@evidence_kind("drill", granted=True, optional_for_release=True)
 class Drill(Model):
     """A rollback was rehearsed: its target was found, verified, loaded and tested. The subject is
     the target's model.
@@ -122,7 +122,7 @@ class PacketStage(Model):
     """Of what the step made."""
 
 
-@evidence_kind("packet", scope="packet/{predicate.model}/{predicate.version}", stays=True)
+@evidence_kind("packet", scope="packet/{predicate.model}/{predicate.version}", not_copied=True)
 class Packet(Model):
     """Everything a release rests on, frozen under one digest, before anybody approves it.
 
@@ -158,7 +158,7 @@ class Packet(Model):
 @evidence_kind(
     "refusal",
     scope="refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",
-    stays=True,
+    not_copied=True,
 )
 class Refusal(Model):
     """A call on a governed model that a rule refused, before any decision."""
@@ -170,7 +170,7 @@ class Refusal(Model):
     run: Run
 
 
-@evidence_kind("report", stays=True)
+@evidence_kind("report", not_copied=True)
 class SignedReport(Model):
     """A version's report as it was computed, and who answers for it. Its subjects are the page, the
     JSON form and the model.
@@ -198,7 +198,7 @@ class SignedReport(Model):
     run: Run
 
 
-@evidence_kind("call", scope="call/{predicate.model}/{predicate.alias}", stays=True)
+@evidence_kind("call", scope="call/{predicate.model}/{predicate.alias}", not_copied=True)
 class Call(Model):
     """A call on a governed model that needs no decision, and what it changed."""
 

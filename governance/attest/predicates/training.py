@@ -68,7 +68,7 @@ class Evaluate(Predicate):
     """
 
 
-@evidence_kind("reproduction", granted=True, afterwards=True)
+@evidence_kind("reproduction", granted=True, optional_for_release=True)
 class Reproduction(Predicate):
     """A training was repeated from the same inputs. The subject is the model that the first
     training made.

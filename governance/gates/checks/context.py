@@ -85,7 +85,7 @@ class ModelFacts:
         return suite.methods.get(self.node.method) if suite else None
 
     @property
-    def judgeable(self) -> bool:
+    def has_demands(self) -> bool:
         """Whether policy has demands and the model has evidence. Other checks report missing
         evidence.
         """

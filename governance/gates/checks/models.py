@@ -137,7 +137,7 @@ def thresholds_set(context: Context) -> Findings:
 
 def evaluation_evidence(context: Context) -> Findings:
     """Where policy has demands, the model was evaluated and every demanded figure exists."""
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         if facts.evaluation is None:
             message = f"no evaluation of these bytes on {facts.ref.suite} in the log at hand"
             expected = f"a statement of kind evaluate about {facts.ref.sha256[:12]}"
@@ -157,7 +157,7 @@ def evaluation_evidence(context: Context) -> Findings:
 
 def evaluation_suite(context: Context) -> Findings:
     """The evaluation used the suite as it is defined now and as policy pins it."""
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         used = facts.evaluation.predicate.suite if facts.evaluation else None
         pinned, defined = facts.pinned_suite, facts.ref.suite_digest
         if used is not None and (used != defined or pinned not in (None, used)):
@@ -169,7 +169,7 @@ def suite_pinned(context: Context) -> Findings:
     """Policy pins the suites by digest, where the tier demands that."""
     if context.tier is None or not context.tier.pinned_suites:
         return
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         if facts.pinned_suite is None:
             yield context.finding(
                 "SUITE_UNPINNED",
@@ -182,7 +182,7 @@ def suite_pinned(context: Context) -> Findings:
 
 def thresholds(context: Context) -> Findings:
     """Every threshold is met."""
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         for judged in facts.judged:
             if not judged.passed and not judged.gap:
                 message = f"{judged.metric} misses its threshold"
@@ -191,7 +191,7 @@ def thresholds(context: Context) -> Findings:
 
 def slices(context: Context) -> Findings:
     """The worst slice meets every threshold on slices."""
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         for judged in facts.sliced:
             if not judged.passed and not judged.gap:
                 message = f"{judged.metric} of {judged.slice} misses its threshold"
@@ -200,7 +200,7 @@ def slices(context: Context) -> Findings:
 
 def comparisons(context: Context) -> Findings:
     """The model is not worse than parent, base or champion by more than policy permits."""
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         for judged in facts.compared:
             if judged.gap and facts.evaluation is not None:
                 message = f"{judged.metric} cannot be compared with {judged.reference}"
@@ -224,7 +224,7 @@ def separate_evaluator(context: Context) -> Findings:
     """Training and evaluation have different signers, where the tier demands that."""
     if context.tier is None or not context.tier.separate_evaluator:
         return
-    for facts in _judgeable(context):
+    for facts in _with_demands(context):
         train, evaluation = facts.node.train, facts.evaluation
         if train and evaluation and _same_signer(context, train, evaluation):
             found = f"both signed by {train.keyid[:16]}"
@@ -235,7 +235,7 @@ def alias(context: Context) -> Findings:
     """The evidence suffices for a governed alias. `candidate` needs none of this."""
     if context.alias in (None, CANDIDATE):
         return
-    reasons = _unfit(context)
+    reasons = _why_candidate_only(context)
     if context.authority is None:
         reasons.append("the log gives no rights to people")
     if reasons:
@@ -249,14 +249,14 @@ def alias(context: Context) -> Findings:
 
 def candidate_only(context: Context) -> tuple[str, ...]:
     """Why the evidence suffices for `candidate` only, in words. Approvals are not evidence."""
-    reasons = _unfit(context)
+    reasons = _why_candidate_only(context)
     requesters = (statement.predicate.run.requested_by for statement in _stage_evidence(context))
     if any(not requester.authenticated for requester in requesters):
         reasons.append("nobody authenticated asked for the runs")
     return tuple(reasons)
 
 
-def _unfit(context: Context) -> list[str]:
+def _why_candidate_only(context: Context) -> list[str]:
     statements = list(_stage_evidence(context))
     dirty = {
         statement.predicate.stage for statement in statements if statement.predicate.code.dirty
@@ -320,5 +320,5 @@ def _outside(context: Context) -> Iterator[ModelNode]:
     return (node for node in _nodes(context) if node.base is not None)
 
 
-def _judgeable(context: Context) -> Iterator[ModelFacts]:
-    return (facts for facts in context.models if facts.judgeable)
+def _with_demands(context: Context) -> Iterator[ModelFacts]:
+    return (facts for facts in context.models if facts.has_demands)

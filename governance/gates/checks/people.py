@@ -382,7 +382,7 @@ def _entitled(context: ReleaseContext, signed: Evidence[PromotionRequest]) -> Fi
     """Whoever signed the request has a role that may ask for this move, and still acts."""
     permitted = [set(rule.requesters) for rule in _rules(context)]
     roles = set.intersection(*permitted) if permitted else set()
-    acts = context.rights.acts(signed, context.at)
+    acts = context.rights.may_still_act(signed, context.at)
     terms = signed.predicate
     if context.requester is None or terms.role not in roles or not acts:
         ended = "" if acts else ", whose time has ended"

@@ -62,7 +62,7 @@ def _vote_problem(
     approves = approval.decision == "approve"
     approvers = context.tier.approvers if context.tier else []
     packet_index = context.packet.index if context.packet else 0
-    expired = approves and not context.rights.acts(statement, context.at)
+    expired = approves and not context.rights.may_still_act(statement, context.at)
     reasons: list[tuple[Reason, str, bool]] = [
         ("not_theirs", "", context.rights.speaker(statement) is None),
         ("time_ended", "", expired),

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 PROBE = '''
 
-@evidence_kind("probe", scope="probe/{predicate.probed}", stays=True, granted=True)
+@evidence_kind("probe", scope="probe/{predicate.probed}", not_copied=True, granted=True)
 class Probe(Predicate):
     """Somebody probed the model."""
 
@@ -28,8 +28,8 @@ from governance.attest.predicates import Probe
 from governance.exports.publish import STATEMENTS, statement_schemas
 from governance.log import evidence
 from governance.log.views import log_evidence
-from governance.log.carry import STAY
-from governance.people.enrolment import AFTERWARDS, KINDS
+from governance.log.carry import NOT_COPIED
+from governance.people.enrolment import OPTIONAL, KINDS
 from governance.policy.policies import Principal
 from tests.governance.examples import A, artifact, ingest, scene
 
@@ -41,7 +41,7 @@ here.record("probe", probe, artifact("model", A))
 assert entry.scope == "probe/grpo"
 view = log_evidence(here.log, evidence.key_ring(here.log, {}))
 assert [item.predicate for item in view.by_subject(A, "probe")] == [probe]
-assert "probe" in STAY and "probe" in KINDS and "probe" not in AFTERWARDS
+assert "probe" in NOT_COPIED and "probe" in KINDS and "probe" not in OPTIONAL
 assert STATEMENTS / "probe.v1.json" in statement_schemas()
 key = here.signer.public_pem
 assert Principal.model_validate({"name": "ci", "kind": "service", "signs": ["probe"],
@@ -76,7 +76,7 @@ def test_two_kinds_cannot_share_a_name() -> None:
     assert PREDICATES[KINDS["origin"].uri] is Origin
 
 
-STAYS = {
+NOT_COPIED_KINDS = {
     "origin", "policy", "registration", "promotion", "packet", "request", "revocation",
     "checkpoint_key", "refusal", "report", "call",
 }  # fmt: skip
@@ -98,7 +98,10 @@ SCOPES = {
 
 def test_where_each_kind_counts_and_who_may_sign_it() -> None:
     """Scopes stand in every log: another scope makes another log of the same statements."""
-    assert {name for name, kind in KINDS.items() if kind.stays} == STAYS
+    assert {name for name, kind in KINDS.items() if kind.not_copied} == NOT_COPIED_KINDS
     assert {name for name, kind in KINDS.items() if kind.granted} == GRANTED
-    assert {name for name, kind in KINDS.items() if kind.afterwards} == {"reproduction", "drill"}
+    assert {name for name, kind in KINDS.items() if kind.optional_for_release} == {
+        "reproduction",
+        "drill",
+    }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

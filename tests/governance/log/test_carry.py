@@ -18,7 +18,7 @@ import pytest
 
 from governance.base.errors import OfflineError
 from governance.log import evidence
-from governance.log.carry import STAY, Transfer, carry
+from governance.log.carry import NOT_COPIED, Transfer, carry
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.policies import load_policies
@@ -193,12 +193,12 @@ def test_what_was_carried_before_an_end_is_said_and_the_rest_follows(
 
 def test_origin_policies_and_what_happened_to_a_registry_stay(laptop: Scene, team: Scene) -> None:
     before = team.log.size()
-    for kind in STAY - {"origin", "policy"}:
+    for kind in NOT_COPIED - {"origin", "policy"}:
         laptop.record(kind, every_kind()[kind], artifact("records", A))
     made = Transfer()
     carry(laptop.log, team.log, verifier(team.log, lambda: NOON), made)
-    assert made.stayed == len(STAY) - 1 and made.count("carried") == 5
-    assert not {entry.kind for entry in team.log.entries(before)} & STAY
+    assert made.stayed == len(NOT_COPIED) - 1 and made.count("carried") == 5
+    assert not {entry.kind for entry in team.log.entries(before)} & NOT_COPIED
 
 
 def test_an_entry_that_is_misfiled_is_refused(laptop: Scene, team: Scene) -> None:

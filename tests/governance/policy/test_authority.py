@@ -215,7 +215,7 @@ def test_whose_key_changed_has_the_same_last_day(scene: Governed) -> None:
     (said,) = now.evidence.by_subject(digest("x"), "approval")
     assert (said.index, now.authority.in_force.digest) == (index, new)
     assert now.authority.speaker(said) is not None
-    assert not now.authority.acts(said, scene.now)
+    assert not now.authority.may_still_act(said, scene.now)
 
 
 def test_those_who_recover_stand_in_for_lost_owners(tmp_path: Path) -> None:
