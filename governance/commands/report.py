@@ -22,6 +22,7 @@ from governance.people import kept, reports, speaking
 from governance.people.reports import Bytes, ComputedReport, KeptReport
 from governance.report import files, index
 from governance.report.build import build, latest, until
+from governance.report.html import json_twin
 from governance.report.index import Index
 from governance.report.model import Report
 from governance.report.sources import Sources
@@ -216,7 +217,7 @@ def code_of_all(overview: Index) -> int:
 
 
 def _write_index(call: Call, overview: Index, folder: Path) -> None:
-    twin = index.json_twin(overview)
+    twin = json_twin(overview)
     if call.as_json:
         click.echo(twin)
         return

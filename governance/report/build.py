@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from governance.attest.codes import CODES
 from governance.attest.predicates import Approval, Packet, Registration
 from governance.base.errors import InputError
-from governance.base.text import moment, short, size
+from governance.base.text import moment, short
 from governance.base.time import instant, instant_of
 from governance.bundle.result import BundleReport
 from governance.history.state import LogState
@@ -55,14 +55,12 @@ from governance.report.facts import (
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
 from governance.report.model import (
-    NOT_USED,
     Change,
     ControlRow,
     EvidenceSections,
     Integrity,
     Report,
     Statement,
-    Use,
     Verdict,
     VerdictWord,
 )
@@ -247,17 +245,13 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
         policy=gaps.policy(facts),
         controls=mapped,
         control_warnings=warnings,
-        not_covered=list(front.NOT_COVERED),
         decisions=record.decisions(facts),
         signed_reports=record.signed_reports(facts),
         bases=training.bases(facts),
         trainings=training.trainings(facts),
         nodes=nodes,
         edges=edges,
-        files=[
-            f"{file.path} ({size(file.size)}, sha256 {short(file.sha256)})"
-            for file in facts.registration.files
-        ],
+        files=facts.registration.files,
     )
 
 
@@ -343,7 +337,7 @@ def _statement(facts: Facts, statement: Evidence) -> Statement:
 
 
 def _integrity(facts: Facts, verified: LogReport) -> Integrity:
-    registry = "not compared: no registry available, or the report is of a past time"
+    registry = "not compared: no registry at hand, or a past time"
     if facts.registry is not None:
         count = len(facts.registry)
         registry = f"differs from the log in {count} places" if count else "agrees with the log"
@@ -360,7 +354,6 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
         registry=registry,
-        clock="the clock of each machine; order is by place in the log",
         shows=[
             SIGNED,
             "No entry was taken out, put in between or reordered since the checkpoint was signed.",
@@ -383,13 +376,6 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
         entries_read=0,
         reads="nothing of it is used",
         verdict=Verdict(word=word, reason=broken, alias=None, decided="nothing is decided on it"),
-        use=Use(
-            approved_for=["nothing: evidence that does not verify permits nothing"],
-            not_approved_for=["any use"],
-            tier=NOT_USED,
-            tier_demands=[NOT_USED],
-            review_by="now",
-        ),
         integrity=Integrity(
             verified=False,
             first_broken=broken,
@@ -400,6 +386,5 @@ def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> 
                 " copy kept elsewhere."
             ],
         ),
-        not_covered=list(front.NOT_COVERED),
         confidence=scores.CONFIDENCE,
     )

@@ -90,4 +90,5 @@ def scale_of(values: Sequence[float | None], start: float, end: float, unit: boo
 
 def places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
     """Upper left corner of each box: sources left, datasets, then models from top to bottom."""
-    return {node.id: (6 + LANE * (2 - node.lane), 6 + ROW * node.row) for node in nodes}
+    lanes = {"source": 0, "dataset": 1}
+    return {node.id: (6 + LANE * lanes.get(node.kind, 2), 6 + ROW * node.row) for node in nodes}

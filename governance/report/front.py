@@ -19,12 +19,6 @@ from governance.report.model import Back, Hold, Item, Use, VerdictWord
 from governance.report.standing import Standing
 from governance.report.verdict import APPROVED, verdict
 
-NOT_COVERED = (
-    "Serving: request logs, output marking and use are recorded where the model is served.",
-    "Law: this report shows declarations; whether a legal basis or licence holds is a judgement.",
-    "The training data of a base model from outside. This report cannot rule out hidden backdoors"
-    " or poisoned data.",
-)
 SOON = timedelta(days=30)
 """What ends within this period is listed as an open point."""
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
+from governance.base.model import Model
 from governance.report import charts
 from governance.report.model import Change, Report
 from governance.report.verdict import banner
@@ -62,9 +63,9 @@ def generator() -> str:
         return "countersign, version not recorded"
 
 
-def json_twin(report: Report) -> bytes:
-    """The report as canonical JSON (RFC 8785)."""
-    return canonical.dumps(report.model_dump(mode="json"))
+def json_twin(content: Model) -> bytes:
+    """The content of a page as canonical JSON (RFC 8785)."""
+    return canonical.dumps(content.model_dump(mode="json"))
 
 
 def page(report: Report) -> bytes:

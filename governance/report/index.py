@@ -14,7 +14,6 @@ from functools import cached_property
 from itertools import groupby
 from typing import Literal
 
-from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Finding, Promotion
 from governance.base.errors import CountersignError
@@ -26,7 +25,7 @@ from governance.history.votes import Vote, distinct
 from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
 from governance.report.front import SOON, hold, waiting
-from governance.report.html import environment, generator, style
+from governance.report.html import environment, generator, json_twin, style
 from governance.report.model import Hold, Item, VerdictWord
 from governance.report.standing import Standing
 from governance.report.status import VersionState, version_state
@@ -150,11 +149,6 @@ def broken(project: str, verified: LogReport) -> Index:
         log_range=f"0..{max(verified.entries - 1, 0)} before the first broken item",
         first_broken=verified.broken or "the log",
     )
-
-
-def json_twin(made: Index) -> bytes:
-    """The index as canonical JSON."""
-    return canonical.dumps(made.model_dump())
 
 
 def page(made: Index) -> bytes:

@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.attest.predicates import Quality, Scan, SignedReport, Train, Waiver
+from governance.attest.predicates import (
+    ModelFile,
+    Quality,
+    Scan,
+    SignedReport,
+    Train,
+    Waiver,
+)
 from governance.base.model import Json, Model, Sha256
 from governance.report.frameworks import Control
 
@@ -95,11 +102,11 @@ class Separation(Model):
 class Use(Model):
     """What the model is for."""
 
-    approved_for: list[str]
-    not_approved_for: list[str]
-    tier: str
-    tier_demands: list[str]
-    review_by: str
+    approved_for: list[str] = ["nothing: evidence that does not verify permits nothing"]
+    not_approved_for: list[str] = ["any use"]
+    tier: str = NOT_USED
+    tier_demands: list[str] = []
+    review_by: str = "now"
 
 
 class Notice(Model):
@@ -175,7 +182,6 @@ class Integrity(Model):
     signatures: str = NOT_USED
     evidence_present: str = NOT_USED
     registry: str = NOT_USED
-    clock: str = NOT_USED
     shows: list[str]
     does_not_show: list[str]
 
@@ -491,8 +497,6 @@ class Node(Model):
     label: str
     note: str
     digest: str
-    lane: int
-    """0 models, 1 datasets, 2 sources."""
     row: int
     evidence: Refs
 
@@ -553,7 +557,7 @@ class Report(EvidenceSections):
     reads: str | None = None
     """How far the log was read; None for its end."""
     verdict: Verdict
-    use: Use
+    use: Use = Use()
     exceptions: list[Notice] = []
     waivers: list[WaiverRow] = []
     people: list[Person] = []
@@ -566,14 +570,13 @@ class Report(EvidenceSections):
     policy: PolicyUsed = PolicyUsed()
     controls: list[ControlRow] = []
     control_warnings: list[str] = [NOT_USED]
-    not_covered: list[str]
     decisions: list[Decision] = []
     signed_reports: list[SignedRow] = []
     bases: list[Base] = []
     trainings: list[Training] = []
     nodes: list[Node] = []
     edges: list[Edge] = []
-    files: list[str] = []
+    files: list[ModelFile] = []
     meanings: dict[str, str] = {}
     """Each finding code named in the report, with its meaning in a sentence."""
     evidence: list[Statement] = []

@@ -49,7 +49,7 @@ SECTIONS: Mapping[str, Section] = {
     "page": Section(
         "Page one.",
         "verdict use exceptions gates people separation integrity change_since changes way_back"
-        " open not_covered",
+        " open",
     ),
     "decisions": Section("Was it approved, by whom, in which role; refusals.", "decisions"),
     "people": Section("Did trainer, evaluator and approver differ.", "people separation evidence"),
