@@ -22,7 +22,7 @@ _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter of this name holds something that must not be shown. In doubt it does."""
+    """Whether a parameter of this name must not be shown. In doubt it must not."""
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(".", "_")
     if _SECRET_WORD.search(plain):
         return True
@@ -46,13 +46,13 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without_credentials(text: str) -> str:
-    """`text` with the user name and password of every address in it left out."""
+    """The text without user name and password in its addresses."""
     return _CREDENTIALS_IN_URL.sub("...@", text)
 
 
 def place_of(address: str) -> str:
-    """An address of somebody else's as a record may repeat it: no account, no signature or token
-    after a `?`.
+    """A foreign address as a record may repeat it: without account, and without anything after a
+    `?`, such as a signature or token.
     """
     place, mark, _ = address.partition("?")
     scheme, gap, rest = place.partition("://")

@@ -1,8 +1,8 @@
-"""Which process owns something, and whether it is known to be gone.
+"""Names a process, and tells whether it has ended.
 
-A process id alone says little: it is reused, and another machine or container has its own. So a
-process is named by machine, boot, process-id namespace, id and start time, and is taken for gone
-only where that can be known: on this machine, after a reboot or in this namespace.
+Process ids are reused, and each machine or container has its own. So a process is named by machine,
+boot, process-id namespace, id and start time. It counts as ended only where that can be known: on
+this machine, after a reboot or in this namespace.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ started.
 5. `app`          MLflow with accounts, without the parts that a governed server must not have, with
                   the log's API
 6. `append`       which statements that API accepts
-7. `trial`        the attempt to move a governed alias before the server listens
-8. `run`          the start, step by step; `adopt` takes over a registry that one machine used alone
-9. `shown`        what MLflow's pages show of a version's status
+7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
+                  tests itself
+8. `shown`        what MLflow's pages show of a version's status
 """

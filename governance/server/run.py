@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import (
     BusyError,
     ConfigError,
     CountersignError,
+    RefusedError,
     StorageError,
     VerificationError,
 )
@@ -41,15 +42,34 @@ from governance.machine.machine import (
     own_checkpoint_key,
 )
 from governance.registry.governed.governor import log as calls
-from governance.registry.governed.names import TRIAL_MODEL
+from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
+from governance.registry.governed.rules import MARK
 from governance.release.reconcile import reconcile
-from governance.server.adopt import adopt
 from governance.server.context import begun_log
 from governance.server.settings import Settings, environment, own_secrets, write_accounts
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 Say = Callable[[str], None]
 SHOWN = 5
 FACTORY = "governance.server.plugin:app"
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns of MLflow that have addresses of files."""
+ROOTS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+"""Paths of the client's API and of the web pages' API."""
+_ALIAS = {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS}
+ATTEMPTS = (
+    ("POST", "registered-models/alias", {**_ALIAS, "version": "1"}),
+    ("DELETE", "registered-models/alias", _ALIAS),
+    ("POST", "registered-models/rename", {"name": TRIAL_MODEL, "new_name": f"{TRIAL_MODEL}-2"}),
+)
 
 
 def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None) -> str:
@@ -179,14 +199,37 @@ def _remember_files(settings: Settings, machine: Machine) -> None:
 
 
 def _prepare(settings: Settings, database: Database, say: Say) -> None:
-    """MLflow's tables, in one step where they are not there yet."""
+    """(3) MLflow's tables, in one step where they are not there yet."""
     if settings.database.startswith("sqlite:///"):
         from governance.registry.mlflow import prepare_sqlite
 
         prepare_sqlite(Path(settings.database.removeprefix("sqlite:///")), settings.artifacts, say)
-    adopted = adopt(database, settings.artifacts)
+    adopted = _adopt(database, settings.artifacts)
     if adopted:
         say(f"adopted    {adopted} addresses of this machine's registry name the served files now")
+
+
+def _adopt(database: Database, root: Path) -> int:
+    """Takes over a registry that one machine used alone. Returns the number of changed rows.
+
+    The addresses of runs and versions name a folder on this machine's disk. The server gives the
+    same files through the write-once store, so `file:///ROOT/x` becomes `mlflow-artifacts:/x`. The
+    files stay where they are.
+    """
+    prefix = root.absolute().as_uri().rstrip("/") + "/"
+    changed = 0
+    with database.transaction() as execute:
+        for table, column in ADDRESSES:
+            if not database.has(execute, table):
+                continue
+            below = f"WHERE substr({column} || '/', 1, {len(prefix)}) = ?"
+            path = f"substr({column}, {len(prefix) + 1})"
+            if table == "experiments":  # its folder may be the root itself
+                path = "CAST(experiment_id AS VARCHAR(20))"
+            changed += execute(f"SELECT COUNT(*) FROM {table} {below}", (prefix,))[0][0]  # noqa: S608
+            statement = f"UPDATE {table} SET {column} = ? || {path} {below}"  # noqa: S608
+            execute(statement, ("mlflow-artifacts:/", prefix))
+    return changed
 
 
 def _application() -> Any:
@@ -207,15 +250,33 @@ def _application() -> Any:
 
 
 def _run_trial(app: Any, settings: Settings, password: str) -> int:
-    """(5) In this process, through the whole application."""
+    """(5) Asks the application in this process."""
     from starlette.testclient import TestClient
 
-    from governance.server.trial import attempt
-
-    calls.disabled = True  # what it tries on itself is no news
+    calls.disabled = True  # its own attempts are not logged
     base_url = f"http://{settings.allowed_hosts[0]}"
     try:
         with closing(TestClient(app, base_url, raise_server_exceptions=False)) as client:
             return attempt(client, settings.admin, password)
     finally:
         calls.disabled = False
+
+
+def attempt(client: TestClient, user: str, password: str) -> int:
+    """(5) Tries to move a governed alias by every API, as administrator. Returns the number of
+    refusals.
+
+    The model's name is always governed, and nobody makes that model. Raises `RefusedError` for any
+    answer but our refusal: MLflow handled the call, so this server governs nothing.
+    """
+    client.auth = (user, password)
+    for root in ROOTS:
+        for method, what, body in ATTEMPTS:
+            answer = client.request(method, f"{root}/{what}", json=body)
+            if answer.status_code != 403 or MARK not in answer.text:
+                raise RefusedError(
+                    f"the server does not start, because it failed its own test: {method}"
+                    f" {root}/{what} was answered {answer.status_code}: {answer.text[:300]}",
+                    expected="403 and our refusal, whoever moves the alias of a governed model",
+                )
+    return len(ROOTS) * len(ATTEMPTS)

@@ -6,10 +6,10 @@ Everything follows from the log. `countersign verify` and `countersign history` 
 from __future__ import annotations
 
 from governance.attest.predicates import Approval, Promotion, Registration
-from governance.history import packet
 from governance.history.lineage import subject
 from governance.history.state import LogState
 from governance.registry.governed.governor import Shown
+from governance.release.promotion import latest_packet
 
 PREFIX = "governance."
 NOTE = "Countersign's server writes this for people. Only the log counts: `countersign verify`."
@@ -85,12 +85,10 @@ def _approvers(now: LogState, registration: Registration) -> list[str]:
     """The people who approved the version's latest packet, with roles. Only signatures that
     count.
     """
-    packet_evidence = packet.latest(
-        now.evidence, registration.model, registration.version, registration.model_digest
-    )
-    if packet_evidence is None:
+    packet = latest_packet(now, registration.model, registration.version)
+    if packet is None:
         return []
-    votes = now.evidence.by_subject(subject(packet_evidence, "packet") or "", Approval)
+    votes = now.evidence.by_subject(subject(packet, "packet") or "", Approval)
     counted = [vote.predicate for vote in votes if now.authority.speaker(vote)]
     last = {approval.principal: approval for approval in counted}
     return sorted(

@@ -538,7 +538,7 @@ open("{tmp_path}/a.ini", "w").write("[mlflow]\\ndefault_permission = READ\\ndata
   "admin_username = admin\\n")
 from mlflow.server.auth import create_app
 from starlette.testclient import TestClient
-from governance.server.trial import attempt
+from governance.server.run import attempt
 try:
     attempt(TestClient(create_app(), base_url="http://localhost"), "admin", "{"x" * 16}")
 except Exception as error:
