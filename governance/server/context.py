@@ -21,9 +21,10 @@ from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Refusal, Run
 from governance.attest.predicates import Call as LoggedCall
+from governance.attest.requests import Action
 from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
 from governance.base.time import instant
-from governance.history.state import LogState, state
+from governance.history.state import state
 from governance.log import evidence
 from governance.machine.machine import Machine, check_head, database_log, machine, signer
 from governance.policy.authority import KINDS, read_authority
@@ -131,14 +132,20 @@ class GovernedLog:
         return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
 
     def promote(self, call: Call, caller: str, keep: bool) -> None:
-        """Taking an alias away retires the version that holds it."""
+        """Taking an alias away retires the version that the open request names; without a request,
+        the version that holds the alias.
+        """
         promoter = Promoter(self.log, self.signer, move_alias, self.machine.requester, self.now)
-        alias = call.alias or ""
-        if call.version is not None:
-            promoter.consume(call.model, call.version, alias, caller, keep=keep)
-            return
-        retired = version_to_retire(state(self.log), call.model, alias)
-        promoter.consume(call.model, retired, alias, caller, "retire", keep=keep)
+        alias, version = call.alias or "", call.version
+        action: Action | None = None
+        if version is None:
+            now = state(self.log)
+            tenure = now.holder(call.model, alias)
+            version = to_retire(now, call.model, alias) or (tenure.version if tenure else None)
+            action = "retire"
+        if version is None:
+            raise InputError(f"by the log, no version of {call.model} holds {alias}")
+        promoter.consume(call.model, version, alias, caller, action, keep=keep)
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refused call."""
@@ -198,16 +205,6 @@ def _about(operation: str, model: str) -> Artifact:
     return Artifact(
         role="call", name=operation, sha256=sha256_bytes(f"{operation} {model}".encode())
     )
-
-
-def version_to_retire(now: LogState, model: str, alias: str) -> str:
-    """The version that the open request names; without a request, the one that holds the alias.
-    Raises `InputError` where nobody holds it.
-    """
-    requested, tenure = to_retire(now, model, alias), now.holder(model, alias)
-    if requested is None and tenure is None:
-        raise InputError(f"nobody holds {alias} of {model}, as the log says")
-    return requested or str(tenure.version if tenure else "")
 
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)

@@ -109,10 +109,6 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
                 reason = f"{relative} is written once, and exists with other bytes"
                 refusal = RefusedError(reason, fix="use another name")
                 raise self._recorded("write artifact", refusal) from None
-        except NotADirectoryError:
-            raise RefusedError(
-                f"{relative}: a part of it is a file", fix="use another path"
-            ) from None
         except OSError as error:
             raise StorageError(
                 f"{relative} cannot be stored: {error.strerror}", where=str(self._root)

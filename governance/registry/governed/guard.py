@@ -54,12 +54,12 @@ def install(engine: Any, governor: Governor) -> None:
     engine._countersign_guard = governor
 
     def before_flush(session: Any, _: Any, __: Any) -> None:
-        if _engine_of(session) is engine:
+        if session.bind is engine:
             _judge(_rows(session), governor)
             _flushing.set(_flushing.get() + 1)
 
     def after_flush(session: Any, _: Any) -> None:
-        if _engine_of(session) is engine:
+        if session.bind is engine:
             _flushing.set(max(0, _flushing.get() - 1))
 
     def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -68,7 +68,7 @@ def install(engine: Any, governor: Governor) -> None:
             raise answer(governor.refuse("sql", "", reason, ""))
 
     def after_rollback(session: Any) -> None:
-        if _engine_of(session) is engine:
+        if session.bind is engine:
             _flushing.set(0)
 
     event.listen(Session, "before_flush", before_flush)
@@ -104,10 +104,3 @@ def _rows(session: Any) -> Iterator[tuple[str, Any]]:
         values = {*(history.added or ()), *(history.unchanged or ()), *(history.deleted or ())}
         for name in values or {getattr(row, "name", "")}:
             yield str(name), row
-
-
-def _engine_of(session: Any) -> Any:
-    try:
-        return session.get_bind()
-    except sqlalchemy.exc.SQLAlchemyError:
-        return None

@@ -1,9 +1,8 @@
-"""MLflow's SQL model registry, which asks the governor before it does anything to a governed model.
+"""MLflow's SQL model registry, which asks the governor before it changes a governed model.
 
-1. Each method judges first and only then lets MLflow write, announcing to the guard below which
-   model it may touch.
-2. Aliases and versions of governed models are not written by MLflow at all: they are written with
-   the log's entry, in one transaction.
+1. Each method is judged first. Only then MLflow writes, and the guard permits this model alone.
+2. MLflow does not write aliases and versions of governed models. They are written with the log's
+   entry, in one transaction.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ deployment_job_id run_link local_model_path model_id stage archive_existing_vers
 
 
 def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
-    """A call on the registry as the rules ask about it. Raises `StorageError` for a parameter that
+    """A call on the registry, with what the rules need. Raises `StorageError` for a parameter that
     nobody has looked at.
     """
     check_parameters(operation, arguments, _PARAMETERS)
@@ -122,7 +121,7 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             super().delete_registered_model_alias(name, alias)
 
     def _moved(self, operation: str, arguments: Mapping[str, Any]) -> bool:
-        """Whether the alias is a governed model's. It was then moved, and its pages written."""
+        """Whether the model is governed. Its alias is then moved, and its pages are written."""
         call = call_of(operation, arguments)
         judgement = self.governor.enforce(call)
         if not self.governor.is_governed(call.model):
@@ -138,8 +137,8 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         return True
 
     def show(self, name: str) -> None:
-        """Writes what the registry's pages show of a governed model's versions. Display: what fails
-        is only logged.
+        """Writes what the registry's pages show of a governed model's versions. They are for
+        display, so a failure is only logged.
         """
         try:
             for version, shown in self.governor.surroundings.shown(name).items():
@@ -148,18 +147,16 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             log.warning("the pages of %s were not written: %s", name, error)
 
     def _write_shown(self, name: str, version: int, shown: Shown) -> None:
-        """One transaction; rows that say it already are left alone."""
+        """In one transaction. SQLAlchemy writes only what differs."""
         with permitting(name), self.ManagedSessionMaker(read_only=False) as session:
             row = self._get_sql_model_version(session, name, version, eager=True)
-            if row.description != shown.description:
-                row.description = shown.description
-            present = {tag.key: tag.value for tag in row.model_version_tags}
+            row.description = shown.description
             for key, value in shown.tags.items():
-                if present.get(key) != value:
-                    tag = SqlModelVersionTag(
+                session.merge(
+                    SqlModelVersionTag(
                         workspace=row.workspace, name=name, version=version, key=key, value=value
                     )
-                    session.merge(tag)
+                )
 
     def version_folders(self) -> frozenset[str]:
         """The artifact folders of all versions of governed models. Nothing is added to them."""
