@@ -14,7 +14,7 @@ import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Base64Bytes, Field
 
 from governance.base.errors import (
     BusyError,
@@ -69,17 +69,11 @@ class Receipt(Model):
     checkpoint: str
 
 
-def _from_base64(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise ValueError("not base64")  # pydantic collects no TypeError
-    return base64.b64decode(value, validate=True)
-
-
 class Page(Model):
     """The answer to `entries`, as the client reads it."""
 
     start: Count
-    entries: list[Annotated[bytes, BeforeValidator(_from_base64)]]
+    entries: list[Base64Bytes]
     """Envelopes."""
 
 

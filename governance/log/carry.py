@@ -69,16 +69,13 @@ def carry(
     for entry in source.entries():
         if bar is not None:
             bar.advance()
-        if entry.kind in NOT_COPIED or _names_its_log(entry):
+        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
+        predicate = statement.get("predicate")
+        names_its_log = isinstance(predicate, dict) and predicate.get("log") is not None
+        if entry.kind in NOT_COPIED or names_its_log:
             transfer.stayed += 1
         else:
             transfer.statements.append(_carry_entry(entry, target, verify, dry_run))
-
-
-def _names_its_log(entry: Entry) -> bool:
-    """Whether its author wrote that the statement counts in this log only."""
-    predicate = unverified(entry.envelope, where=f"entry {entry.index}")[0].get("predicate")
-    return isinstance(predicate, dict) and predicate.get("log") is not None
 
 
 def _carry_entry(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> CarriedEntry:

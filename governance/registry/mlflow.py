@@ -114,6 +114,8 @@ class MlflowRegistry:
 
     def start_run(self, request: RunRequest) -> MlflowRun:
         """Starts a run. Runs whose process is gone are ended first."""
+        from mlflow.entities import Param
+
         if not self._swept:
             self.sweep()
         tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
@@ -123,7 +125,10 @@ class MlflowRegistry:
             )
             started = MlflowRun(self._client, str(run.info.run_id), self._now)
             try:
-                self._log_params(started.id, request.params)
+                texts = [Param(*text) for text in sorted(param_texts(request.params).items())]
+                for start in range(0, len(texts), PARAMS_PER_CALL):
+                    batch = texts[start : start + PARAMS_PER_CALL]
+                    self._client.log_batch(started.id, params=batch)
                 self._log_datasets(started.id, request.datasets)
             except BaseException:
                 started.end("FAILED")
@@ -255,13 +260,6 @@ class MlflowRegistry:
                     staged = Path(staging) / name
                     staged.write_bytes(path.read_bytes())
                     self._client.log_artifact(run_id, str(staged), folder or None)
-
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        texts = [Param(name, text) for name, text in sorted(param_texts(params).items())]
-        for start in range(0, len(texts), PARAMS_PER_CALL):
-            self._client.log_batch(run_id, params=texts[start : start + PARAMS_PER_CALL])
 
     def _log_datasets(self, run_id: str, links: Sequence[DatasetLink]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

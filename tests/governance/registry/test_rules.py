@@ -16,7 +16,7 @@ from governance.registry.governed.mutators import (
     REGISTRY,
     REGISTRY_JUDGED,
     TRACKING,
-    unclassified,
+    check_classified,
 )
 from governance.registry.governed.names import (
     TRIAL_MODEL,
@@ -260,7 +260,7 @@ def test_every_method_of_mlflows_stores_is_classified() -> None:
         (Tracking, TRACKING),
         (SqlTracking, TRACKING),
     ):
-        assert unclassified(store, table) == []
+        check_classified(store, table)
     for store, table in ((SqlRegistry, REGISTRY), (SqlTracking, TRACKING)):
         assert [n for n in table if n not in MLFLOW_3_18 and not hasattr(store, n)] == []
 
