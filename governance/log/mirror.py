@@ -172,7 +172,7 @@ class MirrorLog(SqliteLog):
                 if not self.path.exists():
                     raise
                 self._asked, self.offline = True, error.found
-                self._progress.warn(f"reading the copy on this machine: {error.found}")
+                self._progress.warn(f"this machine's copy of the log is read: {error.found}")
         with super().reading() as execute:
             yield execute
 

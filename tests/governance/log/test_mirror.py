@@ -190,10 +190,7 @@ def test_offline_the_copy_is_read_and_nothing_is_appended(
     assert (
         mine.size() == 6 and len(list(mine.entries())) == 6 and "cannot be reached" in mine.offline
     )
-    told = (
-        "warning: what follows is read from the copy on this machine: the log's server cannot be"
-        " reached"
-    )
+    told = "warning: this machine's copy of the log is read: the log's server cannot be reached"
     assert capsys.readouterr().err.count(told) == 1
     with pytest.raises(OfflineError, match="cannot be reached"):
         say(mine, "ingest@mine")
