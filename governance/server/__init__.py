@@ -2,14 +2,13 @@
 started.
 
 1. `context`      what the registry's governor asks: the log in the registry's own database, and the
-                  policies in force there
-2. `checkpoints`  the key that signs the log's checkpoints
-3. `plugin`       MLflow's entry points; they import MLflow when they are called
-4. `settings`     the server's settings, and what is switched off
-5. `app`          MLflow with accounts, without the parts that a governed server must not have, with
+                  policies in force there; and the key that signs the log's checkpoints
+2. `plugin`       MLflow's entry points; they import MLflow when they are called
+3. `settings`     the server's settings, and what is switched off
+4. `app`          MLflow with accounts, without the parts that a governed server must not have, with
                   the log's API
-6. `append`       which statements that API accepts
-7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
+5. `append`       which statements that API accepts
+6. `run`          the start, step by step: it takes over a registry that one machine used alone, and
                   tests itself
-8. `shown`        what MLflow's pages show of a version's status
+7. `shown`        what MLflow's pages show of a version's status
 """

@@ -12,21 +12,38 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.keys import Signer
+from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Refusal, Run
 from governance.attest.predicates import Call as LoggedCall
 from governance.attest.requests import Action
-from governance.base.errors import ConfigError, ConflictError, InputError, StorageError
+from governance.base.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    StorageError,
+    UnsignedError,
+)
 from governance.base.time import instant
 from governance.history.state import state
 from governance.log import evidence
-from governance.machine.machine import Machine, check_head, database_log, machine, signer
+from governance.machine.machine import (
+    ELSEWHERE,
+    Machine,
+    check_head,
+    checkpoint_keys,
+    checkpoint_signer,
+    database_log,
+    machine,
+    signer,
+)
+from governance.machine.signers import CHECKPOINT, stored_signer
+from governance.people.policies import NEXT, use_successor
 from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown, Snapshot
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
@@ -41,7 +58,6 @@ from governance.registry.rows import (
 from governance.release.artifacts import registry_run
 from governance.release.promotion import Promoter, to_retire
 from governance.release.reconcile import governed_names
-from governance.server.checkpoints import CheckpointSigner
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
@@ -207,23 +223,74 @@ def _about(operation: str, model: str) -> Artifact:
     )
 
 
+@dataclass(frozen=True)
+class CheckpointSigner:
+    """Signs the log's checkpoints, with the key that the log names at that moment. See `Signer`.
+
+    1. Owners may approve a successor while the server runs. It signs from the next entry on, if
+       this machine has it. If not, nothing is appended, because the old key's checkpoint would not
+       verify.
+    2. Nothing is appended either where the entries are not those of the last checkpoint: a
+       signature would confirm rewritten entries.
+    3. It signs within the transaction of an append, so the log does not change meanwhile.
+    """
+
+    machine: Machine
+    log: Log
+    """The log that it signs, for reading."""
+
+    @property
+    def keyid(self) -> str:
+        """See `Signer`."""
+        return self._now().keyid
+
+    @property
+    def public_pem(self) -> str:
+        """See `Signer`."""
+        return self._now().public_pem
+
+    def sign(self, payload: bytes) -> bytes:
+        """See `Signer`. Raises `VerificationError` where the log's entries are not those of its
+        last checkpoint.
+        """
+        check_head(self.log, self.machine.project)
+        return self._now().sign(payload)
+
+    def _now(self) -> Signer:
+        """Raises `UnsignedError`."""
+        since, public_pem = checkpoint_keys(self.log)[-1]
+        if self.machine.environ.get(ELSEWHERE):
+            signer = checkpoint_signer(self.machine)
+            if signer.public_pem == public_pem:
+                return signer
+        if self._holds(NEXT, public_pem):
+            use_successor(self.machine.keys)
+        if self._holds(CHECKPOINT, public_pem):
+            return stored_signer(self.machine.keys, CHECKPOINT)
+        key = public_key(public_pem)
+        raise UnsignedError(
+            f"checkpoints are signed by key {key.keyid[:12]} since entry {since}, and the server"
+            " does not hold it",
+            expected=f"{key.fingerprint} as {NEXT}.pem in its folder of keys, or by {ELSEWHERE}",
+            fix="nothing was appended; bring the key there, and the server uses it at once",
+        )
+
+    def _holds(self, name: str, public_pem: str) -> bool:
+        keys = self.machine.keys
+        is_there = (keys / f"{name}.pem").exists()
+        return is_there and stored_signer(keys, name).public_pem == public_pem
+
+
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
 """The account of the present request, where no route of Flask's handles it (`app.Door`)."""
 
 
-_governors: dict[str, Governor] = {}
-_lock = Lock()
-
-
+@cache
 def governor_of(store_uri: str) -> Governor:
     """The governor of a governed address, one per process. Raises `CountersignError`, so that no
     registry is opened.
     """
-    database = database_of(store_uri)
-    with _lock:
-        if database not in _governors:
-            _governors[database] = make_governor(database, os.environ, lambda: datetime.now(UTC))
-        return _governors[database]
+    return make_governor(database_of(store_uri), os.environ, lambda: datetime.now(UTC))
 
 
 def make_governor(

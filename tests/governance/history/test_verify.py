@@ -20,7 +20,7 @@ from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import own_checkpoint_key
 from governance.machine.workers import in_processes
-from governance.server.checkpoints import CheckpointSigner
+from governance.server.context import CheckpointSigner
 from tests.governance.examples import (
     PROJECT,
     A,
