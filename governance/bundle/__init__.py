@@ -5,16 +5,15 @@ it, offline.
                        specification)
 `select`               what goes in, put together from a log
 `log`                  `BundleLog`: a bundle read as a log
-`check`                what holds of a bundle, as `result` tells it, and what it cannot show
+`check`                what holds of a bundle, and what it cannot show
 `standalone_verifier`  a second verifier in one file, which imports nothing of Countersign
 """
 
 from __future__ import annotations
 
-from governance.bundle.check import verify_bundle
+from governance.bundle.check import BundleReport, verify_bundle
 from governance.bundle.form import Bundle, read, write
 from governance.bundle.log import BundleLog
-from governance.bundle.result import BundleReport
 from governance.bundle.select import bundle_of
 
 __all__ = ["Bundle", "BundleLog", "BundleReport", "bundle_of", "read", "verify_bundle", "write"]

@@ -22,15 +22,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 from governance.attest.digests import manifest_digest
-from governance.attest.envelope import UnknownKeyError
 from governance.attest.keys import public_key
 from governance.attest.predicates import (
+    CANDIDATE,
     Approval,
+    Origin,
     Packet,
     Promotion,
     Registration,
@@ -41,33 +40,102 @@ from governance.base.errors import CountersignError, VerificationError
 from governance.base.time import instant_of
 from governance.bundle.form import Bundle, read
 from governance.bundle.log import BundleLog
-from governance.bundle.result import (
-    Aside,
-    BundledFile,
-    BundleReport,
-    Move,
-    Vote,
-    limits,
-)
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.history import lineage, packet
 from governance.history.state import LogState
-from governance.history.verify import TrustAnchors, establish, verify_growth
+from governance.history.verify import LogReport, TrustAnchors, establish, verify_growth
 from governance.history.votes import distinct
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, open_entry, origin
-from governance.log.port import Entry
 from governance.policy.authority import Authority, read_authority
 from governance.policy.policies import policies_of
 from governance.release import promotion
-from governance.release.retrospect import made_again
+from governance.release.retrospect import Repeat, made_again
 
 FREE = ("origin", "policy", "packet", "refusal", "call", "report")
 """Kinds that any known key may record: people decide whether policies count, a packet follows from
 the log, and a refusal, an accepted call or a report gives no rights.
 """
+
+
+@dataclass(frozen=True)
+class Move:
+    """A decision about an alias and this model."""
+
+    entry: int
+    action: str
+    version: str
+    alias: str
+    allowed: bool
+    again: Repeat | None
+    """The result of making it again; None for another version, whose evidence is not here."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """An entry that does not count."""
+
+    entry: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BundledFile:
+    """A file in the bundle."""
+
+    name: str
+    sha256: str
+    shown_to: tuple[str, ...]
+    """Who approved with this page; empty for an attachment that no approval names."""
+    signed_by: tuple[str, ...] = ()
+    """Who signed it, as a report or its JSON twin."""
+
+
+@dataclass(frozen=True)
+class BundleReport(LogReport):
+    """The result. `entries` are those in the bundle; each is proven to be in the log."""
+
+    model: str = ""
+    version: str = ""
+    model_digest: str = ""
+    size: int = 0
+    """Entries of the log, by the checkpoint."""
+    names: dict[str, int] = field(default_factory=dict)
+    """Signers by name, or development key, to entries."""
+    as_of: str = ""
+    """When the last statement in the bundle was made, by its signer's clock. Open and expired are
+    judged at that time.
+    """
+    policy: str = ""
+    """Digest of the policies in force."""
+    policy_signed_by: tuple[str, ...] = ()
+    packet: str | None = None
+    packet_entry: int | None = None
+    packet_changed: tuple[str, ...] = ()
+    """What changed since the packet was frozen."""
+    statements: int = 0
+    """How many statements the version rests on. The bundle holds all of them."""
+    approvals_wanted: int = 0
+    counted: tuple[tuple[str, str], ...] = ()
+    """People and roles that count towards it, each once."""
+    rejected: tuple[tuple[int, str, str], ...] = ()
+    """Entry, person and role of each rejection that stands."""
+    not_counted: tuple[str, ...] = ()
+    """Why other approvals of the packet do not count."""
+    moves: tuple[Move, ...] = ()
+    aside: tuple[Aside, ...] = ()
+    files: tuple[BundledFile, ...] = ()
+    pages_missing: tuple[str, ...] = ()
+    """Digests of review pages that approvals name and that are not in the bundle."""
+    limits: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the bundle holds the whole log."""
+        return 0 < self.size == self.entries
 
 
 def verify_bundle(data: bytes, anchors: TrustAnchors, *, where: str = "bundle") -> BundleReport:
@@ -95,18 +163,17 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         raise VerificationError("an origin, and one only, begins a log", where="entry 0")
     leaf = log.entry(0).leaf_hash
     if head.origin != origin_of(first.project, leaf):
-        raise VerificationError(
-            "the checkpoint is of another log", expected=head.origin, where="entry 0"
-        )
+        raise VerificationError(f"the checkpoint is of another log: {head.origin}", where="entry 0")
     authority = read_authority(log)
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
-    ring = KeyRing(frozenset(first.development_keys), authority.keys)
-    recorded = _Recorded(authority)
-    statements = [_open(entry, ring, recorded) for entry in log.entries()]  # (4)
+    ring = _key_ring(first, authority)
+    statements = [open_entry(entry, ring)[0] for entry in log.entries()]  # (4)
     established, grown_from = establish(anchors, first, authority, leaf), None  # (8)
     if anchors.checkpoint is not None:
         grown_from = verify_growth(log, anchors.checkpoint, head, authority)
         established = established or f"the older checkpoint, of {grown_from} entries"
+    names = Counter(_signer_name(statement, authority) for statement in statements)
+    last = statements[-1].predicate
     report = BundleReport(
         model=bundle.model,
         version=bundle.version,
@@ -114,22 +181,20 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         size=head.size,
         entries=len(statements),
         kinds=dict(sorted(Counter(statement.kind for statement in statements).items())),
-        names=dict(
-            Counter(_signer_name(statement, authority) for statement in statements).most_common()
-        ),
+        names=dict(names.most_common()),
         first=leaf.hex(),
         root=head.root.hex(),
         checkpoint=bundle.checkpoint,
         checkpoint_key=public_key(first.checkpoint_key).keyid,
         origin=established,
         grown_from=grown_from,
-        as_of=_time(statements[-1]),
+        as_of=str(last.at if isinstance(last, Signed) else last.run.finished),
         policy=authority.in_force.digest,
         policy_signed_by=authority.in_force.signers,
         aside=tuple(_aside(statements, authority)),
     )
-    report = _substance(report, promotion.state(log), statements, bundle)
-    return replace(report, limits=limits(report))
+    report = _with_version(report, promotion.state(log), statements, bundle)
+    return replace(report, limits=_limits(report))
 
 
 def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
@@ -143,28 +208,15 @@ def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
             raise VerificationError(error.found, where=f"entry {entry.index}") from None
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """Policies that were recorded, whoever signed them. They are read once, and only if needed."""
-
-    authority: Authority
-
-    @cached_property
-    def keys(self) -> dict[str, str]:
-        """Key id to PEM of every principal that they name."""
-        keys: dict[str, str] = {}
-        for _, _, files in self.authority.recorded:
-            with suppress(CountersignError):  # unreadable policies name nobody
-                keys.update(policies_of(dict(files)).keys if files else {})
-        return keys
-
-
-def _open(entry: Entry, ring: KeyRing, recorded: _Recorded) -> Evidence:
-    """(4) An entry whose key is named by the origin or by any policies in the log."""
-    try:
-        return open_entry(entry, ring)[0]
-    except UnknownKeyError:
-        return open_entry(entry, KeyRing(ring.development, {**ring.service, **recorded.keys}))[0]
+def _key_ring(first: Origin, authority: Authority) -> KeyRing:
+    """(4) The keys that the origin or any policies in the log name, whoever signed them."""
+    ring = KeyRing(frozenset(first.development_keys), authority.keys)
+    recorded: dict[str, str] = {}
+    for _, _, files in authority.recorded:
+        with suppress(CountersignError):  # unreadable policies name nobody
+            recorded |= policies_of(dict(files)).keys if files else {}
+    recorded = {keyid: pem for keyid, pem in recorded.items() if keyid not in ring.known}
+    return KeyRing(ring.development, {**recorded, **ring.service})
 
 
 def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Aside]:
@@ -183,22 +235,15 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
             yield Aside(statement.index, statement.kind, why)
 
 
-def _time(statement: Evidence) -> str:
-    predicate = statement.predicate
-    return str(predicate.at if isinstance(predicate, Signed) else predicate.run.finished)
-
-
-def _substance(
+def _with_version(
     report: BundleReport, now: LogState, statements: Sequence[Evidence], bundle: Bundle
 ) -> BundleReport:
     """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
-    at = instant_of(report.as_of)
     registration = now.registration(report.model, report.version)
     registered: Registration = registration.predicate
     if manifest_digest(registered.files) != registered.model_digest:
-        raise VerificationError(
-            "the files it lists do not add up to its digest", where=f"entry {registration.index}"
-        )
+        found = "the files it lists do not add up to its digest"
+        raise VerificationError(found, where=f"entry {registration.index}")
     left_out = {statement.entry for statement in report.aside}
     carried = {
         (statement.kind, statement.digest)
@@ -213,7 +258,7 @@ def _substance(
         stages = {(step.kind, step.statement) for step in content.stages}
         _require(stages | {("waiver", digest) for digest in content.waivers}, carried, frozen)
         named |= stages
-        report = _with_packet(report, now, frozen, at)
+        report = _with_packet(report, now, frozen)
     try:
         moves = tuple(_moves(now, report.model, report.version))
     except VerificationError as error:
@@ -221,13 +266,16 @@ def _substance(
             raise
         why = f"{error.found}; {'; '.join(report.not_counted)}"
         raise VerificationError(why, expected=error.expected, where=error.where) from None
+    votes = [vote for vote in statements if lineage.subject(vote, "packet") == report.packet]
+    pages = dict.fromkeys(page for vote in votes if (page := _page(vote)))
+    carried_files = {file.sha256 for file in bundle.files}
     return replace(
         report,
         model_digest=registered.model_digest,
         statements=len(named),
         moves=moves,
-        files=tuple(_files(bundle, statements, now)),
-        pages_missing=_pages_missing(bundle, statements, report.packet),
+        files=tuple(_files(bundle, statements, now.authority)),
+        pages_missing=tuple(page for page in pages if page not in carried_files),
     )
 
 
@@ -237,35 +285,30 @@ def _require(
     missing = sorted(named - carried)
     if missing:
         kind, digest = missing[0]
-        raise VerificationError(
-            f"it rests on a statement that is missing or does not count: {kind} {digest}",
-            where=f"entry {statement.index}, {statement.kind}",
-        )
+        found = f"it rests on a statement that is missing or does not count: {kind} {digest}"
+        raise VerificationError(found, where=f"entry {statement.index}, {statement.kind}")
 
 
-def _with_packet(
-    report: BundleReport, now: LogState, frozen: Evidence, at: datetime
-) -> BundleReport:
+def _with_packet(report: BundleReport, now: LogState, frozen: Evidence) -> BundleReport:
     """The packet today, and people's votes on it."""
     report = replace(report, packet=lineage.subject(frozen, "packet"), packet_entry=frozen.index)
     if now.authority.in_force.policies is None:
         return replace(report, not_counted=("the log does not carry the policies in force",))
-    request = promotion.ask(
-        now, "promote", report.model, report.version, now.authority.policies.main_alias
-    )
+    alias, at = now.authority.policies.main_alias, instant_of(report.as_of)
+    request = promotion.ask(now, "promote", report.model, report.version, alias)
     context = ReleaseContext.of(request, now.authority, now.evidence, at)
     votes, not_counted = packet_votes(context)
     changed = packet.differing(frozen, now.view, now.authority, evidence=now.evidence, at=at)
+    approvals = [vote for vote in votes if vote[2].predicate.decision == "approve"]
     return replace(
         report,
         packet_changed=tuple(changed),
         approvals_wanted=context.tier.approvals if context.tier else 0,
-        counted=tuple(
-            distinct([vote for vote in votes if vote[2].predicate.decision == "approve"])
-        ),
-        votes=tuple(
-            Vote(ballot.index, name, role, ballot.predicate.decision)
-            for name, role, ballot in votes
+        counted=tuple(distinct(approvals)),
+        rejected=tuple(
+            (vote.index, name, role)
+            for name, role, vote in votes
+            if vote.predicate.decision == "reject"
         ),
         not_counted=tuple(dict.fromkeys(set_aside.text for set_aside in not_counted)),
     )
@@ -281,20 +324,21 @@ def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
             yield Move(decision.index, *what, again)
 
 
-def _files(bundle: Bundle, statements: Sequence[Evidence], now: LogState) -> Iterator[BundledFile]:
+def _files(
+    bundle: Bundle, statements: Sequence[Evidence], authority: Authority
+) -> Iterator[BundledFile]:
     """(7) Each file with the people who approved with it and those who signed it as a report."""
     for file in bundle.files:
-        approvals = [vote for vote in statements if _page(vote) == file.sha256]
-        reports = [report for report in statements if file.sha256 in _reports(report)]
-        shown = dict.fromkeys(vote.predicate.principal for vote in approvals)
-        signed = dict.fromkeys(_signer_name(report, now.authority) for report in reports)
+        shown: dict[str, None] = {}
+        signed: dict[str, None] = {}
+        for statement in statements:
+            predicate = statement.predicate
+            if _page(statement) == file.sha256:
+                shown[predicate.principal] = None
+            reports = isinstance(predicate, SignedReport)
+            if reports and file.sha256 in (predicate.page, predicate.twin):
+                signed[_signer_name(statement, authority)] = None
         yield BundledFile(file.name, file.sha256, tuple(shown), tuple(signed))
-
-
-def _reports(statement: Evidence) -> tuple[str, ...]:
-    """The digests of the page and the JSON twin that a signed report names."""
-    predicate = statement.predicate
-    return (predicate.page, predicate.twin) if isinstance(predicate, SignedReport) else ()
 
 
 def _signer_name(statement: Evidence, authority: Authority) -> str:
@@ -305,14 +349,40 @@ def _signer_name(statement: Evidence, authority: Authority) -> str:
     return "a development key" if statement.development else f"key {statement.keyid[:12]}"
 
 
-def _pages_missing(
-    bundle: Bundle, statements: Sequence[Evidence], frozen: str | None
-) -> tuple[str, ...]:
-    carried = {file.sha256 for file in bundle.files}
-    votes = [vote for vote in statements if lineage.subject(vote, "packet") == frozen]
-    pages = dict.fromkeys(page for vote in votes if (page := _page(vote)))
-    return tuple(page for page in pages if page not in carried)
-
-
 def _page(statement: Evidence) -> str | None:
     return statement.predicate.page if isinstance(statement.predicate, Approval) else None
+
+
+def _limits(report: BundleReport) -> tuple[str, ...]:
+    """What this bundle cannot show. A governed move that others must be relied on for is named."""
+    moved = [
+        move.entry
+        for move in report.moves
+        if move.allowed and move.again is Repeat.SAME and move.alias != CANDIDATE
+    ]
+    completeness = (
+        f"It holds all {report.size} entries of its checkpoint: nothing logged until then is"
+        " left out."
+    )
+    if not report.complete:
+        completeness = (
+            f"It holds {report.entries} of the log's {report.size} entries; what the other"
+            f" {report.size - report.entries} say is not shown. You rely on whoever made the bundle"
+            " that no rejection, revocation, incident or policy is among them. To check, ask for"
+            " the log or for a bundle made with --whole, or have a second person make the bundle:"
+            " the entries must be the same."
+        )
+        if moved:
+            completeness += (
+                " The release service says nothing in the full log spoke against the move at entry"
+                f" {moved[-1]}. This partial bundle cannot prove that."
+            )
+    return (
+        completeness,
+        f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
+        "Whoever holds the checkpoint key, or held it before it was replaced, could show you"
+        " another log than others. Compare the root with theirs, or bring a checkpoint that you"
+        " got elsewhere (--checkpoint).",
+        "A valid signature shows who stated something, not that it is true. The model's files"
+        " are not in the bundle: countersign verify-model compares them with the registration.",
+    )

@@ -81,22 +81,17 @@ def read(data: bytes, *, where: str = "bundle") -> Bundle:
     """The bundle of a file. Only its form and its seal are verified. Raises `VerificationError`."""
     value = canonical.loads_canonical(data, where=where)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise VerificationError(
-            "not a bundle", expected=f"a JSON object whose format is {FORMAT}", where=where
-        )
+        raise VerificationError("not a bundle", expected=f"format {FORMAT}", where=where)
     seal = value.pop("seal", None)
     try:
         bundle = Bundle.model_validate(value, strict=True)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))[:120]
-        raise VerificationError(
-            f"does not follow the format at {place!r}", expected=FORMAT, where=where
-        ) from None
+        found = f"does not follow the format at {place!r}"
+        raise VerificationError(found, expected=FORMAT, where=where) from None
     if seal != _seal(value):
-        raise VerificationError(
-            "the seal does not match its content: something was changed or left out",
-            where=where,
-        )
+        found = "the seal does not match its content: something was changed or left out"
+        raise VerificationError(found, where=where)
     _check_order([entry.index for entry in bundle.entries], "entries", where)
     _check_order([file.sha256 for file in bundle.files], "files", where)
     for file in bundle.files:

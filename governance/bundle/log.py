@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from governance.attest.canonical import dumps_read
-from governance.attest.envelope import unverified
 from governance.base.errors import StorageError, VerificationError
 from governance.bundle.form import Bundle, Item
 from governance.log import merkle
 from governance.log.checkpoint import parse_checkpoint
-from governance.log.evidence import identity_of, parse_statement, scope_of
+from governance.log.evidence import filed_under
 from governance.log.port import Derived, Entry
 
 
@@ -96,9 +95,8 @@ class BundleLog:
         """The proof carried with the entry, in the tree of the checkpoint only."""
         self.entry(index)
         if size != self._size:
-            raise VerificationError(
-                f"the bundle has no proof in a tree of {size}", where=f"entry {index}"
-            )
+            found = f"the bundle has no proof in a tree of {size}"
+            raise VerificationError(found, where=f"entry {index}")
         carried = next(entry for entry in self.bundle.entries if entry.index == index)
         return [bytes.fromhex(step) for step in carried.proof]
 
@@ -113,21 +111,16 @@ class BundleLog:
             return merkle.consistency_proof(old, new, self._node)
         raise VerificationError(
             f"the bundle has no proof that the log of {new} entries has grown from {old}",
-            fix=(
-                "ask for a new one that has it: countersign bundle MODEL/VERSION --since CHECKPOINT"
-            ),
+            fix="ask for one that has it: countersign bundle MODEL/VERSION --since CHECKPOINT",
         )
 
     def _add(self, carried: Item) -> None:
-        where = f"entry {carried.index}"
         envelope = dumps_read(carried.envelope.model_dump())
-        statement, keyid = unverified(envelope, where=where)
-        kind, subjects, predicate = parse_statement(statement, where)
-        identity = identity_of(statement, keyid, dumps_read)
-        scope = scope_of(kind, predicate, identity)
-        entry = Entry(carried.index, envelope, merkle.leaf_hash(envelope), identity, scope, kind)
+        filing = filed_under(envelope, f"entry {carried.index}")
+        leaf = merkle.leaf_hash(envelope)
+        entry = Entry(carried.index, envelope, leaf, filing.identity, filing.scope, filing.kind)
         self._entries[carried.index] = entry
-        self._subjects[carried.index] = frozenset(subject.sha256 for subject in subjects)
+        self._subjects[carried.index] = frozenset(filing.subjects)
         for sha256 in self._subjects[carried.index]:
             self._about.setdefault(sha256, []).append(entry)
 

@@ -54,39 +54,33 @@ def bundle_of(
     if whole:
         entries = [entry for entry in log.entries() if entry.index < size]
     if len(entries) > MAX_ENTRIES:
-        raise StorageError(
-            f"{len(entries)} entries are too many for one file",
-            expected=f"at most {MAX_ENTRIES}",
-            where=log.where,
-        )
+        found = f"{len(entries)} entries are too many for one file"
+        raise StorageError(found, expected=f"at most {MAX_ENTRIES}", where=log.where)
     return Bundle(
         format=FORMAT,
         model=model,
         version=version,
         checkpoint=note,
-        entries=[_item(log, entry, size) for entry in entries],
+        entries=[
+            Item(
+                envelope=Envelope.model_validate_json(entry.envelope),
+                index=entry.index,
+                proof=[step.hex() for step in log.inclusion_proof(entry.index, size)],
+            )
+            for entry in entries
+        ],
         files=sorted(files, key=lambda file: file.sha256),
         growth=_growth(log, since, size) if since is not None else None,
-    )
-
-
-def _item(log: Log, entry: Entry, size: int) -> Item:
-    proof = [step.hex() for step in log.inclusion_proof(entry.index, size)]
-    return Item(
-        envelope=Envelope.model_validate_json(entry.envelope), index=entry.index, proof=proof
     )
 
 
 def _growth(log: Log, since: str, size: int) -> Growth:
     old, _ = parse_checkpoint(since, where="the older checkpoint")
     if old.size > size:
-        raise InputError(
-            f"the older checkpoint counts {old.size} entries",
-            expected=f"at most the {size} of this log",
-        )
-    return Growth(
-        proof=[step.hex() for step in log.consistency_proof(old.size, size)], size=old.size
-    )
+        found = f"the older checkpoint counts {old.size} entries"
+        raise InputError(found, expected=f"at most the {size} of this log")
+    proof = [step.hex() for step in log.consistency_proof(old.size, size)]
+    return Growth(proof=proof, size=old.size)
 
 
 class _Selection:
@@ -173,9 +167,8 @@ class _Selection:
         self._picked.update({claim.index: claim for claim in claims})
 
     def _of(self, kinds: Sequence[str]) -> Iterator[Evidence]:
-        return (
-            self._claim(entry) for entry in self._log.by_kind(kinds) if entry.index < self._size
-        )
+        entries = self._log.by_kind(kinds)
+        return (self._claim(entry) for entry in entries if entry.index < self._size)
 
     def _claim(self, entry: Entry) -> Evidence:
         """The statement of an entry, not verified."""

@@ -1,9 +1,10 @@
-"""Check a Countersign bundle without Countersign: one file, one dependency.
+"""Check a Countersign bundle without Countersign: one file, two dependencies.
 
-It needs Python 3.11 or newer and `cryptography` (43 or newer). It was written from
+It needs Python 3.11 or newer, `cryptography` (43 or newer) and `ruamel.yaml`. It was written from
 `docs/formats.md` alone, imports nothing of Countersign, and is tested against it on every bundle
 of the test suite. Numbers in comments are sections and steps of that page.
 
+    pip install cryptography ruamel.yaml
     python verifier.py FILE.bundle --origin SHA256
 
 `--origin` is the SHA-256 of entry 0 of the log, or the id of its checkpoint key. Get it another
@@ -26,10 +27,12 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
     load_ssh_public_key,
 )
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 MEMBERS = {"format", "model", "version", "checkpoint", "entries", "files", "growth", "seal"}
 STAGES = (
@@ -60,7 +66,7 @@ class Refused(Exception):
 
 
 UNREADABLE = (
-    *(Refused, InvalidSignature, UnsupportedAlgorithm),
+    *(Refused, InvalidSignature, UnsupportedAlgorithm, YAMLError),
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
 )
 """What malformed input raises."""
@@ -113,21 +119,17 @@ def _number(value: float) -> str:
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""
-    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = "" if fraction == "0" else fraction
-    point = len(whole) + int(exponent or 0)
-    digits = (whole + fraction).lstrip("0")
-    point -= len(whole + fraction) - len(digits)
-    digits = digits.rstrip("0")
+    parts = Decimal(repr(abs(value))).normalize().as_tuple()
+    digits = "".join(map(str, parts.digits))
+    point = len(digits) + int(parts.exponent)
     if 0 < point <= 21:
-        if len(digits) <= point:
-            return sign + digits.ljust(point, "0")
-        return f"{sign}{digits[:point]}.{digits[point:]}"
-    if -6 < point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    power = f"e{point - 1:+d}"
-    return sign + digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "") + power
+        whole, fraction = digits[:point].ljust(point, "0"), digits[point:]
+    elif -6 < point <= 0:
+        whole, fraction = "0", "0" * -point + digits
+    else:
+        whole, fraction = digits[0], digits[1:]
+    power = "" if -6 < point <= 21 else f"e{point - 1:+d}"
+    return sign + whole + (f".{fraction}" if fraction else "") + power
 
 
 def unbase(text: str) -> bytes:
@@ -187,6 +189,7 @@ class Entry:
         ]
         self.digest = sha(self.payload)
         self.leaf = hashlib.sha256(b"\0" + canonical(self.envelope)).digest()
+        self.keyid: str = self.envelope["signatures"][0]["keyid"]
         self.signer, self.counts = "", False
 
     def check(self, keys: dict[str, Ed25519PublicKey]) -> None:
@@ -194,10 +197,9 @@ class Entry:
         kind = self.envelope["payloadType"]
         need(kind == "application/vnd.in-toto+json", "payload type")
         signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(self.payload), self.payload)
-        signature = self.envelope["signatures"][0]
-        need(signature["keyid"] in keys, f"entry {self.index}: signed by an unknown key")
-        keys[signature["keyid"]].verify(unbase(signature["sig"]), signed)
-        self.signer = signature["keyid"]
+        need(self.keyid in keys, f"entry {self.index}: signed by an unknown key")
+        keys[self.keyid].verify(unbase(self.envelope["signatures"][0]["sig"]), signed)
+        self.signer = self.keyid
 
     def about(self, sha256: str) -> bool:
         """Whether this digest is a subject."""
@@ -228,25 +230,37 @@ def checkpoint(note: str) -> tuple[str, int, bytes, list[str]]:
     return origin, int(size), unbase(root), lines[:-1].split("\n")
 
 
-def signed_note(note: str, key: Ed25519PublicKey) -> None:
-    """Verifies the log's own signature of a checkpoint."""
+def signed_by(note: str, key: Ed25519PublicKey) -> bool:
+    """Whether the log's own signature of a checkpoint is by this key."""
     origin, _, _, lines = checkpoint(note)
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     tag = hashlib.sha256(origin.encode() + b"\n\x01" + raw).digest()[:4]
     prefix = f"\u2014 {origin} "
     blobs = [unbase(line[len(prefix) :]) for line in lines if line.startswith(prefix)]
     own = [blob[4:] for blob in blobs if blob[:4] == tag]
-    need(len(own) == 1, "the checkpoint is not signed by the checkpoint key")
-    key.verify(own[0], note.partition("\n\n")[0].encode() + b"\n")
+    with suppress(InvalidSignature):
+        for signature in own:
+            key.verify(signature, note.partition("\n\n")[0].encode() + b"\n")
+        return len(own) == 1
+    return False
 
 
 # -- 6: rights -------------------------------------------------------------------------------------
+@cache
+def policy_rules(text: str) -> Any:
+    """The value of `policy.yaml`: YAML 1.2 without tags, aliases, or keys given twice."""
+    reader = YAML(typ="safe", pure=True)
+    for event in reader.parse(text) if "*" in text else ():
+        need(not isinstance(event, AliasEvent), "an alias in YAML")
+    return YAML(typ="safe", pure=True).load(text)
+
+
 class Policy:
     """Recorded policies. In force from `start`, signed by their owners at `signed_at`."""
 
     def __init__(self, start: int, digest: str, files: dict[str, str]) -> None:
         self.start, self.digest, self.signed_at = start, digest, -1
-        self.rules = block(files["policy.yaml"])
+        self.rules = policy_rules(files["policy.yaml"])
         self.keys: dict[str, Ed25519PublicKey] = {}
         self.owner: dict[str, Json] = {}
         for principal in self.rules["principals"]:
@@ -254,9 +268,13 @@ class Policy:
                 keyid, key = load(text)
                 self.keys[keyid], self.owner[keyid] = key, principal
 
-    def quorums(self) -> list[Json]:
-        """Who may change policies: the owners, or those who recover."""
-        return [self.rules[name] for name in ("owners", "recovery") if name in self.rules]
+        # Who may change policies: the owners, or those who recover.
+        self.quorums = [self.rules[name] for name in ("owners", "recovery") if name in self.rules]
+
+
+def last_day(owner: Json) -> str:
+    """The last day on which a principal's signature counts."""
+    return str(owner.get("until") or "9999-12-31")
 
 
 class Rights:
@@ -272,14 +290,16 @@ class Rights:
         self.successors: dict[str, tuple[str, Ed25519PublicKey]] = {}
         self.signed: dict[str, list[tuple[str, str, str]]] = {}
         self.last_signed: dict[str, str] = {}
+        self._policy(entries[0])
+        self.periods.append(self.recorded.pop(entries[0].subjects[0][1]))
         readers: dict[str, Callable[[Entry], None]] = {
-            "origin": self._origin,
             "policy": self._policy,
             "revocation": self._revocation,
             "checkpoint_key": self._checkpoint_key,
             "approval": self._approval,
         }
-        for entry in entries:
+        for entry in entries[1:]:
+            need(entry.kind != "origin", "a second origin")
             if entry.kind in readers:
                 readers[entry.kind](entry)
 
@@ -291,13 +311,16 @@ class Rights:
             keys |= policy.keys
         return keys
 
-    def people(self, names: Iterable[str]) -> set[frozenset[str]]:
-        """The people behind names. Names that policies ever gave one key are one person's."""
-        by_key: dict[str, set[str]] = {}
-        for policy in self.periods:
-            for keyid, principal in policy.owner.items():
-                by_key.setdefault(keyid, set()).add(principal["name"])
-        return {_one_person(name, list(by_key.values())) for name in names}
+    def person(self, name: str) -> frozenset[str]:
+        """Every name of a person. Names that policies ever gave one key are one person's."""
+        owners = [policy.owner for policy in self.periods]
+        names, near = set[str](), {name}
+        while near != names:
+            names = near
+            keys = {keyid for owner in owners for keyid in owner if owner[keyid]["name"] in names}
+            near = {owner[keyid]["name"] for owner in owners for keyid in keys & owner.keys()}
+            near |= names
+        return frozenset(names)
 
     def at(self, index: int) -> Policy:
         """The policies in force at an entry."""
@@ -314,7 +337,7 @@ class Rights:
             return False
         if predicate["role"] not in owner["roles"] or predicate.get("log", self.log) != self.log:
             return False
-        return "until" not in owner or predicate["at"][:10] <= owner["until"]
+        return bool(predicate["at"][:10] <= last_day(owner))
 
     def counts(self, entry: Entry) -> bool:
         """Whether the signer had the right to make this statement."""
@@ -329,11 +352,6 @@ class Rights:
         free = self.at(entry.index).rules["development_keys"] == "candidate"
         return free and (entry.kind != "promotion" or entry.predicate["alias"] == "candidate")
 
-    def _origin(self, entry: Entry) -> None:
-        need(entry.index == 0, "a second origin")
-        self._policy(entry)
-        self.periods.append(self.recorded.pop(entry.subjects[0][1]))
-
     def _policy(self, entry: Entry) -> None:
         files, digest = entry.predicate["files"] or {}, entry.subjects[0][1]
         if files and listing({path: text.encode() for path, text in files.items()}) == digest:
@@ -342,9 +360,8 @@ class Rights:
 
     def _right(self, entry: Entry) -> Json | None:
         """The principal who signed, by the policies in force."""
-        if not any(one["keyid"] in self.periods[-1].keys for one in entry.envelope["signatures"]):
-            return None
-        if entry.predicate.get("log", self.log) != self.log:
+        of_this_log = entry.predicate.get("log", self.log) == self.log
+        if entry.keyid not in self.periods[-1].keys or not of_this_log:
             return None
         entry.check(self.periods[-1].keys)
         return self.owner(entry.signer, entry.index)
@@ -358,7 +375,7 @@ class Rights:
             self.revoked.setdefault(keyid, entry.index)
 
     def _checkpoint_key(self, entry: Entry) -> None:
-        if any(one["keyid"] in self.periods[-1].keys for one in entry.envelope["signatures"]):
+        if entry.keyid in self.periods[-1].keys:
             with suppress(*UNREADABLE):
                 keyid, key = load(entry.predicate["pem"])
                 self.successors[keyid] = (keyid, key)
@@ -374,9 +391,9 @@ class Rights:
         if vote["decision"] != "approve" or vote["expires"] is not None:
             self.signed[digest] = [one for one in signed if one[0] != vote["principal"]]
             return
-        if not any(vote["role"] in quorum["roles"] for quorum in now.quorums()):
+        if not any(vote["role"] in quorum["roles"] for quorum in now.quorums):
             return
-        signed.append((vote["principal"], vote["role"], owner.get("until", "9")))
+        signed.append((vote["principal"], vote["role"], last_day(owner)))
         self.last_signed[digest] = max(vote["at"], self.last_signed.get(digest, ""))
         if self._quorum(digest):
             self._enact(vote["about"], digest, entry.index)
@@ -384,12 +401,12 @@ class Rights:
     def _quorum(self, digest: str) -> bool:
         """Whether enough people signed."""
         day = self.last_signed[digest][:10]
-        signed = [(name, role) for name, role, until in self.signed[digest] if day <= until]
-        for quorum in self.periods[-1].quorums():
-            names = [name for name, role in signed if role in quorum["roles"]]
-            if len(self.people(names)) >= quorum["people"]:
-                return True
-        return False
+        votes = [(name, role) for name, role, until in self.signed[digest] if day <= until]
+        signed = [(self.person(name), role) for name, role in votes]
+        return any(
+            len({person for person, role in signed if role in quorum["roles"]}) >= quorum["people"]
+            for quorum in self.periods[-1].quorums
+        )
 
     def _enact(self, about: str, digest: str, index: int) -> None:
         now = self.periods[-1]
@@ -406,131 +423,11 @@ class Rights:
             self.signed = {}
 
 
-def _one_person(name: str, groups: list[set[str]]) -> frozenset[str]:
-    """Every name of the person with this name, however many renamings lie between."""
-    names = {name}
-    while True:
-        near = names.union(*(group for group in groups if group & names))
-        if near == names:
-            return frozenset(names)
-        names = near
-
-
-# -- The policies' YAML, as far as policy.yaml uses it: block maps and lists, flow values ----------
-TOKEN = re.compile(
-    r'\s*(?:([\[\]{},])|("(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|[^\[\]{},:"\'#][^\[\]{},:#]*?)\s*(?=[\]},:]|$)|(:))'
-)
-
-
-def flow(text: str) -> Any:
-    """A value on one line."""
-    if text[:1] not in ("{", "["):
-        return scalar(re.sub(r"\s+#.*$", "", text) if text[:1] not in "\"'" else text)
-    text, at = re.sub(r"(?<=[}\]])\s+#.*$", "", text), 0
-
-    def take() -> str:
-        nonlocal at
-        found = TOKEN.match(text, at)
-        need(found, "YAML that is not read here")
-        at = found.end() if found else 0
-        return next(part for part in found.groups() if part) if found else ""
-
-    def value(first: str) -> Any:
-        if first not in "{[":
-            return scalar(first)
-        out: Any = {} if first == "{" else []
-        while (word := take()) not in "}]":
-            if word == ",":
-                continue
-            if first == "[":
-                out.append(value(word))
-                continue
-            need(take() == ":" and scalar(word) not in out, "YAML map")
-            out[scalar(word)] = value(take())
-        return out
-
-    found = value(take())
-    need(not text[at:].strip(), "YAML after a value")
-    return found
-
-
-def scalar(text: str) -> Any:
-    text = text.strip()
-    if text[:1] == '"':
-        return json.loads(text)
-    if text[:1] == "'":
-        return text[1:-1].replace("''", "'")
-    need(text[:1] not in tuple("&*!|>%@`"), "YAML that is not read here")
-    words = {"true": True, "false": False, "null": None, "~": None, "": None}
-    number = (
-        float if re.fullmatch(r"-?\d+\.\d+", text) else int if re.fullmatch(r"-?\d+", text) else str
-    )
-    return words[text] if text in words else number(text)
-
-
-def block(text: str) -> Any:
-    lines = [
-        line.rstrip()
-        for line in text.split("\n")
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-
-    def indent(line: str) -> int:
-        return len(line) - len(line.lstrip(" "))
-
-    def node(depth: int) -> Any:
-        out: Any = [] if lines[0].lstrip().startswith("- ") else {}
-        while (
-            lines
-            and indent(lines[0]) == depth
-            and lines[0].lstrip().startswith("- ") == isinstance(out, list)
-        ):
-            line = lines.pop(0).lstrip(" ")
-            if isinstance(out, list):
-                if re.match(r"- [\w.-]+:( |$)", line):  # a map that begins on the dash's line
-                    lines.insert(0, " " * (depth + 2) + line[2:])
-                    out.append(node(depth + 2))
-                else:
-                    out.append(flow(line[2:].strip()))
-                continue
-            key, colon, rest = re.sub(r":\s+#.*$", ":", line).partition(":")
-            need(colon and (not rest or rest[0] == " ") and scalar(key) not in out, "YAML map")
-            deeper = lines and (
-                indent(lines[0]) > depth
-                or (indent(lines[0]) == depth and lines[0].lstrip()[:2] == "- ")
-            )
-            out[scalar(key)] = (
-                flow(rest.strip()) if rest.strip() else node(indent(lines[0])) if deeper else None
-            )
-        return out
-
-    found = node(0)
-    need(not lines, "YAML that is not read here")
-    return found
-
-
 # -- 4 and 5: the bundle ---------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Summary:
-    """What was verified."""
-
-    model: str
-    version: str
-    digest: str
-    """Of the model's folder."""
-    entries: int
-    size: int
-    """Entries of the whole log."""
-    root: str
-    first: str
-    """Leaf hash of entry 0."""
-    moves: tuple[str, ...]
-    """Moves of governed aliases that were rightly allowed."""
-
-
-def verify(data: bytes, origin: str | None) -> Summary:
+def verify(data: bytes, origin: str | None) -> Json:
     """Verifies a bundle whose log begins as pinned: leaf hash of entry 0, or id of the checkpoint
-    key. Raises `Refused`.
+    key. Returns what was verified; `moves` are the moves of governed aliases that were rightly
+    allowed. Raises `Refused`.
     """
     try:
         return _verify(data, origin)
@@ -540,7 +437,7 @@ def verify(data: bytes, origin: str | None) -> Summary:
         raise Refused(f"cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _verify(data: bytes, pin: str | None) -> Summary:
+def _verify(data: bytes, pin: str | None) -> Json:
     bundle, entries = _read(data)
     name, size, root, _ = checkpoint(bundle["checkpoint"])
     for entry in entries:  # 5.2
@@ -557,16 +454,16 @@ def _verify(data: bytes, pin: str | None) -> Summary:
     registered, moves = _version(bundle, [entry for entry in entries if entry.counts], rights)
     pins = (first.leaf.hex(), rights.checkpoint[0][1][0])
     need(pin in pins, "origin not established: give the pin with --origin")  # 5.8
-    return Summary(
-        model=bundle["model"],
-        version=bundle["version"],
-        digest=registered["model_digest"],
-        entries=len(entries),
-        size=size,
-        root=root.hex(),
-        first=first.leaf.hex(),
-        moves=tuple(moves),
-    )
+    return {
+        "model": bundle["model"],
+        "version": bundle["version"],
+        "digest": registered["model_digest"],
+        "entries": len(entries),
+        "size": size,
+        "root": root.hex(),
+        "first": first.leaf.hex(),
+        "moves": moves,
+    }
 
 
 def _read(data: bytes) -> tuple[Json, list[Entry]]:
@@ -598,31 +495,25 @@ def _read(data: bytes) -> tuple[Json, list[Entry]]:
 
 def _check_checkpoint(note: str, size: int, rights: Rights) -> None:
     """Signed by the key in force, or the one before if that key took effect at the last entry."""
-    keys = [(at, key) for at, (_, key) in rights.checkpoint if at < size]
-    keys = keys or [(0, rights.checkpoint[0][1][1])]
-    try:
-        signed_note(note, keys[-1][1])
-    except (Refused, InvalidSignature):
-        if len(keys) < 2 or keys[-1][0] != size - 1:
-            raise Refused("the checkpoint is not signed by the checkpoint key") from None
-        signed_note(note, keys[-2][1])
+    in_force = [(at, key) for at, (_, key) in rights.checkpoint if at < size]
+    keys = in_force[-2:] if in_force[-1][0] == size - 1 else in_force[-1:]
+    signed = any(signed_by(note, key) for _, key in keys)
+    need(signed, "the checkpoint is not signed by the checkpoint key")
 
 
 def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, list[str]]:
     """Steps 5.5 to 5.7: the registration, and the moves of governed aliases."""
     version = (bundle["model"], bundle["version"])
-    of_version = [
-        one
-        for one in entries
-        if (one.predicate.get("model"), one.predicate.get("version")) == version
-    ]
+    terms = ("model", "version")
+    of_version = [one for one in entries if tuple(map(one.predicate.get, terms)) == version]
     registered: Json = [one for one in of_version if one.kind == "registration"][-1].predicate
     rows = sorted(registered["files"], key=lambda row: str(row["path"]))
     need(sha(canonical(rows)) == registered["model_digest"], "files of the registration")
     here = {(one.kind, one.digest) for one in entries}
     for link in registered["chain"]:
         need((link["role"], link["sha256"]) in here, f"missing statement: {link['role']}")
-    packets = [one for one in of_version if _is_packet(one, registered["model_digest"])]
+    packets = [one for one in of_version if one.kind == "packet" and _is_packet(one)]
+    packets = [one for one in packets if one.about(registered["model_digest"])]
     for packet in packets[-1:]:
         named = [(step["kind"], step["statement"]) for step in packet.predicate["stages"]]
         named += [("waiver", digest) for digest in packet.predicate["waivers"]]
@@ -637,11 +528,10 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
     return registered, moves
 
 
-def _is_packet(entry: Entry, model: str) -> bool:
-    if entry.kind != "packet":
-        return False
+def _is_packet(entry: Entry) -> bool:
+    """Whether a packet has its digest as a subject."""
     body = {name: value for name, value in entry.predicate.items() if name != "run"}
-    return ("packet", sha(canonical(body))) in entry.subjects and entry.about(model)
+    return ("packet", sha(canonical(body))) in entry.subjects
 
 
 # -- 7: a move that was rightly allowed ------------------------------------------------------------
@@ -659,13 +549,9 @@ class Move:
         need(self.move["request"] in requests, "the request of a move is missing")
         self.request = requests[self.move["request"]]
         self.tier = self.rules["tiers"][self.rules["models"][self.move["model"]]["tier"]]
-        self.moves = [
-            one.predicate
-            for one in before
-            if one.kind == "promotion"
-            and one.predicate["allowed"]
-            and one.predicate["model"] == self.move["model"]
-        ]
+        moves = [one.predicate for one in before if one.kind == "promotion"]
+        moves = [one for one in moves if one["model"] == self.move["model"]]
+        self.moves = [one for one in moves if one["allowed"]]
         self.of_model = [one for one in before if one.about(self.move["model_digest"])]
 
     def check(self) -> None:
@@ -680,15 +566,15 @@ class Move:
             self._check_approvals(packet)
             return
         if self.move["action"] == "rollback":
-            terms = ("model_digest", "alias")
-            need(
-                any(
-                    one["action"] == "promote" and all(one[t] == self.move[t] for t in terms)
-                    for one in self.moves
-                ),
-                "a rollback to a version that never held the alias",
-            )
+            terms = ("promote", self.move["model_digest"], self.move["alias"])
+            held = [(one["action"], one["model_digest"], one["alias"]) for one in self.moves]
+            need(terms in held, "a rollback to a version that never held the alias")
         self._check_people()
+
+    def votes(self, about: str) -> list[Entry]:
+        """The approvals and rejections of a kind of thing, in order."""
+        approvals = [one for one in self.before if one.kind == "approval"]
+        return [one for one in approvals if one.predicate["about"] == about]
 
     def _aliases(self) -> set[str]:
         """The aliases that the move gives or takes."""
@@ -776,14 +662,11 @@ class Move:
         packet = [one for one in self.packets if one.index < self.entry.index][-1]
         need(("packet", self.move["packet"]) in packet.subjects, "digest of the packet")
         need(packet.predicate["policy"] == self.policy.digest, "policies of the packet")
-        registrations = [
-            one.predicate
-            for one in self.of_model
-            if one.kind == "registration" and one.predicate["version"] == self.move["version"]
-        ]
-        need(registrations, "the registration of the version")
+        registered = [one.predicate for one in self.of_model if one.kind == "registration"]
+        registered = [one for one in registered if one["version"] == self.move["version"]]
+        need(registered, "the registration of the version")
         for term in ("model", "model_digest", "files", "stage"):
-            need(registrations[-1][term] == packet.predicate[term], f"{term} of the packet")
+            need(registered[-1][term] == packet.predicate[term], f"{term} of the packet")
         shown = [_finding(one) for one in packet.predicate["waived"]]
         for one in self.move["waived"]:
             need(_finding(one) in shown, "a waived finding that the packet does not show")
@@ -794,10 +677,8 @@ class Move:
         request, rule = self.request.predicate, self.rules["aliases"][min(self._aliases())]
         roles = self.rules.get("seconded_by")
         agrees = {}
-        for entry in self.before:
+        for entry in self.votes("promotion"):
             vote = entry.predicate
-            if entry.kind != "approval" or vote["about"] != "promotion":
-                continue
             if entry.about(self.request.digest) and (not roles or vote["role"] in roles):
                 yes = vote["decision"] == "approve"
                 agrees[vote["principal"]] = yes and _in_force(vote, self.move["at"])
@@ -807,23 +688,28 @@ class Move:
             wanted = max(2, self.tier["approvals"])
         emergency = request["break_glass"] and request["role"] in rule.get("break_glass", [])
         alone = emergency and self.move["action"] == "rollback"
-        need(alone or len(self.rights.people(names)) >= wanted, "too few people asked for it")
+        people = set(map(self.rights.person, names))
+        need(alone or len(people) >= wanted, "too few people asked for it")
 
     def _check_approvals(self, packet: Entry) -> None:
         """As many people in different roles approved as the tier asks; no author counts."""
         votes: dict[tuple[str, str], str] = {}
-        for entry in self.before:
+        for entry in self.votes("packet"):
             vote = entry.predicate
-            if entry.kind != "approval" or entry.index < packet.index:
-                continue
-            if (vote["about"], entry.subjects[0][1]) != ("packet", self.move["packet"]):
+            if entry.index < packet.index or entry.subjects[0][1] != self.move["packet"]:
                 continue
             if self._fits(vote) and not self._during_incident(entry, packet):
                 votes[vote["principal"], vote["role"]] = vote["decision"]
         need("reject" not in votes.values(), "somebody rejected the packet")
-        authors = set().union(*self.rights.people(self._authors(packet)))
-        free = [(name, role) for name, role in votes if name not in authors]
-        need(self._matched(free) >= self.tier["approvals"], "too few approvals")
+        authors = set(map(self.rights.person, self._authors(packet)))
+        free = [(self.rights.person(name), role) for name, role in votes]
+        free = [(person, role) for person, role in free if person not in authors]
+        wanted = self.tier["approvals"]
+        enough = any(
+            len({person for person, _ in some}) == len({role for _, role in some}) == wanted
+            for some in combinations(free, wanted)
+        )
+        need(enough, "too few approvals")
 
     def _fits(self, vote: Json) -> bool:
         named = vote["role"] in self.tier["approvers"] and vote["model"] == self.move["model"]
@@ -839,8 +725,8 @@ class Move:
                 continue
             if entry.kind == "evaluate" and entry.predicate["model"] != self.move["model_digest"]:
                 continue
-            owner = self.policy.owner.get(entry.signer)
-            authors |= {owner["name"]} if owner else set()
+            if entry.signer in self.policy.owner:
+                authors.add(self.policy.owner[entry.signer]["name"])
             authors.add(self._who_asked(entry))
         return authors
 
@@ -854,23 +740,6 @@ class Move:
         need(lets[0].predicate["principal"] == name, "principal of an authorization")
         need(run["started"] < lets[0].predicate["expires"], "an authorization that had ended")
         return name
-
-    def _matched(self, votes: list[tuple[str, str]]) -> int:
-        """The most people who approve, each in another role; two names of a person count once."""
-        people = {name: min(*self.rights.people([name]), key=sorted) for name, _ in votes}
-        holder: dict[str, frozenset[str]] = {}
-
-        def place(person: frozenset[str], tried: set[str]) -> bool:
-            for name, role in votes:
-                if people[name] != person or role in tried:
-                    continue
-                tried.add(role)
-                if role not in holder or place(holder[role], tried):
-                    holder[role] = person
-                    return True
-            return False
-
-        return sum(place(person, set()) for person in sorted(set(people.values()), key=sorted))
 
 
 def _finding(finding: Json) -> tuple[str, str, list[str]]:
@@ -908,12 +777,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(answer) if options.json else f"DOES NOT VERIFY: {reason}")
         return DOES_NOT_VERIFY
     if options.json:
-        print(json.dumps({"verified": True, **vars(summary)}, indent=2))
+        print(json.dumps({"verified": True, **summary}, indent=2))
         return 0
-    print(f"VERIFIES: {summary.model}/{summary.version}, sha256 {summary.digest}")
-    print(f"log       {summary.entries} of {summary.size} entries, root {summary.root}")
-    print(f"origin    {summary.first}")
-    for move in summary.moves or ("none",):
+    print("VERIFIES: {model}/{version}, sha256 {digest}".format_map(summary))
+    print("log       {entries} of {size} entries, root {root}".format_map(summary))
+    print("origin    {first}".format_map(summary))
+    for move in summary["moves"] or ["none"]:
         print(f"moves     {move}")
     return 0
 

@@ -15,7 +15,7 @@ from governance.base.storage import write_atomic
 from governance.base.text import moment
 from governance.base.time import exact_instant
 from governance.commands import session
-from governance.commands.moves import signed_thing
+from governance.commands.moves import missing_signatures
 from governance.commands.session import Call, named
 from governance.history import packet
 from governance.history.state import LogState
@@ -49,9 +49,8 @@ def freeze_command(call: Call, version: str) -> None:
         line = f"the packet of entry {latest.index} is up to date: {result['packet']}"
         call.show(result, [line, after])
         return
-    person = speaking.person_of(now.authority.policies, call.signer)
-    run = speaking.run_by(person.name, call.now)
-    frozen = promotion.freeze(now, model, number, call.now, run)
+    person = speaking.person_of(now.authority.policies, call.signer).name
+    frozen = promotion.freeze(now, model, number, call.now, speaking.run_by(person, call.now))
     result["packet"] = packet.digest_of(frozen)
     if call.dry_run:
         call.show(result, [f"would freeze {version}: packet {result['packet']}"])
@@ -87,10 +86,7 @@ def review_command(call: Call, what: str | None, output: Path | None, signed: st
     elif what is not None and signed is None:
         _review(call, now, what, output)
     else:
-        raise ConfigError(
-            "review takes one argument",
-            expected="MODEL/VERSION, the digest of a packet, or --page SHA256",
-        )
+        raise ConfigError("review takes MODEL/VERSION, the digest of a packet, or --page SHA256")
 
 
 def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
@@ -107,15 +103,9 @@ def _review(call: Call, now: LogState, what: str, output: Path | None) -> None:
         kept.note_opened(call.machine, person, digest, call.now)
     result = content.model_dump(mode="json")
     result |= {"page": digest, "file": str(target), "preview": preview, "opened_by": person}
-    next_step = session.text(
-        "review",
-        content=content,
-        preview=preview,
-        person=person,
-        votes=now.evidence.by_subject(recorded.subjects[0].sha256, Approval),
-    )
-    lines = [*review.text(content), "", f"page      {digest}", f"read      {target}", *next_step]
-    call.show(result, lines)
+    votes_before = now.evidence.by_subject(recorded.subjects[0].sha256, Approval)
+    rest = session.text("review", result=result, votes=votes_before)
+    call.show(result, [*review.text(content), "", *rest])
 
 
 def _packet(call: Call, now: LogState, what: str) -> Evidence:
@@ -157,9 +147,7 @@ def _signed_page(call: Call, now: LogState, sha256: str, output: Path | None) ->
 
 
 @click.command("approve")
-@click.argument(
-    "words", nargs=-1, required=True, metavar="MODEL/VERSION | data|objective|reward|promotion NAME"
-)
+@click.argument("words", nargs=-1, required=True, metavar="MODEL/VERSION | KIND NAME")
 @session.reason_option("Why you approve.")
 @click.option("--alias", help="Approve it for this alias only.")
 @click.option("--days", type=click.IntRange(1, 3650), help="The approval ends after so many days.")
@@ -169,21 +157,21 @@ def approve_command(
 ) -> None:
     """Approve the packet of MODEL/VERSION. Open its page first: countersign review.
 
-    Where the tier asks for it, approve a dataset, an objective (by its stage) or a reward function
-    before training. Approve another person's rollback or retirement: countersign approve promotion
-    DIGEST.
+    KIND is data, objective (NAME is its stage) or reward: where the tier asks for it, approve them
+    before training. Or it is promotion: another person's rollback or retirement (NAME is its
+    digest).
     """
     _vote(call, words, "approve", reason, alias, days)
 
 
 @click.command("reject")
-@click.argument(
-    "words", nargs=-1, required=True, metavar="MODEL/VERSION | data|objective|reward NAME"
-)
+@click.argument("words", nargs=-1, required=True, metavar="MODEL/VERSION | KIND NAME")
 @session.reason_option("Why you reject; every later review of these bytes shows it.")
 @session.options(*session.SIGNS)
 def reject_command(call: Call, words: tuple[str, ...], reason: str) -> None:
-    """Reject the packet of MODEL/VERSION, or what a gate asks for. It blocks until you approve."""
+    """Reject the packet of MODEL/VERSION, or what a gate asks for (KIND: data, objective, reward).
+    It blocks until you approve.
+    """
     _vote(call, words, "reject", reason, None, None)
 
 
@@ -219,20 +207,22 @@ def _vote(
         return
     question = f"\n{author.name} {decision}s {subject.about} {subject.name} as {author.role}."
     typed = subject.name if subject.about == "packet" else subject.sha256[: subjects.SHORTEST]
-    if not call.agreed(f"{question} Reason: {reason}", typed):
-        would = f"{author.name} would {decision} {subject.name} as {author.role}"
-        call.show(approval, [f"{would}; nothing was written"], **names, entry=None)
-        return
+    call.confirm(f"{question} Reason: {reason}", typed, approval, **names, entry=None)
     now = call.state()  # somebody may have opened an incident meanwhile
     author, approval = votes.check(now, subject, vote, call.signing)
     kept.keep(call.machine, content)
     entry = author.record(call.log, "approval", subject.artifact, approval).index
     done = f"{author.name} {DONE[decision]} {subject.name} as {author.role} (entry {entry})"
-    missing = _missing(call, subject, alias)
+    missing, after = [], []
+    if subject.packet is not None:
+        now, frozen = call.state(), subject.packet.predicate
+        to = alias or now.authority.policies.main_alias
+        move = Move("promote", frozen.model, frozen.version, to, "")
+        missing = missing_signatures(moves.plan(now, move, call.now))
+        after = [f"next: countersign promote {subject.name} --to {to}"]
+        after = session.text("missing", missing=missing) or after
     if decision == "reject":
         after = [f"It blocks promotion until {author.name} approves."]
-    else:
-        after = missing
     call.show(approval, [done, *after], **names, entry=entry, missing=missing)
 
 
@@ -260,29 +250,13 @@ def _shown(
     return html, opened, summary
 
 
-def _missing(call: Call, subject: Subject, alias: str | None) -> list[str]:
-    """The signatures that the promotion still lacks."""
-    if subject.packet is None:
-        return []
-    now, frozen = call.state(), subject.packet.predicate
-    to = alias or now.authority.policies.main_alias
-    plan = moves.plan(now, Move("promote", frozen.model, frozen.version, to, ""), call.now)
-    lines = []
-    for signature in plan.missing:
-        people = f" by {', '.join(signature.who)}" if signature.who else ""
-        lines.append(f"missing: {signed_thing(signature)}{people}; {signature.next}")
-    return lines or [f"next: countersign promote {subject.name} --to {to}"]
-
-
 @click.command("waive")
 @click.argument("what", metavar="MODEL/VERSION|gate@STAGE")
 @click.option("--finding", required=True, help="The code of the finding.")
 @click.option("--about", help="The subject, where the code occurs several times.")
 @click.option("--control", required=True, help="The compensating control.")
 @click.option("--owner", required=True, help="The person who answers for the risk.")
-@click.option(
-    "--days", type=click.IntRange(1), required=True, help="How long; policy sets the longest."
-)
+@click.option("--days", type=click.IntRange(1), required=True, help="How many days.")
 @session.reason_option("Why it is acceptable.")
 @session.options(*session.SIGNS)
 def waive_command(call: Call, what: str, **terms: Any) -> None:
@@ -295,15 +269,10 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     target = votes.waiver_target(now, what, call.now)
     acceptance = votes.Acceptance(**terms)
     author, waiver = votes.check_waiver(now, target, acceptance, call.signing)
-    line = (
-        f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)};"
-        f" compensating control: {waiver.control}"
-    )
+    line = f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)}"
+    question = f"{author.name} waives {line}; compensating control: {waiver.control}."
     sha256 = target.artifact.sha256
-    if not call.agreed(f"{author.name} waives {line}.", waiver.finding):
-        would = f"{author.name} would waive {line}; nothing was written"
-        call.show(waiver, [would], subject=sha256, entry=None)
-        return
+    call.confirm(question, waiver.finding, waiver, subject=sha256, entry=None)
     author, waiver = votes.check_waiver(call.state(), target, acceptance, call.signing)
     entry = author.record(call.log, "waiver", target.artifact, waiver).index
     after = f"next: countersign {'freeze' if '/' in what else 'repro'} {what}"

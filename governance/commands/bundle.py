@@ -13,10 +13,10 @@ import click
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Approval, Packet
-from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.errors import InputError, VerificationError
 from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
-from governance.bundle.form import MAX_BYTES, Attached, content
+from governance.bundle.form import Attached, content
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.state import LogState
@@ -27,33 +27,12 @@ from governance.people import kept, reports
 @click.command("bundle")
 @click.argument("version", metavar="MODEL/VERSION")
 @click.option("-o", "--output", type=session.FILE, required=True, help="The file to write.")
-@click.option(
-    "--attach",
-    "attached",
-    multiple=True,
-    type=session.FILE,
-    help=(
-        "A text file to add: a report, or a review page that is kept elsewhere. May be given again."
-    ),
-)
 @click.option("--since", type=session.FILE, help="An older checkpoint, to prove growth from.")
-@click.option(
-    "--whole", is_flag=True, help="Every entry of the log, so that nothing can have been left out."
-)
-@click.option(
-    "--with-verifier",
-    is_flag=True,
-    help="Also write a verifier beside it: one Python file that needs no Countersign.",
-)
+@click.option("--whole", is_flag=True, help="Every entry of the log: nothing can be missing.")
+@click.option("--with-verifier", is_flag=True, help="Also write a verifier: one Python file.")
 @session.options("as_json")
 def command(
-    call: Call,
-    version: str,
-    output: Path,
-    attached: tuple[Path, ...],
-    since: Path | None,
-    whole: bool,
-    with_verifier: bool,
+    call: Call, version: str, output: Path, since: Path | None, whole: bool, with_verifier: bool
 ) -> None:
     """Write what the log says about MODEL/VERSION to one file that anybody can check offline.
 
@@ -67,9 +46,8 @@ def command(
     model, number = named(version)
     now = call.read()
     files = [*_pages(now, model, number), *_report(call, now, model, number)]
-    files += [_attached(path) for path in attached]
     distinct = list({file.sha256: file for file in reversed(files)}.values())
-    growth = _text(since) if since else None
+    growth = content(since).decode(errors="replace") if since else None
     data = write(bundle_of(now.log, model, number, files=distinct, since=growth, whole=whole))
     report = verify_bundle(data, TrustAnchors(), where=output.name)
     if report.broken is not None:
@@ -77,7 +55,8 @@ def command(
     write_atomic(output, data)
     verifier = output.with_name(f"{output.name}.verify.py") if with_verifier else None
     if verifier is not None:
-        write_atomic(verifier, second_verifier())
+        source = resources.files("governance.bundle").joinpath("standalone_verifier.py")
+        write_atomic(verifier, source.read_bytes())
     result = {
         "file": str(output),
         "sha256": sha256_bytes(data),
@@ -90,11 +69,6 @@ def command(
         "limits": list(report.limits),
     }
     call.draw("bundle", result, version=version)
-
-
-def second_verifier() -> bytes:
-    """The source of the standalone verifier."""
-    return resources.files("governance.bundle").joinpath("standalone_verifier.py").read_bytes()
 
 
 def _pages(now: LogState, model: str, version: str) -> Iterator[Attached]:
@@ -122,26 +96,3 @@ def _report(call: Call, now: LogState, model: str, version: str) -> list[Attache
 
 def _file(name: str, data: bytes) -> Attached:
     return Attached(name=name, sha256=sha256_bytes(data), text=data.decode())
-
-
-def _attached(path: Path) -> Attached:
-    """A file of this machine. Raises `ConfigError`, `InputError`."""
-    text = _text(path)
-    try:
-        return _file(path.name, text.encode())
-    except ValueError:
-        raise ConfigError(
-            "its name has odd characters", where=str(path), expected="letters, digits, . _ -"
-        ) from None
-
-
-def _text(path: Path) -> str:
-    """The text of a file, unchanged. Raises `InputError`."""
-    data = content(path)
-    if len(data) > MAX_BYTES // 2:
-        expected = f"at most {MAX_BYTES // 2} bytes"
-        raise InputError("too large for a bundle", where=str(path), expected=expected)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError("not text", where=str(path), expected="UTF-8") from None

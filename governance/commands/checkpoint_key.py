@@ -26,30 +26,22 @@ def command() -> None:
 def status_command(call: Call) -> None:
     """Which key signs, which is proposed, who approved it."""
     now = call.read()
-    used = [(index, public_key(pem)) for index, pem in now.authority.checkpoint_keys]
-    proposed = [successor for successor in policies.successors(now) if not successor.approved]
-    result = {
-        "keys": [
-            {"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint}
-            for index, key in used
-        ],
-        "proposed": [successor.model_dump() for successor in proposed],
-    }
-    lines = [f"from entry {index}: {key.keyid[:12]} {key.fingerprint}" for index, key in used]
-    for successor in proposed:
-        key = f"{successor.keyid[:12]} {successor.fingerprint}"
-        approved = f"approved by {', '.join(successor.signed_by) or 'nobody'}"
-        lines.append(f"proposed at entry {successor.entry}: {key}; {approved}; wants {_wants(now)}")
-    call.show(result, lines)
+    proposed = [each.model_dump() for each in policies.successors(now) if not each.approved]
+    used, lines = [], []
+    for index, pem in now.authority.checkpoint_keys:
+        key = public_key(pem)
+        used.append({"from_entry": index, "keyid": key.keyid, "fingerprint": key.fingerprint})
+        lines.append(f"from entry {index}: {key.keyid[:12]} {key.fingerprint}")
+    for each in proposed:
+        approved = f"approved by {', '.join(each['signed_by']) or 'nobody'}; wants {_wants(now)}"
+        name = f"{each['keyid'][:12]} {each['fingerprint']}"
+        lines.append(f"proposed at entry {each['entry']}: {name}; {approved}")
+    call.show({"keys": used, "proposed": proposed}, lines)
 
 
 @command.command("rotate")
 @session.reason_option("Why you change the key.")
-@click.option(
-    "--public",
-    metavar="FILE",
-    help="Propose this public key; whoever keeps the log reaches it elsewhere.",
-)
+@click.option("--public", metavar="FILE", help="Propose this public key, kept elsewhere.")
 @session.options(*session.SIGNS)
 def rotate_command(call: Call, reason: str, public: str | None) -> None:
     """Make the next key, on the machine that keeps the log, and propose it as a policy owner."""
@@ -57,9 +49,7 @@ def rotate_command(call: Call, reason: str, public: str | None) -> None:
     given = public_key(read_public(public, "--public")) if public else None
     now = call.state()
     author = policies.owner(now.authority, call.signing, recovery=False)
-    if not call.agreed(f"{author.name} proposes a new checkpoint key.", author.name):
-        call.show({"would": "propose"}, [f"{author.name} would propose a new checkpoint key"])
-        return
+    call.confirm(f"{author.name} proposes a new checkpoint key.", author.name)
     key = given or policies.next_key(call.machine)
     recorded = policies.propose_successor(call.log, key, author, reason)
     result = {"keyid": key.keyid, "fingerprint": key.fingerprint, "entry": recorded.index}
@@ -82,13 +72,10 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
     key = successor.fingerprint
     author = policies.owner(now.authority, call.signing)
     question = f"{author.name} approves that {key} signs the log's checkpoints."
-    if not call.agreed(question, successor.keyid[: policies.SHORTEST]):
-        call.show({"would": "approve"}, [f"{author.name} would approve {key}"])
-        return
+    call.confirm(question, successor.keyid[: policies.SHORTEST])
     recorded = policies.approve_successor(call.log, successor.keyid, author, reason)
     now = call.state()
-    proposals = {proposal.keyid: proposal for proposal in policies.successors(now)}
-    updated = proposals[successor.keyid]
+    updated = {each.keyid: each for each in policies.successors(now)}[successor.keyid]
     after = f"so far {', '.join(updated.signed_by)}; wants {_wants(now)}"
     if updated.approved:
         after = (
@@ -129,11 +116,9 @@ def _check_keeper(call: Call, elsewhere: str) -> None:
     checkpoint key. Raises `ConfigError`.
     """
     if on_server(call.machine):
-        raise ConfigError(
-            "the key is where the log is, and this machine reads the log over a server",
-            where="COUNTERSIGN_LOG",
-            fix="run this on the server's machine; approving works from here",
-        )
+        found = "the key is where the log is, and this machine reads the log over a server"
+        fix = "run this on the server's machine; approving works from here"
+        raise ConfigError(found, where="COUNTERSIGN_LOG", fix=fix)
     if elsewhere and call.machine.environ.get(ELSEWHERE):
         found = "this machine's checkpoint key lives elsewhere"
         raise ConfigError(found, where=ELSEWHERE, fix=elsewhere)

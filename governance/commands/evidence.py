@@ -12,51 +12,32 @@ from governance.base.progress import Progress
 from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
-from governance.log.port import Log
-from governance.machine.machine import Machine, begun, check_head, log_of, log_to_add_to
+from governance.machine.machine import begun, check_head, log_of, log_to_add_to
 from governance.server.append import verifier
 
 SHOWN = 20
 """The most refused statements printed. --json has all."""
 
 
-@click.group("evidence")
-def command() -> None:
-    """Carry signed statements, unchanged, between this project's log and another of the same
-    project.
+@click.command("evidence")
+@click.argument("direction", type=click.Choice(["push", "pull"]))
+@click.argument("address")
+@session.options("dry_run", "as_json")
+def command(call: Call, direction: str, address: str) -> None:
+    """Carry signed statements, unchanged, from the log of this machine to the one at ADDRESS
+    (push), or from there to here (pull). Both are logs of the same project.
 
     ADDRESS is as in COUNTERSIGN_LOG: https://SERVER, postgresql://USER@HOST/DATABASE or
-    sqlite:///PATH. Origin, policies and what happened to a registry stay where they are.
+    sqlite:///PATH. Origin, policies and what happened to a registry stay where they are. Exit code
+    4 when the other log refused a statement, whose signer it does not know, say.
     """
-
-
-@command.command("push")
-@click.argument("address")
-@session.options("dry_run", "as_json")
-def push_command(call: Call, address: str) -> None:
-    """From the log of this machine to the one at ADDRESS.
-
-    Exit code 4 when the other log refused a statement, whose signer it does not know, say.
-    """
-    _carry(call, call.machine, dataclasses.replace(call.machine, log_uri=address))
-
-
-@command.command("pull")
-@click.argument("address")
-@session.options("dry_run", "as_json")
-def pull_command(call: Call, address: str) -> None:
-    """From the log at ADDRESS to the one of this machine.
-
-    Exit code 4 when this machine's log refused a statement, whose signer it does not know, say.
-    """
-    _carry(call, dataclasses.replace(call.machine, log_uri=address), call.machine)
-
-
-def _carry(call: Call, source: Machine, target: Machine) -> None:
-    """Carries statements and prints the result, also after an error."""
+    source, target = call.machine, dataclasses.replace(call.machine, log_uri=address)
+    if direction == "pull":
+        source, target = target, source
     transfer, trouble = Transfer(), None
     try:
-        giving, taking = _opened(source), log_to_add_to(target)
+        giving, taking = begun(log_of(source)), log_to_add_to(target)
+        check_head(giving, source.project)
         # Statements are verified here before they are sent. A server verifies them again.
         checks = verifier(taking, lambda: datetime.now(UTC))
         with Progress().bar(giving.size(), "statements looked at") as bar:
@@ -70,18 +51,5 @@ def _carry(call: Call, source: Machine, target: Machine) -> None:
     if trouble is not None:
         raise trouble
     if counts["refused"]:
-        fix = (
-            "have the keys that signed them named in its policies, then run this again: nothing is"
-            " carried twice"
-        )
         found = f"{counts['refused']} statement(s) were refused by the other log"
-        raise RefusedError(found, fix=fix)
-
-
-def _opened(machine: Machine) -> Log:
-    """Opens the log of the project for reading. Any machine may have begun it. Raises
-    `StorageError`.
-    """
-    log = begun(log_of(machine))
-    check_head(log, machine.project)
-    return log
+        raise RefusedError(found, fix="name their keys in its policies, then run this again")

@@ -15,14 +15,8 @@ from governance.commands.session import Call
 @click.argument("version", metavar="MODEL/VERSION")
 @click.argument("formats", metavar="[FORMAT]...", nargs=-1)
 @click.option("-o", "--output", "folder", type=session.FILE, help="Default: exports/MODEL-VERSION.")
-@click.option(
-    "--list", "listed", is_flag=True, help="List the formats and their files; write nothing."
-)
-@click.option(
-    "--sign",
-    is_flag=True,
-    help="Sign in-toto statements with this machine's key (DSSE envelopes).",
-)
+@click.option("--list", "listed", is_flag=True, help="List formats and files; write nothing.")
+@click.option("--sign", is_flag=True, help="Sign in-toto statements with this machine's key.")
 @session.options(*session.READS)
 def command(
     call: Call,

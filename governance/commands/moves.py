@@ -19,7 +19,7 @@ from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.state import LogState
 from governance.people import moves
-from governance.people.moves import Move, Plan, Signature
+from governance.people.moves import Move, Plan
 from governance.people.speaking import Speaker
 from governance.release import artifacts
 
@@ -61,12 +61,11 @@ def rollback_command(call: Call, model: str, reason: str, alias: str, break_glas
     roles = moves.requester_roles(policies, alias)
     rule = policies.rules.aliases.get(alias)
     if break_glass and rule is not None:
-        if not rule.break_glass:
-            raise RefusedError(
-                f"policy allows nobody to roll back {alias} alone",
-                fix="run it without --break-glass; a second person then signs the request",
-            )
         roles = [role for role in roles if role in rule.break_glass]
+        if not rule.break_glass:
+            found = f"policy allows nobody to roll back {alias} alone"
+            raise RefusedError(found, fix="run it without --break-glass; a second person signs")
+
     _move(call, now, Move("rollback", model, "", alias, reason, break_glass), roles)
 
 
@@ -90,6 +89,7 @@ def retire_command(call: Call, version: str, reason: str, delete_files: bool) ->
         return
     if not reason.strip():
         raise click.UsageError("Missing option '--reason'.")
+
     now = call.state()
     alias = moves.retired_alias(now, model, number)
     roles = moves.requester_roles(now.authority.policies, alias)
@@ -112,50 +112,29 @@ def incident_command(
     model, number = named(version)
     now = call.state()
     digest = now.registration(model, number).predicate.model_digest
-    policies = now.authority.policies
-    rules = policies.rules.incidents
-    opens = state == "open"
-    fitting = rules.opened_by if opens else rules.closed_by
+    rules = now.authority.policies.rules
+    fitting = rules.incidents.opened_by if state == "open" else rules.incidents.closed_by
     author = call.signing.speaker(now.authority, fitting)
-    earlier = [
-        statement.predicate
-        for statement in now.timeline.incidents(digest)
-        if statement.predicate.version == number
-    ]
-    own_close = bool(earlier) and (earlier[-1].state, earlier[-1].principal) == (
-        "closed", author.name,
-    )  # fmt: skip
-    if not opens and (not earlier or own_close):  # another person may close it once more
+    incidents = [statement.predicate for statement in now.timeline.incidents(digest)]
+    of_version = [incident for incident in incidents if incident.version == number]
+    last = (of_version[-1].state, of_version[-1].principal) if of_version else None
+    if state == "close" and last in (None, ("closed", author.name)):
+        # another person may close it once more: a requester's closing does not count for the move
         fix = f"countersign history {model}"
         raise InputError(f"no incident is open on {model}/{number}", fix=fix)
-    summary = (
-        f"incident on {version} {'opened' if opens else 'closed'} by {author.name} as {author.role}"
-    )
-    result: dict[str, Any] = {
-        "model": model,
-        "version": number,
-        "state": state,
-        "by": author.name,
-        "role": author.role,
-        "entry": None,
-    }
-    lines = [f"would sign: {summary}"]
-    if call.agreed(f"{summary}: {reason}", version):
-        incident = Incident(
-            **author.signed(reason),
-            model=model,
-            version=number,
-            state="open" if opens else "closed",
-        )
-        subject = Artifact(role="model", name=model, sha256=digest)
-        result["entry"] = author.record(call.log, "incident", subject, incident).index
-        lines = [f"{summary} (entry {result['entry']})"]
-    holders = {alias: now.holder(model, alias) for alias in policies.rules.aliases}
+    done: Literal["open", "closed"] = "open" if state == "open" else "closed"
+    incident = Incident(**author.signed(reason), model=model, version=number, state=done)
+    summary = f"incident on {version}: {done}, by {author.name} as {author.role}"
+    call.confirm(f"{summary}: {reason}", version, incident, entry=None)
+    subject = Artifact(role="model", name=model, sha256=digest)
+    entry = author.record(call.log, "incident", subject, incident).index
+    lines = [f"{summary} (entry {entry})"]
+    holders = {alias: now.holder(model, alias) for alias in rules.aliases}
     held = [alias for alias, move in holders.items() if move and move.version == number]
-    if opens and held:
+    if state == "open" and held:
         lines.append(f"it is still {', '.join(held)}")
         lines.append(f"next: countersign rollback {model} --alias {held[0]} --reason ...")
-    call.show(result, lines)
+    call.show(incident, lines, entry=entry)
 
 
 def _move(call: Call, now: LogState, asked: Move, roles: Sequence[str]) -> None:
@@ -172,7 +151,7 @@ def _move(call: Call, now: LogState, asked: Move, roles: Sequence[str]) -> None:
     if plan.request is None:
         author = _requester(plan)
         question = "\n".join(session.text("plan", result=_document(plan), plan=plan))
-        call.agreed(question, f"{move.model}/{move.version}")
+        call.confirm(question, f"{move.model}/{move.version}")
         moves.request(call.log, now, plan, author, call.now)
     try:
         moved = moves.carry_out(call.machine, call.log, move, session.clock)
@@ -181,7 +160,7 @@ def _move(call: Call, now: LogState, asked: Move, roles: Sequence[str]) -> None:
         if call.as_json:
             call.show(again, ())
             call.exit(error.exit_code)
-        refusal = [str(error), *session.text("missing", result=again)]
+        refusal = [str(error), *session.text("missing", missing=again["missing_signatures"])]
         raise RefusedError("\n".join(refusal)) from None
     call.draw("moved", {**_document(plan, moved), "written": True}, moved=moved)
 
@@ -190,7 +169,6 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     """The plan, or the finished move, as JSON."""
     move, decision = plan.move, plan.decision
     outcome = moved or decision
-    missing = () if moved else plan.missing
     return {
         **asdict(move),
         "sha256": plan.release.released.sha256,
@@ -202,10 +180,7 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
         "allowed": outcome.allowed,
         "findings": [finding.model_dump() for finding in outcome.findings],
         "waived": [finding.model_dump() for finding in outcome.waived],
-        "missing_signatures": [
-            {**asdict(signature), "what": signed_thing(signature), "who": list(signature.who)}
-            for signature in missing
-        ],
+        "missing_signatures": [] if moved else missing_signatures(plan),
         "passed_over": [
             {"version": version, **finding.model_dump()} for version, finding in plan.skipped
         ],
@@ -214,9 +189,16 @@ def _document(plan: Plan, moved: Promotion | None = None) -> dict[str, Any]:
     }
 
 
-def signed_thing(signature: Signature) -> str:
-    """What a missing signature is for."""
-    return SIGNED.get(signature.kind, f"the {signature.kind}")
+def missing_signatures(plan: Plan) -> list[dict[str, Any]]:
+    """The signatures that a move lacks, as JSON, with what each is for."""
+    return [
+        {
+            **asdict(signature),
+            "what": SIGNED.get(signature.kind, f"the {signature.kind}"),
+            "who": list(signature.who),
+        }
+        for signature in plan.missing
+    ]
 
 
 def _signs(call: Call, now: LogState, roles: Sequence[str]) -> Speaker | None:
@@ -238,15 +220,12 @@ def _requester(plan: Plan) -> Speaker:
     """
     if plan.move.action == "promote" and plan.release.packet is None:
         name = f"{plan.move.model}/{plan.move.version}"
-        raise RefusedError(
-            f"{name} has no packet yet, so nobody can approve it", fix=f"countersign freeze {name}"
-        )
+        raise RefusedError(f"{name} has no packet yet", fix=f"countersign freeze {name}")
     if plan.signs is None:
-        requesters = [signature.who for signature in plan.missing if signature.kind == "request"]
-        people = ", ".join(requesters[0] if requesters else ())
+        people = [who for each in plan.missing if each.kind == "request" for who in each.who]
         raise ConfigError(
             "no key to sign the request with",
-            expected=f"the key of {people or 'a person in a requesting role'}",
+            expected=f"the key of {', '.join(people) or 'a person in a requesting role'}",
             fix="give --key, or set COUNTERSIGN_KEY; --dry-run shows what would happen",
         )
     if not plan.move.reason.strip():

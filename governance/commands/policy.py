@@ -22,7 +22,13 @@ def command() -> None:
 @session.options("as_json")
 def status_command(call: Call) -> None:
     """Which policies are in force, which are proposed, who signed and who is missing."""
-    call.draw("policy_status", policies.status(call.read(), _at_hand()))
+    folder = Path.cwd() / "policies"
+    at_hand: Policies | CountersignError | None = None
+    try:
+        at_hand = load_policies(folder) if folder.is_dir() else None
+    except ConfigError as error:
+        at_hand = error
+    call.draw("policy_status", policies.status(call.read(), at_hand))
 
 
 @command.command("show")
@@ -79,28 +85,18 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
     if entry is None:
         session.tell([policies.shown(now.authority, offer)], err=call.as_json)
         question = f"\n{author.name} signs policies {offer.digest} as {author.role}."
-        if call.agreed(question, offer.digest[: policies.SHORTEST]):
-            entry = policies.sign(call.log, now.authority, offer, author, reason).index
-            now = call.state()
-    period = now.authority.in_force
+        unsigned = {"digest": offer.digest, "signed_by": author.name, "entry": None}
+        call.confirm(question, offer.digest[: policies.SHORTEST], unsigned)
+        entry = policies.sign(call.log, now.authority, offer, author, reason).index
+        now = call.state()
+    period, status = now.authority.in_force, policies.status(now, None)
     in_force = period.digest == offer.digest and period.signed_at is not None
     result = {"digest": offer.digest, "signed_by": author.name, "entry": entry}
-    status = policies.status(now, None)
-    proposals = {signatures.digest: signatures for signatures in status.proposals}
+    waiting = {proposal.digest: proposal for proposal in status.proposals}
     call.draw(
         "policy_signed",
         {**result, "in_force": in_force},
         period=period,
         first=first,
-        waiting=proposals.get(offer.digest, status.in_force),
+        waiting=waiting.get(offer.digest, status.in_force),
     )
-
-
-def _at_hand() -> Policies | CountersignError | None:
-    folder = Path.cwd() / "policies"
-    if not folder.is_dir():
-        return None
-    try:
-        return load_policies(folder)
-    except ConfigError as error:
-        return error

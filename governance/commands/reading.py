@@ -12,19 +12,11 @@ from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, VerificationError, did_you_mean
 from governance.commands import session
 from governance.commands.session import Call, named
-from governance.commands.sources import (
-    differing,
-    exit_code,
-    looking,
-    of,
-    records_of,
-    report_of,
-    verified,
-)
+from governance.commands.sources import differing, exit_code, looking, of, records_of, verified
 from governance.people import enrolment, pending, speaking
 from governance.release import retrospect
 from governance.report import controls, html, sections
-from governance.report.build import between
+from governance.report.build import between, build
 from governance.report.frameworks import catalogue_of, narrowed
 
 EPILOG = "\b\nSections:\n" + "\n".join(
@@ -44,9 +36,10 @@ def live_command(call: Call, model: str) -> None:
     now = looking(call)
     holders = retrospect.live(now, model, call.as_of or call.now, known_then=bool(call.as_of))
     compares = call.bundle is None and call.as_of is None
+    differences = differing(now.log, call.machine) if compares else None
     moved = [
         finding
-        for finding in (differing(now.log, call.machine) if compares else None) or []
+        for finding in differences or []
         if finding.code.startswith("REGISTRY_ALIAS") and finding.subject.startswith(f"{model}@")
     ]
     result = {
@@ -138,7 +131,7 @@ def _show(call: Call, version: str, section: str) -> None:
             expected=f"one of: {', '.join(sections.SECTIONS)}",
             fix=did_you_mean(section, sections.SECTIONS),
         )
-    report = report_of(call, version)
+    report = build(of(call), *named(version), as_of=call.as_of, clock=call.now)
     lines = () if call.as_json else sections.text(report, section)
     call.show(sections.document(report, section), lines)
     call.exit(exit_code(report))
@@ -152,7 +145,7 @@ def diff_command(call: Call, old: str, new: str) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries,
     rules.
     """
-    changes = between(verified(of(call.bundle, call.origin)), named(old), named(new))
+    changes = between(verified(of(call)), named(old), named(new))
     lines = [f"{old} -> {new}: {len(changes)} differences"]
     for change in changes:
         lines.append(f"  {change.group:<12} {change.what}: {change.before} -> {change.now}")
@@ -163,31 +156,16 @@ def diff_command(call: Call, old: str, new: str) -> None:
 @click.command("control")
 @click.argument("words", metavar="[ID] MODEL/VERSION", nargs=-1, required=True)
 @click.option("--framework", default="", help="Of one framework: its name, or how it begins.")
-@click.option(
-    "--role",
-    "roles",
-    multiple=True,
-    help="Of this role only, e.g. provider, deployer, controller. May be given again.",
-)
-@click.option(
-    "--jurisdiction",
-    "jurisdictions",
-    multiple=True,
-    help="Of this jurisdiction only, e.g. EU, US-CA, international. May be given again.",
-)
-@click.option(
-    "--on",
-    "day",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="The day for which dates are shown; default today.",
-)
+@click.option("--role", "roles", multiple=True, help="Of this role, e.g. provider; repeatable.")
+@click.option("--jurisdiction", "regions", multiple=True, help="E.g. EU, US-CA; repeatable.")
+@click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="For dates; default: today.")
 @session.options(*session.READS)
 def control_command(
     call: Call,
     words: tuple[str, ...],
     framework: str,
     roles: tuple[str, ...],
-    jurisdictions: tuple[str, ...],
+    regions: tuple[str, ...],
     day: datetime | None,
 ) -> None:
     """Show what controls ask, the evidence that MODEL/VERSION has for it, the gap, and since when
@@ -207,13 +185,7 @@ def control_command(
         raise ConfigError(f"there is no catalogue of controls: {records.facts.policies_note}")
     found = catalogue_of(policies).find(" ".join(words[:-1]), framework)
     if not found:
-        raise ConfigError(
-            "the policies of this version have no controls", expected="policies/controls/*.yaml"
-        )
-    report = controls.assess(
-        records.facts,
-        records.verified,
-        narrowed(found, roles, jurisdictions),
-        (day or call.now).date(),
-    )
+        raise ConfigError("the policies of this version have no policies/controls/*.yaml")
+    narrow = narrowed(found, roles, regions)
+    report = controls.assess(records.facts, records.verified, narrow, (day or call.now).date())
     call.show(report, html.lines("control.txt.j2", answer=report))

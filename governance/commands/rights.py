@@ -25,13 +25,7 @@ NEXT = "next: countersign policy propose, then its owners: countersign policy si
 @click.argument("name")
 @click.argument("key")
 @click.option("--role", "roles", multiple=True, help="A role of a person; repeat it for several.")
-@click.option(
-    "--signs",
-    "kinds",
-    multiple=True,
-    type=click.Choice([*KINDS, "all"]),
-    help="What a service signs.",
-)
+@click.option("--signs", "kinds", multiple=True, type=click.Choice([*KINDS, "all"]))
 @session.options("dry_run", "as_json")
 def enrol_command(
     call: Call, name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...]
@@ -77,11 +71,7 @@ def rotate_command(call: Call, name: str, old: str, new: str) -> None:
 @click.argument("name")
 @click.argument("revoked", metavar="[KEY]", required=False)
 @click.option("--reason", required=True, help="Why; it stays visible.")
-@click.option(
-    "--later",
-    is_flag=True,
-    help="End it with the next signed policy, not at once: somebody leaves.",
-)
+@click.option("--later", is_flag=True, help="End it with the next signed policy, not at once.")
 @session.options(*session.SIGNS)
 def revoke_command(call: Call, name: str, revoked: str | None, reason: str, later: bool) -> None:
     """End the key KEY of NAME, or all of NAME's, at once: by a revocation in the log, signed by
@@ -93,13 +83,24 @@ def revoke_command(call: Call, name: str, revoked: str | None, reason: str, late
     """
     done: list[str] = []
     entries = [] if later else _revoke(call, name, revoked, reason, done)
-    digest = _take_out(call, name, revoked, done)
+    file = f"policies/{enrolment.FILE}"
+    digest = None
+    if not Path(file).exists():
+        done.append(f"there is no {file} here: a policy owner removes the key in the project")
+    else:
+        try:
+            digest = _edit(call, lambda text: enrolment.revoked(text, name, revoked))
+            removed = "would be removed" if call.dry_run else "removed"
+            done += [f"{removed} from {file}: policies {digest}", NEXT]
+        except CountersignError as error:
+            done.append(f"{file} is unchanged; without this key nothing could be signed:\n{error}")
+            done.append("next: enrol a successor first (countersign enrol, countersign rotate)")
     result = {"name": name, "revocations": entries, "policies": digest, "done": done}
-    call.show(result, [*done, NEXT] if digest else done)
+    call.show(result, done)
 
 
 def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[str]) -> list[int]:
-    """Revokes each key in the log. Returns the entries."""
+    """Revokes the keys in the log that are not revoked yet. Returns the entries."""
     now = call.state()
     in_force = now.authority.policies
     if revoked is not None:
@@ -108,40 +109,18 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
         named = [public_key(text) for text in enrolment.principal_named(in_force, name).keys]
     revoking = [public for public in named if public.keyid not in now.authority.revoked]
     author = policies.revoker(now.authority, name, call.signing)
-    entries = []
-    for public in revoking:
-        key = f"{public.fingerprint} of {name}"
-        if not call.agreed(f"{author.name} revokes {key}: for ever.", name):
-            done.append(f"would revoke {key} at once")
-            continue
-        recorded = policies.revoke_key(call.log, public, name, author, reason)
-        entries.append(recorded.index)
-        by_whom = f"by {author.name} as {author.role}"
-        done.append(f"{key} does not count after entry {recorded.index}, {by_whom}")
     if not revoking:
         done.append(f"every such key of {name} was revoked before")
+        return []
+    fingerprints = ", ".join(public.fingerprint for public in revoking)
+    call.confirm(f"{author.name} revokes for ever, of {name}: {fingerprints}.", name)
+    entries = []
+    for public in revoking:
+        entry = policies.revoke_key(call.log, public, name, author, reason).index
+        entries.append(entry)
+        by = f"{author.name} as {author.role}"
+        done.append(f"{public.fingerprint} of {name} does not count after entry {entry}, by {by}")
     return entries
-
-
-def _take_out(call: Call, name: str, revoked: str | None, done: list[str]) -> str | None:
-    """Removes the key from the local policies. If the result could never work, policy.yaml stays
-    and `done` says why.
-    """
-    file = f"policies/{enrolment.FILE}"
-    if not Path(file).exists():
-        done.append(
-            "there are no policies here to take it out of: a policy owner does that in the project"
-        )
-        return None
-    try:
-        digest = _edit(call, lambda text: enrolment.revoked(text, name, revoked))
-    except CountersignError as error:
-        problem = "is as it was, for without it nothing could be signed any more"
-        done.append(f"{file} {problem}:\n{error}")
-        done.append("next: enrol a successor first (countersign enrol, countersign rotate)")
-        return None
-    done.append(f"{'would take' if call.dry_run else 'took'} it out of {file}: policies {digest}")
-    return digest
 
 
 def _edit(call: Call, change: enrolment.Change) -> str:
@@ -155,9 +134,7 @@ def _edit(call: Call, change: enrolment.Change) -> str:
 
 
 @click.command("authorize")
-@click.option(
-    "--hours", type=click.IntRange(1, authorizing.LONGEST), required=True, help="For how long."
-)
+@click.option("--hours", type=click.IntRange(1, authorizing.LONGEST), required=True)
 @click.option("--reason", default="", help="What for; the log keeps it.")
 @session.options(*session.SIGNS)
 def authorize_command(call: Call, hours: int, reason: str) -> None:
@@ -170,10 +147,7 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     author = call.signing.speaker(now.authority, None, first=True)
     name = author.name
     question = f"{name} lets services run in their name for {hours} hours."
-    if not call.agreed(question, name):
-        line = f"{name} would authorize runs for {hours} h"
-        call.show({"name": name, "hours": hours}, [line])
-        return
+    call.confirm(question, name, {"name": name, "hours": hours})
     authorization = Authorization(
         **author.signed(reason, anywhere=True),
         expires=exact_instant(call.now + timedelta(hours=hours)),

@@ -18,12 +18,8 @@ from governance.machine.machine import Machine
 @click.command("server", context_settings={"show_default": True})
 @click.option("--host", default="127.0.0.1", help="Address to listen on; put TLS before any other.")
 @click.option("--port", default=5000, type=click.IntRange(1, 65535))
-@click.option(
-    "--allowed-host", "allowed", multiple=True, metavar="NAME[:PORT]", help="A name of the server."
-)
-@click.option(
-    "--cors-origin", "origins", multiple=True, metavar="URL", help="A web origin that may call it."
-)
+@click.option("--allowed-host", "allowed", multiple=True, help="A name of the server: NAME[:PORT].")
+@click.option("--cors-origin", "origins", multiple=True, help="A web origin that may call it: URL.")
 @click.option("--artifacts", type=session.FILE, help="Folder of model files; default: as before.")
 @click.option("--workers", default=1, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
 @session.options("origin")
@@ -65,17 +61,12 @@ def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ..
     """
     for name in given:
         if "*" in name or "/" in name or not name.strip():
-            raise ConfigError(
-                f"{name!r} is no host name", where="--allowed-host", expected="NAME or NAME:PORT"
-            )
+            raise ConfigError(f"{name!r} is not NAME or NAME:PORT", where="--allowed-host")
     if given:
         return given
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        raise ConfigError(
-            f"{host} says nothing of the name under which the server is reached",
-            where="--allowed-host",
-            expected="--allowed-host NAME:PORT for each",
-        )
+        found = f"{host} says nothing of the name under which the server is reached"
+        raise ConfigError(found, fix="give --allowed-host NAME:PORT for each name")
     names = ("localhost", "127.0.0.1") if host in ("127.0.0.1", "localhost") else (host,)
     return tuple(f"{name}:{port}" for name in dict.fromkeys((host, *names)))
 
@@ -86,15 +77,10 @@ def _database(machine: Machine, registry: str | None) -> str:
     """
     plain = (registry or machine.log_uri).removeprefix("governed+")
     if plain != machine.log_uri:
-        raise ConfigError(
-            "registry and log are to stand in one database",
-            where="COUNTERSIGN_REGISTRY and COUNTERSIGN_LOG",
-            expected="the same address, or only COUNTERSIGN_LOG",
-        )
+        found = "registry and log are to stand in one database"
+        raise ConfigError(found, where="COUNTERSIGN_REGISTRY", fix="set COUNTERSIGN_LOG only")
     if not plain.startswith(("sqlite:////", "postgresql://")):
-        raise ConfigError(
-            f"a server cannot keep its log at {plain.split('@')[-1]}",
-            where="COUNTERSIGN_LOG",
-            expected="sqlite:/// and an absolute path, or postgresql://",
-        )
+        found = f"a server cannot keep its log at {plain.split('@')[-1]}"
+        expected = "sqlite:/// and an absolute path, or postgresql://"
+        raise ConfigError(found, where="COUNTERSIGN_LOG", expected=expected)
     return plain

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -74,11 +74,6 @@ READS = ("bundle", "origin", "as_json")
 """The options of a command that reads a log."""
 
 
-def here() -> Machine:
-    """This machine, for the project here or the one in COUNTERSIGN_PROJECT."""
-    return machine_of(Path.cwd(), os.environ)
-
-
 def clock() -> datetime:
     """The time, read once per command."""
     return datetime.now(UTC)
@@ -99,8 +94,8 @@ class Call:
 
     @cached_property
     def machine(self) -> Machine:
-        """This machine."""
-        return here()
+        """This machine, for the project here or the one in COUNTERSIGN_PROJECT."""
+        return machine_of(Path.cwd(), os.environ)
 
     @cached_property
     def now(self) -> datetime:
@@ -142,7 +137,10 @@ class Call:
     @cached_property
     def signer(self) -> Signer:
         """The person's key."""
-        return speaking.own_signer(self.key, os.environ, _ask())
+        ask: Ask | None = None
+        if sys.stdin.isatty():
+            ask = partial(click.prompt, hide_input=True, err=True, prompt_suffix="")
+        return speaking.own_signer(self.key, os.environ, ask)
 
     @cached_property
     def signing(self) -> Signing:
@@ -157,13 +155,25 @@ class Call:
         except (OSError, ValueError, ConfigError):
             return public_key(self.signer.public_pem)
 
-    def agreed(self, question: str, answer: str) -> bool:
-        """Whether to sign: False with `--dry-run`; else the person types `answer`, or gave
-        `--yes`. Raises `RefusedError`, `ConfigError`.
+    def confirm(
+        self, question: str, answer: str, result: Model | dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        """Asks before a signature: the person types `answer`, or gave `--yes`. A dry run shows the
+        question, or the unsigned result as JSON, and ends the command. Raises `RefusedError`,
+        `ConfigError`.
         """
-        if not (self.yes or self.dry_run):
-            _confirm(question, answer)
-        return not self.dry_run
+        if self.dry_run:
+            self.show(result or {}, [question.strip(), "dry run: nothing was written"], **more)
+            self.exit(0)
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            fix = "read what would be signed (--dry-run), then give --yes"
+            raise ConfigError("nobody is there to say yes", fix=fix)
+        prompt = f"{visible(question)}\nType {answer} to sign"
+        given = str(click.prompt(prompt, default="", show_default=False, err=True))
+        if given.strip() != answer:
+            raise RefusedError("not signed: what was typed is something else")
 
     def show(self, result: Model | dict[str, Any], lines: Sequence[str], **more: Any) -> None:
         """The result: as JSON, with more fields, or these lines for people."""
@@ -221,25 +231,6 @@ def named(version: str) -> tuple[str, str]:
             fix=f"countersign live {model.partition('@')[0][:120]} says which versions serve",
         )
     return model, number
-
-
-def _ask() -> Ask | None:
-    """Asks on the terminal without echo. None if there is no terminal."""
-    if not sys.stdin.isatty():
-        return None
-    return lambda prompt: str(click.prompt(prompt.removesuffix(": "), hide_input=True, err=True))
-
-
-def _confirm(question: str, answer: str) -> None:
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "nobody is there to say yes",
-            fix="read what would be signed (--dry-run), then give --yes",
-        )
-    prompt = f"{visible(question)}\nType {answer} to sign"
-    given = str(click.prompt(prompt, default="", show_default=False, err=True))
-    if given.strip() != answer:
-        raise RefusedError("not signed: what was typed is something else")
 
 
 def tell(lines: Sequence[str], *, err: bool = False) -> None:

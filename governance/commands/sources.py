@@ -8,15 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import click
-
 from governance.attest.predicates import Finding
-from governance.base.errors import (
-    CountersignError,
-    RefusedError,
-    StorageError,
-    VerificationError,
-)
+from governance.base.errors import CountersignError, RefusedError, StorageError, VerificationError
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.exports.records import Records
@@ -29,52 +22,42 @@ from governance.machine.machine import Machine, database_log
 from governance.policy.policies import Policies, load_policies
 from governance.registry.rows import read_rows
 from governance.release.reconcile import reconcile
-from governance.report.build import build
 from governance.report.model import Report
 from governance.report.reasons import UNVERIFIED
 from governance.report.sources import Sources, open_bundle, open_sources
 
 
-def here() -> Sources:
-    """The log, files, policies and registry of this machine. Raises `StorageError` where there is
-    no log.
+def of(call: Call, *, registry: bool = True) -> Sources:
+    """The log, files, policies and registry of this machine; or a bundle's, which is verified
+    first: warnings about its origin and size go to stderr. Raises `StorageError` where there is no
+    log.
     """
-    return compared(log_alone(), session.here())
-
-
-def log_alone() -> Sources:
-    """The log, files and policies of this machine; its registry is not looked at."""
+    if call.bundle is not None:
+        sources = open_bundle(call.bundle, TrustAnchors(call.origin))
+        report = sources.bundle
+        notes = []
+        if report and report.origin is None:
+            notes.append("warning: nothing shows that this is the log you mean; give --origin")
+        if report and not report.complete:
+            extent = f"note: the bundle holds {report.entries} of the log's {report.size} entries"
+            check = f"countersign verify {call.bundle} says more"
+            notes.append(f"{extent}; what the others say is not shown ({check})")
+        if notes:
+            session.tell(notes, err=True)
+        return sources
     root = Path.cwd()
     policies: Policies | CountersignError
     try:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    return open_sources(root, session.here(), policies)
-
-
-def carried(bundle: Path, origin: str | None) -> Sources:
-    """A verified bundle. Warnings about its origin and its size go to stderr."""
-    sources = open_bundle(bundle, TrustAnchors(origin))
-    report = sources.bundle
-    if report and report.origin is None:
-        click.echo("warning: nothing shows that this is the log you mean; give --origin", err=True)
-    if report and not report.complete:
-        extent = f"{report.entries} of the log's {report.size} entries"
-        more = f"what the others say is not shown (countersign verify {bundle} says more)"
-        click.echo(f"note: the bundle holds {extent}; {more}", err=True)
-    return sources
-
-
-def of(bundle: Path | None, origin: str | None) -> Sources:
-    """This machine's, or a bundle's, which is verified first."""
-    return here() if bundle is None else carried(bundle, origin)
+    sources = open_sources(root, call.machine, policies)
+    return compared(sources, call.machine) if registry else sources
 
 
 def looking(call: Call) -> LogState:
     """The log of this machine or of a bundle, verified from its first entry."""
-    sources = carried(call.bundle, call.origin) if call.bundle else verified(log_alone())
-    return sources.read[0]
+    return verified(of(call, registry=False)).read[0]
 
 
 def verified(sources: Sources) -> Sources:
@@ -82,24 +65,14 @@ def verified(sources: Sources) -> Sources:
     any other.
     """
     if sources.verified.broken is not None:
-        raise VerificationError(
-            f"EVIDENCE DOES NOT VERIFY: {sources.verified.broken}", fix="countersign verify"
-        )
+        found = f"EVIDENCE DOES NOT VERIFY: {sources.verified.broken}"
+        raise VerificationError(found, fix="countersign verify")
     return sources
 
 
 def records_of(call: Call, version: str, time: datetime | None = None) -> Records:
     """The verified records of MODEL/VERSION, for exports and controls."""
-    name = named(version)
-    sources = carried(call.bundle, call.origin) if call.bundle else log_alone()
-    return records_of_version(sources, name, time)
-
-
-def report_of(call: Call, version: str) -> Report:
-    """The report of MODEL/VERSION, as of `--at` or of now."""
-    model, number = named(version)
-    sources = of(call.bundle, call.origin)
-    return build(sources, model, number, as_of=call.as_of, clock=call.now)
+    return records_of_version(of(call, registry=False), named(version), time)
 
 
 def compared(sources: Sources, machine: Machine) -> Sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from governance.bundle.form import content
 from governance.commands import session
 from governance.commands.session import Call
 from governance.history import verify
-from governance.history.state import LogState, state
+from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
@@ -50,25 +50,12 @@ SHOWN = 20
 
 @click.command("verify")
 @click.argument("file", metavar="[FILE]", required=False, type=session.FILE)
-@click.option(
-    "--checkpoint",
-    "older",
-    type=session.FILE,
-    help="An older checkpoint, to show that the log only grew.",
-)
-@click.option(
-    "--write-checkpoint", "target", type=session.FILE, help="Write the checkpoint to a file."
-)
-@click.option(
-    "--files/--no-files", default=True, help="Compare the files at hand.", show_default=True
-)
+@click.option("--checkpoint", "older", type=session.FILE, help="An older one: the log only grew.")
+@click.option("--write-checkpoint", "target", type=session.FILE, help="Write the checkpoint here.")
+@click.option("--files/--no-files", default=True, help="Compare the files at hand.")
 @session.options(*session.READS)
 def verify_command(
-    call: Call,
-    file: Path | None,
-    older: Path | None,
-    target: Path | None,
-    files: bool,
+    call: Call, file: Path | None, older: Path | None, target: Path | None, files: bool
 ) -> None:
     """Verify the log from its first entry, and compare the registry and the files here with it.
 
@@ -79,10 +66,8 @@ def verify_command(
     """
     if file is not None and call.bundle is not None:
         raise ConfigError("two bundles are named", expected="FILE or --bundle FILE")
-    anchors, bundle = (
-        TrustAnchors(call.origin, _read(older) if older else None),
-        file or call.bundle,
-    )
+    anchors = TrustAnchors(call.origin, _read(older) if older else None)
+    bundle = file or call.bundle
     if bundle is not None:
         ok, checkpoint = _verify_bundle(call, bundle, anchors)
     else:
@@ -90,20 +75,6 @@ def verify_command(
     if target and ok:
         write_atomic(target, checkpoint.encode())
     call.exit(0 if ok else VerificationError.exit_code)
-
-
-def verdict(broken: str | None, origin: str | None, wrong: str = "") -> str:
-    """The result in one line: the first thing that is wrong."""
-    if broken is not None:
-        return f"EVIDENCE DOES NOT VERIFY: {broken}"
-    if wrong:
-        return wrong
-    if origin is None:
-        return (
-            "INTERNALLY CONSISTENT, ORIGIN NOT ESTABLISHED: nothing shows that this is the log you"
-            " mean; give --origin (or COUNTERSIGN_ORIGIN), or --checkpoint with one kept elsewhere"
-        )
-    return "EVIDENCE VERIFIES"
 
 
 # --- A bundle -------------------------------------------------------------------------------------
@@ -114,7 +85,6 @@ def _verify_bundle(call: Call, path: Path, anchors: TrustAnchors) -> tuple[bool,
     report = verify_bundle(content(path), anchors, where=path.name)
     result = {
         "verified": report.ok,
-        "verdict": verdict(report.broken, report.origin),
         "complete": report.complete,
         "bundle": dataclasses.asdict(report),
     }
@@ -145,16 +115,26 @@ def _verify_log(
             log, machine.project, keys, anchors, run=in_processes(), counted=bar.advance
         )
     if report.ok:
-        _remember(machine, report.checkpoint)
+        try:
+            remember(machine, report.checkpoint)
+        except StorageError as error:  # an auditor may have no right to write here
+            kept = "warning: this machine cannot keep the checkpoint for next time"
+            session.tell([f"{kept}: {error.found}"], err=True)
     compared: FilesReport | None = None
     registry: Sequence[Finding] | None = None
     decisions: Sequence[Finding] = ()
     if report.broken is None:
         now = state(log)
         registry = _registry(machine, log)
-        compared = _compare(root if in_project else None, machine, now, keys) if files else None
+        if files:
+            ring = key_ring(log, {**now.authority.keys, **keys})
+            read = (read_entry(entry, ring) for entry in log.entries())  # one entry at a time
+            statements = (entry for entry in read if isinstance(entry, Evidence))
+            artifacts = in_artifact_root(machine.artifact_root)
+            compared = verify_files(root if in_project else None, statements, artifacts)
         decisions = forged_moves(now) if now.authority.in_force.policies is not None else ()
-    wrong = _wrong(decisions, registry, compared)
+    wrong = bool(decisions or registry or (compared and compared.mismatches))
+    exposed = [str(path) for path in exposed_keys(machine)]
     result: dict[str, Any] = {
         "verified": report.ok and not wrong,
         "log": dataclasses.asdict(report),
@@ -162,34 +142,12 @@ def _verify_log(
         "registry": None if registry is None else [finding.model_dump() for finding in registry],
         "decisions": [finding.model_dump() for finding in decisions],
         "limits": list(verify.LIMITS),
-        "exposed_keys": [str(path) for path in exposed_keys(machine)],
+        "exposed_keys": exposed,
     }
-    headline = verdict(report.broken, report.origin, wrong)
-    if headline == "EVIDENCE VERIFIES" and compared is None:
-        headline += " (files were not compared)"
-    call.draw("verify", result, headline=headline, report=report, shown=SHOWN)
-    for path in () if call.as_json else result["exposed_keys"]:
-        click.echo(f"warning: other accounts can read {path}; next: chmod 600 {path}", err=True)
+    call.draw("verify", result, report=report, shown=SHOWN)
+    for path in () if call.as_json else exposed:
+        session.tell([f"warning: other accounts can read {path}; next: chmod 600 {path}"], err=True)
     return report.ok and not wrong, report.checkpoint
-
-
-def _wrong(
-    decisions: Sequence[Finding],
-    registry: Sequence[Finding] | None,
-    compared: FilesReport | None,
-) -> str:
-    """The first thing that differs from the log; empty where nothing does."""
-    if decisions:
-        first = decisions[0]
-        return f"A DECISION GIVES ANOTHER RESULT WHEN REPEATED: {first.subject}: {first.message}"
-    if registry:
-        first = registry[0]
-        differs = f"expected {first.expected}; found {first.found}"
-        return f"THE REGISTRY DOES NOT MATCH THE LOG: {first.code} {first.subject}: {differs}"
-    if compared and compared.mismatches:
-        mismatch = compared.mismatches[0]
-        return f"FILES DO NOT MATCH THE EVIDENCE: {mismatch.path}: {mismatch.reason}"
-    return ""
 
 
 def _registry(machine: Machine, log: Log) -> Sequence[Finding] | None:
@@ -203,24 +161,6 @@ def _registry(machine: Machine, log: Log) -> Sequence[Finding] | None:
             raise
         session.tell([f"warning: the registry was not compared: {error.found}"], err=True)
         return None
-
-
-def _compare(
-    root: Path | None, machine: Machine, now: LogState, keys: Mapping[str, str]
-) -> FilesReport:
-    """Reads one entry at a time: a log may be larger than memory."""
-    ring = key_ring(now.log, {**now.authority.keys, **keys})
-    read = (read_entry(entry, ring) for entry in now.log.entries())
-    statements = (entry for entry in read if isinstance(entry, Evidence))
-    return verify_files(root, statements, in_artifact_root(machine.artifact_root))
-
-
-def _remember(machine: Machine, checkpoint: str) -> None:
-    try:
-        remember(machine, checkpoint)
-    except StorageError as error:  # an auditor may have no right to write here
-        problem = "this machine cannot keep the checkpoint for next time"
-        click.echo(f"warning: {problem}: {error.found}", err=True)
 
 
 def _replaced(target: Path | None) -> dict[str, str]:
@@ -250,9 +190,7 @@ def _read(path: Path) -> str:
 
 @click.command("verify-model")
 @click.argument("path", type=session.FILE)
-@click.option(
-    "--against", "name", required=True, metavar="NAME", help="MODEL/VERSION or MODEL@ALIAS."
-)
+@click.option("--against", "name", required=True, help="MODEL/VERSION or MODEL@ALIAS.")
 @click.option("--quick", is_flag=True, help="Verify the log's head only; for very long logs.")
 @session.options(*session.READS)
 def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None:
@@ -286,6 +224,5 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
         "incident": served.incident,
         "faults": [{"path": fault.path, "reason": fault.reason} for fault in faults],
     }
-    size = sum(file.size for file in registration.files)
-    call.draw("verify_model", result, served=served, size=size, shown=SHOWN)
+    call.draw("verify_model", result, served=served, shown=SHOWN)
     call.exit(VerificationError.exit_code if faults else 0)

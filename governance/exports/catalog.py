@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from operator import attrgetter
 
 from governance.attest import canonical
 from governance.attest.envelope import sign_statement
@@ -50,12 +51,9 @@ class Format:
 @cache
 def known_formats() -> Mapping[str, Format]:
     """Name to format, in alphabetical order."""
-    modules = pkgutil.iter_modules(formats.__path__, f"{formats.__name__}.")
-    by_name = {}
-    for module in modules:
-        known_format: Format = import_module(module.name).FORMAT
-        by_name[known_format.name] = known_format
-    return dict(sorted(by_name.items()))
+    names = [module.name for module in pkgutil.iter_modules(formats.__path__)]
+    known: list[Format] = [import_module(f"{formats.__name__}.{name}").FORMAT for name in names]
+    return {each.name: each for each in sorted(known, key=attrgetter("name"))}
 
 
 def export(
@@ -66,16 +64,11 @@ def export(
 
     Raises `ConfigError` for a name that is no format.
     """
-    formats_by_name = known_formats()
+    known = known_formats()
     for name in names:
-        if name not in formats_by_name:
-            expected = f"one of: {', '.join(formats_by_name)}"
-            raise ConfigError(f"no format {name!r}", expected=expected)
-    made = {
-        name: known.make(records)
-        for name, known in formats_by_name.items()
-        if not names or name in names
-    }
+        if name not in known:
+            raise ConfigError(f"no format {name!r}", expected=f"one of: {', '.join(known)}")
+    made = {name: known[name].make(records) for name in known if not names or name in names}
     if signer is None:
         return made
     return {

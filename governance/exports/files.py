@@ -25,14 +25,9 @@ def write(folder: Path, documents: Sequence[Document]) -> list[Path]:
         for target, temporary in zip(targets, staged, strict=True):
             temporary.replace(target)
     except (OSError, StorageError) as error:
-        found = f"cannot be written: {error}"
-        if isinstance(error, StorageError):
-            found = error.found
-        raise StorageError(
-            found,
-            where=str(folder),
-            fix="give -o FOLDER with enough space that this account may write to",
-        ) from None
+        found = error.found if isinstance(error, StorageError) else f"cannot be written: {error}"
+        fix = "give -o FOLDER with enough space that this account may write to"
+        raise StorageError(found, where=str(folder), fix=fix) from None
     finally:
         for temporary in staged:
             if temporary.parent.is_dir():
@@ -47,8 +42,5 @@ def refuse_sealed(folder: Path) -> None:
     folder = folder.resolve()
     for place in (folder, *folder.parents):
         if place.is_dir() and any(place.glob("*.safetensors")):
-            raise ConfigError(
-                "this is a model folder; its content is fixed by its digest",
-                where=str(place),
-                fix="give -o FOLDER outside of it",
-            )
+            found = "this is a model folder; its content is fixed by its digest"
+            raise ConfigError(found, where=str(place), fix="give -o FOLDER outside of it")

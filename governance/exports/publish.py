@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from governance.attest.codes import CODES, Code
+from governance.attest.codes import CODES
 from governance.attest.predicates import PREDICATES, TYPE_PREFIX
 from governance.base.model import Model
 from governance.base.storage import write_atomic
@@ -96,14 +96,12 @@ def findings_page() -> str:
     ]
     for section in dict.fromkeys(code.section for code in CODES.values()):
         lines += ["", f"## {section}", "", "| Code | What it says | What to do |", "|---|---|---|"]
-        lines += [_row(name, code) for name, code in CODES.items() if code.section == section]
+        for name, code in CODES.items():
+            if code.section == section:
+                note = "" if code.blocking else " *(stops nothing by itself)*"
+                cells = (f"`{name}`", f"{code.title}{note}", code.next)
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
-
-
-def _row(name: str, code: Code) -> str:
-    note = "" if code.blocking else " *(stops nothing by itself)*"
-    cells = (f"`{name}`", f"{code.title}{note}", code.next)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main(root: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from governance.attest.predicates import Recall
+from governance.attest.predicates import Recall, Scan
 from governance.base.errors import VerificationError
 from governance.gates import recall
 from governance.gates.assessment import describe
@@ -46,14 +46,23 @@ def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) 
     """
     verified = sources.verified
     if verified.broken is not None:
-        raise VerificationError(
-            f"EVIDENCE DOES NOT VERIFY: {verified.broken}",
-            where=sources.log.where,
-            fix="nothing is made from it; countersign verify says more",
-        )
+        found = f"EVIDENCE DOES NOT VERIFY: {verified.broken}"
+        raise VerificationError(found, where=sources.log.where, fix="countersign verify")
     now, _ = sources.read
     facts = gather(now, sources.project, sources.root, sources.policies, *name, time)
     return Records(facts, verified)
+
+
+def personal_data(scan: Scan) -> list[tuple[str, str, int]]:
+    """Each kind of personal data that was searched for or found: what a scan found, in words; the
+    action; and how many remain.
+    """
+    rows = []
+    for name in sorted({*scan.entities_searched, *scan.found, *scan.remaining}):
+        action, remaining = scan.actions.get(name, "no action"), scan.remaining.get(name, 0)
+        found = f"{name}: {scan.found.get(name, 0)} found, {action}, {remaining} remaining"
+        rows.append((found, action, remaining))
+    return rows
 
 
 def recall_summary(scans: Mapping[str, Recall | None]) -> str:

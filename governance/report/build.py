@@ -24,7 +24,7 @@ from governance.attest.predicates import Approval, Packet, Registration
 from governance.base.errors import InputError
 from governance.base.text import moment, short
 from governance.base.time import instant, instant_of
-from governance.bundle.result import BundleReport
+from governance.bundle.check import BundleReport
 from governance.history.state import LogState
 from governance.history.verify import LIMITS, LogReport
 from governance.log import merkle

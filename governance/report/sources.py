@@ -11,10 +11,9 @@ from pathlib import Path
 
 from governance.attest.predicates import Finding
 from governance.base.errors import ConfigError, CountersignError, VerificationError
-from governance.bundle.check import verify_bundle
+from governance.bundle.check import BundleReport, verify_bundle
 from governance.bundle.form import content, read
 from governance.bundle.log import BundleLog
-from governance.bundle.result import BundleReport
 from governance.history.state import LogHistory, LogState
 from governance.history.verify import LogReport, TrustAnchors, verify_log
 from governance.log.evidence import key_ring

@@ -89,7 +89,7 @@ def command(call: Call, record: str) -> None:
     if not ID.fullmatch(record):
         found = f"{record[:80]!r} is not a record id"
         raise ConfigError(found, expected="12 to 64 hexadecimal digits")
-    here = sources.verified(sources.of(call.bundle, call.origin))
+    here = sources.verified(sources.of(call))
     now, _ = here.read
     look_ups = list(look_up(now, Path.cwd(), record))
     holders = {step.digest for step in look_ups if step.result == "holds"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from governance.attest.predicates import Scan
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records, recall_summary
+from governance.exports.records import Records, personal_data, recall_summary
 from governance.exports.text import file_name, json_bytes, stated
 from governance.history.lineage import DataChain
+from governance.log.evidence import Evidence
 from governance.policy.rules import Datacard
 from governance.report.facts import at
 
@@ -41,13 +41,6 @@ CONTEXT: dict[str, Any] = {
     **{name: f"cr:{name}" for name in _SAME.split()},
 }
 """The context that Croissant 1.1 recommends, and PROV's prefix."""
-DECLARED = (
-    "rai:dataCollection",
-    "rai:dataAnnotationProtocol",
-    "rai:dataUseCases",
-    "rai:dataReleaseMaintenancePlan",
-)
-"""The RAI terms that a datacard gives."""
 
 
 def datasets(records: Records) -> Iterator[tuple[str, bytes]]:
@@ -57,93 +50,77 @@ def datasets(records: Records) -> Iterator[tuple[str, bytes]]:
 
 
 def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, Any]:
-    card = records.cards.get(chain.dataset)
-    logged = chain.quality or chain.scan or chain.ingest or records.facts.registration_statement
-    steward = stated(card.steward if card else None)
+    card = records.cards.get(chain.dataset, Datacard())
+    no_card = "not stated: there is no datacard"
+    blank = (
+        "not stated" if chain.dataset in records.cards else records.facts.policies_note or no_card
+    )
+    steps = {"ingest": chain.ingest, "scan": chain.scan, "quality": chain.quality}
+    found = [statement for statement in steps.values() if statement]
+    entries = ", ".join(f"E{entry}" for entry in sorted(statement.index for statement in found))
+    kind = f"kind {chain.ingest.predicate.kind}" if chain.ingest else "a kind that is not recorded"
+    gap = f" The log has no evidence of {chain.broken_at} at this digest."
+    source = f"urn:countersign:source:{chain.source}"
+    subjects = chain.quality.subjects if chain.quality else ()
+    ready = [subject.name for subject in subjects if subject.role == "records"]
+    files = [
+        _file("ready records", [*ready, "not recorded"][0], chain.sha256, "vnd.apache.parquet"),
+        *([_file("source", source, chain.source, "octet-stream")] if chain.source else []),
+    ]
+    until, then = stated(card.retention.until), stated(card.retention.then)
+    permitted = [
+        *(f"permitted purpose: {purpose}" for purpose in card.purposes),
+        f"permitted regions: {', '.join(card.regions) or 'not stated'}",
+        "no other use",
+    ]
+    keeping = f"kept until {until}, then {then}; classification {stated(card.classification)}"
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "@id": f"urn:countersign:dataset:{chain.sha256}",
         "conformsTo": [CROISSANT, RAI],
-        "name": stated(card.title if card else None, chain.dataset),
-        "description": _description(records, chain, uses),
-        "license": stated(card.licence if card else None),
+        "name": stated(card.title, chain.dataset),
+        "description": (
+            f"Records of {kind}, dataset {chain.dataset} as used by {', '.join(uses)} for"
+            f" {records.name}. Evidence: {entries or 'no entry'} of {records.log_id}. Where to get"
+            f" it is not recorded; its digest identifies it.{gap if chain.broken_at else ''}"
+        ),
+        "license": stated(card.licence),
         "url": f"urn:countersign:dataset:{chain.sha256}",
         "creator": {
             "@type": "Organization",
-            "name": f"see rai:dataCollection; steward: {steward}",
+            "name": f"see rai:dataCollection; steward: {stated(card.steward)}",
         },
-        "datePublished": at(logged)[:10],  # the day it was logged: the only date on record
+        # the day on which it was logged: the only date on record
+        "datePublished": at([records.facts.registration_statement, *found][-1])[:10],
         "version": f"sha256-{chain.sha256}",
-        "keywords": sorted(
-            {f"purpose {purpose}" for purpose in (card.purposes if card else [])} | set(uses)
-        ),
-        "distribution": list(_files(chain)),
+        "keywords": sorted({f"purpose {purpose}" for purpose in card.purposes} | set(uses)),
+        "distribution": files,
         "rai:dataCollectionRawData": f"source of sha256 {chain.source or 'not recorded'}",
         "rai:dataBiases": "not recorded: coverage by the groups that matter is not profiled",
         "rai:dataSocialImpact": "not recorded",
-        "rai:dataPreprocessingProtocol": _steps(chain),
-        **_declared(card, records.facts.policies_note or "not stated: there is no datacard"),
-        **_scanned(chain),
+        "rai:dataPreprocessingProtocol": [_step(name, step) for name, step in steps.items()],
+        "rai:dataCollection": stated(card.origin, blank),
+        "rai:dataAnnotationProtocol": stated(card.labelling, blank),
+        "rai:dataUseCases": permitted if chain.dataset in records.cards else blank,
+        "rai:dataReleaseMaintenancePlan": keeping if chain.dataset in records.cards else blank,
+        **_searched(chain),
     }
-    if chain.source:
-        document["prov:wasDerivedFrom"] = {"@id": f"urn:countersign:source:{chain.source}"}
-    return document
+    return {**document, "prov:wasDerivedFrom": {"@id": source}} if chain.source else document
 
 
-def _description(records: Records, chain: DataChain, uses: list[str]) -> str:
-    kind = f"Records of kind {chain.ingest.predicate.kind}" if chain.ingest else ""
-    entries = sorted(
-        statement.index for statement in (chain.ingest, chain.scan, chain.quality) if statement
-    )
-    evidence = ", ".join(f"E{entry}" for entry in entries) or "no entry"
-    gap = f" The log has no evidence of {chain.broken_at} at this digest."
-    return (
-        f"{kind or 'Records of a kind that is not recorded'}, dataset {chain.dataset} as used by"
-        f" {', '.join(uses)} for {records.name}. Evidence: {evidence} of {records.log_id}. Where"
-        f" to get it is not recorded; its digest identifies it.{gap if chain.broken_at else ''}"
-    )
+def _file(name: str, url: str, sha256: str, encoding: str) -> dict[str, str]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": f"{name.replace(' ', '-')}-{sha256[:12]}",
+        "name": name,
+        "contentUrl": url,
+        "encodingFormat": f"application/{encoding}",
+        "sha256": sha256,
+    }
 
 
-def _files(chain: DataChain) -> Iterator[dict[str, Any]]:
-    """The ready file, and the source it was made from, by digest."""
-    subjects = chain.quality.subjects if chain.quality else ()
-    ready = [subject.name for subject in subjects if subject.role == "records"]
-    parquet = "application/vnd.apache.parquet"
-    files = [("ready records", [*ready, "not recorded"][0], chain.sha256, parquet)]
-    if chain.source is not None:
-        source = f"urn:countersign:source:{chain.source}"
-        files.append(("source", source, chain.source, "application/octet-stream"))
-    for name, url, sha256, encoding in files:
-        yield {
-            "@type": "cr:FileObject",
-            "@id": f"{name.replace(' ', '-')}-{sha256[:12]}",
-            "name": name,
-            "contentUrl": url,
-            "encodingFormat": encoding,
-            "sha256": sha256,
-        }
-
-
-def _declared(card: Datacard | None, missing: str) -> dict[str, Any]:
-    """The RAI terms that the steward's datacard gives."""
-    if card is None:
-        return dict.fromkeys(DECLARED, missing)
-    until, then = stated(card.retention.until), stated(card.retention.then)
-    values = (
-        stated(card.origin),
-        stated(card.labelling),
-        [
-            *(f"permitted purpose: {purpose}" for purpose in card.purposes),
-            f"permitted regions: {', '.join(card.regions) or 'not stated'}",
-            "no other use",
-        ],
-        f"kept until {until}, then {then}; classification {stated(card.classification)}",
-    )
-    return dict(zip(DECLARED, values, strict=True))
-
-
-def _scanned(chain: DataChain) -> dict[str, list[str]]:
+def _searched(chain: DataChain) -> dict[str, list[str]]:
     """The RAI terms that the search for personal data and the quality checks give."""
     checks = chain.quality.predicate.expectations if chain.quality else []
     limitations = [
@@ -154,15 +131,13 @@ def _scanned(chain: DataChain) -> dict[str, list[str]]:
     treatment = ["no search for personal data is recorded at this digest"]
     personal = ["not searched for at this digest"]
     if chain.scan is not None:
-        scan: Scan = chain.scan.predicate
+        scan = chain.scan.predicate
         limitations = [f"the search cannot find {kind}" for kind in scan.cannot_find] + limitations
         limitations.append(f"personal data: {recall_summary({chain.dataset: scan.recall})}")
         treatment = [f"{name}: {action}" for name, action in sorted(scan.actions.items())]
         searched = ", ".join(sorted(scan.entities_searched)) or "nothing"
         personal = [f"searched for: {searched} in {', '.join(scan.languages)}"]
-        for name in sorted({*scan.found, *scan.remaining}):
-            found, remaining = scan.found.get(name, 0), scan.remaining.get(name, 0)
-            personal.append(f"{name}: {found} found, {remaining} remaining")
+        personal += [text for text, _, _ in personal_data(scan)]
     return {
         "rai:dataManipulationProtocol": treatment or ["nothing was changed"],
         "rai:dataLimitations": limitations,
@@ -170,23 +145,13 @@ def _scanned(chain: DataChain) -> dict[str, list[str]]:
     }
 
 
-def _steps(chain: DataChain) -> list[str]:
-    steps = []
-    for name, statement in (
-        ("ingest", chain.ingest),
-        ("scan", chain.scan),
-        ("quality", chain.quality),
-    ):
-        if statement is None:
-            steps.append(f"{name}: no evidence at this digest")
-            continue
-        counts = statement.predicate.counts
-        reasons = [f"{reason} {number}" for reason, number in sorted(counts.excluded.items())]
-        steps.append(
-            f"{name}: {counts.records_in} records in, {counts.records_out} out; left out:"
-            f" {', '.join(reasons) or 'none'} (E{statement.index})"
-        )
-    return steps
+def _step(name: str, statement: Evidence | None) -> str:
+    if statement is None:
+        return f"{name}: no evidence at this digest"
+    counts = statement.predicate.counts
+    reasons = [f"{reason} {number}" for reason, number in sorted(counts.excluded.items())]
+    records = f"{counts.records_in} records in, {counts.records_out} out"
+    return f"{name}: {records}; left out: {', '.join(reasons) or 'none'} (E{statement.index})"
 
 
 def _export(records: Records) -> Made:

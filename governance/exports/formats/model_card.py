@@ -25,6 +25,9 @@ _HUB = re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}|[\w.-]+)$")
 _CLASSIFIERS = {"reward"}
 """Methods whose models give a score, not text."""
 
+_ARGUMENTS = {"low", "high", "n"}
+"""Of a score, beside its mean."""
+
 
 def model_card(records: Records) -> str:
     """The text of the card."""
@@ -81,18 +84,11 @@ def _results(facts: Facts, task: str) -> Iterator[dict[str, Any]]:
                 "type": metric.name,
                 "name": f"{metric.name}, mean of {items(score)}",
                 "value": score.mean,
-                "args": {
-                    "confidence": confidence,
-                    "low": score.low,
-                    "high": score.high,
-                    "n": score.n,
-                },
+                "args": {"confidence": confidence, **score.model_dump(include=_ARGUMENTS)},
             }
             for metric in metrics
             for score in metric.scores
-            if metric.suite == suite.name
-            and score.digest == facts.digest
-            and score.mean is not None
+            if (metric.suite, score.digest) == (suite.name, facts.digest) and score.mean is not None
         ]
         if figures:
             dataset = {"name": suite.name, "type": suite.name, "revision": suite.digest}

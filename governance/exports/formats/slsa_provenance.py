@@ -15,31 +15,19 @@ BUILD_TYPE = "https://countersign.dev/build/train/v1"
 
 def provenance(records: Records) -> Made:
     """One statement for each training stage behind the version."""
-    made = [
-        _provenance(records, node, node.train)
-        for node in records.facts.trained
-        if node.train is not None
-    ]
+    trainings = [(node, node.train) for node in records.facts.trained if node.train]
+    made = [_provenance(records, node, training) for node, training in trainings]
     return Made(made, () if made else ("no training of this version is in the log",))
 
 
 def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) -> Document:
     train = training.predicate
     request = records.facts.requests.get(node.name)
-    parameters = {
-        "stage": train.stage,
-        "method": train.method,
-        "records": train.records,
-        "steps": train.steps,
-    }
+    parameters = train.model_dump(include={"stage", "method", "records", "steps"})
     if request is not None:
-        parameters |= {
-            "model": request.model,
-            "dataset": request.data.dataset,
-            "parent": request.parent.name,
-        }
+        parameters |= {"model": request.model, "dataset": request.data.dataset}
+        parameters |= {"parent": request.parent.name, "suite": request.suite.name}
         parameters |= {"scorer": request.scorer.name} if request.scorer else {}
-        parameters |= {"suite": request.suite.name}
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": parameters,
@@ -86,9 +74,8 @@ def _dependencies(records: Records, node: ModelNode, training: Evidence[Train]) 
     dependencies.append(resource("policies", train.policy, role="policies"))
     if train.code.commit is not None:
         notes = {"role": "code", "uncommittedChanges": train.code.dirty}
-        dependencies.append(
-            {"name": "code", "digest": {"gitCommit": train.code.commit}, "annotations": notes}
-        )
+        commit = {"gitCommit": train.code.commit}
+        dependencies.append({"name": "code", "digest": commit, "annotations": notes})
     return dependencies
 
 

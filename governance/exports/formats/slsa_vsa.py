@@ -22,10 +22,12 @@ ALLOWED, FAILED = "COUNTERSIGN_RELEASE_DECISION_ALLOWED", "FAILED"
 def summaries(records: Records) -> Made:
     """A summary of each alias's last decision, refusals included."""
     documents, missing = [], []
-    not_reproduced = _not_reproduced(records)
+    standing = records.facts.standing
+    unreproduced = standing.unreproduced if standing else ()
+    differs = {decision.index: why for decision, why in unreproduced}
     for alias, decision in sorted(_last_decisions(records).items()):
-        if decision.index in not_reproduced:
-            why = not_reproduced[decision.index]
+        if decision.index in differs:
+            why = differs[decision.index]
             missing.append(f"{alias}: repeating the decision of E{decision.index} fails: {why}")
         else:
             documents.append(_summary(records, decision))
@@ -44,12 +46,6 @@ def _last_decisions(records: Records) -> dict[str, Evidence]:
     return decisions
 
 
-def _not_reproduced(records: Records) -> dict[int, str]:
-    """Entry of a decision to why repeating it gives another result."""
-    standing = records.facts.standing
-    return {decision.index: why for decision, why in standing.unreproduced} if standing else {}
-
-
 def _summary(records: Records, decision: Evidence) -> Document:
     promotion: Promotion = decision.predicate
     facts = records.facts
@@ -58,12 +54,8 @@ def _summary(records: Records, decision: Evidence) -> Document:
         f"COUNTERSIGN_TIER_{facts.registration.tier.upper()}",
         f"COUNTERSIGN_ALIAS_{promotion.alias.upper()}",
     ]
-    earlier = {
-        statement.index: statement
-        for statement in _decided_on(records)
-        if statement.index < decision.index
-    }
-    inputs = [logged(earlier[index]) for index in sorted(earlier)]
+    read = {statement.index: statement for statement in _decided_on(records)}
+    inputs = [logged(read[index]) for index in sorted(read) if index < decision.index]
     version = f"{facts.project}:{promotion.model}:{promotion.version}:{promotion.alias}"
     predicate = {
         "verifier": {"id": records.log_id},

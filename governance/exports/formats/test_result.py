@@ -10,9 +10,8 @@ from collections import defaultdict
 from typing import Literal
 
 from governance.attest.predicates import Evaluate, Quality, Scan
-from governance.base.statistics import Interval
 from governance.exports.catalog import Document, Format, Made
-from governance.exports.records import Records, recall_summary
+from governance.exports.records import Records, personal_data, recall_summary
 from governance.exports.statements import (
     Resource,
     artifact,
@@ -47,14 +46,11 @@ def results(records: Records) -> Made:
         else:
             documents.append(_evaluation(records, evaluation))
     for chain, _ in facts.datasets:
-        if chain.quality is None:
-            missing.append(f"quality of {chain.dataset}: no evidence at this digest")
-        else:
-            documents.append(_quality(chain.quality))
-        if chain.scan is None:
-            missing.append(f"scan of {chain.dataset}: no evidence at this digest")
-        else:
-            documents.append(_scan(chain.scan))
+        documents += [_quality(chain.quality)] if chain.quality else []
+        documents += [_scan(chain.scan)] if chain.scan else []
+        steps = {"quality": chain.quality, "scan": chain.scan}
+        lacks = [name for name, statement in steps.items() if statement is None]
+        missing += [f"{name} of {chain.dataset}: no evidence at this digest" for name in lacks]
     return Made(documents, missing)
 
 
@@ -72,7 +68,12 @@ def _evaluation(records: Records, evidence: Evidence[Evaluate]) -> Document:
     with_threshold = {result.metric for result in thresholds}
     for name, figure in sorted(figures(evaluation, scores.confidence(facts)).items()):
         if name not in with_threshold:
-            tests["warned"].append(f"{name}: {why}; {_figure(figure)}")
+            shown = figure
+            if not isinstance(figure, str):
+                shown = (
+                    f"mean {figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
+                )
+            tests["warned"].append(f"{name}: {why}; {shown}")
     policies = facts.policies.digest if facts.policies else evaluation.policy
     configuration = [
         resource(f"suite {evaluation.suite_name}", evaluation.suite, role="suite"),
@@ -82,12 +83,6 @@ def _evaluation(records: Records, evidence: Evidence[Evaluate]) -> Document:
     ]
     subjects = model_subjects(records, facts.released)
     return _result(f"evaluation-{evaluation.suite_name}", subjects, tests, configuration)
-
-
-def _figure(figure: Interval | str) -> str:
-    if isinstance(figure, str):
-        return figure
-    return f"mean {figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
 
 
 def _quality(evidence: Evidence) -> Document:
@@ -111,11 +106,9 @@ def _quality(evidence: Evidence) -> Document:
 def _scan(evidence: Evidence) -> Document:
     scan: Scan = evidence.predicate
     tests: Tests = defaultdict(list)
-    for name in sorted({*scan.entities_searched, *scan.found, *scan.remaining}):
-        found, left = scan.found.get(name, 0), scan.remaining.get(name, 0)
-        action = scan.actions.get(name, "none recorded")
-        word: Word = "passed" if left == 0 else "warned" if action == "allow" else "failed"
-        tests[word].append(f"{name}: {found} found, action {action}, {left} remaining")
+    for found, action, remaining in personal_data(scan):
+        unwanted: Word = "warned" if action == "allow" else "failed"
+        tests[unwanted if remaining else "passed"].append(found)
     if not scan.passed and not tests["failed"]:
         tests["failed"].append("the scan as a whole")
     tests["warned"] += [f"not searched for: {kind}" for kind in scan.cannot_find]

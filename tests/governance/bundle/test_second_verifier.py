@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from governance.bundle import standalone_verifier as verifier
@@ -39,8 +42,11 @@ def test_an_approval_during_an_incident_does_not_count(scene: Governed, during: 
 
 
 def test_names_that_one_key_had_are_one_person() -> None:
-    groups = [{"ada", "ada-lovelace"}, {"ada-lovelace", "countess"}, {"ben"}]
-    person = verifier._one_person("ada", groups)
-    assert person == {"ada", "ada-lovelace", "countess"} == verifier._one_person("countess", groups)
-    assert verifier._one_person("ben", groups) == {"ben"}
-    assert verifier._one_person("new", groups) == {"new"}
+    ada, lovelace, countess, ben = ({"name": n} for n in ("ada", "ada-lovelace", "countess", "ben"))
+    periods = [{"a": ada, "b": ben}, {"a": lovelace, "c": lovelace}, {"c": countess}]
+    rights = object.__new__(verifier.Rights)
+    rights.periods = [cast(verifier.Policy, SimpleNamespace(owner=owner)) for owner in periods]
+    person = rights.person("ada")
+    assert person == {"ada", "ada-lovelace", "countess"} == rights.person("countess")
+    assert rights.person("ben") == {"ben"}
+    assert rights.person("new") == {"new"}

@@ -231,7 +231,7 @@ def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
     other = finding(
         "REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2"
     )
-    monkeypatch.setattr(sources, "_has_registry", lambda machine: True)
+    monkeypatch.setattr(sources, "read_rows", lambda database, runs: True)
     monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved, other])
     code, told = desk.run("live", MODEL)
     assert (
@@ -487,7 +487,7 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
     found = desk.json(
         "incident", "open", "support-desk/1", "--reason", "x", "--role", "risk", who="ben"
     )
-    assert found["by"] == "ben" and isinstance(found["entry"], int)
+    assert found["principal"] == "ben" and isinstance(found["entry"], int)
     code, told = desk.run("promote", "support-desk/1", who="cleo")
     assert code == 4 and "INCIDENT_OPEN" in told
     close = ("incident", "close", "support-desk/1", "--reason", "x", "--role", "risk")

@@ -203,7 +203,7 @@ def test_without_policies_no_threshold_is_claimed_to_be_absent(plain: Records) -
 def test_a_scan_of_none_found_still_warns_of_what_it_does_not_find(plain: Records) -> None:
     said = named(plain, "test-result-scan-desk_sft")["predicate"]
     assert said["result"] == "WARNED"
-    assert "EMAIL_ADDRESS: 41 found, action redact, 0 remaining" in said["passedTests"]
+    assert "EMAIL_ADDRESS: 41 found, redact, 0 remaining" in said["passedTests"]
     recall = (
         "recall on made-up values: 8 of 9 kinds all found, least PERSON 0.480 [0.300, 0.665], n=25"
         " (desk_sft)"

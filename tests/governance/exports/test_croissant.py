@@ -60,7 +60,7 @@ def test_mlcroissant_would_notice(plain: Records) -> None:
 
 def test_responsible_terms_come_from_evidence_and_card(plain: Records) -> None:
     metadata = mlcroissant.Dataset(jsonld=documents(plain)["desk_sft"]).metadata
-    assert "EMAIL_ADDRESS: 41 found, 0 remaining" in metadata.personal_sensitive_information
+    assert "EMAIL_ADDRESS: 41 found, redact, 0 remaining" in metadata.personal_sensitive_information
     assert metadata.data_annotation_protocol == [
         "answers are made by the generator; 40% good, 35% rambling, 25% unsafe, on purpose"
     ]

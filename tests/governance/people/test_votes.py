@@ -37,7 +37,7 @@ def reviewed(d: Desk) -> Desk:
 def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) -> None:
     d = reviewed(at_desk)
     first = d.must("ada", "approve", NAME, WHY, YES)
-    assert "missing: the packet" in first.out
+    assert "missing   the packet" in first.out
     second = d.must("ben", "approve", NAME, WHY, YES, "--json")
     assert second.json["role"] == "risk" and second.json["about"] == "packet"
     item = next(
@@ -289,7 +289,7 @@ def test_two_keys_of_one_person_are_one_person(
     d = reviewed(desk(tmp_path, scene, monkeypatch))
     d.must("ada", "approve", NAME, WHY, YES, "--role", "ml-lead")
     done = d.must("ada2", "approve", NAME, WHY, YES, "--role", "risk")
-    assert "missing: the packet" in done.out
+    assert "missing   the packet" in done.out
     assert "may say this as ml-lead or as risk" in d.refused(
         "ada", "approve", NAME, WHY, YES, code=2
     )

@@ -106,8 +106,8 @@ def begun(folder: Path, log: str = "") -> Team:
         for table in (PEOPLE, SERVICES)
     )
     words = ["--people", str(people_file(folder / "people.yaml", people, services))]
-    owners = ["--key", str(team.keys / "ada"), "--key", str(team.keys / "ben")]
-    told = team.says("init", *words, *owners, "--yes", on=team.server)
+    team.says("init", *words, "--key", str(team.keys / "ada"), "--yes", on=team.server)
+    told = team.says("init", "--key", str(team.keys / "ben"), "--yes", on=team.server)
     team.origin = next(line.split()[-1] for line in told.splitlines() if line.startswith("entry 0"))
     project.commit("the first policy")
     return team

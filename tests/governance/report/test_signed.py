@@ -30,6 +30,7 @@ from tests.governance.story import MODEL, START, altered, told
 from tests.governance.terminal import at_terminal, key_file
 
 VERSION = f"{MODEL}/2"
+SIGN = ("--sign", "--reason", "for the record")
 LATER = "2027-01-05T00:00:00Z"
 """When the waiver of version 2 has ended."""
 
@@ -69,7 +70,7 @@ def as_person(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
     before = rendered(build(scene.story.sources, MODEL, "2"))
     size = scene.story.log.size()
-    assert "signed by this machine's service" in run("report", VERSION, "--sign").output
+    assert "signed by this machine's service" in run("report", VERSION, *SIGN).output
     assert list(written().values()) and scene.story.log.size() == size + 1
     (said,) = pages(scene)
     assert said.page == sha256_bytes(written()[".html"]) and said.twin == sha256_bytes(
@@ -77,7 +78,7 @@ def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
     )
     assert (said.entries, said.verdict) == (size, "APPROVED WITH CONDITIONS")
     assert rendered(build(scene.story.sources, MODEL, "2")) == before
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     assert scene.story.log.size() == size + 1, "the same report by the same key is one entry"
 
 
@@ -93,8 +94,8 @@ def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwa
         ]
 
     before = past()
-    run("report", f"{MODEL}/1", "--sign", "--at", times[1])
-    run("report", VERSION, "--sign")
+    run("report", f"{MODEL}/1", *SIGN, "--at", times[1])
+    run("report", VERSION, *SIGN)
     assert past() == before
     scene.incident("2", "open", reason="again")
     assert past() == before
@@ -103,9 +104,9 @@ def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwa
 def test_the_next_report_says_which_were_signed_before_and_by_whom(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     as_person(monkeypatch, "ben")
-    run("report", VERSION, "--sign", "--role", "risk", "--yes", "--reason", "for <the> committee")
+    run("report", VERSION, *SIGN, "--role", "risk", "--yes", "--reason", "for <the> committee")
     assert (
         "none: no report of this version was signed before"
         in run("show", VERSION, "reports").output
@@ -125,16 +126,22 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
     assert build(scene.story.sources, MODEL, "1").signed_reports == []
 
 
+def test_nobody_signs_without_a_reason(scene: Governed) -> None:
+    assert "Missing option '--reason'" in run("report", VERSION, "--sign", code=2).output
+    run("report", VERSION, "--sign", "--reason", " ", code=2)
+    assert pages(scene) == []
+
+
 def test_a_person_signs_in_a_role_of_theirs_or_not_at_all(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_person(monkeypatch, "ben")
-    done = run("report", VERSION, "--sign", "--yes", code=2)
+    done = run("report", VERSION, *SIGN, "--yes", code=2)
     assert "ben may say this as" in str(done.exception)
-    done = run("report", VERSION, "--sign", "--yes", "--role", "ml-lead", code=4)
+    done = run("report", VERSION, *SIGN, "--yes", "--role", "ml-lead", code=4)
     assert "may not say this as" in str(done.exception)
     as_person(monkeypatch, "mallory")
-    run("report", VERSION, "--sign", "--yes", code=4)
+    run("report", VERSION, *SIGN, "--yes", code=4)
     assert pages(scene) == []
 
 
@@ -144,14 +151,14 @@ def test_a_key_that_nobody_vouches_for_signs_nothing(
 ) -> None:
     monkeypatch.setenv("COUNTERSIGN_SIGNER", signer)
     monkeypatch.setenv("OTHER", keypair("mallory")[0].decode())
-    done = run("report", VERSION, "--sign", code=2)
+    done = run("report", VERSION, *SIGN, code=2)
     assert "do not name this key" in str(done.exception) and pages(scene) == []
 
 
 def test_what_was_signed_comes_back_to_the_byte_from_another_version_of_countersign(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     as_signed = written()
     monkeypatch.setattr(building, "generator", lambda: "countersign 9.9")
     told = run("report", VERSION).output
@@ -174,7 +181,7 @@ def test_what_was_signed_comes_back_to_the_byte_from_another_version_of_counters
 def test_what_was_signed_hides_nothing_that_came_to_light(
     scene: Governed, monkeypatch: pytest.MonkeyPatch, happened: str
 ) -> None:
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     as_signed = written()
     if happened == "an incident":
         scene.incident("2", "open", reason="again")
@@ -209,7 +216,7 @@ def _registry_that_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bytes_that_were_changed_are_refused(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     sha256 = sha256_bytes(written()[".html"])
     path = scene.story.machine.state / "pages" / sha256
     path.write_bytes(path.read_bytes().replace(b"APPROVED WITH CONDITIONS", b"APPROVED"))
@@ -231,7 +238,7 @@ def test_a_digest_that_nobody_signed_is_none(scene: Governed) -> None:
 
 def test_nothing_is_signed_of_a_log_that_does_not_verify(scene: Governed) -> None:
     altered(scene.story.log, 9)
-    run("report", VERSION, "--sign", code=5)
+    run("report", VERSION, *SIGN, code=5)
     assert not list(scene.story.log.by_kind(["report"]))
     run("report", "--kept", "0" * 64, code=5)
 
@@ -239,7 +246,7 @@ def test_nothing_is_signed_of_a_log_that_does_not_verify(scene: Governed) -> Non
 def test_a_bundle_carries_it_and_returns_it(
     scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("report", VERSION, "--sign")
+    run("report", VERSION, *SIGN)
     as_signed = written()
     run("bundle", VERSION, "-o", str(tmp_path / "b.json"))
     report = verify_bundle((tmp_path / "b.json").read_bytes(), TrustAnchors(pin(scene.story.log)))
@@ -252,8 +259,8 @@ def test_a_bundle_carries_it_and_returns_it(
     known = ("--bundle", str(tmp_path / "b.json"), "--origin", pin(scene.story.log))
     assert run("report", "--kept", pages(scene)[0].page, *known).stdout_bytes == as_signed[".html"]
     assert "a report signed by ci" in run("verify", str(tmp_path / "b.json"), *known[2:]).output
-    done = run("report", VERSION, "--sign", *known, code=2)
-    assert "where the log can be added to" in str(done.exception)
+    done = run("report", VERSION, *SIGN, *known, code=2)
+    assert "signed where the log can be added to" in str(done.exception)
 
 
 def test_a_development_key_signs_its_own_log(
@@ -263,7 +270,7 @@ def test_a_development_key_signs_its_own_log(
     for name, value in story.machine.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(story.root)
-    assert "development key" in run("report", f"{MODEL}/1", "--sign").output
+    assert "development key" in run("report", f"{MODEL}/1", *SIGN).output
     here = machine(MODEL, story.machine.environ)
     assert [
         one.kind for one in open_log(here, story.policies, lambda: START).by_kind(["report"])

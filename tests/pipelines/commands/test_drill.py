@@ -15,6 +15,7 @@ import pytest
 from governance.attest.predicates import Drill
 from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.commands import sources
+from governance.commands.session import Call
 from governance.people.drill import Failed, Rehearsal, reason
 from governance.release import promotion
 from governance.report.build import build
@@ -130,7 +131,7 @@ def test_the_way_back_is_tried_and_said(scene: Governed) -> None:
 
 def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) -> None:
     def told() -> list[str]:
-        report = build(sources.here(), MODEL, "3")
+        report = build(sources.of(Call()), MODEL, "3")
         back, live = run("show", f"{MODEL}/3", "back")[1], run("live", MODEL)[1]
         status = run("status")[1]
         code, control = run("control", "A.6.2.5", f"{MODEL}/3")
@@ -241,7 +242,7 @@ def test_a_target_that_an_incident_is_open_on_is_passed_over(scene: Governed) ->
     code, told = drill()
     assert (code, told["version"]) == (4, "1")  # whose files nobody kept
     assert "passed over version 2: INCIDENT_OPEN" in told["steps"][1]["found"]
-    drilled = build(sources.here(), MODEL, "3").way_back.drill
+    drilled = build(sources.of(Call()), MODEL, "3").way_back.drill
     assert "version 2 is next below now, and was not tried" in drilled
 
 
