@@ -66,7 +66,7 @@ def command(
         "origin": report.first,
         "checkpoint": report.checkpoint,
         "verifier": str(verifier) if verifier else None,
-        "limits": list(report.limits),
+        "limits": report.limits,
     }
     call.draw("bundle", result, version=version)
 

@@ -63,12 +63,9 @@ def propose_command(call: Call) -> None:
         now = call.state()
     result = {"digest": proposed.digest, "recorded": not call.dry_run, "difference": text}
     owners = policies.status(now, None).in_force.wants.split(" or ")[0]
-    lines = [
-        text,
-        f"{'would record' if call.dry_run else 'recorded'} policies {proposed.digest}",
-        f"next, {owners}: countersign policy sign {proposed.digest[:12]}",
-    ]
-    call.show(result, lines)
+    done = f"{'would record' if call.dry_run else 'recorded'} policies {proposed.digest}"
+    after = f"next, {owners}: countersign policy sign {proposed.digest[:12]}"
+    call.show(result, [text, done, after])
 
 
 @command.command("sign")
@@ -92,11 +89,7 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
     period, status = now.authority.in_force, policies.status(now, None)
     in_force = period.digest == offer.digest and period.signed_at is not None
     result = {"digest": offer.digest, "signed_by": author.name, "entry": entry}
-    waiting = {proposal.digest: proposal for proposal in status.proposals}
-    call.draw(
-        "policy_signed",
-        {**result, "in_force": in_force},
-        period=period,
-        first=first,
-        waiting=waiting.get(offer.digest, status.in_force),
-    )
+    proposals = {proposal.digest: proposal for proposal in status.proposals}
+    waiting = proposals.get(offer.digest, status.in_force)
+    result = {**result, "in_force": in_force}
+    call.draw("policy_signed", result, period=period, first=first, waiting=waiting)

@@ -42,11 +42,11 @@ def enrol_command(
     rights = list(roles) or list(KINDS if "all" in kinds else kinds)
     kind = "person" if roles else "service" if kinds else "known"
     digest = _edit(call, lambda text: enrolment.enrolled(text, name, kind, public, rights))
-    result = {"name": name, "kind": kind, "rights": rights, "key": public.fingerprint}
+    key = public.fingerprint
     done = f"{name} {'would be' if call.dry_run else 'is'} enrolled"
     right = f"as {', '.join(rights)}" if rights else "with a further key"
-    lines = [f"{done} {right}: {public.fingerprint}", f"policies {digest}", NEXT]
-    call.show({**result, "policies": digest}, lines)
+    result = {"name": name, "kind": kind, "rights": rights, "key": key, "policies": digest}
+    call.show(result, [f"{done} {right}: {key}", f"policies {digest}", NEXT])
 
 
 @click.command("rotate")
@@ -116,10 +116,9 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
     call.confirm(f"{author.name} revokes for ever, of {name}: {fingerprints}.", name)
     entries = []
     for public in revoking:
-        entry = policies.revoke_key(call.log, public, name, author, reason).index
-        entries.append(entry)
-        by = f"{author.name} as {author.role}"
-        done.append(f"{public.fingerprint} of {name} does not count after entry {entry}, by {by}")
+        entries.append(policies.revoke_key(call.log, public, name, author, reason).index)
+        after = f"after entry {entries[-1]}, by {author.name} as {author.role}"
+        done.append(f"{public.fingerprint} of {name} does not count {after}")
     return entries
 
 
@@ -148,17 +147,13 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     name = author.name
     question = f"{name} lets services run in their name for {hours} hours."
     call.confirm(question, name, {"name": name, "hours": hours})
-    authorization = Authorization(
-        **author.signed(reason, anywhere=True),
-        expires=exact_instant(call.now + timedelta(hours=hours)),
-    )
+    expires = exact_instant(call.now + timedelta(hours=hours))
+    authorization = Authorization(**author.signed(reason, anywhere=True), expires=expires)
     subject = policy_subject(now.authority.in_force.digest)
     entry = author.record(call.log, "authorization", subject, authorization).index
     statements = call.state().evidence.all(Authorization)
     digest = next(statement.digest for statement in statements if statement.index == entry)
     until = f"until {moment(authorization.expires)} (entry {entry})"
-    lines = [
-        f"services may run in the name of {name} {until}",
-        f"next: export COUNTERSIGN_REQUESTER={name}",
-    ]
+    lines = [f"services may run in the name of {name} {until}"]
+    lines.append(f"next: export COUNTERSIGN_REQUESTER={name}")
     call.show(authorization, lines, name=name, entry=entry, authorization=digest)

@@ -41,30 +41,14 @@ Command = Callable[..., None]
 
 FILE = click.Path(path_type=Path)
 OPTIONS = {
-    "key": click.option(
-        "--key",
-        metavar="KEY",
-        help="Your private key: a file, ssh-agent:FINGERPRINT, or a KMS or HSM address.",
-    ),
+    "key": click.option("--key", help="Your key: a file, ssh-agent:FINGERPRINT, or a KMS URI."),
     "role": click.option("--role", help="In which of your roles you sign, if several would do."),
     "yes": click.option("--yes", is_flag=True, help="Do not ask before signing."),
-    "dry_run": click.option(
-        "--dry-run", is_flag=True, help="Say what would be written, and write nothing."
-    ),
-    "moment": click.option(
-        "--at",
-        "moment",
-        metavar="TIME",
-        help="As of then: RFC 3339, e.g. 2026-11-20T12:00:00Z; now where not given.",
-    ),
-    "bundle": click.option(
-        "--bundle", metavar="FILE", type=FILE, help="Answer from a bundle, on any machine."
-    ),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Show what would be written, only."),
+    "moment": click.option("--at", "moment", metavar="TIME", help="E.g. 2026-11-20T12:00:00Z."),
+    "bundle": click.option("--bundle", type=FILE, help="Answer from a bundle, on any machine."),
     "origin": click.option(
-        "--origin",
-        metavar="SHA256",
-        envvar="COUNTERSIGN_ORIGIN",
-        help="Digest of entry 0, or id of the checkpoint key, as known to you.",
+        "--origin", envvar="COUNTERSIGN_ORIGIN", help="Digest of entry 0, or id of checkpoint key."
     ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 }

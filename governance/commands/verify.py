@@ -83,11 +83,8 @@ def verify_command(
 def _verify_bundle(call: Call, path: Path, anchors: TrustAnchors) -> tuple[bool, str]:
     """Verifies a bundle. Returns whether it verifies, and its checkpoint."""
     report = verify_bundle(content(path), anchors, where=path.name)
-    result = {
-        "verified": report.ok,
-        "complete": report.complete,
-        "bundle": dataclasses.asdict(report),
-    }
+    result: dict[str, Any] = {"verified": report.ok, "complete": report.complete}
+    result["bundle"] = dataclasses.asdict(report)
     call.draw("verify_bundle", result, report=report, shown=SHOWN)
     return report.ok, report.checkpoint
 
