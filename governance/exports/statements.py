@@ -50,15 +50,10 @@ def artifact(file: Artifact) -> Resource:
 
 def logged(evidence: Evidence) -> Resource:
     """A statement of the log, by the digest of its bytes."""
-    annotations = {
-        "entry": evidence.index,
-        "key": evidence.keyid,
-        "developmentKey": evidence.development,
-    }
-    return {
-        "uri": f"urn:countersign:statement:{evidence.digest}",
-        **resource(f"{evidence.kind} {about(evidence)}", evidence.digest, **annotations),
-    }
+    key = {"key": evidence.keyid, "developmentKey": evidence.development}
+    name = f"{evidence.kind} {about(evidence)}"
+    descriptor = resource(name, evidence.digest, entry=evidence.index, **key)
+    return {"uri": f"urn:countersign:statement:{evidence.digest}", **descriptor}
 
 
 def model_subjects(records: Records, node: ModelNode) -> list[Resource]:

@@ -28,6 +28,7 @@ def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) ->
         parameters |= {"model": request.model, "dataset": request.data.dataset}
         parameters |= {"parent": request.parent.name, "suite": request.suite.name}
         parameters |= {"scorer": request.scorer.name} if request.scorer else {}
+    environment, run = train.environment, train.run
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": parameters,
@@ -38,29 +39,22 @@ def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) ->
         },
         "resolvedDependencies": _dependencies(records, node, training),
     }
-    details = {
-        "builder": {
-            "id": f"urn:countersign:key:{training.keyid}",
-            "version": {"python": train.environment.python, **train.environment.versions},
-            "builderDependencies": [
-                resource("installed distributions", train.environment.distributions)
-            ],
-        },
-        "metadata": {
-            "invocationId": f"urn:countersign:statement:{training.digest}",
-            "startedOn": train.run.started,
-            "finishedOn": train.run.finished,
-        },
-        "byproducts": [
-            artifact(subject) for subject in training.subjects if subject.role != "model"
-        ],
+    packages = resource("installed distributions", environment.distributions)
+    builder = {
+        "id": f"urn:countersign:key:{training.keyid}",
+        "version": {"python": environment.python, **environment.versions},
+        "builderDependencies": [packages],
     }
-    return statement(
-        f"provenance-{node.name}",
-        PROVENANCE,
-        model_subjects(records, node),
-        {"buildDefinition": definition, "runDetails": details},
-    )
+    metadata = {
+        "invocationId": f"urn:countersign:statement:{training.digest}",
+        "startedOn": run.started,
+        "finishedOn": run.finished,
+    }
+    made = [artifact(subject) for subject in training.subjects if subject.role != "model"]
+    details = {"builder": builder, "metadata": metadata, "byproducts": made}
+    predicate = {"buildDefinition": definition, "runDetails": details}
+    subjects = model_subjects(records, node)
+    return statement(f"provenance-{node.name}", PROVENANCE, subjects, predicate)
 
 
 def _dependencies(records: Records, node: ModelNode, training: Evidence[Train]) -> list[Resource]:

@@ -49,23 +49,18 @@ def _last_decisions(records: Records) -> dict[str, Evidence]:
 def _summary(records: Records, decision: Evidence) -> Document:
     promotion: Promotion = decision.predicate
     facts = records.facts
-    levels = [
-        ALLOWED,
-        f"COUNTERSIGN_TIER_{facts.registration.tier.upper()}",
-        f"COUNTERSIGN_ALIAS_{promotion.alias.upper()}",
-    ]
+    tier, alias, policy = facts.registration.tier, promotion.alias, promotion.policy
+    levels = [ALLOWED, f"COUNTERSIGN_TIER_{tier.upper()}", f"COUNTERSIGN_ALIAS_{alias.upper()}"]
     read = {statement.index: statement for statement in _decided_on(records)}
-    inputs = [logged(read[index]) for index in sorted(read) if index < decision.index]
+    before = [logged(read[index]) for index in sorted(read) if index < decision.index]
+    inputs = [{"uri": entry["uri"], "digest": entry["digest"]} for entry in before]
     version = f"{facts.project}:{promotion.model}:{promotion.version}:{promotion.alias}"
     predicate = {
         "verifier": {"id": records.log_id},
         "timeVerified": promotion.at,
         "resourceUri": f"urn:countersign:model:{version}",
-        "policy": {
-            "uri": f"urn:countersign:policies:{promotion.policy}",
-            "digest": {"sha256": promotion.policy},
-        },
-        "inputAttestations": [{"uri": entry["uri"], "digest": entry["digest"]} for entry in inputs],
+        "policy": {"uri": f"urn:countersign:policies:{policy}", "digest": {"sha256": policy}},
+        "inputAttestations": inputs,
         "verificationResult": "PASSED" if promotion.allowed else "FAILED",
         "verifiedLevels": levels if promotion.allowed else [FAILED],
         "slsaVersion": "1.1",

@@ -21,7 +21,7 @@ from governance.exports.statements import (
     resource,
     statement,
 )
-from governance.gates.assessment import figures
+from governance.gates.assessment import describe, figures
 from governance.log.evidence import Evidence
 from governance.report import scores
 
@@ -68,11 +68,7 @@ def _evaluation(records: Records, evidence: Evidence[Evaluate]) -> Document:
     with_threshold = {result.metric for result in thresholds}
     for name, figure in sorted(figures(evaluation, scores.confidence(facts)).items()):
         if name not in with_threshold:
-            shown = figure
-            if not isinstance(figure, str):
-                shown = (
-                    f"mean {figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}], n={figure.n}"
-                )
+            shown = figure if isinstance(figure, str) else f"mean {describe(figure)}"
             tests["warned"].append(f"{name}: {why}; {shown}")
     policies = facts.policies.digest if facts.policies else evaluation.policy
     configuration = [
