@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Artifact, Train
+from governance.attest.predicates import Artifact, Evaluate, Train
 from governance.base.time import instant_of
-from governance.history.lineage import inputs, model_chain, model_node, reproductions
+from governance.history.lineage import (
+    evaluations,
+    inputs,
+    model_chain,
+    model_node,
+    reproductions,
+)
 from governance.history.packet import Part, differing
 from governance.history.state import no_version, state
 from governance.log.evidence import Evidence
@@ -195,3 +201,16 @@ def test_an_error_names_the_last_ten_versions() -> None:
     assert error.expected == "one of: " + ", ".join(f"desk/{number}" for number in range(3, 13))
     assert error.fix == "countersign repro registers one"
     assert no_version(now, "dest").fix == "did you mean 'desk'?"
+
+
+def test_the_evaluations_of_a_model_are_those_that_name_it(story: Story) -> None:
+    model = story.models["sft"]
+    (first,) = evaluations(story.view, model, "desk_eval")
+    assert first.predicate.model == model and not story.view.by_subject(model, Evaluate)
+    story.evaluate("sft", 0.5)
+    assert [one.index for one in evaluations(story.view, model, "desk_eval")] == [
+        first.index,
+        story.log.size() - 1,
+    ]
+    assert evaluations(story.view, model, "another suite") == []
+    assert evaluations(story.view, digest("no model"), "desk_eval") == []
