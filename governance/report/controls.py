@@ -74,7 +74,7 @@ def assess(
 
 
 def _row(found: FoundControl, links: Mapping[str, Link], model: str, at: date) -> ControlRow:
-    control, dates = found.control, found.in_force
+    control, dates = found.control, found.control.in_force
     kinds: dict[str, str] = {key: links[key].state for key in control.evidence}
     result, why = _outcome(control, set(kinds.values()), model)
     entries = {index for key in control.evidence for index in links[key].evidence}
@@ -85,8 +85,6 @@ def _row(found: FoundControl, links: Mapping[str, Link], model: str, at: date) -
         result=result,
         why=why,
         kinds=kinds,
-        roles=list(found.roles),
-        jurisdictions=list(found.jurisdictions),
         in_force=in_force(dates, found.framework.kind, at),
         in_force_later=bool(dates) and all(milestone.since > at for milestone in dates),
         evidence=sorted(entries)[:EVIDENCE_SHOWN],

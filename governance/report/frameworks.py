@@ -218,8 +218,13 @@ class Framework(Model):
 
     @property
     def every(self) -> list[Control]:
-        """All controls, the secondary ones last."""
-        return [*self.controls, *self.secondary]
+        """All controls, the secondary ones last. What a control leaves out, its framework says."""
+        inherited = ("roles", "jurisdictions", "in_force")
+        every = []
+        for control in (*self.controls, *self.secondary):
+            missing = [name for name in inherited if not getattr(control, name)]
+            every.append(control.model_copy(update={name: getattr(self, name) for name in missing}))
+        return every
 
 
 @dataclass(frozen=True)
@@ -230,21 +235,6 @@ class FoundControl:
     control: Control
     alias: Alias | None = None
     """The old id by which it was found; None where its own id was used."""
-
-    @property
-    def roles(self) -> list[Role]:
-        """Whom it addresses."""
-        return self.control.roles or self.framework.roles
-
-    @property
-    def jurisdictions(self) -> list[Jurisdiction]:
-        """Where it applies."""
-        return self.control.jurisdictions or self.framework.jurisdictions
-
-    @property
-    def in_force(self) -> list[Milestone]:
-        """The dates from which something is asked."""
-        return self.control.in_force or self.framework.in_force
 
     @property
     def id(self) -> str:
@@ -296,8 +286,8 @@ def narrowed(
     """The controls for any of these roles and any of these jurisdictions. An empty list selects
     all. Raises `ConfigError` if a word is unknown or no control is left.
     """
-    for_roles = _only(controls, roles, lambda found: found.roles)
-    for_places = _only(controls, jurisdictions, lambda found: found.jurisdictions)
+    for_roles = _only(controls, roles, lambda found: found.control.roles)
+    for_places = _only(controls, jurisdictions, lambda found: found.control.jurisdictions)
     kept = [found for found in for_roles if found in for_places]
     if not kept:
         raise ConfigError("no control is for this role in this jurisdiction")

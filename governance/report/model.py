@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Literal
 
 from governance.attest.predicates import (
+    BaseImport,
     ModelFile,
     Quality,
     Scan,
@@ -317,8 +318,6 @@ class ControlRow(Model):
     """Why the control is not applicable or not assessed; None otherwise."""
     kinds: dict[str, str]
     """The kinds of evidence that could show it, and what this version has of each."""
-    roles: list[str]
-    jurisdictions: list[str]
     in_force: str
     """On the day of the report, in words."""
     in_force_later: bool
@@ -425,8 +424,8 @@ class Base(Model):
 
     name: str
     digest: Sha256
-    source: str
-    weights: str
+    imported: BaseImport | None
+    """The signed record of its import; None where there is no evidence of its origin."""
     licence: str
     evidence: Refs
 

@@ -25,7 +25,19 @@ def trainings(facts: Facts) -> list[Training]:
 
 def bases(facts: Facts) -> list[Base]:
     """Every base model of the version, also those without evidence."""
-    return [_base(facts, node) for node in facts.chain if node.train is None]
+    allowed = facts.policies.bases if facts.policies else {}
+    unnamed = facts.policies_note or "not stated: policies/bases.yaml does not name it"
+    return [
+        Base(
+            name=node.name,
+            digest=node.sha256,
+            imported=node.base.predicate if node.base else None,
+            licence=allowed[node.name].licence if node.name in allowed else unnamed,
+            evidence=[node.base.index] if node.base else [],
+        )
+        for node in facts.chain
+        if node.train is None
+    ]
 
 
 def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Training:
@@ -87,21 +99,3 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
         return points
     chosen = sorted({round(i * (len(points) - 1) / (POINTS - 1)) for i in range(POINTS)})
     return [points[i] for i in chosen]
-
-
-def _base(facts: Facts, node: ModelNode) -> Base:
-    source, weights = "not recorded: no evidence of where this model comes from", "not recorded"
-    if node.base is not None:
-        source, weights = node.base.predicate.source, "pre-trained weights from outside"
-        if not node.base.predicate.weights:
-            weights = "none: an architecture, trained from scratch here"
-    allowed = facts.policies.bases.get(node.name) if facts.policies else None
-    unnamed = facts.policies_note or "not stated: policies/bases.yaml does not name it"
-    return Base(
-        name=node.name,
-        digest=node.sha256,
-        source=source,
-        weights=weights,
-        licence=allowed.licence if allowed else unnamed,
-        evidence=[node.base.index] if node.base else [],
-    )

@@ -88,7 +88,7 @@ def test_every_id_that_is_shown_is_accepted(shipped: Catalogue) -> None:
 
 def test_controls_are_narrowed_by_role_and_jurisdiction(shipped: Catalogue) -> None:
     every = shipped.find()
-    assert all(one.roles and one.jurisdictions for one in every)
+    assert all(one.control.roles and one.control.jurisdictions for one in every)
     frameworks = {one.framework.framework for one in narrowed(every, ["controller"], [])}
     assert frameworks == {"GDPR"}
     both = narrowed(every, ["deployer"], ["eu", "us-co"])
