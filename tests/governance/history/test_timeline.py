@@ -11,7 +11,7 @@ import pytest
 from governance.attest.predicates import Promotion
 from governance.base.time import instant_of
 from governance.history.state import state
-from governance.history.timeline import Tenure, _ends
+from governance.history.timeline import Tenure, Timeline, _ends
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
 
@@ -77,3 +77,38 @@ def test_a_request_waits_from_its_date_until_its_expiry(scene: Governed) -> None
     for at, count in ((begins - micro, 0), (begins, 1), (ends - micro, 1), (ends, 0)):
         assert len(timeline.pending_requests(at)) == count
     assert timeline.open_requests("another-model") == []
+
+
+TARGETS = [
+    # moves of desk's champion, or others where they say so; who holds it; the targets of a rollback
+    ("", None, ""),
+    ("promote:1", "1", ""),
+    ("promote:1 promote:2", "2", "1"),
+    ("promote:1 promote:2 promote:3", "3", "2 1"),
+    ("promote:1 promote:2 promote:1", "1", "2"),
+    ("promote:1 promote:2 promote:3 rollback:2", "2", "1"),
+    ("promote:1 promote:2 promote:3 rollback:1", "1", ""),
+    ("promote:1 promote:2 rollback:1 promote:3", "3", "1"),
+    ("promote:1 promote:2 promote:3 retire:2", "3", "1"),
+    ("promote:1 promote:2 retire:2", None, "1"),
+    ("promote:1 promote:2:challenger promote:3", "3", "1"),
+    ("promote:1 promote:2:champion:other promote:3", "3", "1"),
+    ("promote:1 retire:1:champion:other promote:3", "3", "1"),
+]
+
+
+@pytest.mark.parametrize(("text", "holder", "targets"), TARGETS)
+def test_a_rollback_goes_to_the_version_before(text: str, holder: str | None, targets: str) -> None:
+    timeline = Timeline(cast(Any, None), cast(Any, None))
+    moves = []
+    for index, word in enumerate(text.split()):
+        parts = word.split(":")
+        action, version = parts[:2]
+        alias, model = [*parts[2:], *["champion", "desk"][len(parts) - 2 :]]
+        move = Promotion.model_construct(
+            model=model, version=version, alias=alias, action=cast(Any, action)
+        )
+        moves.append(SimpleNamespace(index=index, predicate=move))
+    vars(timeline)["moves"] = moves
+    found = timeline.released_before("desk", "champion", holder)
+    assert [move.predicate.version for move in found] == targets.split()

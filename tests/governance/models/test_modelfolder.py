@@ -629,3 +629,30 @@ def test_a_model_is_taken_into_a_new_folder_below_one_that_is_there(
     modelfolder.discard(tmp_path / "none")
     modelfolder.copied(folder, files, digest, tmp_path / "private")
     assert (tmp_path / "private" / "tokenizer").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"a\x02b", None),
+        (b"\x02\x03", None),
+        (b"\x80\x01.", "not text (no UTF-8)"),
+        (b"\x80", "not text (no UTF-8)"),
+        (b"\x80\x02.", "a pickle under another name: loading it runs code"),
+        (b"\x80\x05.", "a pickle under another name: loading it runs code"),
+        (b"\x80\x06.", "not text (no UTF-8)"),
+    ],
+)
+def test_the_mark_of_a_pickle_has_two_bytes(data: bytes, fault: str | None, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(data)
+    assert modelfiles.content_fault(tmp_path / "vocab.txt") == fault
+
+
+def test_files_of_deep_folders_are_taken(folder: Path, tmp_path: Path) -> None:
+    deep = folder / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    for name in ("x.txt", "y.txt"):
+        (deep / name).write_text(name)
+    files, digest = digests.manifest(folder), digests.tree_digest(folder)
+    modelfolder.copied(folder, files, digest, tmp_path / "private")
+    assert digests.tree_digest(tmp_path / "private") == digest
