@@ -74,7 +74,7 @@ def _signatures(envelopes: list[Any], known: Any) -> None:
 def _reports(folder: Path) -> list[Row]:
     from governance.report import index
     from governance.report.build import build
-    from governance.report.files import rendered
+    from governance.report.html import page
     from tests.governance.many import many
     from tests.governance.story import MODEL
 
@@ -86,7 +86,7 @@ def _reports(folder: Path) -> list[Row]:
         index.page(index.index(sources.read[0], sources.verified, scene.now))
 
     verified = _median(lambda: scene.story.sources.verified)
-    report = _median(lambda: rendered(build(scene.story.sources, MODEL, str(VERSIONS))))
+    report = _median(lambda: page(build(scene.story.sources, MODEL, str(VERSIONS))))
     size = f"log of {log.size():,} entries"
     return [
         _line(f"the report of one version, {size}", report, "verifying that log alone", verified),

@@ -20,9 +20,8 @@ from governance.commands.session import Call, named
 from governance.machine.machine import signer
 from governance.people import kept, reports
 from governance.people.reports import Bytes, ComputedReport, ReportBytes
-from governance.report import files, index
+from governance.report import html, index
 from governance.report.build import build, latest, until
-from governance.report.html import json_twin
 from governance.report.index import Index
 from governance.report.model import Report
 from governance.report.sources import Sources
@@ -91,7 +90,7 @@ def command(
         click.echo(content.twin)
         session.tell(notes, err=True)
     else:
-        page = files.write(folder, content.files)[-1]
+        page = html.write(folder, content.files)[-1]
         session.tell([summary(report, page), *(f"  {line}" for line in notes)])
     call.exit(sources.exit_code(report))
 
@@ -164,11 +163,11 @@ def _index(call: Call, read: Sources, folder: Path) -> NoReturn:
         overview = index.index(past, verified, call.as_of, None, pages)
     else:
         overview = index.index(read.read[0], verified, call.now, read.registry, pages)
-    twin = json_twin(overview)
+    twin = html.json_twin(overview)
     if call.as_json:
         click.echo(twin)
         call.exit(code_of_all(overview))
-    written = files.write(folder, {f"{INDEX}.json": twin, f"{INDEX}.html": index.page(overview)})
+    written = html.write(folder, {f"{INDEX}.json": twin, f"{INDEX}.html": index.page(overview)})
     headline = f"EVIDENCE DOES NOT VERIFY: {overview.first_broken}"
     if not overview.first_broken:
         headline = f"{len(overview.versions)} versions, {len(overview.live)} live"

@@ -28,7 +28,6 @@ from governance.machine.machine import Machine
 from governance.people import kept
 from governance.people.speaking import digest_beginning
 from governance.policy.authority import read_authority
-from governance.report import files
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 
@@ -48,7 +47,8 @@ class ReportBytes:
     @property
     def files(self) -> dict[str, bytes]:
         """File name to content, the page last."""
-        return files.named(self.model, self.version, self.twin, self.page)
+        name = f"{self.model}-{self.version}"
+        return {f"{name}.json": self.twin, f"{name}.html": self.page}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`,
 its sections        `data`, `training`, `assurance`, `scores`, `record`, `lines`; `controls` of
                     outside `frameworks`, with the evidence that `links` finds
 in words            `reasons`: the sentence of each reason's code
-how it is shown     `html`, `charts`, `files`; `sections` and `terminal` for a terminal
+how it is shown     `html`, `charts`; `sections` and `terminal` for a terminal
 beside it           `index` of all versions; `status` of the project; `dossier`, beside a
                     model's files in the registry
 """

@@ -45,13 +45,7 @@ from governance.report import (
     training,
     verdict,
 )
-from governance.report.facts import (
-    Facts,
-    about,
-    at,
-    gather,
-    last_time,
-)
+from governance.report.facts import Facts, about, at, gather, last_time
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
 from governance.report.model import (

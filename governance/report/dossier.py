@@ -13,36 +13,32 @@ from governance.history.chain import Chain
 from governance.log.evidence import Evidence
 from governance.report.facts import about
 
-DOCUMENTS = {
-    "datasets.json": {
-        "ingest": {"stage", "counts"},
-        "scan": {"stage", "counts"},
-        "quality": {"stage", "counts"},
-    },
-    "evaluations.json": {
-        "evaluate": {"stage", "model", "suite", "suite_name", "not_run", "scores"}
-    },
-    "gates.json": {"gate": {"stage", "allowed", "tier", "at", "decided_on", "findings"}},
+SHOWN = {
+    "ingest": ("datasets.json", {"stage", "counts"}),
+    "scan": ("datasets.json", {"stage", "counts"}),
+    "quality": ("datasets.json", {"stage", "counts"}),
+    "evaluate": (
+        "evaluations.json",
+        {"stage", "model", "suite", "suite_name", "not_run", "scores"},
+    ),
+    "gate": ("gates.json", {"stage", "allowed", "tier", "at", "decided_on", "findings"}),
 }
-"""File name to the kinds of evidence in it, with the fields that it shows of each."""
+"""Kind of evidence to the file that has it, and the fields that it shows."""
 
 
 def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
     """File name to its JSON: the manifest, the chain of evidence, datasets, evaluations, gate
     decisions.
     """
-    chain_statements = statements(chain)
-    return {
-        "manifest.json": {"digest": chain.digest, "files": [file.model_dump() for file in files]},
-        "chain.json": [_statement(statement) for statement in chain_statements],
-    } | {
-        name: [
-            _statement(statement) | statement.predicate.model_dump(include=kinds[statement.kind])
-            for statement in chain_statements
-            if statement.kind in kinds
-        ]
-        for name, kinds in DOCUMENTS.items()
-    }
+    manifest = {"digest": chain.digest, "files": [file.model_dump() for file in files]}
+    rows: dict[str, list[Any]] = {"chain.json": [], **{name: [] for name, _ in SHOWN.values()}}
+    for statement in statements(chain):
+        row = _statement(statement)
+        rows["chain.json"].append(row)
+        if statement.kind in SHOWN:
+            name, fields = SHOWN[statement.kind]
+            rows[name].append(row | statement.predicate.model_dump(include=fields))
+    return {"manifest.json": manifest, **rows}
 
 
 def statements(chain: Chain) -> list[Evidence]:

@@ -122,45 +122,38 @@ def hold(standing: Standing, tenure: Tenure) -> Hold:
 
 def way_back(facts: Facts) -> Back:
     """The version to return to, and the steps and people that this requires."""
-    standing, model = facts.standing, facts.registration.model
-    missing = "none: no other version ever held the alias"
-    if facts.previous is None:
-        missing = "none: there is no earlier version"
+    standing, model, previous = facts.standing, facts.registration.model, facts.previous
+    target = "none: no other version ever held the alias"
+    if previous is None:
+        target = "none: there is no earlier version"
     if standing is None:
-        target, refs = missing, []
-        if facts.previous is not None:
-            before, refs = facts.previous.predicate, [facts.previous.index]
-            target = f"version {before.version} ({before.model_digest[:PREFIX]}), registered"
-        steps = "none: no governed alias exists"
+        if previous is not None:
+            target = f"version {_short_name(previous.predicate)}, registered"
+        steps, refs = "none: no governed alias exists", [previous.index] if previous else []
         return Back(target=target, steps=steps, drill=drills.NO_DRILL, evidence=refs)
     if standing.held and not standing.live:
         serves = standing.now.holder(model, standing.alias)
         state = f"version {serves.version} is {serves.alias}" if serves else "nothing is live"
         return Back(target=f"none needed: {state}", drill="not needed: it holds no alias")
-    below, target, steps = standing.below()[:1], missing, "none"
-    if below:
-        earlier = below[0].predicate
-        target = (
-            f"version {earlier.version} ({earlier.model_digest[:PREFIX]}), {earlier.alias} before"
-        )
+    earlier, steps = next(iter(standing.below()), None), "none"
+    if earlier is not None:
+        target = f"version {_short_name(earlier.predicate)}, {earlier.predicate.alias} before"
         steps = f"countersign rollback {model} --reason ..."
+    rule, people = standing.rule, "policy has no rule for the alias"
+    if rule is not None:
+        alone = f", or one {' or '.join(rule.break_glass)} in an emergency"
+        people = f"{rule.rollback_people} people{alone if rule.break_glass else ''}"
     return Back(
         target=target,
         steps=steps,
-        people=_rollback_people(standing),
-        drill=drills.summary(facts.drill, below[0].predicate.version if below else None),
-        evidence=[entry.index for entry in (*below, facts.drill) if entry],
+        people=people,
+        drill=drills.summary(facts.drill, earlier.predicate.version if earlier else None),
+        evidence=[entry.index for entry in (earlier, facts.drill) if entry],
     )
 
 
-def _rollback_people(standing: Standing) -> str:
-    rule = standing.rule
-    if rule is None:
-        return "policy has no rule for the alias"
-    people = f"{rule.rollback_people} people"
-    if rule.break_glass:
-        people += f", or one {' or '.join(rule.break_glass)} in an emergency"
-    return people
+def _short_name(version: Registration | Promotion) -> str:
+    return f"{version.version} ({version.model_digest[:PREFIX]})"
 
 
 # -- Open points -----------------------------------------------------------------------------------

@@ -64,10 +64,7 @@ def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
         return {}, _portrait(facts)
     before = facts.previous.predicate
     earlier = replace(
-        facts,
-        digest=before.model_digest,
-        stage=before.stage,
-        registration_statement=facts.previous,
+        facts, digest=before.model_digest, stage=before.stage, registration_statement=facts.previous
     )
     return _portrait(earlier), _portrait(facts)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,23 +20,12 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
 from governance.base.model import Model
+from governance.base.storage import write_atomic
 from governance.report import charts
 from governance.report.model import Change, Report
 from governance.report.verdict import banner
 
-FILTERS = (
-    "brief",
-    "duration",
-    "moment",
-    "number",
-    "plain",
-    "share",
-    "short",
-    "signed",
-    "size",
-    "timed",
-    "words",
-)
+FILTERS = "brief duration moment number plain share short signed size timed words"
 """Functions of `base.text` that templates use."""
 HEADER = 24
 """Characters of a name in the running header, which has one line."""
@@ -130,6 +120,22 @@ def style(made: Environment) -> Markup:
     return Markup(sheet)  # noqa: S704 - our own file
 
 
+def differs(folder: Path, files: dict[str, bytes]) -> bool:
+    """Whether `folder` does not hold exactly these files."""
+    return any(
+        not (folder / name).is_file() or (folder / name).read_bytes() != data
+        for name, data in files.items()
+    )
+
+
+def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes each file whole or not at all; their paths, the page last. Raises `StorageError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    return [folder / name for name in files]
+
+
 @cache
 def environment() -> Environment:
     """Templates of pages, compiled once per process. All text is escaped, invisible characters
@@ -143,7 +149,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update({name: getattr(text, name) for name in FILTERS})
+    made.filters.update({name: getattr(text, name) for name in FILTERS.split()})
     made.globals["charts"] = charts
     made.filters["css"] = lambda value: Markup(_css(value))  # noqa: S704 - no markup is left
     return made

@@ -58,9 +58,7 @@ def signed_reports(facts: Facts) -> list[SignedRow]:
     name = (facts.registration.model, facts.registration.version)
     return [
         SignedRow(
-            report=statement.predicate,
-            by=name_of(facts, statement),
-            evidence=[statement.index],
+            report=statement.predicate, by=name_of(facts, statement), evidence=[statement.index]
         )
         for statement in facts.of("report")
         if (statement.predicate.model, statement.predicate.version) == name

@@ -13,7 +13,7 @@ from governance.commands.sources import compared
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing, reports
 from governance.people.reports import ComputedReport
-from governance.report import files
+from governance.report import html
 from governance.report.build import build
 from governance.report.sources import open_sources
 from pipelines import provenance
@@ -57,9 +57,9 @@ def run(job: Job) -> Outcome:
     folder = job.root / FOLDER
     if report.integrity.verified:
         _sign(job, made)
-        if files.differs(folder, made.files):
-            _attach(job, model, registered["sha256"], files.write(job.scratch, made.files))
-    page = files.write(folder, made.files)[-1].relative_to(job.root)
+        if html.differs(folder, made.files):
+            _attach(job, model, registered["sha256"], html.write(job.scratch, made.files))
+    page = html.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:
         found = f"evidence does not verify: {report.integrity.first_broken}"
         raise VerificationError(found, where=str(page), fix="countersign verify")

@@ -19,8 +19,7 @@ from governance.base.errors import CountersignError, InputError
 from governance.policy.policies import load_policies
 from governance.report import sections
 from governance.report.build import build, latest
-from governance.report.files import differs, rendered, write
-from governance.report.html import json_twin, page
+from governance.report.html import differs, json_twin, page, write
 from governance.report.model import Report
 from governance.report.training import read_curves
 from tests.governance.report.fields import NOT_STATED
@@ -163,7 +162,7 @@ def test_every_reference_is_in_the_index_with_its_digest(shared: Story, report: 
 
 def test_the_same_log_gives_the_same_bytes(shared: Story) -> None:
     first, again = (build(shared.sources, MODEL, "1") for _ in range(2))
-    assert rendered(first) == rendered(again)
+    assert page(first) == page(again)
     twin = json_twin(first)
     assert canonical.loads(twin)["model"] == MODEL
     assert sha256_bytes(twin) in page(first).decode()
@@ -297,13 +296,13 @@ def test_uncommitted_code_is_an_exception(tmp_path: Path) -> None:
 
 def test_the_log_carries_the_policies_it_is_judged_by(story: Story) -> None:
     """Whatever stands in the folder: a report on another machine says the same."""
-    usual = rendered(build(story.sources, MODEL, "1"))
+    usual = page(build(story.sources, MODEL, "1"))
     unreadable = replace(story.sources, policies=CountersignError("cannot be read"))
-    assert rendered(build(unreadable, MODEL, "1")) == usual
+    assert page(build(unreadable, MODEL, "1")) == usual
     path = story.root / "policies" / "policy.yaml"
     path.write_text(path.read_text() + "# another byte\n", encoding="utf-8")
     edited = replace(story.sources, policies=load_policies(story.root / "policies"))
-    assert rendered(build(edited, MODEL, "1")) == usual
+    assert page(build(edited, MODEL, "1")) == usual
     assert build(edited, MODEL, "1").policy.which.startswith(
         "the policies last recorded in the log"
     )
@@ -361,7 +360,7 @@ def test_curves_leave_out_what_is_no_number(tmp_path: Path) -> None:
 
 
 def test_files_are_written_whole_and_compared(report: Report, tmp_path: Path) -> None:
-    made = rendered(report)
+    made = {f"{MODEL}-1.json": json_twin(report), f"{MODEL}-1.html": page(report)}
     assert differs(tmp_path, made)
     paths = write(tmp_path / "deep" / "er", made)
     assert [path.name for path in paths] == ["support-desk-1.json", "support-desk-1.html"]

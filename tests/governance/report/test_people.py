@@ -32,7 +32,6 @@ from governance.policy.policies import load_policies
 from governance.release import promotion, retrospect
 from governance.report import index, sections
 from governance.report.build import build
-from governance.report.files import rendered
 from governance.report.html import page
 from governance.report.model import Report
 from tests.governance.audited import reject, second
@@ -209,7 +208,7 @@ def test_the_verdict_follows_from_what_people_said(
     change(scene)
     made = report(scene)
     assert (made.verdict.word, reason in made.verdict.reason) == (word, True), made.verdict
-    assert word in front(made) and rendered(made) == rendered(report(scene))
+    assert word in front(made) and page(made) == page(report(scene))
     assert exit_code(made) == code
 
 
@@ -763,7 +762,7 @@ def test_what_is_written_after_a_later_decision_changes_no_past(scene: Governed)
 def test_the_same_log_and_time_give_the_same_bytes(whole: Governed) -> None:
     first = report(whole, "2", clock=datetime(2026, 11, 25, tzinfo=UTC))
     again = report(whole, "2", clock=datetime(2026, 11, 28, tzinfo=UTC))
-    assert rendered(first) == rendered(again)
+    assert page(first) == page(again)
 
 
 # -- The database, spoiled by somebody with access to it -------------------------------------------

@@ -22,7 +22,7 @@ from governance.machine.machine import machine, open_log
 from governance.release import promotion
 from governance.report import build as building
 from governance.report.build import build
-from governance.report.files import rendered
+from governance.report.html import page
 from pipelines.cli import cli
 from tests.governance.bundles import pin
 from tests.governance.governed import Governed, keypair
@@ -68,7 +68,7 @@ def as_person(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
-    before = rendered(build(scene.story.sources, MODEL, "2"))
+    before = page(build(scene.story.sources, MODEL, "2"))
     size = scene.story.log.size()
     assert "signed by this machine's service" in run("report", VERSION, *SIGN).output
     assert list(written().values()) and scene.story.log.size() == size + 1
@@ -77,7 +77,7 @@ def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
         written()[".json"]
     )
     assert (said.entries, said.verdict) == (size, "APPROVED WITH CONDITIONS")
-    assert rendered(build(scene.story.sources, MODEL, "2")) == before
+    assert page(build(scene.story.sources, MODEL, "2")) == before
     run("report", VERSION, *SIGN)
     assert scene.story.log.size() == size + 1, "the same report by the same key is one entry"
 
@@ -87,9 +87,9 @@ def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwa
 ) -> None:
     times = ("2026-11-20T09:40:00Z", "2026-11-20T09:57:30Z")
 
-    def past() -> list[dict[str, bytes]]:
+    def past() -> list[bytes]:
         return [
-            rendered(build(scene.story.sources, MODEL, "1", as_of=datetime.fromisoformat(one)))
+            page(build(scene.story.sources, MODEL, "1", as_of=datetime.fromisoformat(one)))
             for one in times
         ]
 
@@ -119,7 +119,7 @@ def test_the_next_report_says_which_were_signed_before_and_by_whom(
         ("ci", None, "for the record"), ("ben", "risk", "for <the> committee"),
     ]  # fmt: skip
     assert {one.report.page for one in report.signed_reports} == {pages(scene)[0].page}
-    html = rendered(report)[f"{MODEL}-2.html"].decode()
+    html = page(report).decode()
     assert pages(scene)[0].page in html and "for &lt;the&gt; committee" in html
     told = run("show", VERSION, "reports").output
     assert "ben as risk" in told and pages(scene)[0].page in told
