@@ -235,7 +235,7 @@ def policy_subject(digest: str) -> Artifact:
 def begun(log: Log) -> Log:
     """The log, if it has entries. Nothing else is verified. Raises `StorageError`."""
     if log.size() == 0:
-        fix = "run `make repro` where it is kept, or set COUNTERSIGN_LOG to where it is"
+        fix = "run `make repro`, or set COUNTERSIGN_HOME or COUNTERSIGN_LOG to where it is"
         raise StorageError("there is no log yet", where=log.where, fix=fix)
     return log
 
