@@ -81,18 +81,19 @@ def thresholds_fixed(facts: Facts) -> Fixed:
     if policies is None or own is None or gate is None:
         missing = "not established: the version has no evaluation or no gate on record"
         return Fixed(False, facts.policies_note or missing)
-    first, suite = own.index, facts.suites[0]
-    for scored in evaluations(facts.view, facts.digest, suite.name):
-        first = min(first, scored.index if scored.predicate.suite == suite.digest else first)
+    suite = facts.suites[0]
+    scored = evaluations(facts.view, facts.digest, suite.name)
+    entries = [entry.index for entry in scored if entry.predicate.suite == suite.digest]
+    first = min([own.index, *entries])
     name, gate_policy = f"policies {policies.digest[:PREFIX]}", gate.predicate.policy
     since, then = _policies_at(facts, gate)
-    in_force = then is not None and then.digest == gate_policy and since <= first
-    if in_force and then is not None and then.evaluation == policies.evaluation:
+    if then and then.digest == gate_policy and since <= first:
         place = f"since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
         if then.digest == policies.digest:
             return Fixed(True, f"yes: {name}, in force {place}")
-        earlier = f"policies {then.digest[:PREFIX]}"
-        return Fixed(True, f"yes: {name} demand of scores what {earlier} did, in force {place}")
+        if then.evaluation == policies.evaluation:
+            did = f"demand of scores what policies {then.digest[:PREFIX]} did"
+            return Fixed(True, f"yes: {name} {did}, in force {place}")
     recorded = facts.policy_entry(policies.digest)
     if first < recorded:
         late = f"were recorded in E{recorded}, after it had been scored (E{first})"
