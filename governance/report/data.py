@@ -13,7 +13,6 @@ from governance.report.model import Dataset, DataStep, Excluded, Recalled
 
 IDS_SHOWN = 20
 """Record ids named per reason."""
-LOW_ASSURANCE = "name-list"
 
 
 def datasets(facts: Facts) -> list[Dataset]:

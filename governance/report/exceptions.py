@@ -10,7 +10,6 @@ from governance.attest.predicates import CANDIDATE, Finding, Predicate, Promotio
 from governance.base.text import moment
 from governance.history import packet
 from governance.log.evidence import Evidence
-from governance.report.data import LOW_ASSURANCE
 from governance.report.facts import Facts, run_of
 from governance.report.model import Notice, WaiverRow
 from governance.report.people import not_counted, separation
@@ -19,6 +18,8 @@ from governance.report.standing import ONCE, Standing
 
 SHOWN = 3
 """Entries named in one notice."""
+NAME_LIST = "name-list"
+"""The engine that finds names by a list."""
 WAIVER_FIELDS = {"finding", "about", "principal", "role", "expires", "control", "owner"}
 """Fields of a waiver that its notice names."""
 
@@ -227,7 +228,7 @@ def _runs(facts: Facts) -> Iterator[Notice]:
 
 def _data(facts: Facts) -> Iterator[Notice]:
     """Search by name lists, and records left out."""
-    low = [scan for scan in facts.scans if scan.predicate.engine.get("ner") == LOW_ASSURANCE]
+    low = [scan for scan in facts.scans if scan.predicate.engine.get("ner") == NAME_LIST]
     if low:
         yield notice(About.NAMES_BY_LIST, _first(low))
     steps: list[Evidence] = [*facts.ingests, *facts.scans, *facts.qualities]

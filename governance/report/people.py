@@ -187,17 +187,14 @@ def _deployment_row(standing: Standing | None) -> Person:
     if standing is None or not holds:
         return Person(did="deployed", state="not done", who="not deployed")
     move, request = holds[-1].given, standing.request_of(holds[-1].given)
-    row = Person(
+    signed, caller = request.predicate if request else None, move.predicate.caller or "not recorded"
+    return Person(
         did="deployed",
         state="done" if standing.live else "ended",
-        who="nobody asked",
+        who=signed.principal if signed else "nobody asked",
+        role=f"{signed.role}; called by {caller}" if signed else None,
         at=moment(move.predicate.at),
+        key=request.keyid[:PREFIX] if request else None,
         assurance="signed request, checked against the log",
         evidence=[statement.index for statement in (move, request) if statement],
     )
-    if request is None:
-        return row
-    caller = move.predicate.caller or "not recorded"
-    role = f"{request.predicate.role}; called by {caller}"
-    who = {"who": request.predicate.principal, "role": role, "key": request.keyid[:PREFIX]}
-    return row.model_copy(update=who)
