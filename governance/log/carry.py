@@ -37,7 +37,7 @@ class CarriedEntry:
     kind: str
     outcome: Outcome
     target: int | None
-    """Where it stands in the target; None where it does not, or would after a dry run."""
+    """Its index in the target; None where the target does not have it, and in a dry run."""
     reason: str = ""
 
 

@@ -145,7 +145,7 @@ def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
         socket.gaierror: "its name cannot be resolved",
         ConnectionRefusedError: "nothing listens there",
         TimeoutError: f"no answer within {SECONDS:g} s",
-        HTTPException: "what answers there is no web server",
+        HTTPException: "what answers is no web server",
         Exception: "no connection",
     }
     reason = next(reason for family, reason in reasons.items() if isinstance(cause, family))

@@ -188,7 +188,7 @@ class MirrorLog(SqliteLog):
             try:
                 self._follow(size, last_note, note)
             except ConflictError:
-                continue  # another process of this machine brought the copy forward meanwhile
+                continue  # another process of this machine has extended the copy
             except VerificationError:
                 self._forget_incoming()
                 if not resumed:

@@ -2,7 +2,7 @@
 
     GET  checkpoint                     the signed note
     GET  entries?start=&limit=          envelopes, base64
-    POST entries[?expected_size=]       an envelope; answers its receipt
+    POST entries[?expected_size=]       appends an envelope; its receipt
 
 Every request carries HTTP basic credentials, which `authenticate` checks. The answer to a refused
 request is JSON with the error's text, and nothing more of the error.

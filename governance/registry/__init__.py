@@ -1,4 +1,4 @@
-"""The model registry: what people look at. What is decided on stands in the log.
+"""The model registry, which people look at. Decisions are based on the log.
 
 `port`, `mlflow`, `schema`       what a pipeline asks of a registry, by MLflow's client
 `display`, `failures`, `process` what is shown there; its errors in our words; whose run it was

@@ -52,7 +52,7 @@ ENDED_TAG = "countersign.ended"
 TABLE = "alembic_version"
 """Of a database in which MLflow's tables are."""
 MODEL_FOLDER = "model"
-"""Where a version's files stand below its run's artifacts."""
+"""The folder of a version's files below its run's artifacts."""
 
 FLUSH_SECONDS = 5.0
 FLUSH_VALUES = 500
@@ -73,7 +73,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Settings MLflow reads from the environment; what the environment already says stands."""
+"""Settings that MLflow reads from the environment. Values that are set already stay."""
 
 
 def open_registry(

@@ -1,8 +1,8 @@
-"""What a pipeline gives to a model registry and gets from it; `governance.registry.mlflow` is the
+"""What a pipeline gives to a model registry and gets from it. `governance.registry.mlflow` is the
 adapter.
 
-A registry shows people runs, versions and aliases. It is display: whatever is decided on stands in
-the log. Therefore nothing here is evidence.
+A registry shows runs, versions and aliases to people. It is for display, and nothing in it is
+evidence: decisions are based on the log.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RunRequest:
 
 
 class Place(Protocol):
-    """Where the registry is: what `governance.machine.machine.Machine` says of it."""
+    """Where the registry is; `governance.machine.machine.Machine` has these attributes."""
 
     @property
     def registry_uri(self) -> str: ...
@@ -67,16 +67,14 @@ class Version:
     model: str
     number: str
     digest: str | None
-    """sha256 of the model folder's manifest, from the version's tag; None for one made by somebody
-    else.
-    """
+    """sha256 of the model folder's manifest, from the version's tag; None without this tag."""
     run_id: str | None
     aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class VersionRequest:
-    """A model folder to be registered, with what stands beside it in the registry's own pages."""
+    """A model folder to be registered, with what the registry's pages show beside it."""
 
     model: str
     folder: Path

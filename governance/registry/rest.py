@@ -26,7 +26,7 @@ MAX_ANSWER = 8 << 20
 PAGE = 200
 """Models or versions in one answer."""
 MAX_PAGES = 5000
-"""Of answers to one question: a server that always has one more is not listened to for ever."""
+"""The most pages that are read, because a server could always have one more."""
 NO_RIGHT = "the account has no right to do that there"
 GRANT = (
     "have an administrator of the server give it EDIT on the project's experiment and model"
@@ -37,12 +37,12 @@ _API = "api/2.0/mlflow"
 
 
 class MissingError(StorageError):
-    """The server answers that there is no such thing."""
+    """The server has no such thing."""
 
 
 class RegistryServer:
-    """A server, asked by the account of the environment (see `account`). Raises `ConfigError` where
-    the address is none, or the password would be sent unencrypted.
+    """A server, asked by the account of the environment (see `account`). Raises `ConfigError` for a
+    wrong address, or where the password would be sent unencrypted.
     """
 
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
@@ -111,9 +111,7 @@ class RegistryServer:
         return bool(stage == "active")
 
     def _version(self, shown: Mapping[str, Any]) -> VersionRow:
-        """One version as the server shows it; the stage that stands for none is left out by
-        some.
-        """
+        """One version as the server shows it. Some servers leave the stage out."""
         name, number = str(shown.get("name")), str(shown.get("version"))
         source = str(shown.get("source") or "")
         place = self._one("model-versions/get-download-uri", name=name, version=number)
@@ -173,8 +171,8 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Name and password: MLflow's (MLFLOW_TRACKING_USERNAME, _PASSWORD), else the log's
     (COUNTERSIGN_USER, _PASSWORD).
 
-    Where the log is on another server, its password is none of this one's business. Raises
-    `ConfigError` where it would travel readable to another machine.
+    The log's password is not sent to another server than the log's. Raises `ConfigError` where a
+    password would be sent unencrypted to another machine.
     """
     log = environ.get("COUNTERSIGN_LOG", "")
     chosen = ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]

@@ -62,7 +62,7 @@ class VersionRow:
     digest: str | None
     """As its tag says."""
     location: str
-    """Where MLflow sends whoever loads it: another column than the source that its pages show."""
+    """The address from which MLflow loads it; MLflow's pages show `source` instead."""
 
     @property
     def deleted(self) -> bool:
@@ -92,7 +92,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What somebody registers, before it has a number."""
+    """A version to be made, before it has a number."""
 
     model: str
     source: str
@@ -160,8 +160,8 @@ def newest_version(execute: Execute, model: str) -> int:
 
 
 def make_version(execute: Execute, new: NewVersion, number: int, at: datetime) -> None:
-    """(2) The version under this number, the next one. Raises `ConflictError` where somebody else
-    has taken it.
+    """(2) Makes the version with this number, the next one. Raises `ConflictError` where the number
+    is taken.
     """
     if newest_version(execute, new.model) != number - 1:
         raise ConflictError(f"version {number} of {new.model} is there already", fix="try again")

@@ -32,8 +32,8 @@ def install_tables(template: Path, target: Database, marker: str) -> None:
 
 @contextmanager
 def unsynced() -> Iterator[None]:
-    """Databases that SQLAlchemy opens meanwhile do not wait for the disk. For a database that is
-    thrown away unless it is whole.
+    """Databases that SQLAlchemy opens here do not wait for the disk. Use it only for a database
+    that is thrown away if it is incomplete.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., Any])
 MAX_REASON = 2000
 ATTEMPTS = 8
-"""How often a call is tried again where another one changed the registry meanwhile."""
+"""How often a call is tried, if other calls change the registry at the same time."""
 SNAPSHOT_KINDS = {*KINDS, "registration", "train", "evaluate"}
 """Kinds of evidence that a `Snapshot` is made of."""
 
@@ -85,7 +85,7 @@ def database_of(store_uri: str) -> str:
 
 
 def _retried(method: Method) -> Method:
-    """Calls the method again where another call changed the registry meanwhile."""
+    """Calls the method again where another call changed the registry at the same time."""
 
     @wraps(method)
     def call(*args: Any) -> Any:

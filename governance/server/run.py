@@ -164,7 +164,7 @@ def serve(
 
 
 def check_port(settings: Settings) -> None:
-    """Raises `BusyError` where somebody listens there already, before anything is touched."""
+    """Raises `BusyError` where another process listens there already. Nothing is changed before."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:

@@ -38,7 +38,7 @@ class Settings:
     """`sqlite:////...` or `postgresql://...`: registry, runs and log."""
     artifacts: Path
     state: Path
-    """The server's own folder: accounts, password, secret key; nobody else's to read."""
+    """The server's own folder: accounts, password, secret key. Only its account can read it."""
     host: str
     port: int
     allowed_hosts: tuple[str, ...]
@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """Where it answers, for people."""
+        """The address that people use."""
         return f"http://{self.host}:{self.port}"
 
 

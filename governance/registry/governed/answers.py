@@ -28,7 +28,7 @@ Check = Callable[[Any, str, Mapping[str, Any]], AbstractContextManager[None]]
 
 
 def answer(error: CountersignError) -> MlflowException:
-    """403 for a refusal, 409 where somebody else was first, 503 where log or disk cannot be used,
+    """403 for a refusal, 409 where another call was first, 503 where log or disk cannot be used,
     500 otherwise.
     """
     if isinstance(error, RefusedError):

@@ -82,8 +82,8 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
     def _publish_staged_artifact(
         self, temp_file_path: str, destination_file_path: str, finalize_temp_path: Any = None
     ) -> None:
-        """(1), (3) The rules are asked again, now that the bytes are there. The staged name goes
-        either way.
+        """(1), (3) The rules are asked again, now that the bytes are there. The staged file is
+        removed in any case.
         """
         staged, target = Path(temp_file_path), Path(destination_file_path)
         try:

@@ -52,7 +52,7 @@ class Surroundings(Protocol):
         decision allows.
 
         Raises `RefusedError` with the findings, which are recorded if `keep`, `InputError` where
-        there is nothing to decide on, or `ConflictError` where somebody else was first.
+        there is nothing to decide on, or `ConflictError` where another call was first.
         """
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
@@ -203,7 +203,7 @@ def is_permitted(model: str) -> bool:
 
 
 def _move(call: Call) -> str:
-    return f"{call.alias} of {call.model} to {call.version or 'nobody'}"
+    return f"{call.alias} of {call.model} to {call.version or 'no version'}"
 
 
 def _line(text: str) -> str:
