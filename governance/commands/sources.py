@@ -18,7 +18,8 @@ from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
 from governance.log.http_client import is_server
 from governance.log.port import Log
-from governance.machine.machine import Machine, database_log
+from governance.log.sqlite import SqliteDatabase
+from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
 from governance.registry.rows import read_rows
 from governance.release.reconcile import reconcile
@@ -86,8 +87,8 @@ def compared(sources: Sources, machine: Machine) -> Sources:
 def differing(log: Log, machine: Machine) -> list[Finding] | None:
     """The differences between log and registry; None where it was not compared."""
     uri = machine.registry_uri.removeprefix("governed+")
-    is_local = uri.startswith("sqlite:///")
-    if is_local and read_rows(database_log(uri, machine.project).database, ()) is None:
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and read_rows(SqliteDatabase(path), ()) is None:
         return None  # a log without a registry, as an auditor may have it, is no fault
     try:
         return reconcile(log, machine)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Call, Finding, Registration
@@ -23,6 +24,8 @@ from governance.history.state import LogState, state
 from governance.log.http_client import is_server
 from governance.log.mirror import MirrorLog
 from governance.log.port import Log
+from governance.log.sql import Database
+from governance.log.sqlite import SqliteDatabase
 from governance.machine.machine import Machine, database_log, own_checkpoint_key
 from governance.registry.governed.names import TRIAL_MODEL, Names
 from governance.registry.governed.rules import artifact_folder
@@ -114,9 +117,13 @@ def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
     if is_server(uri):
         return RegistryServer(uri, machine.environ).rows(expected.names.models, expected.runs)
-    if not uri.startswith(("sqlite:///", "postgresql://")):
+    if uri.startswith("sqlite:///"):
+        database: Database = SqliteDatabase(Path(uri.removeprefix("sqlite:///")))
+    elif uri.startswith("postgresql://"):
+        database = database_log(uri, machine.project).database
+    else:
         return None
-    rows = read_rows(database_log(uri, machine.project).database, expected.runs)
+    rows = read_rows(database, expected.runs)
     if rows is not None:
         return rows
     # On the machine that keeps the log, a registry without tables has lost all its rows. An
