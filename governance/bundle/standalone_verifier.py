@@ -448,12 +448,12 @@ def _verify(data: bytes, pin: str | None) -> Json:
     need(name == expected, "the checkpoint is of another log")
     rights = Rights(entries)
     _check_checkpoint(bundle["checkpoint"], size, rights)
+    pins = (first.leaf.hex(), rights.checkpoint[0][1][0])
+    need(pin in pins, "origin not established: give the pin with --origin")  # 5.8, before the work
     for entry in entries:  # 5.4
         entry.check(rights.known)
         entry.counts = rights.counts(entry)
     registered, moves = _version(bundle, [entry for entry in entries if entry.counts], rights)
-    pins = (first.leaf.hex(), rights.checkpoint[0][1][0])
-    need(pin in pins, "origin not established: give the pin with --origin")  # 5.8
     return {
         "model": bundle["model"],
         "version": bundle["version"],
