@@ -66,10 +66,11 @@ def command(
     if signing and not reason.strip():
         raise click.UsageError("Missing option '--reason'.")
     read = sources.of(call)
-    kept_bytes: Bytes = partial(kept.read, call.machine)
-    if isinstance(read.log, BundleLog):
-        texts = {file.sha256: file.text.encode() for file in read.log.bundle.files}
-        kept_bytes = texts.get
+    kept_bytes: Bytes
+    if isinstance(read.log, BundleLog):  # there may be no machine of this project
+        kept_bytes = {file.sha256: file.text.encode() for file in read.log.bundle.files}.get
+    else:
+        kept_bytes = partial(kept.read, call.machine)
     if sha256 is not None:
         statement = reports.find(sources.verified(read).read[0], sha256)
         found = reports.content(statement, kept_bytes)
