@@ -8,7 +8,7 @@
    fail or cannot be imported here (a missing package) are left out and named.
 3. Each mutant is applied in a worker's own copy of the project. The first tests that reach its
    function run until one fails: those of its own module first, then those that reach few functions.
-   Survivors meet all other tests of the core in a second round.
+   Survivors without a reason meet all other tests of the core in a second round.
 4. A mutant is killed by a failing test, or by a test that takes twenty times as long as it should.
 
 After every mutant the results are written to `benchmarks/mutation.json`, and at the end, or when
@@ -249,7 +249,16 @@ class Results:
         """The mutants that a round has still to run."""
         if first:
             return [mutant for mutant in self.chosen if mutant.name not in self.outcomes]
-        return [outcome.mutant for outcome in self.outcomes.values() if not outcome.is_final]
+        return [self.outcomes[name].mutant for name in self.unfinished()]
+
+    def unfinished(self) -> list[str]:
+        """Survivors without a reason that have not met every test of the core."""
+        reasons = read_reasons()
+        return [
+            name
+            for name, outcome in self.outcomes.items()
+            if not outcome.is_final and name not in reasons
+        ]
 
     def add(self, outcome: Outcome) -> None:
         """Keeps an outcome, in the file too."""
@@ -315,8 +324,8 @@ class Results:
         yield f"- killed: {len(killed)} of {len(outcomes)} ({share:.1%})"
         yield f"- by the time limit: {sum(one.killed == 'time limit' for one in killed)}"
         yield f"- survivors with a reason: {sum(one.mutant.name in reasons for one in survivors)}"
-        if unfinished := sum(not one.is_final for one in outcomes):
-            yield f"- survivors that met only the first {FIRST_ROUND} tests, for lack of time: {unfinished}"
+        if unfinished := len(self.unfinished()):
+            yield f"- survivors that met {FIRST_ROUND} tests only, for lack of time: {unfinished}"
         if self.suite:
             left_out = len(self.suite.left_out)
             yield f"- {len(self.suite.seconds)} tests used; {left_out} left out, which do not pass here"

@@ -887,6 +887,20 @@ def test_of_several_statements_about_the_same_bytes_the_fitting_one_is_used(
     assert not _decide(world).allowed
 
 
+def test_of_several_evaluations_the_one_on_the_suite_as_defined_now_is_used() -> None:
+    world = in_memory(desk())
+    assert isinstance(world.evidence, InMemory)
+    items = world.evidence.items
+    fitting = next(item for item in items if item.predicate.stage == "evaluate@dpo")
+    poor = {name: [0.0] * len(scores) for name, scores in fitting.predicate.scores.items()}
+    changes = {"suite": OTHER, "scores": poor}
+    later = replace(fitting, index=999, predicate=fitting.predicate.model_copy(update=changes))
+    items.append(later)
+    assert _decide(world).allowed
+    items.remove(fitting)
+    assert "EVALUATION_OUT_OF_DATE" in {finding.code for finding in _decide(world).findings}
+
+
 def test_a_refusal_between_the_permission_and_the_training_counts() -> None:
     world = in_memory(desk())
     assert isinstance(world.evidence, InMemory)
