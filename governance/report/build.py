@@ -160,10 +160,10 @@ def settled(now: LogState) -> LogState:
 def between(sources: Sources, old: tuple[str, str], new: tuple[str, str]) -> list[Change]:
     """The differences between two versions. Raises `InputError` for an unknown version."""
     now, _ = sources.read
-    before, after = (
+    both = (
         gather(now, sources.project, sources.root, sources.policies, *name) for name in (old, new)
     )
-    return history.differences(before, after)
+    return history.differences(*map(history.portrait, both))
 
 
 def latest(sources: Sources) -> tuple[str, str]:

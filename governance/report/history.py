@@ -28,21 +28,15 @@ def changes(facts: Facts) -> tuple[str, list[Change]]:
         same = [version for version in same if version != facts.registration.version]
         return f"none: version {same[-1]} is the same bytes" if same else NO_EARLIER, []
     before = facts.previous.predicate
-    word = (
-        "approved last before this one"
-        if facts.approved_before
-        else "registered before it, not approved before it"
-    )
+    word = "registered before it, not approved before it"
+    if facts.approved_before:
+        word = "approved last before this one"
     since = f"version {before.version} ({before.model_digest[:PREFIX]}; {word})"
-    return since, _differences(*portraits(facts))
+    return since, differences(*_portraits(facts))
 
 
-def differences(before: Facts, after: Facts) -> list[Change]:
+def differences(old: Portrait, new: Portrait) -> list[Change]:
     """The differences between two versions."""
-    return _differences(_portrait(before), _portrait(after))
-
-
-def _differences(old: Portrait, new: Portrait) -> list[Change]:
     names = [*new, *(name for name in old if name not in new)]
     changes_ = [
         Change(group=name[0], what=name[1], before=old.get(name, "none"), now=new.get(name, "none"))
@@ -54,22 +48,22 @@ def _differences(old: Portrait, new: Portrait) -> list[Change]:
 
 def unchanged(facts: Facts) -> dict[str, int]:
     """Group to the number of properties that are the same in the version before."""
-    old, new = portraits(facts)
+    old, new = _portraits(facts)
     return dict(Counter(name[0] for name in new if old.get(name) == new[name]))
 
 
-def portraits(facts: Facts) -> tuple[Portrait, Portrait]:
+def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
     """The properties of the version before and of this one."""
     if facts.previous is None:
-        return {}, _portrait(facts)
+        return {}, portrait(facts)
     before = facts.previous.predicate
     earlier = replace(
         facts, digest=before.model_digest, stage=before.stage, registration_statement=facts.previous
     )
-    return _portrait(earlier), _portrait(facts)
+    return portrait(earlier), portrait(facts)
 
 
-def _portrait(facts: Facts) -> Portrait:
+def portrait(facts: Facts) -> Portrait:
     """The properties of one version."""
     portrait: Portrait = {}
     own = facts.own_evaluation

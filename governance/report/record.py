@@ -33,24 +33,19 @@ def decisions(facts: Facts) -> list[Decision]:
     """Every decision about the version or a stage it rests on, in the order of the log."""
     rows = (*_gates(facts), *_moves(facts), *_statements(facts))
     by_entry = sorted({decision.evidence[0]: decision for decision in rows}.items())
-    registered = _registered(facts)
-    moved = (entry for entry, decision in by_entry if decision.about == registered.about)
-    place = min([*moved, facts.registration_statement.index])
-    before = [decision for entry, decision in by_entry if entry < place]
-    return [*before, registered, *(decision for entry, decision in by_entry if entry >= place)]
-
-
-def _registered(facts: Facts) -> Decision:
-    name = f"{facts.registration.model}/{facts.registration.version}"
-    run = facts.registration.run
-    return Decision(
-        about=name,
+    run, own_entry = facts.registration.run, facts.registration_statement.index
+    registered = Decision(
+        about=facts.name,
         what="Version",
         answer="registered",
         by=run.requested_by.name,
         at=run.finished,
-        evidence=[facts.registration_statement.index],
+        evidence=[own_entry],
     )
+    moved = (entry for entry, decision in by_entry if decision.about == registered.about)
+    place = min([*moved, own_entry])
+    before = [decision for entry, decision in by_entry if entry < place]
+    return [*before, registered, *(decision for entry, decision in by_entry if entry >= place)]
 
 
 def signed_reports(facts: Facts) -> list[SignedRow]:

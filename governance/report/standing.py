@@ -62,11 +62,6 @@ class Standing:
         """The policies in force for governed aliases."""
         return self.now.authority.policies
 
-    @property
-    def name(self) -> str:
-        """MODEL/VERSION"""
-        return f"{self.registration.model}/{self.registration.version}"
-
     @cached_property
     def held(self) -> list[Tenure]:
         """Every governed alias that the version held, in order."""
