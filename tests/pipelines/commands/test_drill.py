@@ -163,7 +163,7 @@ def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) 
     drilled, result, control = told()
     assert f"partial       rollback_drill: {drilled}" in control
     assert drilled.startswith("FAILED 2026-11-20") and "config.json: content changed" in drilled
-    assert result == "failed"
+    assert result == "fail"
     assert "the way back FAILED" in run("status")[1]
     assert [
         line.split()[2:5] for line in run("history", MODEL)[1].splitlines() if "drill of" in line
