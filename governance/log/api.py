@@ -1,6 +1,6 @@
 """The server's side of a log over HTTP, as plain functions with their limits.
 
-1. Every account of the server may read. Answers come with proofs, so nobody has to trust them.
+1. Every account of the server may read. Clients check the entries against the signed checkpoint.
 2. Before an append a `Verifier` checks the signer's rights and gives the filing of the entry.
 3. An envelope that is in the log already is not appended again, because every reader of the log
    could send it.
