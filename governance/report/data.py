@@ -34,7 +34,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         card_note=note,
         steps=[_step(facts, statement) for statement in statements if statement],
         scan=scan,
-        recall=_recall(facts, scan) if scan else [],
+        recall=recalled(facts, scan) if scan else [],
         quality=chain.quality.predicate if chain.quality else None,
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
@@ -93,7 +93,8 @@ def _id(row: dict[str, object]) -> str:
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
 
 
-def _recall(facts: Facts, scan: Scan) -> list[Recalled]:
+def recalled(facts: Facts, scan: Scan) -> list[Recalled]:
+    """How many planted values of each type a search found, the least first."""
     demanded = facts.policies.pii.minimum_recall if facts.policies else {}
     rows = []
     for name, measured in (scan.recall.entities if scan.recall else {}).items():

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from governance.attest.predicates import Scan
 from governance.base.statistics import mean_interval
 from governance.base.text import share
-from governance.gates import recall
 from governance.gates.assessment import Judged
 from governance.log.evidence import Evidence
 from governance.report import scores
+from governance.report.data import recalled
 from governance.report.facts import Facts
 from governance.report.model import Gate, GateName, Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
@@ -128,21 +128,16 @@ def _personal_data(facts: Facts) -> Gate:
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
     """The kind of planted values with the lowest detection rate, and what policy requires."""
-    measured = [
-        (recall.interval(figures).low, scan.dataset, name, figures)
-        for scan in scans
-        for name, figures in (scan.recall.entities if scan.recall else {}).items()
-    ]
-    datasets = {dataset for _, dataset, _, _ in measured}
-    missing = [scan.dataset for scan in scans if scan.dataset not in datasets]
+    measured = {scan.dataset: recalled(facts, scan) for scan in scans}
+    missing = [dataset for dataset, rows in measured.items() if not rows]
     reasons = [reason(Say.PII_UNMEASURED, datasets=missing)] if missing else []
-    if not measured:
+    least = [(rows[0].low, dataset, rows[0]) for dataset, rows in measured.items() if rows]
+    if not least:
         return reasons
-    _, dataset, name, figures = min(measured, key=lambda row: row[:3])
-    required = facts.policies.pii.minimum_recall if facts.policies else {}
-    bound = f"policy requires {required[name]:.0%}" if name in required else "policy requires none"
-    counts = {"found": figures.found, "planted": figures.planted}
-    return [reason(Say.PII_LOWEST, **counts, name=name, dataset=dataset, required=bound), *reasons]
+    _, dataset, row = min(least, key=lambda entry: entry[:2])
+    bound = "none" if row.demanded is None else f"{row.demanded:.0%}"
+    fields = {"name": row.name, "dataset": dataset, "required": f"policy requires {bound}"}
+    return [reason(Say.PII_LOWEST, found=row.found, planted=row.planted, **fields), *reasons]
 
 
 def _lineage(facts: Facts) -> Gate:
