@@ -110,7 +110,8 @@ def test_the_page_of_commands_lists_every_variable() -> None:
     ]
     sources = "".join(path.read_text(encoding="utf-8") for path in modules)
     read = set(re.findall(r'[\s(\[{=]"(COUNTERSIGN_\w+[A-Z])"', sources)) - INTERNAL
-    derived = {"COUNTERSIGN_CHECKPOINT_PUBLIC"}  # the code appends _PUBLIC
+    keys = ("CHECKPOINT", "KEY", "SIGNER")  # the code appends _PUBLIC to their variables
+    derived = {f"COUNTERSIGN_{key}_PUBLIC" for key in keys}
     assert set(re.findall(r"COUNTERSIGN_\w+", COMMANDS_PAGE)) == read | derived
 
 

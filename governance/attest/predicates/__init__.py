@@ -4,7 +4,7 @@
 # ruff: isort: skip_file
 """What each kind of evidence says: the typed predicates of our in-toto statements, version 1.
 
-A statement's `subject` has the digests of what a stage made. Its predicate is one of these models.
+A statement's subject has the digests of what a stage made. Its predicate is one of these models.
 Numbers follow RFC 8785: finite, integers within 2**53. A figure that does not exist is null, and
 its reason stands beside it. A predicate holds no record text, record ids, secrets or personal data:
 only counts, types, digests and Merkle roots.
