@@ -99,7 +99,7 @@ def test_a_good_log_verifies_and_says_what_that_does_not_show(here: Scene, proje
 
 def test_without_a_log_it_says_what_to_do(project: Path) -> None:
     code, text = call(project)
-    assert code == 6 and "there is no log yet" in text and "COUNTERSIGN_HOME" in text
+    assert code == 6 and "there is no log yet" in text and "COUNTERSIGN_LOG" in text
 
 
 def test_the_first_broken_entry_is_named(here: Scene, project: Path) -> None:
