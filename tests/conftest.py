@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.governance.registry.tables import mlflow_tables as mlflow_tables  # the fixture
 from tests.postgres import cluster as cluster  # the fixture
-from tests.project import before_registering as before_registering  # the fixtures
+from tests.project import before_models as before_models  # the fixtures
+from tests.project import before_registering as before_registering
 from tests.project import before_training as before_training
 from tests.project import small as small
 
@@ -35,14 +37,31 @@ settings.register_profile(
 settings.load_profile(PROFILE)
 
 
+def examples(number: int) -> settings:
+    """For a property whose examples take long: `number` of them in CI, forty times as many at night."""
+    return settings(max_examples=number * settings().max_examples // 50)
+
+
+@pytest.hookimpl(trylast=True)  # what `-m` leaves out has gone by then
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the tests marked `nightly` to `make nightly`."""
-    if PROFILE == "nightly":
-        return
-    left_out = [item for item in items if item.get_closest_marker("nightly")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+    """Leaves the tests marked `nightly` to `make nightly`, and begins with those marked `long`."""
+    if PROFILE != "nightly":
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = _long_first(items)
+
+
+def _long_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Long tests at the beginning and in the middle, where the first and the second of two workers
+    begin.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    first, second = long[::2], long[1::2]
+    half = max(0, len(items) // 2 - len(first))
+    return [*first, *others[:half], *second, *others[half:]]
 
 
 @pytest.fixture(autouse=True)

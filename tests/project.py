@@ -367,28 +367,32 @@ def _demand_nothing(policy: Any) -> None:
     methods["sft"] = {"none": "a few steps show nothing"}
 
 
-STEPS = {"before-training": "gate@sft", "before-registering": "evaluate@sft", "whole": "report"}
-"""Copies that are kept while the small project is made, and the last stage of each."""
+STEPS = {
+    "before-models": ["check_quality@desk_eval", "check_quality@desk_sft"],
+    "before-training": ["gate@sft"], "before-registering": ["evaluate@sft"], "whole": ["report"],
+}  # fmt: skip
+"""Copies that are kept while the small project is made, and the last stages of each."""
 
 
 def built(folder: Path, step: str = "whole") -> Project:
     """The small project after `countersign repro`, or up to a step, made once for all tests that
     share `folder`.
     """
-    with _one_at_a_time(folder):
+    with one_at_a_time(folder):
         if not (folder / "complete").exists():
             for name in (*STEPS, "making"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             project = fresh(folder / "making")
-            for name, stage in STEPS.items():
-                project.made(stage)
+            for name, stages in STEPS.items():
+                project.made(*stages)
                 project.copy(folder / name)
             (folder / "complete").touch()
     return Project(folder / step / "project", folder / step / "home")
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Another process that enters with the same folder waits until this one has left."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -401,6 +405,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     change it.
     """
     return built(session_folder(tmp_path_factory) / "small-project")
+
+
+@pytest.fixture(scope="session")
+def before_models(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project with its data and nothing else: copy it to change it."""
+    return built(session_folder(tmp_path_factory) / "small-project", "before-models")
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,15 @@ PRELOADED = [
     "great_expectations", "presidio_analyzer", "hyperscan", "phonenumbers", "pandas",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
     "flask", "graphene", "fastapi", "alembic.command", "psycopg", "sqlalchemy.dialects.sqlite",
-    "pyarrow.parquet", "pyarrow.compute", "rensa", "spacy", "dvc.cli", "dvc.repo.reproduce",
+    "pyarrow.parquet", "pyarrow.compute", "spacy", "dvc.cli.parser", "dvc.repo.reproduce",
+    "dvc.dvcfile", "dvc.analytics", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local", "shtab",
+    "configobj", "dulwich.repo", "networkx", "scmrepo.git", "tabulate", "wcwidth", "zc.lockfile",
+    "governance.registry.mlflow", "governance.registry.schema", "governance.registry.process",
+    "governance.server.plugin", "governance.server.clock", "alembic.config",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store", "pipelines.scoring",
+    "mlflow.store.tracking.sqlalchemy_workspace_store", "pipelines.training.tokenizer",
+    "torch.utils.serialization", "peft.utils.transformers_weight_conversion", "spacy.lang.en",
+    "transformers.models.qwen2.tokenization_qwen2", "spacy_legacy", "spacy_loggers",
 ]  # fmt: skip
 """What the warm process imports; a name that is gone costs time only."""
 PRELOADED_NAMES = [
@@ -85,8 +93,10 @@ os._exit(code)
 @functools.cache
 def environment() -> dict[str, str]:
     """What a command needs to start warm: a folder for PATH, and the address. Empty where it cannot
-    be done.
+    be done. A test's own process shares the warm process of the test.
     """
+    if address := os.environ.get(SOCKET):
+        return {"PATH": str(Path(address).parent), SOCKET: address}
     if os.environ.get("TESTS_COLD") or not hasattr(os, "fork") or sys.platform != "linux":
         return {}
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
@@ -162,6 +172,7 @@ def serve(address: str, owner: int) -> None:
         for attribute in wanted.split():
             with suppress(ImportError, AttributeError):
                 getattr(sys.modules[name], attribute)
+    _build_models()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
@@ -178,6 +189,20 @@ def serve(address: str, owner: int) -> None:
             if client in ready:
                 _passed_on(client, pid)
             _ended(pid, client, running)
+
+
+def _build_models() -> None:
+    """Builds what libraries build at first use: typed models, and how weights are converted."""
+    from governance.base.model import Model
+
+    classes = [Model]
+    for model in classes:
+        classes += model.__subclasses__()
+        model.model_rebuild()
+    with suppress(ImportError, AttributeError):
+        from transformers import conversion_mapping
+
+        conversion_mapping.get_checkpoint_conversion_mapping("qwen3")
 
 
 def _alive(pid: int) -> bool:

@@ -8,9 +8,12 @@ ci   the service that signs evidence, registrations and promotions
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -335,8 +338,22 @@ def empty(
 
 
 def governed(folder: Path, rules: str = RULES) -> Governed:
-    """With one version registered, made by runs that dora authorized."""
-    scene = empty(folder, rules)
+    """With one version registered, made by runs that dora authorized. A copy of one that is made
+    once for each `rules`, so all have the same origin.
+    """
+    return _governed(rules).copy(folder)
+
+
+@functools.cache
+def _governed(rules: str) -> Governed:
+    folder = Path(tempfile.mkdtemp(prefix="governed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return begun(folder, rules)
+
+
+def begun(folder: Path, rules: str = RULES, people: str = "", tier: str = "") -> Governed:
+    """The same, made here: a log of its own, with other people or another tier."""
+    scene = empty(folder, rules, people, tier)
     authorize(scene)
     tell(scene.story)
     return scene

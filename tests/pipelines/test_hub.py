@@ -32,17 +32,18 @@ FILES = {
     "me/nothing": {"picture.xyz": b"x"},
 }
 SCRIPT = """
-import sys
+import json, sys
 from pathlib import Path
 from governance.base.errors import CountersignError
 from pipelines.stages.fetch import fetch
 from pipelines.params import HubDataset
-path, _, split = sys.argv[1].partition(":")
-try:
-    print(fetch(HubDataset(path=path, split=split or "train", revision=sys.argv[2]), Path(sys.argv[3])))
-except CountersignError as error:
-    print(error)
-    sys.exit(error.exit_code)
+for name, revision, target in json.loads(sys.argv[1]):
+    path, _, split = name.partition(":")
+    wanted = HubDataset(path=path, split=split or "train", revision=revision)
+    try:
+        print(json.dumps([0, str(fetch(wanted, Path(target)))]))
+    except CountersignError as error:
+        print(json.dumps([error.exit_code, str(error)]))
 """
 
 
@@ -115,12 +116,17 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-def fetch(
-    folder: Path, path: str, revision: str = REVISION, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Fetches in a process of its own, since the libraries read the environment once."""
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, path, revision, str(folder / "out.parquet")],
+Fetched = tuple[int, str]
+"""0 and the number of records, or the exit code and message of an error."""
+
+
+def fetch(folder: Path, *wanted: tuple[str, str, str], **environ: str) -> list[Fetched]:
+    """Fetches each (dataset, revision, file in `folder`) in a process of its own, since the
+    libraries read the environment once.
+    """
+    targets = [(path, revision, str(folder / name)) for path, revision, name in wanted]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(targets)],
         cwd=folder,
         check=False,
         capture_output=True,
@@ -128,49 +134,69 @@ def fetch(
         timeout=500,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf"), **environ},
     )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "code ran" not in done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == len(wanted), done.stdout
+    return [(code, text) for code, text in lines]
+
+
+DATA = ("me/data", REVISION, "out.parquet")
 
 
 def test_a_split_at_a_revision_becomes_one_parquet_file_with_the_same_bytes_every_time(
     tmp_path: Path, endpoint: str
 ) -> None:
-    first = fetch(tmp_path, "me/data", HF_ENDPOINT=endpoint)
-    assert (first.returncode, first.stdout.strip()) == (0, "2"), first.stderr
+    assert fetch(tmp_path, DATA, HF_ENDPOINT=endpoint) == [(0, "2")]
     assert [row.value for row in read_rows(tmp_path / "out.parquet")] == ROWS
     bytes_before = (tmp_path / "out.parquet").read_bytes()
-    again = fetch(tmp_path, "me/data", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
-    assert again.returncode == 0, "the cache is enough without a network"
+    again = fetch(tmp_path, DATA, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
+    assert again == [(0, "2")], "the cache is enough without a network"
     assert (tmp_path / "out.parquet").read_bytes() == bytes_before and pq.read_table(
         tmp_path / "out.parquet"
     ).num_rows == 2
 
 
+def test_without_a_network_nothing_is_fetched(tmp_path: Path, endpoint: str) -> None:
+    ((code, text),) = fetch(tmp_path, DATA, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
+    assert code == 8 and "cannot be reached" in text
+    assert not (tmp_path / "out.parquet").exists()
+
+
 FAILURES = {
-    "no network": ("me/data", REVISION, {"HF_HUB_OFFLINE": "1"}, 8, "cannot be reached"),
-    "no such dataset": ("me/absent", REVISION, {}, 3, "no such repository"),
-    "no such revision": ("me/data", "cd" * 20, {}, 3, "no such repository, revision"),
-    "no such split": ("me/data:validation", REVISION, {}, 2, "validation|split"),
-    "gated": ("me/gated", REVISION, {}, 3, "HF_TOKEN"),
-    "a loading script": ("me/code", REVISION, {}, 3, "no such repository, revision or file"),
-    "no data files": ("me/nothing", REVISION, {}, 3, "no such repository, revision or file"),
+    # dataset, revision, exit code, what the message says
+    "no such dataset": ("me/absent", REVISION, 3, "no such repository"),
+    "no such revision": ("me/data", "cd" * 20, 3, "no such repository, revision"),
+    "no such split": ("me/data:validation", REVISION, 2, "validation|split"),
+    "gated": ("me/gated", REVISION, 3, "HF_TOKEN"),
+    "a loading script": ("me/code", REVISION, 3, "no such repository, revision or file"),
+    "no data files": ("me/nothing", REVISION, 3, "no such repository, revision or file"),
 }
+
+
+@pytest.fixture(scope="module")
+def failed(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fetched]:
+    """How each of them ends; one process tries all."""
+    folder = tmp_path_factory.mktemp("failed")
+    wanted = [(path, revision, name) for name, (path, revision, _, _) in FAILURES.items()]
+    found = dict(zip(FAILURES, fetch(folder, *wanted, HF_ENDPOINT=endpoint), strict=True))
+    assert [path.name for path in folder.iterdir() if path.name != "hf"] == [], "nothing is left"
+    return found
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_is_a_clear_sentence_and_leaves_nothing(
-    tmp_path: Path, endpoint: str, name: str
+    failed: dict[str, Fetched], name: str
 ) -> None:
-    path, revision, environ, code, match = FAILURES[name]
-    done = fetch(tmp_path, path, revision, HF_ENDPOINT=endpoint, **environ)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert re.search(match, done.stdout) and "code ran" not in done.stdout + done.stderr
-    assert not (tmp_path / "out.parquet").exists()
+    _, _, code, match = FAILURES[name]
+    assert failed[name][0] == code, failed[name]
+    assert re.search(match, failed[name][1])
 
 
 @pytest.mark.slow
 def test_a_host_that_is_not_there_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
-    done = fetch(tmp_path, "me/data", HF_ENDPOINT="http://127.0.0.1:9")
-    assert done.returncode == 8 and "name the copy" in done.stdout
-    assert "Traceback" not in done.stderr
+    ((code, text),) = fetch(tmp_path, DATA, HF_ENDPOINT="http://127.0.0.1:9")
+    assert code == 8 and "name the copy" in text
 
 
 def test_a_local_folder_of_that_name_is_never_taken_for_the_dataset(

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.base.errors import InputError
@@ -149,7 +149,6 @@ def test_replacing_changes_the_named_text_and_nothing_else(kind: str) -> None:
 contents = st.lists(st.text(max_size=8), max_size=3)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(contents, max_size=3), min_size=1, max_size=6), st.data())
 def test_replacing_texts_of_lists_of_lists_agrees_with_plain_python(
     answers: list[list[list[str]]], data: Any

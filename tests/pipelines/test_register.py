@@ -23,11 +23,12 @@ from pipelines.harness import run_stage
 from pipelines.project import Project
 from pipelines.stages import register
 from pipelines.stages import report as report_stage
+from tests.governance.registry.tables import with_tables
 from tests.governance.story import MODEL, Story, altered, begin
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def shared(mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """All that comes before a registration: data, an architecture, two trained models; and an empty
     registry.
     """
@@ -38,6 +39,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Story:
     story.base("tiny")
     story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
     story.train("sft", "sft", "conversation", "desk_sft", "base")
+    with_tables(mlflow_tables, story.log.path)
     registry(story)
     return story
 

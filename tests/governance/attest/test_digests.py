@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.attest import digests
@@ -155,9 +155,6 @@ def test_the_difference_names_each_file(folder: Path) -> None:
 names = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=4)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
-)
 @given(
     st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4),
     st.dictionaries(names, st.binary(max_size=8), min_size=1, max_size=4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.base import fast_yaml, yaml
@@ -49,13 +49,11 @@ def _agrees(text: str) -> bool:
     return True
 
 
-@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PARTS), max_size=14).map("".join))
 def test_both_readers_agree_on_any_text(text: str) -> None:
     _agrees(text)
 
 
-@settings(max_examples=50)
 @given(st.sampled_from(FILES), st.integers(0), st.integers(0, 2), st.sampled_from(PARTS))
 def test_both_readers_agree_on_spoiled_policies(path: Path, at: int, cut: int, part: str) -> None:
     text = path.read_text(encoding="utf-8")[:3000]

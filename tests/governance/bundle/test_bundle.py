@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.attest.digests import sha256_bytes
@@ -43,6 +43,7 @@ from governance.report.build import build
 from governance.report.html import page
 from governance.report.sources import NOWHERE, open_bundle
 from pipelines.cli import cli
+from tests.conftest import examples
 from tests.governance.bundles import (
     LIES,
     Json,
@@ -55,7 +56,7 @@ from tests.governance.bundles import (
     said,
     sealed,
 )
-from tests.governance.governed import Governed, empty, governed, person
+from tests.governance.governed import Governed, begun, empty, person
 from tests.governance.keys import pem
 from tests.governance.story import MODEL, digest, told
 
@@ -268,7 +269,7 @@ def test_an_older_checkpoint(life: Governed, long: Governed, tmp_path: Path) -> 
     assert verify_bundle(made(log, whole=True), TrustAnchors(checkpoint=old)).ok
     assert verify_bundle(made(log), TrustAnchors(checkpoint=log.checkpoint())).ok
     assert "no proof" in (verify_bundle(made(log), TrustAnchors(checkpoint=old)).broken or "")
-    fork = governed(tmp_path / "fork").story.log.checkpoint()
+    fork = begun(tmp_path / "fork").story.log.checkpoint()
     assert "another log" in (
         verify_bundle(made(log, since=old), TrustAnchors(checkpoint=fork)).broken or ""
     )
@@ -287,7 +288,6 @@ def test_a_checkpoint_of_a_log_that_went_another_way(life: Governed, tmp_path: P
 
 
 # -- Spoiled ones ----------------------------------------------------------------------------------
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_bit_that_changes_fails(data: bytes, root: str, where: float, bit: int) -> None:
     spoiled = bytearray(data)
@@ -295,13 +295,11 @@ def test_any_bit_that_changes_fails(data: bytes, root: str, where: float, bit: i
     assert not both(bytes(spoiled), root)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cut=st.floats(0, 1, exclude_max=True), tail=st.binary(min_size=0, max_size=4))
 def test_a_file_cut_short_fails(data: bytes, root: str, cut: float, tail: bytes) -> None:
     assert not both(data[: int(cut * len(data))] + tail, root)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.binary(max_size=300),
@@ -358,7 +356,7 @@ CHANGES: dict[str, Callable[[Json, int, int], object]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(12)
 @given(seed=st.integers(0, 10**6))
 def test_a_bundle_changed_and_sealed_again_fails(
     data: bytes, root: str, name: str, seed: int
@@ -474,7 +472,6 @@ there.
 """
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**9))
 def test_any_value_that_changes_fails_even_where_it_is_sealed_again(
     data: bytes, root: str, seed: int
@@ -620,7 +617,7 @@ def test_a_development_key_moves_no_governed_alias(
         return real(machine, policies, now)
 
     monkeypatch.setattr(told_by, "open_log", begun_without)
-    scene = governed(tmp_path)
+    scene = begun(tmp_path)
     LIES["another request"][0](scene)
     assert both(made(scene.story.log), pin(scene.story.log))
     forged(scene, by=stored_signer(scene.story.machine.keys, "development"))

@@ -2,7 +2,8 @@
 registry agree.
 
 Every moment begins from the same place. What was killed is run again, and finishes: one request,
-one move, nothing twice. On SQLite, and on PostgreSQL where it is installed.
+one move, nothing twice. That is done once for each state which a kill leaves. On SQLite, and on
+PostgreSQL where it is installed.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ class Place:
         """Who is champion as log and registry say, which must agree; how many requests and
         approvals there are.
         """
-        keys = promotion.state(self.log).authority.keys
+        now = promotion.state(self.log)
+        keys = now.authority.keys
         key = stored_signer(self.machine.keys, CHECKPOINT).public_pem
         report = verify_log(self.log, MODEL, keys, TrustAnchors(checkpoint_key=key))
         assert report.ok, report.broken
-        now = promotion.state(self.log)
         held = now.holder(MODEL, "champion")
         champion = held.version if held else None
         assert [str(version) for alias, version in self.rows() if alias == "champion"] == (
@@ -209,7 +210,7 @@ def test_killed_before_each_write(
     if how not in befores:
         folder = tmp_path_factory.mktemp(how)
         befores[how] = Before(folder, ready(folder, how, monkeypatch))
-    before, outcomes = befores[how], []
+    before, outcomes, sizes = befores[how], [], set()
     at = before.scene.story.now()
     monkeypatch.setattr(session, "clock", lambda: at)
     for moment in range(100):
@@ -225,8 +226,10 @@ def test_killed_before_each_write(
             break
         assert ended == -signal.SIGKILL, ended
         outcomes.append(found)
-        again = in_child(lambda a=arguments: cli.main(a, standalone_mode=False))  # type: ignore[misc]
-        assert again == 0 and place.state() == new, f"run again after a kill before write {moment}"
+        if place.log.size() not in sizes:
+            sizes.add(place.log.size())
+            again = in_child(lambda a=arguments: cli.main(a, standalone_mode=False))  # type: ignore[misc]
+            assert again == 0 and place.state() == new, f"run again, killed before write {moment}"
         shutil.rmtree(tmp_path / str(moment))
     assert len(outcomes) > 8
     assert outcomes[0] == old and set(outcomes) <= {

@@ -13,7 +13,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from google.protobuf import json_format
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
@@ -26,13 +26,14 @@ from governance.exports.formats.model_card import model_card
 from governance.exports.records import Records
 from governance.log.evidence import Evidence
 from governance.log.views import EvidenceView
+from tests.conftest import examples
 from tests.governance.exports.cards import body, read, shape
 from tests.governance.exports.told import HOSTILE, carded
 from tests.governance.story import every_text
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 ANY = st.text(st.characters(codec=None), min_size=1, max_size=60) | st.just(HOSTILE)
-FEW = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+FEW = examples(20)
 
 
 class Said(EvidenceView):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.base.errors import CountersignError
@@ -21,6 +21,7 @@ from governance.log.sqlite import SqliteLog
 from governance.log.views import made_at
 from governance.release import retrospect
 from governance.report import status
+from tests.conftest import examples
 from tests.governance.governed import Governed
 from tests.governance.history.views import check
 from tests.governance.story import MODEL
@@ -172,11 +173,7 @@ class Desk:
         self.consume(version, "promote")
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@examples(15)
 @given(done=st.lists(actions, min_size=3, max_size=14))
 def test_after_whatever_people_do(life: Governed, done: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

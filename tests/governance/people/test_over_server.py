@@ -58,6 +58,7 @@ class Away:
         return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_three_people_at_three_machines(
     served: tuple[Place, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

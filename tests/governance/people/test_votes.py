@@ -17,7 +17,7 @@ from governance.base.time import instant_of
 from governance.gates.checks.votes import packet_votes
 from governance.people.votes import release_context
 from governance.release import promotion
-from tests.governance.governed import authorize, empty, governed, keypair, principals
+from tests.governance.governed import Governed, authorize, empty, keypair, principals
 from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import tell
 
@@ -25,8 +25,22 @@ YES = "--yes"
 
 
 @pytest.fixture
-def at_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return desk(tmp_path, governed(tmp_path), monkeypatch)
+def at_desk(scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return desk(tmp_path, scene, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def read_by_three(life: Governed, tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """A version whose review page ada, ben and dora opened; read only."""
+    folder = tmp_path_factory.mktemp("read")
+    with pytest.MonkeyPatch.context() as patch:
+        return reviewed(desk(folder, life.copy(folder), patch)).scene
+
+
+@pytest.fixture
+def reviewed_desk(read_by_three: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A copy of it."""
+    return desk(tmp_path, read_by_three.copy(tmp_path), monkeypatch)
 
 
 def reviewed(d: Desk) -> Desk:
@@ -34,8 +48,8 @@ def reviewed(d: Desk) -> Desk:
     return d
 
 
-def test_two_people_in_different_roles_make_a_release_possible(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_two_people_in_different_roles_make_a_release_possible(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     first = d.must("ada", "approve", NAME, WHY, YES)
     assert "missing   the packet" in first.out
     second = d.must("ben", "approve", NAME, WHY, YES, "--json")
@@ -112,9 +126,9 @@ REFUSED: dict[str, tuple[str, Callable[[Desk], object], str]] = {
 
 @pytest.mark.parametrize(("who", "meanwhile", "says"), REFUSED.values(), ids=REFUSED.keys())
 def test_who_may_not_approve_and_what_no_longer_stands(
-    at_desk: Desk, who: str, meanwhile: Callable[[Desk], object], says: str
+    reviewed_desk: Desk, who: str, meanwhile: Callable[[Desk], object], says: str
 ) -> None:
-    d = reviewed(at_desk)
+    d = reviewed_desk
     meanwhile(d)
     before = d.entries()
     assert says in d.refused(who, "approve", NAME, WHY, YES)
@@ -161,15 +175,15 @@ def test_reading_writes_nothing_to_the_log(at_desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("reason", [(), ("--reason", ""), ("--reason", "  ")])
-def test_an_approval_needs_a_reason(at_desk: Desk, reason: tuple[str, ...]) -> None:
-    d = reviewed(at_desk)
+def test_an_approval_needs_a_reason(reviewed_desk: Desk, reason: tuple[str, ...]) -> None:
+    d = reviewed_desk
     done = d.run("ada", "approve", NAME, YES, *reason)
     assert done.code == 2 and "--reason" in done.out
 
 
 # -- Incidents -------------------------------------------------------------------------------------
-def test_nobody_approves_while_an_incident_is_open(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_nobody_approves_while_an_incident_is_open(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     d.must("eve", "incident", "open", NAME, "--reason", "it invents prices", YES)
     assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
     page = d.must("ada", "review", NAME, "--json").json
@@ -300,8 +314,8 @@ def test_one_key_cannot_stand_under_two_names(at_desk: Desk) -> None:
     assert "named twice: it is ada's" in message
 
 
-def test_a_rejection_stands_until_its_author_thinks_otherwise(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_a_rejection_stands_until_its_author_thinks_otherwise(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     for who in ("ada", "ben"):
         d.must(who, "approve", NAME, WHY, YES)
     d.must("ben", "reject", NAME, "--reason", "toxic in German", YES)
@@ -314,8 +328,8 @@ def test_a_rejection_stands_until_its_author_thinks_otherwise(at_desk: Desk) -> 
     assert d.scene.consume().allowed
 
 
-def test_a_rejection_is_read_in_every_later_review(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_a_rejection_is_read_in_every_later_review(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     d.must("ben", "reject", NAME, "--reason", "no slice for German", YES)
     _changed_policy(d)
     d.must("ada", "freeze", NAME)
@@ -323,8 +337,8 @@ def test_a_rejection_is_read_in_every_later_review(at_desk: Desk) -> None:
     assert "ben as risk REJECTED an earlier packet: “no slice for German”" in shown.out
 
 
-def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_an_approval_that_expires_is_asked_for_again(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     d.must("ada", "approve", NAME, WHY, YES, "--days", "2")
     d.must("ben", "approve", NAME, WHY, YES)
     assert not [
@@ -336,8 +350,8 @@ def test_an_approval_that_expires_is_asked_for_again(at_desk: Desk) -> None:
     ]
 
 
-def test_what_was_said_once_is_not_said_again(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_what_was_said_once_is_not_said_again(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     d.must("ada", "approve", NAME, WHY, YES)
     before = d.entries()
     assert "ada already approved" in d.must("ada", "approve", NAME, WHY, YES).out
@@ -356,8 +370,8 @@ def test_a_dry_run_writes_nothing(at_desk: Desk) -> None:
     assert d.entries() == before
 
 
-def test_nothing_is_signed_where_nobody_can_say_yes(at_desk: Desk) -> None:
-    d = reviewed(at_desk)
+def test_nothing_is_signed_where_nobody_can_say_yes(reviewed_desk: Desk) -> None:
+    d = reviewed_desk
     before = d.entries()
     assert "nobody is there to say yes" in d.refused("ada", "approve", NAME, WHY, code=2)
     assert d.entries() == before
@@ -373,11 +387,11 @@ def test_what_cannot_be_approved_is_named(at_desk: Desk) -> None:
     assert "names nothing" in d.refused("ada", "approve", "a", "b", "c", WHY, YES, code=2)
 
 
-def test_an_approval_of_one_packet_is_none_of_another(at_desk: Desk) -> None:
+def test_an_approval_of_one_packet_is_none_of_another(reviewed_desk: Desk) -> None:
     """Approvals of what was shown before do not carry over, though the model's bytes are the
     same.
     """
-    d = reviewed(at_desk)
+    d = reviewed_desk
     for who in ("ada", "ben"):
         d.must(who, "approve", NAME, WHY, YES)
     _changed_policy(d)

@@ -22,13 +22,13 @@ from governance.base.errors import StorageError
 from governance.history.verify import TrustAnchors, verify_log
 from governance.machine.machine import signer
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
-from governance.registry.mlflow import prepare_sqlite
 from governance.registry.rows import NewVersion
 from governance.release import promotion
 from governance.release.reconcile import reconcile
 from governance.server.context import GovernedLog
 from tests.governance.killed import dying_at_write, in_child
 from tests.governance.registry.place import MODEL, place, serving
+from tests.governance.registry.tables import with_tables
 from tests.governance.registry.world import World
 from tests.postgres import Cluster
 
@@ -205,10 +205,12 @@ def test_refused_decisions_are_bounded_too(world: World) -> None:
     whole(world)
 
 
-def test_an_alias_and_its_entry_commit_together_or_not_at_all(tmp_path: Path) -> None:
+def test_an_alias_and_its_entry_commit_together_or_not_at_all(
+    mlflow_tables: Path, tmp_path: Path
+) -> None:
     here = place(tmp_path)
     log = here.scene.story.log
-    prepare_sqlite(log.path, here.artifacts, lambda text: None)
+    with_tables(mlflow_tables, log.path)
     recorder = GovernedLog(log, signer(here.machine), here.machine, lambda: here.scene.now)
     size = log.size()
     with pytest.raises(StorageError, match="the registry has no version 9"):
@@ -254,11 +256,11 @@ ROWS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("row", RECORDED)
 def test_killed_before_each_write_the_log_knows_all_that_is_there(
-    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: str, mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = place(tmp_path)
     log = here.scene.story.log
-    prepare_sqlite(log.path, here.artifacts, lambda text: None)
+    with_tables(mlflow_tables, log.path)
     recorder = GovernedLog(
         log, signer(here.machine), here.machine, lambda: datetime(2026, 11, 21, tzinfo=UTC)
     )

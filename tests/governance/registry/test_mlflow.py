@@ -21,6 +21,7 @@ from governance.registry.failures import translated
 from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
 from tests.governance.registry.place import Server, wait
+from tests.governance.registry.tables import with_tables
 from tests.ports import free_port
 
 ANN = Requester(name="ann", authenticated=False)
@@ -35,8 +36,16 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def bare(tmp_path: Path) -> Place:
+    """Nothing is there."""
     return Place(f"sqlite:///{tmp_path}/state/desk.db", tmp_path / "state" / "artifacts")
+
+
+@pytest.fixture
+def place(bare: Place, mlflow_tables: Path) -> Place:
+    """MLflow's tables are there."""
+    with_tables(mlflow_tables, Path(bare.registry_uri.removeprefix("sqlite:///")))
+    return bare
 
 
 @pytest.fixture
@@ -189,15 +198,15 @@ def test_the_run_of_a_killed_process_is_ended_at_the_next_start(place: Place) ->
     assert client.get_run(alive.id).info.status == "RUNNING"  # type: ignore[attr-defined]
 
 
-def test_tables_are_made_in_one_step_beside_what_is_there(place: Place) -> None:
-    path = Path(place.registry_uri.removeprefix("sqlite:///"))
+def test_tables_are_made_in_one_step_beside_what_is_there(bare: Place) -> None:
+    path = Path(bare.registry_uri.removeprefix("sqlite:///"))
     path.parent.mkdir()
     with sqlite3.connect(path) as ours:
         ours.execute("CREATE TABLE countersign_entries (n INTEGER)")
         ours.execute("INSERT INTO countersign_entries VALUES (7)")
     said: list[str] = []
-    open_registry(place, say=said.append)
-    open_registry(place, say=said.append)
+    open_registry(bare, say=said.append)
+    open_registry(bare, say=said.append)
     with sqlite3.connect(path) as both:
         assert both.execute("SELECT n FROM countersign_entries").fetchone() == (7,)
         assert both.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

@@ -68,25 +68,15 @@ class Desk:
         self.said.append((operation, model))
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables take a while to make."""
-    from governance.registry.mlflow import prepare_sqlite
-
-    path = tmp_path_factory.mktemp("template") / "registry.db"
-    prepare_sqlite(path, path.parent / "artifacts", lambda text: None)
-    return path
-
-
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
 
 
 @pytest.fixture
-def store(template: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
+def store(mlflow_tables: Path, tmp_path: Path, desk: Desk) -> GovernedRegistryStore:
     path = tmp_path / "registry.db"
-    path.write_bytes(template.read_bytes())
+    path.write_bytes(mlflow_tables.read_bytes())
     names = Names(frozenset({MODEL}), frozenset({"champion"}))
     refused, accepted = Limit(lambda: AT), Limit(lambda: AT, 4)
     desk.known = names

@@ -46,6 +46,7 @@ def released(team: Team) -> None:
     assert told.startswith("EVIDENCE VERIFIES"), told
 
 
+@pytest.mark.long
 def test_a_run_and_a_release(tmp_path: Path) -> None:
     team = begun(tmp_path)
     with serving(team) as server:
@@ -56,6 +57,7 @@ def test_a_run_and_a_release(tmp_path: Path) -> None:
         told(team, server)
 
 
+@pytest.mark.long
 def test_a_run_and_a_release_on_postgresql(tmp_path: Path, cluster: Cluster) -> None:
     team = begun(tmp_path, cluster.database())
     with serving(team):

@@ -421,6 +421,7 @@ def test_signals_are_the_methods_figures_and_no_timings(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_by_torchrun_and_one_is_noticed(
     models: dict[str, Path], tmp_path: Path
 ) -> None:

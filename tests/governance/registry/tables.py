@@ -1,0 +1,31 @@
+"""MLflow's tables, made once for all tests: its sixty migrations take seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.project import one_at_a_time, session_folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry that nobody has used, for all workers of a test run; read only."""
+    from governance.registry.mlflow import prepare_sqlite  # tests of the core never need it
+
+    folder = session_folder(tmp_path_factory) / "mlflow-tables"
+    with one_at_a_time(folder):
+        path = folder / "registry.db"
+        prepare_sqlite(path, folder / "artifacts", lambda text: None)
+    return path
+
+
+def with_tables(template: Path, database: Path) -> None:
+    """Adds them to a database, beside what stands there."""
+    from governance.log.sqlite import SqliteDatabase
+    from governance.registry.mlflow import TABLE
+    from governance.registry.schema import install_tables
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    install_tables(template, SqliteDatabase(database), TABLE)
