@@ -35,10 +35,9 @@ def test_nothing_changed(small: Project, tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of policy, and what it has to lead to."""
+    """Changes of policy, by file, and what they have to lead to."""
 
-    file: str
-    change: Callable[[Any], object]
+    changes: dict[str, Callable[[Any], object]]
     runs: tuple[str, ...] = ()
     """Stages that run besides those that always do."""
     refused: str = ""
@@ -46,7 +45,7 @@ class Edit:
     code: str = ""
     """The finding it gives."""
     is_taken_back: bool = False
-    """Whether the test goes on: one row of each gate does."""
+    """Whether the test goes on: one row of a stage's gate and one of the registration do."""
 
 
 def _set(*path: str, value: Any) -> Callable[[Any], object]:
@@ -65,52 +64,48 @@ SCANS = tuple(
     for stage in ("scan_pii", "check_quality")
     for name in ("desk_eval", "desk_sft")
 )
+CARD, EVALUATION = "policies/datacards/desk_sft.yaml", "policies/evaluation.yaml"
+POLICY = "policies/policy.yaml"
 EDITS: dict[str, Edit] = {
-    "a datacard's title": Edit(
-        "policies/datacards/desk_sft.yaml", _set("title", value="Another title")
-    ),
-    "an evaluation's reason": Edit(
-        "policies/evaluation.yaml", _set(*SFT, "none", value="a few steps show nothing yet")
-    ),
-    "who else may sign": Edit(
-        "policies/policy.yaml", _set("lawful_bases", value=["no_personal_data", "consent"])
+    "a datacard's title, an evaluation's reason, who else may sign": Edit(
+        {
+            CARD: _set("title", value="Another title"),
+            EVALUATION: _set(*SFT, "none", value="a few steps show nothing yet"),
+            POLICY: _set("lawful_bases", value=["no_personal_data", "consent"]),
+        }
     ),
     "a kind of personal data that is not there": Edit(
-        "policies/pii.yaml", _set("entities", "CRYPTO", value={"action": "block"}), runs=SCANS
+        {"policies/pii.yaml": _set("entities", "CRYPTO", value={"action": "block"})}, runs=SCANS
     ),
     "a threshold the model does not meet": Edit(
-        "policies/evaluation.yaml",
-        _set(*SFT, value=TOO_MUCH),
+        {EVALUATION: _set(*SFT, value=TOO_MUCH)},
         refused="register",
         code="THRESHOLD_NOT_MET",
         is_taken_back=True,
     ),
     "a threshold its parent does not meet": Edit(
-        "policies/evaluation.yaml",
-        _set("suites", "desk_eval", "methods", "pretrain", value=TOO_MUCH),
+        {EVALUATION: _set("suites", "desk_eval", "methods", "pretrain", value=TOO_MUCH)},
         refused="gate@sft",
         code="THRESHOLD_NOT_MET model base",
         is_taken_back=True,
     ),
     "a retention that is over": Edit(
-        "policies/datacards/desk_sft.yaml",
-        _set("retention", value={"until": "2020-01-01", "then": "erase"}),
+        {CARD: _set("retention", value={"until": "2020-01-01", "then": "erase"})},
         refused="gate@base",
         code="DATACARD_EXPIRED",
-        is_taken_back=True,
     ),
     "a base that is allowed no more": Edit(
-        "policies/bases.yaml", _set("bases", value={}), refused="gate@base", code="BASE_NOT_ALLOWED"
+        {"policies/bases.yaml": _set("bases", value={})},
+        refused="gate@base",
+        code="BASE_NOT_ALLOWED",
     ),
     "a licence that is permitted no more": Edit(
-        "policies/policy.yaml",
-        _set("licences", "data", value=["MIT"]),
+        {POLICY: _set("licences", "data", value=["MIT"])},
         refused="gate@base",
         code="LICENCE_NOT_PERMITTED",
     ),
     "another tier": Edit(
-        "policies/policy.yaml",
-        _set("models", "support-desk", "tier", value="high"),
+        {POLICY: _set("models", "support-desk", "tier", value="high")},
         refused="gate@base",
         code="APPROVAL_MISSING",
     ),
@@ -123,8 +118,9 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
     before.
     """
     one, project = EDITS[name], small.copy(tmp_path)
-    before = (project.root / one.file).read_bytes()
-    project.edit(one.file, one.change)
+    before = {file: (project.root / file).read_bytes() for file in one.changes}
+    for file, change in one.changes.items():
+        project.edit(file, change)
     done = project.repro()
     ran = RUNNING.findall(done.out)
     assert not [stage for stage in ran if stage.startswith("train")], done.out
@@ -134,7 +130,8 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
         assert one.code in done.out
         assert ran[-1] == one.refused
         if one.is_taken_back:
-            (project.root / one.file).write_bytes(before)
+            for file, content in before.items():
+                (project.root / file).write_bytes(content)
             assert RUNNING.findall(project.made()) == ALWAYS
     else:
         assert done.code == 0, done.out

@@ -50,7 +50,6 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
     assert project.countersign("verify").code == 0
     assert project.versions() == small.versions()
     assert project.said() == small.said()
-    project.made()
 
 
 def test_a_log_that_never_saw_these_outputs(small: Project, tmp_path: Path) -> None:

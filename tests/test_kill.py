@@ -77,16 +77,17 @@ def ends(project: Project) -> None:
     )
 
 
-def same(project: Project, undisturbed: Project, *targets: str) -> None:
-    """It says and holds what the undisturbed project does; with `targets`, as far as the last of
-    them.
+def same(project: Project, undisturbed: Project, *commands: str, last: str = "") -> None:
+    """Run again, it says and holds what the undisturbed project does; with `last`, as far as that
+    stage.
     """
-    done = project.repro(*targets)
-    assert done.code == 0, done.out
+    for command in commands:
+        done = project.countersign(*command.split())
+        assert done.code == 0, done.out
     said, expected = project.said(), undisturbed.said()
-    if targets:
+    if last:
         assert said == expected[: len(said)]
-        assert said[-1][1] == targets[-1]
+        assert said[-1][1] == last
         assert project.versions() == []
     else:
         assert said == expected
@@ -99,12 +100,12 @@ def same(project: Project, undisturbed: Project, *targets: str) -> None:
 
 
 def started(
-    project: Project, *, warm: bool
+    project: Project, command: str = "repro", *, warm: bool
 ) -> tuple[subprocess.Popen[bytes], Callable[[str], bool]]:
     """A run in the background, and whether it has said something."""
     output = project.root.parent / "background.log"
     output.unlink(missing_ok=True)
-    process = project.start("countersign", "repro", warm=warm)
+    process = project.start("countersign", *command.split(), warm=warm)
     return process, lambda text: text in output.read_text(encoding="utf-8", errors="replace")
 
 
@@ -122,7 +123,10 @@ def test_killed_as_a_stage_begins(small: Project, before_training: Project, tmp_
         time.sleep(0.4 * (number % 4))
         kill(process, MODES[number % len(MODES)], family(process))
         ends(project)
-    same(project, small, *() if at_night else ("train@sft",))
+    if at_night:
+        same(project, small, "repro")
+    else:
+        same(project, small, "repro train@sft", last="train@sft")
 
 
 @pytest.mark.nightly
@@ -140,7 +144,7 @@ def test_killed_at_random_moments(small: Project, tmp_path: Path) -> None:
         ends(project)
         if process.returncode == 0:
             break
-    same(project, small)
+    same(project, small, "repro")
 
 
 def logged(kind: str) -> Callable[[Project], bool]:
@@ -177,33 +181,47 @@ REGISTERING: dict[str, Callable[[Project], bool]] = {
 """Moments of `register` and `report`, in their order."""
 
 
+WITH_DVC = {"published", "known to DVC", "report begun"}
+"""Moments at which a whole `repro` is killed, the stage below DVC where it has published. At the
+others, the stage runs without DVC.
+"""
+
+
+def mode_at(moment: str) -> str:
+    return "stage" if moment == "published" else "all"
+
+
 @pytest.mark.parametrize("moment", TRAINING)
 def test_killed_while_training(
     moment: str, small: Project, before_training: Project, tmp_path: Path
 ) -> None:
-    mode = "stage" if moment == "published" else "all"
-    project = killed_at(before_training, tmp_path, TRAINING[moment], mode)
-    same(project, small, *() if moment == "published" else ("train@sft",))
+    command = "repro" if moment in WITH_DVC else "stage train sft"
+    project = killed_at(before_training, tmp_path, TRAINING[moment], mode_at(moment), command)
+    if moment == "published":
+        same(project, small, "repro")
+    else:
+        same(project, small, command.replace("repro", "repro train@sft"), last="train@sft")
 
 
 @pytest.mark.parametrize("moment", REGISTERING)
 def test_killed_while_registering(
     moment: str, small: Project, before_registering: Project, tmp_path: Path
 ) -> None:
-    mode = "stage" if moment == "published" else "all"
-    project = killed_at(before_registering, tmp_path, REGISTERING[moment], mode)
-    same(project, small)
+    commands = ["repro"] if moment in WITH_DVC else ["stage register", "stage report"]
+    happened = REGISTERING[moment]
+    project = killed_at(before_registering, tmp_path, happened, mode_at(moment), commands[0])
+    same(project, small, *commands)
 
 
 def killed_at(
-    before: Project, folder: Path, moment: Callable[[Project], bool], mode: str
+    before: Project, folder: Path, moment: Callable[[Project], bool], mode: str, command: str
 ) -> Project:
-    """A copy in which a run was killed as soon as the moment had come; begun again where that was
-    not seen in time.
+    """A copy in which a command was killed as soon as the moment had come; begun again where that
+    was not seen in time.
     """
     for number in range(10):
         project = before.copy(folder / str(number))
-        process, _ = started(project, warm=True)
+        process, _ = started(project, command, warm=True)
         until = time.monotonic() + 600
         while process.poll() is None and not moment(project):
             assert time.monotonic() < until
@@ -218,9 +236,10 @@ def killed_at(
 def test_a_run_of_a_dead_process_is_not_left_running(
     before_training: Project, tmp_path: Path
 ) -> None:
-    project = killed_at(before_training, tmp_path, TRAINING["its run is shown"], "all")
+    training = "stage train sft"
+    project = killed_at(before_training, tmp_path, TRAINING["its run is shown"], "all", training)
     assert ("train@sft", "RUNNING") in project.runs()
-    project.made("train@sft")
+    assert project.countersign(*training.split()).code == 0
     statuses = sorted(status for name, status in project.runs() if name == "train@sft")
     assert statuses == ["FINISHED", "KILLED"]
 
