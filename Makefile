@@ -5,8 +5,10 @@ MARK   ?= not slow
 BIN    := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes; each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro setup test nightly lint types contracts bench architecture demo repro-public clean
+.PHONY: repro setup test nightly lint style types contracts bench architecture demo repro-public clean
 
 repro: setup            ## from sample data to a registered model version with its audit trail
 	@countersign repro
@@ -17,11 +19,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once; a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e '.[pipeline,server,dev]'
+	@$(BIN)/python -m pip install -q --no-compile --use-pep517 -c constraints.txt -e '.[pipeline,server,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true # on all cores; some templates are no Python
 	@$(BIN)/python -m pip check
 	@touch $@
 
-lint: setup types contracts
+lint: setup             ## style, types and import contracts, side by side
+	@$(MAKE) --no-print-directory -j 3 types contracts style
+
+style: setup
 	@ruff check .
 	@ruff format --check .
 
