@@ -656,3 +656,37 @@ def test_files_of_deep_folders_are_taken(folder: Path, tmp_path: Path) -> None:
     files, digest = digests.manifest(folder), digests.tree_digest(folder)
     modelfolder.copied(folder, files, digest, tmp_path / "private")
     assert digests.tree_digest(tmp_path / "private") == digest
+
+
+@pytest.mark.parametrize(
+    ("size", "fault"), [(10, None), (11, "11 bytes, which no text of a model has")]
+)
+def test_a_text_has_a_largest_size(
+    size: int, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modelfiles, "MAX_TEXT", 10)
+    (tmp_path / "vocab.txt").write_text("x" * size)
+    assert modelfiles.content_fault(tmp_path / "vocab.txt") == fault
+
+
+@pytest.mark.parametrize(
+    ("data", "holds"),
+    [
+        (b"\x0a\x03abc", True),
+        (b"\x2a\x01x\x12\x00", True),
+        (b"\x0a\x80\x01" + b"x" * 128, True),
+        (b"\x0a\x80\x01" + b"x" * 127, False),
+        (b"\x0a\x83\x80\x80\x80\x00abc", True),
+        (b"", False),
+        (b"\x0a", False),
+        (b"\x0a\x80", False),
+        (b"\x0a\x04abc", False),
+        (b"\x0a\x02abc", False),
+        (b"\x08\x01a", False),
+        (b"\x02\x01a", False),
+        (b"\x32\x01a", False),
+    ],
+)
+def test_a_sentencepiece_model_is_a_row_of_its_five_fields(data: bytes, holds: bool) -> None:
+    """Protocol buffers, wire type 2: tag (field << 3 | 2), length as a varint, so many bytes."""
+    assert modelfiles._sentencepiece(data) is holds
