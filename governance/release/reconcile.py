@@ -142,7 +142,8 @@ def _names(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
 def _versions(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(2)"""
     rows_by_version = {(row.model, row.version): row for row in rows.versions}
-    is_served = TRIAL_MODEL in rows.models
+    places = [place for row in rows.versions for place in (row.source, row.location)]
+    is_served = any((place or "").startswith("mlflow-artifacts:") for place in places)
     for (model, version), registered in sorted(expected.versions.items()):
         row = rows_by_version.get((model, version))
         about = f"{model}/{version}"

@@ -790,7 +790,7 @@ def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:
         try:
             answer = world.tried(fresh)
             assert answer.status == 409, answer.text
-            assert "the log does not have this move" in answer.message
+            assert "as the log says" in answer.message
         finally:
             world.sql(
                 "UPDATE registered_model_aliases SET version = ? WHERE name = ? AND alias = 'champion'",

@@ -22,6 +22,7 @@ from governance.base.errors import StorageError
 from governance.history.verify import TrustAnchors, verify_log
 from governance.machine.machine import signer
 from governance.registry.governed.limit import PER_HOUR, Limit, is_told
+from governance.registry.governed.rules import Call
 from governance.registry.rows import NewVersion
 from governance.release import promotion
 from governance.release.reconcile import reconcile
@@ -205,6 +206,11 @@ def test_refused_decisions_are_bounded_too(world: World) -> None:
     whole(world)
 
 
+def given(version: str) -> Call:
+    """The version becomes candidate."""
+    return Call("set_registered_model_alias", MODEL, version=version, alias="candidate")
+
+
 def test_an_alias_and_its_entry_commit_together_or_not_at_all(
     mlflow_tables: Path, tmp_path: Path
 ) -> None:
@@ -214,7 +220,7 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(
     recorder = GovernedLog(log, signer(here.machine), here.machine, lambda: here.scene.now)
     size = log.size()
     with pytest.raises(StorageError, match="the registry has no version 9"):
-        recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
+        recorder.moved(given("9"), "ann")
     assert log.size() == size
     with sqlite3.connect(log.path) as database:
         database.execute(
@@ -226,12 +232,12 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(
         )
         database.execute(row, (MODEL,))
     for _ in range(2):
-        recorder.moved("set_registered_model_alias", MODEL, "9", "candidate", "ann")
+        recorder.moved(given("9"), "ann")
     assert log.size() == size + 1, "moved to where it is, it is not moved"
     with sqlite3.connect(log.path) as database:
         database.execute("DROP TABLE registered_model_aliases")
     with pytest.raises(StorageError):
-        recorder.moved("delete_registered_model_alias", MODEL, None, "candidate", "ann")
+        recorder.moved(Call("delete_registered_model_alias", MODEL, alias="candidate"), "ann")
     assert log.size() == size + 1
 
 
@@ -242,9 +248,7 @@ RECORDED: dict[str, Callable[[GovernedLog], object]] = {
         NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}),
         "ann",
     ),
-    "candidate is given": lambda recorder: recorder.moved(
-        "set_registered_model_alias", MODEL, "1", "candidate", "ann"
-    ),
+    "candidate is given": lambda recorder: recorder.moved(given("1"), "ann"),
 }
 ROWS = (
     "SELECT name, version, source, run_id, description FROM model_versions ORDER BY version",
