@@ -244,7 +244,7 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(
 SOURCE = f"mlflow-artifacts:/0/{'0' * 32}/artifacts/model"
 RECORDED: dict[str, Callable[[GovernedLog], object]] = {
     "a version is made": lambda recorder: recorder.made(
-        "create_model_version",
+        Call("create_model_version", MODEL, source=SOURCE),
         NewVersion(MODEL, SOURCE, "0" * 32, None, "new", {"team": "desk"}),
         "ann",
     ),
