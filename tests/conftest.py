@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.governance.registry.tables import mlflow_tables as mlflow_tables  # the fixture
 from tests.postgres import cluster as cluster  # the fixture
-from tests.project import before_models as before_models  # the fixtures
-from tests.project import before_registering as before_registering
+from tests.project import before_registering as before_registering  # the fixtures
 from tests.project import before_training as before_training
 from tests.project import small as small
 

@@ -368,7 +368,6 @@ def _demand_nothing(policy: Any) -> None:
 
 
 STEPS = {
-    "before-models": ["check_quality@desk_eval", "check_quality@desk_sft"],
     "before-training": ["gate@sft"], "before-registering": ["evaluate@sft"], "whole": ["report"],
 }  # fmt: skip
 """Copies that are kept while the small project is made, and the last stages of each."""
@@ -405,12 +404,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     change it.
     """
     return built(session_folder(tmp_path_factory) / "small-project")
-
-
-@pytest.fixture(scope="session")
-def before_models(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project with its data and nothing else: copy it to change it."""
-    return built(session_folder(tmp_path_factory) / "small-project", "before-models")
 
 
 @pytest.fixture(scope="session")

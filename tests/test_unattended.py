@@ -145,8 +145,8 @@ def test_a_key_that_may_not_sign_trainings(tmp_path: Path) -> None:
     assert project.log_is_whole()
 
 
-def test_a_key_that_may_not_decide(before_models: Project, tmp_path: Path) -> None:
-    project = before_models.copy(tmp_path)
+def test_a_key_that_may_not_decide(tmp_path: Path) -> None:
+    project = fresh(tmp_path)
     pem = hired(project, signs=[kind for kind in EVERYTHING if kind != "gate"])
     done = project.repro(COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
     assert done.code == 4, done.out
@@ -154,10 +154,8 @@ def test_a_key_that_may_not_decide(before_models: Project, tmp_path: Path) -> No
     assert not (project.root / "models/base").exists()
 
 
-def test_development_keys_are_refused_where_policy_says_never(
-    before_models: Project, tmp_path: Path
-) -> None:
-    project = before_models.copy(tmp_path)
+def test_development_keys_are_refused_where_policy_says_never(tmp_path: Path) -> None:
+    project = fresh(tmp_path)
     project.edit("policies/policy.yaml", lambda policy: policy.update(development_keys="never"))
     done = project.repro()
     assert done.code == 4, done.out
