@@ -180,3 +180,16 @@ def test_a_reader_writes_nothing(here: Scene) -> None:
         assert execute is not None
         execute("INSERT INTO countersign_subject (sha256, idx) VALUES ('x', 9)", ())
     assert verified(here) == 1
+
+
+def test_a_database_without_a_log_is_an_empty_log(tmp_path: Path) -> None:
+    """MLflow makes the file before the log begins."""
+    path = tmp_path / "countersign.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE runs (name TEXT)")
+    log = SqliteLog(path, PROJECT)
+    assert (log.size(), log.checkpoint(), log.head()) == (0, "", (0, ""))
+    assert [*log.entries()] == [] == log.by_subject(B)
+    assert log.latest("x") is None and log.page(0, 9) == ([], {})
+    with pytest.raises(VerificationError, match="there is no log"):
+        log.inclusion_proof(0, 1)
