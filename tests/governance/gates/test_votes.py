@@ -88,7 +88,10 @@ def test_nobody_approves_what_they_asked_for(scene: Governed) -> None:
     frozen = scene.freeze()
     scene.approve("cleo", "product", frozen)
     assert counted(scene)[0] == {"cleo"}
-    assert authors(context(scene))["dora"][0] == "asked_for_run"
+    assert {name: reason for name, (reason, _) in authors(context(scene)).items()} == {
+        "dora": "asked_for_run",
+        "ci": "signed_run",
+    }
     scene.request()
     now, at = promotion.state(scene.story.log), scene.now
     request = promotion.ask(now, "promote", MODEL, "1", "champion")
