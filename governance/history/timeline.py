@@ -147,7 +147,9 @@ class Timeline:
         tenures = [
             tenure
             for tenure in self.tenures
-            if tenure.model == model and _moved(tenure.given) <= at and not _over(tenure, at)
+            if tenure.model == model
+            and _moved(tenure.given) <= at
+            and (tenure.ended is None or _moved(tenure.ended) > at)
         ]
         return sorted(tenures, key=lambda tenure: tenure.alias)
 
@@ -313,10 +315,6 @@ def _ends(tenure: Tenure, move: Promotion) -> bool:
     if move.action == "retire":
         return tenure.version == move.version and tenure.alias != CANDIDATE
     return tenure.alias == move.alias
-
-
-def _over(tenure: Tenure, at: datetime) -> bool:
-    return tenure.ended is not None and _moved(tenure.ended) <= at
 
 
 def _moved(statement: Evidence[Promotion]) -> datetime:

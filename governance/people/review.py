@@ -132,8 +132,6 @@ class ReviewFacts(Facts):
     """A version as of its packet, judged by the authority of the log."""
 
     decision: ReleaseDecision | None = None
-    released_before: Evidence | None = None
-    """Registration of the version that people approved last."""
     serving: str | None = None
     """Digest of the model that served users when the packet was frozen."""
 
@@ -148,11 +146,6 @@ class ReviewFacts(Facts):
         if self.serving is None or self.serving == self.digest:
             return None
         return self.named_node(self.serving)
-
-    @cached_property
-    def approved_before(self) -> Evidence | None:
-        """The version that people approved last, before the packet."""
-        return self.released_before
 
 
 def review(now: LogState, recorded: Evidence[Packet], at: datetime) -> Review:
@@ -251,12 +244,6 @@ def _verdict(frozen: Packet, against: Against) -> Verdict:
 # -- The version as of its packet ------------------------------------------------------------------
 def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
     registration = before.registration(frozen.model, frozen.version)
-    governed = before.authority.policies.rules.aliases
-    earlier = [
-        (frozen.model, move.predicate.version)
-        for move in before.moves(frozen.model)
-        if move.predicate.alias in governed and move.predicate.model_digest != frozen.model_digest
-    ]
     return ReviewFacts(
         view=before.view,
         digest=frozen.model_digest,
@@ -276,7 +263,6 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
             at=instant_of(frozen.run.finished),
             waived=tuple(frozen.waived),
         ),
-        released_before=before.timeline.registrations.get(earlier[-1]) if earlier else None,
         serving=frozen.champion,
     )
 

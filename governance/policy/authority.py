@@ -266,7 +266,8 @@ class _AuthorityReader:
         statement = self._read(entry)
         if statement is None:
             return
-        predicate, authority = statement.predicate, self._present_authority(entry.index)
+        predicate = statement.predicate
+        authority = Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
         if not isinstance(predicate, Signed) or not authority.is_here(predicate):
             return
         if isinstance(predicate, Revocation):
@@ -295,9 +296,6 @@ class _AuthorityReader:
             self.checkpoint_keys.append((entry.index, predicate.checkpoint_key))
         elif files:
             self.proposed[digest] = (entry.index, files)
-
-    def _present_authority(self, index: int) -> Authority:
-        return Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
 
     def _read(self, entry: Entry) -> Evidence | None:
         """The statement, if a principal of the policies in force signed it; otherwise None."""
@@ -345,7 +343,7 @@ class _AuthorityReader:
         if approval.decision != "approve" or approval.expires is not None:
             self.signed.get(digest, {}).pop(person.name, None)
             return
-        if approval.role not in self._quorum_roles():
+        if not any(approval.role in quorum.roles for quorum in self._quorums()):
             return  # nor may their date count as the time of the last signature
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(approval.role)
         self.last_day[person.name] = person.until
@@ -396,9 +394,6 @@ class _AuthorityReader:
             return []
         quorums = (policies.rules.owners, policies.rules.recovery)
         return [quorum for quorum in quorums if quorum is not None]
-
-    def _quorum_roles(self) -> set[str]:
-        return {role for quorum in self._quorums() for role in quorum.roles}
 
     def _acted_until_last_signature(self, name: str, digest: str) -> bool:
         """Whether a person's last day is not before the date of the last signature."""

@@ -201,10 +201,9 @@ class Facts(Chain):
 
     @cached_property
     def approved_before(self) -> Evidence[Registration] | None:
-        """The registration of the version that held a governed alias before this one."""
-        if self.standing is None:
-            return None
-        end = self.standing.released.index if self.standing.released else self.now.size
+        """The registration of the version that was promoted before this one."""
+        released = self.standing.released if self.standing else None
+        end = released.index if released else self.now.size
         others = [
             move.predicate
             for move in self.now.moves(self.registration.model)
