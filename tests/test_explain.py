@@ -20,7 +20,7 @@ def test_every_decision_of_a_run_is_performed_again(small: Project) -> None:
         done = small.countersign("explain", str(item.index), "--json")
         found = json.loads(done.out)
         assert (done.code, found["same"], found["allowed"]) == (0, True, True), done.out
-        assert found["evidence"] == item.index
+        assert found["entry"] == item.index
     assert small.countersign("explain", "support-desk/1").code == 0
     others = next(item.index for item in small.evidence() if item.kind == "train")
     done = small.countersign("explain", str(others))

@@ -280,13 +280,8 @@ def test_the_whole_graph(public_data: Path, tmp_path: Path) -> None:
     made = project(public_data, tmp_path, SMALL)
     said = made.made()
     assert "public-trial version 1 is candidate" in said
-    lists = [
-        f"data/{stage}/{name}/excluded.jsonl"
-        for stage in ("ingested", "ready")
-        for name in ("hh", "hh_rank")
-    ]
+    lists = [f"data/{stage}/hh/excluded.jsonl" for stage in ("ingested", "ready")]
     excluded = [one for path in lists for one in read_excluded(made.root / path)]
-    excluded += read_excluded(made.root / "data/ingested/pandalm/excluded.jsonl")
     page = (made.root / "reports/public-trial-1.html").read_text(encoding="utf-8")
     assert excluded and all((one.id or f"{one.file}:{one.row}")[:12] in page for one in excluded)
     assert_nothing_quoted(made, pairs(public_data, 0, 280))

@@ -273,7 +273,7 @@ def test_killed_before_each_write_the_log_knows_all_that_is_there(
             "INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", (MODEL,)
         )
     first = NewVersion(MODEL, SOURCE, "1" * 32)
-    assert recorder.made("create_model_version", first, "ann") == "1"
+    assert recorder.made(Call("create_model_version", MODEL), first, "ann") == "1"
     size, before, differences = log.size(), _rows(log.path), reconcile(log, here.machine)
     shutil.copy(log.path, tmp_path / "before.db")
     for moment in range(100):
