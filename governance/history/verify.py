@@ -150,12 +150,7 @@ each of them, in their order.
 
 
 def _parts(
-    run: Run | None,
-    part: int,
-    counted: Callable[[int], None],
-    log: Log,
-    ring: KeyRing,
-    size: int,
+    run: Run | None, part: int, counted: Callable[[int], None], log: Log, ring: KeyRing, size: int
 ) -> Iterator[Seen]:
     """The verified parts, in order."""
     verify_part, starts = partial(_verify_part, log, ring, size, part), range(0, size, 1 << part)

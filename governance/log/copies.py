@@ -8,14 +8,7 @@ from contextlib import contextmanager
 from governance.base.errors import StorageError
 from governance.log.checkpoint import parse_checkpoint, sign_checkpoint
 from governance.log.port import Entry, Execute, OtherEntriesError, check_size
-from governance.log.sql import (
-    SqlLog,
-    check_continuous,
-    insert,
-    size_of,
-    state_of,
-    write_head,
-)
+from governance.log.sql import SqlLog, check_continuous, insert, size_of, state_of, write_head
 
 
 def extend(

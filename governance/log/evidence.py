@@ -17,12 +17,7 @@ from typing_extensions import TypeVar
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.envelope import (
-    Verified,
-    sign_payload,
-    unverified,
-    verify_envelope,
-)
+from governance.attest.envelope import Verified, sign_payload, unverified, verify_envelope
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import KINDS, PREDICATES, TYPE_PREFIX, Artifact, Origin
 from governance.base.errors import VerificationError

@@ -19,15 +19,7 @@ from governance.attest.keys import Signer
 from governance.base.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
-from governance.log.port import (
-    ORIGIN_SCOPE,
-    Also,
-    Derived,
-    Entry,
-    Execute,
-    Filing,
-    check_size,
-)
+from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, Filing, check_size
 
 PAGE = 512
 MAX_LEVEL = 48

@@ -144,10 +144,7 @@ FILES: dict[str, type[Model]] = {
 }
 """The files that must be there."""
 
-FOLDERS: dict[str, type[Model]] = {
-    "datacards": Datacard,
-    "quality": QualitySuite,
-}
+FOLDERS: dict[str, type[Model]] = {"datacards": Datacard, "quality": QualitySuite}
 """The folders of one file per name."""
 
 UNDECIDING = "controls"

@@ -363,11 +363,7 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "model_card": lambda facts: Found(
         [facts.registration_statement],
         f"countersign export {facts.name} model-card",
-        [
-            *_purpose_missing(facts),
-            "groups of people it was tested on",
-            "what oversight it needs",
-        ],
+        [*_purpose_missing(facts), "groups of people it was tested on", "what oversight it needs"],
     ),
     "retention_erasure": lambda facts: Found(
         _declared(facts, "retention.until"),

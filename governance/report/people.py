@@ -131,10 +131,7 @@ def _votes(standing: Standing) -> list[Evidence[Approval]]:
 
 # -- Rows ------------------------------------------------------------------------------------------
 def _run_row(
-    facts: Facts,
-    did: Literal["trained", "evaluated"],
-    statements: Sequence[Evidence],
-    assured: str,
+    facts: Facts, did: Literal["trained", "evaluated"], statements: Sequence[Evidence], assured: str
 ) -> Person:
     """The row of runs by services, with the people who requested them."""
     if not statements:

@@ -106,9 +106,7 @@ def enforce_gate(job: Job) -> Decision:
     request, decision = _decide(job)
     further = _gate_findings(job, request)
     complete = replace(
-        decision,
-        allowed=decision.allowed and not further,
-        findings=(*decision.findings, *further),
+        decision, allowed=decision.allowed and not further, findings=(*decision.findings, *further)
     )
     enforce(complete, f"gate@{job.key}")
     return complete

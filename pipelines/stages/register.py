@@ -271,9 +271,4 @@ def _write(job: Job, result: dict[str, Any]) -> None:
     write_json(job.output("register"), result)
 
 
-FAMILY = StageFamily(
-    run=run,
-    inputs=inputs,
-    outputs=outputs,
-    always_runs=True,
-)
+FAMILY = StageFamily(run=run, inputs=inputs, outputs=outputs, always_runs=True)

@@ -363,10 +363,7 @@ def _recall(measured: Recall) -> dict[str, Any]:
     report = measured.model_dump(mode="json")
     for name, planted in measured.entities.items():
         interval = judged.interval(planted)
-        report["entities"][name] |= {
-            "low": round(interval.low, 4),
-            "high": round(interval.high, 4),
-        }
+        report["entities"][name] |= {"low": round(interval.low, 4), "high": round(interval.high, 4)}
     return report
 
 

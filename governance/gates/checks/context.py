@@ -14,14 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import finding
-from governance.attest.predicates import (
-    Evaluate,
-    Finding,
-    Packet,
-    PromotionRequest,
-    Quality,
-    Scan,
-)
+from governance.attest.predicates import Evaluate, Finding, Packet, PromotionRequest, Quality, Scan
 from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
 from governance.gates import assessment
 from governance.gates.assessment import Judged
