@@ -181,7 +181,9 @@ def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: 
         "environment": environment(versions.installed(run.family_name)),
     }
     subjects = [*_written(run, outcome), *outcome.subjects]
-    work.record(run.log(), kind, subjects, fields, outcome.detail)
+    # The log is opened and checked again: its keys, head and policies may have changed meanwhile.
+    log = open_log(run.project.machine, run.project.policies, run.now)
+    work.record(log, kind, subjects, fields, outcome.detail)
 
 
 def work_folder(project: Project) -> Path:

@@ -55,6 +55,7 @@ STAGES = (
 )
 MAX_BYTES = 64 << 20
 MAX_INTEGER = 2**53 - 1
+POLICY_CHARACTERS = 512 << 10
 DOES_NOT_VERIFY = 5
 """Exit code, the same as that of `countersign verify`."""
 
@@ -248,10 +249,15 @@ def signed_by(note: str, key: Ed25519PublicKey) -> bool:
 # -- 6: rights -------------------------------------------------------------------------------------
 @cache
 def policy_rules(text: str) -> Any:
-    """The value of `policy.yaml`: YAML 1.2 without tags, aliases, or keys given twice."""
+    """The value of `policy.yaml`: YAML 1.2 without directives, tags, aliases, or keys given
+    twice.
+    """
+    need(len(text) <= POLICY_CHARACTERS, "a policy too large")
     reader = YAML(typ="safe", pure=True)
-    for event in reader.parse(text) if "*" in text else ():
+    for event in reader.parse(text) if set("*!%") & set(text) else ():
         need(not isinstance(event, AliasEvent), "an alias in YAML")
+        need(getattr(event, "tag", None) is None, "a tag in YAML")
+        need(getattr(event, "version", None) is None, "a directive in YAML")
     return YAML(typ="safe", pure=True).load(text)
 
 

@@ -135,7 +135,8 @@ def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
     import ssl
     from http.client import HTTPException
 
-    cause = getattr(error, "reason", error)
+    reason = getattr(error, "reason", error)
+    cause = reason if isinstance(reason, Exception) else error  # an SSLError's reason is a text
     if isinstance(cause, ssl.SSLCertVerificationError):
         found = f"the server's certificate does not verify: {cause.verify_message}"
         fix = "ask who runs the server; SSL_CERT_FILE names an authority of your own"
@@ -148,5 +149,5 @@ def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
         HTTPException: "what answers is no web server",
         Exception: "no connection",
     }
-    reason = next(reason for family, reason in reasons.items() if isinstance(cause, family))
-    return NoAnswerError(f"{reason} ({type(cause).__name__})")
+    why = next(why for family, why in reasons.items() if isinstance(cause, family))
+    return NoAnswerError(f"{why} ({type(cause).__name__})")

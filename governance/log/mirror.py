@@ -24,7 +24,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ from governance.base.errors import (
 )
 from governance.base.model import Model
 from governance.base.progress import SILENT, Progress
-from governance.base.storage import write_atomic
+from governance.base.storage import write_atomic, writing_state
 from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.copies import extend
@@ -272,7 +272,7 @@ class MirrorLog(SqliteLog):
 
     def _check_begin(self, new: Checkpoint) -> None:
         """(3) Checks a log on first contact: its entry 0, project and pin."""
-        first = next(self._pages(0, new.size))[0]
+        first = self._page(0, min(max(new.size, 1), api.MAX_ENTRIES))[0]
         if not new.origin.endswith(merkle.leaf_hash(first).hex()[:16]):
             raise VerificationError("its entry 0 is not that of its checkpoint", where=self.where)
         if not new.origin.startswith(f"countersign/{self.project}/"):
@@ -310,8 +310,11 @@ class MirrorLog(SqliteLog):
             answer = path.read_bytes()
         except FileNotFoundError:  # not fetched yet, or another process removed it
             answer = self._server.ask("GET", f"entries?start={start}&limit={limit}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, answer)
+            with writing_state(self.path):  # makes the folder of the copy for this account only
+                path.parent.mkdir(exist_ok=True, mode=0o700)
+                write_atomic(path, answer, mode=0o600)
+        except OSError as error:
+            raise StorageError(f"it cannot be read: {error.strerror}", where=str(path)) from None
         page = self._server.read(answer, api.Page)
         if page.start != start or not page.entries:
             raise VerificationError(f"the server does not give entry {start}", where=self.where)
@@ -324,7 +327,8 @@ class MirrorLog(SqliteLog):
 
     def _forget_incoming(self) -> None:
         for page in self._incoming.glob("*.json"):  # the folder stays for other processes
-            page.unlink(missing_ok=True)
+            with suppress(OSError):
+                page.unlink()
 
     def _keep(self, entry: Entry, receipt: api.Receipt) -> None:
         kept = {

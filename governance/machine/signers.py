@@ -270,9 +270,11 @@ def _create(path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with writing_state(path):
         write_atomic(temporary, data, mode=0o600)
-        with suppress(FileExistsError):
-            path.hardlink_to(temporary)
-        temporary.unlink()
+        try:
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink()
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

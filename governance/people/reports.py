@@ -31,6 +31,8 @@ from governance.policy.authority import read_authority
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 
+ABOUT = ("project", "model", "version", "digest", "as_of", "entries_read")
+"""Fields of a report that say what it is about."""
 Bytes = Callable[[str], bytes | None]
 """Reads the bytes stored under a digest. They may have been changed."""
 
@@ -191,10 +193,13 @@ def standing_in(
 
 
 def _differing(signed: Any, now: Report) -> list[str]:
-    """What differs between the present report and the signed one: verdict, faults or registry."""
+    """What differs between the present report and the signed one: what it is about, verdict, faults
+    or registry.
+    """
     current = now.model_dump()
+    about = [name for name in ABOUT if signed.get(name) != current[name]]
     before, here = _essence(signed, current["format"]), _essence(current, signed["format"])
-    return [name for name in here if here[name] != before[name]]
+    return about + [name for name in here if here[name] != before[name]]
 
 
 def _essence(report: Any, other_format: str) -> dict[str, Any]:

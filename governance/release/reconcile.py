@@ -48,6 +48,8 @@ class ExpectedRegistry:
     """Maps model and governed alias to the version that holds it."""
     made: frozenset[tuple[str, str]]
     """Versions that were made by an accepted call to a server, registered or not."""
+    served: bool
+    """Whether a server ever accepted a call. Then no version's files are in a local folder."""
 
     def covers(self, model: str) -> bool:
         """Whether a model of the registry is compared."""
@@ -96,13 +98,13 @@ def _expected_registry(now: LogState) -> ExpectedRegistry:
         for (model, alias), held in now.timeline.holders.items()
         if alias != CANDIDATE
     }
-    made = frozenset(
-        (call.predicate.model, call.predicate.version or "")
+    calls = [
+        call.predicate
         for call in now.evidence.all(Call)
-        if call.predicate.alias is None
-        and now.authority.may_sign("promotion", call.keyid, call.development, call.index)
-    )
-    return ExpectedRegistry(governed_names(now), versions, holders, made)
+        if now.authority.may_sign("promotion", call.keyid, call.development, call.index)
+    ]
+    made = frozenset((call.model, call.version or "") for call in calls if call.alias is None)
+    return ExpectedRegistry(governed_names(now), versions, holders, made, bool(calls))
 
 
 def governed_names(now: LogState) -> Names:
@@ -143,7 +145,10 @@ def _versions(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(2)"""
     rows_by_version = {(row.model, row.version): row for row in rows.versions}
     places = [place for row in rows.versions for place in (row.source, row.location)]
-    is_served = any((place or "").startswith("mlflow-artifacts:") for place in places)
+    at_a_server = any((place or "").startswith("mlflow-artifacts:") for place in places)
+    # What the log says counts: who can write the rows could change the places of all of them.
+    # Servers of earlier versions made a trial model.
+    is_served = expected.served or TRIAL_MODEL in rows.models or at_a_server
     for (model, version), registered in sorted(expected.versions.items()):
         row = rows_by_version.get((model, version))
         about = f"{model}/{version}"

@@ -128,10 +128,11 @@ def _personal_data(facts: Facts) -> Gate:
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:
     """The kind of planted values with the lowest detection rate, and what policy requires."""
-    measured = {scan.dataset: recalled(facts, scan) for scan in scans}
-    missing = [dataset for dataset, rows in measured.items() if not rows]
+    measured = [(scan.dataset, recalled(facts, scan)) for scan in scans]
+    known = {dataset for dataset, rows in measured if rows}
+    missing = [dataset for dataset, _ in measured if dataset not in known]
     reasons = [reason(Say.PII_UNMEASURED, datasets=missing)] if missing else []
-    least = [(rows[0].low, dataset, rows[0]) for dataset, rows in measured.items() if rows]
+    least = [(rows[0].low, dataset, rows[0]) for dataset, rows in measured if rows]
     if not least:
         return reasons
     _, dataset, row = min(least, key=lambda entry: entry[:2])

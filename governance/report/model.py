@@ -205,7 +205,7 @@ class Item(Model):
     `APPROVALS`, `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
     """
     about: str | None = None
-    """The version or model; None for the version of the report."""
+    """The version or model, e.g. `desk/2`."""
     what: str
     next: str | None = None
     owner: str | None = None

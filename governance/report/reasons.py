@@ -155,7 +155,7 @@ class About(Enum):
     )  # fmt: skip
     NAMES_BY_LIST = (
         "note", "Low-assurance search for personal data",
-        "lists and patterns search for people and places, not a model; gate Personal data says how"
+        "lists and patterns search for people and places, not a model; section Data says how"
         " many planted values they found",
     )  # fmt: skip
     RECORDS_LEFT_OUT = (

@@ -157,6 +157,7 @@ def reproduce(key: str, project: Project) -> Reproduced:
             fields, detail = _train(run, resolved, inputs, folder)
         require_same_model(project, key, first)
         fields |= {"stage": run.name, "of": first.digest, "inputs": list(inputs.values())}
+        log = open_log(project.machine, project.policies, utc_now)  # its keys may have changed
         entry, reproduction = work.record(log, KIND, [_model(first)], fields, detail)
     return Reproduced(first, entry.index, reproduction, project.machine.signer_uri is None)
 

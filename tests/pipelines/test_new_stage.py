@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,34 @@ def test_a_new_stage_runs_is_recorded_and_is_cached(project: Project) -> None:
     again = repro(project)
     assert again.code == 0 and "60 lengths" not in again.out, again.out
     assert len(project.evidence("base")) == 1
+
+
+CHANGES_THE_HEAD = """
+    import os
+    import sqlite3
+
+    (database,) = Path(os.environ["COUNTERSIGN_HOME"]).rglob("countersign.db")
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "UPDATE countersign_head SET checkpoint ="
+            " substr(checkpoint, 1, length(checkpoint) - 9) || 'AAAAAAA=' || char(10)"
+        )
+"""
+
+
+def test_a_log_that_changes_during_the_work_is_noticed_before_the_run_is_recorded(
+    project: Project,
+) -> None:
+    module = project.root / "pipelines/stages/line_lengths.py"
+    body = MODULE.replace("    lines = ", f"{CHANGES_THE_HEAD}    lines = ")
+    module.write_text(body, encoding="utf-8")
+    done = repro(project)
+    assert done.code == 5 and "checkpoint" in done.out, done.out
+    (database,) = Path(project.env()["COUNTERSIGN_HOME"]).rglob("countersign.db")
+    with sqlite3.connect(database) as connection:
+        kinds = connection.execute("SELECT kind FROM countersign_entry").fetchall()
+    assert ("base",) not in kinds
+    assert not (project.root / "data/lengths/desk_eval.txt").exists()
 
 
 def test_mistakes_that_a_new_stage_declares_are_found_before_anything_runs(

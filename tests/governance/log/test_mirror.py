@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
@@ -35,7 +38,7 @@ from governance.base.errors import (
 )
 from governance.base.progress import Progress
 from governance.history import verify
-from governance.log import api, evidence, merkle
+from governance.log import api, evidence, http_client, merkle
 from governance.log.checkpoint import verify_checkpoint
 from governance.log.http_client import StatusError
 from governance.log.mirror import MirrorLog, Server
@@ -398,6 +401,21 @@ def test_a_servers_words_repaint_no_terminal() -> None:
     refused = Server("http://localhost")._refused(StatusError(500, "x", told))
     assert isinstance(refused, StorageError)
     assert (refused.found, refused.fix) == ("\ufffd[2J\ufffdverified\nline", "\ufffd")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ssl.SSLError(1, "tlsv1 alert certificate required"),
+        URLError(ssl.SSLError(1, "wrong version number")),
+        URLError("unknown url type: socks5h"),
+        URLError(ConnectionResetError()),
+        HTTPException("no status line"),
+    ],
+    ids=repr,
+)
+def test_each_failure_to_connect_is_no_answer(error: Exception) -> None:
+    assert isinstance(http_client._no_answer(error, "https://log"), http_client.NoAnswerError)
 
 
 # What is asked, and by whom

@@ -116,6 +116,28 @@ def test_what_the_server_shows_is_held_against_the_log(
     assert client.run("verify")[0] == 0
 
 
+def test_files_in_a_local_folder_are_none_of_a_server_even_if_every_version_names_one(
+    served: tuple[Place, Server], client: Client
+) -> None:
+    here, _ = served
+    columns = "SELECT source, storage_location, run_id, version FROM model_versions"
+    change = "UPDATE model_versions SET source = ?, storage_location = ? WHERE version = ?"
+    with sqlite3.connect(here.database.removeprefix("sqlite:///"), timeout=30) as database:
+        before = database.execute(columns).fetchall()
+        for _, _, run, version in before:
+            folder = f"file:///tmp/elsewhere/{run}/artifacts/model"
+            database.execute(change, (folder, folder, version))
+    try:
+        exit_code, told = client.run("verify", "--json")
+        codes = {difference["code"] for difference in json.loads(told)["registry"]}
+        assert exit_code == 5 and codes == {"REGISTRY_SOURCE_CHANGED"}
+    finally:
+        with sqlite3.connect(here.database.removeprefix("sqlite:///"), timeout=30) as database:
+            for source, location, _, version in before:
+                database.execute(change, (source, location, version))
+    assert client.run("verify")[0] == 0
+
+
 def test_nothing_is_wrong_and_the_report_says_so(
     served: tuple[Place, Server], client: Client
 ) -> None:

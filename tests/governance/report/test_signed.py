@@ -19,10 +19,11 @@ from governance.bundle import verify_bundle
 from governance.commands import sources
 from governance.history.verify import TrustAnchors
 from governance.machine.machine import machine, open_log
+from governance.people import reports
 from governance.release import promotion
 from governance.report import build as building
 from governance.report.build import build
-from governance.report.html import page
+from governance.report.html import json_twin, page
 from pipelines.cli import cli
 from tests.governance.bundles import pin
 from tests.governance.governed import Governed, keypair
@@ -197,6 +198,15 @@ def test_what_was_signed_hides_nothing_that_came_to_light(
     assert (
         run("report", "--kept", sha256_bytes(as_signed[".html"])).stdout_bytes == as_signed[".html"]
     )
+
+
+@pytest.mark.parametrize("field", ["model", "version", "digest", "as_of", "entries_read"])
+def test_a_signed_report_about_something_else_is_not_returned(scene: Governed, field: str) -> None:
+    report = building.build(scene.story.sources, MODEL, "2")
+    signed = json.loads(json_twin(report))
+    assert reports._differing(signed, report) == []
+    signed[field] = "1"
+    assert reports._differing(signed, report) == [field]
 
 
 def _warnings(files: dict[str, bytes]) -> tuple[str, int]:
