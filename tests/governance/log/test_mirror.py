@@ -418,6 +418,13 @@ def test_each_failure_to_connect_is_no_answer(error: Exception) -> None:
     assert isinstance(http_client._no_answer(error, "https://log"), http_client.NoAnswerError)
 
 
+def test_the_copy_is_for_this_account_only(served: Served, tmp_path: Path) -> None:
+    copy = client(served, tmp_path / "home")
+    assert copy.size() > 0
+    files = [path for path in copy.path.parent.rglob("*") if path.is_file()]
+    assert files and copy.path.parent.stat().st_mode & 0o077 == 0
+
+
 # What is asked, and by whom
 def test_a_wrong_address_is_told_from_a_server_that_is_away(served: Served, tmp_path: Path) -> None:
     for wrong, says in {
