@@ -367,10 +367,8 @@ def _demand_nothing(policy: Any) -> None:
     methods["sft"] = {"none": "a few steps show nothing"}
 
 
-STEPS = {
-    "before-training": ["gate@sft"], "before-registering": ["evaluate@sft"], "whole": ["report"],
-}  # fmt: skip
-"""Copies that are kept while the small project is made, and the last stages of each."""
+STEPS = {"before-training": "gate@sft", "before-registering": "evaluate@sft", "whole": "report"}
+"""Copies that are kept while the small project is made, and the last stage of each."""
 
 
 def built(folder: Path, step: str = "whole") -> Project:
@@ -382,8 +380,8 @@ def built(folder: Path, step: str = "whole") -> Project:
             for name in (*STEPS, "making"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             project = fresh(folder / "making")
-            for name, stages in STEPS.items():
-                project.made(*stages)
+            for name, stage in STEPS.items():
+                project.made(stage)
                 project.copy(folder / name)
             (folder / "complete").touch()
     return Project(folder / step / "project", folder / step / "home")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from governance.attest.digests import sha256_bytes
+from governance.attest.digests import SHORTEST, sha256_bytes
 from governance.attest.predicates import Approval
 from governance.base.errors import ConfigError, CountersignError, RefusedError
 from governance.base.storage import write_atomic
@@ -206,7 +206,7 @@ def _vote(
         call.show(approval, [already], **names, entry=earlier)
         return
     question = f"\n{author.name} {decision}s {subject.about} {subject.name} as {author.role}."
-    typed = subject.name if subject.about == "packet" else subject.sha256[: subjects.SHORTEST]
+    typed = subject.name if subject.about == "packet" else subject.sha256[:SHORTEST]
     call.confirm(f"{question} Reason: {reason}", typed, approval, **names, entry=None)
     now = call.state()  # somebody may have opened an incident meanwhile
     author, approval = votes.check(now, subject, vote, call.signing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from governance.attest.digests import SHORTEST
 from governance.attest.keys import public_key
 from governance.base.errors import ConfigError
 from governance.commands import session
@@ -72,7 +73,7 @@ def approve_command(call: Call, keyid: str, reason: str) -> None:
     key = successor.fingerprint
     author = policies.owner(now.authority, call.signing)
     question = f"{author.name} approves that {key} signs the log's checkpoints."
-    call.confirm(question, successor.keyid[: policies.SHORTEST])
+    call.confirm(question, successor.keyid[:SHORTEST])
     recorded = policies.approve_successor(call.log, successor.keyid, author, reason)
     now = call.state()
     updated = {each.keyid: each for each in policies.successors(now)}[successor.keyid]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from governance.attest.digests import SHORTEST
 from governance.base.yaml import load_model
 from governance.commands import session
 from governance.commands.session import Call
@@ -67,7 +68,7 @@ def _agrees(call: Call, first: Policies, log: Log | None) -> bool:
         return False
     session.tell([policies.first_rules(first.files), ""], err=call.as_json)
     question = f"{person.name} signs policies {first.digest}, which begin this log."
-    call.confirm(question, first.digest[: policies.SHORTEST])
+    call.confirm(question, first.digest[:SHORTEST])
     return True
 
 

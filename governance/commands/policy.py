@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from governance.attest.digests import SHORTEST
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.commands import session
 from governance.commands.session import Call
@@ -83,7 +84,7 @@ def sign_command(call: Call, digest: str, reason: str) -> None:
         session.tell([policies.shown(now.authority, offer)], err=call.as_json)
         question = f"\n{author.name} signs policies {offer.digest} as {author.role}."
         unsigned = {"digest": offer.digest, "signed_by": author.name, "entry": None}
-        call.confirm(question, offer.digest[: policies.SHORTEST], unsigned)
+        call.confirm(question, offer.digest[:SHORTEST], unsigned)
         entry = policies.sign(call.log, now.authority, offer, author, reason).index
         now = call.state()
     period, status = now.authority.in_force, policies.status(now, None)

@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from governance.attest.digests import SHORTEST as SHORTEST
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import PublicKey, Signer, public_key
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, PolicyChange, Revocation

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from governance.attest.digests import SHORTEST as SHORTEST
-from governance.attest.digests import sha256_bytes
+from governance.attest.digests import SHORTEST, sha256_bytes
 from governance.attest.predicates import TEXTS, Artifact, GateDecision, Packet, PromotionRequest
 from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, InputError

@@ -73,21 +73,25 @@ def test_a_model_from_outside_has_no_reproductions(story: Story) -> None:
     assert reproductions(story.view, model_node(story.view, story.models["tiny"])) == []
 
 
-def test_a_reproduction_of_a_training_with_other_inputs_does_not_count(story: Story) -> None:
-    """The same bytes were trained twice, from other data. The reproduction is of the first."""
-    reproduce(story)
+def trained_from(story: Story, role: str, **changes: str) -> None:
+    """Records that the same bytes were trained with another input in this role."""
     first = training(story)
-    other = [
-        artifact.model_copy(update={"sha256": digest("other data")})
-        if artifact.role == "data"
-        else artifact
+    inputs = [
+        artifact.model_copy(update=changes) if artifact.role == role else artifact
         for artifact in first.predicate.inputs
     ]
     fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
     story.record(
-        "train", "train@sft", list(first.subjects), other,
+        "train", "train@sft", list(first.subjects), inputs,
         **fields, final={}, device="cpu", threads=1, adapter=None,
     )  # fmt: skip
+
+
+def test_a_reproduction_of_a_training_with_other_inputs_does_not_count(story: Story) -> None:
+    """The same bytes were trained twice, from other data. The reproduction is of the first."""
+    reproduce(story)
+    first = training(story)
+    trained_from(story, "data", sha256=digest("other data"))
     node = model_node(story.view, story.models["sft"])
     assert node.train is not None and inputs(node.train) != inputs(first)
     assert reproductions(story.view, node) == []
@@ -179,18 +183,7 @@ def test_a_scorer_is_a_model_of_its_own_unless_it_is_the_parent(story: Story, sa
 
 def test_a_model_without_evidence_is_called_as_its_path_says(story: Story) -> None:
     """The parent of a training has no statement of its own in this log."""
-    first = training(story)
-    read = [
-        artifact.model_copy(update={"sha256": digest("lost"), "name": "models/lost/model"})
-        if artifact.role == "parent"
-        else artifact
-        for artifact in first.predicate.inputs
-    ]
-    fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
-    story.record(
-        "train", "train@sft", list(first.subjects), read,
-        **fields, final={}, device="cpu", threads=1, adapter=None,
-    )  # fmt: skip
+    trained_from(story, "parent", sha256=digest("lost"), name="models/lost/model")
     assert [node.name for node in model_chain(story.view, story.models["sft"])] == ["lost", "sft"]
 
 
