@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from ruamel.yaml.error import YAMLError
 
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
@@ -50,3 +51,23 @@ def test_names_that_one_key_had_are_one_person() -> None:
     assert person == {"ada", "ada-lovelace", "countess"} == rights.person("countess")
     assert rights.person("ben") == {"ben"}
     assert rights.person("new") == {"new"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x 1\nb: *x\n",
+        "a: !!int '1'\n",
+        "%YAML 1.1\n---\na: yes\n",
+        "a: 1\na: 2\n",
+        "a" * 600_000,
+    ],
+    ids=["an alias", "a tag", "a directive", "a key given twice", "too large"],
+)
+def test_policies_are_plain_yaml(text: str) -> None:
+    with pytest.raises((verifier.Refused, YAMLError)):
+        verifier.policy_rules(text)
+
+
+def test_stars_and_exclamation_marks_in_policies_are_text() -> None:
+    assert verifier.policy_rules("a: '*x !!'  # 100%\n") == {"a": "*x !!"}

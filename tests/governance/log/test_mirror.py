@@ -39,7 +39,7 @@ from governance.base.errors import (
 from governance.base.progress import Progress
 from governance.history import verify
 from governance.log import api, evidence, http_client, merkle
-from governance.log.checkpoint import verify_checkpoint
+from governance.log.checkpoint import Checkpoint, verify_checkpoint
 from governance.log.http_client import StatusError
 from governance.log.mirror import MirrorLog, Server
 from governance.log.port import Log
@@ -416,6 +416,12 @@ def test_a_servers_words_repaint_no_terminal() -> None:
 )
 def test_each_failure_to_connect_is_no_answer(error: Exception) -> None:
     assert isinstance(http_client._no_answer(error, "https://log"), http_client.NoAnswerError)
+
+
+def test_a_first_checkpoint_of_no_entries_is_refused(served: Served, tmp_path: Path) -> None:
+    copy = client(served, tmp_path / "home")
+    with pytest.raises(VerificationError, match="entry 0 is not that of its checkpoint"):
+        copy._check_begin(Checkpoint(f"countersign/{PROJECT}/0000", 0, bytes(32)))
 
 
 def test_the_copy_is_for_this_account_only(served: Served, tmp_path: Path) -> None:

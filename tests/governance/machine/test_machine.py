@@ -16,6 +16,7 @@ from governance.log.sqlite import SqliteLog
 from governance.log.views import log_evidence
 from governance.machine import machine
 from governance.machine.machine import Machine, known_signer, open_log, own_checkpoint_key, read_log
+from governance.machine.signers import stored_signer
 from tests.governance.examples import NOON, A, B, C, InForce, artifact, ingest, scene
 from tests.governance.keys import pem
 
@@ -36,6 +37,18 @@ def test_where_state_is_kept(environ: dict[str, str], home: str) -> None:
     assert here.home == Path(home)
     assert here.log_uri == here.registry_uri == f"sqlite:///{home}/desk/countersign.db"
     assert here.artifact_root == Path(home) / "desk" / "artifacts"
+
+
+def test_a_key_that_cannot_be_put_in_its_place_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    with pytest.raises(StorageError, match="not permitted"):
+        stored_signer(tmp_path / "keys", "checkpoint")
+    assert list((tmp_path / "keys").iterdir()) == []
 
 
 def test_a_place_that_depends_on_the_working_folder_is_refused() -> None:

@@ -1,9 +1,15 @@
-"""Each finding code of a gate or release belongs to a row of page one, or is named here."""
+"""Page one's table: the place of each finding code, and the figures of a row."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from governance.attest.codes import CODES
-from governance.report.gates import FAILING_CODES, SCORE_CODES
+from governance.attest.predicates import Planted
+from governance.report.gates import FAILING_CODES, SCORE_CODES, _lowest_detection
 
 OF_THE_VERDICT = """
 CHECK_CRASHED MODEL_UNKNOWN SUITE_NOT_DECLARED DATACARD_MISSING DATACARD_INCOMPLETE
@@ -20,3 +26,17 @@ def test_each_code_of_a_gate_or_release_has_its_place_on_page_one() -> None:
     of_the_verdict = set(OF_THE_VERDICT.split())
     assert codes <= in_rows | of_the_verdict <= CODES.keys()
     assert not in_rows & of_the_verdict
+
+
+@pytest.mark.parametrize("found", [(20, 99), (99, 20)])
+def test_the_lowest_detection_is_over_all_digests_of_a_dataset(found: tuple[int, int]) -> None:
+    facts: Any = SimpleNamespace(policies=None)
+    scans: Any = [
+        SimpleNamespace(
+            dataset="tickets",
+            recall=SimpleNamespace(entities={"PERSON": Planted(planted=100, found=number)}),
+        )
+        for number in found
+    ]
+    (row,) = _lowest_detection(facts, scans)
+    assert (row.fields["found"], row.fields["planted"]) == (20, 100)
