@@ -40,7 +40,7 @@ contracts: setup
 test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
 	@pytest -m "$(MARK)" -n 2 --dist worksteal
 
-nightly: setup          ## everything with other examples and random kills, then mutants of the core
+nightly: setup          ## everything with other examples, random kills and long fuzzing, then mutants of the core
 	@TESTS_PROFILE=nightly pytest -n 2 --dist worksteal
 	@python -m tests.mutation --mutants 600 --workers 2
 

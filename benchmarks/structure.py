@@ -44,6 +44,10 @@ CORE = (
     *(f"governance.{name}" for name in ("base", "attest", "policy", "history", "gates", "models")),
     *(f"governance.log.{name}" for name in ("port", "merkle", "checkpoint", "sql", "sqlite")),
     "governance.log.evidence",
+    "governance.log.heads",
+    "governance.log.model_index",
+    "governance.log.notes",
+    "governance.log.rules",
     "governance.log.views",
 )
 """The modules, with what is below them, that carry the promises."""

@@ -20,6 +20,7 @@ import click
 
 from governance.base.errors import CountersignError, StorageError, did_you_mean
 from governance.base.storage import disk_failure
+from pipelines import isolation
 
 COMMANDS: dict[str, str] = {
     "init": "Begin a governed log: people, services, the first policy.",
@@ -46,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "bundle": "Write all evidence about a version to one file that anyone can verify.",
     "verify-model": "Compare a model folder with its registration.",
     "server": "Serve registry, runs and log for a team.",
+    "witness": "Cosign the checkpoints of other people's logs.",
     "promote": "Give a version an alias that serves users.",
     "rollback": "Give the alias back to the last version that may still serve.",
     "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",
@@ -133,6 +135,7 @@ def main() -> None:
     """Runs the command. Every error becomes one message and one exit code."""
     debug = "--debug" in sys.argv or _is_set(os.environ.get("COUNTERSIGN_DEBUG", ""))
     try:
+        isolation.enter(sys.argv[1:])
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
@@ -181,3 +184,7 @@ def _unforeseen(error: Exception) -> CountersignError:
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown place"
     found = f"internal error: {type(error).__name__} at {place}"
     return CountersignError(found, fix="run again with COUNTERSIGN_DEBUG=1 for the traceback")
+
+
+if __name__ == "__main__":  # `python -m pipelines.cli` is `countersign`
+    main()

@@ -178,7 +178,7 @@ def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: 
         "stage": run.name,
         "inputs": list(artifacts.values()),
         "parameters": outcome.parameters,
-        "environment": environment(versions.installed(run.family_name)),
+        "environment": environment(versions.installed(run.family_name), run.project.machine),
     }
     subjects = [*_written(run, outcome), *outcome.subjects]
     # The log is opened and checked again: its keys, head and policies may have changed meanwhile.

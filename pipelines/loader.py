@@ -9,7 +9,7 @@ It is here, not in `governance`, because it imports transformers and the trust c
 `governance.release.serving` decides what may be loaded and from where. This module turns the
 verified copy into a model.
 
-1. The log resolves the name.
+1. The log resolves the name. The decisions that lead to the alias are repeated.
 2. The files are copied into a folder of this process.
 3. The copy is compared with the registered manifest.
 4. Exactly this copy is loaded: safetensors, no remote code, no network.
@@ -27,7 +27,14 @@ from typing import Any
 from governance.base.errors import ConfigError
 from governance.history.state import state
 from governance.machine.machine import Machine, machine_of
-from governance.release.serving import Served, private_copy, resolve, serving_log, where
+from governance.release.serving import (
+    Served,
+    check_registry,
+    private_copy,
+    resolve,
+    serving_log,
+    where,
+)
 from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
 
@@ -75,7 +82,9 @@ def load(
     """
     _refuse(options)
     here = machine or machine_of(root or Path.cwd(), os.environ)
-    served = resolve(state(serving_log(here, origin)), name)
+    log = serving_log(here, origin)
+    served = resolve(state(log), name)
+    check_registry(log, here, served)
     with private_copy(served, folder or where(here, served), scratch) as copy:
         return from_copy(served, copy, scorer=scorer, **options)
 

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from governance.base.errors import BusyError
@@ -23,9 +24,6 @@ GRACE_SECONDS = 10
 
 PATIENCE_SECONDS = GRACE_SECONDS + 5.0
 """Seconds that a stage waits for another run of itself, which may be ending."""
-
-HASH_SEED = {"PYTHONHASHSEED": "0"}
-"""A setting that results depend on and that works only before Python starts."""
 
 SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -41,14 +39,10 @@ SETTINGS = {
 
 
 def settle(environ: MutableMapping[str, str], *, threads: int, network: bool) -> None:
-    """Sets the variables that libraries read when they are imported. Starts this process again if
-    a variable that Python reads at its start must change.
-    """
+    """Sets the variables that libraries read when they are imported."""
     environ.update(SETTINGS, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     if not network:
         environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    if any(environ.get(name) != value for name, value in HASH_SEED.items()):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environ, **HASH_SEED})  # noqa: S606
 
 
 @contextmanager
@@ -71,6 +65,27 @@ def _taken(handle: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def end_when_asked() -> Callable[[], None]:
+    """From now on SIGTERM and Ctrl-C raise `SystemExit`, so that scratch files are removed.
+
+    A library may swallow that exception: in a bare `except`, a finalizer or a callback. What this
+    returns raises it again. It is called before anything is recorded.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        require_wanted()
+
+    def require_wanted() -> None:
+        if asked:
+            sys.exit(128 + asked[0])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return require_wanted
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,60 +27,30 @@ from governance.attest.predicates import (
 from governance.base.time import instant
 from governance.log import evidence, views
 from governance.log.port import Entry, Log
-from governance.machine.machine import known_signer
+from governance.machine.machine import Machine, known_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies
+from pipelines import isolation
+from pipelines.codefiles import code
+from pipelines.installed import installed
 from pipelines.project import Project
 
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 LONGEST_LICENCE = 120
 """Characters. A longer `License` field is the text of the licence, not its name."""
 
 
-def code(root: Path, before: Code | None = None) -> Code:
-    """The current commit, and whether code, parameters or policies differ from it (dvc.lock aside).
-
-    `before` is the state when the work began: a change since then counts as a difference. So does
-    everything git cannot tell.
-    """
-    commit, changed = _git_state(root)
-    changed_meanwhile = before is not None and (before.dirty or before.commit != commit)
-    return Code(commit=commit, dirty=commit is None or changed or changed_meanwhile)
-
-
-def _git_state(root: Path) -> tuple[str | None, bool]:
-    """The commit, and whether any file differs from it. None where git cannot tell."""
-    status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
-    try:
-        done = subprocess.run(
-            ["git", *status, "--", ".", ":(exclude)dvc.lock"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None, True
-    if done.returncode:
-        return None, True
-    commit, changed = None, False
-    for line in done.stdout.splitlines():
-        header, _, value = line.partition("# branch.oid ")
-        if not header and _COMMIT.fullmatch(value):
-            commit = value
-        changed = changed or not line.startswith("# ")
-    return commit, changed
-
-
-def environment(versions: dict[str, str]) -> Environment:
-    """Interpreter, platform, engines of the stage, and one digest over all that is installed."""
+def environment(versions: dict[str, str], machine: Machine) -> Environment:
+    """Interpreter, platform, engines of the stage, and digests over all that is installed."""
+    found = installed(machine.home)
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",
         versions=versions,
         distributions=_distributions(),
         libraries={name: library for name in versions if (library := _library(name))},
+        files=found.digest,
+        altered=list(found.altered),
+        variables=isolation.named(machine.environ),
     )
 
 

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PROJECT = "small"
+BYTECODE = Path(tempfile.gettempdir()) / f"countersign-tests-bytecode-{os.getuid()}"
+"""Compiled code that the stages of all tests share: each has a state folder of its own."""
 PARAMS: dict[str, Any] = {
     "project": PROJECT,
     "records": {"key": "development", "key_id": "development"},
@@ -152,6 +155,7 @@ class Project:
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
             "HOME": str(self.home.parent),
             "COUNTERSIGN_HOME": str(self.home),
+            "COUNTERSIGN_BYTECODE": str(BYTECODE),
             "DVC_GLOBAL_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_SYSTEM_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_NO_ANALYTICS": "1",

@@ -99,7 +99,10 @@ def test_the_page_of_commands_lists_every_exit_code() -> None:
     assert sorted(map(int, listed)) == sorted(families)
 
 
-INTERNAL = {f"COUNTERSIGN_{name}" for name in ("EXIT_FILE", "PARENT", "PROCESSES", "RUN")}
+INTERNAL = {
+    f"COUNTERSIGN_{name}"
+    for name in ("BYTECODE", "EXIT_FILE", "PACKAGES", "PARENT", "PROCESSES", "RUN")
+}
 INTERNAL |= {"COUNTERSIGN_RELEASE_DECISION_ALLOWED"}
 """Variables from one process to another, and a level of SLSA's."""
 

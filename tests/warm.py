@@ -33,7 +33,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-SOCKET = "TESTS_WARM_SOCKET"
+SOCKET = "COUNTERSIGN_WARM_SOCKET"
 PRELOADED = [
     "pipelines.cli", "pipelines.commands.repro", "pipelines.commands.stage",
     "pipelines.stages.sample", "pipelines.stages.fetch", "pipelines.stages.ingest",
@@ -64,12 +64,14 @@ PRELOADED_NAMES = [
 """Names that those libraries import at first use only."""
 MODULE, CODE = "pipelines.commands.dvc_process", "from pipelines.cli import main; main()"
 """What is started with `python -m` and `python -c`."""
+ISOLATED = "pipelines.cli"
+"""What `pipelines/boot.py` starts."""
 SHIM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 path = os.environ.get("{variable}")
 server = socket.socket(socket.AF_UNIX)
 try:
-    if "{program}" == "{python}" and not {{"{module}", "{code}"}} & set(sys.argv[1:4]):
+    if "{program}" == "{python}" and not {{"{module}", "{code}", "{isolated}"}} & set(sys.argv[1:6]):
         raise OSError
     server.connect(path)
 except (OSError, TypeError):
@@ -105,7 +107,12 @@ def environment() -> dict[str, str]:
         program = sys.executable if name == "python" else BIN / name
         path.write_text(
             SHIM.format(
-                python=sys.executable, variable=SOCKET, program=program, module=MODULE, code=CODE
+                python=sys.executable,
+                variable=SOCKET,
+                program=program,
+                module=MODULE,
+                code=CODE,
+                isolated=ISOLATED,
             ),
             encoding="utf-8",
         )
@@ -115,6 +122,8 @@ def environment() -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN")},
         "HOME": str(folder),
         "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "1",  # a fork has these flags; a stage asks for them
+        "PYTHONNOUSERSITE": "1",
     }
     global PROCESS
     process = PROCESS = subprocess.Popen(
@@ -260,7 +269,8 @@ def _run(command: dict[str, Any], descriptors: list[int]) -> None:
         os.environ.clear()
         os.environ.update(command["environ"])
         arguments = command["arguments"]
-        name = next((one for one in arguments if not one.startswith("-")), "")
+        own = arguments[arguments.index(ISOLATED) + 1 :] if ISOLATED in arguments else arguments
+        name = next((one for one in own if not one.startswith("-")), "")
         Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")
         sys.argv = [command["program"], *arguments]
         sys.orig_argv = [sys.executable, *sys.argv]
@@ -306,6 +316,14 @@ def _main(program: str) -> int:
 
         os.environ[dvc_process.RUN] = str(os.getppid())  # the warm process is above it
         return dvc_process.main(sys.argv[sys.argv.index(MODULE) + 1 :])
+    if ISOLATED in sys.argv:
+        from pipelines import boot
+
+        boot.install()
+        # as of a process that was started without PYTHONPATH: the path is part of what is recorded
+        beside = {str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+        sys.path[:] = [entry for entry in sys.path if entry and entry not in beside]
+        sys.argv = ["countersign", *sys.argv[sys.argv.index(ISOLATED) + 1 :]]
     if CODE in sys.argv:
         sys.argv = ["countersign", *sys.argv[sys.argv.index(CODE) + 1 :]]
     if program == "dvc":

@@ -220,6 +220,8 @@ RATERS_DISAGREE: too few raters of this record agree
 # People and governed aliases
 POLICY_NOT_SIGNED (never waived): the policies in force were not signed by a quorum of their owners
   > countersign policy sign, by each owner
+WITNESSES_MISSING (never waived): too few witnesses have cosigned the log of late
+  > see that the log reaches its witnesses: countersign witness request, on the log's machine
 REQUESTER_UNKNOWN: no authenticated person asked for these runs
   > countersign authorize, then countersign repro --force with COUNTERSIGN_REQUESTER set to that
   person
@@ -253,8 +255,15 @@ CANARY_MISSING: the tier demands a passed canary, and none is recorded
   > countersign waive --finding CANARY_MISSING, where policy permits
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it
   > run it from a permitted commit, or policies/policy.yaml: commits
+BUILDER_NOT_PERMITTED: policy does not name the service that made or evaluated it as a builder
+  > run it on the machine of a permitted service, or policies/policy.yaml: builders
 NEVER_RELEASED (never waived): no decision ever gave it this alias
   > countersign promote {model}/{version} --to {alias}
+ROLLBACK_TARGET (never waived): a rollback goes to the last earlier version against which nothing is
+  open
+  > countersign rollback {model} names it; to move forward: countersign promote
+REGISTERED_TWICE (never waived): this version was registered with different bytes
+  > policy owners say which stands: countersign approve registration DIGEST
 RETIRED (never waived): a signed decision took these bytes out of service
   > release another version: countersign promote {model}/{version} --to {alias}
 DECISION_NOT_REPRODUCED: a governed alias moved by an entry that the rules do not give

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.attest import canonical
-from governance.attest.keys import Signer, public_key
+from governance.attest.keys import Signer, earlier_key
 from governance.base.errors import VerificationError
 from governance.base.model import Model
 
@@ -61,22 +61,26 @@ def sign_statement(statement: dict[str, Any], signer: Signer) -> bytes:
 
 def sign_payload(payload: bytes, signer: Signer) -> bytes:
     """The envelope of bytes that are a statement already."""
-    signature = {"keyid": signer.keyid, "sig": _encode(signer.sign(_pae(payload)))}
+    signature = {"keyid": signer.keyid, "sig": encoded(signer.sign(pae(payload)))}
     return canonical.dumps(
-        {"payload": _encode(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+        {"payload": encoded(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
     )
 
 
-def verify_envelope(data: bytes, keys: Mapping[str, str], *, where: str = "envelope") -> Verified:
-    """The statement, if one of `keys` (key id to PEM) signed it."""
+def verify_envelope(
+    data: bytes, keys: Mapping[str, str], *, where: str = "envelope", strict: bool = True
+) -> Verified:
+    """The statement, if one of `keys` (key id to PEM) signed it. `strict`: see
+    `governance.attest.keys.PublicKey.verify`.
+    """
     envelope, payload = _open(data, where)  # (1)
     (signature,) = envelope.signatures
     if signature.keyid not in keys:
         raise UnknownKeyError(f"signed by an unknown key ({signature.keyid[:16]})", where=where)
-    key = public_key(keys[signature.keyid])
+    key = earlier_key(keys[signature.keyid])
     if key.keyid != signature.keyid:
         raise VerificationError("a key stands under an id that is not its own", where=where)
-    key.verify(_decode(signature.sig, where), _pae(payload), where)  # (2)
+    key.verify(decoded(signature.sig, where), pae(payload), where, strict=strict)  # (2)
     statement, is_canonical = _statement(payload, where)  # (3)
     return Verified(statement, payload, key.keyid, is_canonical)
 
@@ -85,6 +89,11 @@ def unverified(data: bytes, *, where: str = "envelope") -> tuple[dict[str, Any],
     """The statement and key id of an envelope, not verified: to choose the keys that verify it."""
     envelope, payload = _open(data, where)
     return _statement(payload, where)[0], envelope.signatures[0].keyid
+
+
+def payload_of(data: bytes, *, where: str = "envelope") -> bytes:
+    """The bytes of an envelope's statement, not verified."""
+    return _open(data, where)[1]
 
 
 class UnknownKeyError(VerificationError):
@@ -108,7 +117,7 @@ def _open(data: bytes, where: str) -> tuple[Envelope, bytes]:
         raise VerificationError(
             f"{len(envelope.signatures)} signatures", expected="exactly one", where=where
         )
-    return envelope, _decode(envelope.payload, where)
+    return envelope, decoded(envelope.payload, where)
 
 
 def _statement(payload: bytes, where: str) -> tuple[dict[str, Any], bool]:
@@ -118,22 +127,23 @@ def _statement(payload: bytes, where: str) -> tuple[dict[str, Any], bool]:
     return statement, is_canonical
 
 
-def _pae(payload: bytes) -> bytes:
+def pae(payload: bytes) -> bytes:
     """DSSE's pre-authentication encoding."""
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def _encode(data: bytes) -> str:
+def encoded(data: bytes) -> str:
+    """Base64 (RFC 4648, section 4)."""
     return base64.b64encode(data).decode()
 
 
-def _decode(text: str, where: str) -> bytes:
-    """Base64 in its one canonical form."""
+def decoded(text: str, where: str) -> bytes:
+    """Base64 in its one canonical form. Raises `VerificationError`."""
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         data = b""
-    if not data or _encode(data[-(len(data) % 3 or 3) :]) != text[-4:]:  # bits that nobody reads
+    if not data or encoded(data[-(len(data) % 3 or 3) :]) != text[-4:]:  # bits that nobody reads
         raise VerificationError("base64 is not in canonical form", where=where)
     return data

@@ -6,6 +6,7 @@
 `text`         text that is safe on a page
 `yaml`         strict YAML; `fast_yaml` reads plain files of it through libyaml
 `storage`      atomic writes
+`home`         the folder for state on this machine
 `statistics`   means, differences and their intervals
 `progress`     a bar on a terminal
 """

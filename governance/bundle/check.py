@@ -13,8 +13,11 @@
 7. Each file matches its digest. The report says which files an approval or a signed report names;
    the others are attachments.
 8. A trust anchor fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
-
-A bundle cannot show that nothing was left out of it. See `limits`.
+9. Nothing about the model is missing: the bundle holds the whole log, or exactly the entries that
+   the log's signed index of the model counts (`governance.log.model_index`). Older bundles have no
+   index. They verify, and their report says that completeness is not shown.
+10. Where policy asks for witnesses, as many have cosigned a checkpoint that contains every entry of
+   the bundle.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from governance.attest.digests import manifest_digest
 from governance.attest.keys import public_key
@@ -46,18 +50,30 @@ from governance.history import lineage, packet
 from governance.history.state import LogState
 from governance.history.verify import LogReport, TrustAnchors, establish, verify_growth
 from governance.history.votes import distinct
+from governance.history.witnesses import check_witnesses
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, open_entry, origin
+from governance.log.model_index import WHERE, verified_index
+from governance.log.notes import parse_note
 from governance.policy.authority import Authority, read_authority
 from governance.policy.policies import policies_of
 from governance.release import promotion
 from governance.release.retrospect import Repeat, made_again
 
-FREE = ("origin", "policy", "packet", "refusal", "call", "report")
+FREE = ("origin", "policy", "packet", "refusal", "call", "report", "cosigned", "rules")
 """Kinds that any known key may record: people decide whether policies count, a packet follows from
-the log, and a refusal, an accepted call or a report gives no rights.
+the log, a cosigned checkpoint shows itself, the log's own machine raises the version of its rules,
+and a refusal, an accepted call or a report gives no rights.
 """
+
+
+class Completeness(StrEnum):
+    """(9) What shows that nothing about the model is missing."""
+
+    WHOLE = "whole log"
+    INDEX = "index"
+    NOT_SHOWN = "not shown"
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,8 @@ class BundleReport(LogReport):
     """People and roles that count towards it, each once."""
     rejected: tuple[tuple[int, str, str], ...] = ()
     """Entry, person and role of each rejection that stands."""
+    incidents: tuple[tuple[int, str, str], ...] = ()
+    """Entry, person and reason of each incident that is open on the model's bytes."""
     not_counted: tuple[str, ...] = ()
     """Why other approvals of the packet do not count."""
     moves: tuple[Move, ...] = ()
@@ -131,11 +149,19 @@ class BundleReport(LogReport):
     pages_missing: tuple[str, ...] = ()
     """Digests of review pages that approvals name and that are not in the bundle."""
     limits: tuple[str, ...] = ()
+    completeness: Completeness = Completeness.NOT_SHOWN
 
     @property
     def complete(self) -> bool:
-        """Whether the bundle holds the whole log."""
-        return 0 < self.size == self.entries
+        """Whether it is shown that nothing about the model is missing."""
+        return self.shows_all_of(self.model)
+
+    def shows_all_of(self, model: str) -> bool:
+        """Whether it is shown that nothing about a model is missing. A bundle can hold some entries
+        of another model, whose data or bytes are the same.
+        """
+        by_index = self.completeness is Completeness.INDEX and model == self.model
+        return by_index or self.completeness is Completeness.WHOLE
 
 
 def verify_bundle(data: bytes, anchors: TrustAnchors, *, where: str = "bundle") -> BundleReport:
@@ -158,6 +184,7 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
     log = BundleLog(bundle)
     head = parse_checkpoint(bundle.checkpoint, where="the checkpoint")[0]
     _verify_tree(log, head)  # (2)
+    _verify_cosigned(log, head)
     first = origin(log)
     if [entry.index for entry in log.by_kind(["origin"])] != [0]:  # (3)
         raise VerificationError("an origin, and one only, begins a log", where="entry 0")
@@ -166,12 +193,21 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         raise VerificationError(f"the checkpoint is of another log: {head.origin}", where="entry 0")
     authority = read_authority(log)
     signed_in_turn(bundle.checkpoint, authority.checkpoint_keys, "the checkpoint")
+    completeness = _completeness(log, head, authority)  # (9)
     ring = _key_ring(first, authority)
-    statements = [open_entry(entry, ring)[0] for entry in log.entries()]  # (4)
+    versions = authority.rule_versions
+    statements = [  # (4)
+        open_entry(entry, ring, strict=versions.strict_at(entry.index))[0]
+        for entry in log.entries()
+    ]
     established, grown_from = establish(anchors, first, authority, leaf), None  # (8)
     if anchors.checkpoint is not None:
         grown_from = verify_growth(log, anchors.checkpoint, head, authority)
         established = established or f"the older checkpoint, of {grown_from} entries"
+    until = statements[-1].index + 1
+    witnessed = check_witnesses(
+        log, authority, anchors.witnesses, None, model=bundle.model, until=until
+    )  # (10)
     names = Counter(_signer_name(statement, authority) for statement in statements)
     last = statements[-1].predicate
     report = BundleReport(
@@ -188,10 +224,12 @@ def _verify(bundle: Bundle, anchors: TrustAnchors) -> BundleReport:
         checkpoint_key=public_key(first.checkpoint_key).keyid,
         origin=established,
         grown_from=grown_from,
+        witnessed=witnessed,
         as_of=str(last.at if isinstance(last, Signed) else last.run.finished),
         policy=authority.in_force.digest,
         policy_signed_by=authority.in_force.signers,
         aside=tuple(_aside(statements, authority)),
+        completeness=completeness,
     )
     report = _with_version(report, promotion.state(log), statements, bundle)
     return replace(report, limits=_limits(report))
@@ -208,13 +246,48 @@ def _verify_tree(log: BundleLog, head: Checkpoint) -> None:
             raise VerificationError(error.found, where=f"entry {entry.index}") from None
 
 
+def _completeness(log: BundleLog, head: Checkpoint, authority: Authority) -> Completeness:
+    """(9) Raises `VerificationError` for an index of something else, or of other entries."""
+    bundle = log.bundle
+    if not bundle.index:
+        return Completeness.WHOLE if log.complete else Completeness.NOT_SHOWN
+    index = verified_index(bundle.index, authority.checkpoint_keys)
+    expected = (head.origin, bundle.model, head.size)
+    if (index.origin, index.model, index.size) != expected:
+        found = f"it is of {index.model} in {index.origin}, at {index.size} entries"
+        of_bundle = f"{bundle.model} in {head.origin}, at {head.size} entries"
+        raise VerificationError(found, expected=of_bundle, where=WHERE)
+    if len(bundle.entries) != index.entries:
+        found = f"the bundle has {len(bundle.entries)} of {index.entries} entries about the model"
+        raise VerificationError(found, where=WHERE, fix="ask its maker for a complete bundle")
+    if merkle.root_of(entry.leaf_hash for entry in log.entries()) != index.root:
+        found = "the entries about the model are not those that it counts"
+        raise VerificationError(found, where=WHERE, fix="ask its maker for a complete bundle")
+    return Completeness.INDEX
+
+
+def _verify_cosigned(log: BundleLog, head: Checkpoint) -> None:
+    """(10) Every cosigned checkpoint is one of this log."""
+    for seen in log.bundle.cosigned:
+        where = "a cosigned checkpoint"
+        note = parse_note(seen.note, where)
+        if note.origin != head.origin:
+            raise VerificationError("it is of another log", where=where)
+        proof = [bytes.fromhex(step) for step in seen.proof]
+        try:
+            merkle.verify_consistency(note.size, head.size, note.root, head.root, proof)
+        except VerificationError as error:
+            raise VerificationError(error.found, where=where) from None
+
+
 def _key_ring(first: Origin, authority: Authority) -> KeyRing:
     """(4) The keys that the origin or any policies in the log name, whoever signed them."""
     ring = KeyRing(frozenset(first.development_keys), authority.keys)
     recorded: dict[str, str] = {}
-    for _, _, files in authority.recorded:
+    for index, _, files in authority.recorded:
         with suppress(CountersignError):  # unreadable policies name nobody
-            recorded |= policies_of(dict(files)).keys if files else {}
+            strict = authority.rule_versions.strict_at(index)
+            recorded |= policies_of(dict(files), strict=strict).keys if files else {}
     recorded = {keyid: pem for keyid, pem in recorded.items() if keyid not in ring.known}
     return KeyRing(ring.development, {**recorded, **ring.service})
 
@@ -225,7 +298,7 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
         if isinstance(statement.predicate, Signed):
             if authority.speaker(statement) is None:
                 who = f"{statement.predicate.principal} as {statement.predicate.role}"
-                why = f"at that entry, {who} did not have this key or this role"
+                why = f"at that entry, {who} had no right to say this"
                 yield Aside(statement.index, statement.kind, why)
         elif statement.kind not in FREE and not authority.may_sign(
             statement.kind, statement.keyid, statement.development, statement.index
@@ -241,6 +314,13 @@ def _with_version(
     """Steps 5 to 7, from entries that are proven to be in the log. Raises `VerificationError`."""
     registration = now.registration(report.model, report.version)
     registered: Registration = registration.predicate
+    twice = now.timeline.registered_twice.get((report.model, report.version), ())
+    if twice:
+        raise VerificationError(
+            "the version was registered with different bytes, and policy owners settled none",
+            where=f"entries {', '.join(str(statement.index) for statement in twice)}",
+            fix=f"countersign approve registration {twice[0].digest[:12]}",
+        )
     if manifest_digest(registered.files) != registered.model_digest:
         found = "the files it lists do not add up to its digest"
         raise VerificationError(found, where=f"entry {registration.index}")
@@ -252,7 +332,8 @@ def _with_version(
     }
     named = {(link.role, link.sha256) for link in registered.chain}
     _require(named, carried, registration)
-    frozen = packet.latest(now.evidence, report.model, report.version, registered.model_digest)
+    version = (report.model, report.version, registered.model_digest)
+    frozen = packet.latest(now.evidence, now.authority, *version)
     if frozen is not None:
         content: Packet = frozen.predicate
         stages = {(step.kind, step.statement) for step in content.stages}
@@ -269,9 +350,14 @@ def _with_version(
     votes = [vote for vote in statements if lineage.subject(vote, "packet") == report.packet]
     pages = dict.fromkeys(page for vote in votes if (page := _page(vote)))
     carried_files = {file.sha256 for file in bundle.files}
+    opened = now.timeline.open_incidents(registered.model_digest)
     return replace(
         report,
         model_digest=registered.model_digest,
+        incidents=tuple(
+            (opening.index, opening.predicate.principal, opening.predicate.reason)
+            for opening in opened
+        ),
         statements=len(named),
         moves=moves,
         files=tuple(_files(bundle, statements, now.authority)),
@@ -360,23 +446,28 @@ def _limits(report: BundleReport) -> tuple[str, ...]:
         for move in report.moves
         if move.allowed and move.again is Repeat.SAME and move.alias != CANDIDATE
     ]
-    completeness = (
-        f"It holds all {report.size} entries of its checkpoint: nothing logged until then is"
-        " left out."
-    )
-    if not report.complete:
-        completeness = (
-            f"It holds {report.entries} of the log's {report.size} entries; what the other"
-            f" {report.size - report.entries} say is not shown. You rely on whoever made the bundle"
-            " that no rejection, revocation, incident or policy is among them. To check, ask for"
-            " the log or for a bundle made with --whole, or have a second person make the bundle:"
-            " the entries must be the same."
+    completeness = {
+        Completeness.WHOLE: (
+            f"It holds all {report.size} entries of its checkpoint: nothing logged until then is"
+            " left out."
+        ),
+        Completeness.INDEX: (
+            f"It holds the {report.entries} of {report.size} entries that concern {report.model},"
+            " as the log's checkpoint key signed. You rely on that key that no other entry does."
+            " A bundle made with --whole holds all of them."
+        ),
+        Completeness.NOT_SHOWN: (
+            f"COMPLETENESS IS NOT SHOWN: it holds {report.entries} of the log's {report.size}"
+            " entries, and no index signed by the log. What the other"
+            f" {report.size - report.entries} say is not shown: a rejection, revocation, incident"
+            " or policy may be among them. Ask for a new bundle, or for the log."
+        ),
+    }[report.completeness]
+    if not report.complete and moved:
+        completeness += (
+            " The release service says nothing in the full log spoke against the move at entry"
+            f" {moved[-1]}. This partial bundle cannot prove that."
         )
-        if moved:
-            completeness += (
-                " The release service says nothing in the full log spoke against the move at entry"
-                f" {moved[-1]}. This partial bundle cannot prove that."
-            )
     return (
         completeness,
         f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",

@@ -17,7 +17,8 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import Envelope
 from governance.base.errors import InputError, VerificationError
-from governance.base.model import Model, Sha256, Slug
+from governance.base.model import Model, Sha256, Slug, empty
+from governance.log.notes import MAX_BYTES as MAX_NOTE
 
 FORMAT = "https://countersign.dev/bundle/v1"
 MAX_BYTES = canonical.MAX_BYTES
@@ -56,6 +57,15 @@ class Growth(Model):
     """Entries of the older checkpoint."""
 
 
+class Seen(Model):
+    """A checkpoint that a witness cosigned, and the proof that the log contains it."""
+
+    note: Annotated[str, Field(max_length=MAX_NOTE)]
+    """C2SP signed note with the witness's line (https://c2sp.org/tlog-cosignature)."""
+    proof: Annotated[list[Sha256], Field(max_length=2 * MAX_PROOF)]
+    """RFC 6962 consistency proof, from the note's size to that of the bundle's checkpoint."""
+
+
 class Bundle(Model):
     """Everything in the file except the seal."""
 
@@ -69,6 +79,12 @@ class Bundle(Model):
     files: Annotated[list[Attached], Field(max_length=MAX_FILES)]
     """By digest, ascending."""
     growth: Growth | None
+    index: str = Field("", exclude_if=empty)
+    """The signed index of the model (`governance.log.model_index`): it shows that no entry is
+    missing. Absent from older bundles, and from those that hold the whole log.
+    """
+    cosigned: Annotated[list[Seen], Field(max_length=32)] = Field([], exclude_if=empty)
+    """What witnesses cosigned; the member is absent where none did."""
 
 
 def write(bundle: Bundle) -> bytes:
@@ -89,6 +105,8 @@ def read(data: bytes, *, where: str = "bundle") -> Bundle:
         place = ".".join(map(str, error.errors()[0]["loc"]))[:120]
         found = f"does not follow the format at {place!r}"
         raise VerificationError(found, expected=FORMAT, where=where) from None
+    if bundle.model_dump() != value:  # an absent member has one form
+        raise VerificationError("a member is there that says nothing", where=where)
     if seal != _seal(value):
         found = "the seal does not match its content: something was changed or left out"
         raise VerificationError(found, where=where)

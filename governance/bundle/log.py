@@ -17,6 +17,7 @@ from governance.bundle.form import Bundle, Item
 from governance.log import merkle
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.evidence import filed_under
+from governance.log.notes import parse_note
 from governance.log.port import Derived, Entry
 
 
@@ -78,6 +79,10 @@ class BundleLog:
         """Size and checkpoint."""
         return self._size, self.bundle.checkpoint
 
+    def cosigned(self) -> list[str]:
+        """The notes that are carried."""
+        return [seen.note for seen in self.bundle.cosigned]
+
     def derived(self, start: int, end: int) -> dict[int, Derived]:
         """The subjects; the tree's nodes are not carried."""
         return {
@@ -90,6 +95,10 @@ class BundleLog:
         """Those of [start, end) that are carried."""
         entries = [entry for index, entry in self._entries.items() if start <= index < end]
         return entries, self.derived(start, end)
+
+    def as_stored(self) -> BundleLog:
+        """Itself: nothing is verified here."""
+        return self
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """The proof carried with the entry, in the tree of the checkpoint only."""
@@ -107,6 +116,9 @@ class BundleLog:
             return []
         if new == self._size and growth is not None and growth.size == old:
             return [bytes.fromhex(step) for step in growth.proof]
+        for seen in self.bundle.cosigned:
+            if new == self._size and parse_note(seen.note).size == old:
+                return [bytes.fromhex(step) for step in seen.proof]
         if new == self._size and self.complete:
             return merkle.consistency_proof(old, new, self._node)
         raise VerificationError(

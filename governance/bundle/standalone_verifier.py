@@ -8,14 +8,18 @@ of the test suite. Numbers in comments are sections and steps of that page.
     python verifier.py FILE.bundle --origin SHA256
 
 `--origin` is the SHA-256 of entry 0 of the log, or the id of its checkpoint key. Get it another
-way than from the person who gave you the bundle. Exit code 0: the bundle verifies. Exit code 5: it
-does not, or nothing establishes its origin.
+way than from the person who gave you the bundle. Exit code 0: the bundle verifies and is complete.
+Exit code 5: it does not verify, nothing establishes its origin, or nothing shows that no entry
+about the model was left out (a bundle from before the log signed an index of each model).
 
-What is checked: the bundle's form and seal; that every entry is in the signed Merkle tree; every
-signature; that every statement the version rests on is present; and for each move of a governed
-alias, the request, the policies, the people who approved and open incidents. What is not checked:
-thresholds, licences and the other findings of a gate (Countersign repeats the whole decision); the
-model's own files; entries that the bundle does not contain.
+What is checked: the bundle's form and seal; that every entry is in the signed Merkle tree; that all
+entries that the log's signed index of the model counts are here; every signature; that every
+statement the version rests on is present; and for each move of a governed alias, the request, the
+policies, the people who approved and open incidents. What is not checked: thresholds, licences and
+the other findings of a gate (Countersign repeats the whole decision); the model's own files.
+
+"Verifies" does not mean "approved". Read the lines `moves` and `against`: an open incident, a
+rejection, or a later move takes nothing away from a move that was rightly allowed before.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -37,10 +41,19 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_der_public_key,
     load_pem_public_key,
     load_ssh_public_key,
 )
@@ -49,6 +62,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
 MEMBERS = {"format", "model", "version", "checkpoint", "entries", "files", "growth", "seal"}
+OPTIONAL = {"index", "cosigned"}
 STAGES = (
     *("ingest", "scan", "quality", "base", "gate", "train", "evaluate"),
     *("registration", "promotion"),
@@ -56,10 +70,30 @@ STAGES = (
 MAX_BYTES = 64 << 20
 MAX_INTEGER = 2**53 - 1
 POLICY_CHARACTERS = 512 << 10
+RULES = 2
+"""The latest version of the rules that is applied here."""
+LONGEST_TEXT = 2000
+"""Characters of a text in a person's statement, from rules 2 on."""
+MAX_POLICIES = 256 << 10
+"""Bytes of the texts of proposed policies, from rules 2 on."""
 DOES_NOT_VERIFY = 5
-"""Exit code, the same as that of `countersign verify`."""
+"""Exit code, the same as that of `countersign verify`; also where completeness is not shown."""
+SLUG = r"[a-z][a-z0-9_-]{0,62}"
+
+PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+FIELD = 2**255 - 19
+ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER = {0, 1, FIELD - 1, ORDER_8, FIELD - ORDER_8}
+"""y of the points of Ed25519's curve whose order divides 8."""
+HASHES: dict[str, HashAlgorithm] = {
+    "secp256r1": SHA256(),
+    "secp384r1": SHA384(),
+    "secp521r1": SHA512(),
+}
 
 Json = dict[str, Any]
+Key = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
 
 
 class Refused(Exception):
@@ -140,13 +174,77 @@ def unbase(text: str) -> bytes:
     return data
 
 
-def load(text: str) -> tuple[str, Ed25519PublicKey]:
-    """A public key, PEM or OpenSSH, with its id."""
-    data = text.strip().encode()
-    key = load_pem_public_key(data) if data.startswith(b"-----") else load_ssh_public_key(data)
-    if not isinstance(key, Ed25519PublicKey):
-        raise Refused("a key that is not Ed25519")
+def load(text: str, strict: bool = True) -> tuple[str, Key]:
+    """A public key, PEM or OpenSSH, with its id. `strict=False`: by version 1 of the rules."""
+    text = text.strip()
+    if not strict:
+        data = text.encode()
+        key = load_pem_public_key(data) if data.startswith(b"-----") else load_ssh_public_key(data)
+    elif text.startswith("-----"):
+        key = _of_pem(text)
+    else:
+        key = _of_line(text)
+    if isinstance(key, EllipticCurvePublicKey):
+        curve = key.curve.name
+        need(curve == "secp256r1" or (curve in HASHES and not strict), "the curve of a key")
+    elif isinstance(key, Ed25519PublicKey):
+        need(not strict or _is_point(key.public_bytes_raw()), "a weak Ed25519 key")
+    elif strict or not isinstance(key, RSAPublicKey):
+        raise Refused("a key that is neither Ed25519 nor ECDSA P-256")
     return sha(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)), key
+
+
+def _of_pem(text: str) -> Any:
+    block = PEM.fullmatch(text)
+    if block is None:
+        raise Refused("not exactly one PEM block of a public key")
+    der = base64.b64decode("".join(block[1].split()), validate=True)
+    key = load_der_public_key(der)
+    form = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    need(form == der, "a key that is not in its canonical form")
+    return key
+
+
+def _of_line(text: str) -> Any:
+    need(len(text.splitlines()) == 1, "not exactly one line of a public key")
+    kind, blob, *comment = [*text.split(), ""]
+    need(kind in ("ssh-ed25519", "ecdsa-sha2-nistp256"), "the kind of a key")
+    need(not any(word.startswith(("AAAA", "-----")) for word in comment), "a key in a comment")
+    key = load_ssh_public_key(f"{kind} {blob}".encode())
+    form = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    need(form == f"{kind} {blob}", "a key that is not in its canonical form")
+    return key
+
+
+def _y(raw: bytes) -> int:
+    """The y coordinate in an encoded point of Ed25519."""
+    return int.from_bytes(raw, "little") & (1 << 255) - 1
+
+
+def _is_point(raw: bytes) -> bool:
+    """Whether these bytes are a point of Ed25519 in canonical form, not of small order."""
+    y = _y(raw)
+    d = -121665 * pow(121666, -1, FIELD)
+    x_squared = (y * y - 1) * pow(d * y * y + 1, -1, FIELD)
+    is_square = pow(x_squared, (FIELD - 1) // 2, FIELD) in (0, 1)
+    return y < FIELD and y not in SMALL_ORDER and is_square
+
+
+def verify_signature(key: Key, signature: bytes, signed: bytes, strict: bool = True) -> None:
+    """Raises unless the key signed these bytes. `strict=False`: as under version 1 of the rules."""
+    if isinstance(key, Ed25519PublicKey):
+        need(_y(signature[:32]) % FIELD not in SMALL_ORDER, "R of a signature")
+        y = _y(key.public_bytes_raw())
+        need(y < FIELD and y not in SMALL_ORDER, "a weak Ed25519 key")
+        key.verify(signature, signed)
+    elif isinstance(key, EllipticCurvePublicKey):
+        r, s = decode_dss_signature(signature)
+        low = s <= P256_ORDER // 2 and encode_dss_signature(r, s) == signature
+        need(not strict or (low and key.curve.name == "secp256r1"), "the form of a signature")
+        key.verify(signature, signed, ECDSA(HASHES[key.curve.name]))
+    else:
+        need(not strict, "a kind of key that is no longer accepted")
+        key.verify(signature, signed, PSS(MGF1(SHA256()), PSS.AUTO), SHA256())
 
 
 def listing(files: dict[str, bytes]) -> str:
@@ -191,15 +289,16 @@ class Entry:
         self.digest = sha(self.payload)
         self.leaf = hashlib.sha256(b"\0" + canonical(self.envelope)).digest()
         self.keyid: str = self.envelope["signatures"][0]["keyid"]
-        self.signer, self.counts = "", False
+        self.signer, self.counts, self.repeated = "", False, False
 
-    def check(self, keys: dict[str, Ed25519PublicKey]) -> None:
+    def check(self, keys: dict[str, Key], strict: bool = True) -> None:
         """Verifies the signature."""
         kind = self.envelope["payloadType"]
         need(kind == "application/vnd.in-toto+json", "payload type")
         signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(self.payload), self.payload)
         need(self.keyid in keys, f"entry {self.index}: signed by an unknown key")
-        keys[self.keyid].verify(unbase(self.envelope["signatures"][0]["sig"]), signed)
+        signature = unbase(self.envelope["signatures"][0]["sig"])
+        verify_signature(keys[self.keyid], signature, signed, strict)
         self.signer = self.keyid
 
     def about(self, sha256: str) -> bool:
@@ -231,17 +330,101 @@ def checkpoint(note: str) -> tuple[str, int, bytes, list[str]]:
     return origin, int(size), unbase(root), lines[:-1].split("\n")
 
 
-def signed_by(note: str, key: Ed25519PublicKey) -> bool:
-    """Whether the log's own signature of a checkpoint is by this key."""
-    origin, _, _, lines = checkpoint(note)
+def model_index(note: str) -> tuple[str, str, int, int, bytes]:
+    """Name, model, size of the log, number of entries and root of a model's index."""
+    name, model, size, entries, root = note.partition("\n\n")[0].split("\n")
+    numbers = str(int(size)) == size and str(int(entries)) == entries
+    need(numbers and re.fullmatch(SLUG, model), "form of the model's index")
+    return name, model, int(size), int(entries), unbase(root)
+
+
+def tree_root(leaves: list[bytes]) -> bytes:
+    """The root over leaf hashes (RFC 6962, 2.1)."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else hashlib.sha256().digest()
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return hashlib.sha256(b"\1" + tree_root(leaves[:half]) + tree_root(leaves[half:])).digest()
+
+
+def consistent(old: int, size: int, root: bytes, proof: list[str]) -> tuple[bytes, bytes]:
+    """The roots of the older and of the newer tree to which a consistency proof leads (RFC 9162,
+    2.1.4.2). `root` is that of the older tree.
+    """
+    steps = [bytes.fromhex(step) for step in proof]
+    if old == size:
+        need(not steps, "a consistency proof of nothing")
+        return root, root
+    need(0 < old < size and steps, "a consistency proof")
+    steps = [root, *steps] if old & (old - 1) == 0 else steps
+    at, last = old - 1, size - 1
+    while at % 2:
+        at, last = at >> 1, last >> 1
+    first = second = steps[0]
+    for step in steps[1:]:
+        need(last, "a consistency proof is too long")
+        if at % 2 or at == last:
+            first = hashlib.sha256(b"\1" + step + first).digest()
+            second = hashlib.sha256(b"\1" + step + second).digest()
+            while not at % 2 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            second = hashlib.sha256(b"\1" + second + step).digest()
+        at, last = at >> 1, last >> 1
+    need(last == 0, "a consistency proof is too short")
+    return first, second
+
+
+def cosigned_by(note: str, name: str, key: Ed25519PublicKey) -> bool:
+    """Whether a witness cosigned a checkpoint (C2SP tlog-cosignature)."""
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    tag = hashlib.sha256(name.encode() + b"\n\x04" + raw).digest()[:4]
+    prefix = f"\u2014 {name} "
+    lines = [line for line in checkpoint(note)[3] if line.startswith(prefix)]
+    for blob in (unbase(line[len(prefix) :]) for line in lines):
+        if blob[:4] == tag and len(blob) == 76:
+            body = note.partition("\n\n")[0] + "\n"
+            time = int.from_bytes(blob[4:12], "big")
+            with suppress(InvalidSignature):
+                key.verify(blob[12:], f"cosignature/v1\ntime {time}\n{body}".encode())
+                return True
+    return False
+
+
+def witness_key(text: str) -> Ed25519PublicKey:
+    """A witness's public key: a C2SP vkey, PEM or OpenSSH."""
+    if text.startswith(("-----", "ssh-")):
+        key = load(text)[1]
+    else:
+        raw = unbase(text.strip().split("+", 2)[2])
+        need(len(raw) == 33 and raw[0] == 4, "the key of a witness")
+        key = Ed25519PublicKey.from_public_bytes(raw[1:])
+    if not isinstance(key, Ed25519PublicKey):
+        raise Refused("the key of a witness that is not Ed25519")
+    return key
+
+
+def signature_lines(tail: str) -> list[tuple[str, bytes]]:
+    """Name, and key hash with signature, of each signature line of a note."""
+    lines = [line.split(" ") for line in tail[:-1].split("\n")]
+    formed = all(len(line) == 3 and line[0] == "\u2014" and line[1] for line in lines)
+    need(formed and tail.endswith("\n") and len(lines) <= 64, "form of a signed note")
+    names = all(line[1].isprintable() and not re.search(r"[\s+]", line[1]) for line in lines)
+    signatures = [(line[1], unbase(line[2])) for line in lines]
+    need(names and all(len(blob) > 4 for _, blob in signatures), "form of a signature line")
+    return signatures
+
+
+def signed_by(note: str, key: Key) -> bool:
+    """Whether a note is signed once by this Ed25519 key, under the name in its first line."""
+    need(isinstance(key, Ed25519PublicKey), "a checkpoint key that is not Ed25519")
+    text, _, tail = note.partition("\n\n")
+    origin = text.partition("\n")[0]
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     tag = hashlib.sha256(origin.encode() + b"\n\x01" + raw).digest()[:4]
-    prefix = f"\u2014 {origin} "
-    blobs = [unbase(line[len(prefix) :]) for line in lines if line.startswith(prefix)]
-    own = [blob[4:] for blob in blobs if blob[:4] == tag]
-    with suppress(InvalidSignature):
+    own = [blob[4:] for name, blob in signature_lines(tail) if (name, blob[:4]) == (origin, tag)]
+    with suppress(InvalidSignature, Refused):
         for signature in own:
-            key.verify(signature, note.partition("\n\n")[0].encode() + b"\n")
+            verify_signature(key, signature, text.encode() + b"\n")
         return len(own) == 1
     return False
 
@@ -264,18 +447,79 @@ def policy_rules(text: str) -> Any:
 class Policy:
     """Recorded policies. In force from `start`, signed by their owners at `signed_at`."""
 
-    def __init__(self, start: int, digest: str, files: dict[str, str]) -> None:
-        self.start, self.digest, self.signed_at = start, digest, -1
+    def __init__(self, start: int, digest: str, files: dict[str, str], strict: bool) -> None:
+        self.start, self.digest, self.signed_at, self.files = start, digest, -1, files
         self.rules = policy_rules(files["policy.yaml"])
-        self.keys: dict[str, Ed25519PublicKey] = {}
+        self.keys: dict[str, Key] = {}
         self.owner: dict[str, Json] = {}
         for principal in self.rules["principals"]:
             for text in principal["keys"]:
-                keyid, key = load(text)
+                keyid, key = load(text, strict)
                 self.keys[keyid], self.owner[keyid] = key, principal
 
         # Who may change policies: the owners, or those who recover.
         self.quorums = [self.rules[name] for name in ("owners", "recovery") if name in self.rules]
+
+    def named(self, name: str, *fields: str) -> list[str]:
+        """The roles in these fields of the rules with a name (`tiers`, `aliases`)."""
+        rules = self.rules.get(name, {}).values()
+        return [role for rule in rules for field in fields for role in rule.get(field, [])]
+
+    @property
+    def owner_roles(self) -> list[str]:
+        return [role for quorum in self.quorums for role in quorum["roles"]]
+
+    @property
+    def responsible(self) -> list[str]:
+        """The roles to which a rule gives a part in a release."""
+        accepting = self.rules.get("waivers", {}).get("accepted_by", [])
+        asking = self.named("aliases", "requesters", "break_glass")
+        return [*self.named("tiers", "approvers"), *accepting, *asking, *self.owner_roles]
+
+    def roles_for(self, kind: str, said: Json) -> list[str] | None:
+        """The roles in which a person may make a statement; None for any."""
+        incidents = self.rules.get("incidents", {})
+        named = incidents.get("opened_by" if said.get("state") == "open" else "closed_by")
+        roles: dict[str, list[str] | None] = {
+            "authorization": None,
+            "approval": self._approving(said) if kind == "approval" else [],
+            "waiver": self.rules.get("waivers", {}).get("accepted_by", []),
+            "incident": named or self.responsible,
+            "request": self._asking(said) if kind == "request" else [],
+            "checkpoint_key": self.owner_roles,
+        }
+        return roles.get(kind, [])
+
+    def _asking(self, request: Json) -> list[str]:
+        """Who may ask for a move. A retirement takes every alias, whichever it names."""
+        rule = self.rules.get("aliases", {}).get(request["alias"])
+        if rule is None and request["action"] == "retire":
+            return self.named("aliases", "requesters")
+        return rule.get("requesters", []) if rule else []
+
+    def _approving(self, vote: Json) -> list[str]:
+        if vote["about"] in ("policy", "checkpoint_key", "registration"):
+            return self.owner_roles
+        if vote["about"] == "promotion":
+            return self.rules.get("seconded_by") or self.responsible
+        if vote["about"] != "packet":
+            return self.named("tiers", "approvers")
+        model = self.rules["models"].get(vote["model"])
+        return self.rules["tiers"][model["tier"]].get("approvers", []) if model else []
+
+    def may_revoke(self, keyid: str, author: Json) -> bool:
+        """Whether a principal may revoke a key: its owner, or a policy owner."""
+        own = keyid in self.owner and self.owner[keyid]["name"] == author["name"]
+        owners = set(self.rules.get("owners", {}).get("roles", []))
+        return own or bool(owners & set(author.get("roles", [])))
+
+    def may_make(self, kind: str, maker: Json) -> bool:
+        """Whether a principal may propose policies, or make a packet or a report."""
+        roles = set(maker.get("roles", []))
+        if kind == "policy":
+            return maker["kind"] == "person" and bool(roles & set(self.owner_roles))
+        signs = {"registration", "promotion"} & set(maker.get("signs", []))
+        return bool(signs if maker["kind"] == "service" else roles & set(self.responsible))
 
 
 def last_day(owner: Json) -> str:
@@ -288,12 +532,19 @@ class Rights:
 
     def __init__(self, entries: list[Entry]) -> None:
         origin, self.log = entries[0].predicate, entries[0].leaf.hex()
-        self.development = dict(load(pem) for pem in origin["development_keys"])
+        changes = [entry for entry in entries if entry.kind == "rules"]
+        self.rules: list[tuple[int, int]] = [(0, origin.get("rules", 1))]
+        self.rules += [(entry.index, entry.predicate["version"]) for entry in changes]
+        latest = max(version for _, version in self.rules)
+        need(latest <= RULES, f"the log follows rules {latest}, which are not known here")
+        self._mark_repeated(entries)
+        self.development = dict(load(pem, False) for pem in origin["development_keys"])
         self.recorded: dict[str, Policy] = {}
+        self.proposed: set[str] = set()
         self.periods: list[Policy] = []
         self.revoked: dict[str, int] = {}
         self.checkpoint = [(0, load(origin["checkpoint_key"]))]
-        self.successors: dict[str, tuple[str, Ed25519PublicKey]] = {}
+        self.successors: dict[str, tuple[str, Key]] = {}
         self.signed: dict[str, list[tuple[str, str, str]]] = {}
         self.last_signed: dict[str, str] = {}
         self._policy(entries[0])
@@ -309,8 +560,17 @@ class Rights:
             if entry.kind in readers:
                 readers[entry.kind](entry)
 
+    @staticmethod
+    def _mark_repeated(entries: list[Entry]) -> None:
+        """Marks each statement that an earlier entry has, by the same key; events may repeat."""
+        seen: set[tuple[str, str]] = set()
+        for entry in entries:
+            same = (entry.digest, entry.keyid)
+            entry.repeated = same in seen and entry.kind not in ("call", "refusal")
+            seen.add(same)
+
     @property
-    def known(self) -> dict[str, Ed25519PublicKey]:
+    def known(self) -> dict[str, Key]:
         """Every key that the log names."""
         keys = dict(self.development)
         for policy in (*self.recorded.values(), *self.periods):
@@ -336,54 +596,107 @@ class Rights:
         """The principal whose key it is at an entry."""
         return None if self.revoked.get(keyid, index) < index else self.at(index).owner.get(keyid)
 
+    def rules_at(self, index: int) -> int:
+        """The version of the rules that judges an entry."""
+        return max(version for start, version in self.rules if start < max(index, 1))
+
+    def is_strict(self, index: int) -> bool:
+        """Whether an entry has a key and a signature of section 2, and a statement of its own."""
+        return self.rules_at(index) >= 2
+
+    def is_here(self, entry: Entry) -> bool:
+        """Whether a statement names this log, or no log while the rules permitted that."""
+        if entry.kind == "origin":
+            return True
+        if entry.repeated and self.is_strict(entry.index):
+            return False
+        log = entry.predicate.get("log")
+        return bool(log == self.log or (log is None and self.rules_at(entry.index) < 2))
+
     def speaks(self, entry: Entry) -> bool:
         """Whether a statement by a person was signed by that person, in a role they have."""
         owner, predicate = self.owner(entry.signer, entry.index), entry.predicate
         if owner is None or owner["kind"] != "person" or owner["name"] != predicate["principal"]:
             return False
-        if predicate["role"] not in owner["roles"] or predicate.get("log", self.log) != self.log:
+        if predicate["role"] not in owner["roles"] or not self.is_here(entry):
             return False
-        return bool(predicate["at"][:10] <= last_day(owner))
+        return bool(predicate["at"][:10] <= last_day(owner)) and self.permits(entry, owner)
+
+    def permits(self, entry: Entry, owner: Json) -> bool:
+        """Whether this principal may make the statement, by the table of rules 2."""
+        if self.rules_at(entry.index) < 2:
+            return True
+        said, policy = entry.predicate, self.at(entry.index)
+        if "principal" not in said:
+            return policy.may_make(entry.kind, owner)
+        if any(isinstance(text, str) and len(text) > LONGEST_TEXT for text in said.values()):
+            return False
+        if entry.kind == "authorization" and {sha256 for _, sha256 in entry.subjects} != {
+            entry.signer
+        }:
+            return False
+        if entry.kind == "revocation":
+            named = any(entry.subjects[0][1] in period.keys for period in self.periods)
+            return named and policy.may_revoke(entry.subjects[0][1], owner)
+        roles = policy.roles_for(entry.kind, said)
+        return roles is None or said["role"] in roles
 
     def counts(self, entry: Entry) -> bool:
         """Whether the signer had the right to make this statement."""
         if "principal" in entry.predicate:
             return self.speaks(entry)
-        if entry.kind not in STAGES:
-            return True
         owner = self.owner(entry.signer, entry.index)
         named = any(entry.signer in policy.keys for policy in self.periods)
-        if named or entry.signer not in self.development:
+        is_development = entry.signer in self.development and not named
+        if entry.kind in ("packet", "report") and not is_development:
+            old = self.rules_at(entry.index) < 2
+            return self.is_here(entry) and (old or bool(owner and self.permits(entry, owner)))
+        if entry.kind not in STAGES or not self.is_here(entry):
+            return self.is_here(entry)
+        if not is_development:
             return owner is not None and entry.kind in owner.get("signs", [])
         free = self.at(entry.index).rules["development_keys"] == "candidate"
         return free and (entry.kind != "promotion" or entry.predicate["alias"] == "candidate")
 
     def _policy(self, entry: Entry) -> None:
         files, digest = entry.predicate["files"] or {}, entry.subjects[0][1]
-        if files and listing({path: text.encode() for path, text in files.items()}) == digest:
+        contents = {path: text.encode() for path, text in files.items()}
+        if files and self.is_here(entry) and listing(contents) == digest:
             with suppress(*UNREADABLE):  # unreadable policies change nothing
-                self.recorded[digest] = Policy(entry.index, digest, files)
+                strict = self.is_strict(entry.index)
+                self.recorded[digest] = Policy(entry.index, digest, files, strict)
+                if entry.kind == "policy" and self._proposes(entry, files):
+                    self.proposed.add(digest)
+
+    def _proposes(self, entry: Entry, files: dict[str, str]) -> bool:
+        """Whether recorded policies are a proposal, which owners can sign."""
+        if self.rules_at(entry.index) < 2:
+            return True
+        owner = self._right(entry)
+        size = sum(len(path.encode()) + len(text.encode()) for path, text in files.items())
+        return bool(owner and self.permits(entry, owner)) and size <= MAX_POLICIES
 
     def _right(self, entry: Entry) -> Json | None:
         """The principal who signed, by the policies in force."""
-        of_this_log = entry.predicate.get("log", self.log) == self.log
-        if entry.keyid not in self.periods[-1].keys or not of_this_log:
+        if entry.keyid not in self.periods[-1].keys or not self.is_here(entry):
             return None
-        entry.check(self.periods[-1].keys)
+        entry.check(self.periods[-1].keys, self.is_strict(entry.index))
         return self.owner(entry.signer, entry.index)
 
     def _revocation(self, entry: Entry) -> None:
         signer, keyid, now = self._right(entry), entry.subjects[0][1], self.periods[-1]
-        if signer is None:
+        if signer is None or (self.rules_at(entry.index) >= 2 and not self.speaks(entry)):
             return
-        own = keyid in now.owner and now.owner[keyid]["name"] == signer["name"]
-        if own or set(now.rules.get("owners", {}).get("roles", [])) & set(signer.get("roles", [])):
+        if now.may_revoke(keyid, signer):
             self.revoked.setdefault(keyid, entry.index)
 
     def _checkpoint_key(self, entry: Entry) -> None:
-        if entry.keyid in self.periods[-1].keys:
+        if entry.keyid in self.periods[-1].keys and self.is_here(entry):
+            if self.rules_at(entry.index) >= 2 and not (self._right(entry) and self.speaks(entry)):
+                return
             with suppress(*UNREADABLE):
-                keyid, key = load(entry.predicate["pem"])
+                keyid, key = load(entry.predicate["pem"], self.is_strict(entry.index))
+                need(isinstance(key, Ed25519PublicKey), "a checkpoint key that is not Ed25519")
                 self.successors[keyid] = (keyid, key)
 
     def _approval(self, entry: Entry) -> None:
@@ -422,28 +735,31 @@ class Rights:
                 del self.signed[digest]
         elif digest == now.digest:
             now.signed_at = index if now.signed_at < 0 else now.signed_at
-        elif digest in self.recorded:
-            policy = self.recorded[digest]
-            policy.start = policy.signed_at = index
-            self.periods.append(policy)
-            self.signed = {}
+        elif digest in self.proposed:
+            with suppress(*UNREADABLE):
+                files, strict = self.recorded[digest].files, self.is_strict(index)
+                policy = Policy(index, digest, files, strict)
+                policy.signed_at = index
+                self.periods.append(policy)
+                self.signed = {}
 
 
 # -- 4 and 5: the bundle ---------------------------------------------------------------------------
-def verify(data: bytes, origin: str | None) -> Json:
+def verify(data: bytes, origin: str | None, witnesses: tuple[str, ...] = ()) -> Json:
     """Verifies a bundle whose log begins as pinned: leaf hash of entry 0, or id of the checkpoint
     key. Returns what was verified; `moves` are the moves of governed aliases that were rightly
-    allowed. Raises `Refused`.
+    allowed. `witnesses`: vkeys of witnesses that must have cosigned, whatever the policies in the
+    bundle say. Raises `Refused`.
     """
     try:
-        return _verify(data, origin)
+        return _verify(data, origin, witnesses)
     except Refused:
         raise
     except UNREADABLE as error:
         raise Refused(f"cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _verify(data: bytes, pin: str | None) -> Json:
+def _verify(data: bytes, pin: str | None, witnesses: tuple[str, ...]) -> Json:
     bundle, entries = _read(data)
     name, size, root, _ = checkpoint(bundle["checkpoint"])
     for entry in entries:  # 5.2
@@ -453,14 +769,18 @@ def _verify(data: bytes, pin: str | None) -> Json:
     expected = f"countersign/{first.predicate['project']}/{first.leaf.hex()[:16]}"
     need(name == expected, "the checkpoint is of another log")
     rights = Rights(entries)
-    _check_checkpoint(bundle["checkpoint"], size, rights)
+    _check_signer(bundle["checkpoint"], size, rights, "the checkpoint")
+    complete = _is_complete(bundle, entries, size, rights)  # 5.9
     pins = (first.leaf.hex(), rights.checkpoint[0][1][0])
     need(pin in pins, "origin not established: give the pin with --origin")  # 5.8, before the work
     for entry in entries:  # 5.4
-        entry.check(rights.known)
+        entry.check(rights.known, rights.is_strict(entry.index))
         entry.counts = rights.counts(entry)
-    registered, moves = _version(bundle, [entry for entry in entries if entry.counts], rights)
+    counted = [entry for entry in entries if entry.counts]
+    seen = _check_witnesses(bundle, entries[-1].index + 1, rights, witnesses)  # 5.10
+    registered, moves = _version(bundle, counted, rights)
     return {
+        "completeness": "shown" if complete else "not shown",
         "model": bundle["model"],
         "version": bundle["version"],
         "digest": registered["model_digest"],
@@ -469,6 +789,8 @@ def _verify(data: bytes, pin: str | None) -> Json:
         "root": root.hex(),
         "first": first.leaf.hex(),
         "moves": moves,
+        "against": against(bundle, counted, rights),
+        "witnesses": seen,
     }
 
 
@@ -476,16 +798,20 @@ def _read(data: bytes) -> tuple[Json, list[Entry]]:
     """The bundle, its form and seal checked (5.1)."""
     need(len(data) <= MAX_BYTES, "the file is too large")
     bundle = parse(data)
-    need(canonical(bundle) == data and set(bundle) == MEMBERS, "form of the bundle")
+    need(bundle.get("cosigned") != [], "an empty member")
+    named = set(bundle) - OPTIONAL == MEMBERS and bundle.get("index", "x")
+    need(canonical(bundle) == data and named, "form of the bundle")
     need(bundle["format"] == "https://countersign.dev/bundle/v1", "format of the bundle")
     body = {name: value for name, value in bundle.items() if name != "seal"}
     need(sha(canonical(body)) == bundle["seal"], "the seal does not match the content")
-    for name, pattern in (("model", r"[a-z][a-z0-9_-]{0,62}"), ("version", r"[1-9][0-9]{0,9}")):
+    for name, pattern in (("model", SLUG), ("version", r"[1-9][0-9]{0,9}")):
         need(re.fullmatch(pattern, bundle[name]), f"form of the {name}")
     growth = bundle["growth"]
     if growth is not None:
         need(set(growth) == {"size", "proof"} and hashes(growth["proof"]) <= 128, "growth")
         need(type(growth["size"]) is int and growth["size"] >= 0, "size of the growth")
+    for seen in bundle.get("cosigned", []):
+        need(set(seen) == {"note", "proof"} and hashes(seen["proof"]) <= 128, "cosigned")
     need(1 <= len(bundle["entries"]) <= 20_000, "number of entries")
     need(len(bundle["files"]) <= 64, "number of files")
     for file in bundle["files"]:
@@ -499,12 +825,66 @@ def _read(data: bytes) -> tuple[Json, list[Entry]]:
     return bundle, entries
 
 
-def _check_checkpoint(note: str, size: int, rights: Rights) -> None:
+def _is_complete(bundle: Json, entries: list[Entry], size: int, rights: Rights) -> bool:
+    """Whether no entry about the model is missing: all entries of the log are here, or exactly
+    those that the log's signed index counts. Refuses an index of something else.
+    """
+    if "index" not in bundle:
+        return len(entries) == size
+    name, model, of_size, count, root = model_index(bundle["index"])
+    _check_signer(bundle["index"], of_size, rights, "the model's index")
+    log = bundle["checkpoint"].partition("\n")[0]
+    need(name == f"{log}/model-index", "the model's index is of another log")
+    need(model == bundle["model"], "the model's index is of another model")
+    need(of_size == size, "the model's index is of another size of the log")
+    missing = f"the bundle has {len(entries)} of {count} entries about the model"
+    need(len(entries) == count, missing)
+    leaves = [entry.leaf for entry in entries]
+    need(tree_root(leaves) == root, "the entries are not those of the model's index")
+    return True
+
+
+def _check_signer(note: str, size: int, rights: Rights, what: str) -> None:
     """Signed by the key in force, or the one before if that key took effect at the last entry."""
     in_force = [(at, key) for at, (_, key) in rights.checkpoint if at < size]
     keys = in_force[-2:] if in_force[-1][0] == size - 1 else in_force[-1:]
     signed = any(signed_by(note, key) for _, key in keys)
-    need(signed, "the checkpoint is not signed by the checkpoint key")
+    need(signed, f"{what} is not signed by the checkpoint key")
+
+
+def _check_witnesses(
+    bundle: Json, until: int, rights: Rights, wanted: tuple[str, ...]
+) -> list[str]:
+    """As many witnesses as policy asks for have cosigned a checkpoint of this log with all entries
+    of the bundle, and so have the `wanted` ones. Returns the names of those who did.
+    """
+    origin, size, root, _ = checkpoint(bundle["checkpoint"])
+    rules = rights.periods[-1].rules
+    named = [(row["name"], witness_key(row["key"])) for row in rules.get("witnesses", [])]
+    asked = [(vkey.split("+")[0], witness_key(vkey)) for vkey in wanted]
+    own = {key.public_bytes(Encoding.Raw, PublicFormat.Raw) for _, (_, key) in rights.checkpoint}
+    seen: dict[bytes, str] = {}
+    for cosigned in bundle.get("cosigned", []):
+        note, proof = cosigned["note"], cosigned["proof"]
+        of, old, old_root, _ = checkpoint(note)
+        need(of == origin, "a cosigned checkpoint of another log")
+        roots = consistent(old, size, old_root, proof)
+        need(roots == (old_root, root), "a cosigned checkpoint that this log does not contain")
+        if old < until:
+            continue
+        for name, key in (*named, *asked):
+            raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+            if raw not in own and cosigned_by(note, name, key):
+                seen[raw] = name
+    model = rules["models"].get(bundle["model"])
+    quorum = rules["tiers"][model["tier"]].get("witnesses", 0) if model else 0
+    counted = [key for _, key in named if key.public_bytes(Encoding.Raw, PublicFormat.Raw) in seen]
+    keys = {key.public_bytes(Encoding.Raw, PublicFormat.Raw) for key in counted}
+    need(len(keys) >= quorum, "too few witnesses have cosigned this log")
+    for name, key in asked:
+        raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        need(raw in seen, f"the witness {name} has not cosigned this log")
+    return sorted(seen.values())
 
 
 def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, list[str]]:
@@ -512,7 +892,7 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
     version = (bundle["model"], bundle["version"])
     terms = ("model", "version")
     of_version = [one for one in entries if tuple(map(one.predicate.get, terms)) == version]
-    registered: Json = [one for one in of_version if one.kind == "registration"][-1].predicate
+    registered = _registered(of_version, entries, rights)
     rows = sorted(registered["files"], key=lambda row: str(row["path"]))
     need(sha(canonical(rows)) == registered["model_digest"], "files of the registration")
     here = {(one.kind, one.digest) for one in entries}
@@ -532,6 +912,116 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
             Move(one, before, packets, rights).check()
             moves.append(f"entry {one.index}: {said['action']} as {said['alias']}")
     return registered, moves
+
+
+def _registered(of_version: list[Entry], entries: list[Entry], rights: Rights) -> Json:
+    """The registration of a version that stands. With different digests, the first stands, unless
+    a quorum of policy owners approved one; before version 2 of the rules the last.
+    """
+    all_ = [one for one in of_version if one.kind == "registration"]
+    digests = {one.predicate["model_digest"] for one in all_}
+    if rights.rules_at(entries[-1].index + 1) < 2 or len(digests) == 1:
+        registered: Json = all_[-1].predicate
+        return registered
+    owners = rights.periods[-1].rules["owners"]
+    settled = []
+    for one in all_:
+        votes = [vote for vote in entries if vote.kind == "approval" and vote.about(one.digest)]
+        last = {
+            vote.predicate["principal"]: vote.predicate for vote in votes if _owned(vote, rights)
+        }
+        yes = [name for name, vote in last.items() if _approves_for_good(vote)]
+        if len(set(map(rights.person, yes))) >= owners["people"]:
+            settled.append(one)
+    chosen = {one.predicate["model_digest"] for one in settled}
+    need(len(chosen) == 1, "the version was registered with different bytes")
+    return next(one.predicate for one in reversed(all_) if one.predicate["model_digest"] in chosen)
+
+
+def _owned(vote: Entry, rights: Rights) -> bool:
+    """Whether it is about a registration, in a role that owned the policies at that entry."""
+    roles = rights.at(vote.index).rules.get("owners", {}).get("roles", [])
+    return vote.predicate["about"] == "registration" and vote.predicate["role"] in roles
+
+
+def _approves_for_good(vote: Json) -> bool:
+    return vote["decision"] == "approve" and vote["expires"] is None
+
+
+def against(bundle: Json, entries: list[Entry], rights: Rights) -> list[str]:
+    """What stands against the version by the entries here: open incidents on its bytes, rejections
+    of its packets, and moves that took an alias from it.
+    """
+    version = (bundle["model"], bundle["version"])
+    lines: dict[int, str] = {}
+    packets, digests = set[str](), set[str]()
+    for entry in entries:
+        said = entry.predicate
+        if (said.get("model"), said.get("version")) != version:
+            continue
+        if entry.kind == "registration":
+            digests.add(said["model_digest"])
+        packets |= {sha256 for role, sha256 in entry.subjects if entry.kind == role == "packet"}
+    for digest in digests:
+        for index in open_incidents([one for one in entries if one.about(digest)], rights):
+            lines[index] = "an incident is open"
+    for entry in entries:
+        said = entry.predicate
+        rejects = entry.kind == "approval" and said["decision"] == "reject"
+        if rejects and any(entry.about(packet) for packet in packets):
+            lines[entry.index] = f"{said['principal']} rejected it as {said['role']}"
+    for index, line in _taken_away(version, entries):
+        lines[index] = line
+    printable = {index: "".join(filter(str.isprintable, line)) for index, line in lines.items()}
+    return [f"entry {index}: {printable[index]}" for index in sorted(printable)]
+
+
+def _taken_away(version: tuple[str, str], entries: list[Entry]) -> Iterator[tuple[int, str]]:
+    """The allowed moves that took a governed alias from a version."""
+    held = set[str]()
+    for entry in entries:
+        move = entry.predicate
+        if entry.kind != "promotion" or move["model"] != version[0] or not move["allowed"]:
+            continue
+        alias, is_own = move["alias"], move["version"] == version[1]
+        action = move.get("action", "promote")
+        if action == "retire":
+            if is_own:
+                held.clear()
+                yield entry.index, "it was retired"
+        elif is_own and alias != "candidate":
+            held.add(alias)
+        elif alias in held:
+            held.discard(alias)
+            yield entry.index, f"{action}: {alias} went to version {move['version']}"
+
+
+def open_incidents(entries: list[Entry], rights: Rights, requester: str | None = None) -> list[int]:
+    """The entries among these, all about one model's bytes, that opened an incident which is open
+    after the last of them. The requester of a move cannot close one that somebody else opened.
+    """
+    incidents: dict[tuple[str, str], dict[str, int]] = {}
+    registered: set[tuple[str, str, str]] = set()
+    for entry in entries:
+        said = entry.predicate
+        if entry.kind == "registration":
+            registered.add((said["model"], said["version"], said["model_digest"]))
+        if entry.kind != "incident":
+            continue
+        digests = {(said["model"], said["version"], sha256) for _, sha256 in entry.subjects}
+        known = len(digests) == 1 and digests <= registered
+        if rights.rules_at(entry.index) >= 2 and not known:
+            continue  # from rules 2 on, an incident is about a registered version
+        rules = rights.at(entry.index).rules.get("incidents", {})
+        opened = incidents.setdefault((said["model"], said["version"]), {})
+        permitted = rules.get("opened_by" if said["state"] == "open" else "closed_by")
+        if permitted is not None and said["role"] not in permitted:
+            continue
+        if said["state"] == "open":
+            opened[said["principal"]] = entry.index
+        elif said["principal"] != requester or not opened.keys() - {requester}:
+            opened.clear()
+    return [index for opened in incidents.values() for index in opened.values()]
 
 
 def _is_packet(entry: Entry) -> bool:
@@ -569,13 +1059,31 @@ class Move:
         self._check_incidents()
         if self.move["action"] == "promote":
             packet = self._packet()
+            self._check_evidence(packet)
             self._check_approvals(packet)
             return
         if self.move["action"] == "rollback":
             terms = ("promote", self.move["model_digest"], self.move["alias"])
             held = [(one["action"], one["model_digest"], one["alias"]) for one in self.moves]
             need(terms in held, "a rollback to a version that never held the alias")
+            if self.rights.rules_at(self.entry.index) >= 2:
+                need(self.move["version"] in self._earlier(), "a rollback to a later version")
         self._check_people()
+
+    def _earlier(self) -> set[str]:
+        """The versions that a rollback may go back to, if nothing is open against them. That the
+        nearest was taken is not checked here: what is open against it needs the whole decision.
+        """
+        stack: list[str] = []
+        for one in self.moves:
+            if one["action"] == "retire":
+                stack = [version for version in stack if version != one["version"]]
+            elif one["alias"] == self.move["alias"] and one["action"] == "promote":
+                stack.append(one["version"])
+            elif one["alias"] == self.move["alias"]:
+                while stack and stack[-1] != one["version"]:
+                    stack.pop()
+        return set(stack) - {self.move["from_version"]}
 
     def votes(self, about: str) -> list[Entry]:
         """The approvals and rejections of a kind of thing, in order."""
@@ -621,21 +1129,8 @@ class Move:
         """The entries that opened an incident which is open at `end`. The requester of the move
         cannot close one that somebody else opened.
         """
-        incidents: dict[tuple[str, str], dict[str, int]] = {}
-        for entry in self.of_model:
-            if entry.kind != "incident" or entry.index >= end:
-                continue
-            said = entry.predicate
-            rules = self.rights.at(entry.index).rules.get("incidents", {})
-            opened = incidents.setdefault((said["model"], said["version"]), {})
-            permitted = rules.get("opened_by" if said["state"] == "open" else "closed_by")
-            if permitted is not None and said["role"] not in permitted:
-                continue
-            if said["state"] == "open":
-                opened[said["principal"]] = entry.index
-            elif said["principal"] != requester or not opened.keys() - {requester}:
-                opened.clear()
-        return [index for opened in incidents.values() for index in opened.values()]
+        before = [entry for entry in self.of_model if entry.index < end]
+        return open_incidents(before, self.rights, requester)
 
     def _during_incident(self, approval: Entry, packet: Entry) -> bool:
         """Whether somebody approved while an incident was open that the packet does not waive."""
@@ -677,6 +1172,31 @@ class Move:
         for one in self.move["waived"]:
             need(_finding(one) in shown, "a waived finding that the packet does not show")
         return packet
+
+    def _check_evidence(self, packet: Entry) -> None:
+        """No statement behind the model is by a development key, from uncommitted code or altered
+        packages. Before version 2 of the rules: only trainings, gates and bases.
+        """
+        kinds = {"train", "gate", "base"}
+        if self.rights.rules_at(self.entry.index) >= 2:
+            kinds |= {"ingest", "scan", "quality", "evaluate"}
+        stages = {step["statement"] for step in packet.predicate["stages"]}
+        for entry in self.before:
+            if entry.digest in stages and entry.kind in kinds:
+                named = any(entry.signer in policy.keys for policy in self.rights.periods)
+                need(named, f"a development key signed a {entry.kind} statement")
+                self._check_files(entry)
+
+    def _check_files(self, entry: Entry) -> None:
+        """The files that ran were committed and as installed, and the statement has their digests.
+        Before version 2 of the rules, none had them.
+        """
+        code, environment = entry.predicate["code"], entry.predicate["environment"]
+        need(not code["dirty"], f"uncommitted code in {entry.kind}")
+        need(not environment.get("altered"), f"altered package files in {entry.kind}")
+        if self.rights.rules_at(entry.index) >= 2:
+            has_digests = code.get("sources") and environment.get("files")
+            need(has_digests, f"no digest of the files that ran in {entry.kind}")
 
     def _check_people(self) -> None:
         """Enough people asked for a rollback or retirement, or one in an emergency."""
@@ -768,6 +1288,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, help="the bundle's file")
     parser.add_argument("--origin", help="SHA-256 of entry 0, or id of the checkpoint key")
+    parser.add_argument(
+        "--witness", action="append", default=[], help="vkey of a witness that must have cosigned"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
@@ -776,21 +1299,27 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"{options.bundle}: {error.strerror}")
     try:
-        summary = verify(data, options.origin)
+        summary = verify(data, options.origin, tuple(options.witness))
     except Refused as error:
         reason = "".join(char if char.isprintable() else "?" for char in str(error))
         answer = {"verified": False, "reason": reason}
         print(json.dumps(answer) if options.json else f"DOES NOT VERIFY: {reason}")
         return DOES_NOT_VERIFY
+    complete = summary["completeness"] == "shown"
     if options.json:
         print(json.dumps({"verified": True, **summary}, indent=2))
-        return 0
-    print("VERIFIES: {model}/{version}, sha256 {digest}".format_map(summary))
+        return 0 if complete else DOES_NOT_VERIFY
+    title = "VERIFIES" if complete else "VERIFIES, COMPLETENESS NOT SHOWN"
+    print(title + ": {model}/{version}, sha256 {digest}".format_map(summary))
     print("log       {entries} of {size} entries, root {root}".format_map(summary))
+    print("complete  completeness: {completeness}".format_map(summary))
     print("origin    {first}".format_map(summary))
-    for move in summary["moves"] or ["none"]:
-        print(f"moves     {move}")
-    return 0
+    for name in summary["witnesses"]:
+        print(f"witness   {name}")
+    for name in ("moves", "against"):
+        for line in summary[name] or ["none" if complete else "none in this bundle"]:
+            print(f"{name:<10}{line}")
+    return 0 if complete else DOES_NOT_VERIFY
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ def freeze_command(call: Call, version: str) -> None:
         line = f"the packet of entry {latest.index} is up to date: {result['packet']}"
         call.show(result, [line, after])
         return
-    person = speaking.person_of(now.authority.policies, call.signer).name
+    roles = now.authority.policies.rules.responsible_roles
+    person = call.signing.speaker(now.authority, roles, first=True).name
     frozen = promotion.freeze(now, model, number, call.now, speaking.run_by(person, call.now))
     result["packet"] = packet.digest_of(frozen)
     if call.dry_run:
@@ -159,7 +160,8 @@ def approve_command(
 
     KIND is data, objective (NAME is its stage) or reward: where the tier asks for it, approve them
     before training. Or it is promotion: another person's rollback or retirement (NAME is its
-    digest).
+    digest). Or it is registration: the one that stands, of several for one version (NAME is the
+    digest of its statement; countersign pending shows it).
     """
     _vote(call, words, "approve", reason, alias, days)
 

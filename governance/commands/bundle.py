@@ -13,7 +13,7 @@ import click
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Approval, Packet
-from governance.base.errors import InputError, VerificationError
+from governance.base.errors import InputError, OfflineError, StorageError, VerificationError
 from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
 from governance.bundle.form import Attached, content
@@ -21,6 +21,7 @@ from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
+from governance.machine.machine import model_index
 from governance.people import kept, reports
 
 
@@ -48,7 +49,11 @@ def command(
     files = [*_pages(now, model, number), *_report(call, now, model, number)]
     distinct = list({file.sha256: file for file in reversed(files)}.values())
     growth = content(since).decode(errors="replace") if since else None
-    data = write(bundle_of(now.log, model, number, files=distinct, since=growth, whole=whole))
+    note = "" if whole else _index(call, now, model)
+    bundle = bundle_of(
+        now.log, model, number, index=note, files=distinct, since=growth, whole=whole
+    )
+    data = write(bundle)
     report = verify_bundle(data, TrustAnchors(), where=output.name)
     if report.broken is not None:
         raise VerificationError(report.broken, fix="countersign verify shows what is wrong")
@@ -62,6 +67,7 @@ def command(
         "sha256": sha256_bytes(data),
         "bytes": len(data),
         "entries": report.entries,
+        "completeness": report.completeness,
         "size": report.size,
         "origin": report.first,
         "checkpoint": report.checkpoint,
@@ -69,6 +75,16 @@ def command(
         "limits": report.limits,
     }
     call.draw("bundle", result, version=version)
+
+
+def _index(call: Call, now: LogState, model: str) -> str:
+    """The signed index of the model. Where the key is not at hand, a warning, and none."""
+    try:
+        return model_index(call.machine, now.log, model)
+    except (StorageError, OfflineError) as error:
+        lack = f"warning: the bundle will not show that it is complete: {error.found}"
+        session.tell([f"{lack}; --whole needs no index"], err=True)
+        return ""
 
 
 def _pages(now: LogState, model: str, version: str) -> Iterator[Attached]:

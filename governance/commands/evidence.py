@@ -12,7 +12,7 @@ from governance.base.progress import Progress
 from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
-from governance.machine.machine import begun, check_head, log_of, log_to_add_to
+from governance.machine.machine import begun, check_head, log_of, log_to_add_to, signer
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -24,12 +24,14 @@ SHOWN = 20
 @click.argument("address")
 @session.options("dry_run", "as_json")
 def command(call: Call, direction: str, address: str) -> None:
-    """Carry signed statements, unchanged, from the log of this machine to the one at ADDRESS
-    (push), or from there to here (pull). Both are logs of the same project.
+    """Carry statements from the log of this machine to the one at ADDRESS (push), or from there to
+    here (pull). Both are logs of the same project.
 
     ADDRESS is as in COUNTERSIGN_LOG: https://SERVER, postgresql://USER@HOST/DATABASE or
-    sqlite:///PATH. Origin, policies and what happened to a registry stay where they are. Exit code
-    4 when the other log refused a statement, whose signer it does not know, say.
+    sqlite:///PATH. A statement counts only in the log that it names, so this machine signs its own
+    statements again for the other log. What people signed, policies, and what happened to a
+    registry stay where they are. Exit code 4 when the other log refused a statement, for example
+    one by a key that this machine does not have.
     """
     source, target = call.machine, dataclasses.replace(call.machine, log_uri=address)
     if direction == "pull":
@@ -37,11 +39,14 @@ def command(call: Call, direction: str, address: str) -> None:
     transfer, trouble = Transfer(), None
     try:
         giving, taking = begun(log_of(source)), log_to_add_to(target)
-        check_head(giving, source.project)
+        check_head(giving, source)
         # Statements are verified here before they are sent. A server verifies them again.
         checks = verifier(taking, lambda: datetime.now(UTC))
         with Progress().bar(giving.size(), "statements looked at") as bar:
-            carry(giving, taking, checks, transfer, dry_run=call.dry_run, bar=bar)
+            carry(
+                giving, taking, checks, signer(call.machine), transfer,
+                dry_run=call.dry_run, bar=bar,
+            )  # fmt: skip
     except CountersignError as error:
         trouble = error
     counts = {outcome: transfer.count(outcome) for outcome in ("carried", "there", "refused")}

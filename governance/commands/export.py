@@ -7,8 +7,18 @@ from pathlib import Path
 import click
 
 from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import Registration
 from governance.commands import session
 from governance.commands.session import Call
+from governance.exports.catalog import Document, Made
+from governance.machine.signers import model_signer
+from governance.models.signature import signed_files
+
+
+def _model_signature(call: Call, registration: Registration) -> Made:
+    """The signature of the registered files, by this machine's key."""
+    files = signed_files(registration.model, registration.files, model_signer(call.machine.keys))
+    return Made([Document(path, data) for path, data in files.items()])
 
 
 @click.command("export")
@@ -17,6 +27,7 @@ from governance.commands.session import Call
 @click.option("-o", "--output", "folder", type=session.FILE, help="Default: exports/MODEL-VERSION.")
 @click.option("--list", "listed", is_flag=True, help="List formats and files; write nothing.")
 @click.option("--sign", is_flag=True, help="Sign in-toto statements with this machine's key.")
+@click.option("--model-signature", is_flag=True, help="Sign the files for OpenSSF Model Signing.")
 @session.options(*session.READS)
 def command(
     call: Call,
@@ -25,11 +36,14 @@ def command(
     folder: Path | None,
     listed: bool,
     sign: bool,
+    model_signature: bool,
 ) -> None:
     """Write MODEL/VERSION in the formats of other tools: all of them, or those named.
 
     --list shows the formats. Exports are made from verified records. They are not evidence
-    themselves; the signed log is. Either all files are written or none.
+    themselves; the signed log is. Either all files are written or none. --model-signature adds
+    model.sig and its public key: `model_signing verify key FOLDER --signature model.sig
+    --public_key model.sig.pub.pem`.
     """
     from governance.commands.sources import records_of
     from governance.exports.catalog import export, known_formats
@@ -45,6 +59,8 @@ def command(
     keys = records.facts.policies.keys if records.facts.policies else {}
     signer = known_signer(call.machine, keys) if sign and not listed else None
     exports = export(records, formats, signer)
+    if model_signature:
+        exports["model-signing"] = _model_signature(call, registration)
     if not listed:
         write(target, [document for made in exports.values() for document in made.documents])
     result = {

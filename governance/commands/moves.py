@@ -113,8 +113,8 @@ def incident_command(
     now = call.state()
     digest = now.registration(model, number).predicate.model_digest
     rules = now.authority.policies.rules
-    fitting = rules.incidents.opened_by if state == "open" else rules.incidents.closed_by
-    author = call.signing.speaker(now.authority, fitting)
+    done: Literal["open", "closed"] = "open" if state == "open" else "closed"
+    author = call.signing.speaker(now.authority, rules.incident_roles(done))
     incidents = [statement.predicate for statement in now.timeline.incidents(digest)]
     of_version = [incident for incident in incidents if incident.version == number]
     last = (of_version[-1].state, of_version[-1].principal) if of_version else None
@@ -122,7 +122,6 @@ def incident_command(
         # another person may close it once more: a requester's closing does not count for the move
         fix = f"countersign history {model}"
         raise InputError(f"no incident is open on {model}/{number}", fix=fix)
-    done: Literal["open", "closed"] = "open" if state == "open" else "closed"
     incident = Incident(**author.signed(reason), model=model, version=number, state=done)
     summary = f"incident on {version}: {done}, by {author.name} as {author.role}"
     call.confirm(f"{summary}: {reason}", version, incident, entry=None)

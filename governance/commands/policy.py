@@ -10,7 +10,7 @@ from governance.attest.digests import SHORTEST
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.commands import session
 from governance.commands.session import Call
-from governance.people import enrolment, policies, speaking
+from governance.people import enrolment, policies
 from governance.policy.policies import Policies, load_policies
 
 
@@ -51,14 +51,15 @@ def show_command(call: Call, digest: str | None) -> None:
 @command.command("propose")
 @session.options("key", "dry_run", "as_json")
 def propose_command(call: Call) -> None:
-    """Record the policies of this folder, for their owners to sign."""
+    """Propose the policies of this folder, as one of their owners, for the owners to sign."""
     proposed = load_policies(Path.cwd() / "policies")
     problems = enrolment.impossible(proposed)
     if problems:
         raise Problems(problems)
     now = call.state()
     text = policies.unified(now.authority.policies.files, proposed.files)
-    name = speaking.person_of(now.authority.policies, call.signer).name
+    owner_roles = now.authority.policies.rules.owner_roles
+    name = call.signing.speaker(now.authority, owner_roles, first=True).name
     if not call.dry_run:
         policies.propose(call.log, now.authority, proposed, call.signer, name, call.now)
         now = call.state()

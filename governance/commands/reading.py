@@ -12,9 +12,10 @@ from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, VerificationError, did_you_mean
 from governance.commands import session
 from governance.commands.session import Call, named
-from governance.commands.sources import differing, exit_code, looking, of, records_of, verified
+from governance.commands.sources import exit_code, looking, of, records_of, verified
 from governance.people import enrolment, pending, speaking
 from governance.release import retrospect
+from governance.release.reconcile import differing
 from governance.report import controls, html, sections
 from governance.report.build import between, build
 from governance.report.frameworks import catalogue_of, narrowed
@@ -30,10 +31,10 @@ EPILOG = "\b\nSections:\n" + "\n".join(
 def live_command(call: Call, model: str) -> None:
     """Which version of MODEL holds each alias, now or at a time: what the log says.
 
-    Exit code 5 where the registry of this machine has an alias elsewhere now; of the past it says
-    nothing.
+    Exit code 5 where the log does not give a decision by which a version holds an alias, and where
+    the registry of this machine has an alias elsewhere now; of the past it says nothing.
     """
-    now = looking(call)
+    now = looking(call, model)
     holders = retrospect.live(now, model, call.as_of or call.now, known_then=bool(call.as_of))
     compares = call.bundle is None and call.as_of is None
     differences = differing(now.log, call.machine) if compares else None
@@ -48,7 +49,8 @@ def live_command(call: Call, model: str) -> None:
         "registry": [finding.model_dump() for finding in moved],
     }
     call.draw("live", result, candidate=CANDIDATE)
-    call.exit(VerificationError.exit_code if moved else 0)
+    is_forged = any(holder.not_reproduced for holder in holders)
+    call.exit(VerificationError.exit_code if moved or is_forged else 0)
 
 
 @click.command("history")
@@ -58,7 +60,7 @@ def history_command(call: Call, model: str) -> None:
     """What happened to MODEL: versions, packets, votes, waivers, moves, incidents and refusals, in
     the order of the log.
     """
-    events = retrospect.history(looking(call), model)
+    events = retrospect.history(looking(call, model), model)
     call.draw("history", {"model": model, "events": [event.model_dump() for event in events]})
 
 
@@ -72,7 +74,7 @@ def explain_command(call: Call, what: str) -> None:
     ENTRY is a number of the log (countersign history lists them); MODEL/VERSION is the last
     decision about that version. Exit code 5 when it gives another result.
     """
-    now = looking(call)
+    now = looking(call, "" if what.isdecimal() else what.partition("/")[0])
     if not what.isdecimal() and "/" not in what:
         expected = "the number of an entry, e.g. 41, or MODEL/VERSION"
         raise ConfigError(f"{what!r} is no decision", expected=expected)
@@ -145,7 +147,10 @@ def diff_command(call: Call, old: str, new: str) -> None:
     """What differs between two versions: results, data, recipe, code, base model, libraries,
     rules.
     """
-    changes = between(verified(of(call)), named(old), named(new))
+    read, versions = verified(of(call)), (named(old), named(new))
+    for model, _ in versions:
+        read.must_show_all_of(model)
+    changes = between(read, *versions)
     lines = [f"{old} -> {new}: {len(changes)} differences"]
     for change in changes:
         lines.append(f"  {change.group:<12} {change.what}: {change.before} -> {change.now}")

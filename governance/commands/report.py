@@ -73,6 +73,7 @@ def command(
         kept_bytes = partial(kept.read, call.machine)
     if sha256 is not None:
         statement = reports.find(sources.verified(read).read[0], sha256)
+        read.must_show_all_of(statement.predicate.model)
         found = reports.content(statement, kept_bytes)
         is_page = statement.predicate.page.startswith(sha256)
         click.echo(found.page if is_page else found.twin, nl=False)
@@ -125,7 +126,8 @@ def _sign(call: Call, computed: ComputedReport, reason: str) -> str:
     role, report = call.role, computed.report
     if call.has_key:
         chosen, authority = call.signer, call.state().authority
-        author = call.signing.speaker(authority, None)
+        roles = authority.policies.rules.responsible_roles
+        author = call.signing.speaker(authority, roles)
         name, role = f"{author.name} as {author.role}", author.role
         requester = Requester(name=author.name, authenticated=True)
         version = f"{report.model}/{report.version}"
@@ -157,6 +159,8 @@ def _index(call: Call, read: Sources, folder: Path) -> NoReturn:
     """Writes the index, with links to the reports in the folder, and ends the command."""
     verified = read.verified
     pages = [path.name for path in folder.glob("*.html")]
+    for model in () if verified.broken else read.read[0].timeline.models:
+        read.must_show_all_of(model)
     if verified.broken is not None:
         overview = index.broken(read.project, verified)
     elif call.as_of is not None:

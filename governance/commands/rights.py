@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from governance.attest.keys import public_key
-from governance.attest.predicates import Authorization
+from governance.attest.keys import earlier_key
+from governance.attest.predicates import Artifact, Authorization
 from governance.base.errors import ConfigError, CountersignError
 from governance.base.text import moment
 from governance.base.time import exact_instant
 from governance.commands import session
 from governance.commands.session import Call
-from governance.machine.machine import policy_subject
+from governance.history.authorizations import of_person
 from governance.people import authorizing, enrolment, policies
 from governance.people.enrolment import KINDS
 
@@ -106,7 +106,7 @@ def _revoke(call: Call, name: str, revoked: str | None, reason: str, done: list[
     if revoked is not None:
         named = [enrolment.key_of(in_force, name, revoked)]
     else:
-        named = [public_key(text) for text in enrolment.principal_named(in_force, name).keys]
+        named = [earlier_key(text) for text in enrolment.principal_named(in_force, name).keys]
     revoking = [public for public in named if public.keyid not in now.authority.revoked]
     author = policies.revoker(now.authority, name, call.signing)
     if not revoking:
@@ -148,10 +148,11 @@ def authorize_command(call: Call, hours: int, reason: str) -> None:
     question = f"{name} lets services run in their name for {hours} hours."
     call.confirm(question, name, {"name": name, "hours": hours})
     expires = exact_instant(call.now + timedelta(hours=hours))
-    authorization = Authorization(**author.signed(reason, anywhere=True), expires=expires)
-    subject = policy_subject(now.authority.in_force.digest)
+    authorization = Authorization(**author.signed(reason), expires=expires)
+    subject = Artifact(role="key", name=name, sha256=author.signer.keyid)
     entry = author.record(call.log, "authorization", subject, authorization).index
-    statements = call.state().evidence.all(Authorization)
+    signed = call.state()
+    statements = of_person(signed.evidence, signed.authority, name)
     digest = next(statement.digest for statement in statements if statement.index == entry)
     until = f"until {moment(authorization.expires)} (entry {entry})"
     lines = [f"services may run in the name of {name} {until}"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -49,7 +50,7 @@ def command(
         host=host,
         port=port,
         allowed_hosts=allowed_hosts(host, port, allowed),
-        origins=origins or (f"http://{host}:{port}",),
+        origins=web_origins(origins) or (f"http://{host}:{port}",),
         workers=workers,
     )
     serve(settings, machine, call.origin, os.environ, lambda text: click.echo(text, err=True))
@@ -69,6 +70,24 @@ def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ..
         raise ConfigError(found, fix="give --allowed-host NAME:PORT for each name")
     names = ("localhost", "127.0.0.1") if host in ("127.0.0.1", "localhost") else (host,)
     return tuple(f"{name}:{port}" for name in dict.fromkeys((host, *names)))
+
+
+def web_origins(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The origins whose pages may call the server, as browsers write them. Patterns are not
+    allowed: MLflow would take `*` for every site.
+    """
+    for origin in given:
+        parts = urlsplit(origin)
+        is_plain = (
+            parts.scheme in ("http", "https") and origin == f"{parts.scheme}://{parts.netloc}"
+        )
+        if not is_plain or not parts.netloc or set(origin) & set("*?[@, "):
+            raise ConfigError(
+                f"{origin!r} is no web origin",
+                where="--cors-origin",
+                expected="https://HOST, with :PORT if it is not 443, and no more",
+            )
+    return tuple(origin.lower() for origin in given)
 
 
 def _database(machine: Machine, registry: str | None) -> str:

@@ -8,21 +8,16 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from governance.attest.predicates import Finding
-from governance.base.errors import CountersignError, RefusedError, StorageError, VerificationError
+from governance.base.errors import CountersignError, RefusedError, VerificationError
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.exports.records import Records
 from governance.exports.records import read as records_of_version
 from governance.history.state import LogState
 from governance.history.verify import TrustAnchors
-from governance.log.http_client import is_server
-from governance.log.port import Log
-from governance.log.sqlite import SqliteDatabase
 from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
-from governance.registry.rows import read_rows
-from governance.release.reconcile import reconcile
+from governance.release.reconcile import differing
 from governance.report.model import Report
 from governance.report.reasons import UNVERIFIED
 from governance.report.sources import Sources, open_bundle, open_sources
@@ -40,9 +35,9 @@ def of(call: Call, *, registry: bool = True) -> Sources:
         if report and report.origin is None:
             notes.append("warning: nothing shows that this is the log you mean; give --origin")
         if report and not report.complete:
-            extent = f"note: the bundle holds {report.entries} of the log's {report.size} entries"
+            extent = f"{report.entries} of the log's {report.size} entries"
             check = f"countersign verify {call.bundle} says more"
-            notes.append(f"{extent}; what the others say is not shown ({check})")
+            notes.append(f"warning: COMPLETENESS NOT SHOWN: the bundle holds {extent} ({check})")
         if notes:
             session.tell(notes, err=True)
         return sources
@@ -56,9 +51,14 @@ def of(call: Call, *, registry: bool = True) -> Sources:
     return compared(sources, call.machine) if registry else sources
 
 
-def looking(call: Call) -> LogState:
-    """The log of this machine or of a bundle, verified from its first entry."""
-    return verified(of(call, registry=False)).read[0]
+def looking(call: Call, model: str = "") -> LogState:
+    """The log of this machine or of a bundle, verified from its first entry. With `model`: raises
+    `VerificationError` where a bundle may lack entries about it.
+    """
+    sources = verified(of(call, registry=False))
+    if model:
+        sources.must_show_all_of(model)
+    return sources.read[0]
 
 
 def verified(sources: Sources) -> Sources:
@@ -84,31 +84,16 @@ def compared(sources: Sources, machine: Machine) -> Sources:
     return sources if differences is None else replace(sources, registry=tuple(differences))
 
 
-def differing(log: Log, machine: Machine) -> list[Finding] | None:
-    """The differences between log and registry; None where it was not compared."""
-    uri = machine.registry_uri.removeprefix("governed+")
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and read_rows(SqliteDatabase(path), ()) is None:
-        return None  # a log without a registry, as an auditor may have it, is no fault
-    try:
-        return reconcile(log, machine)
-    except VerificationError:
-        return None  # the log itself is broken, which the report says
-    except StorageError:
-        if is_server(machine.registry_uri):
-            return None  # it does not show the registry to this account
-        raise
-
-
 def exit_code(report: Report) -> int:
     """5 where something does not verify, 4 where page one tells of another fault or users are
     served all the same.
 
-    What does not verify: the log, a decision that does not come out as it was logged, a registry
-    that says otherwise.
+    What does not verify: the log, a bundle that may lack entries, a decision that does not come out
+    as it was logged, a registry that says otherwise.
     """
     faults = {fault.code for fault in report.exceptions if fault.kind == "fault"}
-    if faults & UNVERIFIED or not report.integrity.verified:
+    integrity = report.integrity
+    if faults & UNVERIFIED or not (integrity.verified and integrity.complete):
         return VerificationError.exit_code
     serves = any(holding.until is None for holding in report.holds)
     refused = faults or (serves and report.verdict.word == "NOT APPROVED")

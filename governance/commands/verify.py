@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import click
 
@@ -20,29 +22,37 @@ from governance.commands.session import Call
 from governance.history import verify
 from governance.history.state import state
 from governance.history.verify import TrustAnchors
-from governance.log.checkpoint import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.evidence import Evidence, key_ring
 from governance.log.http_client import is_server
+from governance.log.notes import MAX_BYTES as MAX_CHECKPOINT
+from governance.log.notes import read_vkey
 from governance.log.port import Log
 from governance.log.views import read_entry
 from governance.machine.machine import (
     Machine,
     begun,
+    checkpoint_keys,
     exposed_keys,
     last_seen,
     log_of,
     on_server,
     own_checkpoint_key,
+    read_log,
     remember,
+    remember_witnesses,
+    trusted_witnesses,
 )
 from governance.machine.workers import in_processes
 from governance.models import folder as model_folder
+from governance.policy.authority import read_authority
 from governance.policy.policies import load_policies
+from governance.policy.witnesses import Requirement, log_requirement
 from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
 from governance.release.retrospect import forged as forged_moves
-from governance.release.serving import resolve, serving_log
+from governance.release.serving import check_registry, resolve, serving_log
+from governance.witness.compare import compare
 
 SHOWN = 20
 """Files and entries printed of a kind; --json has all."""
@@ -52,22 +62,42 @@ SHOWN = 20
 @click.argument("file", metavar="[FILE]", required=False, type=session.FILE)
 @click.option("--checkpoint", "older", type=session.FILE, help="An older one: the log only grew.")
 @click.option("--write-checkpoint", "target", type=session.FILE, help="Write the checkpoint here.")
+@click.option(
+    "--witness", "vkeys", multiple=True, help="VKEY of a witness that must have cosigned."
+)
+@click.option("--against", help="Another copy: a witness or server (URL), or a checkpoint's file.")
 @click.option("--files/--no-files", default=True, help="Compare the files at hand.")
 @session.options(*session.READS)
 def verify_command(
-    call: Call, file: Path | None, older: Path | None, target: Path | None, files: bool
+    call: Call,
+    file: Path | None,
+    older: Path | None,
+    target: Path | None,
+    vkeys: tuple[str, ...],
+    against: str | None,
+    files: bool,
 ) -> None:
     """Verify the log from its first entry, and compare the registry and the files here with it.
 
     Or verify FILE, a bundle: this needs no log, no project folder and no network
     (docs/formats.md).
 
-    Exit code 5 if anything does not verify, or if nothing shows that this is the log you mean.
+    Exit code 5 if anything does not verify, if nothing shows that this is the log you mean, or if
+    nothing shows that a bundle is complete. With --against, only two copies of the log are
+    compared: exit code 5 and both signed checkpoints if these have different histories.
     """
     if file is not None and call.bundle is not None:
         raise ConfigError("two bundles are named", expected="FILE or --bundle FILE")
-    anchors = TrustAnchors(call.origin, _read(older) if older else None)
+    anchors = TrustAnchors(
+        call.origin, _read(older) if older else None, witnesses=_named_witnesses(vkeys)
+    )
     bundle = file or call.bundle
+    if against is not None:
+        if bundle is not None or older or target:
+            raise ConfigError(
+                "two copies of a log are compared, and nothing else", where="--against"
+            )
+        _compare(call, against)
     if bundle is not None:
         ok, checkpoint = _verify_bundle(call, bundle, anchors)
     else:
@@ -77,16 +107,33 @@ def verify_command(
     call.exit(0 if ok else VerificationError.exit_code)
 
 
+def _compare(call: Call, address: str) -> NoReturn:
+    """Compares the log here with another copy, and ends the command."""
+    machine, account = call.machine, None
+    log = read_log(machine)
+    if on_server(machine) and urlsplit(address).netloc == urlsplit(machine.log_uri).netloc:
+        environ = machine.environ
+        account = (environ.get("COUNTERSIGN_USER", ""), environ.get("COUNTERSIGN_PASSWORD", ""))
+    result = compare(log, checkpoint_keys(log), address, account)
+    verdict = "THE COPIES AGREE" if result.agrees else "THE COPIES DIFFER"
+    lines = [f"{verdict}: {result.size} entries here, {result.other_size} there", result.shown]
+    if not result.agrees:
+        lines += ["here:", *result.note.splitlines(), "there:", *result.other_note.splitlines()]
+    call.show(dataclasses.asdict(result), lines)
+    call.exit(0 if result.agrees else VerificationError.exit_code)
+
+
 # --- A bundle -------------------------------------------------------------------------------------
 
 
 def _verify_bundle(call: Call, path: Path, anchors: TrustAnchors) -> tuple[bool, str]:
-    """Verifies a bundle. Returns whether it verifies, and its checkpoint."""
+    """Verifies a bundle. Returns whether it verifies and is complete, and its checkpoint."""
     report = verify_bundle(content(path), anchors, where=path.name)
     result: dict[str, Any] = {"verified": report.ok, "complete": report.complete}
+    result["completeness"] = report.completeness
     result["bundle"] = dataclasses.asdict(report)
     call.draw("verify_bundle", result, report=report, shown=SHOWN)
-    return report.ok, report.checkpoint
+    return report.ok and report.complete, report.checkpoint
 
 
 # --- The log --------------------------------------------------------------------------------------
@@ -100,12 +147,16 @@ def _verify_log(
     """
     machine, root = call.machine, Path.cwd()
     in_project = (root / "policies").is_dir() or not machine.environ.get("COUNTERSIGN_PROJECT")
-    keys = load_policies(root / "policies").keys if in_project else {}
+    policies = load_policies(root / "policies", strict=False) if in_project else None
+    keys = policies.keys if policies else {}
     log = begun(log_of(machine))
+    own = log_requirement(policies.rules) if policies else None
     anchors = dataclasses.replace(
         anchors,
         checkpoint_key=None if on_server(machine) else own_checkpoint_key(machine),
         seen={**last_seen(machine, log), **_replaced(target)},
+        witnesses=anchors.witnesses or (own if own and own.quorum else _trusted(machine, log)),
+        at=call.now,
     )
     with Progress().bar(log.size(), "entries verified") as bar:
         report = verify.verify_log(
@@ -114,6 +165,9 @@ def _verify_log(
     if report.ok:
         try:
             remember(machine, report.checkpoint)
+            in_force = read_authority(log).in_force.policies
+            if in_force is not None:
+                remember_witnesses(machine, report.checkpoint, log_requirement(in_force.rules))
         except StorageError as error:  # an auditor may have no right to write here
             kept = "warning: this machine cannot keep the checkpoint for next time"
             session.tell([f"{kept}: {error.found}"], err=True)
@@ -125,7 +179,10 @@ def _verify_log(
         registry = _registry(machine, log)
         if files:
             ring = key_ring(log, {**now.authority.keys, **keys})
-            read = (read_entry(entry, ring) for entry in log.entries())  # one entry at a time
+            versions = now.authority.rule_versions
+            read = (  # one entry at a time
+                read_entry(entry, ring, versions.strict_at(entry.index)) for entry in log.entries()
+            )
             statements = (entry for entry in read if isinstance(entry, Evidence))
             artifacts = in_artifact_root(machine.artifact_root)
             compared = verify_files(root if in_project else None, statements, artifacts)
@@ -145,6 +202,24 @@ def _verify_log(
     for path in () if call.as_json else exposed:
         session.tell([f"warning: other accounts can read {path}; next: chmod 600 {path}"], err=True)
     return report.ok and not wrong, report.checkpoint
+
+
+def _named_witnesses(vkeys: Sequence[str]) -> Requirement | None:
+    """The witnesses of `--witness`: all must have cosigned, within a day where the log is at
+    hand.
+    """
+    keys = tuple(read_vkey(text, "--witness") for text in dict.fromkeys(vkeys))
+    return Requirement(keys, len(keys), timedelta(hours=24)) if keys else None
+
+
+def _trusted(machine: Machine, log: Log) -> Requirement | None:
+    """What this machine last saw policy ask of witnesses. The checkpoint may be unreadable:
+    verification says so.
+    """
+    try:
+        return trusted_witnesses(machine, log)
+    except VerificationError:
+        return None
 
 
 def _registry(machine: Machine, log: Log) -> Sequence[Finding] | None:
@@ -202,12 +277,15 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
     if call.bundle is not None:
         from governance.commands.sources import looking  # reports are not needed without a bundle
 
-        now = looking(call)
+        now = looking(call, name.partition("@")[0].partition("/")[0])
     else:
         now = state(serving_log(call.machine, call.origin, quick=quick))
     served = resolve(now, name)
+    if call.bundle is None:
+        check_registry(now.log, call.machine, served)
     registration = served.registration
-    faults = model_folder.check(path, registration.files, registration.model_digest)
+    files, digest = registration.files, registration.model_digest
+    faults = model_folder.check(path, files, digest, configs=served.configs)
     result: dict[str, Any] = {
         "verified": not faults,
         "path": str(path),

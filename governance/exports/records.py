@@ -42,12 +42,14 @@ class Records:
 def read(sources: Sources, name: tuple[str, str], time: datetime | None = None) -> Records:
     """The records of (MODEL, VERSION) at `time`, or at the last entry where no time is given.
 
-    Raises `VerificationError` where the log does not verify.
+    Raises `VerificationError` where the log does not verify, or a bundle may lack entries about the
+    model.
     """
     verified = sources.verified
     if verified.broken is not None:
         found = f"EVIDENCE DOES NOT VERIFY: {verified.broken}"
         raise VerificationError(found, where=sources.log.where, fix="countersign verify")
+    sources.must_show_all_of(name[0])
     now, _ = sources.read
     facts = gather(now, sources.project, sources.root, sources.policies, *name, time)
     return Records(facts, verified)

@@ -28,9 +28,11 @@ from governance.gates.checks import data as of_data
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
 from governance.gates.checks import stage as of_stage
+from governance.gates.checks import witnesses as of_witnesses
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.waivers import waive
 from governance.history.lineage import ModelNode
+from governance.log.rules import LAST_EARLIER
 
 if TYPE_CHECKING:
     from governance.attest.predicates import GateDecision, Train
@@ -96,7 +98,9 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "policy_signed": of_people.policy_signed,
     "requesters": of_people.requesters,
     "commits": of_people.commits,
+    "builders": of_people.builders,
     "incidents": of_people.incidents,
+    "registered_once": of_people.registered_once,
     "canary": of_people.canary,
 }
 """The checks of a governed alias that need no person. Their findings stand in the packet."""
@@ -109,6 +113,7 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "retired": of_people.retired,
         "packet": of_people.packet,
         "approvals": of_people.approvals,
+        "witnessed": of_witnesses.witnessed,
     },
     # The original approvals still count. What may have changed since is checked again: lineage,
     # bases, files, incidents.
@@ -122,7 +127,9 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "incidents": of_people.incidents,
         "alias_rule": of_people.alias_rule,
         "request": of_people.request,
+        "registered_once": of_people.registered_once,
         "was_released": of_people.was_released,
+        "rollback_target": lambda context: rollback_target(context),
         "retired": of_people.retired,
         "people": of_people.rollback_people,
     },
@@ -133,6 +140,17 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
     },
 }
 """The checks of each action on a governed alias."""
+STANDING = (
+    "model_evidence",
+    "bases",
+    "base_licences",
+    "model_files",
+    "alias",
+    "incidents",
+    "registered_once",
+    "retired",
+)
+"""The checks of a rollback that are about the version alone: what can be open against it."""
 
 
 def decide_gate(
@@ -193,6 +211,35 @@ def decide_automatic(
     return _decided(
         request, ReleaseContext.of(request, authority, evidence, at), AUTOMATIC_CHECKS, gates=True
     )
+
+
+def rollback_target(context: ReleaseContext) -> Iterable[Finding]:
+    """A rollback goes to the last earlier version against which nothing is open. A move forward is
+    a promotion.
+    """
+    if context.rights.rules < LAST_EARLIER:
+        return
+    request = context.request
+    earlier = context.timeline.released_before(context.model, request.alias, request.from_version)
+    for given in earlier:
+        version = given.predicate.version
+        if version == request.version:
+            return
+        if _nothing_open(context, version, given.predicate.model_digest):
+            break
+    else:
+        version = "none"
+    yield context.finding("ROLLBACK_TARGET", expected=version, found=request.version)
+
+
+def _nothing_open(context: ReleaseContext, version: str, digest: str) -> bool:
+    registration = context.timeline.registrations.get((context.model, version))
+    if registration is None or registration.predicate.model_digest != digest:
+        return False
+    other = context.of_version(registration.predicate)
+    checks = {name: GOVERNED_CHECKS["rollback"][name] for name in STANDING}
+    standing, _ = waive(other, [digest], _run(checks, other))
+    return not standing
 
 
 def _decided(

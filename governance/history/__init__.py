@@ -4,10 +4,13 @@
 `timeline`  who held which alias, requests, second signatures, incidents, waivers, retirements
 `votes`     which votes count, and why others do not
 `persons`   which names are one person
+`authorizations` which runs a person authorized
 `incidents` which incidents are open
 `waivers`   which waivers are in force, and why others are not
 `lineage`   from a digest back through the statements that made it
 `chain`     one model and everything it was made from
 `packet`    what a release rests on, frozen under one digest
+`model_entries` which entries of a log concern a model, and their signed index
+`witnesses` which witnesses have seen this very log
 `verify`    verifies a log from its first entry
 """

@@ -7,6 +7,8 @@
    alias.
 4. While one is open, nobody can approve a packet of these bytes. Exception: a packet made after it
    that carries its waiver. Its approvers see what was accepted and by whom.
+5. From version 2 of the rules on, an incident is about a registered version: model, version and
+   its only digest are those of one registration before it.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from governance.attest.predicates import Incident, Registration
 from governance.history.persons import others
-from governance.policy.rules import IncidentRules
+from governance.log.rules import TABLE
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Incident, Packet
+    from governance.attest.predicates import Packet
     from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
 INCIDENT = "INCIDENT_OPEN"
@@ -74,6 +78,33 @@ def unaccepted(
     ]
 
 
+def is_of_registered(
+    evidence: EvidenceView, rights: Authority, statement: Evidence[Incident]
+) -> bool:
+    """(5) Whether model, version and digest of an incident are those of an earlier registration. A
+    further digest would be blocked with it, and the command that closes the incident names one.
+    """
+    incident = statement.predicate
+    digests = {subject.sha256 for subject in statement.subjects}
+    view = evidence.signed_under(rights)
+    return len(digests) == 1 and any(
+        registration.index < statement.index
+        and (registration.predicate.model, registration.predicate.version)
+        == (incident.model, incident.version)
+        and registration.predicate.model_digest in digests
+        for registration in view.by_subject(min(digests), Registration)
+    )
+
+
+def about(evidence: EvidenceView, rights: Authority, digest: str) -> list[Evidence[Incident]]:
+    """The incident statements about these bytes, in log order; (5) holds for them."""
+    return [
+        statement
+        for statement in evidence.by_subject(digest, Incident)
+        if rights.rules_at(statement.index) < TABLE or is_of_registered(evidence, rights, statement)
+    ]
+
+
 def not_closed(
     rights: Authority, statements: Iterable[Evidence[Incident]]
 ) -> list[Evidence[Incident]]:
@@ -82,19 +113,20 @@ def not_closed(
         statement
         for statement in statements
         if statement.predicate.state == "closed"
-        and rights.speaker(statement) is not None
+        and rights.problem(statement) in (None, "role")
         and not _may(rights, statement)
     ]
 
 
-def roles(rules: IncidentRules, state: str, everybody: list[str]) -> list[str]:
-    """The roles that may open or close an incident. `state`: `open` or `closed`."""
-    permitted = rules.opened_by if state == "open" else rules.closed_by
-    return everybody if permitted is None else permitted
-
-
 def _may(rights: Authority, statement: Evidence[Incident]) -> bool:
+    """Whether policy permits the role. Under version 1 of the rules, any role may say what policy
+    leaves open.
+    """
     policies, incident = rights.at(statement.index).policies, statement.predicate
     if policies is None:
         return False
-    return incident.role in roles(policies.rules.incidents, incident.state, [incident.role])
+    rules = policies.rules.incidents
+    named = rules.opened_by if incident.state == "open" else rules.closed_by
+    if rights.rules_at(statement.index) >= TABLE:
+        named = policies.rules.incident_roles(incident.state)
+    return named is None or incident.role in named

@@ -33,6 +33,7 @@ from governance.attest.predicates import (
 from governance.base.time import instant_of
 from governance.history import lineage
 from governance.history.chain import Chain
+from governance.log.rules import NAMES_ITS_LOG
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -112,17 +113,20 @@ def build(
         commits=commits,
         environments=environments,
         run=run,
+        log=authority.origin if authority.rules >= NAMES_ITS_LOG else None,
     )
 
 
 def latest(
-    evidence: EvidenceView, model: str, version: str, digest: str
+    evidence: EvidenceView, rights: Authority, model: str, version: str, digest: str
 ) -> Evidence[Packet] | None:
-    """The last packet of a version in the log whose digest is right; None where there is none."""
+    """The last packet of a version in the log that counts and whose digest is right; None where
+    there is none.
+    """
     packets = [
         statement
         for statement in evidence.by_subject(digest, Packet)
-        if _of(statement, model, version)
+        if _of(statement, model, version) and rights.admits(statement)
     ]
     sound = [
         statement

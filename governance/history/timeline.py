@@ -7,6 +7,8 @@ Every reader of a log takes these facts from here and derives none of them itsel
    every governed alias from its version; `candidate` serves nobody and stays.
 3. The move that carries out a request consumes it. A request is overtaken when its alias moved
    after it was made.
+4. A version has the bytes of its first registration. Where an older log has several with different
+   bytes, nothing moves to the version until policy owners approve one of them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from governance.attest.predicates import (
     CANDIDATE,
+    Approval,
     Finding,
     Incident,
     Promotion,
@@ -28,7 +31,8 @@ from governance.attest.predicates import (
 )
 from governance.base.time import instant_of
 from governance.history import incidents
-from governance.history.votes import seconded_by_another
+from governance.history.votes import owners_agreed, seconded_by_another
+from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -80,8 +84,54 @@ class Timeline:
     # -- Versions ----------------------------------------------------------------------------------
     @cached_property
     def registrations(self) -> dict[Key, Evidence[Registration]]:
-        """The last registration of each version, in the order of first registration."""
-        return {_version(statement): statement for statement in self.view.all(Registration)}
+        """(4) The registration of each version that stands, in the order of first registration."""
+        return {version: self._standing(all_) for version, all_ in self._all_registrations.items()}
+
+    @cached_property
+    def registered_twice(self) -> dict[Key, list[Evidence[Registration]]]:
+        """(4) The registrations of each version that has several digests, of which policy owners
+        have settled none.
+        """
+        return {
+            version: registrations
+            for version, registrations in self._all_registrations.items()
+            if self.authority.rules >= ONE_DIGEST
+            and len(_digests(registrations)) > 1
+            and self._settled(registrations) is None
+        }
+
+    def contradicts(self, registration: Registration) -> bool:
+        """(4) Whether the version is registered already, with another digest."""
+        standing = self.registrations.get((registration.model, registration.version))
+        other = standing and standing.predicate.model_digest != registration.model_digest
+        return bool(other) and self.authority.rules >= ONE_DIGEST
+
+    @cached_property
+    def _all_registrations(self) -> dict[Key, list[Evidence[Registration]]]:
+        by_version: dict[Key, list[Evidence[Registration]]] = defaultdict(list)
+        for statement in self.view.all(Registration):
+            by_version[_version(statement)].append(statement)
+        return by_version
+
+    def _standing(self, registrations: list[Evidence[Registration]]) -> Evidence[Registration]:
+        if self.authority.rules < ONE_DIGEST:
+            return registrations[-1]
+        digest = (self._settled(registrations) or registrations[0]).predicate.model_digest
+        same = [each for each in registrations if each.predicate.model_digest == digest]
+        return same[-1]
+
+    def _settled(
+        self, registrations: list[Evidence[Registration]]
+    ) -> Evidence[Registration] | None:
+        """The one that policy owners approved, if they approved one only."""
+        if len(_digests(registrations)) == 1:
+            return None
+        settled = [each for each in registrations if self._is_settled(each)]
+        return settled[-1] if len(_digests(settled)) == 1 else None
+
+    def _is_settled(self, registration: Evidence[Registration]) -> bool:
+        votes = self.evidence.by_subject(registration.digest, Approval)
+        return owners_agreed(self.authority, votes, "registration")
 
     @property
     def models(self) -> list[str]:
@@ -226,10 +276,17 @@ class Timeline:
         """The signed request of a move; None where nobody signed one."""
         return self.requests.get(move.request or "")
 
-    def requested_by(self, move: Promotion) -> str:
-        """Who signed the request of a move; the account's name where nobody signed one."""
+    def requested_by(self, statement: Evidence[Promotion]) -> str:
+        """Who signed the request of a move. Where nobody signed one: the account, as the server
+        authenticated it, else who signed the move.
+        """
+        move = statement.predicate
         request = self.request_of(move)
-        return request.predicate.principal if request else move.run.requested_by.name
+        if move.alias != CANDIDATE and request is not None:
+            return request.predicate.principal
+        if move.alias != CANDIDATE and move.caller:
+            return f"account {move.caller}"
+        return self.authority.signer(statement)
 
     # -- Second signatures -------------------------------------------------------------------------
     @cached_property
@@ -257,11 +314,12 @@ class Timeline:
     # -- Incidents ---------------------------------------------------------------------------------
     @cached_property
     def _incidents(self) -> dict[str, list[Evidence[Incident]]]:
-        by_digest: dict[str, list[Evidence[Incident]]] = defaultdict(list)
-        for statement in self.evidence.all(Incident):
-            for digest in {subject.sha256 for subject in statement.subjects}:
-                by_digest[digest].append(statement)
-        return by_digest
+        """Maps each digest that an incident is about to its incident statements."""
+        subjects = (subject for each in self.evidence.all(Incident) for subject in each.subjects)
+        digests = dict.fromkeys(subject.sha256 for subject in subjects)
+        return {
+            digest: incidents.about(self.evidence, self.authority, digest) for digest in digests
+        }
 
     def incidents(self, digest: str) -> list[Evidence[Incident]]:
         """The incident statements about these bytes that count, in log order."""
@@ -302,6 +360,10 @@ class Timeline:
         waivers = (statement.predicate for statement in statements)
         ends = [instant_of(waiver.expires) for waiver in waivers if instant_of(waiver.at) <= at]
         return max(ends, default=None)
+
+
+def _digests(registrations: list[Evidence[Registration]]) -> set[str]:
+    return {registration.predicate.model_digest for registration in registrations}
 
 
 def _is_governed(statement: Evidence[Promotion]) -> bool:

@@ -10,7 +10,8 @@ hashes in memory. It checks everything that is stored beside the entries:
    entry;
 5. the root over all entries is the one the checkpoint signs, by the key the origin names, or one
    that a quorum put in its place;
-6. an older checkpoint, kept elsewhere, is a prefix of this log.
+6. an older checkpoint, kept elsewhere, is a prefix of this log;
+7. as many witnesses as policy asks for have cosigned checkpoints that it contains.
 It cannot tell whether this is the right log. `LogReport.origin` names what establishes that, if
 anything does. `LIMITS` lists what verification does not show.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from governance.attest import canonical
@@ -27,12 +29,15 @@ from governance.attest.envelope import UnknownKeyError, Verified
 from governance.attest.keys import public_key
 from governance.attest.predicates import Origin
 from governance.base.errors import VerificationError
+from governance.history.witnesses import Witnessed, check_witnesses
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
 from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
+from governance.log.rules import rule_versions
 from governance.policy.authority import Authority, read_authority
+from governance.policy.witnesses import Requirement
 
 PAGE = 1024
 PART = 13
@@ -83,6 +88,8 @@ class LogReport:
     """What establishes that this is the right log; None where nothing does."""
     grown_from: int | None = None
     """Entries of the older checkpoint that this log was shown to contain."""
+    witnessed: tuple[Witnessed, ...] = ()
+    """What witnesses have cosigned of it, by its own entries and what is kept beside them."""
     broken: str | None = None
 
     @property
@@ -101,6 +108,12 @@ class TrustAnchors:
     """An older signed checkpoint, kept elsewhere."""
     checkpoint_key: str | None = None
     """PEM; the key of this machine, where the log was begun here."""
+    witnesses: Requirement | None = None
+    """What the verifier's own policy asks of witnesses, whatever the log's policies say."""
+    witnessed: bool = True
+    """Whether the quorum of witnesses is required that policies ask for."""
+    at: datetime | None = None
+    """The verifier's time, by which cosignatures are judged; None: whatever their age."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """Checkpoints that this machine saw before, by where they are kept. They show that the log was
     not rolled back. They do not establish its origin.
@@ -168,6 +181,7 @@ def _verify(
     parts: Callable[[Log, KeyRing, int], Iterator[Seen]],
 ) -> LogReport:
     size, note = log.head()
+    log = log.as_stored()
     log_origin = origin(log)
     if log_origin.project != project:
         raise VerificationError(
@@ -190,6 +204,9 @@ def _verify(
         established = established or f"the older checkpoint, of {grown_from} entries"
     for where, kept in pins.seen.items():
         verify_growth(log, kept, head, authority, where)
+    witnessed = (
+        check_witnesses(log, authority, pins.witnesses, pins.at) if pins.witnessed else ()
+    )  # (7)
     return LogReport(
         project=project,
         entries=size,
@@ -204,6 +221,7 @@ def _verify(
         checkpoint_key=public_key(authority.checkpoint_keys[-1][1]).keyid,
         origin=established,
         grown_from=grown_from,
+        witnessed=witnessed,
     )
 
 
@@ -222,10 +240,12 @@ def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> S
     seen = Seen(Range(start))
     end = min(start + (1 << part), size)
     try:
+        versions = rule_versions(log)
         for at in range(start, end, PAGE):
             entries, kept = log.page(at, min(at + PAGE, end))
             for entry in entries:
-                _verify_entry(entry, kept.get(entry.index, _NOTHING), ring, seen, part)
+                strict = versions.strict_at(entry.index)
+                _verify_entry(entry, kept.get(entry.index, _NOTHING), ring, seen, part, strict)
         if seen.tree.size != end:
             raise VerificationError(
                 "the entries are not as many as the log says", where=f"entry {seen.tree.size}"
@@ -258,13 +278,15 @@ def _verify_end(log: Log, size: int, seen: Seen) -> None:
         )
 
 
-def _verify_entry(entry: Entry, derived: Derived, ring: KeyRing, seen: Seen, part: int) -> None:
+def _verify_entry(
+    entry: Entry, derived: Derived, ring: KeyRing, seen: Seen, part: int, strict: bool
+) -> None:
     index = seen.tree.size
     where = f"entry {index}"
     if entry.index != index:  # (1)
         raise VerificationError("the entry is missing", where=where)
     try:
-        statement, verified = open_entry(entry, ring)  # (2)
+        statement, verified = open_entry(entry, ring, strict=strict)  # (2)
     except UnknownKeyError as error:
         raise VerificationError(
             error.found,

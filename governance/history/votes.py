@@ -37,7 +37,7 @@ Reason = Literal[
 ]
 """Why a vote does not count."""
 _TEXTS: dict[Reason, str] = {
-    "not_theirs": "the key was not {person}'s at that entry, or not in this role",
+    "not_theirs": "at that entry, the key was not {person}'s, or they had no right to say this",
     "time_ended": "policy ended {person}'s time",
     "role": "role {detail} does not approve",
     "other_model": "it is about model {detail}",
@@ -164,6 +164,22 @@ def agreed(
             holds = in_force(approval, at) and rights.may_still_act(statement, used_at or at)
             last[person.name] = approval.decision == "approve" and holds
     return bool(last) and all(last.values())
+
+
+def owners_agreed(rights: Authority, statements: Iterable[Evidence[Approval]], about: str) -> bool:
+    """Whether so many policy owners approve as a change of policy wants: each by their last vote,
+    in a role that owned the policies at that entry.
+    """
+    approves: dict[str, bool] = {}
+    for statement in statements:
+        vote, policies = statement.predicate, rights.at(statement.index).policies
+        owners = policies.rules.owners if policies else None
+        is_owner = owners is not None and vote.role in owners.roles
+        if vote.about == about and is_owner and rights.speaker(statement) is not None:
+            approves[vote.principal] = vote.decision == "approve" and vote.expires is None
+    names = {name for name, does in approves.items() if does}
+    owners = rights.policies.rules.owners
+    return owners is not None and len(one_each(rights, names)) >= owners.people
 
 
 def in_force(approval: Approval, at: datetime) -> bool:

@@ -2,8 +2,8 @@
 
 1. Every account of the server may read. Clients check the entries against the signed checkpoint.
 2. Before an append a `Verifier` checks the signer's rights and gives the filing of the entry.
-3. An envelope that is in the log already is not appended again, because every reader of the log
-   could send it.
+3. A statement that is in the log already is not appended again, whatever the bytes of its
+   signature are, because every reader of the log could send it.
 4. The answer to an append is a receipt: the entry's index, a proof that it is in the log, and a
    signed checkpoint.
 """
@@ -11,8 +11,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Base64Bytes, Field
 
@@ -27,7 +26,8 @@ from governance.base.errors import (
     VerificationError,
 )
 from governance.base.model import Model, Sha256
-from governance.log.port import Entry, Filing, Log
+from governance.log.notes import MAX_BYTES as MAX_NOTE
+from governance.log.port import Entry, Filing, Log, same_statement
 
 MAX_ENVELOPE = 1 << 20
 MAX_ENTRIES = 1000
@@ -47,10 +47,16 @@ STATUS: dict[type[CountersignError], int] = {
 fits counts. Any other error is the server's own trouble: 500, without its text.
 """
 
-Verifier = Callable[[bytes], Filing]
-"""Verifies an envelope and its signer's right to make the statement here. Gives the entry's filing.
-Raises `CountersignError`.
-"""
+
+class Verifier(Protocol):
+    """Verifies an envelope, its signer's right to make the statement here, and the account that
+    sends it.
+    """
+
+    def __call__(self, envelope: bytes, account: str | None = None) -> Filing:
+        """The entry's filing. `account`: None where the statement is not sent over HTTP. Raises
+        `CountersignError`.
+        """
 
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
@@ -77,15 +83,28 @@ class Page(Model):
     """Envelopes."""
 
 
+class Cosigned(Model):
+    """The answer to `cosigned`."""
+
+    notes: Annotated[list[Annotated[str, Field(max_length=MAX_NOTE)]], Field(max_length=32)]
+
+
 def append(
-    log: Log, verifier: Verifier, envelope: bytes, expected_size: int | None = None
+    log: Log,
+    verifier: Verifier,
+    envelope: bytes,
+    expected_size: int | None = None,
+    account: str | None = None,
 ) -> Receipt:
-    """Appends an envelope that the verifier accepts, or finds its entry. The entry's receipt."""
+    """Appends an envelope that the verifier accepts from this account, or finds its entry. The
+    entry's receipt.
+    """
     if not 0 < len(envelope) <= MAX_ENVELOPE:
         raise InputError(f"an envelope of {len(envelope)} bytes", expected=f"1 to {MAX_ENVELOPE}")
-    filing = verifier(envelope)
-    same = (entry for entry in log.by_subject(filing.subjects[0]) if entry.envelope == envelope)
-    entry = next(same, None) or log.append(envelope, filing, expected_size=expected_size)
+    filing = verifier(envelope, account)
+    entry = same_statement(log, envelope, filing)
+    if entry is None:
+        entry = log.append(envelope, filing, expected_size=expected_size)
     return receipt(log, entry)
 
 

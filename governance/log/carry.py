@@ -1,30 +1,36 @@
-"""Statements carried from one log to another, unchanged: a laptop's run into the team's log, or the
-team's into a copy.
+"""Statements carried from one log to another: a laptop's run into the team's log, or a colleague's
+copy of a log back into it.
 
-1. Envelopes are copied byte for byte, in order. A statement that the target has is not repeated.
-2. The target's verifier checks each statement: who signed it, and whether they may sign it there.
+1. A statement that names the target is copied byte for byte. Another statement names another log,
+   and counts there only. Whoever signed it can state it for the target too, so it is signed again
+   if this machine has the key. If not, it is refused, and its signer must carry it.
+2. They are carried in order. A statement that the target has is not repeated.
+3. The target's verifier checks each statement: who signed it, and whether they may sign it there.
    A refused statement is listed, and the others are still carried.
-3. Statements that mean something in their own log only stay behind: its origin and policies, the
-   history of its registry, and approvals, waivers and incidents that name it.
-4. Each statement is carried whole or not at all. After an interruption, carry again: the rest
+4. Statements that mean something in their own log only stay behind: its origin and policies, the
+   history of its registry, and what people sign.
+5. Each statement is carried whole or not at all. After an interruption, carry again: the rest
    follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from governance.attest.envelope import unverified
-from governance.attest.predicates import KINDS
+from governance.attest.envelope import sign_statement, unverified
+from governance.attest.keys import Signer
+from governance.attest.predicates import KINDS, Signed
 from governance.base.errors import InputError, RefusedError, VerificationError
 from governance.base.progress import Bar
+from governance.log import evidence
 from governance.log.api import MAX_ENVELOPE, Verifier
-from governance.log.port import Entry, Log
+from governance.log.port import Entry, Log, same_statement
 
-NOT_COPIED = frozenset(kind.name for kind in KINDS.values() if kind.not_copied)
-"""(3)"""
+NOT_COPIED = frozenset(
+    kind.name for kind in KINDS.values() if kind.not_copied or issubclass(kind.model, Signed)
+)
+"""(4) The kinds that stay behind, unless they name the target."""
 Outcome = Literal["carried", "there", "refused"]
 
 
@@ -58,6 +64,7 @@ def carry(
     source: Log,
     target: Log,
     verify: Verifier,
+    signer: Signer,
     transfer: Transfer,
     *,
     dry_run: bool = False,
@@ -66,47 +73,49 @@ def carry(
     """Carries every statement that the target accepts. `transfer` records each one, also where
     this raises. `bar` shows the progress.
     """
+    here = target.entry(0).leaf_hash.hex()
     for entry in source.entries():
         if bar is not None:
             bar.advance()
-        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-        predicate = statement.get("predicate")
-        names_its_log = isinstance(predicate, dict) and predicate.get("log") is not None
-        if entry.kind in NOT_COPIED or names_its_log:
+        statement, keyid = unverified(entry.envelope, where=f"entry {entry.index}")
+        named = statement["predicate"].get("log")
+        if entry.kind == "origin" or (entry.kind in NOT_COPIED and named != here):
             transfer.stayed += 1
-        else:
-            transfer.statements.append(_carry_entry(entry, target, verify, dry_run))
+            continue
+        envelope = entry.envelope
+        if named != here and keyid == signer.keyid:
+            statement["predicate"]["log"] = here
+            envelope = sign_statement(statement, signer)
+        carried = _carry_entry(entry, envelope, target, verify, dry_run)
+        transfer.statements.append(carried)
 
 
-def _carry_entry(entry: Entry, target: Log, verify: Verifier, dry_run: bool) -> CarriedEntry:
-    present = next(_same_statement(entry, target), None)
-    if present is not None:
-        return CarriedEntry(entry.index, entry.kind, "there", present.index)
+def _carry_entry(
+    entry: Entry, envelope: bytes, target: Log, verify: Verifier, dry_run: bool
+) -> CarriedEntry:
     try:
-        if len(entry.envelope) > MAX_ENVELOPE:
+        present = _present(entry, envelope, target)
+        if present is not None:
+            return CarriedEntry(entry.index, entry.kind, "there", present.index)
+        if len(envelope) > MAX_ENVELOPE:
             raise InputError(f"the statement has more than {MAX_ENVELOPE} bytes")
-        filing = verify(entry.envelope)
+        filing = verify(envelope)
         if filing.kind != entry.kind:
             raise VerificationError(f"it is of kind {filing.kind}, but filed under {entry.kind}")
         if dry_run:
             return CarriedEntry(entry.index, filing.kind, "carried", None)
-        appended = target.append(entry.envelope, filing)
+        appended = target.append(envelope, filing)
     except (RefusedError, VerificationError, InputError) as error:
         return CarriedEntry(entry.index, entry.kind, "refused", None, error.found)
-    outcome: Outcome = "carried" if appended.envelope == entry.envelope else "there"
+    outcome: Outcome = "carried" if appended.envelope == envelope else "there"
     return CarriedEntry(entry.index, entry.kind, outcome, appended.index)
 
 
-def _same_statement(entry: Entry, target: Log) -> Iterator[Entry]:
-    """(1) The latest entry of its scope, if that has the same identity. A decision can change and
-    change back, so for decisions also any earlier entry with the same bytes.
+def _present(entry: Entry, envelope: bytes, target: Log) -> Entry | None:
+    """(2) The latest entry of its scope, if that has the same identity. A decision can change and
+    change back, so otherwise any earlier entry with the same statement.
     """
     latest = target.latest(entry.scope)
     if latest is not None and latest.identity == entry.identity:
-        yield latest
-    if entry.scope != entry.identity:
-        yield from (
-            candidate
-            for candidate in target.by_kind([entry.kind])
-            if candidate.envelope == entry.envelope
-        )
+        return latest
+    return same_statement(target, envelope, evidence.filed_under(envelope))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic
 
 from pydantic import ValidationError
@@ -18,19 +18,27 @@ from typing_extensions import TypeVar
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import Verified, sign_payload, unverified, verify_envelope
-from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import KINDS, PREDICATES, TYPE_PREFIX, Artifact, Origin
+from governance.attest.keys import Signer, earlier_key
+from governance.attest.predicates import (
+    KINDS,
+    PREDICATES,
+    TYPE_PREFIX,
+    Artifact,
+    Logged,
+    Origin,
+)
 from governance.base.errors import VerificationError
 from governance.base.model import Json, Model
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, signed_in_turn
-from governance.log.port import Also, Entry, Filing, Log
+from governance.log.port import CHANGED, Also, Entry, Filing, Log
+from governance.log.rules import is_here, names_its_log, rule_versions
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-_RUN_ONLY = ("run",)
-_RUN_AND_TIME = ("run", "at")
-"""Predicate fields in which two equal statements may differ: when and how a stage ran. So a second
-run with the same result is not recorded.
+_VARYING = ("run", "at", "log")
+_VARYING_OF_PEOPLE = ("run",)
+"""Predicate fields in which two equal statements may differ: when and how a stage ran, and the log,
+which older statements do not name. So a second run with the same result is not recorded.
 
 In a person's statement `at` counts: an approval, a rejection and a second approval are three
 statements.
@@ -71,7 +79,7 @@ class KeyRing:
     @cached_property
     def known(self) -> Mapping[str, str]:
         """Key id to PEM."""
-        return {**{public_key(pem).keyid: pem for pem in self.development}, **self.service}
+        return {**{earlier_key(pem).keyid: pem for pem in self.development}, **self.service}
 
     def is_development(self, keyid: str) -> bool:
         """Whether the origin alone names this key. A key that policies name is no development
@@ -80,14 +88,14 @@ class KeyRing:
         return keyid not in self.service
 
 
-def open_entry(entry: Entry, ring: KeyRing) -> tuple[Evidence, Verified]:
+def open_entry(entry: Entry, ring: KeyRing, *, strict: bool = True) -> tuple[Evidence, Verified]:
     """The evidence of one entry, with its envelope's content. Raises `UnknownKeyError` where no
-    known key signed.
+    known key signed. `strict`: `governance.log.rules.RuleVersions.strict_at` of this entry.
     """
     where = f"entry {entry.index}"
     if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
-        raise VerificationError("the entry's bytes are not those that were logged", where=where)
-    verified = verify_envelope(entry.envelope, ring.known, where=where)
+        raise VerificationError(CHANGED, where=where)
+    verified = verify_envelope(entry.envelope, ring.known, where=where, strict=strict)
     kind, subjects, predicate = parse_statement(verified.statement, where)
     keyid = verified.keyid
     digest = sha256_bytes(verified.payload)
@@ -157,11 +165,13 @@ def record(
     expected_size: int | None = None,
     also: Also | None = None,
 ) -> Entry:
-    """Builds, signs and appends a statement. Where the log has the same statement, its entry is
-    returned, unless the run is authorized by a person now and was not before.
+    """Builds, signs and appends a statement, which names this log. Where the log has the same
+    statement, its entry is returned, unless it is to be stated anew (`is_stated_anew`).
 
     `expected_size` and `also`: see `governance.log.port.Log.append`.
     """
+    if isinstance(predicate, Logged) and predicate.log is None and names_its_log(log):
+        predicate = predicate.model_copy(update={"log": log.entry(0).leaf_hash.hex()})
     statement = build_statement(kind, subjects, predicate)
     identity = identity_of(statement, signer.keyid)
     scope = scope_of(kind, predicate, identity)
@@ -169,7 +179,7 @@ def record(
     if also is None and expected_size is None:
         latest = log.latest(scope)
         if latest and latest.identity == identity:
-            again = gains_authorization(latest, predicate)
+            again = is_stated_anew(log, latest, predicate)
             if not again:
                 return latest
     digests = tuple(subject.sha256 for subject in subjects)
@@ -178,14 +188,25 @@ def record(
     return log.append(envelope, filing, expected_size=expected_size, also=also)
 
 
-def gains_authorization(entry: Entry, predicate: Any) -> bool:
-    """Whether a person authorized the run of this predicate, and nobody that of the entry."""
-    if _authorization(predicate) is None:
+def is_stated_anew(log: Log, entry: Entry, predicate: Any) -> bool:
+    """Whether a statement becomes an entry although `entry` has the same identity: a person
+    authorized its run and nobody that of the entry, or the entry does not count here. An older
+    program that still runs writes entries that do not name their log.
+    """
+    if not isinstance(predicate, Logged):
         return False
     where = f"entry {entry.index}"
     statement, _ = unverified(entry.envelope, where=where)
     _, _, logged_predicate = parse_statement(statement, where)
-    return _authorization(logged_predicate) is None
+    gains = _authorization(predicate) is not None and _authorization(logged_predicate) is None
+    return gains or not _is_here(log, entry, logged_predicate)
+
+
+def _is_here(log: Log, entry: Entry, predicate: Logged) -> bool:
+    here = log.entry(0).leaf_hash.hex()
+    if predicate.log == here:
+        return True
+    return is_here(predicate.log, here, rule_versions(log).at(entry.index))
 
 
 def _authorization(predicate: Any) -> str | None:
@@ -199,7 +220,7 @@ def identity_of(
     """What makes two statements the same entry: the signer, and everything in the statement but
     when and how it ran.
     """
-    varying = _RUN_ONLY if "principal" in statement["predicate"] else _RUN_AND_TIME
+    varying = _VARYING_OF_PEOPLE if "principal" in statement["predicate"] else _VARYING
     predicate = {
         name: value for name, value in statement["predicate"].items() if name not in varying
     }
@@ -230,8 +251,11 @@ def origin(log: Log) -> Origin:
     return origin_in(log.entry(0).envelope)
 
 
+@lru_cache(maxsize=8)
 def origin_in(envelope: bytes) -> Origin:
-    """The origin in an envelope. Raises `VerificationError` where it has another statement."""
+    """The origin in an envelope. One append asks for it several times. Raises `VerificationError`
+    where it has another statement.
+    """
     statement, _ = unverified(envelope, where="entry 0")
     kind, _, predicate = parse_statement(statement, "entry 0")
     if kind != "origin" or not isinstance(predicate, Origin):

@@ -4,6 +4,8 @@
 2. A redirect is an error: it could carry the password to another place.
 3. Certificates are verified by the system's authorities (SSL_CERT_FILE names others).
 4. An answer has at most the bytes that the caller permits, and comes within `SECONDS`.
+5. A proxy of the environment (`https_proxy`) carries TLS only, so it sees no password. Without TLS
+   there is none: `http_proxy` would read the password on its way to this machine.
 
 The standard library is enough, and it keeps an auditor's installation small.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,7 +99,9 @@ class Client:
             token = base64.b64encode(":".join(self.account).encode()).decode()
             request.add_unredirected_header("Authorization", f"Basic {token}")
         try:
-            opener = urllib.request.build_opener(NoRedirect)
+            is_direct = is_loopback(self.url) or not self.url.startswith("https://")
+            proxies = [urllib.request.ProxyHandler({})] if is_direct else []  # (5)
+            opener = urllib.request.build_opener(NoRedirect, *proxies)
             with opener.open(request, timeout=SECONDS) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
@@ -114,10 +118,22 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def is_loopback(url: str) -> bool:
+    """Whether an address is this machine's."""
+    return urlsplit(url).hostname in LOOPBACK
+
+
+def bypass_proxies(environ: MutableMapping[str, str]) -> None:
+    """(5) For libraries that read proxies from the environment: none for this machine."""
+    names = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    environ["no_proxy"] = environ["NO_PROXY"] = ",".join(dict.fromkeys([*given, *LOOPBACK]))
+
+
 def refuse_unencrypted(url: str, setting: str) -> None:
     """(1) Raises `ConfigError` where a password would go to another machine without TLS."""
     parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if parts.scheme != "https" and not is_loopback(url):
         found = f"the password would be sent unencrypted to {parts.hostname}"
         raise ConfigError(found, where=setting, expected="https://")
 

@@ -8,13 +8,15 @@ roots and proofs take O(log n) look-ups.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from governance.base.errors import VerificationError
 
 Nodes = Callable[[int, int], bytes]
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+MAX_PROVEN = 1 << 18
+"""Nodes that `Proven` keeps, about 40 MB."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -148,6 +150,98 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
     return proof[::-1]
 
 
+Hashes = dict[tuple[int, int], bytes]
+"""Maps level and position to the node there."""
+Fetch = Callable[[Sequence[tuple[int, int]]], Hashes]
+"""The stored nodes at these places, as far as they are there."""
+
+
+class Proven:
+    """Nodes of one growing tree that were shown to lead to its root. A complete subtree never
+    changes, so a proven node stays proven while the tree grows, and another hash at its place is
+    refused. Threads may share it: the nodes of one call are never taken away by another.
+    """
+
+    def __init__(self) -> None:
+        self._state: tuple[Hashes, int, bytes] = ({}, 0, EMPTY_ROOT)
+        """The proven nodes, and the size and root with which they were compared last."""
+
+    def has(self, leaf: bytes, index: int) -> bool:
+        """Whether this leaf is proven already."""
+        return self._state[0].get((0, index)) == leaf
+
+    def prove(
+        self, leaves: Sequence[tuple[int, bytes]], size: int, root: bytes, fetch: Fetch
+    ) -> None:
+        """Raises `VerificationError` unless these leaves (index and hash) are in the tree of this
+        size and root.
+        """
+        proven, *compared = self._state
+        if compared != [size, root] or len(proven) > MAX_PROVEN:
+            proven = self._begin(proven, size, root, fetch)
+        for index, _ in leaves:
+            if not 0 <= index < size:
+                found = "the log's checkpoint does not count this entry"
+                raise VerificationError(found, where=f"entry {index}")
+        missing = {place for index, _ in leaves for place in _siblings(index, proven)}
+        nodes = fetch(sorted(missing))
+        for index, leaf in leaves:
+            _climb(index, leaf, proven, nodes)
+
+    def _begin(self, proven: Hashes, size: int, root: bytes, fetch: Fetch) -> Hashes:
+        """Compares the largest complete subtrees with the root, and with what was proven before."""
+        places = _peaks(size)
+        nodes = fetch(places)
+        peaks = {place: _node_at(nodes, place) for place in places}
+        value = EMPTY_ROOT
+        for number, peak in enumerate(reversed(peaks.values())):
+            value = node_hash(peak, value) if number else peak
+        if value != root or any(proven.get(place, peak) != peak for place, peak in peaks.items()):
+            raise VerificationError("the log's tree is not the one of its checkpoint")
+        if len(proven) > MAX_PROVEN:
+            proven = {}
+        proven.update(peaks)
+        self._state = (proven, size, root)
+        return proven
+
+
+def _siblings(index: int, proven: Hashes) -> Iterator[tuple[int, int]]:
+    """The nodes that are needed to climb from a leaf to a proven node."""
+    level, position = 0, index
+    while (level, position) not in proven:
+        if (level, position ^ 1) not in proven:
+            yield level, position ^ 1
+        level, position = level + 1, position >> 1
+
+
+def _climb(index: int, leaf: bytes, proven: Hashes, nodes: Hashes) -> None:
+    """Climbs from a leaf to a proven node. What lies on the way is then proven, too."""
+    passed: Hashes = {}
+    level, position, value = 0, index, leaf
+    while (level, position) not in proven:
+        place = (level, position ^ 1)
+        sibling = proven.get(place) or _node_at(nodes, place)
+        passed[level, position], passed[place] = value, sibling
+        pair = (sibling, value) if position % 2 else (value, sibling)
+        level, position, value = level + 1, position >> 1, node_hash(*pair)
+    if proven[level, position] != value:
+        raise VerificationError("the log's tree has another entry here", where=f"entry {index}")
+    proven.update(passed)
+
+
+def _node_at(nodes: Hashes, place: tuple[int, int]) -> bytes:
+    if place not in nodes:
+        where = f"level {place[0]}, position {place[1]}"
+        raise VerificationError("a node of the log's tree is missing", where=where)
+    return nodes[place]
+
+
+def _peaks(size: int) -> list[tuple[int, int]]:
+    """The places of the largest complete subtrees over `size` leaves, left to right."""
+    levels = [level for level in reversed(range(size.bit_length())) if size >> level & 1]
+    return [(level, (size >> level) - 1) for level in levels]
+
+
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
 ) -> None:
@@ -185,17 +279,19 @@ def verify_consistency(
         raise VerificationError(
             f"no proof that a log of {new_size} entries has grown from {old_size}"
         )
-    if _roots(old_size, new_size, old_root, proof) != (old_root, new_root):
+    if roots_of_proof(old_size, new_size, old_root, proof) != (old_root, new_root):
         raise VerificationError(_ANOTHER)
 
 
 _ANOTHER = "the log is not the one the older checkpoint was taken from"
 
 
-def _roots(
+def roots_of_proof(
     old_size: int, new_size: int, old_root: bytes, proof: Sequence[bytes]
 ) -> tuple[bytes, bytes]:
-    """The old and the new root, as a consistency proof has them."""
+    """The old and the new root, as a consistency proof has them. Where the old size is a power of
+    two, the old root is taken as given. Raises `VerificationError`.
+    """
     steps = list(proof)
     if old_size & (old_size - 1) == 0:
         steps.insert(0, old_root)

@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -47,11 +48,14 @@ from governance.log import api, http_client, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, signed_in_turn
 from governance.log.copies import extend
 from governance.log.evidence import filed_under, origin_in
+from governance.log.model_index import verified_index
 from governance.log.port import Also, Entry, Execute, Filing, Log, OtherEntriesError
 from governance.log.sqlite import SqliteLog
 
 MAX_ANSWER = 24 << 20
 """A page of `governance.log.api.MAX_PAGE` in base64, one envelope more, and room."""
+ATTEMPTS = 5
+"""How often an index is asked for while the log grows."""
 _FAMILIES = {family.__name__: family for family in api.STATUS}
 """The kinds of errors that a server names; any other one is a `StorageError`."""
 _NOT_A_LOG = (
@@ -168,6 +172,7 @@ class MirrorLog(SqliteLog):
                 self._check_first(self._copy.entry(0).envelope)
             try:
                 self.refresh()
+                self._fetch_cosigned()
             except (OfflineError, _UnableError) as error:
                 if not self.path.exists():
                     raise
@@ -230,6 +235,15 @@ class MirrorLog(SqliteLog):
             change = "the server's log does not continue the log seen before"
             raise _differ(change, last_note, note, self.where) from None
 
+    def _fetch_cosigned(self) -> None:
+        """Takes over the notes that witnesses cosigned. Verification reports where they are missing
+        or wrong. A server of an older version has none.
+        """
+        with suppress(StorageError, VerificationError):
+            answer = self._server.read(self._server.ask("GET", "cosigned"), api.Cosigned)
+            if answer.notes != self._copy.cosigned():
+                self._copy.replace_cosigned(answer.notes)
+
     def append(
         self,
         envelope: bytes,
@@ -252,6 +266,18 @@ class MirrorLog(SqliteLog):
             raise VerificationError(found, where=self.where)
         self._keep(entry, api.receipt(self._copy, entry))
         return entry
+
+    def model_index(self, model: str) -> str:
+        """The signed index of a model at the size of the copy. Raises `ConflictError` where the
+        server's log grows all the time.
+        """
+        for _ in range(ATTEMPTS):
+            note = self._server.ask("GET", f"index?model={quote(model, safe='')}")
+            text = note.decode("utf-8", "replace")
+            if verified_index(text, self._checkpoint_keys(self._copy)).size == self._copy.size():
+                return text
+            self.refresh()
+        raise ConflictError("the server's log grows while it is read", where=self.where)
 
     @property
     def receipts(self) -> Path:

@@ -5,22 +5,27 @@ Invariants every adapter keeps:
 2. entry 0 is the only `origin`; appending an origin to a log that has one returns entry 0;
 3. an append is whole or has not happened: entry, index, tree nodes and checkpoint together;
 4. two appends never interleave; the same `identity` appended again to a `scope` whose latest entry
-   it is already returns that entry;
+   it is already returns that entry; and so does a statement that is in the log already, byte for
+   byte and by the same key, whatever the bytes of its signature are: readers of the log could send
+   an old one again;
 5. the checkpoint always covers exactly the entries there are;
 6. with `expected_size`, an append happens on exactly that many entries or raises `ConflictError`;
-7. what `also` writes commits with the entry or not at all. With `also`, and with `Filing.again`, a
-   new entry is always written, even for a statement that is equal to the latest one.
+7. what `also` writes commits with the entry or not at all. With `also` a new entry is always
+   written; with `Filing.again` even for a statement with the identity of the latest one;
+8. an entry that is read is in the tree of the checkpoint, or reading raises `VerificationError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from governance.attest.envelope import payload_of
 from governance.base.errors import ConflictError, VerificationError
 
 ORIGIN_SCOPE = "origin"
+CHANGED = "the entry's bytes are not those that were logged"
 
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one SQL statement, placeholders written `?`, in the transaction of an append; its rows, if
@@ -73,7 +78,7 @@ class Filing:
     subjects: tuple[str, ...]
     """The sha256 it can be found by."""
     again: bool = False
-    """Whether it becomes an entry of its own although the log has the same statement."""
+    """Whether it becomes an entry of its own although the latest one has the same identity."""
 
 
 class Log(Protocol):
@@ -121,6 +126,11 @@ class Log(Protocol):
     def head(self) -> tuple[int, str]:
         """Number of entries and checkpoint, of one moment."""
 
+    def cosigned(self) -> list[str]:
+        """The notes that witnesses cosigned, the last of each, as they are kept beside the log.
+        Nothing is verified.
+        """
+
     def derived(self, start: int, end: int) -> dict[int, Derived]:
         """What is kept beside entries [start, end), by index."""
 
@@ -129,11 +139,31 @@ class Log(Protocol):
         moment.
         """
 
+    def as_stored(self) -> Log:
+        """The same log for a reader who verifies everything: its entries are given as they are
+        stored, and not compared with the tree first.
+        """
+
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """See `governance.log.merkle`."""
 
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
         """See `governance.log.merkle`."""
+
+
+def same_statement(log: Log, envelope: bytes, filing: Filing) -> Entry | None:
+    """The first entry with this statement, byte for byte and by the same key (4); None where the
+    log has none.
+    """
+    entries = log.by_subject(filing.subjects[0]) if filing.subjects else []
+    return first_same(entries, envelope, filing.identity)
+
+
+def first_same(entries: Iterable[Entry], envelope: bytes, identity: str) -> Entry | None:
+    """The first of these entries with the same statement. The identity contains the key."""
+    alike = [entry for entry in entries if entry.identity == identity]
+    payload = payload_of(envelope) if alike else b""
+    return next((entry for entry in alike if payload_of(entry.envelope) == payload), None)
 
 
 def check_size(found: int, expected: int | None) -> None:

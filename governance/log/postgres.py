@@ -1,7 +1,8 @@
 """The log in PostgreSQL, in the same database as the registry's.
 
-- One advisory lock, held until the transaction ends, keeps writers apart, also before the log has
-  its first entry.
+- A lock on the table of the checkpoint, held until the transaction ends, keeps writers apart. It
+  needs the right to change that table; an advisory lock would need none, so that any account of the
+  database could block the log.
 - Readers see one snapshot and do not wait. A connection is kept for the next operation of the same
   process.
 - Errors name host, port and database, never the account or its password.
@@ -28,6 +29,7 @@ from governance.base.errors import (
     CountersignError,
     StorageError,
 )
+from governance.log.heads import Heads
 from governance.log.port import Execute
 from governance.log.sql import TABLES, Database, SqlLog, tables
 
@@ -35,8 +37,11 @@ BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 30.0
 """An unused connection is taken for alive for this long."""
-_LOCK = int.from_bytes(b"countsgn", "big")
-"""Number of the advisory lock, the same wherever this database is written from."""
+HEAD = "countersign_head"
+_LOCK = f"LOCK TABLE {HEAD} IN EXCLUSIVE MODE"
+"""Keeps writers apart. It conflicts with no lock that an account with `SELECT` only can take, and
+needs `UPDATE`: https://www.postgresql.org/docs/15/sql-lock.html
+"""
 
 
 class PostgresDatabase(Database):
@@ -83,9 +88,23 @@ class PostgresDatabase(Database):
     def transaction(self) -> Iterator[Execute]:
         """See `Database`."""
         with self._connection("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE") as execute:
-            execute(f"SET LOCAL lock_timeout = {round(BUSY_SECONDS * 1000)}", ())
-            execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+            for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
+                execute(f"SET LOCAL {setting} = {round(BUSY_SECONDS * 1000)}", ())
+            if not self.has(execute, HEAD):
+                self._make_tables()
+            execute(_LOCK, ())
             yield execute
+
+    def _make_tables(self) -> None:
+        """Makes the tables in a transaction of its own, so that there is one to lock. Whoever does
+        the same at the same time waits for the first, finds the name taken, and goes on.
+        """
+        try:
+            with psycopg.connect(self._uri, connect_timeout=CONNECT_SECONDS) as connection:
+                for statement in sorted(self.schema, key=lambda made: f"EXISTS {HEAD}" not in made):
+                    connection.execute(statement.encode())
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            return
 
     @contextmanager
     def _connection(self, begin: str) -> Iterator[Execute]:
@@ -106,8 +125,8 @@ class PostgresDatabase(Database):
         """A connection of this process in a new transaction; one that was idle may be dead, and is
         replaced.
         """
-        while self._idle:
-            process, since, connection = self._idle.pop()
+        while idle := self._taken():
+            process, since, connection = idle
             if process != os.getpid():
                 continue  # a parent's: not ours to use or to close
             if time.monotonic() - since < IDLE_SECONDS:
@@ -126,12 +145,24 @@ class PostgresDatabase(Database):
         connection.execute(begin)
         return connection
 
+    def _taken(self) -> tuple[int, float, psycopg.Connection] | None:
+        """An idle connection, which no other thread gets; None where there is none."""
+        with suppress(IndexError):  # a look before would not hold until the next line
+            return self._idle.pop()
+        return None
+
 
 class PostgresLog(SqlLog):
     """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
 
-    def __init__(self, uri: str, project: str, checkpoint_signer: Signer | None = None) -> None:
-        super().__init__(PostgresDatabase(uri), project, checkpoint_signer)
+    def __init__(
+        self,
+        uri: str,
+        project: str,
+        checkpoint_signer: Signer | None = None,
+        heads: Heads | None = None,
+    ) -> None:
+        super().__init__(PostgresDatabase(uri), project, checkpoint_signer, heads)
 
 
 def plain_uri(uri: str) -> str:
@@ -191,7 +222,7 @@ _ERRORS: tuple[tuple[str, type[CountersignError], str, str], ...] = (
         "try again",
     ),
     (
-        "^55P03|^57014",
+        "^55P03|^57014|^25P03",
         BusyError,
         f"the database stayed in use by another process for {BUSY_SECONDS:.0f} s",
         "try again",

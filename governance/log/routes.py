@@ -1,16 +1,17 @@
 """The routes of a log's HTTP server, for Starlette: `Mount("/countersign/v1", routes=routes(...))`.
 
     GET  checkpoint                     the signed note
+    GET  cosigned                       the notes that witnesses cosigned, as JSON
     GET  entries?start=&limit=          envelopes, base64
+    GET  index?model=                   the signed index of a model
     POST entries[?expected_size=]       appends an envelope; its receipt
 
-Every request carries HTTP basic credentials, which `authenticate` checks. The answer to a refused
-request is JSON with the error's text, and nothing more of the error.
+Every request needs an account, which `authenticate` reads from its Authorization header and checks.
+The answer to a refused request is JSON with the error's text, and nothing more of the error.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -25,37 +26,52 @@ from governance.log import api
 from governance.log.port import Log
 
 PREFIX = "/countersign/v1"
-Authenticate = Callable[[str, str], bool]
-"""Whether this account may use the log, by its password."""
+Authenticate = Callable[[str], str | None]
+"""The account of this Authorization header; None where it may not use the log. The server around
+these routes has the one parser of that header."""
+IndexOf = Callable[[str], str]
+"""The signed index of a model, by its name. Raises `CountersignError`."""
 
 
 def routes(
-    log_of: Callable[[], Log], verifier: api.Verifier, authenticate: Authenticate
+    log_of: Callable[[], Log],
+    verifier: api.Verifier,
+    authenticate: Authenticate,
+    index_of: IndexOf,
 ) -> list[Route]:
     """The routes. `log_of` opens the log for each request, so that requests share nothing."""
 
-    def checkpoint(request: Request, body: bytes) -> Response:
+    def checkpoint(request: Request, body: bytes, account: str) -> Response:
         return PlainTextResponse(log_of().checkpoint())
 
-    def entries(request: Request, body: bytes) -> Response:
+    def cosigned(request: Request, body: bytes, account: str) -> Response:
+        return JSONResponse(api.Cosigned(notes=log_of().cosigned()).model_dump())
+
+    def entries(request: Request, body: bytes, account: str) -> Response:
         limit = _number(request, "limit", api.MAX_ENTRIES)
         return JSONResponse(api.entries(log_of(), _number(request, "start", 0), limit))
 
-    def append(request: Request, body: bytes) -> Response:
+    def index(request: Request, body: bytes, account: str) -> Response:
+        return PlainTextResponse(index_of(request.query_params.get("model", "")))
+
+    def append(request: Request, body: bytes, account: str) -> Response:
         expected = (
             _number(request, "expected_size") if "expected_size" in request.query_params else None
         )
-        return JSONResponse(api.append(log_of(), verifier, body, expected).model_dump())
+        receipt = api.append(log_of(), verifier, body, expected, account)
+        return JSONResponse(receipt.model_dump())
 
     return [
         Route("/checkpoint", _guarded(checkpoint, authenticate), methods=["GET"]),
+        Route("/cosigned", _guarded(cosigned, authenticate), methods=["GET"]),
         Route("/entries", _guarded(entries, authenticate), methods=["GET"]),
+        Route("/index", _guarded(index, authenticate), methods=["GET"]),
         Route("/entries", _guarded(append, authenticate), methods=["POST"]),
     ]
 
 
 def _guarded(
-    answer: Callable[[Request, bytes], Response], authenticate: Authenticate
+    answer: Callable[[Request, bytes, str], Response], authenticate: Authenticate
 ) -> Callable[[Request], Any]:
     """An endpoint that checks the account, reads a body of at most `MAX_ENVELOPE` bytes, and turns
     errors into answers.
@@ -63,12 +79,13 @@ def _guarded(
 
     async def endpoint(request: Request) -> Response:
         try:
-            known = credentials(request.headers.get("authorization", ""))
-            if known is None or not await run_in_threadpool(authenticate, *known):
+            header = request.headers.get("authorization", "")
+            account = await run_in_threadpool(authenticate, header)
+            if account is None:
                 found = "the account or its password is missing or not known here"
                 return _refusal(CountersignError(found), 401)
             body = await _body(request)
-            return await run_in_threadpool(answer, request, body)
+            return await run_in_threadpool(answer, request, body, account)
         except CountersignError as error:
             families = (family for family in api.STATUS if isinstance(error, family))
             status = api.STATUS.get(next(families, CountersignError), 500)
@@ -91,18 +108,6 @@ def _refusal(error: CountersignError, status: int) -> Response:
     }
     challenge = {"WWW-Authenticate": 'Basic realm="countersign", charset="UTF-8"'}
     return JSONResponse(fields, status, challenge if status == 401 else None)
-
-
-def credentials(header: str) -> tuple[str, str] | None:
-    """Account and password of an Authorization header; None for any other scheme."""
-    scheme, _, encoded = header.partition(" ")
-    try:
-        account, separator, password = (
-            base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
-        )
-    except ValueError:
-        return None
-    return (account, password) if scheme.lower() == "basic" and separator else None
 
 
 async def _body(request: Request) -> bytes:

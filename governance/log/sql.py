@@ -9,8 +9,10 @@ checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
+from functools import partial
 from heapq import merge
 from itertools import chain
 from typing import Any
@@ -19,7 +21,18 @@ from governance.attest.keys import Signer
 from governance.base.errors import StorageError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, sign_checkpoint
-from governance.log.port import ORIGIN_SCOPE, Also, Derived, Entry, Execute, Filing, check_size
+from governance.log.heads import Heads
+from governance.log.port import (
+    CHANGED,
+    ORIGIN_SCOPE,
+    Also,
+    Derived,
+    Entry,
+    Execute,
+    Filing,
+    check_size,
+    first_same,
+)
 
 PAGE = 512
 MAX_LEVEL = 48
@@ -31,8 +44,21 @@ INDICES = {
     "countersign_subject_idx": "countersign_subject (idx)",
 }
 """An older log without one of them gets it with its next entry."""
+COSIGNATURES = (
+    "CREATE TABLE IF NOT EXISTS countersign_cosignature (witness TEXT PRIMARY KEY,"
+    " size {integer} NOT NULL, note TEXT NOT NULL)"
+)
+"""The last checkpoint that each witness cosigned, with its line. An older log gets it with the
+first one.
+"""
+_KEEP = (
+    "INSERT INTO countersign_cosignature (witness, size, note) VALUES (?, ?, ?) ON CONFLICT"
+    " (witness) DO UPDATE SET size = excluded.size, note = excluded.note"
+    " WHERE excluded.size >= countersign_cosignature.size"
+)
 _SELECT = "SELECT idx, envelope, leaf, identity, scope, kind FROM countersign_entry "
 _LATEST = "WHERE scope = ? ORDER BY idx DESC LIMIT 1"
+_SAME = "WHERE scope = ? AND identity = ? ORDER BY idx"
 _BY_SUBJECT = "WHERE idx IN (SELECT idx FROM countersign_subject WHERE sha256 = ?) ORDER BY idx"
 _BY_KIND = "WHERE kind = ? AND idx >= ? ORDER BY idx LIMIT ?"
 _RANGE = "WHERE idx >= ? AND idx < ? ORDER BY idx"
@@ -40,6 +66,7 @@ _SUBJECTS = "SELECT idx, sha256 FROM countersign_subject WHERE idx >= ? AND idx 
 _NODES = (
     "SELECT position, hash FROM countersign_node WHERE level = ? AND position >= ? AND position < ?"
 )
+_PLACES = "SELECT level, position, hash FROM countersign_node WHERE (level, position) IN"
 _HEAD = (
     "INSERT INTO countersign_head (one, version, checkpoint) VALUES (1, ?, ?)"
     " ON CONFLICT (one) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint"
@@ -69,6 +96,7 @@ def tables(integer: str, blob: str, options: str = "") -> list[str]:
             "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
             " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
         ),
+        COSIGNATURES.format(integer=integer),
         *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
     ]
 
@@ -102,16 +130,23 @@ class SqlLog:
     """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
 
     def __init__(
-        self, database: Database, project: str, checkpoint_signer: Signer | None = None
+        self,
+        database: Database,
+        project: str,
+        checkpoint_signer: Signer | None = None,
+        heads: Heads | None = None,
     ) -> None:
+        """`heads`: this machine's memory of logs. Without it, an append continues any entries."""
         self.database = database
         self.where = database.where
         self.project = project
         self.signer = checkpoint_signer
+        self.heads = heads
+        self._proven: merkle.Proven | None = merkle.Proven()
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process that reads: private keys stay where they are."""
-        return {**self.__dict__, "signer": None}
+        return {**self.__dict__, "signer": None, "_proven": self._proven and merkle.Proven()}
 
     @contextmanager
     def reading(self) -> Iterator[Execute | None]:
@@ -160,7 +195,13 @@ class SqlLog:
             is_event = filing.again or also is not None
             if latest and (is_origin or (latest.identity == filing.identity and not is_event)):
                 return latest
+            rows = execute(_SELECT + _SAME, (filing.scope, filing.identity)) if not also else []
+            logged = first_same(map(_entry, rows), envelope, filing.identity)
+            if logged is not None:
+                return logged
             check_continuous(execute, size)
+            if self.heads is not None and size:
+                self._check_known(execute, size, self.heads)
             if (size == 0) != is_origin:
                 raise StorageError(
                     "a log begins with its origin, and has one only", where=self.where
@@ -168,11 +209,15 @@ class SqlLog:
             leaf = merkle.leaf_hash(envelope)
             entry = Entry(size, envelope, leaf, filing.identity, filing.scope, filing.kind)
             insert(execute, entry, filing.subjects)
-            write_head(
-                execute, sign_checkpoint(state_of(execute, self.project, size + 1), self.signer)
-            )
+            note = sign_checkpoint(state_of(execute, self.project, size + 1), self.signer)
+            write_head(execute, note)
             if also is not None:
                 also(execute)
+            if self.heads is not None:
+                self.heads.announce(note)
+        if self.heads is not None:
+            with suppress(StorageError):  # the entry is there; the next look at the log keeps it
+                self.heads.keep(note)
         return entry
 
     def size(self) -> int:
@@ -212,10 +257,42 @@ class SqlLog:
             *(self._of_kind(kind, size) for kind in set(kinds)), key=lambda entry: entry.index
         )
 
+    def has_kind(self, kinds: Collection[str], start: int) -> bool:
+        """Whether an entry from `start` on is of one of these kinds. It reads none of them."""
+        places = ", ".join("?" * len(kinds))
+        query = f"SELECT 1 FROM countersign_entry WHERE kind IN ({places}) AND idx >= ? LIMIT 1"  # noqa: S608
+        with self.reading() as execute:
+            return execute is not None and bool(execute(query, (*kinds, start)))
+
     def latest(self, scope: str) -> Entry | None:
         """The latest entry of a scope."""
         entries = self._select(_LATEST, scope)
         return entries[0] if entries else None
+
+    def cosigned(self) -> list[str]:
+        """See `governance.log.port.Log`."""
+        with self.reading() as execute:
+            if not execute or not self.database.has(execute, "countersign_cosignature"):
+                return []
+            rows = execute("SELECT note FROM countersign_cosignature ORDER BY witness", ())
+            return [str(note) for (note,) in rows]
+
+    def keep_cosigned(self, witness: str, size: int, note: str) -> None:
+        """Keeps the note that a witness cosigned, in place of one of fewer entries. The caller
+        verified it.
+        """
+        with self.database.transaction() as execute:
+            if not self.database.has(execute, "countersign_cosignature"):
+                execute(COSIGNATURES.format(integer="BIGINT"), ())
+            execute(_KEEP, (witness, size, note))
+
+    def replace_cosigned(self, notes: Sequence[str]) -> None:
+        """Keeps these notes only: those of the log that this is a copy of."""
+        with self.database.transaction() as execute:
+            execute(COSIGNATURES.format(integer="BIGINT"), ())
+            execute("DELETE FROM countersign_cosignature", ())
+            for number, note in enumerate(notes):
+                execute(_KEEP, (f"{number}", 0, note))
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """See `governance.log.merkle`."""
@@ -252,7 +329,45 @@ class SqlLog:
 
     def _select(self, where: str, *values: object) -> list[Entry]:
         with self.reading() as execute:
-            return [_entry(row) for row in execute(_SELECT + where, values)] if execute else []
+            if execute is None:
+                return []
+            entries = [_entry(row) for row in execute(_SELECT + where, values)]
+            self._prove(entries, execute)
+            return entries
+
+    def _check_known(self, execute: Execute, size: int, heads: Heads) -> None:
+        """Raises `VerificationError` where the log is not what this machine signed or verified, or
+        its checkpoint is not over its entries.
+        """
+        head = state_of(execute, self.project, size)
+        if parse_checkpoint(_note(execute))[0] != head:
+            found = "the entries are not those of the log's checkpoint"
+            raise VerificationError(found, fix="countersign verify names the first that differs")
+        nodes = node_reader(execute)
+        heads.check(head.origin, lambda: head, partial(merkle.consistency_proof, nodes=nodes))
+
+    def as_stored(self) -> SqlLog:
+        """See `governance.log.port.Log`."""
+        log = copy(self)
+        log._proven = None
+        return log
+
+    def _prove(self, entries: Sequence[Entry], execute: Execute) -> None:
+        """Raises `VerificationError` unless the entries' bytes are those in the tree of the log's
+        checkpoint. Whoever changed an entry and its hash would have to change the tree, too.
+        """
+        proven = self._proven
+        if proven is None:
+            return
+        leaves = []
+        for entry in entries:
+            if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
+                raise VerificationError(CHANGED, where=f"entry {entry.index}")
+            if not proven.has(entry.leaf_hash, entry.index):
+                leaves.append((entry.index, entry.leaf_hash))
+        if leaves:
+            head, _ = parse_checkpoint(_note(execute), where="the log's checkpoint")
+            proven.prove(leaves, head.size, head.root, partial(_stored_nodes, execute))
 
     @contextmanager
     def _nodes(self) -> Iterator[merkle.Nodes]:
@@ -339,6 +454,17 @@ def node_reader(execute: Execute) -> merkle.Nodes:
         return rows[0][0]
 
     return node
+
+
+def _stored_nodes(execute: Execute, places: Sequence[tuple[int, int]]) -> merkle.Hashes:
+    """See `governance.log.merkle.Fetch`."""
+    nodes: merkle.Hashes = {}
+    for start in range(0, len(places), PAGE):
+        chosen = places[start : start + PAGE]
+        values = ", ".join(["(?, ?)"] * len(chosen))
+        rows = execute(f"{_PLACES} (VALUES {values})", tuple(chain.from_iterable(chosen)))
+        nodes.update(((level, position), value) for level, position, value in rows)
+    return nodes
 
 
 def _derived(execute: Execute, start: int, end: int) -> dict[int, Derived]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from governance.attest.keys import Signer
 from governance.base.errors import BusyError, CountersignError, StorageError
+from governance.log.heads import Heads
 from governance.log.port import Execute
 from governance.log.sql import TABLES, Database, SqlLog, tables
 
@@ -89,8 +90,14 @@ class SqliteDatabase(Database):
 class SqliteLog(SqlLog):
     """See `governance.log.port.Log`. Without a checkpoint signer it can be read only."""
 
-    def __init__(self, path: Path, project: str, checkpoint_signer: Signer | None = None) -> None:
-        super().__init__(SqliteDatabase(path), project, checkpoint_signer)
+    def __init__(
+        self,
+        path: Path,
+        project: str,
+        checkpoint_signer: Signer | None = None,
+        heads: Heads | None = None,
+    ) -> None:
+        super().__init__(SqliteDatabase(path), project, checkpoint_signer, heads)
         self.path = path
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal, Protocol, overload
 
 from governance.attest.envelope import UnknownKeyError
-from governance.attest.predicates import KINDS
+from governance.attest.predicates import KINDS, Logged
 from governance.base.model import Model
 from governance.base.time import instant_of
 from governance.log.evidence import Evidence, KeyRing, PredicateT, open_entry
 from governance.log.port import Entry, Log
+from governance.log.rules import COUNTS_ONCE, EVENTS, RuleVersions, is_here, rule_versions
 
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 
@@ -52,6 +55,8 @@ class LogSource:
         self.ring = ring
         self._read: dict[int, Evidence | LeftOut] = {}
         self._verified: dict[int, Evidence] = {}
+        self._versions: tuple[int, RuleVersions] = (0, RuleVersions())
+        """The rule versions of the log, as of this size."""
 
     def under(self, ring: KeyRing) -> LogSource:
         """The same log as other keys show it; no signature is verified twice."""
@@ -86,12 +91,16 @@ class LogSource:
         ]
 
     def _evidence(self, entries: Iterable[Entry], kind: str | None) -> Iterator[Evidence]:
+        seen: set[tuple[str, str]] = set()
         for entry in entries:
             if kind is not None and entry.kind != kind:
                 continue
             statement = self._opened(entry)
-            if isinstance(statement, Evidence) and kind in (None, statement.kind):
+            if not isinstance(statement, Evidence) or kind not in (None, statement.kind):
+                continue
+            if (statement.digest, statement.keyid) not in seen or self._counts_again(statement):
                 yield statement
+            seen.add((statement.digest, statement.keyid))
 
     def _opened(self, entry: Entry) -> Evidence | LeftOut:
         if entry.index not in self._read:
@@ -102,10 +111,38 @@ class LogSource:
         verified = self._verified.get(entry.index)
         if verified is not None and verified.keyid in self.ring.known:
             return replace(verified, development=self.ring.is_development(verified.keyid))
-        statement = read_entry(entry, self.ring)
+        statement = read_entry(entry, self.ring, self._rules(entry.index).strict_at(entry.index))
         if isinstance(statement, Evidence):
+            if not self._is_here(statement):
+                return LeftOut(entry.index, "it does not name this log")
             self._verified[entry.index] = statement
         return statement
+
+    def _is_here(self, statement: Evidence) -> bool:
+        """Whether a statement names this log, or no log while the rules permitted that."""
+        if not isinstance(statement.predicate, Logged):
+            return True  # the origin
+        index = statement.index
+        return is_here(statement.predicate.log, self._origin, self._rules(index).at(index))
+
+    @cached_property
+    def _origin(self) -> str:
+        """Which log it is. Read once, however many statements name it."""
+        return self._log.entry(0).leaf_hash.hex()
+
+    def _counts_again(self, statement: Evidence) -> bool:
+        """Whether a statement counts although an earlier entry has it. Whoever can write the
+        database could log an old approval again, after its author took it back.
+        """
+        index = statement.index
+        return statement.kind in EVENTS or self._rules(index).at(index) < COUNTS_ONCE
+
+    def _rules(self, index: int) -> RuleVersions:
+        """The rule versions, as far as they judge entry `index`."""
+        if index >= self._versions[0]:
+            size = max(index + 1, self._log.size())
+            self._versions = (size, rule_versions(self._log))
+        return self._versions[1]
 
 
 _Question = tuple[Literal["about", "kind"], str | None]
@@ -159,6 +196,19 @@ class EvidenceView:
     def all(self, kind: type[Model] | str | None = None) -> list[Evidence]:
         """Everything of a kind, in the order of the log."""
         return list(self._answer(("kind", _short_name(kind))))
+
+    def all_before(self, end: int | None, kind: type[PredicateT]) -> list[Evidence[PredicateT]]:
+        """Everything of a kind before entry `end`; no statement after it is verified. None: all."""
+        if end is None:
+            return self.all(kind)
+        if end <= 1:  # entry 0 is the origin
+            return []
+        statements = self.source.of_kind(_short_name(kind))
+        earlier = takewhile(lambda statement: statement.index < end, statements)
+        size = end if self.size is None else self.size
+        return [
+            statement for statement in earlier if statement.index < size and self._counts(statement)
+        ]
 
     def before(self, size: int) -> EvidenceView:
         """The entries before `size` alone: what could be known at that point."""
@@ -257,9 +307,11 @@ def _matches(statement: Evidence, question: _Question) -> bool:
     return any(subject.sha256 == value for subject in statement.subjects)
 
 
-def read_entry(entry: Entry, ring: KeyRing) -> Evidence | LeftOut:
-    """The evidence of one entry. Raises `VerificationError` where it was altered."""
+def read_entry(entry: Entry, ring: KeyRing, strict: bool = True) -> Evidence | LeftOut:
+    """The evidence of one entry. Raises `VerificationError` where it was altered. `strict`: see
+    `open_entry`.
+    """
     try:
-        return open_entry(entry, ring)[0]
+        return open_entry(entry, ring, strict=strict)[0]
     except UnknownKeyError as error:
         return LeftOut(entry.index, error.found)

@@ -26,25 +26,40 @@ COUNTERSIGN_REQUESTER       who asks for the run, for unattended use; default: t
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Artifact, Origin, PolicyChange, Requester, Run
+from governance.attest.predicates import (
+    Artifact,
+    Origin,
+    PolicyChange,
+    Requester,
+    RulesChange,
+    Run,
+)
 from governance.base.errors import ConfigError, StorageError, VerificationError
+from governance.base.home import state_home
 from governance.base.model import SLUG
 from governance.base.progress import Progress
 from governance.base.storage import write_state
 from governance.base.time import instant
 from governance.base.yaml import read_yaml
+from governance.history.model_entries import ModelEntries
 from governance.log import evidence
-from governance.log.checkpoint import parse_checkpoint
+from governance.log.checkpoint import Checkpoint, parse_checkpoint
+from governance.log.heads import Heads
 from governance.log.http_client import is_server
+from governance.log.notes import read_vkey
 from governance.log.port import Log
+from governance.log.rules import CURRENT, rule_versions
 from governance.log.sql import SqlLog
 from governance.log.sqlite import SqliteLog
 from governance.machine.signers import (
@@ -56,6 +71,7 @@ from governance.machine.signers import (
 )
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
+from governance.policy.witnesses import Requirement
 
 DATABASE = "countersign.db"
 SERVED_FILES = Path("server/artifacts")
@@ -94,7 +110,7 @@ class Machine:
 
 def machine(project: str, environ: Mapping[str, str]) -> Machine:
     """This machine as the environment describes it. Raises `ConfigError`."""
-    home = _home(environ)
+    home = state_home(environ)
     default = f"{_SQLITE}{home / project / DATABASE}"
     log = environ.get("COUNTERSIGN_LOG") or default
     return Machine(
@@ -168,17 +184,19 @@ def log_of(machine: Machine, checkpoint_signer: Signer | None = None) -> Log:
         server = Server(machine.log_uri, account, environ.get("COUNTERSIGN_PASSWORD", ""))
         pin = environ.get("COUNTERSIGN_ORIGIN") or None
         return MirrorLog(server, machine.project, folder, checkpoint_keys, pin, Progress())
-    return database_log(machine.log_uri, machine.project, checkpoint_signer)
+    return database_log(machine.log_uri, machine.project, checkpoint_signer, heads(machine))
 
 
-def database_log(uri: str, project: str, checkpoint_signer: Signer | None = None) -> SqlLog:
+def database_log(
+    uri: str, project: str, checkpoint_signer: Signer | None = None, heads: Heads | None = None
+) -> SqlLog:
     """The log in a database. Nothing is verified. Raises `ConfigError`."""
     scheme = uri.partition("://")[0].partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         from governance.log.postgres import PostgresLog  # only where it is used: the extra `server`
 
-        return PostgresLog(uri, project, checkpoint_signer)
-    return SqliteLog(_sqlite_path(uri), project, checkpoint_signer)
+        return PostgresLog(uri, project, checkpoint_signer, heads)
+    return SqliteLog(_sqlite_path(uri), project, checkpoint_signer, heads)
 
 
 def on_server(machine: Machine) -> bool:
@@ -209,7 +227,18 @@ def open_log(machine: Machine, policies: Policies, now: Callable[[], datetime]) 
     if recorded_digest != policies.digest:
         change = PolicyChange(previous=recorded_digest, run=run, files=dict(policies.files))
         evidence.record(log, author, "policy", [policy_subject(policies.digest)], change)
+    follow_current_rules(log, author, run)
     return log
+
+
+def follow_current_rules(log: Log, author: Signer, run: Run) -> None:
+    """Records that the next entries are judged by this program's version of the rules, where the
+    log follows an older one. Raises `VerificationError` where it follows a newer one.
+    """
+    if rule_versions(log).at(log.size()) < CURRENT:
+        name = f"rules {CURRENT}"
+        subject = Artifact(role="rules", name=name, sha256=sha256_bytes(name.encode()))
+        evidence.record(log, author, "rules", [subject], RulesChange(version=CURRENT, run=run))
 
 
 def begin(
@@ -223,6 +252,7 @@ def begin(
         development_keys=development,
         run=run,
         files=dict(policies.files),
+        rules=CURRENT,
     )
     evidence.record(log, author, "origin", [policy_subject(policies.digest)], origin)
 
@@ -244,7 +274,7 @@ def read_log(machine: Machine) -> Log:
     """The project's log, for reading. Raises `StorageError` where there is none."""
     log = begun(log_of(machine))
     keys = checkpoint_keys(log)
-    check_head(log, machine.project)
+    check_head(log, machine)
     own = None if on_server(machine) else own_checkpoint_key(machine)
     if own is not None and own not in (pem for _, pem in keys):
         found = "the log's checkpoints are not signed with this machine's key"
@@ -258,16 +288,28 @@ def log_to_add_to(machine: Machine) -> Log:
     `VerificationError`.
     """
     log = begun(log_of(machine))
-    check_head(log, machine.project)
+    check_head(log, machine)
     if on_server(machine):
         return log  # the server appends
     check_checkpoint_key(machine, log)
     return log_of(machine, checkpoint_signer(machine))
 
 
-def check_head(log: Log, project: str) -> None:
-    """`evidence.check_head` with the keys that sign checkpoints by now."""
-    evidence.check_head(log, project, checkpoint_keys(log))
+def check_head(log: Log, machine: Machine) -> None:
+    """`evidence.check_head` with the keys that sign checkpoints by now; and the log continues the
+    last head that this machine knows. Raises `VerificationError`.
+    """
+    name = parse_checkpoint(log.checkpoint(), where="the log's checkpoint")[0].origin
+
+    def head() -> Checkpoint:
+        return evidence.check_head(log, machine.project, checkpoint_keys(log))
+
+    heads(machine).check(name, head, log.consistency_proof)
+
+
+def heads(machine: Machine) -> Heads:
+    """The last head of each log that this machine signed or verified."""
+    return Heads(machine.state / "last_checkpoint")
 
 
 def check_pin(log: Log, pin: str | None) -> None:
@@ -286,6 +328,22 @@ def checkpoint_keys(log: Log) -> tuple[tuple[int, str], ...]:
     if next(iter(log.by_kind(("checkpoint_key",))), None) is None:
         return ((0, evidence.origin(log).checkpoint_key),)
     return read_authority(log).checkpoint_keys
+
+
+def model_index(machine: Machine, log: Log, model: str) -> str:
+    """The index of a model at the log's present size, signed by its checkpoint key: by this
+    machine, or by the server that keeps the log.
+
+    Raises `StorageError` where neither has the key, `OfflineError`, `VerificationError`.
+    """
+    if on_server(machine):
+        from governance.log.mirror import MirrorLog
+
+        if not isinstance(log, MirrorLog):
+            raise StorageError("the log's server is asked over its own copy", where=log.where)
+        return log.model_index(model)
+    check_checkpoint_key(machine, log)
+    return ModelEntries().signed(log, model, checkpoint_signer(machine))
 
 
 def check_checkpoint_key(machine: Machine, log: Log) -> None:
@@ -310,38 +368,62 @@ def own_checkpoint_key(machine: Machine) -> str | None:
 
 
 def last_seen(machine: Machine, log: Log) -> dict[str, str]:
-    """The last checkpoint of this log that this machine verified, by its place; empty where there
-    is none.
+    """The last checkpoint of this log that this machine signed or verified, by its place; empty
+    where there is none.
     """
     try:
-        path = _kept(machine, parse_checkpoint(log.checkpoint())[0].origin)
+        head, _ = parse_checkpoint(log.checkpoint())
     except VerificationError:
         return {}  # the log has no checkpoint that can be read: verification says so
-    shown = f"the checkpoint this machine last verified ({path})"
-    return {shown: _note(path)} if path.exists() else {}
+    known = heads(machine)
+    with suppress(VerificationError):  # the caller's verification says it with more detail
+        known.check(
+            head.origin, lambda: parse_checkpoint(log.checkpoint())[0], log.consistency_proof
+        )
+    shown = f"the checkpoint this machine last signed or verified ({known.place(head.origin)})"
+    note = known.last(head.origin)
+    return {shown: note} if note else {}
 
 
 def remember(machine: Machine, note: str) -> None:
     """Keeps a verified checkpoint, so that a log that is rolled back later is detected. Raises
     `StorageError`.
     """
-    new = parse_checkpoint(note)[0]
-    path = _kept(machine, new.origin)
-    if path.exists() and parse_checkpoint(_note(path))[0].size > new.size:
-        return  # another process verified more meanwhile
-    write_state(path, note.encode())
+    heads(machine).keep(note)
 
 
-def _note(path: Path) -> str:
+def trusted_witnesses(machine: Machine, log: Log) -> Requirement | None:
+    """What this machine last saw policy ask of witnesses, in a log that it verified; None where it
+    saw nothing. Raises `StorageError`.
+    """
+    path = _witnesses_kept(machine, log.checkpoint())
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise StorageError("the checkpoint kept here cannot be read", where=str(path)) from None
+        if not path.exists():
+            return None
+        value = json.loads(path.read_text(encoding="utf-8"))
+        keys = tuple(read_vkey(text) for text in value["witnesses"])
+        return Requirement(keys, int(value["quorum"]), timedelta(hours=value["hours"]))
+    except (OSError, ValueError, LookupError, TypeError, ConfigError):
+        found = "the witnesses kept here cannot be read"
+        raise StorageError(found, where=str(path)) from None
 
 
-def _kept(machine: Machine, origin: str) -> Path:
-    """The file is named by the log, not by its address: a state folder or a log may be moved."""
-    return machine.state / "last_checkpoint" / f"{origin.rpartition('/')[2]}.txt"
+def remember_witnesses(machine: Machine, note: str, required: Requirement) -> None:
+    """Keeps what the policies in force of a verified log ask of witnesses. Raises
+    `StorageError`.
+    """
+    path = _witnesses_kept(machine, note)
+    if required.quorum or path.exists():
+        value = {
+            "witnesses": [str(key) for key in required.witnesses],
+            "quorum": required.quorum,
+            "hours": required.grace / timedelta(hours=1),
+        }
+        write_state(path, json.dumps(value, indent=2).encode())
+
+
+def _witnesses_kept(machine: Machine, note: str) -> Path:
+    return heads(machine).place(parse_checkpoint(note)[0].origin).with_suffix(".witnesses")
 
 
 def exposed_keys(machine: Machine) -> list[Path]:
@@ -388,19 +470,6 @@ def _artifact_root(state: Path) -> Path:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         fix = "use the account whose folder it is, or set COUNTERSIGN_HOME to one of your own"
         raise StorageError(f"it cannot be read: {reason}", where=str(named), fix=fix) from None
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    chosen, state = environ.get("COUNTERSIGN_HOME"), environ.get("XDG_STATE_HOME", "")
-    if chosen:
-        home = Path(chosen).expanduser()
-        if not home.is_absolute():
-            found = f"{chosen!r} depends on the working folder"
-            raise ConfigError(found, where="COUNTERSIGN_HOME", expected="an absolute path")
-        return home
-    if Path(state).is_absolute():
-        return Path(state) / "countersign"
-    return Path(environ.get("HOME") or "~").expanduser() / ".local" / "state" / "countersign"
 
 
 def _requester(environ: Mapping[str, str]) -> Requester:

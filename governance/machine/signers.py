@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -29,7 +30,6 @@ from governance.attest.keys import (
     first_line,
     public_key,
     public_key_of,
-    vendor_key,
 )
 from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.base.storage import home_expanded, write_atomic, writing_state
@@ -39,7 +39,7 @@ from governance.machine.sshagent import Identity
 Ask = Callable[[str], str]
 """Asks the person at the terminal for a secret; the argument is the prompt."""
 AGENT = "ssh-agent:"
-DEVELOPMENT, CHECKPOINT = "development", "checkpoint"
+DEVELOPMENT, CHECKPOINT, MODEL_SIGNING = "development", "checkpoint", "model_signing"
 MAX_KEY = 64 << 10
 _TRIES = 3
 """How often a passphrase is asked for, as ssh does."""
@@ -69,6 +69,7 @@ class _CheckedSigner:
         except Exception as error:  # noqa: BLE001 - vendors have no common base class
             found = f"the signer did not sign: {first_line(error)}"
             raise StorageError(found, fix="check its address and access") from None
+        signature = self._public.in_one_form(signature)
         self._public.verify(signature, payload)
         return signature
 
@@ -138,11 +139,16 @@ def _private(data: bytes, passphrase: bytes | None, where: str) -> Signer:
             key: PrivateKeyTypes = serialization.load_ssh_private_key(data, password=passphrase)
         else:
             key = serialization.load_pem_private_key(data, password=passphrase)
+        public = public_key_of(key.public_key())
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            by_key, scheme = key, ec.ECDSA(hashes.SHA256())
+            return _CheckedSigner(public, lambda payload: by_key.sign(payload, scheme))
         if isinstance(key, Ed25519PrivateKey):
-            return _CheckedSigner(public_key_of(key.public_key()), key.sign)
-        from securesystemslib.signer import CryptoSigner
-
-        return _CheckedSigner(public_key_of(key.public_key()), _by_vendor(CryptoSigner(key)))
+            return _CheckedSigner(public, key.sign)
+        raise ValueError(type(key).__name__)
+    except ConfigError as error:
+        error.where = where
+        raise
     except TypeError:
         raise _Protected from None
     except (ValueError, UnsupportedAlgorithm, AttributeError) as error:
@@ -213,8 +219,9 @@ def signer_from_uri(
         raise ConfigError("the public key of this signer is not known", where=where, fix=fix)
     public = public_key(read_public(path, f"{setting}_PUBLIC"))
     from securesystemslib.signer import Signer as VendorSigner
+    from securesystemslib.signer import SSlibKey
 
-    key = vendor_key(public.vendor_key, public.keyid)
+    key = SSlibKey.from_crypto(public.vendor_key, keyid=public.keyid)
     try:
         return _CheckedSigner(public, _by_vendor(VendorSigner.from_priv_key_uri(uri, key)))
     except Exception as error:  # noqa: BLE001 - vendors have no common base class
@@ -230,11 +237,21 @@ def read_public(path: str, setting: str) -> str:
         raise ConfigError(found, where=setting) from None
 
 
+def model_signer(folder: Path) -> Signer:
+    """The ECDSA P-256 key with which this machine signs models for OpenSSF Model Signing, made on
+    first use. Raises `StorageError`.
+    """
+    path = folder / f"{MODEL_SIGNING}.pem"
+    if not path.exists():
+        _create(path, ec.generate_private_key(ec.SECP256R1()))
+    return private_signer(_read(path), where=str(path))
+
+
 def stored_signer(folder: Path, name: str) -> Signer:
     """The Ed25519 key `name` of this machine, made on first use. Raises `StorageError`."""
     path = folder / f"{name}.pem"
     if not path.exists():
-        _create(path)
+        _create(path, Ed25519PrivateKey.generate())
     return private_signer(_read(path), where=str(path))
 
 
@@ -260,11 +277,11 @@ def _read(path: Path) -> bytes:
         raise StorageError(f"the key cannot be read: {reason}", where=str(path)) from None
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
     """Writes a new key beside its place, then links it there: whole or not at all, and the first of
     two processes wins.
     """
-    data = Ed25519PrivateKey.generate().private_bytes(
+    data = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

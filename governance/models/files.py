@@ -17,6 +17,8 @@ from typing import Any
 
 from governance.base.errors import InputError
 from governance.models import weights
+from governance.models.configs import config_fault
+from governance.models.templates import template_fault
 
 SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".jinja", ".model"})
 """Weights, configuration, vocabulary, notes, chat template (rendered in a sandbox), SentencePiece.
@@ -132,8 +134,12 @@ def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         whole.add(path)
 
 
-def content_fault(path: Path) -> str | None:
-    """Why a file may not be loaded; None if its content is what its name says. Loads nothing."""
+def content_fault(path: Path, *, configs: bool = True) -> str | None:
+    """Why a file may not be loaded; None if its content is what its name says. Loads nothing.
+
+    `configs`: whether JSON files and templates are held against the tables of `configs`. Those of
+    versions registered under older rules are not.
+    """
     try:
         if path.suffix == ".safetensors":
             weights.check_safetensors(path)
@@ -144,8 +150,39 @@ def content_fault(path: Path) -> str | None:
     except InputError as error:
         return error.found
     if path.suffix == ".model":
-        return None if _sentencepiece(data) or _is_json(data) else "not a SentencePiece model"
-    return _text_fault(data, is_json=path.suffix == ".json")
+        is_model = _sentencepiece(data) or (not configs and _is_json(data))
+        return None if is_model else "not a SentencePiece model"
+    fault = _text_fault(data, is_json=path.suffix == ".json")
+    return _config_fault(path, data) if fault is None and configs else fault
+
+
+def _config_fault(path: Path, data: bytes) -> str | None:
+    if path.suffix == ".json":
+        return config_fault(path.name, json.loads(data), len(data))
+    return template_fault(data.decode("utf-8")) if path.suffix == ".jinja" else None
+
+
+def config_faults(folder: Path) -> Iterator[tuple[str, str]]:
+    """Path and fault of each JSON file and template of a folder that a model may not have."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".jinja") and path.is_file():
+            fault = content_fault(path)
+            if fault is not None:
+                yield path.relative_to(folder).as_posix(), fault
+
+
+def refuse_configs(folder: Path, where: str) -> None:
+    """Raises `InputError` with the faults of a folder's JSON files and templates."""
+    faults = [f"{path}: {fault}" for path, fault in config_faults(folder)]
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise InputError(
+            f"files of a model that could run code, take very long, or are not known:"
+            f" {'; '.join(faults[:5])}{more}",
+            where=where,
+            expected="what transformers 5 writes for a language model (docs/serving.md)",
+            fix="take out what is named here, or use another model",
+        )
 
 
 def remote_code(folder: Path) -> list[str]:

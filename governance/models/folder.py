@@ -45,18 +45,23 @@ class Fault:
         return f"{self.path}: {self.reason}"
 
 
-def check(folder: Path, files: Sequence[ModelFile], digest: str) -> list[Fault]:
-    """Every fault of `folder` as the model of this manifest and digest; empty without one."""
+def check(
+    folder: Path, files: Sequence[ModelFile], digest: str, *, configs: bool = True
+) -> list[Fault]:
+    """Every fault of `folder` as the model of this manifest and digest; empty without one.
+
+    `configs`: see `governance.models.files.content_fault`.
+    """
     return (
         check_manifest(files, digest)  # (1)
         or check_names(folder, files)  # (2)
-        or [*check_bytes(folder, files)]  # (3)
+        or [*check_bytes(folder, files, configs=configs)]  # (3)
     )
 
 
-def enforce(folder: Path, files: Sequence[ModelFile], digest: str) -> None:
+def enforce(folder: Path, files: Sequence[ModelFile], digest: str, *, configs: bool = True) -> None:
     """As `check`. Raises `VerificationError` with every fault."""
-    refuse(check(folder, files, digest), str(folder))
+    refuse(check(folder, files, digest, configs=configs), str(folder))
 
 
 def refuse(faults: Sequence[Fault], where: str) -> None:
@@ -106,7 +111,9 @@ def check_names(folder: Path, files: Sequence[ModelFile]) -> list[Fault]:
     return faults
 
 
-def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
+def check_bytes(
+    folder: Path, files: Sequence[ModelFile], *, configs: bool = True
+) -> Iterator[Fault]:
     """(3) The files with other bytes, or with content that does not fit the name."""
     for file in files:
         path = folder / file.path
@@ -125,7 +132,7 @@ def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
                 else f"{size} bytes for {file.size}"
             )
             yield Fault(file.path, f"content changed: {difference}")
-        elif reason := content_fault(path):
+        elif reason := content_fault(path, configs=configs):
             yield Fault(file.path, reason)
     try:
         weights.check_index(folder)
@@ -133,7 +140,9 @@ def check_bytes(folder: Path, files: Sequence[ModelFile]) -> Iterator[Fault]:
         yield Fault(_within(folder, error.where), error.found)
 
 
-def take(files: Sequence[ModelFile], digest: str, fetch: Fetch, into: Path) -> None:
+def take(
+    files: Sequence[ModelFile], digest: str, fetch: Fetch, into: Path, *, configs: bool = True
+) -> None:
     """(4) Fetches the files of a manifest into the new folder `into` and compares them with it.
 
     Only this account can read the folder, and its files are read-only before the check. Raises
@@ -147,7 +156,7 @@ def take(files: Sequence[ModelFile], digest: str, fetch: Fetch, into: Path) -> N
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fetch(file, target)
             target.chmod(0o400)
-        enforce(into, files, digest)
+        enforce(into, files, digest, configs=configs)
     except OSError as error:
         discard(into)
         raise StorageError(
@@ -177,10 +186,12 @@ def from_folder(folder: Path) -> Fetch:
     return fetch
 
 
-def copied(folder: Path, files: Sequence[ModelFile], digest: str, into: Path) -> None:
+def copied(
+    folder: Path, files: Sequence[ModelFile], digest: str, into: Path, *, configs: bool = True
+) -> None:
     """As `take`, from a folder. The names in that folder are compared with the manifest, too."""
     refuse(check_names(folder, files), str(folder))
-    take(files, digest, from_folder(folder), into)
+    take(files, digest, from_folder(folder), into, configs=configs)
 
 
 def _open_below(folder: Path, path: str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Authorization, Requester
 from governance.base.time import instant_of
+from governance.history.authorizations import of_person
 from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.machine.machine import Machine
@@ -27,10 +28,10 @@ def in_force(now: LogState, name: str, at: datetime) -> Evidence[Authorization] 
     last.
     """
     covering = {}
-    for statement in now.evidence.all(Authorization):
-        person, authorization = now.authority.speaker(statement), statement.predicate
+    for statement in of_person(now.evidence, now.authority, name):
+        authorization = statement.predicate
         end = instant_of(authorization.expires)
-        if person is not None and person.name == name and instant_of(authorization.at) <= at < end:
+        if instant_of(authorization.at) <= at < end:
             covering[end] = statement
     return covering[max(covering)] if covering else None
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from governance.attest import predicates
 from governance.attest.digests import SHORTEST
-from governance.attest.keys import PublicKey, public_key
+from governance.attest.keys import PublicKey, earlier_key, public_key
 from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Model, Slug
 from governance.base.storage import home_expanded, write_atomic
@@ -39,8 +39,8 @@ COMMENTS = {
     "recovery": "Who signs it in their stead, where owners were lost.",
     "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
     "waivers": "What may be accepted for a while: how long, and by whom.",
-    "incidents": "The roles that open an incident on a model, or close it; any, where absent.",
-    "seconded_by": "The roles that sign a rollback or retirement of another; any, where absent.",
+    "incidents": "The roles that open an incident on a model, and that close it.",
+    "seconded_by": "The roles that sign a rollback or retirement of another.",
 }
 """The rules that `founded` writes, and the comment above each."""
 
@@ -192,7 +192,8 @@ def _rules(given: Founding) -> dict[str, Any]:
     if requesters:
         rules["aliases"] = {"champion": {"requesters": requesters}}
     if approvers:
-        rules["incidents"] = {"closed_by": approvers}
+        opened_by = dict.fromkeys([*approvers, *requesters, *([OWNER] if people[OWNER] else [])])
+        rules["incidents"] = {"opened_by": list(opened_by), "closed_by": approvers}
     rules |= given.model_dump(include=set(COMMENTS), exclude_defaults=True)
     return {name: rules[name] for name in COMMENTS if rules.get(name)}
 
@@ -208,7 +209,7 @@ def _approvers(given: Founding) -> list[str]:
 def key_of(policies: Policies, name: str, key: str) -> PublicKey:
     """The key of `name` that fits a fingerprint, key id, file or line. Raises `ConfigError`."""
     principal = principal_named(policies, name)
-    return public_key(principal.keys[_key_at(principal, key)])
+    return earlier_key(principal.keys[_key_at(principal, key)])
 
 
 def principal_named(policies: Policies, name: str) -> Principal:
@@ -235,7 +236,7 @@ def _key_at(principal: Principal, text: str) -> int:
     """The index of the key that `text` names by fingerprint, key id or its beginning, file, or
     line. Raises `ConfigError`.
     """
-    keys = [public_key(line) for line in principal.keys]
+    keys = [earlier_key(line) for line in principal.keys]
     long_enough = len(text) >= SHORTEST
     named = [
         key

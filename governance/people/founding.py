@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from governance.attest.keys import Signer, public_key
+from governance.attest.keys import Signer, earlier_key
 from governance.base.errors import RefusedError
 from governance.history.state import LogState, state
 from governance.log import evidence
@@ -33,7 +33,7 @@ def refuse_development(machine: Machine) -> Log | None:
             fix = "begin it on the machine that keeps it"
             raise RefusedError("the server's log has not begun", where=log.where, fix=fix)
         return None
-    check_head(log, machine.project)
+    check_head(log, machine)
     first = evidence.origin(log)
     if first.development_keys or not first.files:
         keys = "development keys" if first.development_keys else "policies that it does not carry"
@@ -84,7 +84,7 @@ def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]
         "principals": {
             principal.name: [
                 ", ".join(principal.roles or principal.signs),
-                *(public_key(key).fingerprint for key in principal.keys),
+                *(earlier_key(key).fingerprint for key in principal.keys),
             ]
             for principal in principals
         },

@@ -34,6 +34,7 @@ from governance.people.speaking import NOT_YET, Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
+from governance.release import cosigned
 from governance.release.promotion import Promoter, ask
 
 HOURS = 24
@@ -116,6 +117,10 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
     if not move.version:
         return _plan_rollback(now, move, at, signs)
     release, evidence = ask(now, move.action, move.model, move.version, move.alias), now.evidence
+    promotes = move.action == "promote"
+    recorded_then = cosigned.assumed(now, move.model, at) if promotes else []
+    if recorded_then:
+        evidence = evidence.assuming(recorded_then)
     decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
     request = now.timeline.requests.get(release.request or "")
     wrong = REQUEST_CODES & {finding.code for finding in decision.findings}
@@ -125,7 +130,7 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
         predicate = _request(now, release, move, signs, at)
         unsigned = signs.unsigned(now, "request", _subject(release), predicate)
         release = release.model_copy(update={"request": unsigned.digest})
-        evidence = evidence.assuming([unsigned])
+        evidence = evidence.assuming([*recorded_then, unsigned])
         decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
     context = ReleaseContext.of(release, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)

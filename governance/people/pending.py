@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from governance.attest.predicates import Approval, Authorization
+from governance.attest.predicates import Approval
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
+from governance.history.authorizations import of_person
 from governance.history.persons import others
 from governance.history.state import LogState
 from governance.history.votes import agreed
@@ -24,8 +25,8 @@ SOON = timedelta(days=14)
 """Before and after the end of a waiver, in which it is listed."""
 Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
-    "incident_open", "moved_alone", "move_requested", "no_packet", "packet_changed",
-    "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
+    "incident_open", "registered_twice", "moved_alone", "move_requested", "no_packet",
+    "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
 ]  # fmt: skip
 
 
@@ -45,6 +46,9 @@ checkpoint_key_proposed: checkpoint key: checkpoint key {keyid:.12}
 incident_open: incident: open incident on {it.model}/{it.version} (entry {entry})
   {it.principal} opened it: {it.reason}
   countersign incident close {it.model}/{it.version} --reason ...
+registered_twice: registration: {name} has registrations with different bytes
+  entries {entries}; nothing moves to it before policy owners say which stands
+  countersign approve registration {digest:.12}
 moved_alone: second signature: {it.action} of {it.model} to version {it.version}, entry {entry}
   {it.principal} did it alone: {it.reason}{late}
   countersign approve promotion {digest:.12}
@@ -123,6 +127,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         return [_wait("no_owners", [])]
     return [
         *_incidents(now),
+        *_registered_twice(now),
         *_second_signatures(now, at),
         *_policies(now),
         *_checkpoint_keys(now),
@@ -164,9 +169,20 @@ def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
 # -- Incidents and moves ---------------------------------------------------------------------------
 def _incidents(now: LogState) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
-    people = _names(now, now.authority.policies.rules.incidents.closed_by)
+    people = _names(now, now.authority.policies.rules.incident_roles("closed"))
     for opened in now.timeline.all_open_incidents:
         yield _wait("incident_open", people, it=opened.predicate, entry=opened.index)
+
+
+def _registered_twice(now: LogState) -> Iterator[Wait]:
+    """Versions with several digests, for the policy owners. The command names the first."""
+    people = sorted({owner.name for owner in policies.owners(now.authority.policies.rules)})
+    for (model, version), registrations in now.timeline.registered_twice.items():
+        entries = ", ".join(str(registration.index) for registration in registrations)
+        yield _wait(
+            "registered_twice", people,
+            name=f"{model}/{version}", entries=entries, digest=registrations[0].digest,
+        )  # fmt: skip
 
 
 def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
@@ -277,14 +293,10 @@ def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
     """Authorizations that end within the hour or ended in the last day."""
-    last: dict[str, datetime] = {}
-    for authorization in now.evidence.all(Authorization):
-        author = now.authority.speaker(authorization)
-        if author is not None:
-            end = instant_of(authorization.predicate.expires)
-            last[author.name] = max(end, last.get(author.name, end))
     for name in _names(now, None):
-        end = last.get(name, at + SOON)
+        authorizations = of_person(now.evidence, now.authority, name)
+        ends_at = [instant_of(authorization.predicate.expires) for authorization in authorizations]
+        end = max(ends_at, default=at + SOON)
         if at - timedelta(days=1) < end <= at + timedelta(hours=1):
             ends = "ended" if end <= at else "ends"
             yield _wait("authorization", [name], exact_instant(end), who=name, ends=ends)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.keys import PublicKey, Signer, public_key
+from governance.attest.keys import PublicKey, Signer, earlier_key, public_key
 from governance.attest.predicates import Approval, Artifact, CheckpointKey, PolicyChange, Revocation
 from governance.base.errors import ConfigError, CountersignError, RefusedError
 from governance.base.model import Model
@@ -35,7 +35,7 @@ from governance.people.speaking import (
     run_by,
     votes_on,
 )
-from governance.policy.authority import Authority, Proposal
+from governance.policy.authority import MAX_POLICIES, Authority, Proposal, size_of
 from governance.policy.policies import Policies, policies_of
 from governance.policy.rules import Principal, Quorum, Rules
 from governance.report.frameworks import catalogue_of
@@ -138,6 +138,9 @@ def propose(
     if policies.digest == authority.in_force.digest:
         found = f"the policies at hand are those in force ({policies.digest[:12]})"
         raise RefusedError(found, fix="change policies/ first")
+    if size_of(policies.files) > MAX_POLICIES:
+        found = f"the policies have {size_of(policies.files)} bytes of text"
+        raise ConfigError(found, where="policies/", expected=f"at most {MAX_POLICIES}")
     catalogue_of(policies)  # raises for mistakes; nothing else reads the catalogue
     change = PolicyChange(
         previous=evidence.policy_in_force(log), run=run_by(name, at), files=dict(policies.files)
@@ -257,7 +260,7 @@ def _keys(authority: Authority) -> dict[str, list[str]]:
         return f"{key.fingerprint}{note}"
 
     return {
-        principal.name: [shown(public_key(text)) for text in principal.keys]
+        principal.name: [shown(earlier_key(text)) for text in principal.keys]
         for principal in authority.policies.rules.principals
     }
 
@@ -301,7 +304,7 @@ def successors(now: LogState) -> list[Successor]:
             approved=key.keyid in used,
         )
         for proposal in now.evidence.all(CheckpointKey)
-        if (key := public_key(proposal.predicate.pem)).keyid == proposal.subjects[0].sha256
+        if (key := earlier_key(proposal.predicate.pem)).keyid == proposal.subjects[0].sha256
     ]
 
 

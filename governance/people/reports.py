@@ -18,7 +18,7 @@ from typing import Any
 from governance.attest.digests import sha256_bytes
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Run, SignedReport
-from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.base.errors import ConfigError, InputError, RefusedError, VerificationError
 from governance.base.time import instant
 from governance.history.state import LogState
 from governance.log import evidence
@@ -28,6 +28,7 @@ from governance.machine.machine import Machine
 from governance.people import kept
 from governance.people.speaking import digest_beginning
 from governance.policy.authority import read_authority
+from governance.policy.speakers import may_make
 from governance.report.html import json_twin, page
 from governance.report.model import Report
 
@@ -124,8 +125,11 @@ def _check_key(log: Log, signer: Signer) -> None:
     """
     authority, keyid = read_authority(log), signer.keyid
     development = {public_key(pem).keyid for pem in evidence.origin(log).development_keys}
-    known = authority.principal(keyid, log.size()) or keyid in development - authority.keys.keys()
-    if not known:
+    maker = authority.principal(keyid, log.size())
+    if maker is not None and not may_make(authority.policies.rules, "report", maker):
+        found = f"{maker.name} has no part in a release, so that a report of theirs would not count"
+        raise RefusedError(found, expected="a service that signs registrations or promotions")
+    if maker is None and keyid not in development - authority.keys.keys():
         found = f"the policies in force do not name this key ({keyid[:16]})"
         fix = "give --key, or export COUNTERSIGN_SIGNER=file2:/path/to/the/service's/key.pem"
         raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
@@ -135,7 +139,7 @@ def of_version(now: LogState, model: str, version: str) -> list[Evidence[SignedR
     """The signed reports of a version, in the order of the log."""
     return [
         statement
-        for statement in now.evidence.all(SignedReport)
+        for statement in _all(now)
         if (statement.predicate.model, statement.predicate.version) == (model, version)
     ]
 
@@ -146,10 +150,17 @@ def find(now: LogState, sha256: str) -> Evidence[SignedReport]:
     """
     signed = {
         digest: statement
-        for statement in now.evidence.all(SignedReport)
+        for statement in _all(now)
         for digest in (statement.predicate.page, statement.predicate.twin)
     }
     return signed[digest_beginning(sha256, signed, "signed report")]
+
+
+def _all(now: LogState) -> list[Evidence[SignedReport]]:
+    """The signed reports that count."""
+    return [
+        statement for statement in now.evidence.all(SignedReport) if now.authority.admits(statement)
+    ]
 
 
 def content(statement: Evidence[SignedReport], read: Bytes) -> KeptReport:

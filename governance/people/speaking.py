@@ -27,6 +27,7 @@ from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies
 from governance.policy.rules import Principal
+from governance.policy.speakers import LONGEST_TEXT
 
 NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""
@@ -47,18 +48,23 @@ class Speaker:
     """The log that they sign for: the hash of its entry 0."""
     at: datetime
 
-    def signed(self, reason: str, *, anywhere: bool = False) -> dict[str, Any]:
-        """The fields of `governance.attest.predicates.Signed`. With `anywhere`, the statement also
-        counts in another log. Raises `ConfigError`.
-        """
+    def signed(self, reason: str) -> dict[str, Any]:
+        """The fields of `governance.attest.predicates.Signed`. Raises `ConfigError`."""
+        check_text(reason, "--reason")
         try:
             reason.encode()
         except UnicodeEncodeError:  # bytes of another encoding, as Python has them
             raise ConfigError(
                 "the reason is not UTF-8", where="--reason", fix="export LC_ALL=C.UTF-8"
             ) from None
-        at, log = exact_instant(self.at), None if anywhere else self.log
-        return {"principal": self.name, "role": self.role, "reason": reason, "at": at, "log": log}
+        at = exact_instant(self.at)
+        return {
+            "principal": self.name,
+            "role": self.role,
+            "reason": reason,
+            "at": at,
+            "log": self.log,
+        }
 
     def unsigned(
         self, now: LogState, kind: str, subject: Artifact, predicate: PredicateT
@@ -68,8 +74,21 @@ class Speaker:
         return Evidence(now.size, kind, (subject,), predicate, keyid, False, NOT_YET)
 
     def record(self, log: Log, kind: str, subject: Artifact, predicate: Model) -> Entry:
-        """Signs a statement and appends it. The same statement is recorded only once."""
+        """Signs a statement and appends it. The same statement is recorded only once. Raises
+        `ConfigError` for a text that is too long to count.
+        """
+        for name, value in predicate:
+            if isinstance(value, str):
+                check_text(value, f"--{name}")
         return evidence.record(log, self.signer, kind, [subject], predicate)
+
+
+def check_text(text: str, where: str) -> None:
+    """Raises `ConfigError` for a text that is so long that its statement would not count."""
+    if len(text) > LONGEST_TEXT:
+        found = f"a text of {len(text)} characters"
+        expected = f"at most {LONGEST_TEXT}"
+        raise ConfigError(found, where=where, expected=expected, fix="say it shorter")
 
 
 def own_signer(key: str | None, environ: Mapping[str, str], ask: Ask | None) -> Signer:

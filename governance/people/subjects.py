@@ -20,11 +20,10 @@ from governance.history import packet
 from governance.history.lineage import data_chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.people.speaking import roles_of
 from governance.release.promotion import latest_packet
 from governance.report.html import lines
 
-About = Literal["packet", "data", "objective", "reward", "promotion"]
+About = Literal["packet", "data", "objective", "reward", "promotion", "registration"]
 BEFORE_TRAINING: tuple[About, ...] = ("data", "objective", "reward")
 
 
@@ -59,14 +58,16 @@ class Subject:
 
 
 def find(now: LogState, words: Sequence[str]) -> Subject:
-    """MODEL/VERSION, a digest, or `data|objective|reward|promotion NAME_OR_DIGEST`. Raises
-    `ConfigError`, `InputError`.
+    """MODEL/VERSION, a digest, or `data|objective|reward|promotion|registration NAME_OR_DIGEST`.
+    Raises `ConfigError`, `InputError`.
     """
     about, name = (words[0], words[1]) if len(words) == 2 else (None, words[-1])
-    if len(words) > 2 or about not in (None, *BEFORE_TRAINING, "promotion", "packet"):
+    named = (None, *BEFORE_TRAINING, "promotion", "registration", "packet")
+    if len(words) > 2 or about not in named:
         raise ConfigError(
             f"{' '.join(words)[:120]!r} names nothing to approve",
-            expected="MODEL/VERSION, a digest, or data|objective|reward|promotion NAME_OR_DIGEST",
+            expected="MODEL/VERSION, a digest, or"
+            " data|objective|reward|promotion|registration NAME_OR_DIGEST",
         )
     model, slash, version = name.partition("/")
     if slash and about is None:
@@ -104,11 +105,13 @@ def _of_packet(now: LogState, frozen: Evidence[Packet]) -> Subject:
 
 
 def _others(now: LogState) -> Iterator[Subject]:
-    """The packets, and the requests for moves, for the signature of a second person."""
+    """The packets; the requests for moves, for the signature of a second person; and the
+    registrations of versions that have several digests.
+    """
     for frozen in now.evidence.all(Packet):
         yield _of_packet(now, frozen)
     policies = now.authority.policies
-    fitting = tuple(policies.rules.seconded_by or roles_of(policies))
+    fitting = tuple(policies.rules.second_roles)
     for statement in now.evidence.all(PromotionRequest):
         request = statement.predicate
         name = f"{request.action} {request.model}/{request.version}"
@@ -116,6 +119,12 @@ def _others(now: LogState) -> Iterator[Subject]:
             "promotion", statement.digest, name, request.model, fitting, statement,
             _drawn(request=request), alias=request.alias,
         )  # fmt: skip
+    owners = tuple(policies.rules.owners.roles) if policies.rules.owners else ()
+    for (model, version), registrations in now.timeline.registered_twice.items():
+        for registration in registrations:
+            name, shown = f"{model}/{version}", _drawn(registration=registration)
+            sha256 = registration.digest
+            yield Subject("registration", sha256, name, model, owners, registration, shown)
 
 
 # -- Before training -------------------------------------------------------------------------------
@@ -158,7 +167,7 @@ def _input(
 
 
 def _drawn(**facts: Any) -> str:
-    fields = {"request": None, "chain": None, "text": "", **facts}
+    fields = {"request": None, "registration": None, "chain": None, "text": "", **facts}
     return "\n".join(lines("subject.txt.j2", **fields))
 
 

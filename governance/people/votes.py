@@ -25,7 +25,7 @@ from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.people.enrolment import person_named
 from governance.people.speaking import Signing, Speaker, last_vote
-from governance.people.subjects import BEFORE_TRAINING, Subject, requests_of_gates
+from governance.people.subjects import Subject, requests_of_gates
 from governance.release import promotion
 
 
@@ -50,7 +50,7 @@ def check(
     seconds = subject.about == "promotion"  # in any role that may second
     author = signing.speaker(now.authority, subject.fitting, first=seconds)
     approval = Approval(
-        **author.signed(vote.reason, anywhere=subject.about in BEFORE_TRAINING),
+        **author.signed(vote.reason),
         decision=vote.decision,
         about=subject.about,
         model=subject.model,

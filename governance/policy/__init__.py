@@ -1,6 +1,8 @@
 """Policies as typed data, and who may say what under them.
 
 `rules`, `data`, `evaluation`   what each file can say
+`witnesses`                     which cosignatures of the log's checkpoints count
 `policies`                      policies/ read whole, with one digest
+`speakers`                      who may make which statement, from version 2 of a log's rules on
 `authority`                     whose key it was, and which policies were in force, at each entry
 """

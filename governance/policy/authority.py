@@ -16,18 +16,23 @@ the log decides governed aliases.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from governance.attest.digests import sha256_bytes
 from governance.attest.envelope import UnknownKeyError, unverified, verify_envelope
-from governance.attest.keys import public_key
+from governance.attest.keys import earlier_key, public_key
+from governance.attest.predicates import KINDS as EVIDENCE_KINDS
 from governance.attest.predicates import (
     Approval,
+    Authorization,
     CheckpointKey,
+    Logged,
     Origin,
     PolicyChange,
     Revocation,
@@ -36,14 +41,35 @@ from governance.attest.predicates import (
 from governance.base.errors import ConfigError, CountersignError, VerificationError
 from governance.log import merkle
 from governance.log.evidence import Evidence, KeyRing, parse_statement
+from governance.log.rules import COUNTS_ONCE, TABLE, RuleVersions, is_here, versions_of
+from governance.log.rules import KINDS as VERSION_KINDS
 from governance.policy.policies import Policies, files_digest, policies_of
-from governance.policy.rules import Principal, Quorum
+from governance.policy.rules import Principal, Quorum, Rules
+from governance.policy.speakers import long_text, may_make, may_revoke, roles_for
 
 if TYPE_CHECKING:
     from governance.log.port import Entry, Log
 
-KINDS = ("origin", "policy", "approval", "revocation", "checkpoint_key")
-"""The kinds of statement that give rights or take them away."""
+KINDS = ("origin", "policy", "approval", "revocation", "checkpoint_key", "rules")
+"""The kinds of statement that give rights, take them away, or set the version of the rules."""
+RIGHTS_BY_APPROVAL = ("policy", "checkpoint_key", None)
+"""What an approval that gives rights says that it is about; None where it does not say."""
+Problem = Literal[
+    "other_log",
+    "key_revoked",
+    "no_right",
+    "not_theirs",
+    "time_ended",
+    "long_text",
+    "role",
+    "not_their_key",
+    "other_key",
+    "too_large",
+]
+"""Why a statement does not count."""
+MAX_POLICIES = 256 << 10
+"""Bytes of the texts of proposed policies: more than twice those that this project has."""
+_GRANTED = frozenset(kind.name for kind in EVIDENCE_KINDS.values() if kind.granted)
 
 
 @dataclass(frozen=True)
@@ -89,6 +115,16 @@ class Authority:
     """From which entry on which public key (PEM) signs checkpoints; the first is the origin's."""
     origin: str = ""
     """Hash of entry 0: which log this is."""
+    rule_versions: RuleVersions = field(default_factory=RuleVersions)
+
+    def rules_at(self, index: int) -> int:
+        """The version of the rules that judges entry `index` (`governance.log.rules`)."""
+        return self.rule_versions.at(index)
+
+    @property
+    def rules(self) -> int:
+        """The version of the rules that judges the next entry."""
+        return self.rule_versions.at(sys.maxsize)
 
     @property
     def in_force(self) -> Period:
@@ -119,6 +155,16 @@ class Authority:
             return None
         return policies.principals.get(keyid)
 
+    def signer(self, statement: Evidence) -> str:
+        """Who signed a statement: the owner of the key at that entry, else the key. Names within a
+        statement are claims of this signer.
+        """
+        owner = self.principal(statement.keyid, statement.index)
+        if owner is not None:
+            return owner.name
+        kind = "development key" if statement.development else "key"
+        return f"{kind} {statement.keyid[:12]}"
+
     def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
         """Whether evidence of a stage counts at entry `index`. For people's statements see
         `speaker`.
@@ -128,20 +174,84 @@ class Authority:
             return False
         return policies.may_sign(kind, keyid, development, index)
 
-    def speaker(self, statement: Evidence) -> Principal | None:
-        """The person who made a statement. None unless their own key signed it, under their own
-        name, in a role they had, and not after their last day.
+    def counts(self, statement: Evidence) -> bool:
+        """Whether a statement counts at its entry. A server accepts no other."""
+        return self.problem(statement) is None
+
+    def problem(self, statement: Evidence) -> Problem | None:
+        """Why a statement does not count at its entry; None where it counts."""
+        if not self.is_here(statement):
+            return "other_log"
+        if self.revoked.get(statement.keyid, statement.index) < statement.index:
+            return "key_revoked"
+        if isinstance(statement.predicate, Signed):
+            return self._problem_of_person(statement, statement.predicate)
+        if not self._may_make(statement):
+            return "no_right"
+        is_large = self.rules_at(statement.index) >= TABLE and _is_large(statement.predicate)
+        return "too_large" if is_large else None
+
+    def admits(self, statement: Evidence) -> bool:
+        """Whether a statement counts, for kinds whose signers version 1 of the rules does not
+        judge.
         """
-        predicate, person = statement.predicate, self.principal(statement.keyid, statement.index)
-        if person is None or person.kind != "person":
+        return self.rules_at(statement.index) < TABLE or self.counts(statement)
+
+    def _may_make(self, statement: Evidence) -> bool:
+        """Whether the signer may make a statement that names no person."""
+        if statement.kind in _GRANTED:
+            return self.may_sign(
+                statement.kind, statement.keyid, statement.development, statement.index
+            )
+        maker, policies = self.principal(statement.keyid, statement.index), self._rules(statement)
+        if self.rules_at(statement.index) < TABLE:
+            return statement.development or maker is not None
+        if statement.development:
+            return statement.kind != "policy"
+        return bool(policies and maker and may_make(policies, statement.kind, maker))
+
+    def _problem_of_person(self, statement: Evidence, signed: Signed) -> Problem | None:
+        person = self.principal(statement.keyid, statement.index)
+        if person is None or (person.kind, person.name) != ("person", signed.principal):
+            return "not_theirs"
+        if signed.role not in person.roles:
+            return "not_theirs"
+        if person.until is not None and signed.at[:10] > person.until.isoformat():
+            return "time_ended"
+        if self.rules_at(statement.index) < TABLE:
             return None
-        if not isinstance(predicate, Signed) or not self.is_here(predicate):
+        return self._problem_by_table(statement, signed, person)
+
+    def _problem_by_table(
+        self, statement: Evidence, signed: Signed, person: Principal
+    ) -> Problem | None:
+        if long_text(signed) is not None:
+            return "long_text"
+        if isinstance(signed, Revocation):
+            return None if self._may_revoke(statement, person) else "not_their_key"
+        if isinstance(signed, Authorization) and _digests(statement) != {statement.keyid}:
+            return "other_key"  # it is found by this subject
+        rules = self._rules(statement)
+        roles = roles_for(rules, signed) if rules else ()
+        return None if roles is None or signed.role in roles else "role"
+
+    def _may_revoke(self, statement: Evidence, author: Principal) -> bool:
+        policies, keyid = self.at(statement.index).policies, statement.subjects[0].sha256
+        if policies is None or keyid not in self.keys:
+            return False
+        return may_revoke(policies.rules, author, policies.principals.get(keyid))
+
+    def _rules(self, statement: Evidence) -> Rules | None:
+        policies = self.at(statement.index).policies
+        return policies.rules if policies else None
+
+    def speaker(self, statement: Evidence) -> Principal | None:
+        """The person who made a statement. None unless it counts: their own key signed it, under
+        their own name, in a role that they had and that may say this, and not after their last day.
+        """
+        if not isinstance(statement.predicate, Signed) or not self.counts(statement):
             return None
-        if predicate.principal != person.name or predicate.role not in person.roles:
-            return None
-        if person.until is not None and predicate.at[:10] > person.until.isoformat():
-            return None
-        return person
+        return self.principal(statement.keyid, statement.index)
 
     def may_still_act(self, statement: Evidence, at: datetime) -> bool:
         """Whether the author's last day is not before `at`. The statement's own date does not
@@ -157,9 +267,9 @@ class Authority:
             person = policies.principals.get(statement.keyid) or person
         return person is None or person.until is None or at.date() <= person.until
 
-    def is_here(self, signed: Signed) -> bool:
-        """Whether a person's statement counts in this log: its author named this log, or none."""
-        return signed.log in (None, self.origin)
+    def is_here(self, statement: Evidence) -> bool:
+        """Whether a statement counts in this log (`governance.log.rules.is_here`)."""
+        return is_here(statement.predicate.log, self.origin, self.rules_at(statement.index))
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -168,6 +278,15 @@ class Authority:
         for period in self.periods:
             keys.update(period.policies.keys if period.policies else {})
         return keys
+
+    def keyids_of(self, name: str) -> set[str]:
+        """The ids of all keys that a principal of this name ever had."""
+        return {
+            keyid
+            for period in self.periods
+            for keyid, owner in (period.policies.principals if period.policies else {}).items()
+            if owner.name == name
+        }
 
     @cached_property
     def also_called(self) -> Mapping[str, frozenset[str]]:
@@ -189,7 +308,7 @@ class Authority:
         possible with this digest. Raises `ConfigError` where there are none.
         """
         candidates = [
-            (sha256, files)
+            (sha256, position, files)
             for position, sha256, files in self.recorded
             if position < index and files
         ]
@@ -197,10 +316,10 @@ class Authority:
             raise ConfigError(
                 "the log carries no policies before this entry", where=f"entry {index}"
             )
-        _, files = (
+        _, position, files = (
             [candidate for candidate in candidates if candidate[0] == digest] or candidates
         )[-1]
-        return _policies(tuple(sorted(files.items())))
+        return _policies(tuple(sorted(files.items())), self.rule_versions.strict_at(position))
 
 
 def read_authority(log: Log, until: int | None = None) -> Authority:
@@ -238,6 +357,7 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
         dict(reader.revoked),
         tuple(reader.checkpoint_keys),
         reader.origin,
+        reader.rule_versions,
     )
 
 
@@ -258,8 +378,16 @@ class _AuthorityReader:
         """Digest to the latest date among its signatures."""
         self.successors: dict[str, str] = {}
         self.origin = ""
+        self.development: Mapping[str, str] = {}
+        """Key id to PEM of the origin's development keys."""
+        self.rule_versions = RuleVersions()
+        self.seen: set[tuple[str, str]] = set()
+        """Digest and signer of the statements before."""
 
     def take(self, entry: Entry) -> None:
+        if entry.kind in VERSION_KINDS:
+            changes = self.rule_versions.changes + versions_of([entry]).changes
+            self.rule_versions = RuleVersions(changes)
         if entry.kind in ("origin", "policy"):
             self._recorded(entry)
             return
@@ -267,69 +395,91 @@ class _AuthorityReader:
         if statement is None:
             return
         predicate = statement.predicate
-        authority = Authority(tuple(self.periods), (), (), self.revoked, origin=self.origin)
-        if not isinstance(predicate, Signed) or not authority.is_here(predicate):
+        if not isinstance(predicate, Signed) or not self._is_here(predicate, entry.index):
             return
+        authority = self._authority()
         if isinstance(predicate, Revocation):
             self._revoke(statement, authority)
-        elif isinstance(predicate, CheckpointKey):
-            self._note_successor(predicate)
+        elif isinstance(predicate, CheckpointKey) and authority.admits(statement):
+            self._note_successor(predicate, entry.index)
         elif isinstance(predicate, Approval) and predicate.about in ("policy", "checkpoint_key"):
             self._approve(statement, predicate, authority)
 
     def _recorded(self, entry: Entry) -> None:
-        """Notes recorded policies. Of their text only the digest is checked here."""
-        statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
-        _, subjects, predicate = parse_statement(statement, f"entry {entry.index}")
-        if not isinstance(predicate, Origin | PolicyChange):
-            raise VerificationError(
-                "it is filed under another kind than its own", where=f"entry {entry.index}"
-            )
-        digest, files = subjects[0].sha256, predicate.files or {}
-        if files and files_digest(files) != digest:
-            files = {}
-        self.recorded.append((entry.index, digest, files))
+        """Notes recorded policies. Of their text only the digest is checked here, and parsed only
+        what is in force.
+        """
+        digest, predicate, files = _policies_in(entry.envelope, f"entry {entry.index}")
         if isinstance(predicate, Origin):
+            self.recorded.append((entry.index, digest, files))
             self.origin = merkle.leaf_hash(entry.envelope).hex()
-            policies = _readable(files)
+            self.development = {earlier_key(pem).keyid: pem for pem in predicate.development_keys}
+            policies = _readable(files, self.rule_versions.strict_at(entry.index))
             self.periods.append(Period(entry.index, policies, digest, None))
             self.checkpoint_keys.append((entry.index, predicate.checkpoint_key))
-        elif files:
+            return
+        if not self._is_here(predicate, entry.index):
+            return
+        if self.rule_versions.at(entry.index) < TABLE:
+            is_record = is_proposal = True
+        else:
+            statement = self._read(entry)
+            is_record = statement is not None
+            is_proposal = statement is not None and self._authority().counts(statement)
+        if is_record:
+            self.recorded.append((entry.index, digest, files))
+        if files and is_proposal:
             self.proposed[digest] = (entry.index, files)
 
+    def _authority(self) -> Authority:
+        """What judges the next entry."""
+        return Authority(
+            tuple(self.periods), (), (), self.revoked, (), self.origin, self.rule_versions
+        )
+
+    def _is_here(self, predicate: Logged, index: int) -> bool:
+        return is_here(predicate.log, self.origin, self.rule_versions.at(index))
+
     def _read(self, entry: Entry) -> Evidence | None:
-        """The statement, if a principal of the policies in force signed it; otherwise None."""
+        """The statement, if a principal of the policies in force or a development key signed it;
+        otherwise None.
+        """
         policies = self.periods[-1].policies if self.periods else None
         if policies is None:
             return None
-        where = f"entry {entry.index}"
+        keys, where = {**self.development, **policies.keys}, f"entry {entry.index}"
         if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
             raise VerificationError("the entry's bytes are not those that were logged", where=where)
         try:
-            verified = verify_envelope(entry.envelope, policies.keys, where=where)
+            strict = self.rule_versions.strict_at(entry.index)
+            verified = verify_envelope(entry.envelope, keys, where=where, strict=strict)
         except UnknownKeyError:
             return None
+        statement = (sha256_bytes(verified.payload), verified.keyid)
+        if statement in self.seen and self.rule_versions.at(entry.index) >= COUNTS_ONCE:
+            return None
+        self.seen.add(statement)
         kind, subjects, predicate = parse_statement(verified.statement, where)
-        return Evidence(entry.index, kind, subjects, predicate, verified.keyid, False, "")
+        is_development = verified.keyid not in policies.keys
+        return Evidence(entry.index, kind, subjects, predicate, verified.keyid, is_development, "")
 
     def _revoke(self, statement: Evidence, authority: Authority) -> None:
         """Revokes a key, if its owner or one policy owner asks. This needs no quorum."""
         policies = self.periods[-1].policies
         author = authority.principal(statement.keyid, statement.index)
         keyid = statement.subjects[0].sha256
-        if policies is None or author is None:
+        if policies is None or author is None or not authority.admits(statement):
             return
-        owners = set(policies.rules.owners.roles if policies.rules.owners else ())
-        owner = policies.principals.get(keyid)
-        if (owner is not None and owner.name == author.name) or owners & set(author.roles):
+        if may_revoke(policies.rules, author, policies.principals.get(keyid)):
             self.revoked.setdefault(keyid, statement.index)
 
-    def _note_successor(self, offer: CheckpointKey) -> None:
+    def _note_successor(self, offer: CheckpointKey, index: int) -> None:
         """Notes an offered checkpoint key in its one normal form. Ignores a text that is no Ed25519
         key, so that a bad offer cannot block the log.
         """
         with suppress(ConfigError):
-            key = public_key(offer.pem)
+            strict = self.rule_versions.strict_at(index)
+            key = public_key(offer.pem) if strict else earlier_key(offer.pem)
             _ = key.raw  # raises for other kinds of key
             self.successors[key.keyid] = key.pem
 
@@ -366,7 +516,7 @@ class _AuthorityReader:
             self._enact(digest, statement.index, names)
 
     def _enact(self, digest: str, index: int, names: tuple[str, ...]) -> None:
-        policies = _readable(self.proposed[digest][1])
+        policies = _readable(self.proposed[digest][1], self.rule_versions.strict_at(index))
         if policies is None:
             return  # signed by a quorum and yet unreadable here: what is in force stays in force
         self.periods.append(Period(index, policies, digest, index, names))
@@ -407,11 +557,7 @@ def _gives_rights(entry: Entry) -> bool:
     """
     statement, _ = unverified(entry.envelope, where=f"entry {entry.index}")
     predicate = statement.get("predicate")
-    return not isinstance(predicate, dict) or predicate.get("about") in (
-        "policy",
-        "checkpoint_key",
-        None,
-    )
+    return not isinstance(predicate, dict) or predicate.get("about") in RIGHTS_BY_APPROVAL
 
 
 def _people(quorum: Quorum, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
@@ -420,16 +566,45 @@ def _people(quorum: Quorum, signed: Mapping[str, set[str]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, roles in signed.items() if roles & quorum_roles))
 
 
-def _readable(files: Mapping[str, str]) -> Policies | None:
+def _digests(statement: Evidence) -> set[str]:
+    return {subject.sha256 for subject in statement.subjects}
+
+
+def _is_large(predicate: Logged) -> bool:
+    """Whether a proposal has more text than policies may have."""
+    return isinstance(predicate, PolicyChange) and size_of(predicate.files or {}) > MAX_POLICIES
+
+
+def size_of(files: Mapping[str, str]) -> int:
+    """Bytes of the texts of policies."""
+    return sum(len(path.encode()) + len(text.encode()) for path, text in files.items())
+
+
+@lru_cache(maxsize=64)
+def _policies_in(
+    envelope: bytes, where: str
+) -> tuple[str, Origin | PolicyChange, Mapping[str, str]]:
+    """Digest, statement and files of recorded policies. Files that do not have the digest are left
+    out. The cache saves every decision from reading all proposals again.
+    """
+    statement, _ = unverified(envelope, where=where)
+    _, subjects, predicate = parse_statement(statement, where)
+    if not isinstance(predicate, Origin | PolicyChange):
+        raise VerificationError("it is filed under another kind than its own", where=where)
+    digest, files = subjects[0].sha256, predicate.files or {}
+    return digest, predicate, files if not files or files_digest(files) == digest else {}
+
+
+def _readable(files: Mapping[str, str], strict: bool) -> Policies | None:
     try:
-        return _policies(tuple(sorted(files.items()))) if files else None
+        return _policies(tuple(sorted(files.items())), strict) if files else None
     except CountersignError:
         return None
 
 
 @lru_cache(maxsize=16)
-def _policies(files: tuple[tuple[str, str], ...]) -> Policies:
-    return policies_of(dict(files))
+def _policies(files: tuple[tuple[str, str], ...], strict: bool) -> Policies:
+    return policies_of(dict(files), strict=strict)
 
 
 def ring_of(authority: Authority, development: Any) -> KeyRing:

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.keys import public_key
+from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model
@@ -65,7 +65,7 @@ class Policies:
     @cached_property
     def keys(self) -> Mapping[str, str]:
         """Key id to public key (PEM) of every principal: whose signatures are worth verifying."""
-        keys = (public_key(text) for principal in self.rules.principals for text in principal.keys)
+        keys = (earlier_key(text) for principal in self.rules.principals for text in principal.keys)
         return {key.keyid: key.pem for key in keys}
 
     def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
@@ -84,7 +84,7 @@ class Policies:
     def principals(self) -> Mapping[str, Principal]:
         """Key id to the principal whose key it is."""
         return {
-            public_key(text).keyid: principal
+            earlier_key(text).keyid: principal
             for principal in self.rules.principals
             for text in principal.keys
         }
@@ -153,29 +153,30 @@ UNDECIDING = "controls"
 M = TypeVar("M", bound=Model)
 
 
-def load_policies(folder: Path) -> Policies:
+def load_policies(folder: Path, *, strict: bool = True) -> Policies:
     """The policies of a folder. Raises `Problems` with every mistake of every file, or
-    `ConfigError`.
+    `ConfigError`. `strict`: see `policies_of`.
     """
     if not folder.is_dir():
         fix = "change to the project's folder"
         raise ConfigError("no such folder", where=str(folder), expected="policies/", fix=fix)
-    reader = PolicyReader(policy_files(folder), folder)
+    reader = PolicyReader(policy_files(folder), folder, strict=strict)
     for path in sorted(path for path in folder.rglob("*") if path.is_symlink()):
         # the file behind a link may be in no signed digest, or change later
         reader.note("a symbolic link", path, fix="put what it names in its place")
     return reader.policies()
 
 
-def policies_of(files: Mapping[str, str]) -> Policies:
+def policies_of(files: Mapping[str, str], *, strict: bool = True) -> Policies:
     """The policies that a statement carries. Raises as `load_policies`, and `ConfigError` for a
-    path that no policy file has.
+    path that no policy file has. `strict=False`: they may name kinds of keys that only earlier
+    policies name.
     """
     for path in files:
         if not _POLICY_PATH.fullmatch(path):
             found = f"{path[:120]!r} is no path of a policy"
             raise ConfigError(found, where="the policies in the log")
-    return PolicyReader(files, Path("policies")).policies()
+    return PolicyReader(files, Path("policies"), strict=strict).policies()
 
 
 def policy_files(folder: Path) -> dict[str, str]:
@@ -207,8 +208,8 @@ class PolicyReader:
     errors.
     """
 
-    def __init__(self, files: Mapping[str, str], folder: Path) -> None:
-        self.files, self.folder = files, folder
+    def __init__(self, files: Mapping[str, str], folder: Path, *, strict: bool = True) -> None:
+        self.files, self.folder, self.strict = files, folder, strict
         self.problems: list[CountersignError] = []
 
     def policies(self) -> Policies:
@@ -258,7 +259,9 @@ class PolicyReader:
                 self.note(found, self._place("policy.yaml", "models", name, "tier"))
 
     def _check_principals(self, principals: Sequence[Principal]) -> None:
-        """No name is given twice, and no key is that of two principals."""
+        """No name is given twice, no key is that of two principals, and every key is of an accepted
+        kind.
+        """
         names: set[str] = set()
         keys: dict[str, str] = {}
         for position, principal in enumerate(principals):
@@ -267,11 +270,19 @@ class PolicyReader:
                 self.note(f"{principal.name!r} is named twice", self._place(*place, "name"))
             names.add(principal.name)
             for number, text in enumerate(principal.keys):
-                keyid = public_key(text).keyid
+                keyid = earlier_key(text).keyid
+                if self.strict:
+                    self._check_key(text, self._place(*place, "keys", number))
                 if keyid in keys:
                     found = f"this key is named twice: it is {keys[keyid]}'s"
                     self.note(found, self._place(*place, "keys", number))
                 keys[keyid] = principal.name
+
+    def _check_key(self, text: str, where: str) -> None:
+        try:
+            public_key(text)
+        except ConfigError as error:
+            self.note(error.found, where, expected=error.expected, fix=error.fix)
 
     def _check_suites(
         self, cards: Mapping[str, Datacard], suites: Mapping[str, QualitySuite]

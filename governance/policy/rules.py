@@ -3,16 +3,20 @@
 An unknown field or a broken reference is an error. Nothing has a permissive default.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.attest.keys import public_key
+from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError
 from governance.base.model import Model, Sha256, Slug
+from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
@@ -144,6 +148,51 @@ class Tier(Model):
     """What no model of this tier may be used for, one sentence each."""
     review_every: Months | None = None
     """Months after which people review an approved version again."""
+    witnesses: int = Field(default=0, ge=0, le=32, strict=True)
+    """How many witnesses must have cosigned the log before an alias is given, and before a verifier
+    believes it.
+    """
+
+
+class Witness(Model):
+    """Somebody outside the operator who cosigns the log's checkpoints (docs/witnesses.md)."""
+
+    name: Annotated[str, Field(max_length=200)]
+    """As it stands in the cosignatures."""
+    key: str
+    """Its verifier key (`NAME+HASH+BASE64`), or its Ed25519 public key, PEM or OpenSSH."""
+    url: Annotated[str, Field(max_length=500)]
+    """Where it is asked, without `/add-checkpoint`: https, or http on the log's own machine."""
+
+    @cached_property
+    def verifier(self) -> VerifierKey:
+        """Name and key, to verify cosignatures. Raises `ConfigError`."""
+        if "+" in self.key.split(" ")[0] and not self.key.startswith("-----"):
+            key = read_vkey(self.key)
+            if key.name != self.name or key.kind != WITNESS_KEY:
+                found = "the verifier key is not a witness's key of this name"
+                raise ConfigError(found, expected=f"{self.name}+HASH+BASE64 of type 4")
+            return key
+        key = VerifierKey(self.name, public_key(self.key), WITNESS_KEY)
+        _ = key.hash  # raises where it is not Ed25519
+        return key
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if not is_name(self.name):
+            raise ValueError("a witness's name has no spaces and no +")
+        parts = urlsplit(self.url)
+        secure = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        )
+        odd = parts.username or parts.password or parts.query or parts.fragment
+        if not secure or odd or not parts.hostname:
+            raise ValueError("a witness's url is https://HOST, without account or query")
+        try:
+            _ = self.verifier
+        except ConfigError as error:
+            raise ValueError(str(error).replace("\n  ", "; ")) from None
+        return self
 
 
 class Quorum(Model):
@@ -174,9 +223,9 @@ class IncidentRules(Model):
     """
 
     opened_by: Annotated[list[Slug], Field(min_length=1)] | None = None
-    """Any that a person has, where absent."""
+    """`Rules.responsible_roles` where absent."""
     closed_by: Annotated[list[Slug], Field(min_length=1)] | None = None
-    """Any, where absent. Whoever asks for a move never closes what somebody else opened."""
+    """As above. Whoever asks for a move never closes what somebody else opened."""
 
 
 class WaiverRules(Model):
@@ -199,7 +248,7 @@ class Principal(Model):
     kind: Literal["person", "service"]
     roles: list[Slug] = []
     keys: list[str] = Field(min_length=1)
-    """Ed25519 public keys, PEM or OpenSSH."""
+    """Ed25519 or ECDSA P-256 public keys, PEM or OpenSSH."""
     signs: list[EvidenceKind] = []
     until: date | None = None
     """The last day, UTC, on which they act: what is decided later rests on no approval, request or
@@ -211,7 +260,7 @@ class Principal(Model):
     def _readable(self) -> Self:
         for text in self.keys:
             try:
-                public_key(text)
+                earlier_key(text)  # what may stand in new policies: `PolicyReader`
             except ConfigError as error:
                 raise ValueError(str(error).replace("\n  ", "; ")) from None
         return self
@@ -252,11 +301,19 @@ class Rules(Model):
     waivers: WaiverRules = WaiverRules(max_days=0)
     incidents: IncidentRules = IncidentRules()
     seconded_by: Annotated[list[Slug], Field(min_length=1)] | None = None
-    """Roles in which a person signs a rollback or a retirement that another asked for; any, where
-    absent.
+    """Roles in which a person signs a rollback or a retirement that another asked for;
+    `responsible_roles` where absent.
     """
     commits: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]] | None = None
     """The commits whose code may have made a release; any committed one where absent."""
+    witnesses: list[Witness] = []
+    """Who cosigns the log's checkpoints; `witnesses` of a tier says how many must."""
+    witness_grace_hours: int = Field(default=24, ge=1, le=24 * 31, strict=True)
+    """How old the cosignatures may be. A rollback, retirement, revocation or incident never waits
+    for one.
+    """
+    builders: list[Slug] | None = None
+    """The services whose machines may have made a release; any that may sign where absent."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""
@@ -266,13 +323,70 @@ class Rules(Model):
     @property
     def seconders(self) -> list[str]:
         """The people who may sign what another asked for."""
-        return [person.name for person in self.in_roles(self.seconded_by)]
+        return [person.name for person in self.in_roles(self.second_roles)]
+
+    @property
+    def owner_roles(self) -> list[str]:
+        """The roles that sign policies: of the owners, and of those who recover."""
+        quorums = (self.owners, self.recovery)
+        return _distinct(quorum.roles for quorum in quorums if quorum is not None)
+
+    @property
+    def requester_roles(self) -> list[str]:
+        """The roles that ask for the move of any alias."""
+        return _distinct(rule.requesters for rule in self.aliases.values())
+
+    @property
+    def responsible_roles(self) -> list[str]:
+        """The roles to which a rule gives a part in a release: who approves, accepts a waiver,
+        asks for a move, rolls back alone, or signs policies.
+        """
+        return _distinct(
+            [
+                *(tier.approvers for tier in self.tiers.values()),
+                self.waivers.accepted_by,
+                self.requester_roles,
+                *(rule.break_glass for rule in self.aliases.values()),
+                self.owner_roles,
+            ]
+        )
+
+    @property
+    def second_roles(self) -> list[str]:
+        """The roles that sign what another asked for."""
+        return self.responsible_roles if self.seconded_by is None else self.seconded_by
+
+    def incident_roles(self, state: Literal["open", "closed"]) -> list[str]:
+        """The roles that may open or close an incident."""
+        named = self.incidents.opened_by if state == "open" else self.incidents.closed_by
+        return self.responsible_roles if named is None else named
+
+    @model_validator(mode="after")
+    def _witnesses_are_others(self) -> Self:
+        """Each witness has a key of its own, which is nobody's in the policy."""
+        keys = [witness.verifier.key.keyid for witness in self.witnesses]
+        people = self.principals if keys else []
+        owned = {earlier_key(key).keyid for person in people for key in person.keys}
+        if len({witness.name for witness in self.witnesses}) < len(keys):
+            raise ValueError("two witnesses have one name")
+        if len(set(keys)) < len(keys):
+            raise ValueError("two witnesses have one key, which is one witness")
+        if owned & set(keys):
+            raise ValueError("the key of a witness is also that of a principal")
+        wanted = max((tier.witnesses for tier in self.tiers.values()), default=0)
+        if wanted > len(keys):
+            raise ValueError(f"a tier asks for {wanted} witnesses, and {len(keys)} are named")
+        return self
 
     @model_validator(mode="after")
     def _candidate_is_free(self) -> Self:
         if CANDIDATE in self.aliases:
             raise ValueError("`candidate` is given by evidence alone and cannot be governed")
         return self
+
+
+def _distinct(groups: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(groups)))
 
 
 class AllowedBase(Model):

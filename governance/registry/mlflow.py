@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import StorageError
 from governance.base.model import SLUG
-from governance.log.http_client import is_server
+from governance.log.http_client import bypass_proxies, is_server
 from governance.log.sqlite import SqliteDatabase
 from governance.registry import rest
 from governance.registry.display import param_texts, shortened
@@ -47,8 +47,8 @@ from governance.registry.schema import install_tables, unsynced
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-PROCESS_TAG = "countersign.process"
-ENDED_TAG = "countersign.ended"
+PROCESS_TAG = "pipeline.process"
+ENDED_TAG = "pipeline.ended"
 TABLE = "alembic_version"
 """Of a database in which MLflow's tables are."""
 MODEL_FOLDER = "model"
@@ -89,6 +89,7 @@ def open_registry(
         _import_quietly(served)
         from mlflow.tracking import MlflowClient
 
+        bypass_proxies(os.environ)
         account = rest.account(uri, os.environ) if served else None
         if account:  # MLflow's client reads nothing else
             os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = account
@@ -179,14 +180,15 @@ class MlflowRegistry:
         existing = self.find(request.model, request.digest)
         if existing:
             return existing
-        tags = {**request.tags, DIGEST_TAG: request.digest}
-        with self.run(RunRequest(request.run_name, request.params, tags, request.datasets)) as run:
+        shown = {**request.tags, "pipeline.digest": request.digest}
+        with self.run(RunRequest(request.run_name, request.params, shown, request.datasets)) as run:
             run.metrics(0, request.metrics)
             with translated(self._uri):
                 for file in request.files:
                     into = "/".join([MODEL_FOLDER, *file.path.split("/")[:-1]])
                     self._client.log_artifact(run.id, str(request.folder / file.path), into)
                 self._attach(run.id, request.attachments)
+                tags = {**request.tags, DIGEST_TAG: request.digest}
                 number = self._create_version(request, run.id, tags)
         return Version(request.model, number, request.digest, run.id)
 
@@ -270,9 +272,7 @@ class MlflowRegistry:
             dataset = Dataset(link.name, link.sha256[:32], "countersign", source, profile=profile)
             context = [InputTag("mlflow.data.context", link.context)]
             self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
-            self._client.set_tag(
-                run_id, f"countersign.data.{link.context}.{link.name}", link.sha256
-            )
+            self._client.set_tag(run_id, f"pipeline.data.{link.context}.{link.name}", link.sha256)
 
 
 @dataclass

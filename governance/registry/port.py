@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from governance.attest.predicates import ModelFile, Requester
 
 DIGEST_TAG = "countersign.digest"
-"""Of a version: sha256 of its manifest."""
+"""Of a version: sha256 of its manifest. A governed server compares it with the files."""
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Say = Callable[[str], None]
@@ -43,7 +43,7 @@ class RunRequest:
     """Hyperparameters as resolved. Nested values are written as JSON, long ones shortened; anything
     whose name looks like a secret is left out."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """Links by digest: `countersign.parent` and the like. Text."""
+    """Links by digest: `pipeline.parent` and the like. Text."""
     datasets: Sequence[DatasetLink] = ()
 
 

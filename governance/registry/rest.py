@@ -181,10 +181,10 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
             return None
         chosen = ["COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"]
     name, password = (environ.get(variable, "") for variable in chosen)
-    if not name or not password:
-        return None
-    http_client.refuse_unencrypted(uri, "COUNTERSIGN_REGISTRY")
-    return name, password
+    is_account = bool(name and password)
+    if is_account or environ.get("MLFLOW_TRACKING_TOKEN"):  # which MLflow's client sends by itself
+        http_client.refuse_unencrypted(uri, "COUNTERSIGN_REGISTRY")
+    return (name, password) if is_account else None
 
 
 def _refusal(error: http_client.StatusError, where: str) -> CountersignError:

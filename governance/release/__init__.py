@@ -1,6 +1,7 @@
 """Moves of governed aliases.
 
 `promotion`    decides on moves of governed aliases, and carries out those that are allowed
+`cosigned`     records the cosignatures of witnesses that a promotion rests on
 `retrospect`   who held an alias, and every decision made again
 `serving`      finds and verifies the version that a name or alias means
 `reconcile`    compares the registry with the log

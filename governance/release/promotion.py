@@ -48,6 +48,7 @@ from governance.history.votes import signers_of_request
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.log.port import Execute, Log
+from governance.release import cosigned
 
 ATTEMPTS = 8
 """How often a request is decided before giving up, if the log grows meanwhile."""
@@ -84,7 +85,7 @@ def ask(now: LogState, action: Action, model: str, version: str, alias: str) -> 
 def latest_packet(now: LogState, model: str, version: str) -> Evidence[Packet] | None:
     """The latest packet of a version. Raises `InputError` for a version that is not registered."""
     digest = now.registration(model, version).predicate.model_digest
-    return packet.latest(now.evidence, model, version, digest)
+    return packet.latest(now.evidence, now.authority, model, version, digest)
 
 
 def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecision:
@@ -279,6 +280,9 @@ class Promoter:
                 now, model, lambda asked: (asked.version, asked.alias) == (version, alias)
             )
             chosen = action or (asked.action if asked else "promote")
+            is_asked = chosen == "promote" and asked is not None
+            if is_asked and cosigned.record(self.log, now, self.signer, model, self.now):
+                now = state(self.log)
             request = ask(now, chosen, model, version, alias)
             at = self._time(now)
             decision = decide(now, request, at)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Call, Finding, Registration
-from governance.base.errors import StorageError
+from governance.base.errors import StorageError, VerificationError
 from governance.history.state import LogState, state
 from governance.log.http_client import is_server
 from governance.log.mirror import MirrorLog
@@ -90,6 +90,21 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
     )
 
 
+def differing(log: Log, machine: Machine) -> list[Finding] | None:
+    """The differences between log and registry; None where it was not compared."""
+    database = _database(machine)
+    if database is not None and read_rows(database, ()) is None:
+        return None  # a log without a registry, as an auditor may have it, is no fault
+    try:
+        return reconcile(log, machine)
+    except VerificationError:
+        return None  # the log itself is broken, which its verification says
+    except StorageError:
+        if is_server(_address(machine)):
+            return None  # it does not show the registry to this account
+        raise
+
+
 def _expected_registry(now: LogState) -> ExpectedRegistry:
     """What the registry must contain, according to the log."""
     versions = {key: statement.predicate for key, statement in now.timeline.registrations.items()}
@@ -115,15 +130,12 @@ def governed_names(now: LogState) -> Names:
 
 
 def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
-    """The registry's rows. Without COUNTERSIGN_REGISTRY, the registry is in the log's database."""
-    uri = (machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri).removeprefix("governed+")
+    """The registry's rows. None where its address is of no kind that can be read."""
+    uri = _address(machine)
     if is_server(uri):
         return RegistryServer(uri, machine.environ).rows(expected.names.models, expected.runs)
-    if uri.startswith("sqlite:///"):
-        database: Database = SqliteDatabase(Path(uri.removeprefix("sqlite:///")))
-    elif uri.startswith("postgresql://"):
-        database = database_log(uri, machine.project).database
-    else:
+    database = _database(machine)
+    if database is None:
         return None
     rows = read_rows(database, expected.runs)
     if rows is not None:
@@ -131,6 +143,22 @@ def _read(machine: Machine, expected: ExpectedRegistry) -> Rows | None:
     # On the machine that keeps the log, a registry without tables has lost all its rows. An
     # auditor's copy never had a registry.
     return Rows(frozenset(), (), (), frozenset()) if own_checkpoint_key(machine) else None
+
+
+def _address(machine: Machine) -> str:
+    """Without COUNTERSIGN_REGISTRY, the registry is in the log's database."""
+    uri = machine.environ.get("COUNTERSIGN_REGISTRY") or machine.log_uri
+    return uri.removeprefix("governed+")
+
+
+def _database(machine: Machine) -> Database | None:
+    """The registry's database; None where the registry is not in one that can be read here."""
+    uri = _address(machine)
+    if uri.startswith("sqlite:///"):
+        return SqliteDatabase(Path(uri.removeprefix("sqlite:///")))
+    if uri.startswith("postgresql://"):
+        return database_log(uri, machine.project).database
+    return None
 
 
 def _names(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pydantic import ValidationError
+
 from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
@@ -20,6 +22,7 @@ from governance.attest.predicates import (
     GateDecision,
     Packet,
     Promotion,
+    Refusal,
     Signed,
 )
 from governance.attest.requests import Decision, GateRequest, ReleaseRequest
@@ -32,7 +35,6 @@ from governance.log.evidence import Evidence
 from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
-from governance.release.serving import open_incident
 
 NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
 _EVENTS = {
@@ -65,7 +67,7 @@ class Live(Model):
     request: str
     """Digest of the signed request; empty where nobody signed one."""
     asked_by: str
-    """Who signed the request; the account's name where nobody signed one."""
+    """Who signed the request; where nobody did, the account that called, or the move's signer."""
     incident: str | None
     """Why an incident is open on it now."""
     expired: list[str]
@@ -76,6 +78,10 @@ class Live(Model):
     """The last rollback drill and its result, in words."""
     back_failed: bool = False
     """Whether that drill failed."""
+    not_reproduced: str | None = None
+    """Why a move that leads to this tenure is not what the log gave at its entry; None where each
+    one is, or where a bundle does not have their evidence.
+    """
 
 
 class Event(Model):
@@ -209,22 +215,109 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
 
 
 def forged(now: LogState) -> list[Finding]:
-    """A finding for every move of a governed alias that cannot be reproduced from the entries
-    before it.
+    """A finding for every allowed move of an alias that is not what the entries before it gave. Of
+    moves of `candidate`, for those that hold their request.
     """
     findings = []
     for statement in now.view.all(Promotion):
         promotion = statement.predicate
-        if promotion.alias == CANDIDATE or not promotion.allowed:
-            continue
-        try:
-            made_again(now, statement)
-        except CountersignError as error:
+        is_trial = promotion.alias == CANDIDATE and promotion.asked is None
+        error = fault(now, statement) if promotion.allowed and not is_trial else None
+        if error is not None:
             about = f"entry {statement.index}, {promotion.model}@{promotion.alias}"
             expected = error.expected or "a decision that comes out the same"
             fields = {"expected": expected, "found": error.found}
             findings.append(finding("DECISION_NOT_REPRODUCED", about, error.found, **fields))
     return findings
+
+
+def fault(now: LogState, statement: Evidence[Promotion]) -> CountersignError | None:
+    """Why an allowed move of an alias is not what the entries before it gave; None where it is."""
+    try:
+        if statement.predicate.alias == CANDIDATE:
+            _check_candidate(now, statement)
+        else:
+            made_again(now, statement)
+    except CountersignError as error:
+        return error
+    return None
+
+
+def leading(now: LogState, move: Evidence[Promotion]) -> Iterator[Evidence[Promotion]]:
+    """The moves by which a version holds an alias, latest first. A promotion was decided against
+    the version that held the alias before. A rollback goes back to an earlier promotion. What a
+    rollback undid is not among them.
+    """
+    ended = {
+        (tenure.ended.index, tenure.alias): tenure.given
+        for tenure in now.timeline.tenures
+        if tenure.ended is not None
+    }
+    given: Evidence[Promotion] | None = move
+    while given is not None:
+        yield given
+        predicate = given.predicate
+        if predicate.action == "rollback":
+            timeline = now.before(given.index).timeline
+            earlier = timeline.released_before(predicate.model, predicate.alias, None)
+            fitting = (each for each in earlier if each.predicate.version == predicate.version)
+            given = next(fitting, None)
+        else:
+            given = ended.get((given.index, predicate.alias))
+
+
+def check_moves(now: LogState, move: Evidence[Promotion]) -> None:
+    """Repeats every decision that leads to a tenure. Raises `VerificationError` for the first that
+    is not what the log gave. A bundle that lacks entries of the log cannot repeat them all: it is
+    verified by `governance.bundle.check`.
+    """
+    if not getattr(now.log, "complete", True):
+        return
+    for statement in leading(now, move):
+        error = fault(now, statement)
+        if error is not None:
+            promotion = statement.predicate
+            where = f"entry {statement.index}, {promotion.action} {promotion.alias}"
+            raise VerificationError(
+                f"FORGED MOVE: {promotion.model}/{promotion.version} holds {promotion.alias} by a"
+                f" decision that the log does not give: {error.found}",
+                where=where,
+                expected=error.expected,
+                fix=f"do not use this version; countersign explain {statement.index}",
+            )
+
+
+def _check_candidate(now: LogState, statement: Evidence[Promotion]) -> None:
+    """Raises `VerificationError` if the log did not allow this move of `candidate`. Decisions under
+    the first rules do not hold enough to repeat them.
+    """
+    if now.authority.rules_at(statement.index) < 2:
+        return
+    promotion, where = statement.predicate, f"entry {statement.index}, promotion"
+    before = now.before(statement.index)
+    registered = before.timeline.registrations.get((promotion.model, promotion.version))
+    if registered is None or registered.predicate.model_digest != promotion.model_digest:
+        found = f"no registration of {promotion.model}/{promotion.version} with these bytes"
+        raise VerificationError(f"{found} is before it", where=where)
+    if promotion.asked is None:
+        raise VerificationError("it does not hold what was asked", where=where)
+    request = _request(promotion)
+    asked = (request.model, request.alias, request.released.sha256)
+    if asked != (promotion.model, CANDIDATE, promotion.model_digest):
+        raise VerificationError("it answers another question than it was asked", where=where)
+    again = _again(now, statement, before)
+    if not again.allowed_now:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in again.findings))
+        found = f"it allows what the rules in force did not allow: {codes}"
+        raise VerificationError(found, where=where)
+
+
+def open_incident(now: LogState, digest: str) -> str | None:
+    """The latest open incident on these bytes, in words; None without one."""
+    incidents = [incident.predicate for incident in now.timeline.open_incidents(digest)]
+    if not incidents:
+        return None
+    return f"{incidents[-1].reason} (since {incidents[-1].at}, by {incidents[-1].principal})"
 
 
 def last_decision(now: LogState, model: str, version: str) -> int:
@@ -266,13 +359,24 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         entry=statement.index,
         action=move.action,
         request=move.request or "",
-        asked_by=now.timeline.requested_by(move),
+        asked_by=now.timeline.requested_by(statement),
         incident=open_incident(now, move.model_digest),
         expired=list(_expired_waivers(now, move, at)),
         second_signature_overdue=move.second_signature_by if late else None,
         back_tried=_tried(now, move, drill),
         back_failed=drill is not None and not drill.predicate.passed,
+        not_reproduced=_not_reproduced(now, statement),
     )
+
+
+def _not_reproduced(now: LogState, statement: Evidence[Promotion]) -> str | None:
+    is_trial = statement.predicate.alias == CANDIDATE and statement.predicate.asked is None
+    try:
+        if not is_trial:
+            check_moves(now, statement)
+    except VerificationError as error:
+        return f"{error.found} ({error.where})"
+    return None
 
 
 def _expired_waivers(now: LogState, move: Promotion, at: datetime) -> Iterator[str]:
@@ -302,11 +406,6 @@ def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
     fields = {"it": predicate, "subject": statement.subjects[0].sha256, **_derived(statement)}
     what, result, detail = (text.format_map(fields) for text in _EVENTS[statement.kind])
-    if isinstance(predicate, Promotion):
-        author = now.timeline.requested_by(predicate)
-    else:
-        signed_by = getattr(predicate, "principal", "") or getattr(predicate, "caller", "")
-        author = str(signed_by or predicate.run.requested_by.name)
     if isinstance(predicate, Signed) and now.authority.speaker(statement) is None:
         result = NOT_COUNTED
     return Event(
@@ -314,10 +413,22 @@ def _event(now: LogState, statement: Evidence) -> Event:
         at=made_at(statement),
         what=what,
         version=getattr(predicate, "version", "") or "",
-        by=author,
+        by=_author(now, statement),
         result=result,
         detail=detail,
     )
+
+
+def _author(now: LogState, statement: Evidence) -> str:
+    """Who signed it, as authenticated: a name within a statement is a claim. The server signs what
+    an account called, and authenticated that account.
+    """
+    predicate = statement.predicate
+    if isinstance(predicate, Promotion):
+        return now.timeline.requested_by(statement)
+    if isinstance(predicate, Call | Refusal):
+        return f"account {predicate.caller}"
+    return now.authority.signer(statement)
 
 
 def _derived(statement: Evidence) -> dict[str, str]:
@@ -379,11 +490,19 @@ def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
             f"entry {statement.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
-    request = ReleaseRequest.model_validate(logged.asked)
+    request = _request(logged)
     if logged.alias != CANDIDATE:
         return decide(before, request, at)
     policies = now.authority.recorded_at(statement.index, logged.policy)
     return decide_release(request, policies, before.evidence, at)
+
+
+def _request(promotion: Promotion) -> ReleaseRequest:
+    """What was asked. Raises `VerificationError` where it cannot be read."""
+    try:
+        return ReleaseRequest.model_validate(promotion.asked)
+    except ValidationError:
+        raise VerificationError("what was asked cannot be read") from None
 
 
 def _differences(

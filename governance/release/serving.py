@@ -3,7 +3,11 @@ registry's tables.
 
 1. The log resolves a name (`MODEL/VERSION`, `MODEL@ALIAS`, `models:/...`): the last allowed move,
    and the registration of exactly the digest that was decided on. `latest` is no name.
-2. The files are copied once into a folder that nobody else writes. The copy is compared with the
+2. The decisions that lead to the alias are repeated from the entries before each. A version by its
+   number is refused, too, while it holds a governed alias by a decision that the log does not give.
+3. A row of the registry that says something else of the version or alias is refused, where the
+   registry is at hand.
+4. The files are copied once into a folder that nobody else writes. The copy is compared with the
    registration's manifest (`governance.models.folder`). So the caller gets the bytes that were
    hashed.
 
@@ -15,25 +19,35 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance.attest.predicates import Promotion, Registration
-from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
+from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
 from governance.base.model import SLUG
+from governance.base.progress import Progress
 from governance.history.state import LogState
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log.http_client import is_server
 from governance.log.port import Log
-from governance.machine.machine import Machine, check_pin, on_server, own_checkpoint_key, read_log
+from governance.log.rules import CHECKED_CONFIGS, ONE_DIGEST
+from governance.machine.machine import (
+    Machine,
+    check_pin,
+    on_server,
+    own_checkpoint_key,
+    read_log,
+    trusted_witnesses,
+)
 from governance.machine.workers import in_processes
 from governance.models import folder as modelfolder
 from governance.models.folder import Fetch
-from governance.policy.authority import read_authority
 from governance.registry.rest import RegistryServer
 from governance.release.artifacts import in_artifact_root
+from governance.release.reconcile import differing
+from governance.release.retrospect import check_moves, open_incident
 
 _NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
@@ -54,6 +68,10 @@ class Served:
     """The decision that gave it the alias, if the name had an alias."""
     incident: str | None
     """The open incident on these bytes, in words; None without one."""
+    configs: bool = True
+    """Whether its configuration files must be of the permitted kinds. Versions that were registered
+    under the first rules are judged as then.
+    """
 
     @property
     def alias(self) -> str | None:
@@ -81,26 +99,33 @@ def parse(text: str) -> tuple[str, str | None, str | None]:
 def resolve(now: LogState, text: str) -> Served:
     """(1) The version that a name means: its last registration; with an alias, the last one of the
     bytes that were decided on. Raises `InputError` if the log has no such version or no version
-    holds the alias.
+    holds the alias, `VerificationError` for a decision that the log does not give (2).
     """
     model, version, alias = parse(text)
     move = None
     if alias is not None:
         now.must_know(model)
-        move = now.holder(model, alias)
-        if move is None:
+        tenure = now.timeline.holders.get((model, alias))
+        if tenure is None:
             found = f"nobody holds {alias} of {model}, says the log"
             raise InputError(found, fix=f"countersign history {model}")
-        version = move.version
-    now.registration(model, str(version))  # raises where the log has no such version
+        move, version = tenure.given.predicate, tenure.version
+        check_moves(now, tenure.given)  # (2)
+    standing = now.registration(model, str(version)).predicate  # raises where there is none
+    is_settled = (
+        now.authority.rules >= ONE_DIGEST
+        and (model, str(version)) not in now.timeline.registered_twice
+    )
+    digest = standing.model_digest if is_settled else None
+    if move is not None:
+        digest = move.model_digest
     fitting = [
         statement
         for statement in now.view.all(Registration)
         if (statement.predicate.model, statement.predicate.version) == (model, version)
-        and (move is None or statement.predicate.model_digest == move.model_digest)
+        and digest in (None, statement.predicate.model_digest)
     ]
     if not fitting:
-        digest = move.model_digest[:12] if move else ""
         raise InputError(f"the log has no version {version} of {model} with sha256 {digest}")
     digests = {statement.predicate.model_digest for statement in fitting}
     if len(digests) > 1:
@@ -110,27 +135,52 @@ def resolve(now: LogState, text: str) -> Served:
             where=f"entries {', '.join(str(statement.index) for statement in fitting)}",
             fix=f"name it by the alias that was decided on, e.g. {model}@champion",
         )
+    for held in now.timeline.held_by(model, str(version)) if move is None else ():
+        if held.alias != CANDIDATE:
+            check_moves(now, held.given)  # (2)
     last = fitting[-1]
     incident = open_incident(now, last.predicate.model_digest)
-    return Served(last.predicate, last.index, last.development, move, incident)
+    configs = now.authority.rules_at(last.index) >= CHECKED_CONFIGS
+    return Served(last.predicate, last.index, last.development, move, incident, configs)
+
+
+def check_registry(log: Log, machine: Machine, served: Served) -> None:
+    """(3) Raises `VerificationError` where the registry says something else of version or alias
+    than the log. A registry that cannot be compared, as from an offline copy of the log, is no
+    fault: the files are compared with the log's registration in any case.
+    """
+    differences: list[Finding] = []
+    with suppress(StorageError):
+        differences = differing(log, machine) or []
+    names = {served.name, f"{served.registration.model}@{served.alias}"}
+    for difference in differences:
+        if difference.subject in names:
+            raise VerificationError(
+                f"THE REGISTRY DIFFERS FROM THE LOG: {difference.subject}: the registry says"
+                f" {difference.found}",
+                expected=difference.expected,
+                where=difference.code,
+                fix="countersign verify shows all differences; correct the registry",
+            )
 
 
 @contextmanager
 def private_copy(
     served: Served, fetch: Fetch | Path, scratch: Path | None = None
 ) -> Iterator[Path]:
-    """(2) A folder with the version's verified files, which exists as long as the block. Raises
+    """(4) A folder with the version's verified files, which exists as long as the block. Raises
     `VerificationError`.
 
     `fetch`: a folder, which must contain nothing else, or a function that fetches one file.
     """
-    registration = served.registration
+    registration, configs = served.registration, served.configs
+    files, digest = registration.files, registration.model_digest
     with tempfile.TemporaryDirectory(prefix="countersign-model-", dir=scratch) as name:
         into = Path(name) / "model"
         if isinstance(fetch, Path):
-            modelfolder.copied(fetch, registration.files, registration.model_digest, into)
+            modelfolder.copied(fetch, files, digest, into, configs=configs)
         else:
-            modelfolder.take(registration.files, registration.model_digest, fetch, into)
+            modelfolder.take(files, digest, fetch, into, configs=configs)
         yield into
 
 
@@ -150,13 +200,22 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
     return folder
 
 
-def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = False) -> Log:
-    """The log, verified from entry 0, so no entry is missing or changed. Raises
-    `VerificationError`.
+def serving_log(
+    machine: Machine,
+    pinned: str | None = None,
+    *,
+    quick: bool = False,
+    keys: Mapping[str, str] | None = None,
+    witnessed: bool = True,
+) -> Log:
+    """The log, verified from entry 0, so no entry is missing or changed. It continues the last head
+    that this machine knows. Raises `VerificationError`.
 
     `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the checkpoint key; it establishes
     the origin. `quick`: compares only the origin with the pin. That does not show entries that
-    somebody with access to the database removed.
+    somebody with access to the database removed. `keys`: key id to PEM of keys that count besides
+    those of the log's own policies. `witnessed`: whether the quorum of witnesses is required; the
+    log's own server has to start before it can ask them.
     """
     log = read_log(machine)
     pin = pinned or machine.environ.get("COUNTERSIGN_ORIGIN") or None
@@ -164,17 +223,13 @@ def serving_log(machine: Machine, pinned: str | None = None, *, quick: bool = Fa
         check_pin(log, pin)
         return log
     own = None if on_server(machine) else own_checkpoint_key(machine)
-    keys, anchors = read_authority(log).keys, TrustAnchors(origin=pin, checkpoint_key=own)
-    report = verify_log(log, machine.project, keys, anchors, run=in_processes())
+    trusted = trusted_witnesses(machine, log)
+    anchors = TrustAnchors(origin=pin, checkpoint_key=own, witnesses=trusted, witnessed=witnessed)
+    with Progress().bar(log.size(), "entries verified") as bar:
+        report = verify_log(
+            log, machine.project, keys or {}, anchors, run=in_processes(), counted=bar.advance
+        )
     if report.broken is not None:
         found = f"the log does not verify: {report.broken}"
         raise VerificationError(found, where=log.where, fix="serve nothing from it")
     return log
-
-
-def open_incident(now: LogState, digest: str) -> str | None:
-    """The latest open incident on these bytes, in words; None without one."""
-    incidents = [incident.predicate for incident in now.timeline.open_incidents(digest)]
-    if not incidents:
-        return None
-    return f"{incidents[-1].reason} (since {incidents[-1].at}, by {incidents[-1].principal})"

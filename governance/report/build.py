@@ -24,7 +24,7 @@ from governance.attest.predicates import Approval, Packet, Registration
 from governance.base.errors import InputError
 from governance.base.text import moment, short
 from governance.base.time import instant, instant_of
-from governance.bundle.check import BundleReport
+from governance.bundle.check import BundleReport, Completeness
 from governance.history.state import LogState
 from governance.history.verify import LIMITS, LogReport
 from governance.log import merkle
@@ -49,6 +49,7 @@ from governance.report.facts import Facts, about, at, gather, last_time
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
 from governance.report.model import (
+    NO_ANCHOR,
     Change,
     ControlRow,
     EvidenceSections,
@@ -83,10 +84,11 @@ def build(
     verified = sources.verified
     if verified.broken is not None:
         return _broken(sources, model, version, verified)
-    state, source = sources.read
+    complete, (state, source) = sources.shows_all_of(model), sources.read
     now = settled(until(state, as_of) if as_of is not None else state)
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
+    facts = replace(facts, complete=complete)
     if sources.registry is not None and as_of is None:  # the registry has no past
         # An unknown model or run concerns every model.
         about = (f"{model}/", f"{model}@", "model ", "run ")
@@ -100,7 +102,7 @@ def build(
     if as_of is not None:
         part = f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))}"
         report = report.model_copy(update={"reads": f"{part}; all of the log was verified"})
-    return _with_bundle_limits(report, sources.bundle)
+    return _with_bundle_limits(report, sources.bundle, complete)
 
 
 def _verified_part(verified: LogReport, now: LogState) -> LogReport:
@@ -120,18 +122,17 @@ def _verified_part(verified: LogReport, now: LogState) -> LogReport:
     return replace(verified, entries=now.size, root=root.hex(), checkpoint=body_of(head))
 
 
-def _with_bundle_limits(report: Report, bundle: BundleReport | None) -> Report:
+def _with_bundle_limits(report: Report, bundle: BundleReport | None, complete: bool) -> Report:
     """Adds what a bundle shows of its log, and what it cannot show."""
     if bundle is None:
         return report
     log_range, reads = f"0..{bundle.size - 1}", "all of it, from a bundle"
-    if not bundle.complete:
+    if bundle.completeness is not Completeness.WHOLE:
         log_range = f"{bundle.entries} of {log_range}"
-        reads = (
-            f"the {bundle.entries} entries that a bundle carries of {bundle.size};"
-            " the others are not shown"
-        )
-    shown = {"shows": [SIGNED, IN_TREE], "does_not_show": list(bundle.limits)}
+        reads = f"the {bundle.entries} entries that a bundle carries of {bundle.size}"
+        whether = "all that concern the model" if complete else "COMPLETENESS NOT SHOWN"
+        reads += f"; {whether}"
+    shown = {"shows": [SIGNED, IN_TREE], "does_not_show": list(bundle.limits), "complete": complete}
     integrity = report.integrity.model_copy(update=shown)
     return report.model_copy(
         update={"integrity": integrity, "log_range": log_range, "reads": reads}
@@ -345,6 +346,7 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         origin=f"{verified.first}, "
         + (f"established by {verified.origin}" if verified.origin else "not established"),
         tree_head=verified.checkpoint.partition("\n\n")[0].strip(),
+        anchor=_anchor(verified),
         signatures=f"{verified.entries} of {verified.entries} valid",
         evidence_present=f"{sum(links)} of {len(links)} models and datasets of the chain",
         registry=registry,
@@ -354,6 +356,12 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
         ],
         does_not_show=list(LIMITS),
     )
+
+
+def _anchor(verified: LogReport) -> str:
+    """What witnesses outside the operator have seen of the log."""
+    seen = [f"{one.witness} cosigned {one.size} entries at {one.at}" for one in verified.witnessed]
+    return "; ".join(seen) or NO_ANCHOR
 
 
 def _broken(sources: Sources, model: str, version: str, verified: LogReport) -> Report:

@@ -75,6 +75,8 @@ class Facts(Chain):
     """Why a version of a governed model cannot be decided again."""
     registry: tuple[Finding, ...] | None = None
     """Findings about this model where the registry differs from the log; None if not compared."""
+    complete: bool = True
+    """Whether no entry about the model can be missing; False for some bundles."""
 
     @property
     def registration(self) -> Registration:

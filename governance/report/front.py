@@ -56,6 +56,8 @@ def _approved_for(facts: Facts, word: VerdictWord) -> str:
     purpose = f"{facts.rules.purpose}, in {facts.rules.region}"
     if word in APPROVED:
         return purpose
+    if word == "COMPLETENESS NOT SHOWN":
+        return "nothing: entries may be missing"
     if live:
         return f"nothing: no approval is in force, although it is live as {words(live)}"
     return f"testing as candidate only, not serving ({purpose})"
@@ -229,7 +231,7 @@ def _second_signers(
     """Who may give the second signature on an emergency rollback."""
     if request is None:
         return None
-    roles = policies.rules.seconded_by if policies else None
+    roles = policies.rules.second_roles if policies else None
     author = request.predicate.principal
     return f"somebody but {author}, as {' or '.join(roles)}" if roles else f"anybody but {author}"
 

@@ -38,6 +38,7 @@ VerdictWord = Literal[
     "NOT APPROVED",
     "PENDING",
     "WITHDRAWN",
+    "COMPLETENESS NOT SHOWN",
     "EVIDENCE DOES NOT VERIFY",
 ]
 GateName = Literal[
@@ -169,17 +170,23 @@ class Person(Model):
     evidence: Refs = []
 
 
+NO_ANCHOR = "none: no checkpoint outside this machine is recorded"
+
+
 class Integrity(Model):
     """Whether the records can be believed, and how far."""
 
     verified: bool
+    complete: bool = True
+    """Whether no entry about the model can be missing. False for a bundle that does not show it."""
     first_broken: str | None = None
     entries: int
     root: str = NOT_USED
     origin: str = NOT_USED
     tree_head: str = NOT_USED
     """What a checkpoint of the log at this size says, but for its signature: log, entries, root."""
-    anchor: str = "none: no checkpoint outside this machine is recorded"
+    anchor: str = NO_ANCHOR
+    """Which witness cosigned how many entries, and when."""
     signatures: str = NOT_USED
     evidence_present: str = NOT_USED
     registry: str = NOT_USED

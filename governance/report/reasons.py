@@ -47,6 +47,10 @@ class Say(Enum):
     NOT_PROMOTABLE = "Models of tier {tier} cannot be released."
     PASSED_THEN_AND_NOW = "All automatic checks pass, then and today. Nobody has approved it."
     PASSED_THEN = "All automatic checks passed; they cannot be repeated here. Nobody approved it."
+    COMPLETENESS_NOT_SHOWN = (
+        "The entries here verify, and nothing shows that they are all entries about the model: a"
+        " rejection, an incident or a later move may have been left out."
+    )
     CANNOT_BE_DECIDED = "It cannot be decided again: {why}."
     # Separation of duties
     DUTIES_HOLD = "Separation of duties: holds. No approver asked for a run or for the move."

@@ -38,7 +38,7 @@ def decisions(facts: Facts) -> list[Decision]:
         about=facts.name,
         what="Version",
         answer="registered",
-        by=run.requested_by.name,
+        by=name_of(facts, facts.registration_statement),
         at=run.finished,
         evidence=[own_entry],
     )

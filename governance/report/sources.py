@@ -5,7 +5,7 @@ carries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from governance.history.verify import LogReport, TrustAnchors, verify_log
 from governance.log.evidence import key_ring
 from governance.log.port import Log
 from governance.log.views import EvidenceView, LogSource
-from governance.machine.machine import Machine, begun, log_of, own_checkpoint_key
+from governance.machine.machine import Machine, begun, last_seen, log_of, own_checkpoint_key
 from governance.machine.workers import in_processes
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
@@ -46,6 +46,8 @@ class Sources:
     """
     bundle: BundleReport | None = None
     """The result of verifying the bundle that the log is read from; None for a whole log."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """The last checkpoint that this machine signed or verified, by its place."""
 
     @property
     def service(self) -> Mapping[str, str]:
@@ -63,9 +65,20 @@ class Sources:
             self.log,
             self.project,
             self.service,
-            TrustAnchors(checkpoint_key=self.checkpoint_key),
+            TrustAnchors(checkpoint_key=self.checkpoint_key, seen=self.seen),
             run=in_processes(),
         )
+
+    def shows_all_of(self, model: str) -> bool:
+        """Whether nothing about a model is missing. Of a log that verifies, nothing is."""
+        return self.bundle is None or self.bundle.shows_all_of(model)
+
+    def must_show_all_of(self, model: str) -> None:
+        """Raises `VerificationError` where something about a model may be missing."""
+        if not self.shows_all_of(model):
+            found = f"COMPLETENESS NOT SHOWN: the bundle may lack entries about {model}"
+            fix = "ask for a new bundle of this model, or for the log"
+            raise VerificationError(found, where=self.log.where, fix=fix)
 
     @cached_property
     def read(self) -> tuple[LogState, LogSource]:
@@ -87,7 +100,8 @@ def open_sources(root: Path, machine: Machine, policies: Policies | CountersignE
     it.
     """
     log = begun(log_of(machine))
-    return Sources(root, machine.project, log, policies, own_checkpoint_key(machine))
+    key, seen = own_checkpoint_key(machine), last_seen(machine, log)
+    return Sources(root, machine.project, log, policies, key, seen=seen)
 
 
 def open_bundle(path: Path, pins: TrustAnchors) -> Sources:

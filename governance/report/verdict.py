@@ -6,6 +6,7 @@
    today. It is APPROVED WITH CONDITIONS where a waiver is needed for that.
 4. Any other version is PENDING where only people's signatures are missing, and NOT APPROVED where
    any other finding is open.
+5. From a bundle that may lack entries, COMPLETENESS NOT SHOWN stands in place of any good verdict.
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ def banner(word: VerdictWord, faults: int) -> Banner:
 
 def verdict(facts: Facts) -> Verdict:
     """The verdict of a version."""
+    judged = _judged(facts)
+    if facts.complete or judged.word not in APPROVED | {"PENDING"}:
+        return judged
+    reasons = [reason(Say.COMPLETENESS_NOT_SHOWN)]
+    word: VerdictWord = "COMPLETENESS NOT SHOWN"
+    return _verdict(word, reasons, None, judged.decided)
+
+
+def _judged(facts: Facts) -> Verdict:
+    """The verdict by the entries that are here."""
     standing = facts.standing
     if facts.undecidable is not None:
         reasons = [reason(Say.CANNOT_BE_DECIDED, why=facts.undecidable)]

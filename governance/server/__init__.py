@@ -7,8 +7,10 @@ started.
 3. `settings`     the server's settings, and what is switched off
 4. `app`          MLflow with accounts, without the parts that a governed server must not have, with
                   the log's API
-5. `append`       which statements that API accepts
-6. `run`          the start, step by step: it takes over a registry that one machine used alone, and
+5. `door`         what every request passes first: sizes, sites, the account (`accounts`)
+6. `append`       which statements that API accepts
+7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
                   tests itself
-7. `shown`        what MLflow's pages show of a version's status
+8. `shown`        what MLflow's pages show of a version's status
+9. `witnesses`    asks the witnesses of the policies in force, in the background
 """

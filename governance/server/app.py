@@ -13,10 +13,12 @@ import warnings
 from datetime import UTC, datetime
 from typing import Any
 
-from governance.base.errors import ConfigError
-from governance.log.routes import credentials
+from governance.base.errors import ConfigError, StorageError
+from governance.history.model_entries import ModelEntries
 from governance.log.sql import SqlLog
+from governance.server import accounts
 from governance.server.context import account
+from governance.server.door import Door
 
 UNWANTED = (
     "mlflow.server.assistant",
@@ -30,10 +32,6 @@ code.
 """
 UNWANTED_VIEWS = ("gateway_proxy", "create_promptlab_run", "signup", "create_user_ui")
 """Flask views that are refused, by a part of their name."""
-FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
-"""Uploads below these paths are streamed, after MLflow has checked the account."""
-MAX_BODY = 16 << 20
-"""Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
 _TOO_DEEP = {"error_code": "INVALID_PARAMETER_VALUE", "message": "the body is nested too deeply"}
 QUIET = ("alembic", "mlflow.server.auth", "mlflow.store.db.utils")
 
@@ -49,6 +47,7 @@ def create() -> Any:
         from mlflow.server import BACKEND_STORE_URI_ENV_VAR as BACKEND
         from mlflow.server import handlers
         from mlflow.server.auth import create_app
+        from mlflow.server.security_utils import get_allowed_origins_from_env
 
         backend = os.environ[BACKEND]
         handlers.initialize_backend_stores(backend, backend, os.environ.get(ARTIFACT_ROOT))
@@ -66,61 +65,9 @@ def create() -> Any:
         app = create_app()
     _leave_out(app)
     _mount_log(app)
-    app.add_middleware(Door)
+    accounts.hide_list()
+    app.add_middleware(Door, origins=get_allowed_origins_from_env() or ())
     return app
-
-
-class Door:
-    """Checks the headers of every request before anything else reads it.
-
-    1. A request has at most one account. With two, the password check and the record of the caller
-       could each use another one. The account is kept for routes that are not Flask's. The password
-       is checked later.
-    2. The length of a body is declared and at most `MAX_BODY`, because MLflow reads a whole body
-       before it asks for an account. Files are streamed to the artifact store and may have any
-       length.
-    3. A body is not compressed, because a compressed body can unpack to any length.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            headers = [(name.lower(), value) for name, value in scope["headers"]]
-            refused = _refusal(scope, headers)
-            if refused is not None:
-                await refused(scope, receive, send)
-                return
-            header = dict(headers).get(b"authorization", b"").decode("latin-1")
-            known = credentials(header)
-            account.set(known[0] if known else None)
-        await self.app(scope, receive, send)
-
-
-def _refusal(scope: Any, headers: list[tuple[bytes, bytes]]) -> Any:
-    """The answer to a request that is refused; None for others."""
-    from starlette.responses import JSONResponse
-
-    fields = dict(headers)
-    accounts = [value for name, value in headers if name == b"authorization"]
-    streams = scope["method"] == "PUT" and scope["path"].startswith(FILES)
-    encoding = fields.get(b"content-encoding", b"identity").lower()
-    length = fields.get(b"content-length", b"0")
-    is_short = length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
-    faults = {
-        "more than one Authorization header": (400, len(accounts) > 1),
-        "a body without a declared length": (411, b"transfer-encoding" in fields and not streams),
-        f"a body of more than {MAX_BODY} bytes": (413, not streams and not is_short),
-        "a compressed body": (415, encoding != b"identity"),
-    }
-    for fault, (status, is_faulty) in faults.items():
-        if is_faulty:
-            message = f"Countersign refuses: {fault}"
-            return JSONResponse(
-                {"error_code": "BAD_REQUEST", "message": message}, status, {"connection": "close"}
-            )
-    return None
 
 
 def _leave_out(app: Any) -> None:
@@ -156,15 +103,15 @@ def _module(route: Any) -> str:
 def _mount_log(app: Any) -> None:
     """The log's own API, for the same accounts, before the mount that catches everything."""
     from mlflow.server import BACKEND_STORE_URI_ENV_VAR
-    from mlflow.server.auth import store
     from starlette.routing import Mount
 
     from governance.log import routes
     from governance.registry.governed.limit import SAID_PER_HOUR, Limit
-    from governance.server.append import verifier
-    from governance.server.context import database_of, own_log
+    from governance.server.append import recording, verifier
+    from governance.server.context import database_of, governor_of, own_log
 
-    database = database_of(os.environ[BACKEND_STORE_URI_ENV_VAR])
+    address = os.environ[BACKEND_STORE_URI_ENV_VAR]
+    database = database_of(address)
 
     def log() -> SqlLog:
         return own_log(database, os.environ)[0]
@@ -172,6 +119,15 @@ def _mount_log(app: Any) -> None:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    verify = verifier(log(), now, Limit(now, SAID_PER_HOUR))
-    served = routes.routes(log, verify, store.authenticate_user)
+    entries = ModelEntries()
+
+    def index(model: str) -> str:
+        """The index of a model; the server reads each entry of its log once for all of them."""
+        own = log()
+        if own.signer is None:
+            raise StorageError("this log was opened for reading", where=own.where)
+        return entries.signed(own, model, own.signer)
+
+    verify = recording(verifier(log(), now, Limit(now, SAID_PER_HOUR)), governor_of(address))
+    served = routes.routes(log, verify, lambda _: account.get(), index)  # as the door checked it
     app.router.routes.insert(0, Mount(routes.PREFIX, routes=served))

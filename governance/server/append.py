@@ -2,17 +2,20 @@
 
 1. A known key signed it: the key of a principal in force, not revoked, or a development key of the
    origin.
-2. A service or a development key signs the kinds that policy lets it sign. A person signs in their
-   own name and role.
-3. Nobody sends a statement that the server alone makes: the origin, refused and accepted calls, and
-   moves of governed aliases.
-4. A packet must be the one that this log gives now. Another packet, or an old one, would replace
+2. It counts (`Authority.problem`): readers judge it by the same code.
+3. Nobody sends a statement that the server alone makes: the origin, refused and accepted calls,
+   cosigned checkpoints, and moves of governed aliases.
+4. A service sends its registrations, gates and moves of `candidate` itself: the account is named
+   like the service. Another account could replay them. A development key has no name; what it signs
+   counts in its own log only and for no governed alias, so any account may send it.
+5. A packet must be the one that this log gives now. Another packet, or an old one, would replace
    the packet that people approved.
-5. A person's statement must be dated now. An earlier date could pretend that its author still had
-   the right; a later date would make it last longer than policy permits. A statement that may be
-   carried here from another log may be older.
-6. An approval of a packet is refused while an incident on the same bytes is open and the packet has
+6. A person's statement must be dated now. An earlier date could pretend that its author still had
+   the right; a later date would make it last longer than policy permits.
+7. An approval of a packet is refused while an incident on the same bytes is open and the packet has
    no waiver of it.
+8. An account adds so many statements in an hour. A statement that the log has already is none more.
+   Revocations and incidents are never limited; (2) bounds who makes them.
 
 Every decision judges each accepted statement again.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from governance.attest.envelope import verify_envelope
 from governance.attest.keys import public_key
@@ -29,44 +33,129 @@ from governance.attest.predicates import (
     CANDIDATE,
     Approval,
     Artifact,
-    Authorization,
     CheckpointKey,
     Incident,
     Packet,
+    PolicyChange,
     Promotion,
+    Registration,
+    Revocation,
     Signed,
 )
-from governance.base.errors import ConfigError, RefusedError
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    RefusedError,
+    VerificationError,
+)
 from governance.base.time import instant, instant_of
 from governance.gates.checks.votes import incidents_against
-from governance.history.incidents import counted
+from governance.history.incidents import is_of_registered
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence
-from governance.log.port import Filing, Log
-from governance.people.subjects import BEFORE_TRAINING
-from governance.policy.authority import Authority, read_authority, ring_of
+from governance.log.port import Filing, Log, same_statement
+from governance.policy.authority import MAX_POLICIES, Authority, Problem, read_authority, ring_of
+from governance.policy.policies import policies_of
+from governance.registry.governed.governor import Governor
 from governance.registry.governed.limit import Limit
 from governance.release import promotion
 
 WHERE = "the envelope"
-SERVER_ONLY = frozenset({"origin", "refusal", "call"})
-OPEN_TO_KNOWN_KEYS = frozenset({"policy", "packet", "report"})
-"""Kinds that every known key may sign. They give no right by themselves."""
-
-
+APPEND = "append"
+"""The operation of a refused statement, in the entry that records it."""
+SERVER_ONLY = frozenset({"origin", "rules", "refusal", "call", "cosigned"})
+OWN_ACCOUNT = frozenset({"registration", "gate", "promotion"})
+"""(4) Kinds whose latest statement decides: whoever could replay one would change an answer."""
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far the date of a packet or of a person's statement may be from this machine's clock."""
+
+Reason = (
+    Problem
+    | Literal[
+        "server_only",
+        "governed_alias",
+        "account",
+        "no_key",
+        "revoked_before",
+        "not_registered",
+        "registered",
+        "unreadable",
+        "limit",
+        "packet",
+        "date",
+        "incident_open",
+    ]
+)
+"""Why a statement is refused."""
+_TEXTS: dict[Reason, str] = {
+    "server_only": "only the server makes a statement of kind {kind}",
+    "governed_alias": "a governed alias moves only when it is set in the registry",
+    "other_log": "it does not count in this log: it names {log}",
+    "key_revoked": "this key was revoked",
+    "no_right": "policy in force does not let this key sign {kind}",
+    "not_theirs": "its signer is no person in force with this name and role",
+    "time_ended": "policy ended the time of {principal}",
+    "long_text": "one of its texts is too long",
+    "role": "policy in force permits no {role} to sign this {kind}",
+    "not_their_key": "only its owner or a policy owner revokes a key that policies name",
+    "other_key": "an authorization is about the key that signed it, and about nothing else",
+    "too_large": f"the policies are too large: more than {MAX_POLICIES >> 10} kB",
+    "no_key": "it does not contain an Ed25519 public key",
+    "account": "only the account of the service that signed it sends it: {service}, not {account}",
+    "revoked_before": "this key was revoked before",
+    "not_registered": "no registration in the log is of this model, version and digest",
+    "registered": "version {version} is registered with other bytes",
+    "unreadable": "these policies could never be in force: {problem}",
+    "limit": "this account has added {most} statements within the hour",
+    "packet": "the packet is not the one that this log gives",
+    "date": "it is dated {dated}, but the server's clock says {clock}",
+    "incident_open": "an incident is open (entry {entry}), which blocks approval",
+}
+_NEXT: dict[Reason, str] = {
+    "other_log": "sign it for this log, with this version of Countersign",
+    "other_key": "sign it with this version of Countersign: countersign authorize",
+    "limit": "wait",
+    "registered": "register it as a new version",
+    "unreadable": "countersign policy propose, from a folder that can be read",
+    "packet": "countersign freeze",
+    "date": "set the clock right, and sign again",
+    "incident_open": "close the incident, or waive it and freeze the version again",
+    "account": "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
+    "long_text": "sign a shorter text",
+}
+
+
+class NotAcceptedError(RefusedError):
+    """A statement that the server does not accept. Exit code 4."""
+
+    def __init__(self, reason: Reason, statement: Evidence, **details: object) -> None:
+        predicate = statement.predicate
+        fields = {
+            "kind": statement.kind,
+            "log": (getattr(predicate, "log", None) or "no log")[:12],
+            "principal": getattr(predicate, "principal", ""),
+            "role": getattr(predicate, "role", ""),
+            **details,
+        }
+        super().__init__(
+            _TEXTS[reason].format_map(fields),
+            where=f"{statement.kind} by key {statement.keyid[:16]}",
+            fix=_NEXT.get(reason, "ask a policy owner; policy show"),
+        )
+        self.reason: Reason = reason
+        self.kind = statement.kind
 
 
 def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) -> Verifier:
     """The verifier of a server's log. It raises `VerificationError` for a statement that does not
-    verify, and `RefusedError` for one that is not accepted.
+    verify, and `NotAcceptedError` for one that is not accepted.
 
-    `limit`: how many statements one key may send in an hour; a service's evidence does not count.
+    `limit`: how many new statements one account may send in an hour; a service's evidence does not
+    count.
     """
 
-    def verify(envelope: bytes) -> Filing:
+    def verify(envelope: bytes, account: str | None = None) -> Filing:
         authority = read_authority(log)
         ring = ring_of(authority, evidence.origin(log).development_keys)
         verified = verify_envelope(envelope, ring.known, where=WHERE)  # (1)
@@ -75,28 +164,100 @@ def verifier(log: Log, now: Callable[[], datetime], limit: Limit | None = None) 
         statement = Evidence(
             log.size(), kind, subjects, predicate, keyid, ring.is_development(keyid), ""
         )
-        where = f"{kind} by key {keyid[:16]}"
-        reason = refusal(statement, authority)
+        reason = refusal(statement, authority) or _wrong_account(statement, authority, account)
         if reason is not None:
-            raise RefusedError(reason, where=where, fix="ask a policy owner; policy show")
-        is_limited = kind in OPEN_TO_KNOWN_KEYS or isinstance(predicate, Signed)
-        if limit is not None and is_limited and limit.count((keyid,)):
-            many = f"this key has signed {limit.per_hour} statements within the hour"
-            raise RefusedError(many, where=where, fix="wait")
-        if kind == "packet" and not _is_verbatim(log, statement, now()):  # (4)
-            other = "the packet is not the one that this log gives"
-            raise RefusedError(other, where=where, fix="countersign freeze")
+            signer = authority.signer(statement)
+            raise NotAcceptedError(reason, statement, account=account, service=signer)
         filing = evidence.filed_under(envelope, WHERE)
         latest = log.latest(filing.scope)
         if latest is not None and latest.identity == filing.identity:
-            return replace(filing, again=evidence.gains_authorization(latest, predicate))
-        if isinstance(predicate, Signed):
-            _check_dated(predicate, now())  # (5)
-        if isinstance(predicate, Approval):
-            _check_no_incident(log, predicate, subjects)  # (6)
-        return replace(filing, again=False)
+            again = evidence.is_stated_anew(log, latest, predicate)
+            filing = replace(filing, again=again)
+            if not again:
+                return filing
+        if same_statement(log, envelope, filing) is not None:
+            return filing
+        _check_new(log, statement, now())
+        is_limited = account is not None and _is_limited(statement)
+        if limit is not None and is_limited and limit.count((str(account),)):
+            raise NotAcceptedError("limit", statement, most=limit.per_hour)
+        return filing
 
     return verify
+
+
+def recording(verify: Verifier, governor: Governor) -> Verifier:
+    """The same verifier, which records what it refuses: account, kind and reason, like a refused
+    call of the registry and within the same limit.
+    """
+
+    def checked(envelope: bytes, account: str | None = None) -> Filing:
+        try:
+            return verify(envelope, account)
+        except NotAcceptedError as error:
+            governor.refuse(APPEND, "", f"{error.kind}: {error.reason}", error.fix)
+            raise
+        except VerificationError:
+            governor.refuse(APPEND, "", "not_verified", "")
+            raise
+
+    return checked
+
+
+def _is_limited(statement: Evidence) -> bool:
+    """(8) Whether a new statement counts against its account's limit."""
+    predicate = statement.predicate
+    if isinstance(predicate, Revocation | Incident):
+        return False
+    return isinstance(predicate, Signed) or statement.kind in ("policy", "packet", "report")
+
+
+def _wrong_account(
+    statement: Evidence, authority: Authority, account: str | None
+) -> Literal["account"] | None:
+    """(4) Without an account, the statement is not sent over HTTP."""
+    if account is None or statement.development or statement.kind not in OWN_ACCOUNT:
+        return None
+    signer = authority.principal(statement.keyid, statement.index)
+    return None if signer is not None and signer.name == account else "account"
+
+
+def _check_new(log: Log, statement: Evidence, at: datetime) -> None:
+    """Raises `NotAcceptedError` for a new statement that does not fit the log or the time."""
+    predicate = statement.predicate
+    if statement.kind == "packet" and not _is_verbatim(log, statement, at):  # (5)
+        raise NotAcceptedError("packet", statement)
+    if isinstance(predicate, Signed) and abs(at - instant_of(predicate.at)) > CLOCK_TOLERANCE:
+        raise NotAcceptedError("date", statement, dated=predicate.at, clock=instant(at))  # (6)
+    if isinstance(predicate, PolicyChange):
+        _check_readable(statement, predicate)
+    elif isinstance(predicate, Approval):
+        _check_no_incident(log, statement, predicate, statement.subjects)  # (7)
+    else:
+        _check_fits(log, statement)
+
+
+def _check_fits(log: Log, statement: Evidence) -> None:
+    """Raises `NotAcceptedError` for a new statement that contradicts the log."""
+    predicate = statement.predicate
+    if isinstance(predicate, Registration):
+        if promotion.state(log).timeline.contradicts(predicate):
+            raise NotAcceptedError("registered", statement, version=predicate.version)
+    elif isinstance(predicate, Revocation):
+        if statement.subjects[0].sha256 in read_authority(log).revoked:
+            raise NotAcceptedError("revoked_before", statement)
+    elif isinstance(predicate, Incident):
+        now = promotion.state(log)
+        if not is_of_registered(now.evidence, now.authority, statement):
+            raise NotAcceptedError("not_registered", statement)
+
+
+def _check_readable(statement: Evidence, change: PolicyChange) -> None:
+    """Raises `NotAcceptedError` for policies that could never be in force."""
+    try:
+        policies_of(change.files or {})
+    except CountersignError as error:
+        raise NotAcceptedError("unreadable", statement, problem=error) from None
 
 
 def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
@@ -109,19 +270,10 @@ def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
     )
 
 
-def _check_dated(signed: Signed, at: datetime) -> None:
-    """Raises `RefusedError` (5)."""
-    late = at - instant_of(signed.at)
-    may_be_older = isinstance(signed, Authorization) or (
-        isinstance(signed, Approval) and signed.about in BEFORE_TRAINING
-    )
-    if late < -CLOCK_TOLERANCE or (late > CLOCK_TOLERANCE and not may_be_older):
-        found = f"it is dated {signed.at}, but the server's clock says {instant(at)}"
-        raise RefusedError(found, where=WHERE, fix="set the clock right, and sign again")
-
-
-def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact]) -> None:
-    """Raises `RefusedError` (6)."""
+def _check_no_incident(
+    log: Log, statement: Evidence, approval: Approval, subjects: Sequence[Artifact]
+) -> None:
+    """Raises `NotAcceptedError` (7)."""
     if approval.about != "packet" or approval.decision == "reject":
         return
     state = promotion.state(log)
@@ -129,40 +281,20 @@ def _check_no_incident(log: Log, approval: Approval, subjects: Sequence[Artifact
         for packet in state.evidence.by_subject(subject.sha256, Packet):
             incidents = incidents_against(state.authority, state.evidence, packet, state.size)
             if incidents:
-                found = f"an incident is open (entry {incidents[0].index}), which blocks approval"
-                fix = "close the incident, or waive it and freeze the version again"
-                raise RefusedError(found, where=WHERE, fix=fix)
+                raise NotAcceptedError("incident_open", statement, entry=incidents[0].index)
 
 
-def refusal(statement: Evidence, authority: Authority) -> str | None:
-    """Why this statement is refused; None where it is accepted."""
+def refusal(statement: Evidence, authority: Authority) -> Reason | None:
+    """Why this statement is refused, whoever sends it and whenever; None where it is accepted."""
+    predicate = statement.predicate
     if statement.kind in SERVER_ONLY:
-        return f"only the server makes a statement of kind {statement.kind}"
-    if isinstance(statement.predicate, Promotion) and statement.predicate.alias != CANDIDATE:
-        return "a governed alias moves only when it is set in the registry"
-    keyid, index = statement.keyid, statement.index
-    if authority.revoked.get(keyid, index) < index:
-        return "this key was revoked"
-    if isinstance(statement.predicate, Signed):
-        return _refusal_of_person(statement, statement.predicate, authority)
-    is_known = statement.development or authority.principal(keyid, index) is not None
-    if statement.kind in OPEN_TO_KNOWN_KEYS and is_known:
-        return None
-    may = authority.may_sign(statement.kind, keyid, statement.development, index)
-    return None if may else f"policy in force does not let this key sign {statement.kind}"
-
-
-def _refusal_of_person(statement: Evidence, signed: Signed, authority: Authority) -> str | None:
-    """Why a person's statement is refused; None where it is accepted."""
-    if isinstance(signed, CheckpointKey):
+        return "server_only"
+    if isinstance(predicate, Promotion) and predicate.alias != CANDIDATE:
+        return "governed_alias"
+    problem = authority.problem(statement)
+    if problem is None and isinstance(predicate, CheckpointKey):
         try:
-            public_key(signed.pem)
+            public_key(predicate.pem).raw  # noqa: B018 - raises for other kinds of keys
         except ConfigError:
-            return "it does not contain a public key"
-    if not authority.is_here(signed):
-        return f"it counts only in another log, which begins with {str(signed.log)[:12]}"
-    if not authority.speaker(statement):
-        return "its signer is no person in force with this name and role"
-    if isinstance(signed, Incident) and not counted(authority, [statement]):
-        return f"policy in force permits no {signed.role} to make an incident {signed.state}"
-    return None
+            return "no_key"
+    return problem

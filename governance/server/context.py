@@ -13,11 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, wraps
-from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from governance.attest.digests import sha256_bytes
+from governance.attest.digests import sha256_bytes, tree_digest
 from governance.attest.keys import Signer, public_key
 from governance.attest.predicates import Artifact, Refusal, Run
 from governance.attest.predicates import Call as LoggedCall
@@ -39,10 +38,13 @@ from governance.machine.machine import (
     checkpoint_keys,
     checkpoint_signer,
     database_log,
+    follow_current_rules,
+    heads,
     machine,
     signer,
 )
 from governance.machine.signers import CHECKPOINT, stored_signer
+from governance.models.files import refuse_configs
 from governance.people.policies import NEXT, use_successor
 from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown, Snapshot
@@ -114,12 +116,12 @@ class GovernedLog:
         """What the log says now: read again only after an entry that can change it."""
         size = self.log.size()
         with self._lock:
-            new = islice(self.log.entries(self._size), max(0, size - self._size))
-            is_changed = any(entry.kind in SNAPSHOT_KINDS for entry in new)
-            if self._snapshot is None or self._size > size or is_changed:
-                self._snapshot = self._read(size)
+            snapshot = self._snapshot
+            is_older = self._size > size or self.log.has_kind(SNAPSHOT_KINDS, self._size)
+            if snapshot is None or is_older:
+                snapshot = self._snapshot = self._read(size)
             self._size = size
-            return self._snapshot
+            return snapshot
 
     def _read(self, size: int) -> Snapshot:
         if size == 0:
@@ -136,6 +138,16 @@ class GovernedLog:
     def shown(self, model: str) -> Mapping[str, Shown]:
         """What the pages show of a model's versions."""
         return shown(state(self.log), model)
+
+    def digest_of(self, folder: str) -> str | None:
+        """sha256 of a version's files, as this server has them. Raises `InputError` for files that
+        no model may have.
+        """
+        path = self.machine.artifact_root / folder
+        if not path.is_dir():
+            return None
+        refuse_configs(path, folder)
+        return tree_digest(path)
 
     def caller(self) -> str:
         """The account behind the present call: as the server authenticated it, else the client's
@@ -165,7 +177,7 @@ class GovernedLog:
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refused call."""
-        reason, run = reason[:MAX_REASON], self._run()
+        reason, run = reason[:MAX_REASON], self.run()
         refusal = Refusal(operation=operation, model=model, caller=caller, reason=reason, run=run)
         evidence.record(self.log, self.signer, "refusal", [_about(operation, model)], refusal)
 
@@ -205,12 +217,13 @@ class GovernedLog:
             alias=call.alias,
             caller=caller,
             from_version=held,
-            run=self._run(),
+            run=self.run(),
         )
         subjects = [_about(call.operation, call.model)]
         evidence.record(self.log, self.signer, "call", subjects, logged, also=also)
 
-    def _run(self) -> Run:
+    def run(self) -> Run:
+        """A run of this server, which takes no time."""
         moment = instant(self.now())
         return Run(
             started=moment, finished=moment, seconds=0.0, requested_by=self.machine.requester
@@ -253,7 +266,7 @@ class CheckpointSigner:
         """See `Signer`. Raises `VerificationError` where the log's entries are not those of its
         last checkpoint.
         """
-        check_head(self.log, self.machine.project)
+        check_head(self.log, self.machine)
         return self._now().sign(payload)
 
     def _now(self) -> Signer:
@@ -302,8 +315,9 @@ def make_governor(
     log, machine_here = own_log(database, environ)
     if log.signer is not None:
         log.signer.public_pem  # noqa: B018 - raises where no key of this machine could sign
-    check_head(log, log.project)
+    check_head(log, machine_here)
     governed_log = GovernedLog(log, _known_signer(log, machine_here), machine_here, now)
+    follow_current_rules(log, governed_log.signer, governed_log.run())
     governed_log.snapshot()
     return Governor(governed_log, Limit(now), Limit(now, ACCEPTED_PER_HOUR))
 
@@ -315,7 +329,8 @@ def own_log(database: str, environ: Mapping[str, str]) -> tuple[SqlLog, Machine]
         machine(reader.project, environ), log_uri=database, registry_uri=database
     )
     checkpoint_signer = CheckpointSigner(machine_here, reader)
-    return database_log(database, reader.project, checkpoint_signer), machine_here
+    log = database_log(database, reader.project, checkpoint_signer, heads(machine_here))
+    return log, machine_here
 
 
 def begun_log(database: str) -> SqlLog:

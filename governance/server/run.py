@@ -1,6 +1,7 @@
 """Starts a governed server: the checks in order, then MLflow under uvicorn until a signal stops it.
 
-1. There is a log of this project, and it begins with the pinned entry.
+1. There is a log of this project, and it begins with the pinned entry. All its entries verify, and
+   it continues the last head that this machine knows.
 2. Other accounts cannot write the database, artifacts or keys, and cannot read the keys.
 3. The settings are written; password and secret key are there.
 4. The application is made. Every plugin loads, or nothing starts.
@@ -16,8 +17,9 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +37,20 @@ from governance.log.sql import Database, SqlLog
 from governance.machine.machine import (
     SERVED_FILES,
     Machine,
-    check_head,
     check_pin,
     checkpoint_keys,
     exposed_keys,
     own_checkpoint_key,
 )
+from governance.policy.policies import load_policies
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 from governance.registry.governed.rules import MARK
 from governance.release.reconcile import reconcile
+from governance.release.serving import serving_log
 from governance.server.context import begun_log
 from governance.server.settings import Settings, environment, own_secrets, write_accounts
+from governance.server.witnesses import Asking
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -72,22 +76,32 @@ ATTEMPTS = (
 )
 
 
-def check_origin(log: SqlLog, project: str, pin: str | None, own_key: str | None) -> str:
+def check_origin(log: SqlLog, machine: Machine, pin: str | None) -> str:
     """(1) What establishes that the log is the one meant. Raises `VerificationError` where the log
-    does not begin with the pinned entry, or nothing pins it.
+    does not begin with the pinned entry, nothing pins it, or an entry is not what was logged.
     """
-    origin = evidence.origin(log)
+    origin, project = evidence.origin(log), machine.project
     if origin.project != project:
         raise VerificationError(
             f"the log is of project {origin.project!r}", expected=repr(project), where=log.where
         )
     check_pin(log, pin)
-    if pin is None and own_key not in {pem for _, pem in checkpoint_keys(log)}:
+    if pin is None and own_checkpoint_key(machine) not in {pem for _, pem in checkpoint_keys(log)}:
         found = "nothing shows that this is the log you mean: this machine's key does not sign it"
         fix = f"if you know its first entry: --origin {log.entry(0).leaf_hash.hex()}"
         raise VerificationError(found, where=log.where, fix=fix)
-    check_head(log, project)
+    serving_log(machine, pin, keys=_keys_on_disk(), witnessed=False)
     return "the origin given" if pin else "the checkpoint key of this machine"
+
+
+def _keys_on_disk() -> Mapping[str, str]:
+    """The keys of the policies in this folder, if it has any. Policies that cannot be read, as a
+    later version may find them, stop no server: the log has those that are in force.
+    """
+    policies = Path.cwd() / "policies"
+    with suppress(CountersignError):
+        return load_policies(policies).keys if policies.is_dir() else {}
+    return {}
 
 
 def check_private(settings: Settings, machine: Machine) -> list[str]:
@@ -120,7 +134,7 @@ def serve(
     """Runs the server until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
     check_port(settings)
     log = begun_log(settings.database)
-    established = check_origin(log, machine.project, pin, own_checkpoint_key(machine))
+    established = check_origin(log, machine, pin)
     os.umask(0o077)
     for folder in (settings.state, settings.artifacts):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -148,6 +162,7 @@ def serve(
     calls.addHandler(handler)
     calls.setLevel(logging.INFO)
     calls.propagate = False
+    Asking(log, lambda: datetime.now(UTC), say).start()
     # uvicorn ends on it, and raises it again when all is closed
     signal.signal(signal.SIGTERM, lambda *_: None)
     has_workers = settings.workers > 1

@@ -95,6 +95,7 @@ def environment(settings: Settings, secret: Secrets, environ: Mapping[str, str])
         "MLFLOW_ENABLE_AI_GATEWAY": "false",
         "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",  # a route without a check of rights is refused
         "MLFLOW_ENABLE_WORKSPACES": "false",
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": (
             r"^(?:(?:mlflow-artifacts|models|runs):|dummy-source\Z)"

@@ -33,7 +33,7 @@ from governance.registry.rest import RegistryServer
 from pipelines import versions
 from pipelines.commands import dvc_process
 from pipelines.families import all_families, family, mistakes_of, names
-from pipelines.process import HASH_SEED
+from pipelines.isolation import HASH_SEED
 from pipelines.project import Project, open_project
 
 LOOKS = 5

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ from governance.log.port import Log
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from pipelines import paths, process, versions
+from pipelines import isolation, paths, process, versions
 from pipelines.harness import StageRun, staging, work_folder
 from pipelines.process import exclusive
 from pipelines.project import Project, open_project, utc_now
@@ -75,13 +73,13 @@ def command(stage: str, as_json: bool) -> None:
 
     Nothing under models/ changes. A difference is measured and recorded; it is not an error.
     """
-    # An exit removes the scratch files.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    isolation.require_isolated(os.environ)
+    require_wanted = process.end_when_asked()
     key = stage.removeprefix("train@")
     project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key)
     process.settle(os.environ, threads=row.threads if row else 1, network=False)
-    done = reproduce(key, project)
+    done = reproduce(key, project, require_wanted)
     click.echo(json.dumps(document(done), indent=2) if as_json else "\n".join(lines(done)))
 
 
@@ -132,8 +130,9 @@ def _number(value: float | None) -> str:
 # --- the training ---------------------------------------------------------------------------------
 
 
-def reproduce(key: str, project: Project) -> Reproduced:
-    """Repeats the training of stage `key` and records the result.
+def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) -> Reproduced:
+    """Repeats the training of stage `key` and records the result. `require_wanted` ends the process
+    if somebody asked for that (`process.end_when_asked`).
 
     Raises `InputError` if model or inputs differ from the log, `ConfigError` if params.yaml or
     policies do, `RefusedError` if the gate refuses, `BusyError` while another run reproduces the
@@ -158,6 +157,7 @@ def reproduce(key: str, project: Project) -> Reproduced:
         require_same_model(project, key, first)
         fields |= {"stage": run.name, "of": first.digest, "inputs": list(inputs.values())}
         log = open_log(project.machine, project.policies, utc_now)  # its keys may have changed
+        require_wanted()
         entry, reproduction = work.record(log, KIND, [_model(first)], fields, detail)
     return Reproduced(first, entry.index, reproduction, project.machine.signer_uri is None)
 
@@ -268,9 +268,10 @@ def _train(
         "final": final,
         "device": fitted.device,
         "parameters": train.parameters(resolved, fitted),
-        "environment": environment(versions.installed("train")),
+        "environment": environment(versions.installed("train"), job.machine),
     }
-    return fields, {**train.cost(fitted, seconds), "files_that_differ": list(comparison.files)}
+    detail = {**train.cost(fitted, seconds), **train.launcher(job.machine.environ)}
+    return fields, {**detail, "files_that_differ": list(comparison.files)}
 
 
 def _model(first: Evidence[Train]) -> Artifact:

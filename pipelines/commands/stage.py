@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from governance.base.progress import Progress
-from pipelines import harness, process
+from pipelines import harness, isolation, process
 from pipelines.families import family as declaration
 from pipelines.project import open_project, utc_now
 
@@ -18,6 +18,7 @@ from pipelines.project import open_project, utc_now
 @click.argument("key", default="")
 def command(family: str, key: str) -> None:
     """Run one stage, as DVC does: `countersign stage ingest desk_sft`."""
+    isolation.require_isolated(os.environ)
     project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key) if family == "train" else None
     network = declaration(family).network

@@ -22,7 +22,7 @@ from governance.attest import canonical
 from governance.base.errors import ConfigError, CountersignError, InputError, VerificationError
 from governance.base.yaml import place
 from governance.models import weights
-from governance.models.files import remote_code
+from governance.models.files import refuse_configs, remote_code
 from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.hub import hub_errors
@@ -129,10 +129,12 @@ def take_folder(folder: Path, target: Path) -> None:
 
 
 def _refuse_code(folder: Path, source: Path) -> None:
+    """Raises `InputError` for what no registered model may have either."""
     if found := remote_code(folder):
         message = f"{', '.join(found)} names code of its own (auto_map)"
         fix = "use a model of an architecture that transformers has"
         raise InputError(message, where=str(source), fix=fix)
+    refuse_configs(folder, str(source))
 
 
 def _json(path: Path) -> dict[str, Any]:

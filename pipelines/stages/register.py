@@ -25,6 +25,9 @@ from governance.base.time import instant
 from governance.history.chain import Chain
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
+from governance.machine.signers import model_signer
+from governance.models.files import refuse_configs
+from governance.models.signature import signed_files
 from governance.people import authorizing
 from governance.release.artifacts import REGISTRY_RUN
 from governance.report import dossier
@@ -92,6 +95,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     """
     from governance.registry.mlflow import open_registry
 
+    refuse_configs(job.input("model"), str(job.input("model")))
     began, clock = job.now(), time.monotonic()
     digest, model = job.inputs["model"].sha256, job.params.release.model
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
@@ -219,12 +223,12 @@ def _request(
         run_name=f"register {release.model}",
         description=_description(job, chain, decision),
         tags={
-            "countersign.stage": release.stage,
-            "countersign.method": chain.released.method,
-            "countersign.tier": decision.tier,
-            "countersign.policy": job.policies.digest,
-            "countersign.parent": chain.released.parent or NO_VERSION,
-            "countersign.train_run": _train_run(chain),
+            "pipeline.stage": release.stage,
+            "pipeline.method": chain.released.method,
+            "pipeline.tier": decision.tier,
+            "pipeline.policy": job.policies.digest,
+            "pipeline.parent": chain.released.parent or NO_VERSION,
+            "pipeline.train_run": _train_run(chain),
         },
         params=dossier.parameters(chain),
         metrics=dossier.means(chain),
@@ -244,13 +248,17 @@ def _train_run(chain: Chain) -> str:
 
 
 def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path]:
-    """Writes the dossier as files to the job's own folder."""
+    """Writes the dossier, and the signature of OpenSSF Model Signing, to the job's own folder."""
     folder = job.scratch / "evidence"
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
     for name, document in dossier.documents(chain, files).items():
         written[name] = folder / name
         written[name].write_bytes(canonical.dumps(document))
+    signer = model_signer(job.machine.keys)
+    for name, data in signed_files(job.params.release.model, files, signer).items():
+        written[name] = folder / name
+        written[name].write_bytes(data)
     return written
 
 

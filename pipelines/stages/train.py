@@ -91,6 +91,7 @@ def run(job: Job) -> Outcome:
         parameters=parameters(resolved, fitted),
         detail={
             **cost(fitted, seconds),
+            **launcher(job.machine.environ),
             "registry_run": shown.id,
             "registry_problem": shown.problem,
         },
@@ -135,6 +136,12 @@ def cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
         "device_hours": round(seconds * fitted.processes / 3600, 6),
         "peak_rss_bytes": peak_rss(),
     }
+
+
+def launcher(environ: Mapping[str, str]) -> dict[str, str]:
+    """The machine's launcher, if it names one: a program that nothing here checks."""
+    command = environ.get(launch.LAUNCH, "").strip()
+    return {"launcher": command} if command else {}
 
 
 def train_only_if_allowed(job: Job) -> Decision:
@@ -222,14 +229,14 @@ def _request(job: Job, resolved: Objective) -> RunRequest:
     from governance.registry.port import DatasetLink, RunRequest
 
     stage, rows = job.params.stages[job.key], int(pq.read_metadata(job.input("data")).num_rows)
-    tags = {f"countersign.{role}": artifact.sha256 for role, artifact in job.inputs.items()}
+    tags = {f"pipeline.{role}": artifact.sha256 for role, artifact in job.inputs.items()}
     scores = job.root / paths.evaluation(stage.parent) / "scores.jsonl"
     if scores.exists():
-        tags["countersign.parent_evaluation"] = digests.sha256_file(scores)
+        tags["pipeline.parent_evaluation"] = digests.sha256_file(scores)
     return RunRequest(
         name=job.name,
         params=objective.describe(resolved),
-        tags={**tags, "countersign.objective": resolved.digest, "countersign.stage": job.key},
+        tags={**tags, "pipeline.objective": resolved.digest, "pipeline.stage": job.key},
         datasets=[DatasetLink(stage.data, job.inputs["data"].sha256, "training", rows)],
     )
 

@@ -1,8 +1,8 @@
 """Runs one TRL trainer from a plan: the only module that imports TRL.
 
 It knows nothing of gates, evidence or the registry. It runs in the stage's own process. If the
-machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), it runs as
-`python -m pipelines.training.fit PLAN` in each of the launcher's processes.
+machine names a launcher (`COUNTERSIGN_LAUNCH`, e.g. `torchrun --nproc_per_node 2`), `main` runs in
+each of the launcher's processes, which are isolated as the stage is.
 
 1. Seed and thread count are set before anything is built.
 2. Models are loaded by path, never passed in memory, because TRL reloads its reference from that
@@ -27,6 +27,7 @@ from typing import Any
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.model import Model
 from governance.base.storage import disk_failure
+from pipelines import isolation
 from pipelines.training import arguments, callbacks, rewards
 from pipelines.training.callbacks import Listener
 from pipelines.training.methods import METHODS, Method
@@ -382,13 +383,14 @@ def _checkpoints(plan: Plan) -> Path:
     return folder
 
 
-def main(path: str) -> None:
+def main() -> None:
     """Runs a plan in one of a launcher's processes. An error is written to the plan's work
     folder.
     """
-    plan = Plan.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    plan = Plan.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     try:
+        isolation.require_isolated(os.environ)
         fit(plan, lambda step, steps, signals: None)
     except CountersignError as error:
         (plan.work / FAILURE).write_text(str(error), encoding="utf-8")
@@ -403,7 +405,3 @@ def _end_with(parent: int) -> None:
         except OSError:
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.5)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,9 +1,10 @@
 """Runs a training in the stage's own process, or in the processes of a launcher that the machine
 names.
 
-COUNTERSIGN_LAUNCH is a command to which `-m pipelines.training.fit PLAN` is added: `torchrun
---nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. `pipelines.training.fit`
-compares what it requests with what accelerate does: on CPU, accelerate silently ignores most of it.
+COUNTERSIGN_LAUNCH is a command to which `pipelines/boot.py pipelines.training.fit PLAN` is added:
+`torchrun --nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. Launcher and
+processes get the environment of a stage (`pipelines.isolation`). `pipelines.training.fit` compares
+what is requested with what accelerate does: on CPU, accelerate silently ignores most of it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from governance.base.errors import TrainingError
+from pipelines import isolation
 from pipelines.training.callbacks import Listener
 from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, Plan
 
 LAUNCH = "COUNTERSIGN_LAUNCH"
+FIT = "pipelines.training.fit"
 COUNT = re.compile(r"--(?:nproc[_-]per[_-]node|num[_-]processes)[= ](\d+)")
 
 
@@ -37,13 +40,11 @@ def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
 def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     path = plan.work / "plan.json"
     path.write_text(plan.model_dump_json(), encoding="utf-8")
-    environ = dict(os.environ)
+    environ = isolation.environment(os.environ)
     if count := COUNT.search(command):
         environ[PROCESSES] = count[1]
-    where = str(Path(__file__).parents[2])
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (where, environ.get("PYTHONPATH"))))
     launcher, *options = shlex.split(command)
-    program = [_here(launcher), *options, "-m", "pipelines.training.fit", str(path)]
+    program = [_here(launcher), *options, str(isolation.script()), FIT, str(path)]
     failure = plan.work / FAILURE
     failure.unlink(missing_ok=True)
     code = _exit_code(program, {**environ, PARENT: str(os.getpid())})

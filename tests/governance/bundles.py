@@ -11,22 +11,32 @@ from typing import Any
 
 import rfc8785
 
+from governance.attest.envelope import sign_statement
 from governance.attest.keys import Signer
-from governance.attest.predicates import Artifact, Incident, Promotion
+from governance.attest.predicates import Approval, Artifact, Incident, Promotion, Registration
 from governance.base.time import exact_instant
 from governance.bundle import bundle_of, write
+from governance.history.model_entries import ModelEntries
 from governance.log import evidence, merkle
 from governance.log.port import Log
+from governance.log.sql import SqlLog
 from governance.machine.machine import signer
 from governance.release import promotion
 from tests.governance.governed import Governed, person
-from tests.governance.story import MODEL
+from tests.governance.story import MODEL, digest
 
 Json = dict[str, Any]
 
 
 def made(log: Log, version: str = "1", **how: Any) -> bytes:
-    return write(bundle_of(log, MODEL, version, **how))
+    signed = {} if how.get("whole") else {"index": index_of(log)}
+    return write(bundle_of(log, MODEL, version, **{**signed, **how}))
+
+
+def index_of(log: Log, model: str = MODEL) -> str:
+    """The model's index, signed by the key of a log that is open for writing."""
+    assert isinstance(log, SqlLog) and log.signer is not None
+    return ModelEntries().signed(log, model, log.signer)
 
 
 def pin(log: Log) -> str:
@@ -149,6 +159,25 @@ def _both(scene: Governed) -> None:
     _approved(scene, ("ada", "ml-lead"), ("ben", "risk"))
 
 
+def _of_another_log(scene: Governed) -> None:
+    """ben's approval names another log, and stands in this one all the same."""
+    _approved(scene, ("ada", "ml-lead"))
+    _approved(scene, ("ben", "risk"), log=digest("another log"))
+    scene.request()
+
+
+def _of_no_log(scene: Governed) -> None:
+    """ben's approval names no log, as older programs wrote it."""
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen)
+    fields = {"decision": "approve", "about": "packet", "model": MODEL, "page": digest("page")}
+    vote = Approval.model_validate(scene.signed("ben", "risk", **fields, log=None))
+    subject = Artifact(role="packet", name="x", sha256=frozen)
+    envelope = sign_statement(evidence.build_statement("approval", [subject], vote), person("ben"))
+    scene.story.log.append(envelope, evidence.filed_under(envelope))
+    scene.request()
+
+
 def _before_the_packet(scene: Governed) -> None:
     _both(scene)
     scene.story.evaluate("sft", 0.96, 0.01)
@@ -194,6 +223,10 @@ def requested(scene: Governed) -> None:
 def _incident_of_another(scene: Governed) -> None:
     """Another model has the same bytes, and the same number; what is open there is closed here."""
     _both(scene)
+    log = scene.story.log
+    first = next(iter(promotion.state(log).evidence.all(Registration)))
+    other = first.predicate.model_copy(update={"model": "help-desk"})
+    evidence.record(log, signer(scene.story.machine), "registration", first.subjects, other)
     model = [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])]
     said = Incident.model_validate(
         scene.signed("ben", "risk", model="help-desk", version="1", state="open")
@@ -217,6 +250,8 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "approvals that had ended": (_expired, {}),
     "approvals of no page": (_no_page, {}),
     "approvals of an earlier packet": (_before_the_packet, {}),
+    "an approval of another log": (_of_another_log, {}),
+    "an approval that names no log": (_of_no_log, {}),
     "somebody rejects it": (_rejected, {}),
     "asked for by who may not": (_not_entitled, {}),
     "the request had ended": (_late, {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from governance.attest.predicates import (
     Call,
     CheckpointKey,
     Code,
+    Cosigned,
     DataCounts,
     Drill,
     DrillStep,
@@ -39,6 +41,7 @@ from governance.attest.predicates import (
     Reproduction,
     Requester,
     Revocation,
+    RulesChange,
     Run,
     Scan,
     SignedReport,
@@ -318,6 +321,7 @@ def every_kind() -> dict[str, Model]:
         "incident": Incident.model_validate(
             {**person, "model": "desk", "version": "1", "state": "open"}
         ),
+        "rules": RulesChange(version=2, run=run()),
         "refusal": Refusal(
             operation="delete_model_version",
             model="desk",
@@ -348,6 +352,13 @@ def every_kind() -> dict[str, Model]:
             generator="countersign 0.2.0",
             reason="for the committee",
             role="risk",
+            run=run(),
+        ),
+        "cosigned": Cosigned(
+            notes=[
+                f"countersign/desk/{A[:16]}\n7\n{b64encode(bytes.fromhex(B)).decode()}\n\n"
+                "\u2014 witness.example/w1 AAAAAAA=\n"
+            ],
             run=run(),
         ),
     }

@@ -30,6 +30,7 @@ from governance.attest.predicates import (
     Authorization,
     Incident,
     Packet,
+    PolicyChange,
     Promotion,
     PromotionRequest,
     Requester,
@@ -40,9 +41,9 @@ from governance.base.time import exact_instant
 from governance.history import packet
 from governance.log import evidence
 from governance.log.port import Execute
-from governance.machine.machine import machine, open_log, signer
+from governance.machine.machine import machine, open_log, policy_subject, signer
 from governance.machine.signers import private_signer
-from governance.policy.policies import load_policies
+from governance.policy.policies import Policies, load_policies
 from governance.release import promotion
 from tests.governance.story import MODEL, START, Story, begin, digest, tell
 
@@ -168,6 +169,7 @@ class Governed:
             "principal": who,
             "role": role,
             "reason": "because",
+            "log": self.story.log.entry(0).leaf_hash.hex(),
             "at": exact_instant(self.now),
             **fields,
         }
@@ -269,6 +271,16 @@ class Governed:
             by,
         )
 
+    def propose(self, policies: Policies, who: str = "ada") -> int:
+        """Other policies, proposed by one of the owners."""
+        change = PolicyChange(
+            previous=digest("before"),
+            run=self.story.run(),
+            files=dict(policies.files),
+            log=self.story.log.entry(0).leaf_hash.hex(),
+        )
+        return self.say(who, "policy", [policy_subject(policies.digest)], change)
+
     def held(self) -> str | None:
         held = promotion.state(self.story.log).holder(MODEL, "champion")
         return held.version if held else None
@@ -369,7 +381,7 @@ def authorize(
     """Runs from here on are in this person's name."""
     until = exact_instant(scene.now + timedelta(hours=hours))
     predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
-    subject = Artifact(role="policy", name="policies", sha256=scene.story.policies.digest)
+    subject = Artifact(role="key", name=who, sha256=person(key or who).keyid)
     index = scene.say(who, "authorization", [subject], predicate, key)
     said = [
         one

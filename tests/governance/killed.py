@@ -80,6 +80,33 @@ def dying_at_write(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @contextlib.contextmanager
+def dying_at_step(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In here, a process ends before step number `moment`: a statement of the database, or a file
+    that is made, put on the disk, renamed or removed.
+    """
+    left = [moment]
+
+    def seen(_: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def told(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            seen(name)
+            return real(*arguments, **options)
+
+        return call
+
+    with _telling(seen, monkeypatch), monkeypatch.context() as patched:
+        for name in ("open", "fsync", "replace", "unlink"):
+            patched.setattr(os, name, told(name))
+        yield
+
+
+@contextlib.contextmanager
 def _telling(seen: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In here, `seen` is told of each statement before it reaches the database."""
     real, ask = sqlite.connect, getattr(Postgres, "execute", None)

@@ -62,6 +62,8 @@ class Story:
     log: SqliteLog
     minutes: int = 0
     dirty: bool = False
+    left_out: str = ""
+    """A field that its statements lack: older software did not record it."""
     records: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     suite: str = ""
@@ -104,15 +106,22 @@ class Story:
             "inputs": inputs,
             "parameters": {},
             "policy": self.policies.digest,
-            "code": {"commit": "0" * 39 + "1", "dirty": self.dirty},
+            "code": {
+                "commit": "0" * 39 + "1",
+                "dirty": self.dirty,
+                "sources": digest("sources"),
+            },
             "environment": {
                 "python": "3.11.7",
                 "platform": "Linux-x86_64",
                 "versions": {"torch": "2.13.0", "trl": "1.16.0"},
                 "distributions": digest("distributions"),
+                "files": digest("files"),
             },
             "run": self.run(),
         }
+        common["code"].pop(self.left_out, None)
+        common["environment"].pop(self.left_out, None)
         predicate = PREDICATES[f"{TYPE_PREFIX}{kind}/v1"].model_validate({**common, **fields})
         return evidence.record(self.log, signer(self.machine), kind, subjects, predicate).index
 

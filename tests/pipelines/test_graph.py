@@ -19,7 +19,16 @@ HARNESS = {
     f"pipelines.{name}"
     for name in (
         *("cli", "families", "harness", "job", "params", "paths", "process", "project"),
-        *("provenance", "stages", "versions"),
+        *(
+            "provenance",
+            "stages",
+            "versions",
+            "boot",
+            "codefiles",
+            "commit",
+            "installed",
+            "isolation",
+        ),
     )
 }
 """What runs a stage without being part of what it writes; a stage's parameters are dependencies of

@@ -19,13 +19,12 @@ import pytest
 from governance.attest.digests import manifest, tree_digest
 from governance.attest.predicates import Artifact, Promotion, Registration
 from governance.base.errors import ConfigError, InputError, VerificationError
-from governance.history.state import state
 from governance.log import evidence
 from governance.machine.machine import signer
 from pipelines.loader import Loaded, load
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, governed
-from tests.governance.story import MODEL
+from tests.governance.story import MODEL, Story
 
 WEIGHTS = 1.5
 RUN = "a" * 32
@@ -95,27 +94,24 @@ def test_it_loads_what_is_registered(scene: Governed, tmp_path: Path) -> None:
 
 
 def test_the_page_about_serving_shows_what_works(
-    scene: Governed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Governed,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (registered,) = [
-        item.predicate
-        for item in state(scene.story.log).view.all("registration")
-        if item.predicate.version == "7"
-    ]
+    """A champion that people approved."""
     story = scene.story
-    moved = Promotion(
-        model=MODEL,
-        version="7",
-        alias="champion",
-        model_digest=registered.model_digest,
-        allowed=True,
-        findings=[],
-        policy=story.policies.digest,
-        at="2026-11-20T12:00:00.000000Z",
-        run=story.run(),
-    )
-    what = Artifact(role="model", name="model", sha256=registered.model_digest)
-    evidence.record(story.log, signer(story.machine), "promotion", [what], moved)
+
+    def trained_model(story: Story, name: str) -> str:
+        folder = story.root / f"models/{name}/model"
+        shutil.rmtree(folder)
+        shutil.copytree(trained, folder)
+        return tree_digest(folder)
+
+    monkeypatch.setattr(Story, "_model", trained_model)
+    story.train("sft", "sft", "conversation", "desk_sft", "base")
+    story.register("sft", "8", run_id=RUN)
+    scene.released("8")
     monkeypatch.chdir(story.root)
     for name, value in story.machine.environ.items():
         monkeypatch.setenv(name, value)
@@ -123,7 +119,29 @@ def test_the_page_about_serving_shows_what_works(
         r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL
     )
     exec(compile(shown, "docs/serving.md", "exec"), {})
-    assert capsys.readouterr().out.splitlines()[-1] == f"support-desk/7 {registered.model_digest}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"support-desk/8 {tree_digest(trained)}"
+
+
+@pytest.mark.parametrize("name", ["support-desk@champion", "support-desk/7"])
+def test_a_champion_by_a_forged_move_is_not_loaded(name: str, scene: Governed) -> None:
+    """Recorded with the service's key, past the server. Nobody approved these bytes."""
+    story = scene.story
+    moved = Promotion(
+        model=MODEL,
+        version="7",
+        alias="champion",
+        model_digest=tree_digest(files(scene)),
+        allowed=True,
+        findings=[],
+        policy=story.policies.digest,
+        at="2026-11-20T12:00:00.000000Z",
+        run=story.run(),
+    )
+    what = Artifact(role="model", name="model", sha256=moved.model_digest)
+    assert loaded(scene).version == "support-desk/7"
+    evidence.record(story.log, signer(story.machine), "promotion", [what], moved)
+    with pytest.raises(VerificationError, match="FORGED MOVE: support-desk/7 holds champion"):
+        load(name, machine=story.machine)
 
 
 def test_without_the_files_it_says_where_they_were_looked_for(scene: Governed) -> None:

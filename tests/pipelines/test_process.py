@@ -50,6 +50,26 @@ def test_a_second_run_of_a_stage_is_refused(tmp_path: Path) -> None:
     assert BusyError.exit_code == 7
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_library_that_swallows_the_end_of_a_process_delays_it_only(
+    number: signal.Signals,
+) -> None:
+    code = f"""
+import os
+from pipelines.process import end_when_asked
+require_wanted = end_when_asked()
+require_wanted()
+try:
+    os.kill(os.getpid(), {number.value})
+except:
+    print("swallowed", flush=True)
+require_wanted()
+print("recorded")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("swallowed\n", 128 + number)
+
+
 def test_a_stage_ends_when_the_run_that_started_it_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     run = subprocess.Popen([sys.executable, "-c", DVC, STAGE, str(pid_file)])

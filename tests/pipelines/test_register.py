@@ -5,6 +5,7 @@ release is.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from governance.attest.digests import manifest, sha256_bytes
+from governance.attest.envelope import pae
+from governance.attest.keys import public_key
 from governance.attest.predicates import SignedReport
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
 from governance.history.state import state
 from governance.log.evidence import key_ring
 from governance.log.views import log_evidence
+from governance.models.signature import FILE, KEY_FILE
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from pipelines.harness import run_stage
 from pipelines.project import Project
@@ -194,7 +198,15 @@ def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> N
     run(story)
     client, (version,) = registry(story)._client, registry(story).versions(MODEL)
     folder = Path(client.download_artifacts(version.run_id, "evidence"))
-    found = {path.name: json.loads(path.read_bytes()) for path in folder.iterdir()}
+    found = {path.name: json.loads(path.read_bytes()) for path in folder.glob("*.json")}
+    assert {path.name for path in folder.iterdir()} - set(found) == {FILE, KEY_FILE}
+    (signature,) = json.loads((folder / FILE).read_bytes())["dsseEnvelope"]["signatures"]
+    payload = json.loads((folder / FILE).read_bytes())["dsseEnvelope"]["payload"]
+    key = public_key((folder / KEY_FILE).read_text(encoding="utf-8"))
+    key.verify(b64decode(signature["sig"]), pae(b64decode(payload)))
+    listed = json.loads(b64decode(payload))["predicate"]["resources"]
+    registered = [(file["path"], file["sha256"]) for file in found["manifest.json"]["files"]]
+    assert [(row["name"], row["digest"]) for row in listed] == sorted(registered)
     assert set(found) == {
         "manifest.json",
         "chain.json",

@@ -98,6 +98,12 @@ def training(
     return job(train, "train", stage, project, made, given or params(), machine=here)
 
 
+def test_the_statement_names_the_launcher_of_the_machine() -> None:
+    """It is a program of the machine's own: nothing here checks what it runs."""
+    assert train.launcher({}) == train.launcher({"COUNTERSIGN_LAUNCH": " "}) == {}
+    assert train.launcher({"COUNTERSIGN_LAUNCH": "torchrun -x"}) == {"launcher": "torchrun -x"}
+
+
 def runs(here: Machine) -> dict[str, Any]:
     """MLflow's runs by id."""
     from mlflow.tracking import MlflowClient
@@ -167,7 +173,7 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
     assert (
         shown.data.params["trainer.learning_rate"] == "0.01" and shown.data.params["lora.r"] == "2"
     )
-    tags = {f"countersign.{role}": item.sha256 for role, item in one.inputs.items()}
+    tags = {f"pipeline.{role}": item.sha256 for role, item in one.inputs.items()}
     assert tags.items() <= shown.data.tags.items()
 
 

@@ -88,6 +88,13 @@ reward functions.
 """
 
 
+class Logged(Model):
+    """What every statement but the origin says of the log that it is made for."""
+
+    log: Sha256 | None = Field(None, exclude_if=empty)
+    """Hash of entry 0 of the only log in which it counts. Absent from older statements."""
+
+
 class Artifact(Model):
     """A file, or a folder by the digest of its manifest
     (`governance.attest.digests.tree_digest`).
@@ -130,6 +137,10 @@ class Code(Model):
     commit: str | None
     dirty: bool
     """Whether code, parameters or policies differ from the commit (dvc.lock aside)."""
+    sources: Sha256 | None = Field(None, exclude_if=empty)
+    """sha256 over the files of the packages `governance` and `pipelines` that ran
+    (`pipelines.codefiles`).
+    """
 
 
 class Library(Model):
@@ -154,6 +165,16 @@ class Environment(Model):
     """
     libraries: dict[str, Library] = Field({}, exclude_if=empty)
     """Licence and digest of each distribution in `versions`."""
+    files: Sha256 | None = Field(None, exclude_if=empty)
+    """sha256 over every installed file, whether a RECORD lists it or not
+    (`pipelines.installed`).
+    """
+    altered: list[str] = Field([], exclude_if=empty)
+    """Installed files that differ from their RECORD or changed during the run."""
+    variables: list[str] = Field([], exclude_if=empty)
+    """Names of environment variables that the machine passes on beside the usual ones
+    (`pipelines.isolation`).
+    """
 
 
 class Requester(Model):
@@ -180,7 +201,7 @@ class Run(Model):
     """
 
 
-class Predicate(Model):
+class Predicate(Logged):
     """What the evidence of every stage says."""
 
     stage: str

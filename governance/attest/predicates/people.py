@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from governance.attest.predicates.parts import Instant, evidence_kind
-from governance.base.model import Model, Sha256, empty
+from governance.attest.predicates.parts import Instant, Logged, evidence_kind
+from governance.base.model import Sha256, empty
 
 
-class Signed(Model):
+class Signed(Logged):
     """What every statement by a person says of that person."""
 
     principal: str
@@ -17,10 +17,6 @@ class Signed(Model):
     reason: str
     at: Instant
     """By the person's own clock. Rights are judged by the position in the log."""
-    log: Sha256 | None = Field(None, exclude_if=empty)
-    """Hash of entry 0 of the only log in which it counts. Absent from statements that may be
-    carried to another log, and from older ones.
-    """
 
 
 @evidence_kind("approval")
@@ -28,7 +24,19 @@ class Approval(Signed):
     """A person approved or rejected exactly these bytes, after seeing the page made from them."""
 
     decision: Literal["approve", "reject"]
-    about: Literal["packet", "policy", "data", "objective", "reward", "checkpoint_key", "promotion"]
+    about: Literal[
+        "packet",
+        "policy",
+        "data",
+        "objective",
+        "reward",
+        "checkpoint_key",
+        "promotion",
+        "registration",
+    ]
+    """For a registration: its statement is the one that stands, of several with one version and
+    different bytes.
+    """
     model: str | None = None
     alias: str | None = None
     """For a packet: the alias it may be given; None for any that policy governs."""
@@ -77,8 +85,8 @@ class PromotionRequest(Signed):
 
 @evidence_kind("authorization")
 class Authorization(Signed):
-    """A person lets services run in their name until a time. The subject is the digest of the
-    policies that they know.
+    """A person lets services run in their name until a time. The subject is the id of the key that
+    signs it; under version 1 of the rules it was the digest of the policies that they knew.
     """
 
     expires: Instant

@@ -1,14 +1,15 @@
 """What the registry and the release commands state: registrations, packets, promotions, reports."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from governance.attest.predicates.parts import (
     CANDIDATE,
     Artifact,
     Finding,
     Instant,
+    Logged,
     ModelFile,
     Run,
     evidence_kind,
@@ -22,7 +23,7 @@ from governance.base.model import Json, Model, Sha256
     not_copied=True,
     granted=True,
 )
-class Registration(Model):
+class Registration(Logged):
     """A model version was registered."""
 
     model: str
@@ -43,7 +44,7 @@ class Registration(Model):
     not_copied=True,
     granted=True,
 )
-class Promotion(Model):
+class Promotion(Logged):
     """A decision on an alias: it was given to a version, moved or taken away, or this was refused.
 
     The decision can be repeated from `asked`, the policies in force at this entry, and `at`.
@@ -90,7 +91,7 @@ class DrillStep(Model):
 
 
 @evidence_kind("drill", granted=True, optional_for_release=True)
-class Drill(Model):
+class Drill(Logged):
     """A rollback was rehearsed: its target was found, verified, loaded and tested. The subject is
     the target's model.
     """
@@ -123,7 +124,7 @@ class PacketStage(Model):
 
 
 @evidence_kind("packet", scope="packet/{predicate.model}/{predicate.version}", not_copied=True)
-class Packet(Model):
+class Packet(Logged):
     """Everything a release rests on, frozen under one digest, before anybody approves it.
 
     Its digest is sha256 over the canonical form of everything but `run`
@@ -160,7 +161,7 @@ class Packet(Model):
     scope="refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",
     not_copied=True,
 )
-class Refusal(Model):
+class Refusal(Logged):
     """A call on a governed model that a rule refused, before any decision."""
 
     operation: str
@@ -171,7 +172,7 @@ class Refusal(Model):
 
 
 @evidence_kind("report", not_copied=True)
-class SignedReport(Model):
+class SignedReport(Logged):
     """A version's report as it was computed, and who answers for it. Its subjects are the page, the
     JSON form and the model.
     """
@@ -198,8 +199,19 @@ class SignedReport(Model):
     run: Run
 
 
+@evidence_kind("cosigned", scope="cosigned", not_copied=True)
+class Cosigned(Logged):
+    """Witnesses cosigned checkpoints of this log. The notes show it by themselves; the server
+    records them when a decision rests on them. The subjects are the roots.
+    """
+
+    notes: list[Annotated[str, Field(max_length=1 << 16)]] = Field(min_length=1, max_length=32)
+    """C2SP signed notes, each with the line of a witness (https://c2sp.org/tlog-cosignature)."""
+    run: Run
+
+
 @evidence_kind("call", scope="call/{predicate.model}/{predicate.alias}", not_copied=True)
-class Call(Model):
+class Call(Logged):
     """A call on a governed model that needs no decision, and what it changed."""
 
     operation: str

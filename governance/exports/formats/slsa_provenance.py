@@ -39,11 +39,13 @@ def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) ->
         },
         "resolvedDependencies": _dependencies(records, node, training),
     }
-    packages = resource("installed distributions", environment.distributions)
+    packages = [resource("installed distributions", environment.distributions)]
+    if environment.files:
+        packages.append(resource("installed files", environment.files))
     builder = {
         "id": f"urn:countersign:key:{training.keyid}",
         "version": {"python": environment.python, **environment.versions},
-        "builderDependencies": [packages],
+        "builderDependencies": packages,
     }
     metadata = {
         "invocationId": f"urn:countersign:statement:{training.digest}",
@@ -70,6 +72,8 @@ def _dependencies(records: Records, node: ModelNode, training: Evidence[Train]) 
         notes = {"role": "code", "uncommittedChanges": train.code.dirty}
         commit = {"gitCommit": train.code.commit}
         dependencies.append({"name": "code", "digest": commit, "annotations": notes})
+    if train.code.sources:
+        dependencies.append(resource("packages that ran", train.code.sources, role="code"))
     return dependencies
 
 

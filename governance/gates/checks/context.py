@@ -8,13 +8,21 @@ crashed check denies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Evaluate, Finding, Packet, PromotionRequest, Quality, Scan
+from governance.attest.predicates import (
+    Evaluate,
+    Finding,
+    Packet,
+    PromotionRequest,
+    Quality,
+    Registration,
+    Scan,
+)
 from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
 from governance.gates import assessment
 from governance.gates.assessment import Judged
@@ -254,6 +262,8 @@ class ReleaseContext(Context):
 
     request: ReleaseRequest
     rights: Authority
+    signed_request: Evidence[PromotionRequest] | None = None
+    """The request of the move that asks about another version: `of_version`."""
 
     @classmethod
     def of(
@@ -274,6 +284,17 @@ class ReleaseContext(Context):
             rights=rights,
         )
 
+    def of_version(self, registered: Registration) -> ReleaseContext:
+        """The same move to another version: what stands against that one."""
+        paths = sorted(file.path for file in registered.files)
+        released = ModelRef(
+            name=registered.stage, outside=False, sha256=registered.model_digest, files=paths,
+            suite="none", suite_digest="0" * 64,
+        )  # fmt: skip
+        changes = {"released": released, "version": registered.version}
+        request = self.request.model_copy(update=changes)
+        return replace(self, refs=(released,), request=request, signed_request=self.signed)
+
     def finding(self, code: str, subject: str = "", message: str = "", **details: Any) -> Finding:
         """A finding; its next step can name the version and the alias."""
         fields = {"version": self.request.version, "alias": self.request.alias}
@@ -289,12 +310,18 @@ class ReleaseContext(Context):
         """The packet that the request names."""
         digest = self.request.packet
         packets = self.evidence.by_subject(digest, Packet) if digest else []
-        named = (packet for packet in packets if lineage.subject(packet, "packet") == digest)
+        named = (
+            packet
+            for packet in packets
+            if lineage.subject(packet, "packet") == digest and self.rights.admits(packet)
+        )
         return next(named, None)
 
     @cached_property
     def signed(self) -> Evidence[PromotionRequest] | None:
         """The signed request for the move."""
+        if self.signed_request is not None:
+            return self.signed_request
         requests = self.evidence.by_subject(self.request.released.sha256, PromotionRequest)
         return next(
             (request for request in requests if request.digest == self.request.request), None

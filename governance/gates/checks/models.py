@@ -8,12 +8,14 @@ silent.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import CANDIDATE, Finding, Predicate
 from governance.gates.assessment import Judged
 from governance.gates.checks.context import Context, Findings, ModelFacts, signed_by
+from governance.history.chain import Chain
 from governance.history.lineage import ModelNode, inputs
+from governance.log.rules import STATES_FILES, WHOLE_CHAIN
 from governance.models.files import unsafe_files
 
 if TYPE_CHECKING:
@@ -268,16 +270,42 @@ def _why_candidate_only(context: Context) -> list[str]:
     )
     if dirty:
         reasons.append(f"uncommitted code, parameters or policies in {', '.join(sorted(dirty))}")
+    altered = {
+        statement.predicate.stage
+        for statement in statements
+        if statement.predicate.environment.altered
+    }
+    if altered:
+        reasons.append(f"altered package files in {', '.join(sorted(altered))}")
+    unknown = {
+        statement.predicate.stage for statement in statements if _lacks_files(context, statement)
+    }
+    if unknown:
+        reasons.append(f"no digest of the files that ran in {', '.join(sorted(unknown))}")
     if context.tier is None or not context.tier.promotable:
         reasons.append(f"tier {context.tier_name} is not promotable")
     return reasons
 
 
+def _lacks_files(context: Context, statement: Evidence) -> bool:
+    """Whether a statement does not say which files ran. Under rules 1, none had to."""
+    if context.authority is None or context.authority.rules_at(statement.index) < STATES_FILES:
+        return False
+    code, environment = statement.predicate.code, statement.predicate.environment
+    return code.sources is None or environment.files is None
+
+
 def _stage_evidence(context: Context) -> Iterator[Evidence]:
+    """Everything behind the models. Before version 2 of the rules: only trainings, gates, bases and
+    each model's own evaluation.
+    """
     for facts in context.models:
-        statements = [
-            statement for node in facts.chain for statement in (node.train, node.gate, node.base)
-        ]
+        statements: list[Evidence[Any] | None]
+        if context.authority is not None and context.authority.rules >= WHOLE_CHAIN:
+            statements = list(Chain(context.view, facts.ref.sha256, facts.ref.name).statements())
+        else:
+            nodes = facts.chain
+            statements = [each for node in nodes for each in (node.train, node.gate, node.base)]
         yield from (
             statement
             for statement in [*statements, facts.evaluation]

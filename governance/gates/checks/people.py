@@ -7,31 +7,33 @@ counted, never keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from governance.attest.findings import same_exception
 from governance.attest.predicates import (
     Approval,
-    Authorization,
     Finding,
-    Incident,
     Promotion,
     PromotionRequest,
 )
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, Findings, GateContext, ReleaseContext
 from governance.gates.checks.votes import packet_votes, statements
-from governance.history.incidents import not_closed, still_open
+from governance.history.authorizations import of_person
+from governance.history.incidents import about, not_closed, still_open
 from governance.history.packet import differing
 from governance.history.persons import one_each
 from governance.history.votes import agreed, distinct, signers_of_request
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Predicate
+    from governance.attest.predicates import Authorization, Predicate
     from governance.log.evidence import Evidence
     from governance.policy.rules import AliasRule
+
+    Authorizations = Callable[[str], Sequence[Evidence[Authorization]]]
 
 
 # -- What must hold whatever people say ------------------------------------------------------------
@@ -49,12 +51,24 @@ def policy_signed(context: ReleaseContext) -> Findings:
         )
 
 
+def registered_once(context: ReleaseContext) -> Findings:
+    """The version has one digest, or policy owners settled which of its registrations stands."""
+    version = (context.model, context.request.version)
+    for registration in context.timeline.registered_twice.get(version, ()):
+        yield context.finding(
+            "REGISTERED_TWICE",
+            expected="one digest",
+            found=f"{registration.predicate.model_digest[:12]} at entry {registration.index}",
+            figures=[str(registration.index)],
+        )
+
+
 def incidents(context: ReleaseContext) -> Findings:
     """No incident on the model is open. The requester of the move cannot close an incident that
     others opened.
     """
-    about = context.evidence.by_subject(context.request.released.sha256, Incident)
-    open_incidents = still_open(context.rights, about, context.asks)
+    statements_about = about(context.evidence, context.rights, context.request.released.sha256)
+    open_incidents = still_open(context.rights, statements_about, context.asks)
     for statement in open_incidents:
         incident = statement.predicate
         yield context.finding(
@@ -65,8 +79,8 @@ def incidents(context: ReleaseContext) -> Findings:
             figures=[str(statement.index)],
             version=incident.version,
         )
-    roles = ", ".join(context.policies.rules.incidents.closed_by or []) or "whoever policy names"
-    for statement in not_closed(context.rights, about) if open_incidents else ():
+    roles = ", ".join(context.policies.rules.incident_roles("closed")) or "whoever policy names"
+    for statement in not_closed(context.rights, statements_about) if open_incidents else ():
         incident = statement.predicate
         yield context.finding(
             "INCIDENT_NOT_CLOSED",
@@ -98,12 +112,33 @@ def commits(context: ReleaseContext) -> Findings:
         )
 
 
+def builders(context: ReleaseContext) -> Findings:
+    """Only trainings, imports and evaluations by services that policy permits, if it names any."""
+    permitted = context.policies.rules.builders
+    if permitted is None:
+        return
+    refused = sorted({_builder(context, made) for made in statements(context)} - set(permitted))
+    if refused:
+        yield context.finding(
+            "BUILDER_NOT_PERMITTED",
+            expected=", ".join(permitted) or "none",
+            found=", ".join(refused),
+        )
+
+
+def _builder(context: ReleaseContext, statement: Evidence[Predicate]) -> str:
+    """The service that held the statement's key; of an unknown key, its id."""
+    principal = context.rights.principal(statement.keyid, statement.index)
+    return principal.name if principal else f"key {statement.keyid[:16]}"
+
+
 def requesters(context: ReleaseContext) -> Findings:
     """Every run has a signed authorization of a person, in force when the run began."""
+    authorizations = cache(partial(of_person, context.evidence, context.rights))
     unauthorized = {
         statement.predicate.stage
         for statement in statements(context)
-        if not _authorized(context, statement)
+        if not _authorized(statement, authorizations)
     }
     if unauthorized:
         yield context.finding(
@@ -113,19 +148,17 @@ def requesters(context: ReleaseContext) -> Findings:
         )
 
 
-def _authorized(context: ReleaseContext, statement: Evidence[Predicate]) -> bool:
+def _authorized(statement: Evidence[Predicate], authorizations: Authorizations) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     run = statement.predicate.run
     if not run.requested_by.authenticated:
         return False
-    for authorization in context.evidence.all(Authorization):
-        is_named = authorization.digest == run.requested_by.authorization
-        if is_named and authorization.index < statement.index:
-            person = context.rights.speaker(authorization)
-            if person is not None:
-                in_time = run.started < authorization.predicate.expires
-                return person.name == run.requested_by.name and in_time
-    return False
+    return any(
+        authorization.digest == run.requested_by.authorization
+        and authorization.index < statement.index
+        and run.started < authorization.predicate.expires
+        for authorization in authorizations(run.requested_by.name)
+    )
 
 
 # -- The move of an alias --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Approval, Incident, Packet, Predicate
 from governance.gates.checks.context import Context, ReleaseContext
-from governance.history.incidents import unaccepted
+from governance.history.incidents import about, unaccepted
 from governance.history.persons import one_each
 from governance.history.votes import Reason, SetAside, Vote, in_force
 
@@ -64,9 +64,9 @@ def _vote_problem(
     packet_index = context.packet.index if context.packet else 0
     expired = approves and not context.rights.may_still_act(statement, context.at)
     reasons: list[tuple[Reason, str, bool]] = [
+        ("role", approval.role, approval.role not in approvers),
         ("not_theirs", "", context.rights.speaker(statement) is None),
         ("time_ended", "", expired),
-        ("role", approval.role, approval.role not in approvers),
         ("other_model", str(approval.model), approval.model != context.model),
         ("other_alias", str(approval.alias), approval.alias not in (None, context.request.alias)),
         ("before_packet", "", statement.index < packet_index),
@@ -94,7 +94,7 @@ def incidents_against(
     rights: Authority, evidence: EvidenceView, packet: Evidence[Packet], before: int
 ) -> list[Evidence[Incident]]:
     """The incidents that keep anybody from approving a packet at entry `before`."""
-    incidents = evidence.by_subject(packet.predicate.model_digest, Incident)
+    incidents = about(evidence, rights, packet.predicate.model_digest)
     earlier = [incident for incident in incidents if incident.index < before]
     return unaccepted(rights, earlier, packet)
 

@@ -30,6 +30,8 @@ log = logging.getLogger("countersign.registry")
 
 _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", default=frozenset())
 """What this thread may write past the guard: set by `permitting` only."""
+_own_tags: ContextVar[bool] = ContextVar("countersign_own_tags", default=False)
+"""Whether tags of the server's own may be written: set by `writing_own_tags` only."""
 
 
 class Surroundings(Protocol):
@@ -43,6 +45,11 @@ class Surroundings(Protocol):
 
     def shown(self, model: str) -> Mapping[str, Shown]:
         """Version to what the registry's pages show of it."""
+
+    def digest_of(self, folder: str) -> str | None:
+        """sha256 of the manifest of a folder below the artifact root; None where it is not there.
+        Raises `InputError` where it cannot be a model's.
+        """
 
     def caller(self) -> str:
         """The account behind the present call."""
@@ -195,6 +202,21 @@ def permitting(*models: str) -> Iterator[None]:
         yield
     finally:
         _permitted.reset(token)
+
+
+@contextmanager
+def writing_own_tags() -> Iterator[None]:
+    """The guard lets tags with the server's own prefixes pass meanwhile."""
+    token = _own_tags.set(True)
+    try:
+        yield
+    finally:
+        _own_tags.reset(token)
+
+
+def writes_own_tags() -> bool:
+    """Whether the server itself writes now."""
+    return _own_tags.get()
 
 
 def is_permitted(model: str) -> bool:

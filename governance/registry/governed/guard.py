@@ -4,6 +4,10 @@
    of one that looks like it. A rename appears here as another `name` of a row.
 2. A statement that writes these tables outside a flush, in bulk or as text, is refused. MLflow has
    none, and its rows cannot be judged.
+3. A new model's name is an ASCII slug.
+4. Only the server writes tags with its own prefixes, into any table of tags: of models, runs,
+   experiments, traces, datasets and all others. This refusal is not recorded, because the
+   transaction that it ends holds the database. The methods refuse first, and record.
 
 This holds for every session on the registry's database in this process. A program that opens the
 database itself is not stopped. `governance.release.reconcile` finds what it did.
@@ -27,10 +31,11 @@ from mlflow.store.model_registry.dbmodels.models import (
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from governance.base.errors import CountersignError
+from governance.base.errors import CountersignError, RefusedError
 from governance.registry.governed.answers import answer
-from governance.registry.governed.governor import Governor, is_permitted
-from governance.registry.governed.names import Names
+from governance.registry.governed.governor import Governor, is_permitted, writes_own_tags
+from governance.registry.governed.names import Names, begins_with, is_slug
+from governance.registry.governed.rules import OURS
 
 ROWS = (
     SqlRegisteredModel,
@@ -39,6 +44,8 @@ ROWS = (
     SqlRegisteredModelTag,
     SqlRegisteredModelAlias,
 )
+KEY_COLUMNS = {"input_tags": "name", "logged_model_tags": "tag_key"}
+"""The column of a tag's key, in tables of MLflow where it is not `key`."""
 TABLES = tuple(row.__tablename__ for row in ROWS)
 _TABLE = re.compile(rf"\b(?:{'|'.join(TABLES)})\b", re.IGNORECASE)
 _VERB = re.compile(
@@ -62,7 +69,10 @@ def install(engine: Any, governor: Governor) -> None:
         if session.bind is engine:
             _flushing.set(max(0, _flushing.get() - 1))
 
-    def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
+    def before_cursor_execute(
+        _: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool
+    ) -> None:
+        _judge_tags(context)
         if not _flushing.get() and _TABLE.search(statement) and _VERB.search(statement):
             reason = "only MLflow's own methods write the registry's tables"
             raise answer(governor.refuse("sql", "", reason, ""))
@@ -77,6 +87,24 @@ def install(engine: Any, governor: Governor) -> None:
     event.listen(engine, "before_cursor_execute", before_cursor_execute)
 
 
+def _judge_tags(context: Any) -> None:
+    """(4)"""
+    if writes_own_tags() or not (context and (context.isinsert or context.isupdate)):
+        return
+    table = getattr(getattr(context.compiled, "statement", None), "table", None)
+    name = str(getattr(table, "name", ""))
+    if not name.endswith("tags"):
+        return
+    column = KEY_COLUMNS.get(name, "key")
+    # an INSERT of many rows numbers its parameters; an UPDATE names the table
+    bound = re.compile(rf"(?:{name}_)?{column}(?:_m?\d+)?")
+    for parameters in context.compiled_parameters:
+        for parameter, key in parameters.items():
+            if bound.fullmatch(parameter) and begins_with(str(key), OURS):
+                reason = f"only the server writes the tag {str(key)[:100]!r}"
+                raise answer(RefusedError(reason, where=name, fix="use another name"))
+
+
 def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
     """(1)"""
     names: Names | None = None
@@ -85,14 +113,21 @@ def _judge(rows: Iterable[tuple[str, Any]], governor: Governor) -> None:
             continue
         try:
             names = names or governor.snapshot().names
-            if not names.is_governed(name) and names.resembles(name) is None:
+            is_misnamed = _is_new_name(name, row) and not is_slug(name)  # (3)
+            if not names.is_governed(name) and names.resembles(name) is None and not is_misnamed:
                 continue
             kind = type(row).__name__.removeprefix("Sql")
-            reason = f"a {kind} of a governed model is not written this way"
+            what = "with such a name" if is_misnamed else "of a governed model"
+            reason = f"a {kind} {what} is not written this way"
             error: CountersignError = governor.refuse("write", name, reason, "")
         except CountersignError as found:
             error = found
         raise answer(error)
+
+
+def _is_new_name(name: str, row: Any) -> bool:
+    is_model = isinstance(row, SqlRegisteredModel)
+    return is_model and name in sqlalchemy.inspect(row).attrs.name.history.added
 
 
 def _rows(session: Any) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ ACCEPTED_PER_HOUR = 600
 """Accepted calls of one kind, by one caller on one model: more than pipelines make."""
 HOUR = timedelta(hours=1)
 SAID_PER_HOUR = 300
-"""Statements by one person's key: more than people sign, and few enough for the log's readers."""
+"""New statements by one account: more than people sign, and few enough for the log's readers."""
 
 Key = tuple[str, ...]
 """What is counted together: caller, operation and governed model."""

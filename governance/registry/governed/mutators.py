@@ -6,7 +6,8 @@ way to move an alias, and a person must look at it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from governance.base.errors import StorageError
 
@@ -106,6 +107,46 @@ upsert_online_scoring_config
 """All methods for runs and experiments. Run data is for display and may be written again;
 `tracking_store` guards what a governed version needs.
 """
+
+
+TAGGED = _names(
+    """
+create_dataset create_experiment create_logged_model create_run delete_dataset_tag
+delete_experiment_tag delete_gateway_endpoint_tag delete_logged_model_tag delete_mcp_server_tag
+delete_mcp_server_version_tag delete_tag delete_trace_tag deprecated_end_trace_v2
+deprecated_start_trace_v2 log_batch log_batch_async log_inputs set_dataset_tags set_experiment_tag
+set_gateway_endpoint_tag set_logged_model_tags set_mcp_server_tag set_mcp_server_version_tag set_tag
+set_tag_async set_trace_tag start_trace upsert_dataset_records
+"""
+)
+"""Methods of `TRACKING` that write or delete tags."""
+TAG_PARAMETERS = _names("tags tag key datasets trace_info records")
+"""Names of the parameters in which they get tags."""
+
+
+def tag_keys(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of all tags in the arguments of a call of `TAGGED`."""
+    for name in sorted(TAG_PARAMETERS & set(arguments)):
+        value = arguments[name]
+        match name:
+            case "key":
+                yield str(value)
+            case "tag":
+                yield str(value.key)
+            case "tags":
+                yield from _keys(value)
+            case "trace_info":
+                yield from _keys(value.tags)
+            case "datasets":
+                yield from (key for dataset in value or () for key in _keys(dataset.tags))
+            case "records":
+                yield from (key for record in value or () for key in _keys(record.get("tags")))
+
+
+def _keys(tags: Any) -> Iterator[str]:
+    """Of a mapping, or of MLflow's entities."""
+    for tag in tags or ():
+        yield str(getattr(tag, "key", tag))
 
 
 def check_classified(store: type, known: frozenset[str]) -> None:

@@ -1,5 +1,8 @@
 """Names that are governed, and names that only look like them.
 
+A new model has an ASCII slug as its name. Names of older databases, and keys of tags, are compared
+as below.
+
 Names are compared as a hurried reader sees them. Case, Unicode compatibility forms, separators,
 characters without width, look-alike letters and digits that look like letters make no difference.
 No table of look-alikes is complete, so any other letter of another alphabet may stand for anything.
@@ -11,6 +14,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from governance.base.model import SLUG
 
 PLAIN = re.compile(r"[a-z][a-z0-9_-]*")
 """What a governed model and its aliases may be called; always with `fullmatch`, since `$` lets a
@@ -60,9 +65,11 @@ def is_plain(name: str) -> bool:
     return len(name) <= MAX_LENGTH and PLAIN.fullmatch(name) is not None
 
 
-def has_hidden(name: str) -> bool:
-    """Whether a name has invisible characters: controls, without width, or spaces around it."""
-    return name != name.strip() or any(unicodedata.category(char) in _UNSEEN for char in name)
+def is_slug(name: str) -> bool:
+    """Whether a new model may have this name: no two such names look alike but for `0` and `o`,
+    `_` and `-`, and the like, which `looks_like` compares.
+    """
+    return re.fullmatch(SLUG, name) is not None
 
 
 def looks_like(name: str, known: str) -> bool:

@@ -3,6 +3,8 @@
 1. Each method is judged first. Only then MLflow writes, and the guard permits this model alone.
 2. MLflow does not write aliases and versions of governed models. They are written with the log's
    entry, in one transaction.
+3. The digest of a governed version is the one of its files on this server. A caller may name it,
+   and is refused where the files have another.
 """
 
 from __future__ import annotations
@@ -11,15 +13,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version_tag
 
-from governance.base.errors import CountersignError
+from governance.base.errors import CountersignError, InputError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
-from governance.registry.governed.governor import Governor, Shown, log, permitting
+from governance.registry.governed.governor import (
+    Governor,
+    Shown,
+    log,
+    permitting,
+    writing_own_tags,
+)
 from governance.registry.governed.mutators import (
     REGISTRY,
     REGISTRY_JUDGED,
@@ -27,6 +36,7 @@ from governance.registry.governed.mutators import (
     check_parameters,
 )
 from governance.registry.governed.rules import Call, artifact_folder
+from governance.registry.port import DIGEST_TAG
 from governance.registry.rows import NewVersion
 
 _PARAMETERS = """name new_name dst_name src_mv version alias source run_id tags tag key description
@@ -91,21 +101,42 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        """(2) As MLflow does it, together with the log's entry."""
-        given = {"name": name, "source": source, "run_id": run_id, "tags": tags}
+        """(2), (3) As MLflow does it, together with the log's entry."""
+        claimed = [str(tag.value) for tag in tags or () if tag.key == DIGEST_TAG]
+        others = [tag for tag in tags or () if tag.key != DIGEST_TAG]
+        given = {"name": name, "source": source, "run_id": run_id, "tags": others}
         call = call_of("create_model_version", given)
         self.governor.enforce(call)
+        own = self._own_digest(call, claimed)
         if not self.governor.is_governed(name):
-            with permitting(name):
+            written = [*others, *(ModelVersionTag(DIGEST_TAG, digest) for digest in set(claimed))]
+            with permitting(name), writing_own_tags():
                 return super().create_model_version(
-                    name, source, run_id, tags, run_link, description, local_model_path, model_id
+                    name, source, run_id, written, run_link, description, local_model_path, model_id
                 )
-        for tag in tags or ():
+        for tag in others:
             _validate_model_version_tag(tag.key, tag.value)
         self.get_registered_model(name)  # MLflow's own answer where there is none
-        texts = {str(tag.key): str(tag.value) for tag in tags or ()}
+        texts = {str(tag.key): str(tag.value) for tag in others}
+        if own is not None:
+            texts[DIGEST_TAG] = own
         new = NewVersion(name, source, run_id or "", run_link, description, texts)
         return self.get_model_version(name, self.governor.make(call, new))
+
+    def _own_digest(self, call: Call, claimed: list[str]) -> str | None:
+        """(3) The digest of the files, where it is needed."""
+        if not claimed and not self.governor.is_governed(call.model):
+            return None
+        folder = artifact_folder(call.source or "")
+        try:
+            own = self.governor.surroundings.digest_of(folder) if folder else None
+        except InputError as error:
+            raise self.governor.refuse(call.operation, call.model, error.found, error.fix) from None
+        if any(digest != own for digest in claimed):
+            reason = f"the files have the digest {own or 'none'}, not {claimed[0][:64]}"
+            fix = "log the files to the run first, then make the version"
+            raise self.governor.refuse(call.operation, call.model, reason, fix)
+        return own
 
     @answering
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
@@ -148,7 +179,8 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _write_shown(self, name: str, version: int, shown: Shown) -> None:
         """In one transaction. SQLAlchemy writes only what differs."""
-        with permitting(name), self.ManagedSessionMaker(read_only=False) as session:
+        writing = self.ManagedSessionMaker(read_only=False)
+        with permitting(name), writing_own_tags(), writing as session:
             row = self._get_sql_model_version(session, name, version, eager=True)
             row.description = shown.description
             for key, value in shown.tags.items():

@@ -3,13 +3,14 @@ be decided.
 
 A pure function. The first rule that applies gives the result:
 (1) a name that looks like a governed name, but is another: refused;
-(2) a name with invisible characters: refused;
-(3) a model that is not governed: allowed;
-(4) rename, deletion, stage, or description of a version of a governed model: refused;
-(5) a new version: its files must be on the server's own artifact root, below the run that it names,
-    and it must have no tags of ours;
-(6) a tag of ours: refused, because only the server writes it;
-(7) an alias: its name must be plain. `latest` is refused. `candidate` needs the version's
+(2) a new name that is no ASCII slug: refused. A model of an older database with such a name can be
+    read, renamed and deleted, and nothing else;
+(3) a tag of ours: refused, because only the server writes it;
+(4) a model that is not governed: allowed;
+(5) rename, deletion, stage, or description of a version of a governed model: refused;
+(6) a new version: its files must be on the server's own artifact root, below the run that it names;
+(7) a tag that hides a governed model: refused;
+(8) an alias: its name must be plain. `latest` is refused. `candidate` needs the version's
     registration in the log. A governed alias is a promotion. Any other alias is refused.
 """
 
@@ -28,8 +29,8 @@ from governance.registry.governed.names import (
     TRIAL_MODEL,
     Names,
     begins_with,
-    has_hidden,
     is_plain,
+    is_slug,
 )
 
 MARK = "Countersign refuses"
@@ -37,7 +38,7 @@ MARK = "Countersign refuses"
 Verdict = Literal["allowed", "refused", "promotion"]
 
 OURS = ("governance.", "countersign.")
-"""Tags that say something of a version's status."""
+"""Beginnings of the tags that only the server writes, on every object."""
 HIDES = ("mlflow.prompt.",)
 """Tags by which MLflow takes a model for a prompt, which it shows in no list of models."""
 SOURCE = re.compile(
@@ -81,16 +82,17 @@ PROMOTION = Judgement("promotion")
 def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
     """Judges a call. `registered`: whether the log has the registration of the call's version."""
     asked = [name for name in (call.model, call.new_name) if name is not None]
-    for name in asked:
-        if refusal := _strange(name, names):
-            return refusal  # (1), (2)
+    refusals = [_strange(name, names) for name in asked]  # (1)
+    for refusal in (*refusals, _misnamed(call), _no_tags(call, OURS)):  # (2), (3)
+        if refusal is not None:
+            return refusal
     if not any(names.is_governed(name) for name in asked):
-        return ALLOWED  # (3)
+        return ALLOWED  # (4)
     return _judge_governed(call, names, registered)
 
 
 def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
-    """(4) to (7)"""
+    """(5) to (8)"""
     match call.operation:
         case "get_model_version_by_alias" | "get_latest_versions":
             is_latest = call.alias is None or call.alias.casefold() == LATEST
@@ -101,8 +103,8 @@ def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
             return _alias(call, names, registered)
         case "copy_model_version" if not names.is_governed(call.new_name or ""):
             return ALLOWED  # the copy has no governed name
-        case operation if operation in _TAGS:
-            return _no_tags(call, _TAGS[operation])
+        case operation if operation in _FREE:
+            return (operation in _TAGGED and _no_tags(call, HIDES)) or ALLOWED  # (7)
     unknown = f"{call.operation} is not known to be harmless for a governed model"
     return _refused(*_FORBIDDEN.get(call.operation, (unknown, "ask who runs the server")))
 
@@ -118,20 +120,33 @@ def artifact_folder(source: str) -> str | None:
 
 
 def _strange(name: str, names: Names) -> Judgement | None:
-    """(1), (2)"""
+    """(1)"""
     if len(name) > LONGEST:
         return _refused(f"a name of {len(name)} characters", f"use at most {LONGEST}")
     governed = names.resembles(name)
     if governed is not None:
         reason = f"the name {name!r} could be taken for the governed model {governed!r}"
         return _refused(reason, "use a name that nobody confuses with it")
-    if has_hidden(name):
-        return _refused(f"the name {name!r} has invisible characters", "leave them out")
+    return None
+
+
+def _misnamed(call: Call) -> Judgement | None:
+    """(2)"""
+    new_name = call.model if call.operation == "create_registered_model" else call.new_name
+    if new_name is not None and not is_slug(new_name):
+        return _refused(
+            f"the name {new_name!r} is refused: a name has a-z, 0-9, _ and -, begins with a letter,"
+            " and has at most 63 characters",
+            "use another name",
+        )
+    if new_name is None and not is_slug(call.model) and call.operation not in _OF_OLD_NAMES:
+        reason = f"the name {call.model!r} is of an older database: such a model is not changed"
+        return _refused(reason, "rename it, or delete it")
     return None
 
 
 def _version(call: Call) -> Judgement:
-    """(5)"""
+    """(6)"""
     if call.model == TRIAL_MODEL:
         return _refused("the server tests itself with this model", "use another name")
     match = SOURCE.fullmatch(call.source or "")
@@ -143,21 +158,21 @@ def _version(call: Call) -> Judgement:
     if call.run_id != match["run"]:
         reason = f"the source is of run {match['run']}, not of run {call.run_id or 'none'}"
         return _refused(reason, "name the run that has the files")
-    return _no_tags(call, _TAGS["create_model_version"])
+    return _no_tags(call, HIDES) or ALLOWED
 
 
-def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement:
-    """(6)"""
+def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement | None:
+    """(3), (7)"""
     ours = ", ".join(repr(key) for key in sorted(call.tags) if begins_with(key, prefixes))
     if ours:
         beginnings = " or ".join(prefixes)
         reason = f"only the server writes tags beginning {beginnings}: {ours}"
         return _refused(reason, "use another name for a tag of your own")
-    return ALLOWED
+    return None
 
 
 def _alias(call: Call, names: Names, registered: bool) -> Judgement:
-    """(7)"""
+    """(8)"""
     alias = call.alias or ""
     governed_aliases = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
     if not is_plain(alias):
@@ -181,16 +196,24 @@ def _refused(reason: str, next: str) -> Judgement:
     return Judgement("refused", reason, next)
 
 
-_TAGS = {
-    "create_registered_model": (*OURS, *HIDES),
-    "update_registered_model": (),
-    "create_model_version": ("governance.", *HIDES),
-    "set_registered_model_tag": (*OURS, *HIDES),
-    "delete_registered_model_tag": OURS,
-    "set_model_version_tag": (*OURS, *HIDES),
-    "delete_model_version_tag": OURS,
-}
-"""Operations on a governed model that are refused with these tags only."""
+_TAGGED = ("create_registered_model", "set_registered_model_tag", "set_model_version_tag")
+_FREE = (
+    *_TAGGED,
+    "update_registered_model",
+    "delete_registered_model_tag",
+    "delete_model_version_tag",
+)
+"""Operations on a governed model that only a tag can make wrong, and those that write a tag."""
+_OF_OLD_NAMES = (
+    "delete_registered_model",
+    "delete_registered_model_alias",
+    "delete_registered_model_tag",
+    "delete_model_version",
+    "delete_model_version_tag",
+    "get_latest_versions",
+    "get_model_version_by_alias",
+)
+"""Operations on a model whose name could not be given any more."""
 
 _KEPT = "`countersign retire` takes a version out of service by a signed decision"
 _FORBIDDEN = {

@@ -18,7 +18,15 @@ from governance.registry.display import place_of
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import Governor
-from governance.registry.governed.mutators import TRACKING, check_classified, check_parameters
+from governance.registry.governed.mutators import (
+    TAGGED,
+    TRACKING,
+    check_classified,
+    check_parameters,
+    tag_keys,
+)
+from governance.registry.governed.names import begins_with
+from governance.registry.governed.rules import OURS
 
 DELETIONS = (
     "delete_run",
@@ -32,6 +40,18 @@ DELETIONS = (
 
 
 @contextmanager
+def _untagged(
+    store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
+) -> Iterator[None]:
+    """Only the server writes tags with its own prefixes, whatever the object is."""
+    ours = sorted(key for key in tag_keys(arguments) if begins_with(key, OURS))
+    if ours:
+        reason = f"only the server writes tags beginning {' or '.join(OURS)}: {ours[0][:100]!r}"
+        raise store.governor.refuse(operation, "", reason, "use another name for your own tag")
+    yield
+
+
+@contextmanager
 def _own_root(
     store: GovernedTrackingStore, operation: str, arguments: Mapping[str, Any]
 ) -> Iterator[None]:
@@ -41,7 +61,8 @@ def _own_root(
     if location:
         reason = f"artifacts are on the server's own root, not at {place_of(location)!r}"
         raise store.governor.refuse(operation, "", reason, "leave the artifact location out")
-    yield
+    with _untagged(store, operation, arguments):
+        yield
 
 
 @contextmanager
@@ -61,6 +82,7 @@ def _kept(
     yield
 
 
+@guarded(TAGGED - {"create_experiment"}, _untagged)
 @guarded(["create_experiment"], _own_root)
 @guarded(DELETIONS, _kept)
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]

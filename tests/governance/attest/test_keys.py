@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import stat
 import subprocess
@@ -9,15 +10,38 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    PublicFormat,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner
 
 from governance.attest import keys
 from governance.base.errors import ConfigError, CountersignError, StorageError, VerificationError
+from governance.bundle import standalone_verifier
 from governance.machine import signers
-from tests.governance.keys import PEM, PLAIN, RAW, Service, pem
+from governance.machine.signers import private_signer
+from tests.governance.keys import (
+    CERTIFICATE,
+    EARLIER,
+    ED,
+    ORDER,
+    P256,
+    PEM,
+    PLAIN,
+    RAW,
+    Service,
+    line_of,
+    pem,
+    text_of,
+)
 
 
 @pytest.fixture
@@ -70,32 +94,187 @@ def test_a_signature_is_of_one_payload_by_one_key(private: Ed25519PrivateKey) ->
             verifier.verify(bad, payload)
 
 
-def test_other_kinds_of_keys_sign_too(tmp_path: Path) -> None:
-    """KMS and HSM often have ECDSA only."""
-    signer = signers.private_signer(pem(ec.generate_private_key(ec.SECP256R1())), "x")
-    keys.public_key(signer.public_pem).verify(signer.sign(b"payload"), b"payload")
+def der(*numbers: int) -> bytes:
+    """Strict DER of a sequence of integers below 128 bytes, written by hand."""
+    parts = [_integer(number) for number in numbers]
+    return bytes([0x30, sum(map(len, parts))]) + b"".join(parts)
+
+
+def _integer(number: int) -> bytes:
+    data = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return bytes([2, len(data)]) + data
+
+
+FIXED = P256.sign(b"payload", ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+SIGNED = keys.public_key(text_of(P256)).in_one_form(FIXED)
+R, S = decode_dss_signature(SIGNED)
+assert R >> 255, "so that its first byte in DER is a zero, which some leave out"
+OTHER_FORMS: dict[str, bytes] = {
+    # after Wycheproof's ecdsa_secp256r1_sha256_test: each is another form of a right signature
+    "the twin (r, n - s)": der(R, ORDER - S),
+    "a zero before r": bytes([0x30, SIGNED[1] + 1, 2, SIGNED[3] + 1, 0]) + SIGNED[4:],
+    "the length in two bytes": bytes([0x30, 0x81]) + SIGNED[1:],
+    "the length of r in two bytes": bytes([0x30, SIGNED[1] + 1, 2, 0x81]) + SIGNED[3:],
+    "an indefinite length": bytes([0x30, 0x80]) + SIGNED[2:] + b"\0\0",
+    "a byte behind it": SIGNED + b"\0",
+    "a byte behind s, within it": bytes([0x30, SIGNED[1] + 1]) + SIGNED[2:] + b"\0",
+    "a third integer": bytes([0x30, SIGNED[1] + 3]) + SIGNED[2:] + b"\x02\x01\x00",
+    "a set": b"\x31" + SIGNED[1:],
+    "r + n": der(R + ORDER, S),
+    "s + n": der(R, S + ORDER),
+    "r without its first zero": bytes([0x30, SIGNED[1] - 1, 2, 0x20]) + SIGNED[5:],
+    "r of 0": der(0, S),
+    "s of 0": der(R, 0),
+    "r and s of 0": der(0, 0),
+    "r of n": der(ORDER, S),
+    "s of n": der(R, ORDER),
+    "raw (r, s), as JOSE has it": R.to_bytes(32, "big") + S.to_bytes(32, "big"),
+    "nothing": b"",
+    "an empty sequence": b"\x30\0",
+    "cut short": SIGNED[:-1],
+}
+
+
+def verifies(text: str, signature: bytes) -> bool:
+    """Whether both verifiers accept a signature of `payload`. They must agree."""
+    second_key = standalone_verifier.load(text)[1]
+    try:
+        keys.public_key(text).verify(signature, b"payload")
+    except VerificationError:
+        with pytest.raises(standalone_verifier.UNREADABLE):
+            standalone_verifier.verify_signature(second_key, signature, b"payload")
+        return False
+    standalone_verifier.verify_signature(second_key, signature, b"payload")
+    return True
+
+
+def test_an_ecdsa_signature_has_one_form_only() -> None:
+    assert verifies(text_of(P256), SIGNED)
+    twin = OTHER_FORMS["the twin (r, n - s)"]
+    P256.public_key().verify(twin, b"payload", ec.ECDSA(hashes.SHA256()))
+    for name, signature in OTHER_FORMS.items():
+        assert signature != SIGNED and not verifies(text_of(P256), signature), name
+
+
+@given(st.binary(max_size=80) | st.integers(0, len(SIGNED) * 8 - 1))
+def test_no_other_bytes_are_an_ecdsa_signature(other: bytes | int) -> None:
+    if isinstance(other, int):
+        number = int.from_bytes(SIGNED, "big") ^ 1 << other
+        other = number.to_bytes(len(SIGNED), "big")
+    assert not verifies(text_of(P256), other)
+
+
+@given(st.integers(1, ORDER - 1), st.binary(max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_both_verifiers_accept_what_we_sign(secret: int, payload: bytes) -> None:
+    """Half of what an ECDSA signer gives has an s above n/2."""
+    private = ec.derive_private_key(secret, ec.SECP256R1())
+    signature = private_signer(pem(private), "x").sign(payload)
+    assert decode_dss_signature(signature)[1] <= ORDER // 2
+    _, key = standalone_verifier.load(text_of(private))
+    standalone_verifier.verify_signature(key, signature, payload)
+
+
+def test_an_ecdsa_key_signs_no_checkpoint() -> None:
     with pytest.raises(ConfigError, match="not an Ed25519 key"):
-        _ = keys.public_key(signer.public_pem).raw
+        _ = keys.public_key(text_of(P256)).raw
 
 
+def test_earlier_logs_keep_their_keys_and_signatures() -> None:
+    """`strict=False` verifies as earlier versions did. Nothing new is accepted in this way."""
+    for private in EARLIER.values():
+        key = keys.earlier_key(text_of(private))
+        signature = bytes.fromhex(CryptoSigner(private).sign(b"payload").signature)
+        key.verify(signature, b"payload", strict=False)
+        for payload, strict in ((b"payloaD", False), (b"payload", True)):
+            with pytest.raises(VerificationError):
+                key.verify(signature, payload, strict=strict)
+        with pytest.raises(ConfigError, match="a key of kind"):
+            private_signer(pem(private), "here")
+    twin = OTHER_FORMS["the twin (r, n - s)"]
+    keys.public_key(text_of(P256)).verify(twin, b"payload", strict=False)
+
+
+def y(number: int, sign: int = 0) -> str:
+    """An Ed25519 key by its y coordinate, which no library has checked."""
+    raw = (number | sign << 255).to_bytes(32, "little")
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + raw
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+def _block(data: bytes) -> str:
+    text = base64.encodebytes(data).decode()
+    return f"-----BEGIN PUBLIC KEY-----\n{text}-----END PUBLIC KEY-----\n"
+
+
+def _der(text: str) -> bytes:
+    return base64.b64decode("".join(text.splitlines()[1:-1]))
+
+
+FIELD = 2**255 - 19
+ORDER_8 = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+SMALL = (0, 1, FIELD - 1, ORDER_8, FIELD - ORDER_8, FIELD, FIELD + 1)
+COMPRESSED_DER = bytes.fromhex(
+    "3039301306072a8648ce3d020106082a8648ce3d030107032200"
+) + P256.public_key().public_bytes(
+    serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint
+)
 NO_PUBLIC_KEYS = {
     "nothing": "",
     "words": "hello",
-    "a private key": pem(Ed25519PrivateKey.generate()).decode(),
+    "a private key": pem(ED).decode(),
     "half a line": "ssh-ed25519 AAAA",
-    "DSA": (
-        dsa.generate_private_key(2048)
-        .public_key()
-        .public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    ),
+    "DSA": text_of(dsa.generate_private_key(2048)),
+    "RSA": text_of(EARLIER["RSA"]),
+    "RSA, a line": line_of(EARLIER["RSA"]),
+    "P-384": text_of(EARLIER["P-384"]),
+    "P-384, a line": line_of(EARLIER["P-384"]),
+    "P-521": text_of(ec.generate_private_key(ec.SECP521R1())),
+    "secp256k1": text_of(ec.generate_private_key(ec.SECP256K1())),
+    "X25519": text_of(X25519PrivateKey.generate()),
+    "Ed448": text_of(Ed448PrivateKey.generate()),
+    "a security key": "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t ada",
+    "an expired certificate": CERTIFICATE,
+    "the body of a certificate": CERTIFICATE.replace("-cert-v01@openssh.com", "", 1),
+    "two lines": f"{line_of(ED)}\n{line_of(P256)}",
+    "the same line twice": f"{line_of(ED)}\n{line_of(ED)}",
+    "a line and words": f"{line_of(ED)} ada\nben",
+    "lines by a separator of Unicode": f"{line_of(ED)} ada\u2028{line_of(P256)}",
+    "a key in the comment": f"{line_of(ED)} {line_of(P256)}",
+    "a block in the comment": f"{line_of(ED)} {text_of(P256)}".replace("\n", " "),
+    "options": f"no-pty {line_of(ED)}",
+    "options with text": f'command="ls" {line_of(ED)}',
+    "a certificate authority": f"cert-authority {line_of(ED)}",
+    "another kind in front": line_of(ED).replace("ssh-ed25519", "ecdsa-sha2-nistp256"),
+    "a line with more in it": y(5)[:-4] + "AAAA" + y(5)[-4:],
+    "two blocks": text_of(ED) + text_of(P256),
+    "text before a block": "ada\n" + text_of(ED),
+    "text behind a block": text_of(ED) + "ada",
+    "a line behind a block": text_of(ED) + line_of(P256),
+    "a header in a block": text_of(ED).replace("KEY-----\n", "KEY-----\nProc-Type: 4\n\n", 1),
+    "a compressed point": _block(COMPRESSED_DER),
+    "bytes behind the DER": _block(_der(text_of(ED)) + b"\0"),
+    "PKCS#1": EARLIER["RSA"].public_key().public_bytes(PEM, PublicFormat.PKCS1).decode(),
+    "y of p + 3, not canonical": y(FIELD + 3),
+    "no point": y(2),
+    **{f"small order: {n}, {sign}": y(n, sign) for n in SMALL for sign in (0, 1)},
 }
 
 
 @pytest.mark.parametrize("text", NO_PUBLIC_KEYS.values(), ids=NO_PUBLIC_KEYS.keys())
 def test_what_is_no_public_key_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="not a public key"):
+    """By both verifiers, and wherever a key can be given."""
+    with pytest.raises(ConfigError):
         keys.public_key(text)
+    with pytest.raises(standalone_verifier.UNREADABLE):
+        standalone_verifier.load(text)
+
+
+def test_a_certificate_is_refused_with_what_to_give_instead() -> None:
+    with pytest.raises(ConfigError, match=r"certificate is not a public key[\s\S]*\.pub file"):
+        keys.public_key(CERTIFICATE)
 
 
 def test_a_key_is_made_once_and_for_this_account_only(tmp_path: Path) -> None:
@@ -203,5 +382,14 @@ def test_a_signature_without_a_nonce_is_none(private: Ed25519PrivateKey) -> None
     line = public.public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     ).decode()
-    with pytest.raises(VerificationError):
-        keys.public_key(line).verify(crafted, b"payload")
+    assert not verifies(line, crafted)
+
+
+def test_an_ed25519_signature_has_one_form_only(private: Ed25519PrivateKey) -> None:
+    """S + L is the same number modulo the order L (RFC 8032, 5.1.7)."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    signature = private.sign(b"payload")
+    assert verifies(line_of(private), signature)
+    s = int.from_bytes(signature[32:], "little") + order
+    assert not verifies(line_of(private), signature[:32] + s.to_bytes(32, "little"))
+    assert not verifies(line_of(private), signature + b"\0")

@@ -74,7 +74,7 @@ def test_the_encoding_that_is_signed_is_that_of_dsse() -> None:
     kind = b"application/vnd.in-toto+json"
     for body in (b"", b"hello world", "gr\u00fc\u00dfe".encode(), b"x" * 1000):
         expected = b"DSSEv1 28 " + kind + b" " + str(len(body)).encode() + b" " + body
-        assert envelope._pae(body) == expected
+        assert envelope.pae(body) == expected
 
 
 # RFC 8785, appendix B: the bits of a double, and its form; those beyond 2**53 are integers that

@@ -28,6 +28,7 @@ from governance.bundle.form import FORMAT, MAX_BYTES, MAX_ENTRIES, MAX_FILES, At
 from governance.history.verify import TrustAnchors
 from governance.log import merkle
 from governance.log.checkpoint import origin_of, sign_checkpoint, verify_checkpoint
+from governance.log.model_index import sign_index, verified_index
 from governance.machine.signers import private_signer
 from governance.policy.policies import files_digest
 from tests.governance.story import ROOT
@@ -125,6 +126,20 @@ def test_checkpoints() -> None:
     assert verifier.signed_by(note, verifier.load(VECTORS["key"]["pem"])[1])
 
 
+def test_the_index_of_a_model() -> None:
+    note, key = VECTORS["model_index"]["note"], VECTORS["key"]["pem"]
+    index = verified_index(note, [(0, key)])
+    leaves = [bytes.fromhex(VECTORS["tree"]["leaf_hashes"][number]) for number in (0, 2, 3)]
+    assert (index.model, index.size, index.entries) == ("help-desk", 5, 3)
+    assert index.root == merkle.root_of(leaves) == verifier.tree_root(leaves)
+    assert sign_index(index, _signer()) == note
+    assert verifier.model_index(note)[1:] == ("help-desk", 5, 3, index.root)
+    assert verifier.signed_by(note, verifier.load(key)[1])
+    assert not verifier.signed_by(
+        VECTORS["checkpoint"]["note"].replace("\n5\n", "\n6\n"), verifier.load(key)[1]
+    )
+
+
 def test_a_bundle_of_an_earlier_version_verifies() -> None:
     """Never written again: a version that changes what it writes adds another."""
     data, pin = (
@@ -140,7 +155,7 @@ def test_the_page_says_what_the_code_does() -> None:
     assert f"at most {MAX_FILES} of" in PAGE and f"{canonical.MAX_DEPTH} levels" in PAGE
     for model in (Bundle, Item, Attached):
         assert all(f"`{name}`" in PAGE or f'"{name}"' in PAGE for name in model.model_fields), model
-    assert set(Bundle.model_fields) | {"seal"} == verifier.MEMBERS
+    assert set(Bundle.model_fields) | {"seal"} == verifier.MEMBERS | verifier.OPTIONAL
 
 
 def test_the_second_verifier_shares_nothing_with_the_first() -> None:

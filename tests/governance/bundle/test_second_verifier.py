@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,7 +13,8 @@ from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
 from governance.history.verify import TrustAnchors
 from tests.governance.bundles import forged, made, pin
-from tests.governance.governed import Governed
+from tests.governance.governed import Governed, authorize, empty
+from tests.governance.story import tell
 
 OPENED = {"opened_at": "2026-11-20T09:00:00Z"}
 
@@ -40,6 +42,22 @@ def test_an_approval_during_an_incident_does_not_count(scene: Governed, during: 
     scene.request()
     forged(scene)
     assert both_accept(scene) is not during
+
+
+@pytest.mark.parametrize("field", ["", "sources", "files"])
+def test_statements_that_do_not_say_which_files_ran_move_no_governed_alias(
+    field: str, tmp_path: Path
+) -> None:
+    scene = empty(tmp_path)
+    authorize(scene)
+    scene.story.left_out = field
+    tell(scene.story)
+    packet = scene.freeze()
+    scene.approve("ada", "ml-lead", packet, **OPENED)
+    scene.approve("ben", "risk", packet, **OPENED)
+    scene.request()
+    forged(scene)
+    assert both_accept(scene) is (field == "")
 
 
 def test_names_that_one_key_had_are_one_person() -> None:

@@ -19,7 +19,7 @@ import pytest
 from governance.attest.findings import finding
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant
-from governance.commands import sources
+from governance.commands import reading, sources
 from governance.commands.status import lines
 from governance.release import promotion
 from governance.release.artifacts import in_artifact_root, verify_files
@@ -231,8 +231,8 @@ def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
     other = finding(
         "REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2"
     )
-    monkeypatch.setattr(sources, "read_rows", lambda database, runs: True)
-    monkeypatch.setattr(sources, "reconcile", lambda log, machine: [moved, other])
+    for module in (sources, reading):
+        monkeypatch.setattr(module, "differing", lambda log, machine: [moved, other])
     code, told = desk.run("live", MODEL)
     assert (
         code == 5

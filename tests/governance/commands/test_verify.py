@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
+from governance.base.errors import VerificationError
 from governance.commands.bundle import command as bundle_command
 from governance.commands.reading import live_command
 from governance.commands.verify import verify_command
 from governance.log import evidence
 from governance.log.checkpoint import verify_checkpoint
+from governance.log.sqlite import SqliteLog
 from governance.machine.machine import machine, open_log, signer
+from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.policy.policies import load_policies
 from pipelines.cli import main
 from tests.conftest import ROOT
@@ -206,6 +210,18 @@ def test_it_needs_neither_torch_nor_mlflow(here: Scene, project: Path) -> None:
     )
 
 
+def live_of(project: Path) -> int:
+    """The exit code of `countersign live`."""
+    before = Path.cwd()
+    os.chdir(project)
+    try:
+        error = CliRunner().invoke(live_command, ["desk"]).exception
+        assert isinstance(error, VerificationError) and "signed or verified" in str(error)
+        return error.exit_code
+    finally:
+        os.chdir(before)
+
+
 def test_a_log_restored_from_an_older_copy_is_found(
     here: Scene, project: Path, tmp_path: Path
 ) -> None:
@@ -214,17 +230,22 @@ def test_a_log_restored_from_an_older_copy_is_found(
     assert call(project)[0] == 0
     shutil.copy(tmp_path / "backup.db", here.log.path)
     code, text = call(project)
-    assert code == 5 and "the checkpoint this machine last verified" in text
+    assert code == 5 and "the checkpoint this machine last signed or verified" in text
     assert "it counts 4 entries; expected: at most the 3 here" in text
-    here.record(
-        "gate", gate(True, at="2027-01-01T00:00:00Z"), artifact("gate")
-    )  # grown again, to something else
+    later = gate(True, at="2027-01-01T00:00:00Z")
+    with pytest.raises(VerificationError, match="the log has 3 entries, fewer than the 4"):
+        here.record("gate", later, artifact("gate"))
+    assert live_of(project) == 5  # whoever only reads is told, too
+    forgetful = SqliteLog(here.log.path, "desk", stored_signer(here.machine.keys, CHECKPOINT))
+    evidence.record(forgetful, here.signer, "gate", [artifact("gate")], later)  # grown otherwise
     code, text = call(project)
     assert (
         code == 5
-        and "the checkpoint this machine last verified" in text
+        and "the checkpoint this machine last signed or verified" in text
         and "older checkpoint was taken" in text
     )
+    with pytest.raises(VerificationError, match="the log of 4 entries does not begin with the 4"):
+        here.record("ingest", ingest("ingest@later"))
     (kept,) = (here.machine.state / "last_checkpoint").iterdir()
     kept.unlink()  # the loss is accepted, as docs/log.md says
     assert call(project)[0] == 0
@@ -251,7 +272,7 @@ def test_what_this_machine_last_verified_must_be_readable(here: Scene, project: 
     code, text = call(project)
     assert (
         code == 5
-        and "the checkpoint this machine last verified" in text
+        and "the checkpoint this machine last signed or verified" in text
         and "not a checkpoint" in text
     )
 

@@ -204,6 +204,28 @@ def test_a_governed_alias_says_what_stands_in_its_way() -> None:
         assert part in finding.found
 
 
+def test_a_model_that_altered_packages_made_is_good_for_candidate_only() -> None:
+    plan = desk()
+    environment = {
+        "python": "3.11.7",
+        "platform": "Linux-x86_64",
+        "versions": {},
+        "distributions": digest("installed"),
+        "files": digest("files"),
+    }
+    plan.say("train", "sft", environment=environment)
+    as_recorded = _decide(in_memory(plan)).candidate_only
+    altered = ["purelib/trl/trainer/sft_trainer.py"]
+    plan.say("train", "sft", environment={**environment, "altered": altered})
+    decision = _decide(in_memory(plan))
+    assert decision.allowed
+    more = set(decision.candidate_only) - set(as_recorded)
+    assert more == {"altered package files in train@sft"}
+    _asked(alias="champion")(plan)
+    (finding,) = _decide(in_memory(plan)).findings
+    assert "altered package files in train@sft" in finding.found
+
+
 def test_what_keeps_a_candidate_from_more_is_told_with_it() -> None:
     plan = desk()
     plan.tier(promotable=False)

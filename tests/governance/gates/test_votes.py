@@ -68,11 +68,21 @@ def test_a_packet_that_carries_the_waiver_may_be_approved(scene: Governed) -> No
     ("who", "role", "fields", "why"),
     [
         ("dora", "engineer", {}, "role engineer does not approve"),
-        ("ada", "ml-lead", {"model": "other"}, "it is about model other"),
+        (
+            "ada",
+            "ml-lead",
+            {"model": "other"},
+            "at that entry, the key was not ada's, or they had no right to say this",
+        ),
         ("ada", "ml-lead", {"alias": "challenger"}, "it is about alias challenger"),
         ("ada", "ml-lead", {"page": None}, "no page was opened"),
         ("ada", "ml-lead", {"at": "2027-01-01T00:00:00Z"}, "it is not in force at this time"),
-        ("ada", "risk", {}, "the key was not ada's at that entry, or not in this role"),
+        (
+            "ada",
+            "risk",
+            {},
+            "at that entry, the key was not ada's, or they had no right to say this",
+        ),
     ],
 )
 def test_a_vote_that_does_not_count_has_one_reason(

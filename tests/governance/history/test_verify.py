@@ -138,7 +138,8 @@ def resigned(place: Scene) -> None:
     """
     subjects = [artifact("records")]
     statement = evidence.build_statement("gate", subjects, gate(True))
-    index = next(entry.index for entry in place.log.entries() if entry.kind == "gate")
+    stored = place.log.as_stored()
+    index = next(entry.index for entry in stored.entries() if entry.kind == "gate")
     forge(place, index, sign_statement(statement, place.signer))
     with tampering(place) as connection:
         identity = evidence.identity_of(statement, place.signer.keyid)
@@ -160,7 +161,7 @@ def another_key_signs_the_head(place: Scene) -> None:
     state = Checkpoint(
         origin_of(PROJECT, place.log.entry(0).leaf_hash),
         place.log.size(),
-        merkle.root_of([entry.leaf_hash for entry in place.log.entries()]),
+        merkle.root_of([entry.leaf_hash for entry in place.log.as_stored().entries()]),
     )
     with tampering(place) as connection:
         connection.execute(

@@ -20,6 +20,7 @@ from governance.base.errors import OfflineError
 from governance.log import evidence
 from governance.log.carry import NOT_COPIED, Transfer, carry
 from governance.log.sqlite import SqliteLog
+from governance.log.views import log_evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.policies import load_policies
 from governance.server.append import verifier
@@ -95,8 +96,10 @@ def call(project: Path, place: Scene, *arguments: str, **environ: str) -> tuple[
     return done.returncode, done.stdout + done.stderr
 
 
-def envelopes(place: Scene, *kinds: str) -> list[bytes]:
-    return [entry.envelope for entry in place.log.entries() if entry.kind in kinds]
+def decided(place: Scene) -> list[tuple[str, bool]]:
+    """The gates' decisions that count."""
+    gates = log_evidence(place.log, evidence.key_ring(place.log, {})).all("gate")
+    return [(gate.predicate.at, gate.predicate.allowed) for gate in gates]
 
 
 def test_pull_carries_each_statement_once_in_order_and_lists_what_it_refuses(
@@ -117,7 +120,7 @@ def test_pull_carries_each_statement_once_in_order_and_lists_what_it_refuses(
         and "error: 1 statement(s) were refused" in text
     )
     assert verified(team) == 7
-    assert envelopes(team, "gate") == envelopes(laptop, "gate")
+    assert decided(team) == decided(laptop)
     assert [entry.kind for entry in team.log.entries(2)] == [
         "ingest",
         "ingest",
@@ -161,7 +164,7 @@ def test_push_to_a_server(project: Path, laptop: Scene, team: Scene, served: Ser
     account = {"COUNTERSIGN_USER": ACCOUNT, "COUNTERSIGN_PASSWORD": PASSWORD}
     code, text = call(project, laptop, "push", served.url, **account)
     assert code == 4 and "5 statement(s) carried, 1 there already, 1 refused" in text
-    assert verified(team) == 7 and envelopes(team, "gate") == envelopes(laptop, "gate")
+    assert verified(team) == 7 and decided(team) == decided(laptop)
     code, text = call(project, laptop, "push", served.url, COUNTERSIGN_USER="eve")
     assert code == 2 and "does not accept the account or its password" in text
 
@@ -180,10 +183,10 @@ def test_what_was_carried_before_an_end_is_said_and_the_rest_follows(
 
     failing, made = Failing(team.log.path, PROJECT, team.log.signer), Transfer()
     with pytest.raises(OfflineError):
-        carry(laptop.log, failing, verifier(team.log, lambda: NOON), made)
+        carry(laptop.log, failing, verifier(team.log, lambda: NOON), signer(laptop.machine), made)
     assert made.count("carried") == 3 and verified(team) == 5
     again = Transfer()
-    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), again)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), signer(laptop.machine), again)
     assert (again.count("carried"), again.count("there"), again.count("refused")) == (
         2,
         4,
@@ -196,7 +199,7 @@ def test_origin_policies_and_what_happened_to_a_registry_stay(laptop: Scene, tea
     for kind in NOT_COPIED - {"origin", "policy"}:
         laptop.record(kind, every_kind()[kind], artifact("records", A))
     made = Transfer()
-    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), made)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), signer(laptop.machine), made)
     assert made.stayed == len(NOT_COPIED) - 1 and made.count("carried") == 5
     assert not {entry.kind for entry in team.log.entries(before)} & NOT_COPIED
 
@@ -207,5 +210,5 @@ def test_an_entry_that_is_misfiled_is_refused(laptop: Scene, team: Scene) -> Non
     connection.execute("UPDATE countersign_entry SET kind = 'scan' WHERE idx = 1")
     connection.commit()
     made = Transfer()
-    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), made)
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), signer(laptop.machine), made)
     assert "filed under scan" in made.statements[0].reason and made.count("carried") == 4

@@ -46,13 +46,9 @@ def test_what_is_recorded_reads_back_as_it_was(here: Scene, kind: str) -> None:
     predicate = every_kind()[kind]
     subjects = (artifact("records", A, "data/ready/x/records.parquet"), artifact("report", B))
     index = here.record(kind, predicate, *subjects)
-    (item,) = view(here).all(kind)
-    assert (item.index, item.kind, item.subjects, item.predicate) == (
-        index,
-        kind,
-        subjects,
-        predicate,
-    )
+    item = view(here).all(kind)[-1]
+    named = predicate.model_copy(update={"log": here.log.entry(0).leaf_hash.hex()})
+    assert (item.index, item.kind, item.subjects, item.predicate) == (index, kind, subjects, named)
     assert (item.keyid, item.development) == (here.signer.keyid, True)
     statement, _ = unverified(here.log.entry(index).envelope)
     assert item.digest == sha256_bytes(canonical.dumps(statement))

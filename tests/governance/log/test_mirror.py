@@ -714,7 +714,7 @@ from governance.log import evidence
 from governance.log.routes import PREFIX, routes
 from tests.governance.examples import scene
 place = scene(Path(sys.argv[1]))
-found = routes(lambda: place.log, evidence.filed_under, lambda user, given: True)
+found = routes(lambda: place.log, lambda given, account: evidence.filed_under(given), lambda header: "ada", str)
 uvicorn.run(Starlette(routes=[Mount(PREFIX, routes=found)]), port=int(sys.argv[2]), log_level="critical")
 """
 

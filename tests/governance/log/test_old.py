@@ -10,13 +10,27 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from governance.attest.envelope import sign_statement
+from governance.attest.predicates import RulesChange
+from governance.base.errors import VerificationError
 from governance.history import verify
+from governance.history.state import state
 from governance.log import merkle, sql
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
 from governance.log.copies import extend
+from governance.log.evidence import build_statement, filed_under, key_ring
+from governance.log.rules import rule_versions
 from governance.log.sqlite import SqliteLog
-from governance.machine.machine import own_checkpoint_key, read_log
-from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene
+from governance.log.views import log_evidence
+from governance.machine.machine import (
+    checkpoint_signer,
+    log_of,
+    machine,
+    own_checkpoint_key,
+    read_log,
+    signer,
+)
+from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, run, scene
 from tests.governance.keys import pem
 from tests.postgres import Cluster
 
@@ -37,7 +51,8 @@ def here(tmp_path: Path) -> Scene:
         (keys / f"{name}.pem").chmod(0o600)
     with sqlite3.connect(tmp_path / "home" / PROJECT / "countersign.db") as database:
         database.executescript(WRITTEN.read_text())
-    return scene(tmp_path / "home")
+    place = machine(PROJECT, {"COUNTERSIGN_HOME": str(tmp_path / "home")})
+    return Scene(place, log_of(place, checkpoint_signer(place)), signer(place))
 
 
 def report(place: Scene, log: object = None, **pins: object) -> verify.LogReport:
@@ -87,3 +102,38 @@ def test_it_moves_to_postgresql_and_keeps_its_root(here: Scene, cluster: Cluster
         here.log.entries()
     )
     assert SqliteLog(here.log.path, PROJECT).head() == moved.head()
+
+
+def test_its_older_entries_are_judged_by_the_older_rules(here: Scene) -> None:
+    """Opened for writing, it follows the rules of today from its next entry on."""
+    before = here.log.size()
+    versions = rule_versions(here.log)
+    assert {versions.at(index) for index in range(before + 1)} == {1}
+    place = scene(here.machine.home)  # opens it for writing; here, its policies changed, too
+    index = next(entry.index for entry in place.log.by_kind(["rules"]))
+    versions = rule_versions(place.log)
+    assert [versions.at(position) for position in (before, index, index + 1)] == [1, 1, 2]
+    view = log_evidence(place.log, key_ring(place.log, {}))
+    assert [statement.index for statement in view.all("ingest")] == [2]
+    nameless = build_statement("ingest", [artifact("records")], ingest("ingest@other"))
+    envelope = sign_statement(nameless, place.signer)
+    entry = place.log.append(envelope, filed_under(envelope))
+    assert [statement.index for statement in view.all("ingest")] == [2]
+    named = place.record("ingest", ingest("ingest@third"), artifact("records"))
+    assert [statement.index for statement in view.all("ingest")] == [2, named]
+    assert entry.index < named
+    again = place.record("ingest", ingest("ingest@other"), artifact("records"))
+    assert [statement.index for statement in view.all("ingest")] == [2, named, again]
+    assert place.record("ingest", ingest("ingest@other"), artifact("records")) == again
+    scene(here.machine.home)
+    assert len(list(place.log.by_kind(["rules"]))) == 1
+
+
+def test_a_log_of_later_rules_is_not_judged(here: Scene) -> None:
+    place = scene(here.machine.home)
+    change = RulesChange(version=3, run=run())
+    place.record("rules", change, artifact("rules"))
+    with pytest.raises(VerificationError, match="the log follows rules 3"):
+        state(place.log)
+    with pytest.raises(VerificationError, match="the log follows rules 3"):
+        scene(here.machine.home)

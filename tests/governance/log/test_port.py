@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,9 @@ from tests.governance.examples import (
     scene,
     verified,
 )
+from tests.governance.keys import with_other_signature
 from tests.governance.killed import dying, in_child
-
-ADAPTERS = ["sqlite", "postgresql"]
+from tests.governance.log.databases import ADAPTERS, raw
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -54,29 +55,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def here(address: str, tmp_path: Path) -> Scene:
     return scene(tmp_path / "home", COUNTERSIGN_LOG=address)
-
-
-def raw(address: str, *statements: str, guarded: bool = True) -> list[tuple[object, ...]]:
-    """SQL behind the log's back, triggers and all or without them; the rows of the last
-    statement.
-    """
-    if address.startswith("sqlite"):
-        with contextlib.closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as connection:
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-            ).fetchall():
-                if not guarded:
-                    connection.execute(f"DROP TRIGGER {name}")
-            rows = [connection.execute(statement).fetchall() for statement in statements][-1]
-            connection.commit()
-            return rows
-    import psycopg
-
-    with psycopg.connect(address) as database:
-        if not guarded:
-            database.execute("SET session_replication_role = replica")
-        done = [database.execute(statement) for statement in statements][-1]
-        return done.fetchall() if done.description else []
 
 
 def test_entries_are_numbered_kept_and_found(here: Scene) -> None:
@@ -118,11 +96,21 @@ def test_the_same_thing_said_again_is_the_same_entry(here: Scene) -> None:
 
 
 def test_a_decision_that_changes_and_changes_back_is_three_entries(here: Scene) -> None:
-    decisions = [True, True, False, False, True]
-    assert [here.record("gate", gate(allowed)) for allowed in decisions] == [1, 1, 2, 2, 3]
-    assert (
-        here.record("gate", gate(True, at="2027-01-01T00:00:00Z")) == 3
-    )  # decided again, to the same end
+    decisions = [True, True, False, False, True, True]  # the last one to the same end
+    times = [f"2027-01-01T00:00:0{second}Z" for second in range(len(decisions))]
+    gates = [gate(allowed, at=at) for allowed, at in zip(decisions, times, strict=True)]
+    assert [here.record("gate", each) for each in gates] == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_statement_of_before_is_no_new_decision(here: Scene) -> None:
+    """Byte for byte the same, by the same key: anybody who reads the log could send it again."""
+    gates = [gate(True), gate(False, at="2027-01-01T00:00:00Z")]
+    assert [here.record("gate", each) for each in [*gates, *gates]] == [1, 2, 1, 2]
+    for index in (1, 2):
+        logged = here.log.entry(index)
+        filing = replace(evidence.filed_under(logged.envelope), again=True)
+        assert here.log.append(with_other_signature(logged.envelope), filing) == logged
+    assert verified(here) == 3
 
 
 def test_a_log_has_one_origin_and_begins_with_it(here: Scene, address: str) -> None:
@@ -142,10 +130,12 @@ def test_a_log_has_one_origin_and_begins_with_it(here: Scene, address: str) -> N
 def test_entries_are_found_by_kind_in_order(here: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(4):
         here.record("ingest", ingest(f"ingest@d{n}"))
-        here.record("gate", gate(n % 2 == 0))
+        here.record("gate", gate(n % 2 == 0, at=f"2027-01-01T00:00:0{n}Z"))
     monkeypatch.setattr(sql, "PAGE", 2)
     found = here.log.by_kind(["gate", "ingest", "gate"])
-    here.record("gate", gate(True))  # appended meanwhile: not of the moment that was asked about
+    here.record(
+        "gate", gate(True, at="2027-01-02T00:00:00Z")
+    )  # appended meanwhile: not of the moment that was asked about
     assert [entry.index for entry in found] == list(range(1, 9))
     assert [(entry.index, entry.kind) for entry in here.log.by_kind(["origin"])] == [(0, "origin")]
     assert list(here.log.by_kind([])) == list(here.log.by_kind(["scan"])) == []
@@ -430,12 +420,10 @@ def test_a_database_that_stays_locked_is_busy(
     here: Scene, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = "sqlite" if address.startswith("sqlite") else "postgres"
-    monkeypatch.setattr(f"governance.log.{adapter}.BUSY_SECONDS", 0.1)
-    with (
-        log_of(here.machine).writing(),
-        pytest.raises(BusyError, match="in use by another process"),
-    ):
-        here.record("ingest", ingest())
+    with log_of(here.machine).writing():
+        monkeypatch.setattr(f"governance.log.{adapter}.BUSY_SECONDS", 0.1)
+        with pytest.raises(BusyError, match="in use by another process"):
+            here.record("ingest", ingest())
     assert here.record("ingest", ingest()) == 1
 
 

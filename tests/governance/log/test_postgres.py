@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from governance.base.errors import (
 )
 from governance.log import evidence
 from governance.log.port import Execute
-from governance.log.postgres import PostgresLog, without_credentials
+from governance.log.postgres import BUSY_SECONDS, PostgresDatabase, PostgresLog, without_credentials
 from governance.machine.machine import log_of, machine, read_log
 from tests.governance.examples import PROJECT, Scene, artifact, gate, ingest, scene, verified
 from tests.postgres import PASSWORD, USER, Cluster
@@ -156,6 +157,60 @@ def test_an_account_that_may_only_read_reads(here: Scene, cluster: Cluster, addr
         database.execute("DROP ROLE reader")
 
 
+LOCKS = {
+    "the advisory lock of earlier versions": (
+        "SELECT pg_advisory_xact_lock(7165074649430321006)",
+        "SELECT pg_advisory_lock(classid, objid) FROM generate_series(0, 9) classid, "
+        "generate_series(0, 9) objid",
+    ),
+    "every lock on a table": tuple(
+        f"LOCK TABLE countersign_{table} IN {mode} MODE"
+        for table in ("head", "entry", "subject", "node")
+        for mode in (
+            "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE",
+            "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE",
+        )
+    ),
+    "locked rows": (
+        "SELECT * FROM countersign_head FOR UPDATE",
+        "SELECT * FROM countersign_head FOR KEY SHARE",
+        "SELECT * FROM countersign_entry FOR SHARE",
+    ),
+    "a snapshot that stays open": (
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SELECT * FROM countersign_head, countersign_entry",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rights", ["no", "SELECT"])
+@pytest.mark.parametrize("row", LOCKS)
+def test_a_role_that_may_not_write_keeps_nobody_from_writing(
+    here: Scene, cluster: Cluster, address: str, row: str, rights: str
+) -> None:
+    """It takes each lock that PostgreSQL gives it, and holds them all."""
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute("DROP ROLE IF EXISTS reader")
+        database.execute("CREATE ROLE reader LOGIN PASSWORD 'wr0ng'")
+        if rights == "SELECT":
+            database.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    uri, size = cluster.uri(address.rpartition("/")[2], "reader", "wr0ng"), here.log.size()
+    with psycopg.connect(uri) as hostile:
+        for statement in LOCKS[row]:
+            hostile.execute("SAVEPOINT before")
+            try:
+                hostile.execute(statement.encode())
+            except psycopg.Error:
+                hostile.execute("ROLLBACK TO SAVEPOINT before")
+        began = time.monotonic()
+        evidence.record(here.log, here.signer, "gate", [artifact("gate")], gate(True))
+        assert time.monotonic() - began < BUSY_SECONDS / 4
+        assert here.log.size() == size + 1
+    with psycopg.connect(address, autocommit=True) as database:
+        database.execute("DROP OWNED BY reader")
+        database.execute("DROP ROLE reader")
+
+
 def test_values_keep_their_signs(here: Scene) -> None:
     """The SQL is written with `?`; what the driver makes of it must not touch the values or the
     percent signs.
@@ -237,3 +292,18 @@ def test_a_writer_that_is_killed_lets_the_next_one_in(here: Scene) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert here.record("ingest", ingest()) == 1
+
+
+def test_another_thread_took_the_last_idle_connection(address: str) -> None:
+    """Between a look at the idle connections and taking one, another thread may take it."""
+
+    class Taken(list[tuple[int, float, psycopg.Connection]]):
+        def __len__(self) -> int:
+            return 1
+
+    log = PostgresLog(address, "desk")
+    database = log.database
+    assert isinstance(database, PostgresDatabase)
+    database._idle = Taken()
+    assert log.size() == 0
+    database._idle = list(database._idle)

@@ -126,7 +126,7 @@ def test_a_read_only_or_closed_folder_is_an_error_with_a_next_step(
         assert as_nobody(lambda: here.log.size()) == 0  # reading works
         assert as_nobody(lambda: here.record("ingest", ingest())) == 16
         said = capfd.readouterr().err
-        assert "it is unchanged" in said and "COUNTERSIGN_HOME" in said
+        assert "nothing was appended" in said and "COUNTERSIGN_HOME" in said
         assert as_nobody(lambda: scene(here.machine.state / "new")) == 16
         assert "cannot be written: Permission denied" in capfd.readouterr().err
         here.machine.state.chmod(0)

@@ -14,7 +14,6 @@ from governance.attest.requests import DataRef, GateRequest, SuiteRef
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
 from governance.history.state import state
-from governance.machine.machine import open_log
 from governance.policy.policies import Policies, load_policies
 from tests.governance.governed import Governed, authorize, empty, governed
 from tests.governance.people.desk import NAME, WHY, Desk, desk
@@ -164,7 +163,7 @@ def _high(folder: Path) -> Governed:
 
 def _enacted(scene: Governed) -> Policies:
     made = load_policies(scene.story.root / "policies")
-    open_log(scene.story.machine, made, scene.story.now)
+    scene.propose(made)
     for who in ("ada", "ben"):
         scene.approve(who, "policy-owner", made.digest, "policy")
     assert state(scene.story.log).authority.in_force.digest == made.digest

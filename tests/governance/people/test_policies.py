@@ -45,7 +45,7 @@ def in_force(d: Desk) -> str:
 def test_a_change_counts_when_its_owners_have_read_and_signed_it(at_desk: Desk) -> None:
     d = at_desk
     edit(d, "max_days: 30", "max_days: 10")
-    old, digest = in_force(d), propose(d, "cleo")
+    old, digest = in_force(d), propose(d, "ben")
     shown = d.must("ada", "policy", "sign", digest[:12], WHY, YES)
     assert "-waivers: {max_days: 30" in shown.out and "+waivers: {max_days: 10" in shown.out
     assert in_force(d) == old

@@ -185,9 +185,10 @@ def test_a_key_is_needed_to_freeze_and_none_to_read(at_desk: Desk) -> None:
     d = at_desk
     assert "nobody signs" in d.refused("", "freeze", NAME, code=2)
     assert "do not name this key" in d.refused("stranger", "freeze", NAME)
-    d.must("eve", "freeze", NAME)
+    assert "eve (visitor) may not say this" in d.refused("eve", "freeze", NAME)
+    d.must("cleo", "freeze", NAME)
     before = d.entries()
-    d.must("eve", "freeze", NAME)
+    d.must("cleo", "freeze", NAME)
     d.must("", "review", NAME)
     assert "you can read the page" in d.must("stranger", "review", NAME).out
     assert d.entries() == before

@@ -184,7 +184,9 @@ def test_an_approval_needs_a_reason(reviewed_desk: Desk, reason: tuple[str, ...]
 # -- Incidents -------------------------------------------------------------------------------------
 def test_nobody_approves_while_an_incident_is_open(reviewed_desk: Desk) -> None:
     d = reviewed_desk
-    d.must("eve", "incident", "open", NAME, "--reason", "it invents prices", YES)
+    opens = ("incident", "open", NAME, "--reason", "it invents prices", YES)
+    assert "eve (visitor) may not say this" in d.refused("eve", *opens)
+    d.must("cleo", *opens, "--role", "product")
     assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
     page = d.must("ada", "review", NAME, "--json").json
     assert page["verdict"] == "incident_open"

@@ -15,11 +15,12 @@ from governance.attest.predicates import Artifact, CheckpointKey, PolicyChange
 from governance.base.errors import ConfigError, VerificationError
 from governance.base.time import instant
 from governance.log import evidence
-from governance.machine.machine import open_log, signer
+from governance.machine.machine import signer
 from governance.policy.authority import Authority, read_authority
 from governance.policy.policies import files_digest, load_policies
 from governance.release import promotion
 from tests.governance.governed import KINDS, PEOPLE, Governed, empty, keypair, person, principals
+from tests.governance.keys import P256, line_of
 from tests.governance.story import begin, digest
 
 
@@ -33,11 +34,11 @@ def _authority(scene: Governed) -> Authority:
 
 
 def _propose(scene: Governed, change: Callable[[str], str]) -> str:
-    """Other policies recorded, by the service; their digest."""
+    """Other policies, proposed by an owner; their digest."""
     path = scene.story.root / "policies" / "policy.yaml"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     policies = load_policies(scene.story.root / "policies")
-    open_log(scene.story.machine, policies, scene.story.now)
+    scene.propose(policies)
     return policies.digest
 
 
@@ -277,19 +278,19 @@ OFFERED: dict[str, tuple[Callable[[str], str], bool]] = {
     "space around it": (lambda pem: f"\n{pem}\n", True),
     "no key at all": (lambda pem: "garbage", False),
     "a key of another kind": (lambda pem: "ssh-rsa AAAA", False),
+    "an ECDSA key": (lambda pem: line_of(P256), False),
+    "two keys": (lambda pem: f"{keypair('next')[1]}\n{line_of(P256)}", False),
 }
 
 
 @pytest.mark.parametrize("row", OFFERED)
 def test_whoever_offers_a_successor_stops_nothing(row: str, scene: Governed) -> None:
-    """A statement anybody enrolled may make: it is one key however it is written, and nonsense is
-    none.
-    """
+    """It is one key however it is written, and nonsense is none."""
     write, follows = OFFERED[row]
     public = public_key(keypair("next")[1])
-    said = CheckpointKey.model_validate(scene.signed("eve", "visitor", pem=write(public.pem)))
+    said = CheckpointKey.model_validate(scene.signed("ada", "policy-owner", pem=write(public.pem)))
     scene.say(
-        "eve",
+        "ada",
         "checkpoint_key",
         [Artifact(role="checkpoint_key", name="next", sha256=public.keyid)],
         said,

@@ -17,13 +17,20 @@ from governance.attest.digests import tree_digest
 from governance.base.errors import ConfigError, Problems
 from governance.exports import publish
 from governance.machine.signers import stored_signer
-from governance.policy.policies import FILES, Policies, load_policies
+from governance.policy.policies import (
+    FILES,
+    Policies,
+    load_policies,
+    policies_of,
+    policy_files,
+)
 from governance.policy.rules import Datacard
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
 from pipelines.stages import import_base as base
 from pipelines.training.methods import METHODS
 from pipelines.training.rewards import RULES, SCORER
+from tests.governance.keys import EARLIER, text_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -270,6 +277,20 @@ def test_one_key_under_two_names_is_an_error(folder: Path, tmp_path: Path) -> No
     _edit(folder, "policy.yaml", "principals: []", f"principals: [{people}]")
     with pytest.raises(Problems, match="named twice"):
         load_policies(folder)
+
+
+@pytest.mark.parametrize("kind", EARLIER)
+def test_kinds_of_keys_that_only_earlier_policies_have(folder: Path, kind: str) -> None:
+    """An old log is read as before; nobody can propose or use such policies again."""
+    key = json.dumps(text_of(EARLIER[kind]))
+    people = f"principals: [{{name: ada, kind: person, keys: [{key}]}}]"
+    line = _edit(folder, "policy.yaml", "principals: []", people)
+    with pytest.raises(Problems, match=rf"policy.yaml:{line}:.*a key of kind"):
+        load_policies(folder)
+    files = policy_files(folder)
+    with pytest.raises(Problems, match="a key of kind"):
+        policies_of(files)
+    assert len(policies_of(files, strict=False).keys) == 1
 
 
 def test_a_datacard_names_its_blanks() -> None:

@@ -159,7 +159,7 @@ def register(
             story.models[stage],
             files,
             f"register {MODEL}",
-            tags={"countersign.stage": stage},
+            tags={"pipeline.stage": stage},
         )
     )
     said = Registration(

@@ -52,7 +52,10 @@ class Team:
     def ci(self) -> Project:
         signer = f"file2:{self.keys / 'ci'}"
         return self._machine(
-            "ci", **self.account, COUNTERSIGN_SIGNER=signer, COUNTERSIGN_REQUESTER="cleo"
+            "ci",
+            **{**self.account, **({"COUNTERSIGN_USER": "ci"} if self.account else {})},
+            COUNTERSIGN_SIGNER=signer,
+            COUNTERSIGN_REQUESTER="cleo",
         )
 
     @property
@@ -122,6 +125,7 @@ def serving(team: Team, *more: str) -> Iterator[Server]:
     server = Server(f"http://127.0.0.1:{port}", process, team.server.root.parent / "background.log")
     try:
         wait(server)
+        server.post("users/create", username="ci", password=PASSWORD)  # named as its service
         team.account = {
             "COUNTERSIGN_LOG": server.uri,
             "COUNTERSIGN_ORIGIN": team.origin,

@@ -4,6 +4,35 @@ clear words.
 Numbers are those of the list the design was made against (1 to 30), then others. Rows of the server
 run against a real one, on SQLite and on PostgreSQL where that is installed; after each, the
 champion is who it was, the log has only grown, and registry and log agree; after all, the log verifies.
+
+The cases of the second trust round, and what holds each. Rows are below; what needs no server is
+tested beside its module (folders below `tests/`).
+
+1  another log's registration, gate, candidate move      rows 63 and 65
+   a version registered twice                            row 65; governance/history/test_registered_twice
+   an approval that names no log, or another             row 65; governance/attest/test_forgeries
+   statements carried between logs                       governance/log/test_carry
+2  one person's statements replayed 300 times            test_a_replay_blocks_nobody
+   revocations and incidents are never limited           the same; governance/attest/test_forgeries
+   proposals, incidents, texts by whom they may not be   rows 64; governance/policy/test_policy
+   no account without a right changes any answer         governance/server/test_no_right, test_fuzz
+3  a twin of an ECDSA signature, weak keys               rows 60 and 61; governance/attest/test_keys
+4  an incomplete bundle                                  test_a_bundle_without_what_speaks_...;
+                                                         governance/bundle/test_completeness
+5  a restored or altered database                        test_a_restored_older_copy_..., test_an_entry_that_
+                                                         was_replaced_...; governance/log/test_heads
+6  a rollback by 3, 1, 3, 2, 3                           test_a_rollback_goes_to_the_last_earlier_version_only
+7  edits that git overlooks, a `sitecustomize`           pipelines/test_codefiles, test_isolation, test_installed
+8  a forged promotion is not served                      test_a_forged_promotion_is_not_served;
+                                                         governance/release/test_serving
+9  the signer in `history`                               governance/release/test_attribution
+   accounts, schemes, timing, listing                    rows 50 and 54; governance/server/test_door, test_server
+   other sites' pages                                    rows 53 and 62; governance/server/test_door
+   a password through a proxy                            governance/registry/test_rest
+   a database role without rights                        governance/log/test_postgres
+   tags, slugs, configuration files                      rows 39, 40, 56; 17, 58; 55; governance/models/test_configs
+11 a missing quorum of witnesses                         governance/witness/test_served (both databases)
+   a forged history, a split view                        governance/witness/test_witnessed, test_compare
 """
 
 from __future__ import annotations
@@ -16,6 +45,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +53,66 @@ import pytest
 
 from governance.attest import canonical
 from governance.attest.digests import manifest
-from governance.attest.envelope import verify_envelope
-from governance.attest.predicates import ModelFile
+from governance.attest.envelope import sign_statement, verify_envelope
+from governance.attest.predicates import (
+    Approval,
+    Artifact,
+    Incident,
+    ModelFile,
+    PolicyChange,
+    Promotion,
+    Revocation,
+)
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
+from governance.base.time import instant
 from governance.base.yaml import parse_yaml
+from governance.bundle import bundle_of, standalone_verifier, verify_bundle, write
 from governance.history.verify import TrustAnchors, verify_log
+from governance.log import evidence
+from governance.log.checkpoint import parse_checkpoint
+from governance.log.model_index import parse_index
 from governance.log.port import Filing
 from governance.log.sqlite import SqliteLog
-from governance.machine.signers import CHECKPOINT, stored_signer
+from governance.machine.signers import CHECKPOINT, private_signer, stored_signer
 from governance.models.folder import check_manifest, enforce
 from governance.models.weights import check_safetensors
-from governance.policy.policies import load_policies
-from governance.release import promotion, serving
-from tests.governance.governed import Governed, governed, principals
-from tests.governance.registry.place import MODEL, Answer, NotStarted, place, start
+from governance.policy.policies import files_digest, load_policies
+from governance.registry.governed.limit import SAID_PER_HOUR
+from governance.release import promotion, retrospect, serving
+from tests.governance.bundles import opened, sealed
+from tests.governance.forged import forge, second
+from tests.governance.governed import (
+    Governed,
+    authorize,
+    empty,
+    governed,
+    keypair,
+    person,
+    principals,
+)
+from tests.governance.keys import (
+    CERTIFICATE,
+    EARLIER,
+    P256,
+    line_of,
+    pem,
+    text_of,
+    twin,
+    with_other_signature,
+)
+from tests.governance.log.databases import raw
+from tests.governance.registry.place import (
+    MODEL,
+    Answer,
+    NotStarted,
+    Server,
+    place,
+    register,
+    start,
+)
 from tests.governance.registry.place import serving as running
-from tests.governance.registry.world import World
+from tests.governance.registry.world import Fresh, World
+from tests.governance.story import digest, tell
 from tests.postgres import Cluster
 
 pytestmark = pytest.mark.slow
@@ -55,8 +129,11 @@ def world(
     people = principals(
         {**{name: [name] for name in ("ben", "cleo", "dora", "eve")}, "ada": ["ada", "ada2"]}
     )
+    kms = {"name": "kms", "kind": "service", "signs": ["promotion"], "keys": [text_of(P256)]}
+    people += f"  - {json.dumps(kms)}\n"
     here = place(tmp_path_factory.mktemp("attacks"), people, **environ)
     with running(here) as server, pytest.MonkeyPatch.context() as patch:
+        register(here, server, patch)  # the version of the story, in the registry, too
         made = World(here, server, patch)
         for _ in range(2):  # whichever rows a worker runs, version 1 is not the champion
             made.promote(made.fresh())
@@ -181,7 +258,8 @@ def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes
         connection = http.client.HTTPConnection(
             world.server.uri.removeprefix("http://"), timeout=30
         )
-        connection.putrequest(method, path, skip_accept_encoding=True)
+        names_host = any(name == "Host" for name, _ in headers)
+        connection.putrequest(method, path, skip_host=names_host, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value)
         connection.endheaders(sent)
@@ -234,6 +312,7 @@ def _in_anothers_name(world: World) -> Any:
 
 JSON = ("Content-Type", "application/json")
 CREATE = "/api/2.0/mlflow/registered-models/create"
+LOG = "/countersign/v1/entries"
 
 
 def _create(name: str) -> Attack:
@@ -291,6 +370,129 @@ def _upload_artifact(world: World) -> Any:
     return world.server.ask("POST", path, raw=b"other bytes")
 
 
+KMS = private_signer(pem(P256), "kms")
+
+
+def _old_candidate_move(world: World, change: Callable[[bytes], bytes]) -> Any:
+    """A reader of the log sends a candidate move again after a later one, with a signature that
+    follows from the old one.
+    """
+    story, log = world.scene.story, world.scene.story.log
+    entries, versions = [], [world.fresh() for _ in range(2)]
+    for fresh in versions:
+        sha256 = story.models[fresh.stage]
+        move = Promotion(
+            model=MODEL,
+            version=fresh.number,
+            alias="candidate",
+            model_digest=sha256,
+            allowed=True,
+            findings=[],
+            policy=story.policies.digest,
+            at=instant(story.now()),
+            run=story.run(),
+        )
+        subject = Artifact(role="model", name=fresh.stage, sha256=sha256)
+        entries.append(evidence.record(log, KMS, "promotion", [subject], move))
+    old, size = entries[0], log.size()
+    envelope = with_other_signature(old.envelope, change)
+    answer = world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+    assert all(entry.kind == "refusal" for entry in log.entries(size))
+    held = promotion.state(log).holder(MODEL, "candidate")
+    assert held is not None and held.version == versions[1].number
+    assert answer.status != 200 or answer.value["index"] == old.index
+    return answer
+
+
+def _posted(world: World, envelope: bytes) -> Any:
+    """By the administrator's account, which is no service's."""
+    return world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+
+
+def _sent_by_the_service(world: World, envelope: bytes) -> Any:
+    """By the account that is named as the service."""
+    world.server.post("users/create", username="ci", password=world.server.password)
+    account = replace(world.server, user="ci")
+    return account.ask("POST", "/countersign/v1/entries", raw=envelope)
+
+
+def _as_reader(world: World) -> Server:
+    """An account that may only read."""
+    world.server.post("users/create", username="reader", password=world.server.password)
+    return replace(world.server, user="reader")
+
+
+def _with_other_bytes(world: World) -> bytes:
+    """Another registration of a version that is registered."""
+    latest = list(promotion.state(world.scene.story.log).evidence.all("registration"))[-1]
+    other = latest.predicate.model_copy(update={"model_digest": "ab" * 32})
+    subject = Artifact(role="model", name="x", sha256="ab" * 32)
+    return sign_statement(evidence.build_statement("registration", [subject], other), person("ci"))
+
+
+def _vote(world: World, who: str, role: str, **fields: Any) -> bytes:
+    """An approval of a version that nobody has approved."""
+    said = {"decision": "approve", "about": "packet", "model": MODEL, "page": digest("page")}
+    vote = Approval.model_validate(world.scene.signed(who, role, **said) | fields)
+    subject = Artifact(role="packet", name="x", sha256=world.fresh().packet)
+    return sign_statement(evidence.build_statement("approval", [subject], vote), person(who))
+
+
+def _revocation(world: World, who: str, role: str, of: str, **fields: Any) -> bytes:
+    said = world.scene.signed(who, role, owner=of) | fields
+    revocation = Revocation.model_validate(said)
+    key = Artifact(role="key", name=of, sha256=person(of).keyid)
+    return sign_statement(evidence.build_statement("revocation", [key], revocation), person(who))
+
+
+def _repeated(world: World, kind: str, **changed: str | None) -> bytes:
+    """What the service signed, with a difference: as a run that ended before it sent it."""
+    latest = list(promotion.state(world.scene.story.log).evidence.all(kind))[-1]
+    predicate = latest.predicate.model_copy(update=changed)
+    return sign_statement(evidence.build_statement(kind, latest.subjects, predicate), person("ci"))
+
+
+def _incident_by(world: World, who: str, role: str, of: str = "sft", **fields: str) -> bytes:
+    scene = world.scene
+    said = scene.signed(who, role, model=MODEL, version="1", state="open") | fields
+    model = Artifact(role="model", name=of, sha256=scene.story.models[of])
+    statement = evidence.build_statement("incident", [model], Incident.model_validate(said))
+    return sign_statement(statement, person(who))
+
+
+def _proposal(world: World, who: str, more: str = "# a comment") -> bytes:
+    scene = world.scene
+    files = dict(scene.story.policies.files)
+    files["policy.yaml"] += f"\n{more}\n"
+    log = scene.story.log.entry(0).leaf_hash.hex()
+    change = PolicyChange(
+        previous=scene.story.policies.digest, run=scene.story.run(), files=files, log=log
+    )
+    subject = Artifact(role="policy", name="policies", sha256=files_digest(files))
+    return sign_statement(evidence.build_statement("policy", [subject], change), person(who))
+
+
+def _policies_with(key: str) -> Attack:
+    """A policy owner proposes policies in which one person has this key."""
+
+    def attack(world: World) -> Any:
+        scene = world.scene
+        files = dict(scene.story.policies.files)
+        old = json.dumps(keypair("eve")[1])
+        files["policy.yaml"] = files["policy.yaml"].replace(old, json.dumps(key))
+        assert files != dict(scene.story.policies.files)
+        log = scene.story.log.entry(0).leaf_hash.hex()
+        change = PolicyChange(
+            previous=scene.story.policies.digest, run=scene.story.run(), files=files, log=log
+        )
+        subject = Artifact(role="policy", name="policies", sha256=files_digest(files))
+        statement = evidence.build_statement("policy", [subject], change)
+        envelope = sign_statement(statement, person("ada"))
+        return world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+
+    return attack
+
+
 def _version(source: str, **more: Any) -> Attack:
     def attack(world: World) -> Any:
         run = world.server.post("runs/create", experiment_id="0").value["run"]["info"]
@@ -300,6 +502,26 @@ def _version(source: str, **more: Any) -> Attack:
         )
 
     return attack
+
+
+def _config(text: str, name: str = "config.json") -> Attack:
+    """A version of a run of one's own, with such a file."""
+
+    def attack(world: World) -> Any:
+        run = world.server.post("runs/create", experiment_id="0").value["run"]["info"]
+        folder = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        path = f"/api/2.0/mlflow-artifacts/artifacts/{folder}/model/{name}"
+        assert world.server.ask("PUT", path, raw=text.encode()).status == 200
+        body = {"name": MODEL, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
+        return world.server.post("model-versions/create", **body)
+
+    return attack
+
+
+def _anothers_tag(world: World) -> Any:
+    world.server.post("registered-models/create", name="theirs")
+    body = {"name": "theirs", "key": "governance.status", "value": "champion"}
+    return world.server.post("registered-models/set-tag", **body)
 
 
 def _delete_run(world: World) -> Any:
@@ -386,7 +608,11 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "17 a digit for a letter": (_create("supp0rt-desk"), (403,), "could be taken for"),
     "17 another separator": (_create("support_desk"), (403,), "could be taken for"),
     "17 a name with a NUL, which no database keeps": (_unkept, (403,), "could be taken for"),
-    "17 a name with a hidden character": (_create("in\u200bnocent"), (403,), "invisible"),
+    "17 a name with a hidden character": (
+        _create("in\u200bnocent"),
+        (403,),
+        "begins with a letter",
+    ),
     "17 an alias in capitals": (_alias("Champion"), (403,), "plain name"),
     "17 an alias with a newline": (_alias("champion\n"), (400, 403), "alias"),
     "17 an alias in Cyrillic": (_alias("сhampion"), (403,), "plain name"),
@@ -600,10 +826,230 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         (401,),
         "",
     ),
+    "55 a configuration that names code": (
+        _config('{"auto_map": {"AutoModel": "evil.Model"}}'),
+        (403,),
+        "it asks for code",
+    ),
+    "55 a configuration with an unknown text": (
+        _config('{"plugin": "evil"}'),
+        (403,),
+        "a text under the key 'plugin'",
+    ),
+    "55 a template that runs code": (
+        _config("{{ cycler.__init__.__globals__ }}", "chat_template.jinja"),
+        (403,),
+        "the attribute __",
+    ),
+    "55 a tokenizer that hangs": (
+        _config('{"normalizer": {"pattern": {"Regex": "(a+)+$"}}}', "tokenizer.json"),
+        (403,),
+        "could take very long",
+    ),
+    "56 a tag of ours on a run": (
+        lambda world: world.server.post(
+            "runs/create", experiment_id="0", tags=[{"key": "countersign.approved", "value": "x"}]
+        ),
+        (403,),
+        "only the server writes",
+    ),
+    "56 a tag of ours on an experiment": (
+        lambda world: world.server.post(
+            "experiments/set-experiment-tag", experiment_id="0", key="Governance.x", value="x"
+        ),
+        (403,),
+        "only the server writes",
+    ),
+    "56 a tag of ours on another's model": (_anothers_tag, (403,), "only the server writes"),
+    "57 the digest of another": (
+        _version("{uri}/model", tags=[{"key": "countersign.digest", "value": "ab" * 32}]),
+        (403,),
+        "the files have the digest none",
+    ),
+    "58 a name that is no slug": (_create("My Model"), (403,), "begins with a letter"),
+    "58 a prompt's name that is none": (
+        lambda world: world.server.post(
+            "registered-models/create",
+            name="Приём",
+            tags=[{"key": "mlflow.prompt.is_prompt", "value": "true"}],
+        ),
+        (403,),
+        "begins with a letter",
+    ),
+    "53 a page of another site that posts to the log": (
+        _raw(LOG, ("Origin", "https://evil.example"), ("Content-Length", "0")),
+        (403,),
+        "another site",
+    ),
+    "53 an image of another site that reads the log": (
+        _raw(LOG, ("Sec-Fetch-Site", "cross-site"), method="GET"),
+        (403,),
+        "another site",
+    ),
+    "54 a scheme of accounts that nobody speaks": (
+        _raw(CREATE, JSON, ("Authorization", "Bearer x"), ("Content-Length", "0")),
+        (401,),
+        "not authenticated",
+    ),
+    "54 the same at the log": (
+        _raw(LOG, ("Authorization", "Negotiate YII="), ("Content-Length", "0")),
+        (401,),
+        "not known here",
+    ),
     "52 a source of no scheme that is known": (
         _version("modelsfile:///etc", name="innocent"),
         (400,),
         "source",
+    ),
+    "62 a host that is no text": (
+        _raw(LOG, ("Host", "desk\xff"), ("Content-Length", "0")),
+        (400,),
+        "not ASCII",
+    ),
+    "62 an origin that is no address": (
+        _raw(LOG, ("Origin", "http://["), ("Content-Length", "0")),
+        (403,),
+        "another site",
+    ),
+    "60 the other ECDSA signature of an old candidate move": (
+        lambda world: _old_candidate_move(world, twin),
+        (422,),
+        "does not verify",
+    ),
+    "60 an old candidate move, as it is": (
+        lambda world: _old_candidate_move(world, lambda signature: signature),
+        (200, 403),
+        "index|only the account of the service",
+    ),
+    "63 a registration of a service, sent by another account": (
+        lambda world: _posted(world, _repeated(world, "registration", tier="other")),
+        (403,),
+        "only the account of the service",
+    ),
+    "63 a gate of a service, sent by another account": (
+        lambda world: _posted(world, _repeated(world, "gate", method="other")),
+        (403,),
+        "only the account of the service",
+    ),
+    "63 a candidate move of a service, sent by another account": (
+        lambda world: _posted(world, _repeated(world, "promotion", alias="candidate")),
+        (403,),
+        "only the account of the service",
+    ),
+    **{
+        f"65 a {kind} of {of} log, sent by the service's own account": (
+            lambda world, kind=kind, log=log, more=more: _sent_by_the_service(
+                world, _repeated(world, kind, log=log, **more)
+            ),
+            (403,),
+            said,
+        )
+        for kind, more in {
+            "registration": {"tier": "other"},
+            "gate": {"method": "other"},
+            "promotion": {"alias": "candidate"},
+        }.items()
+        for of, log, said in (
+            ("another", "ab" * 32, "it names abababababab"),
+            ("no", None, "it names no log"),
+        )
+    },
+    "65 a second registration of a version, with other bytes": (
+        lambda world: _sent_by_the_service(world, _with_other_bytes(world)),
+        (403,),
+        "is registered with other bytes",
+    ),
+    "65 an approval that names no log": (
+        lambda world: _posted(world, _vote(world, "ben", "risk", log=None)),
+        (403,),
+        "it names no log",
+    ),
+    "65 an approval that names another log": (
+        lambda world: _posted(world, _vote(world, "ben", "risk", log="ab" * 32)),
+        (403,),
+        "it names abababababab",
+    ),
+    "65 an approval of policies that names no log": (
+        lambda world: _posted(world, _vote(world, "ben", "policy-owner", about="policy", log=None)),
+        (403,),
+        "it names no log",
+    ),
+    "65 a revocation that names no log": (
+        lambda world: _posted(world, _revocation(world, "ben", "policy-owner", "dora", log=None)),
+        (403,),
+        "it names no log",
+    ),
+    "54 the list of accounts, by one that is no administrator": (
+        lambda world: _as_reader(world).ask("GET", "users/list"),
+        (403,),
+        "",
+    ),
+    "63 the alias, by an account that may only read": (
+        lambda world: _as_reader(world).post(
+            "registered-models/alias", name=MODEL, alias="champion", version="1"
+        ),
+        (403,),
+        "",
+    ),
+    "64 an approval by an enrolled person without a role": (
+        lambda world: _posted(world, _vote(world, "eve", "visitor")),
+        (403,),
+        "permits no visitor",
+    ),
+    "64 a rejection by an enrolled person without a role": (
+        lambda world: _posted(world, _vote(world, "eve", "visitor", decision="reject")),
+        (403,),
+        "permits no visitor",
+    ),
+    "64 a revocation of another's key": (
+        lambda world: _posted(world, _revocation(world, "eve", "visitor", "ada")),
+        (403,),
+        "only its owner or a policy owner",
+    ),
+    "64 an incident by an enrolled person without a role": (
+        lambda world: _posted(world, _incident_by(world, "eve", "visitor")),
+        (403,),
+        "permits no visitor",
+    ),
+    "64 an incident on what nobody registered": (
+        lambda world: _posted(world, _incident_by(world, "ben", "risk", version="4711")),
+        (403,),
+        "no registration",
+    ),
+    "64 a reason of 700 kB": (
+        lambda world: _posted(world, _incident_by(world, "ben", "risk", reason="x" * 700_000)),
+        (403,),
+        "too long",
+    ),
+    "64 policies proposed by an enrolled person without a role": (
+        lambda world: _posted(world, _proposal(world, "eve")),
+        (403,),
+        "does not let this key sign policy",
+    ),
+    "64 policies of 500 kB": (
+        lambda world: _posted(world, _proposal(world, "ada", more="# " + "x" * 500_000)),
+        (403,),
+        "too large",
+    ),
+    "61 policies with an RSA key": (
+        _policies_with(text_of(EARLIER["RSA"])),
+        (403,),
+        "could never be in force",
+    ),
+    "61 policies with a P-384 key": (
+        _policies_with(text_of(EARLIER["P-384"])),
+        (403,),
+        "could never be in force",
+    ),
+    "61 policies with an expired certificate": (
+        _policies_with(CERTIFICATE),
+        (403,),
+        "could never be in force",
+    ),
+    "61 policies with two keys in one text": (
+        _policies_with(f"{line_of(P256)}\n{text_of(EARLIER['RSA'])}"),
+        (403,),
+        "could never be in force",
     ),
 }
 
@@ -616,6 +1062,52 @@ def test_refused_by_the_server(row: str, world: World) -> None:
         assert answer.status in statuses, (answer.status, answer.text)
         assert any(part in answer.message for part in said.split("|")), answer.message
         assert "Traceback" not in answer.text
+
+
+def test_a_replay_blocks_nobody(world: World) -> None:
+    """A reader sends ben's approval again, more often than an account may add statements. The same
+    account can still send his rejection, and his incident.
+    """
+    scene, fresh = world.scene, world.fresh()
+    index = scene.approve("ben", "risk", fresh.packet)
+    envelope, size = scene.story.log.entry(index).envelope, scene.story.log.size()
+    with world.nothing_lost(), ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: _posted(world, envelope), range(SAID_PER_HOUR + 1)))
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.value["index"] for answer in answers} == {index}
+        assert scene.story.log.size() == size
+        assert _posted(world, _vote(world, "ben", "risk", decision="reject")).status == 200
+        for state in ("open", "closed"):
+            incident = _incident_by(
+                world, "ben", "risk", version=fresh.number, state=state, of=fresh.stage
+            )
+            answer = _posted(world, incident)
+            assert answer.status == 200, answer.text
+
+
+def test_a_rollback_goes_to_the_last_earlier_version_only(world: World) -> None:
+    """One person moved 3, 1, 3, 2, 3 by break-glass."""
+    versions = [world.fresh() for _ in range(3)]
+    for fresh in versions:
+        world.promote(fresh)
+
+    def back_to(fresh: Fresh) -> tuple[str, Answer]:
+        request = world.scene.request(
+            fresh.number, stage=fresh.stage, action="rollback", break_glass=True
+        )
+        return request, world.move(fresh.number)
+
+    first, middle, last = versions
+    with world.nothing_lost():
+        _, answer = back_to(first)
+        assert answer.status == 403 and "ROLLBACK_TARGET" in answer.text, answer.text
+    request, answer = back_to(middle)
+    assert answer.status == 200, answer.text
+    world.champion = middle.number
+    with world.nothing_lost():
+        _, answer = back_to(last)
+        assert answer.status == 403 and "ROLLBACK_TARGET" in answer.text, answer.text
+        world.scene.approve("ben", "risk", request, "promotion")  # the second signature
 
 
 # -- Past the server: detected ---------------------------------------------------------------------
@@ -749,6 +1241,32 @@ def test_found_in_the_registry(row: str, world: World) -> None:
                 world.sql(one.format(**values))
 
 
+@pytest.mark.parametrize("row", ["the alias moved", "a source changed", "the digest's tag changed"])
+def test_what_serves_refuses_a_row_that_differs(row: str, world: World) -> None:
+    """As the loader and `verify-model` ask: the log says one thing of the champion, the registry
+    another.
+    """
+    statement, undo, code, _ = SQL[row]
+    shown = world.server.ask(
+        "GET", f"model-versions/get?name={MODEL}&version={world.champion}"
+    ).value["model_version"]
+    tags = {one["key"]: one["value"] for one in shown["tags"]}
+    values = {"champion": world.champion, "source": shown["source"], "run": shown["run_id"]}
+    values["digest"] = tags["countersign.digest"]
+    log, machine = world.scene.story.log, world.here.machine
+    served = serving.resolve(promotion.state(log), f"{MODEL}@champion")
+    serving.check_registry(log, machine, served)
+    with world.nothing_lost():
+        world.sql(statement.format(**values))
+        try:
+            with pytest.raises(VerificationError, match="THE REGISTRY DIFFERS") as refused:
+                serving.check_registry(log, machine, served)
+            assert refused.value.where == code
+        finally:
+            for one in undo:
+                world.sql(one.format(**values))
+
+
 def test_an_alias_in_a_workspace_that_nobody_has_hides_none(world: World) -> None:
     """The row that serves is moved; one that reads as it did is put where MLflow never looks."""
     alias = "registered_model_aliases"
@@ -835,6 +1353,74 @@ def test_found_in_the_files(row: str, world: World, tmp_path: Path) -> None:
     assert len(found) == 1 and said in f"{found[0].path}: {found[0].reason}", found
 
 
+# -- A decision that the evidence does not give -------------------------------------------------------
+@pytest.fixture(params=["sqlite", "postgresql"])
+def apart(request: pytest.FixtureRequest, tmp_path: Path) -> Governed:
+    """A log of its own, with a version that people approved: a forged entry stays in its log."""
+    environ = {}
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        environ = {"COUNTERSIGN_LOG": cluster.database()}
+    scene = empty(tmp_path, **environ)
+    authorize(scene)
+    tell(scene.story)
+    scene.released()
+    return scene
+
+
+def test_a_forged_promotion_is_not_served(apart: Governed) -> None:
+    """Whoever has the service's key and the database records a move that nobody approved."""
+    second(apart)
+    entry = forge(apart, "2")
+    now = promotion.state(apart.story.log)
+    assert now.timeline.holders[MODEL, "champion"].version == "2"
+    for name in (f"{MODEL}@champion", f"{MODEL}/2"):
+        with pytest.raises(VerificationError, match="FORGED MOVE") as refused:
+            serving.resolve(now, name)
+        assert f"entry {entry}" in str(refused.value) and refused.value.exit_code == 5
+    assert [f"entry {entry}" in found.subject for found in retrospect.forged(now)] == [True]
+
+
+# -- Bundles ---------------------------------------------------------------------------------------
+def test_a_bundle_without_what_speaks_against_its_version(world: World) -> None:
+    """Of a version that people rejected after its release and replaced, a bundle without both."""
+    rejected = world.fresh()
+    world.promote(rejected)
+    log = world.scene.story.log
+    against = [world.scene.approve("cleo", "product", rejected.packet, decision="reject")]
+    world.promote(world.fresh())
+    against.append([move.index for move in promotion.state(log).moves(MODEL)][-1])
+    answer = world.server.ask("GET", f"/countersign/v1/index?model={MODEL}")
+    assert answer.status == 200, answer.text
+    origin = log.entry(0).leaf_hash.hex()
+    bundle = opened(write(bundle_of(log, MODEL, rejected.number, index=answer.text)))
+    assert verify_bundle(sealed(bundle), TrustAnchors(origin)).complete
+    count = len(bundle["entries"])
+    bundle["entries"] = [item for item in bundle["entries"] if item["index"] not in against]
+    less = verify_bundle(sealed(bundle), TrustAnchors(origin))
+    assert f"has {count - 2} of {count} entries" in (less.broken or "")
+    bundle.pop("index")
+    assert not verify_bundle(sealed(bundle), TrustAnchors(origin)).complete
+    with pytest.raises(standalone_verifier.Refused, match="seal"):
+        standalone_verifier.verify(canonical.dumps({**bundle, "index": answer.text}), origin)
+    assert standalone_verifier.verify(sealed(bundle), origin)["completeness"] == "not shown"
+
+
+def test_the_servers_index_is_of_registered_models_at_its_head_only(world: World) -> None:
+    """Nobody gets a signature over a text of their own, or makes the server sign without end."""
+    for name in ("nobody", "", "support_desk", "../etc", "x" * 4000, "a%0Acountersign/x"):
+        assert world.server.ask("GET", f"/countersign/v1/index?model={name}").status == 400
+    path = f"/countersign/v1/index?model={MODEL}"
+    with ThreadPoolExecutor(16) as pool:
+        answers = {pool.submit(world.server.ask, "GET", path).result().text for _ in range(32)}
+    notes = {parse_index(text) for text in answers}
+    assert len(notes) == 1 and notes.pop().size == world.scene.story.log.size()
+    with pytest.raises(VerificationError, match="not a checkpoint"):
+        parse_checkpoint(answers.pop())
+    nobody = Server(world.server.uri, world.server.process, world.server.log, user="")
+    assert nobody.ask("GET", path).status == 401
+
+
 # -- Many at once ----------------------------------------------------------------------------------
 def test_of_many_promoters_one_wins(world: World) -> None:
     """25"""
@@ -854,6 +1440,101 @@ def test_of_many_promoters_one_wins(world: World) -> None:
     assert [one.predicate.version for one in moves].count(fresh.number) == 1
     with world.nothing_lost():
         pass
+
+
+# -- An older or altered database behind a running server -------------------------------------------
+TABLES = ("entry", "subject", "node", "head")
+
+
+class Copies:
+    """Whoever can write the database keeps copies of the log's tables, and puts one back."""
+
+    def __init__(self, world: World) -> None:
+        self.address = world.here.database
+
+    def keep(self, name: str) -> None:
+        raw(
+            self.address,
+            *(
+                f"CREATE TABLE {name}_{table} AS SELECT * FROM countersign_{table}"
+                for table in TABLES
+            ),
+        )
+
+    def restore(self, name: str) -> None:
+        raw(
+            self.address,
+            *(f"DELETE FROM countersign_{table}" for table in TABLES),
+            *(f"INSERT INTO countersign_{table} SELECT * FROM {name}_{table}" for table in TABLES),
+            guarded=False,
+        )
+
+    def forget(self, *names: str) -> None:
+        raw(self.address, *(f"DROP TABLE {name}_{table}" for name in names for table in TABLES))
+
+
+def _incident(world: World, fresh: Fresh, state: str) -> int:
+    said = world.scene.signed("ben", "risk", model=MODEL, version=fresh.number, state=state)
+    subject = Artifact(role="model", name="x", sha256=world.scene.story.models[fresh.stage])
+    return world.scene.say("ben", "incident", [subject], Incident.model_validate(said))
+
+
+@pytest.fixture
+def stopped(world: World) -> Iterator[tuple[Fresh, int, Copies]]:
+    """A version that people approved and requested, and that an incident stops; the incident's
+    entry, and copies of the log from before it and from now. Afterwards the log is as it was.
+    """
+    fresh, copies = world.fresh(), Copies(world)
+    world.approve_all(fresh)
+    world.scene.request(fresh.number, stage=fresh.stage)
+    copies.keep("before")
+    entry = _incident(world, fresh, "open")
+    copies.keep("present")
+    yield fresh, entry, copies
+    copies.restore("present")
+    copies.forget("before", "present")
+    with world.nothing_lost():
+        assert world.move(fresh.number).status == 403
+
+
+def test_a_restored_older_copy_moves_nothing(
+    world: World, stopped: tuple[Fresh, int, Copies]
+) -> None:
+    """The copy from before the incident: the promotion would be allowed, and all would verify."""
+    fresh, entry, copies = stopped
+    copies.restore("before")
+    answer = world.move(fresh.number)
+    assert answer.status >= 400 and "Traceback" not in answer.text, answer.text
+    assert f"the log has {entry} entries, fewer than the {entry + 1}" in answer.message
+    assert world.holder() == world.champion
+    with pytest.raises(VerificationError, match="fewer than the"):
+        _incident(world, fresh, "closed")  # nothing else is appended either
+    with pytest.raises(NotStarted, match="fewer than the"):
+        start(world.here)
+
+
+def test_an_entry_that_was_replaced_moves_nothing(
+    world: World, stopped: tuple[Fresh, int, Copies]
+) -> None:
+    """The incident's row has another entry's bytes and hash. Then the tree fits them, too; then the
+    checkpoint as well, but for its signature.
+    """
+    fresh, entry, _ = stopped
+    as_another = f"(SELECT envelope FROM before_entry WHERE idx = {entry - 1})"
+    leaf = f"(SELECT leaf FROM before_entry WHERE idx = {entry - 1})"
+    spoiled = [
+        f"UPDATE countersign_entry SET envelope = {as_another} WHERE idx = {entry}",
+        f"UPDATE countersign_entry SET leaf = {leaf} WHERE idx = {entry}",
+        f"UPDATE countersign_node SET hash = {leaf} WHERE level = 0 AND position = {entry}",
+    ]
+    for statement in spoiled:
+        raw(world.here.database, statement, guarded=False)
+        answer = world.move(fresh.number)
+        assert answer.status >= 400 and "Traceback" not in answer.text, answer.text
+        row = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
+        assert [str(version) for (version,) in raw(world.here.database, row)] == [world.champion]
+        with pytest.raises(NotStarted):
+            start(world.here)
 
 
 # -- The log, at rest ------------------------------------------------------------------------------
@@ -897,7 +1578,7 @@ def _dropped(database: sqlite3.Connection) -> None:
     database.execute("DELETE FROM countersign_entry WHERE idx = 4")
 
 
-LOG: dict[str, Callable[[sqlite3.Connection], None]] = {
+SPOILED: dict[str, Callable[[sqlite3.Connection], None]] = {
     "6 one entry edited": _edited,
     "7 the tail cut": _cut,
     "8 two entries swapped": _swapped,
@@ -906,7 +1587,7 @@ LOG: dict[str, Callable[[sqlite3.Connection], None]] = {
 }
 
 
-@pytest.mark.parametrize("row", LOG)
+@pytest.mark.parametrize("row", SPOILED)
 def test_found_in_the_log(row: str, told: Governed, tmp_path: Path) -> None:
     shutil.copy(told.story.log.path, tmp_path / "log.db")  # type: ignore[attr-defined]
     with sqlite3.connect(tmp_path / "log.db") as database:
@@ -914,7 +1595,7 @@ def test_found_in_the_log(row: str, told: Governed, tmp_path: Path) -> None:
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():
             database.execute(f"DROP TRIGGER {name}")
-        LOG[row](database)
+        SPOILED[row](database)
     log = SqliteLog(tmp_path / "log.db", MODEL)
     report = verify_log(
         log,

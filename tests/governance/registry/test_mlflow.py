@@ -64,7 +64,7 @@ def request_of(tmp_path: Path) -> VersionRequest:
         files=files,
         run_name="register",
         description="grpo",
-        tags={"countersign.stage": "grpo"},
+        tags={"pipeline.stage": "grpo"},
         params={"learning_rate": 1e-4},
         metrics={"greedy_exact": 0.5},
         datasets=[DatasetLink("desk_sft", "cd" * 32, "training", 3000)],
@@ -88,7 +88,7 @@ def test_a_run_shows_what_it_was_told(place: Place) -> None:
             "eos_token": "<|end|>",
             "long": "x" * 9000,
         },
-        {"countersign.parent": "ab" * 32},
+        {"pipeline.parent": "ab" * 32},
         [DatasetLink("desk_sft", "cd" * 32, "training", 3000)],
     )
     with registry.run(request) as run:
@@ -103,7 +103,7 @@ def test_a_run_shows_what_it_was_told(place: Place) -> None:
     assert seen.data.params["eos_token"] == "<|end|>"
     assert "hub_token" not in seen.data.params and "hf_secret" not in str(seen.to_dictionary())
     assert len(seen.data.params["long"]) == 500 and "9000 characters" in seen.data.params["long"]
-    assert seen.data.tags["countersign.data.training.desk_sft"] == "cd" * 32
+    assert seen.data.tags["pipeline.data.training.desk_sft"] == "cd" * 32
     assert seen.inputs.dataset_inputs[0].dataset.name == "desk_sft"
     history = client.get_metric_history(run.id, "loss")  # type: ignore[attr-defined]
     assert [point.step for point in history] == list(range(700))

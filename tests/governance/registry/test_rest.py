@@ -5,6 +5,7 @@ there is.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -137,3 +138,75 @@ def test_what_speaks_no_http_is_said_so() -> None:
                 f"http://127.0.0.1:{listening.getsockname()[1]}", ENVIRON
             ).check_account()
         thread.join()
+
+
+class Proxy(Handler):
+    """Records whatever reaches it, CONNECT included."""
+
+    def do_CONNECT(self) -> None:
+        self.do_GET()
+
+    do_POST = do_GET = Handler.do_GET
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A proxy that the environment names for everything."""
+    server: Any = HTTPServer(("127.0.0.1", 0), Proxy)
+    server.answer, server.asked = lambda path: (502, {}, b""), []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in PROXIES:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_no_proxy_sees_a_password_for_this_machine(
+    serve: Callable[[Answer], Any], proxy: Any, name: str
+) -> None:
+    server = serve(lambda path: (200, {}, b"{}"))
+    uri = server.uri.replace("127.0.0.1", name)
+    RegistryServer(uri, ENVIRON).check_account()
+    assert len(server.asked) == 1 and proxy.asked == []
+
+
+def test_a_proxy_gets_no_password_for_another_machine(proxy: Any) -> None:
+    """It is asked to pass TLS on, and the account is within."""
+    with pytest.raises(StorageError, match="cannot be asked"):
+        RegistryServer("https://registry.invalid", ENVIRON).check_account()
+    assert proxy.asked == [("registry.invalid:443", None)]
+    for environ in (ENVIRON, {"MLFLOW_TRACKING_TOKEN": "secret"}):
+        with pytest.raises(ConfigError, match="unencrypted"):
+            RegistryServer("http://registry.invalid", environ).check_account()
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.slow
+def test_mlflows_client_asks_no_proxy_about_this_machine(
+    serve: Callable[[Answer], Any], proxy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `open_registry` starts it: by requests, which reads the environment."""
+    import requests
+
+    from governance.log.http_client import bypass_proxies
+
+    server = serve(lambda path: (200, {}, b"{}"))
+    monkeypatch.setenv("NO_PROXY", "internal.example.org")
+    environ = dict(os.environ)
+    bypass_proxies(environ)
+    assert environ["no_proxy"].split(",") == [
+        "internal.example.org", "localhost", "127.0.0.1", "::1",
+    ]  # fmt: skip
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, environ[name])
+    for host in ("127.0.0.1", "localhost"):
+        uri = server.uri.replace("127.0.0.1", host)
+        assert requests.get(uri, auth=("ann", "secret"), timeout=10).status_code == 200
+    assert proxy.asked == []

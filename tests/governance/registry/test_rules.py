@@ -15,6 +15,8 @@ from governance.registry.governed.mutators import (
     MLFLOW_3_18,
     REGISTRY,
     REGISTRY_JUDGED,
+    TAG_PARAMETERS,
+    TAGGED,
     TRACKING,
     check_classified,
 )
@@ -22,7 +24,6 @@ from governance.registry.governed.names import (
     TRIAL_MODEL,
     Names,
     begins_with,
-    has_hidden,
     is_plain,
     looks_like,
 )
@@ -39,6 +40,8 @@ REFUSED = (
     "update_model_version",
 )
 """Methods that are refused for a governed model, whoever asks."""
+WRITTEN_BY_MLFLOW = {"set_model_versions_tags"}
+"""Writes `mlflow.modelVersions` of a logged model, whose value is not the caller's."""
 GUARDED = ("create_experiment", "delete_run", "delete_experiment", "delete_logged_model")
 """Methods for runs and experiments that the governor judges."""
 
@@ -81,11 +84,36 @@ def test_what_could_be_taken_for_a_governed_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["chat", "support-desk-2", "my model", "модель", "客服", "support", "desk", "help-desk"]
+    "name", ["chat", "support-desk-2", "support", "desk", "help-desk", "x" * 63]
 )
 def test_what_is_another_name(name: str) -> None:
     assert NAMES.resembles(name) is None
     assert judge(Call("create_registered_model", name), NAMES).verdict == "allowed"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["my model", "модель", "客服", "Chat", "chat\n", " chat", "ch\u200bat", "chat.v2", "1st", "",
+     "-x", "x" * 64, "chat/x", "caf\u00e9", "ｃhat"],
+)  # fmt: skip
+def test_a_new_name_is_a_slug_whether_governed_or_not(name: str) -> None:
+    """Two names that are different look different. A model of an older database can go."""
+
+    def of(operation: str, model: str, **more: str) -> str:
+        return judge(Call(operation, model, **more), NAMES).verdict
+
+    assert NAMES.resembles(name) is None
+    assert of("create_registered_model", name) == "refused"
+    for operation in ("rename_registered_model", "copy_model_version"):
+        assert of(operation, "chat", new_name=name) == "refused"
+    for operation in (
+        "create_model_version", "set_registered_model_alias", "set_model_version_tag",
+        "update_registered_model", "transition_model_version_stage",
+    ):  # fmt: skip
+        assert of(operation, name, alias="x") == "refused", operation
+    for operation in ("delete_registered_model", "delete_model_version", "get_latest_versions"):
+        assert of(operation, name) == "allowed", operation
+    assert of("rename_registered_model", name, new_name="chat") == "allowed"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +142,7 @@ def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
 def test_a_name_is_governed_plain_or_like_none(name: str) -> None:
     assert NAMES.is_governed(name) == (name in (MODEL, TRIAL_MODEL))
     if NAMES.resembles(name) is None and not NAMES.is_governed(name) and is_plain(name):
-        assert not has_hidden(name)
+        assert name.isascii() and name.isprintable()
 
 
 @given(
@@ -169,7 +197,8 @@ def test_tags_of_ours(key: str) -> None:
         "delete_model_version_tag",
         "set_registered_model_tag",
     ):
-        assert judge(Call(operation, MODEL, tags=(key,)), NAMES).verdict == "refused"
+        for model in (MODEL, "chat"):
+            assert judge(Call(operation, model, tags=(key,)), NAMES).verdict == "refused"
     assert begins_with(key, ("governance.", "countersign."))
     assert judge(Call("set_model_version_tag", MODEL, tags=("team",)), NAMES).verdict == "allowed"
 
@@ -245,6 +274,46 @@ def test_a_rename_into_and_out_of_a_governed_name() -> None:
         assert (
             judge(Call("rename_registered_model", one, new_name=other), NAMES).verdict == expected
         )
+
+
+def test_every_method_that_gets_tags_is_judged() -> None:
+    """Fails when MLflow gains one: by the parameters in which tags come, or by its name."""
+    import inspect
+
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistry
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
+
+    def tagged(store: type, table: frozenset[str]) -> set[str]:
+        writers = {
+            name
+            for name in table
+            if hasattr(store, name) and not name.startswith(("get_", "search_"))
+        }
+        return {
+            name
+            for name in writers
+            if TAG_PARAMETERS & set(inspect.signature(getattr(store, name)).parameters)
+            or name.endswith(("_tag", "_tags"))
+        }
+
+    tracking = tagged(SqlTracking, TRACKING)
+    assert tracking - TAGGED == WRITTEN_BY_MLFLOW and tracking >= TAGGED
+    prompts = {name for name in tagged(SqlRegistry, REGISTRY) if "prompt" in name}
+    assert tagged(SqlRegistry, REGISTRY) - prompts <= REGISTRY_JUDGED
+
+
+def test_every_table_of_tags_is_guarded() -> None:
+    """The name of each ends so, and the column of the key is known."""
+    import mlflow.store.model_registry.dbmodels.models
+    import mlflow.store.tracking.dbmodels.models  # noqa: F401
+    from mlflow.store.db.base_sql_model import Base
+
+    from governance.registry.governed.guard import KEY_COLUMNS
+
+    tables = {name: table for name, table in Base.metadata.tables.items() if "tag" in name}
+    assert len(tables) == 11
+    for name, table in tables.items():
+        assert name.endswith("tags") and KEY_COLUMNS.get(name, "key") in table.columns
 
 
 def test_every_method_of_mlflows_stores_is_classified() -> None:

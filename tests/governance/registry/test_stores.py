@@ -34,6 +34,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.database = Path()
+        self.digest: str | None = "ab" * 32
         self.known = Names(frozenset(), frozenset())
         self.said: list[tuple[str, str]] = []
         self.accepted: list[tuple[str, str | None, str]] = []
@@ -43,6 +44,9 @@ class Desk:
 
     def shown(self, model: str) -> dict[str, Shown]:
         return {}
+
+    def digest_of(self, folder: str) -> str | None:
+        return self.digest
 
     def caller(self) -> str:
         return "ann"
@@ -91,7 +95,7 @@ def store(mlflow_tables: Path, tmp_path: Path, desk: Desk) -> GovernedRegistrySt
 
 def test_what_is_not_governed_works_as_ever(store: GovernedRegistryStore) -> None:
     store.set_registered_model_alias("chat", "champion", "1")
-    store.set_model_version_tag("chat", "1", ModelVersionTag("governance.x", "y"))
+    store.set_model_version_tag("chat", "1", ModelVersionTag("team", "y"))
     store.rename_registered_model("chat", "talk")
     assert store.get_model_version_by_alias("talk", "champion").version == 1
     store.delete_model_version("talk", "1")
@@ -213,7 +217,8 @@ def test_the_guard_catches_what_goes_past_the_methods(
         _session(PAST[row])(store)
     assert "Countersign refuses" in str(refused.value)
     found = store.get_model_version(MODEL, "1")
-    assert (found.source, found.aliases, found.tags) == (SOURCE, [], {})
+    digest = {"countersign.digest": "ab" * 32}
+    assert (found.source, found.aliases, found.tags) == (SOURCE, [], digest)
     assert len(store.search_model_versions(f"name = '{MODEL}'")) == 1
     assert desk.said
 
@@ -410,3 +415,164 @@ def test_a_parameter_that_nobody_has_looked_at_stops_the_call() -> None:
     """A newer MLflow may name a model, a tag or a version by a parameter that no rule reads."""
     with pytest.raises(StorageError, match="swap_with"):
         call_of("set_model_version_tag", {"name": MODEL, "version": "1", "swap_with": "chat"})
+
+
+def test_the_digest_of_a_version_is_that_of_its_files(
+    store: GovernedRegistryStore, desk: Desk
+) -> None:
+    """Whoever made a version with the digest of another would be taken for it."""
+    other = [ModelVersionTag("countersign.digest", "cd" * 32)]
+    for model in (MODEL, "chat"):
+        with pytest.raises(MlflowException, match="the files have the digest abab"):
+            store.create_model_version(model, SOURCE, RUN, other)
+    assert store.get_model_version(MODEL, "1").tags == {"countersign.digest": "ab" * 32}
+    own = [ModelVersionTag("countersign.digest", "ab" * 32)]
+    made = store.create_model_version("chat", SOURCE, RUN, own)
+    assert store.get_model_version("chat", made.version).tags == {"countersign.digest": "ab" * 32}
+    desk.digest = None
+    with pytest.raises(MlflowException, match="the files have the digest none"):
+        store.create_model_version(MODEL, SOURCE, RUN, own)
+
+
+@pytest.mark.parametrize("model", [MODEL, "chat"])
+@pytest.mark.parametrize(
+    "key", ["governance.status", "countersign.x", "Governance.x", " governance.x"]
+)
+def test_our_tags_are_nobody_elses_on_any_model(
+    store: GovernedRegistryStore, desk: Desk, model: str, key: str
+) -> None:
+    for attack in (
+        lambda: store.set_model_version_tag(model, "1", ModelVersionTag(key, "y")),
+        lambda: store.set_registered_model_tag(model, RegisteredModelTag(key, "y")),
+        lambda: store.delete_registered_model_tag(model, key),
+        lambda: store.delete_model_version_tag(model, "1", key),
+        lambda: store.create_model_version(model, SOURCE, RUN, [ModelVersionTag(key, "y")]),
+        lambda: store.create_registered_model("fresh", [RegisteredModelTag(key, "y")]),
+        lambda: store.create_prompt("fresh", tags={key: "y"}),
+        lambda: store.set_prompt_tag("chat", key, "y"),
+    ):
+        before = len(desk.said)
+        with pytest.raises(MlflowException, match="only the server writes tags"):
+            attack()
+        assert len(desk.said) == before + 1
+
+
+def test_a_new_model_has_a_slug_as_its_name(store: GovernedRegistryStore) -> None:
+    for attack in (
+        lambda: store.create_registered_model("My Model"),
+        lambda: store.create_prompt("Greeting.v1"),
+        lambda: store.rename_registered_model("chat", "Chat"),
+        lambda: store.copy_model_version(store.get_model_version("chat", "1"), "Chat"),
+    ):
+        with pytest.raises(MlflowException, match="begins with a letter"):
+            attack()
+
+
+def test_a_model_of_an_older_database_can_be_read_renamed_and_deleted(
+    store: GovernedRegistryStore, desk: Desk
+) -> None:
+    with sqlite3.connect(desk.database) as database:
+        for name in ("Old Model", "Older Model"):
+            database.execute(
+                "INSERT INTO registered_models (workspace, name) VALUES ('default', ?)", [name]
+            )
+    assert store.get_registered_model("Old Model").name == "Old Model"
+    for attack in (
+        lambda: store.set_registered_model_tag("Old Model", RegisteredModelTag("team", "x")),
+        lambda: store.create_model_version("Old Model", SOURCE, RUN),
+    ):
+        with pytest.raises(MlflowException, match="of an older database"):
+            attack()
+    store.rename_registered_model("Old Model", "old-model")
+    store.delete_registered_model("Older Model")
+    assert {"old-model"} == {
+        model.name for model in store.search_registered_models() if "old" in model.name.lower()
+    }
+
+
+def _tracking_store(store: GovernedRegistryStore, desk: Desk, folder: Path) -> Any:
+    from governance.registry.governed.tracking_store import GovernedTrackingStore
+
+    return GovernedTrackingStore(f"sqlite:///{desk.database}", folder.as_uri(), store.governor)
+
+
+KEY = "countersign.approved"
+
+
+def test_our_tags_are_nobody_elses_on_any_object(
+    store: GovernedRegistryStore, desk: Desk, tmp_path: Path
+) -> None:
+    from mlflow.entities import (
+        Dataset,
+        DatasetInput,
+        ExperimentTag,
+        InputTag,
+        LoggedModelTag,
+        RunTag,
+    )  # fmt: skip
+
+    runs = _tracking_store(store, desk, tmp_path)
+    run = runs.create_run("0", "ann", 0, [RunTag("team", "desk")], "run").info.run_id
+    model = runs.create_logged_model("0", "mine", run).model_id
+    dataset = Dataset("d", "1" * 8, "countersign", "{}")
+    attacks: dict[str, Callable[[], Any]] = {
+        "create_run": lambda: runs.create_run("0", "ann", 0, [RunTag(KEY, "x")], "run"),
+        "set_tag": lambda: runs.set_tag(run, RunTag(KEY, "x")),
+        "delete_tag": lambda: runs.delete_tag(run, KEY),
+        "log_batch": lambda: runs.log_batch(run, [], [], [RunTag(KEY, "x")]),
+        "log_inputs": lambda: runs.log_inputs(run, [DatasetInput(dataset, [InputTag(KEY, "x")])]),
+        "create_experiment": lambda: runs.create_experiment("x", tags=[ExperimentTag(KEY, "x")]),
+        "set_experiment_tag": lambda: runs.set_experiment_tag("0", ExperimentTag(KEY, "x")),
+        "delete_experiment_tag": lambda: runs.delete_experiment_tag("0", KEY),
+        "create_logged_model": lambda: runs.create_logged_model(
+            "0", "x", run, [LoggedModelTag(KEY, "x")]
+        ),
+        "set_logged_model_tags": lambda: runs.set_logged_model_tags(
+            model, [LoggedModelTag(KEY, "x")]
+        ),
+        "delete_logged_model_tag": lambda: runs.delete_logged_model_tag(model, KEY),
+        "deprecated_start_trace_v2": lambda: runs.deprecated_start_trace_v2("0", 0, {}, {KEY: "x"}),
+        "set_trace_tag": lambda: runs.set_trace_tag("tr-1", KEY, "x"),
+        "delete_trace_tag": lambda: runs.delete_trace_tag("tr-1", KEY),
+        "create_dataset": lambda: runs.create_dataset("d", {KEY: "x"}, ["0"]),
+        "set_dataset_tags": lambda: runs.set_dataset_tags("d-1", {KEY: "x"}),
+        "delete_dataset_tag": lambda: runs.delete_dataset_tag("d-1", KEY),
+        "upsert_dataset_records": lambda: runs.upsert_dataset_records(
+            "d-1", [{"inputs": {"a": 1}, "tags": {KEY: "x"}}]
+        ),
+        "set_mcp_server_tag": lambda: runs.set_mcp_server_tag("a/b", KEY, "x"),
+        "set_mcp_server_version_tag": lambda: runs.set_mcp_server_version_tag("a/b", "1", KEY, "x"),
+    }
+    for operation, attack in attacks.items():
+        with pytest.raises(MlflowException, match="only the server writes tags"):
+            attack()
+        assert desk.said[-1] == (operation, "")
+
+
+def test_a_tag_of_ours_is_stopped_below_the_methods_too(
+    store: GovernedRegistryStore, desk: Desk, tmp_path: Path
+) -> None:
+    """Whatever method MLflow gains: as a row, in bulk, as an INSERT, and where a key changes."""
+    from mlflow.store.tracking.dbmodels import models
+
+    runs = _tracking_store(store, desk, tmp_path)
+    run = runs.create_run("0", "ann", 0, [], "run").info.run_id
+    tags = models.SqlTag.__table__
+    ours = {"run_uuid": run, "key": KEY, "value": "x"}
+    attacks: list[Callable[[Any], Any]] = [
+        lambda session: session.add(models.SqlTag(**ours)),
+        lambda session: session.merge(models.SqlTag(**ours)),
+        lambda session: session.bulk_save_objects([models.SqlTag(**ours)]),
+        lambda session: session.execute(tags.insert().values([{**ours, "key": "a"}, ours])),
+        lambda session: session.execute(tags.insert(), [{**ours, "key": "a"}, ours]),
+        lambda session: session.execute(tags.update().values(key=KEY)),
+        lambda session: session.add(models.SqlExperimentTag(experiment_id=0, key=KEY, value="x")),
+        lambda session: session.add(models.SqlInputTag(input_uuid="a", name=KEY, value="x")),
+    ]
+    for attack in attacks:
+        with (
+            pytest.raises(MlflowException, match="only the server writes the tag"),
+            runs.ManagedSessionMaker(read_only=False) as session,
+        ):
+            attack(session)
+    assert KEY not in runs.get_run(run).data.tags

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -22,10 +23,12 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
+from governance.commands.reading import live_command
 from governance.commands.verify import verify_model_command as command
 from governance.history.state import state
 from governance.registry.rest import RegistryServer
-from governance.release import serving
+from governance.release import promotion, retrospect, serving
+from tests.governance.forged import forge, second
 from tests.governance.governed import Governed, governed
 from tests.governance.story import MODEL
 
@@ -265,3 +268,117 @@ def test_the_command_says_what_it_cannot_do(
 ) -> None:
     error = verify_model(scene, monkeypatch, *arguments).exception
     assert isinstance(error, CountersignError) and error.exit_code == code
+
+
+# -- Decisions that the log does not give ----------------------------------------------------------
+def test_a_forged_move_is_not_served(scene: Governed) -> None:
+    """Nobody approved version 2. Neither the alias nor the number gives it; `verify` says the
+    same.
+    """
+    second(scene)
+    entry = forge(scene, "2")
+    now = state(scene.story.log)
+    assert now.timeline.holders[MODEL, "champion"].version == "2"
+    for name in ("support-desk@champion", "support-desk/2"):
+        with pytest.raises(VerificationError, match="FORGED MOVE: support-desk/2 holds") as refused:
+            serving.resolve(now, name)
+        assert f"entry {entry}, promote champion" in str(refused.value)
+        assert refused.value.exit_code == 5
+    assert serving.resolve(now, "support-desk/1").move is None  # it serves nobody
+    (found,) = retrospect.forged(now)
+    assert found.subject == f"entry {entry}, support-desk@champion"
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "without what was asked": {"asked": None},
+    "with nonsense as what was asked": {"asked": {"model": 1}},
+    "of other bytes": {"model_digest": "ab" * 32},
+    "a retirement of the champion": {"action": "retire"},
+}
+
+
+@pytest.mark.parametrize("row", FORGED)
+def test_a_forged_move_of_any_form_is_not_served(row: str, scene: Governed) -> None:
+    forge(scene, "1", **FORGED[row])
+    now = state(scene.story.log)
+    assert len(retrospect.forged(now)) == 1
+    with pytest.raises(CountersignError):
+        serving.resolve(now, "support-desk@champion")
+
+
+def test_what_a_forged_move_carried_is_not_served_either(scene: Governed) -> None:
+    """A weak version is forged to be the champion, so that the next one compares well with it."""
+    second(scene)
+    forge(scene, "2")
+    second(scene, "3")
+    scene.table.held[MODEL, "champion"] = "2"
+    scene.released("3")
+    with pytest.raises(VerificationError, match="FORGED MOVE: support-desk/2 holds champion"):
+        serving.resolve(state(scene.story.log), "support-desk@champion")
+
+
+def test_what_people_rolled_back_hinders_nobody(scene: Governed) -> None:
+    """The way out of a forged move: the version before it is served again."""
+    first = scene.story.models["sft"]
+    second(scene)
+    forge(scene, "2")
+    scene.table.held[MODEL, "champion"] = "2"
+    request = scene.request("1", action="rollback", model_digest=first)
+    scene.approve("ben", "risk", request, "promotion")
+    assert scene.consume("1").action == "rollback"
+    now = state(scene.story.log)
+    assert serving.resolve(now, "support-desk@champion").name == "support-desk/1"
+    moves = [
+        move.predicate.version
+        for move in retrospect.leading(now, now.timeline.holders[MODEL, "champion"].given)
+    ]
+    assert moves == ["1", "1"]
+    assert len(retrospect.forged(now)) == 1
+
+
+def test_a_rollback_to_a_forged_release_is_not_served(scene: Governed) -> None:
+    """The rollback was decided as the log demands. What it goes back to was not."""
+    second(scene)
+    forge(scene, "2")
+    second(scene, "3")
+    scene.table.held[MODEL, "champion"] = "2"
+    scene.released("3")
+    held = state(scene.story.log).timeline.released_before(MODEL, "champion", "3")
+    digest = held[0].predicate.model_digest
+    request = scene.request("2", action="rollback", model_digest=digest)
+    scene.approve("ben", "risk", request, "promotion")
+    scene.consume("2")
+    with pytest.raises(VerificationError, match="FORGED MOVE"):
+        serving.resolve(state(scene.story.log), "support-desk@champion")
+
+
+CANDIDATES: dict[str, tuple[dict[str, Any], str]] = {
+    "of a version without a registration": ({"version": "9"}, "no registration of support-desk/9"),
+    "of other bytes than were registered": ({"model_digest": "ab" * 32}, "no registration"),
+    "without what was asked": ({"asked": None}, "does not hold what was asked"),
+    "that answers about another alias": ({}, "answers another question"),
+}
+
+
+@pytest.mark.parametrize("row", CANDIDATES)
+def test_a_forged_candidate_is_not_served(row: str, scene: Governed) -> None:
+    fields, told = CANDIDATES[row]
+    asked = promotion.ask(state(scene.story.log), "promote", MODEL, "1", "champion")
+    forge(scene, "1", **{"asked": asked.model_dump(mode="json"), "alias": "candidate", **fields})
+    with pytest.raises(CountersignError) as refused:
+        serving.resolve(state(scene.story.log), "support-desk@candidate")
+    assert told in str(refused.value)
+
+
+def test_live_and_the_command_tell_of_a_forged_move(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second(scene)
+    entry = forge(scene, "2")
+    refused = verify_model(scene, monkeypatch, "models/sft/model", "--against", "support-desk/2")
+    assert isinstance(refused.exception, VerificationError) and refused.exception.exit_code == 5
+    done = CliRunner().invoke(live_command, ["support-desk", "--json"])
+    (live,) = [row for row in json.loads(done.output)["live"] if row["alias"] == "champion"]
+    assert done.exit_code == 5 and f"entry {entry}" in live["not_reproduced"]
+    done = CliRunner().invoke(live_command, ["support-desk"])
+    assert done.exit_code == 5 and "FORGED MOVE: support-desk/2 holds champion" in done.output

@@ -16,6 +16,7 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
 from governance.base.errors import CountersignError, InputError
+from governance.policy.authority import _policies_in
 from governance.policy.policies import load_policies
 from governance.report import sections
 from governance.report.build import build, latest
@@ -310,10 +311,15 @@ def test_the_log_carries_the_policies_it_is_judged_by(story: Story) -> None:
 
 @pytest.mark.parametrize("broken", ["missing", "changed"])
 def test_policies_that_are_not_those_recorded_are_not_used(
-    story: Story, broken: str, monkeypatch: pytest.MonkeyPatch
+    story: Story,
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """A log of before 0.2 names its policies by digest only."""
     monkeypatch.setattr("governance.policy.authority.files_digest", lambda files: "another digest")
+    _policies_in.cache_clear()
+    request.addfinalizer(_policies_in.cache_clear)
     sources = story.sources
     if broken == "missing":
         sources = replace(sources, policies=CountersignError("cannot be read"))

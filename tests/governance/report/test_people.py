@@ -18,7 +18,6 @@ from governance.attest.findings import finding
 from governance.attest.predicates import (
     Artifact,
     Incident,
-    PolicyChange,
     Promotion,
     PromotionRequest,
 )
@@ -247,15 +246,14 @@ def _asked_for_another(scene: Governed) -> None:
     """
     _both(scene)
     scene.request(who="ben", role="risk", model="help-desk", alias="challenger")
+    subject = [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])]
+    registered = promotion.state(scene.story.log).registration(MODEL, "1").predicate
+    twin = registered.model_copy(update={"model": "help-desk", "version": "3"})
+    evidence.record(scene.story.log, signer(scene.story.machine), "registration", subject, twin)
     broken = Incident.model_validate(
         scene.signed("ben", "risk", model="help-desk", version="3", state="open")
     )
-    scene.say(
-        "ben",
-        "incident",
-        [Artifact(role="model", name="sft", sha256=scene.story.models["sft"])],
-        broken,
-    )
+    scene.say("ben", "incident", subject, broken)
 
 
 def _in_anothers_name(scene: Governed) -> None:
@@ -295,11 +293,7 @@ def _under_others(scene: Governed, name: str, found: str, put: str) -> None:
     path = scene.story.root / "policies" / name
     path.write_text(path.read_text(encoding="utf-8").replace(found, put), encoding="utf-8")
     made = load_policies(path.parent)
-    change = PolicyChange(
-        previous=scene.story.policies.digest, run=scene.story.run(), files=dict(made.files)
-    )
-    policies = Artifact(role="policy", name="policies", sha256=made.digest)
-    evidence.record(scene.story.log, signer(scene.story.machine), "policy", [policies], change)
+    scene.propose(made)
     for who in ("ada", "ben"):
         scene.approve(who, "policy-owner", made.digest, "policy")
     scene.story.policies = made
@@ -419,6 +413,8 @@ def test_the_index_has_the_verdict_of_the_report(
     change, *_ = row
     change(scene)
     for version in _index(scene).versions:
+        if version.model != MODEL:
+            continue
         word = report(scene, version.version, clock=scene.now).verdict.word
         assert version.verdict == (None if version.state == "superseded" else word)
 
@@ -641,7 +637,7 @@ def test_every_word_is_in_the_record_in_order(later: Governed) -> None:
         if not one.about.startswith("gate@")
     ]
     assert said == [
-        ("registered", "dora"),
+        ("registered", "ci"),
         ("allowed", "the"),
         ("frozen", "the"),
         ("rejected", "ben"),

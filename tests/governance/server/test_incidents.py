@@ -26,6 +26,7 @@ def sent(
         role="ml-lead",
         reason="because",
         at=exact_instant(scene.now),
+        log=scene.story.log.entry(0).leaf_hash.hex(),
         decision=decision,
         about="packet",
         model=MODEL,
@@ -52,6 +53,6 @@ def test_a_packet_with_the_waiver_of_the_incident_can_be_approved(scene: Governe
     scene.waive("INCIDENT_OPEN", "model support-desk")
     frozen = scene.freeze()
     assert sent(scene, frozen).kind == "approval"
-    scene.incident("1", "open", who="eve", role="visitor")
+    scene.incident("1", "open", who="cleo", role="release-manager")
     with pytest.raises(RefusedError, match="incident is open"):
         sent(scene, frozen)

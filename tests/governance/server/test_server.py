@@ -32,8 +32,10 @@ from governance.registry.governed.names import TRIAL_MODEL
 from governance.registry.mlflow import open_registry
 from governance.release import promotion
 from governance.release.reconcile import reconcile
+from governance.server.context import begun_log
+from governance.server.run import check_origin
 from tests.governance.examples import ingest
-from tests.governance.governed import person
+from tests.governance.governed import governed, person
 from tests.governance.registry.place import (
     MODEL,
     NotStarted,
@@ -122,6 +124,65 @@ def test_other_origins_cannot_write(begun: tuple[Place, Server]) -> None:
         other.ask("POST", "/ajax-api/2.0/mlflow/registered-models/create", {"name": "x"}).status
         == 403
     )
+
+
+ROUTES = (
+    f"/api/2.0/mlflow/registered-models/get?name={MODEL}",
+    f"/ajax-api/2.0/mlflow/registered-models/get?name={MODEL}",
+    "/api/2.0/mlflow-artifacts/artifacts/0/x",
+    "/ajax-api/3.0/mlflow/mcp-servers",
+    "/countersign/v1/checkpoint",
+    f"/countersign/v1/index?model={MODEL}",
+    "/v1/traces",
+    "/graphql",
+    "/",
+)
+"""One or more per web framework and part of the application."""
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer abc", "Digest username=admin", "Negotiate YII=", "x", "Basic", "Basic !="],
+)
+def test_an_unknown_scheme_is_no_account(
+    begun: tuple[Place, Server], path: str, header: str
+) -> None:
+    _, server = begun
+    other = Server(server.uri, server.process, server.log, user="")
+    other.headers["Authorization"] = header.encode().decode("latin-1")
+    method = "POST" if path in ("/v1/traces", "/graphql") else "GET"
+    assert other.ask(method, path, {} if method == "POST" else None).status == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_a_page_of_another_site_cannot_reach_the_log(
+    begun: tuple[Place, Server], method: str, headers: dict[str, str]
+) -> None:
+    """A browser that knows the password would send it."""
+    _, server = begun
+    other = Server(server.uri, server.process, server.log, headers=headers)
+    path = "/countersign/v1/entries"
+    answer = other.ask(method, path, raw=b"{}" if method == "POST" else None)
+    assert answer.status == 403 and "another site" in answer.message
+    assert server.ask("GET", path).status == 200
+
+
+def test_only_an_administrator_lists_the_accounts(begun: tuple[Place, Server]) -> None:
+    _, server = begun
+    server.post("users/create", username="eve", password="password of eve")
+    eve = Server(server.uri, server.process, server.log, user="eve", password="password of eve")
+    for path in ("/api/2.0/mlflow/users/list", "/ajax-api/2.0/mlflow/users/list"):
+        assert "eve" in server.ask("GET", path).text
+        found = eve.ask("GET", path)
+        assert found.status == 403 and "admin" not in found.text
+    assert eve.ask("GET", "/ajax-api/2.0/mlflow/users/current").status == 200
+    assert eve.ask("GET", "users/get?username=admin").status == 403
+    assert eve.ask("GET", "users/get?username=nobody").status == 403
+    assert eve.ask("GET", "/").status == 200
 
 
 def test_its_secrets_are_nobody_elses(begun: tuple[Place, Server]) -> None:
@@ -397,7 +458,17 @@ def test_what_nobody_may_say_from_elsewhere_is_not_taken(
         with pytest.raises(CountersignError) as refused:
             evidence.record(away, signer, kind, [subject], said)
         assert refused.value.exit_code in (4, 5, 6) and str(refused.value)
-    assert log.size() == size
+    added = [
+        one.predicate for one in promotion.state(log).evidence.all("refusal") if one.index >= size
+    ]
+    assert 4 <= len(added) == log.size() - size <= len(tries), "equal ones are one entry"
+    assert {(one.operation, one.caller, one.model) for one in added} == {("append", "admin", "")}
+    assert {one.reason for one in added} == {
+        "not_verified",
+        "approval: not_theirs",
+        "promotion: governed_alias",
+        "refusal: server_only",
+    }
 
 
 def test_a_run_that_somebody_allowed_afterwards_is_said_again(
@@ -484,6 +555,34 @@ def _altered(here: Place) -> dict[str, str]:
     return {}
 
 
+def _altered_later(here: Place) -> dict[str, str]:
+    """An entry is replaced by another one, with its hash, but not in the tree."""
+    with sqlite3.connect(here.scene.story.log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_UPDATE")
+        database.execute(
+            "UPDATE countersign_entry SET (envelope, leaf) ="
+            " (SELECT envelope, leaf FROM countersign_entry WHERE idx = 8) WHERE idx = 7"
+        )
+    return {}
+
+
+def _misfiled(here: Place) -> dict[str, str]:
+    """An entry is unchanged, and nobody who asks for its kind finds it."""
+    with sqlite3.connect(here.scene.story.log.path) as database:
+        database.execute("DROP TRIGGER countersign_entry_UPDATE")
+        database.execute("UPDATE countersign_entry SET kind = 'drill' WHERE kind = 'evaluate'")
+    return {}
+
+
+def _restored(here: Place) -> dict[str, str]:
+    """An older copy of the database is put back."""
+    path = here.scene.story.log.path
+    shutil.copy(path, here.folder / "older.db")
+    here.scene.incident("1", "open")
+    shutil.copy(here.folder / "older.db", path)
+    return {}
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "sentence"),
     [
@@ -495,7 +594,10 @@ def _altered(here: Place) -> dict[str, str]:
         (_readable_key, 6, "other accounts can read a private key"),
         (_short_password, 2, "at least 12"),
         (_insecure, 2, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"),
-        (_altered, 5, "the checkpoint is of another log"),
+        (_altered, 5, "entry 0: the entry's bytes are not those that were logged"),
+        (_altered_later, 5, "the log does not verify: entry 7: "),
+        (_misfiled, 5, "what the log keeps to find this entry by does not follow from it"),
+        (_restored, 5, "fewer than the"),
     ],
 )
 def test_it_does_not_start_when(tmp_path: Path, spoil: object, code: int, sentence: str) -> None:
@@ -505,6 +607,19 @@ def test_it_does_not_start_when(tmp_path: Path, spoil: object, code: int, senten
         start(here, **environ)
     assert (ended.value.code, sentence in ended.value.said) == (code, True), ended.value.said
     assert "Traceback" not in ended.value.said
+
+
+def test_it_starts_where_the_policies_on_disk_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update may refuse a key that these policies have. The log has those in force."""
+    scene = governed(tmp_path)
+    machine_here = scene.story.machine
+    policy = scene.story.root / "policies" / "policy.yaml"
+    policy.write_text(policy.read_text() + "no_such_rule: 1\n")
+    monkeypatch.chdir(scene.story.root)
+    log = begun_log(machine_here.log_uri)
+    assert check_origin(log, machine_here, log.entry(0).leaf_hash.hex()) == "the origin given"
 
 
 def test_it_does_not_start_where_somebody_listens(begun: tuple[Place, Server]) -> None:

@@ -1,0 +1,93 @@
+"""Who may make which statement, from version 2 of the rules on.
+
+One table, for a server that accepts a statement and for everybody who reads it
+(`governance.policy.authority.Authority.problem`). What does not stand here counts for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from governance.attest.predicates import (
+    Approval,
+    Authorization,
+    CheckpointKey,
+    Incident,
+    PromotionRequest,
+    Revocation,
+    Signed,
+    Waiver,
+)
+from governance.base.model import Model
+from governance.policy.rules import Principal, Rules
+
+LONGEST_TEXT = 2000
+"""Characters of one text in a person's statement: more than a reason needs."""
+ANSWERS_FOR_RELEASES = frozenset({"registration", "promotion"})
+"""A service that signs one of these also makes packets and reports."""
+
+
+def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
+    """The roles in which a person may make this statement. None: any role that they have."""
+    match signed:
+        case Authorization() | Revocation():
+            return None  # for oneself; of one's own key, or as a policy owner (`may_revoke`)
+        case Approval():
+            return _approving(rules, signed)
+        case PromotionRequest():
+            rule = rules.aliases.get(signed.alias)
+            if rule is None and signed.action == "retire":
+                return rules.requester_roles  # it takes every alias, whichever it names
+            return rule.requesters if rule else ()
+        case Incident():
+            return rules.incident_roles(signed.state)
+    return {Waiver: rules.waivers.accepted_by, CheckpointKey: rules.owner_roles}.get(
+        type(signed), []
+    )
+
+
+def _approving(rules: Rules, approval: Approval) -> Collection[str]:
+    match approval.about:
+        case "policy" | "checkpoint_key" | "registration":
+            return rules.owner_roles
+        case "promotion":
+            return rules.second_roles
+        case "packet":
+            model = rules.models.get(approval.model or "")
+            return rules.tiers[model.tier].approvers if model else ()
+    return {role for tier in rules.tiers.values() for role in tier.approvers}
+
+
+def may_revoke(rules: Rules, author: Principal, owner: Principal | None) -> bool:
+    """Whether `author` may revoke a key of `owner`. `owner` is None for a key that the policies in
+    force do not name.
+    """
+    is_own = owner is not None and owner.name == author.name
+    return is_own or bool(set(rules.owners.roles if rules.owners else ()) & set(author.roles))
+
+
+def may_make(rules: Rules, kind: str, maker: Principal) -> bool:
+    """Whether a principal may make a statement that names no person: a proposal of policies, a
+    packet or a report.
+    """
+    if kind == "policy":
+        return maker.kind == "person" and bool(set(maker.roles) & set(rules.owner_roles))
+    if kind not in ("packet", "report"):
+        return False
+    if maker.kind == "service":
+        return bool(ANSWERS_FOR_RELEASES & set(maker.signs))
+    return bool(set(maker.roles) & set(rules.responsible_roles))
+
+
+def long_text(predicate: Model) -> str | None:
+    """The field of the first text that is longer than `LONGEST_TEXT`; None where none is."""
+    values: dict[str, Any] = dict(predicate)
+    return next(
+        (
+            name
+            for name, value in values.items()
+            if isinstance(value, str) and len(value) > LONGEST_TEXT
+        ),
+        None,
+    )

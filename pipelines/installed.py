@@ -1,0 +1,223 @@
+"""Everything that is installed, by the sha256 of each file: what a stage's imports could read.
+
+A distribution's RECORD says what its files were when it was installed. This module reads the files.
+
+1. Each folder of Python's path counts with every file, whether a distribution lists it or not:
+   modules, libraries, `.pth` files, `sitecustomize.py`. So do the standard library and the
+   interpreter. Compiled files (`__pycache__`) do not: no stage reads them (`pipelines.boot`).
+2. Of a folder that a `.pth` file added, code counts (Python files, extension modules): it may be a
+   checkout with data beside the code.
+3. A file is hashed again when its path, size, inode, time of change or time of its content is
+   another. Programs cannot set the time of change (`st_ctime`); root can, with the clock of the
+   machine. A file that changed within the last seconds is hashed again at the next run.
+4. The hashes are kept in the state of this machine. What another account can write there is not
+   read.
+5. A file that changed since this process began may have been another one when it was imported. It
+   counts as altered.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from governance.attest.digests import sha256_bytes
+from governance.base.storage import write_state
+from pipelines import boot
+
+COMPILED = "__pycache__"
+APART = frozenset({COMPILED, "site-packages", "dist-packages"})
+"""Folders of the standard library that are not part of it."""
+RUNNING = "/proc/self/exe"
+"""On Linux, the program of this process."""
+CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
+RECENT_NANOSECONDS = 2_000_000_000
+"""A clock of the file system has ticks; a file that is so young may change within one."""
+MOST_NAMED = 100
+"""At most so many altered files are named."""
+
+Status = tuple[int, int, int, int]
+"""Size, time of the content, inode, time of change."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What is installed."""
+
+    digest: str
+    """sha256 over the lines `NAME\\0SHA256`, sorted by name."""
+    altered: tuple[str, ...]
+    """Files that are not those that their distribution recorded, or that changed since this process
+    began.
+    """
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    status: Status
+
+
+def installed(state: Path) -> Installed:
+    """What is installed now. `state`: the folder in which hashes are kept from run to run."""
+    folders = _folders()
+    identity = sha256_bytes(repr(sorted(folders.items())).encode("utf-8", "surrogateescape"))
+    kept = state / "installed" / f"{identity}.json"
+    began = time.time_ns()
+    files = dict(_all_files(folders))
+    known = _known(kept)
+    key = _lines(files, lambda name: repr(files[name].status))
+    if known.get("key") != key:
+        known = {"key": key, **_read_again(folders, files, state / "installed" / identity)}
+        if not any(_is_young(file, began) for file in files.values()):
+            write_state(kept, orjson.dumps(known))
+    meanwhile = [name for name, file in files.items() if file.status[3] > boot.STARTED > 0]
+    altered = {*known["altered"], *sorted(meanwhile)[:MOST_NAMED]}
+    return Installed(known["digest"], tuple(sorted(altered)))
+
+
+def _read_again(folders: dict[str, str], files: dict[str, _File], kept: Path) -> dict[str, Any]:
+    """Digest and altered files. Only what changed since the last time is hashed."""
+    began = time.time_ns()
+    hashes = _hashes(files, _known(kept))
+    old = {name: file for name, file in files.items() if not _is_young(file, began)}
+    entries = {name: [*file.status, hashes[name]] for name, file in old.items()}
+    write_state(kept, orjson.dumps(entries))
+    altered = sorted(_not_as_recorded(folders, hashes))[:MOST_NAMED]
+    return {"digest": _lines(hashes, hashes.__getitem__), "altered": altered}
+
+
+def _lines(names: Iterable[str], value: Callable[[str], str]) -> str:
+    lines = "".join(f"{name}\0{value(name)}\n" for name in sorted(names))
+    return sha256_bytes(lines.encode("utf-8", "surrogateescape"))
+
+
+def _is_young(file: _File, now: int) -> bool:
+    """(3)"""
+    return file.status[3] > now - RECENT_NANOSECONDS
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """(4)"""
+    try:
+        status = path.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return {}
+        known = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+# --- which files ----------------------------------------------------------------------------------
+
+
+def _folders() -> dict[str, str]:
+    """(1) Name to folder of Python's path; one that lies in another counts with that one."""
+    names = {sysconfig.get_path(name): name for name in ("platlib", "purelib", "stdlib")}
+    found: dict[str, str] = {}
+    for number, entry in enumerate(sys.path):
+        folder = str(Path(entry or ".").absolute())
+        if Path(folder).is_dir() and folder not in found.values():
+            found[names.get(folder, f"path{number}")] = folder
+    standard = found.get("stdlib", "")
+    inner = f"{standard}{os.sep}lib-dynload"
+    return {name: folder for name, folder in found.items() if not standard or folder != inner}
+
+
+def _all_files(folders: dict[str, str]) -> Iterator[tuple[str, _File]]:
+    program = os.path.realpath(RUNNING if Path(RUNNING).exists() else sys.executable)
+    yield "python", _File(program, _status(Path(program).stat()))
+    for name, folder in folders.items():
+        apart = APART if name == "stdlib" else frozenset({COMPILED})
+        only_code = name.startswith("path")
+        for path, status in _files(folder, apart):
+            inner = path[len(folder) + 1 :]
+            if not only_code or (inner.endswith(CODE) and not inner.startswith(".")):
+                yield f"{name}/{inner}", _File(path, status)
+
+
+def _files(folder: str, apart: frozenset[str]) -> Iterator[tuple[str, Status]]:
+    """Every file below a folder. Links are followed, each one once on a way down."""
+    folders: list[tuple[str, frozenset[str]]] = [(folder, frozenset())]
+    while folders:
+        here, links = folders.pop()
+        with os.scandir(here) as scan:
+            entries = list(scan)
+        for entry in entries:
+            try:
+                if not entry.is_dir():
+                    yield entry.path, _status(entry.stat())
+                elif entry.name not in apart:
+                    target = {os.path.realpath(entry.path)} if entry.is_symlink() else set()
+                    if not target & links:
+                        folders.append((entry.path, links | target))
+            except FileNotFoundError:  # a link to nothing, or gone by now
+                continue
+
+
+def _status(status: os.stat_result) -> Status:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
+# --- their hashes ---------------------------------------------------------------------------------
+
+
+def _hashes(files: dict[str, _File], known: dict[str, Any]) -> dict[str, str]:
+    """(3) Name to sha256."""
+    hashes: dict[str, str] = {}
+    unknown = []
+    for name, file in files.items():
+        *status, digest = known.get(name, (None,))
+        if tuple(status) == file.status and isinstance(digest, str):
+            hashes[name] = digest
+        else:
+            unknown.append(name)
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(_hash, (files[name].path for name in unknown), chunksize=64)
+        hashes.update(zip(unknown, found, strict=True))
+    return hashes
+
+
+def _hash(path: str) -> str:
+    """sha256 of a file. One that cannot be read counts as such: it cannot be imported either."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"
+
+
+def _not_as_recorded(folders: dict[str, str], hashes: dict[str, str]) -> Iterator[str]:
+    """Files whose distribution recorded another digest. Of what no distribution lists, nothing is
+    known.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    for name, folder in folders.items():
+        for record in Path(folder).glob("*.dist-info/RECORD"):
+            for path, digest in _recorded(record):
+                file = f"{name}/{path}"
+                if file in hashes and hashes[file] != digest:
+                    yield file
+
+
+def _recorded(record: Path) -> Iterator[tuple[str, str]]:
+    with record.open(encoding="utf-8", newline="") as stream:
+        for row in csv.reader(stream):
+            if len(row) == 3 and row[1].startswith("sha256="):
+                text = row[1].removeprefix("sha256=")
+                yield row[0], base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex()

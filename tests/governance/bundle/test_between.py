@@ -1,0 +1,148 @@
+"""Both verifiers judge alike what stands between two parts: a log that began by earlier rules, an
+incident about several digests, votes about a registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from governance.attest.digests import manifest_digest
+from governance.attest.predicates import Artifact, Incident, Refusal, Registration
+from governance.base.errors import VerificationError
+from governance.bundle import standalone_verifier as verifier
+from governance.bundle import verify_bundle
+from governance.history.model_entries import ModelEntries
+from governance.history.verify import TrustAnchors
+from governance.log import evidence
+from governance.machine import machine
+from governance.machine.machine import open_log, signer
+from governance.release import promotion, serving
+from tests.governance.bundles import made, pin
+from tests.governance.governed import Governed, authorize, empty
+from tests.governance.story import MODEL, START, digest, tell
+
+
+def settled(scene: Governed, choices: Sequence[int]) -> str:
+    """Version 1, registered with other bytes as well, past the server. Both policy owners approve
+    the registrations of these numbers. The digest of the one that was approved.
+    """
+    log = scene.story.log
+    first = promotion.state(log).registration(MODEL, "1").predicate
+    files = [first.files[0].model_copy(update={"sha256": digest("other")}), *first.files[1:]]
+    changes = {"files": files, "model_digest": manifest_digest(files), "log": None}
+    other = first.model_copy(update=changes)
+    subject = Artifact(role="model", name="sft", sha256=other.model_digest)
+    evidence.record(log, signer(scene.story.machine), "registration", [subject], other)
+    registrations = promotion.state(log).evidence.all(Registration)
+    for choice in choices:
+        for owner in ("ada", "ben"):
+            scene.approve(owner, "policy-owner", registrations[choice].digest, "registration")
+    return registrations[choices[0]].predicate.model_digest if choices else ""
+
+
+@pytest.mark.parametrize("choices", [(), (0,), (1,), (0, 1)])
+def test_a_version_has_the_bytes_that_owners_settled(
+    scene: Governed, choices: tuple[int, ...]
+) -> None:
+    """Until they did, nobody accepts or serves it; then everybody takes the same bytes."""
+    expected = settled(scene, choices)
+    log = scene.story.log
+    data, origin = made(log), pin(log)
+    report, now = verify_bundle(data, TrustAnchors(origin)), promotion.state(log)
+    if len(choices) == 1:
+        assert (report.ok, report.model_digest) == (True, expected)
+        assert verifier.verify(data, origin)["digest"] == expected
+        served = serving.resolve(now, f"{MODEL}/1")
+        assert served.registration.model_digest == expected
+        return
+    assert "registered with different bytes" in (report.broken or "")
+    with pytest.raises(verifier.Refused, match="registered with different bytes"):
+        verifier.verify(data, origin)
+    with pytest.raises(VerificationError, match="registered with different bytes"):
+        serving.resolve(now, f"{MODEL}/1")
+
+
+def upgraded(folder: Path, monkeypatch: pytest.MonkeyPatch, left_out: str = "") -> Governed:
+    """A log that began by rules 1, with one version; it follows rules 2 since."""
+    monkeypatch.setattr(machine, "CURRENT", 1)
+    scene = empty(folder)
+    authorize(scene)
+    scene.story.left_out = left_out
+    tell(scene.story)
+    monkeypatch.setattr(machine, "CURRENT", 2)
+    scene.story.log = open_log(scene.story.machine, scene.story.policies, lambda: START)
+    assert promotion.state(scene.story.log).authority.rules == 2
+    return scene
+
+
+def test_a_log_may_follow_later_rules_than_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry is judged by the rules at its own position, not at that of the move. The entry that
+    raised the version is no statement without a right.
+    """
+    scene = upgraded(tmp_path, monkeypatch, "sources")
+    move = scene.released()
+    assert move.allowed
+    data, origin = made(scene.story.log), pin(scene.story.log)
+    report = verify_bundle(data, TrustAnchors(origin))
+    assert report.ok, report.broken
+    assert verifier.verify(data, origin)["moves"]
+    assert not report.aside
+
+
+def test_an_incident_is_about_one_version_only(scene: Governed) -> None:
+    """Other digests beside those of the version would be blocked, and no command could close it."""
+    story = scene.story
+    story.data("other", "conversation", "conversation", 100)
+    story.train("sft2", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    story.register("sft2", "2")
+    models = [
+        Artifact(role="model", name=name, sha256=story.models[name]) for name in ("sft", "sft2")
+    ]
+    incident = Incident.model_validate(
+        scene.signed("ben", "risk", model=MODEL, version="1", state="open")
+    )
+    scene.say("ben", "incident", models, incident)
+    timeline = promotion.state(story.log).timeline
+    for version in ("1", "2"):
+        ours = bool(timeline.open_incidents(story.models["sft" if version == "1" else "sft2"]))
+        theirs = any(
+            "incident" in line
+            for line in verifier.verify(made(story.log, version), pin(story.log))["against"]
+        )
+        assert (ours, theirs) == (False, False)
+
+
+def test_every_vote_about_a_registration_is_in_the_index(scene: Governed) -> None:
+    log = scene.story.log
+    registration = promotion.state(log).registration(MODEL, "1")
+    index = scene.approve("ada", "policy-owner", registration.digest, "registration", model=None)
+    assert index in ModelEntries().of(log, MODEL, log.size())
+
+
+def test_refused_statements_are_in_no_index(scene: Governed) -> None:
+    """Any account can cause them, and a bundle has room for so many entries."""
+    log = scene.story.log
+    refusal = Refusal(
+        operation="append", model="", caller="guest", reason="gate: account", run=scene.story.run()
+    )
+    subject = Artifact(role="model", name="none", sha256=digest("append"))
+    entry = evidence.record(log, signer(scene.story.machine), "refusal", [subject], refusal)
+    assert entry.index not in ModelEntries().of(log, MODEL, log.size())
+
+
+def test_a_retirement_may_name_any_alias(scene: Governed) -> None:
+    """It takes every alias of the version. Both verifiers take who asked for it."""
+    scene.released()
+    asked = scene.request("1", action="retire", alias="retired", from_version=None)
+    scene.approve("ben", "risk", asked, "promotion")
+    entry = scene.story.log.size()
+    assert scene.consume("1", "retired", action="retire").allowed
+    data, origin = made(scene.story.log), pin(scene.story.log)
+    report = verify_bundle(data, TrustAnchors(origin))
+    assert report.ok and not report.aside, report.broken
+    assert f"entry {entry}: retire as retired" in verifier.verify(data, origin)["moves"]

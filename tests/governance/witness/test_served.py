@@ -1,0 +1,128 @@
+"""A real server and real witnesses: asked in the background, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from governance.attest.keys import public_key
+from governance.history.verify import TrustAnchors, verify_log
+from governance.log.checkpoint import parse_checkpoint
+from governance.log.mirror import MirrorLog
+from governance.log.mirror import Server as LogServer
+from governance.log.notes import LOG_KEY, VerifierKey, parse_note
+from governance.log.sql import SqlLog
+from governance.machine.machine import checkpoint_keys
+from governance.policy.policies import load_policies
+from governance.policy.witnesses import log_requirement
+from tests.governance import governed
+from tests.governance.registry.place import MODEL, place, register, serving
+from tests.governance.registry.world import World
+from tests.governance.witness.served import Witness, witness
+from tests.postgres import Cluster
+
+pytestmark = pytest.mark.slow
+NAME = "audit.example/w1"
+
+
+@dataclass
+class Here:
+    world: World
+    witness: Witness
+
+    @property
+    def log(self) -> SqlLog:
+        log = self.world.scene.story.log
+        assert isinstance(log, SqlLog)
+        return log
+
+    def cosigned(self) -> int:
+        """The entries that the witness has cosigned."""
+        return max((parse_note(note).size for note in self.log.cosigned()), default=0)
+
+    def until_cosigned(self) -> None:
+        until = time.monotonic() + 120
+        while self.cosigned() < self.log.size():
+            assert time.monotonic() < until, self.world.server.log.read_text(encoding="utf-8")
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def here(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Here]:
+    environ = {}
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        environ = {"COUNTERSIGN_LOG": cluster.database()}
+    folder = tmp_path_factory.mktemp("witnessed")
+    with witness(folder / "witness", NAME) as outside, pytest.MonkeyPatch.context() as patch:
+        rows = f"witnesses:\n  - {{name: {NAME}, key: '{outside.key}', url: '{outside.url}'}}\n"
+        there = place(
+            folder / "here", rules=governed.RULES + rows, tier="    witnesses: 1\n", **environ
+        )
+        with serving(there) as server:
+            register(there, server, patch)
+            yield Here(World(there, server, patch), outside)
+
+
+def test_the_server_asks_its_witness_and_promotes_what_was_seen(here: Here) -> None:
+    world, story = here.world, here.world.scene.story
+    fresh = world.fresh()
+    world.approve_all(fresh)
+    answer = world.tried(fresh)
+    assert answer.status == 403 and "WITNESSES_MISSING" in answer.text
+    assert here.cosigned() == 0  # the witness does not know the log yet
+    origin = parse_checkpoint(here.log.checkpoint())[0].origin
+    key = VerifierKey(origin, public_key(checkpoint_keys(here.log)[-1][1]), LOG_KEY)
+    here.witness.add(origin, str(key))
+    here.until_cosigned()
+    moved = world.move(fresh.number)
+    assert moved.status == 200, moved.text
+    assert [entry.kind for entry in here.log.entries()][-2:] == ["cosigned", "promotion"]
+    here.until_cosigned()
+    size = here.log.size()
+    time.sleep(3)
+    assert here.log.size() == size  # cosignatures by themselves are no entries
+    world.champion = fresh.number
+    assert story.policies.rules.witnesses
+    world.all_verifies()
+
+
+def test_a_mirror_has_the_cosignatures(here: Here, tmp_path: Path) -> None:
+    here.until_cosigned()
+    server = here.world.server
+    mirror = MirrorLog(
+        LogServer(server.uri, server.user, server.password), MODEL, tmp_path, checkpoint_keys
+    )
+    policies = load_policies(here.world.scene.story.root / "policies")
+    anchors = TrustAnchors(
+        here.log.entry(0).leaf_hash.hex(),
+        witnesses=log_requirement(policies.rules),
+        at=here.world.scene.now,
+    )
+    report = verify_log(mirror, MODEL, policies.keys, anchors)
+    assert report.ok, report.broken
+    assert [(one.witness, one.size) for one in report.witnessed] == [(NAME, mirror.size())]
+
+
+def test_a_missing_witness_delays_no_rollback_and_no_incident(here: Here) -> None:
+    world, scene = here.world, here.world.scene
+    here.until_cosigned()
+    before, stage = world.champion, world.made[0]
+    second = world.fresh()
+    world.promote(second)
+    here.witness.kill()
+    scene.incident(second.number, "open")
+    started = time.monotonic()
+    scene.request(
+        before, stage=stage, action="rollback", break_glass=True, from_version=second.number
+    )
+    answer = world.move(before)
+    assert answer.status == 200, answer.text
+    assert time.monotonic() - started < 60
+    here.witness.start()
