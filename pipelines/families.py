@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from governance.base.errors import CountersignError, Problems, unknown
+from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from pipelines import stages
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -77,6 +77,17 @@ def family(name: str) -> StageFamily:
         raise unknown("stage family", name, names())
     declared: StageFamily = importlib.import_module(f"{stages.__name__}.{name}").FAMILY
     return declared
+
+
+def require_row(name: str, key: str, params: Params) -> None:
+    """Raises `ConfigError` unless the family `name` has a stage `key`: a row of its table."""
+    table = family(name).table
+    if not table and key:
+        fix = f"run `countersign stage {name}`"
+        raise ConfigError(f"{name} is one stage, and {key[:80]!r} is none of it", fix=fix)
+    rows = getattr(params, table) if table else {}
+    if table and key not in rows:
+        raise unknown(f"{name} stage", key, rows, f"params.yaml: {table}")
 
 
 def all_families() -> Mapping[str, StageFamily]:

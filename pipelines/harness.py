@@ -35,7 +35,7 @@ from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
 from pipelines import versions
-from pipelines.families import StageFamily, family
+from pipelines.families import StageFamily, family, require_row
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.process import end_with_parent, exclusive
 from pipelines.project import Project
@@ -136,9 +136,10 @@ class StageRun:
 def run_stage(
     family_name: str, key: str, project: Project, now: Callable[[], datetime], progress: Progress
 ) -> str:
-    """Runs one stage and records it; returns its one-line summary. Raises `RefusedError` if it
-    refuses.
+    """Runs one stage and records it; returns its one-line summary. Raises `ConfigError` if there is
+    no such stage, and `RefusedError` if it refuses.
     """
+    require_row(family_name, key, project.params)
     run = StageRun.of(family_name, key, project, now, progress)
     with exclusive(work_folder(project) / f"{run.name}.lock", run.name):  # (1)
         end_with_parent(os.environ)

@@ -10,6 +10,7 @@ import click
 from governance.base.progress import Progress
 from pipelines import harness, isolation, process
 from pipelines.families import family as declaration
+from pipelines.families import require_row
 from pipelines.project import open_project, utc_now
 
 
@@ -20,7 +21,8 @@ def command(family: str, key: str) -> None:
     """Run one stage, as DVC does: `countersign stage ingest desk_sft`."""
     isolation.require_isolated(os.environ)
     project = open_project(Path.cwd(), os.environ)
-    row = project.params.stages.get(key) if family == "train" else None
     network = declaration(family).network
+    require_row(family, key, project.params)
+    row = project.params.stages[key] if family == "train" else None
     process.settle(os.environ, threads=row.threads if row else 1, network=network)
     click.echo(harness.run_stage(family, key, project, utc_now, Progress()))
