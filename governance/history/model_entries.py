@@ -1,14 +1,15 @@
 """Which entries of a log concern a model. The rule depends on the envelopes alone.
 
 1. Every entry that is neither about a digest nor about another model: origin, policies,
-   revocations, checkpoint keys, authorizations, and each kind that a later version adds. Not a
-   refusal that names no model.
+   revocations, checkpoint keys, and each kind that a later version adds. Not an authorization
+   about the key that signed it: any enrolled person can sign many.
 2. Every entry that names the model: registrations, packets, requests, promotions, waivers,
-   incidents, refusals, calls, drills, reports, approvals.
+   incidents, calls, drills, reports, approvals. Not a refused call: any account can cause many.
 3. The chain of digests: from the bytes of every version, and of every champion that one was
    compared with, every statement about a digest that a stage made, read or decided on; every
    evaluation of such a model; every decision of the gates on the way, refusals included.
-4. Approvals of any of these, and of policies and checkpoint keys.
+4. The authorizations that any of these name as the one of their run.
+5. Approvals of any of these, and of policies and checkpoint keys.
 Nothing is trusted here: a statement's content only decides whether it is included.
 """
 
@@ -46,8 +47,8 @@ class _Facts:
     kind: str
     leaf: bytes
     about: tuple[str, ...]
-    """The digests of its subjects. For an evaluation, and of the model; for a request and a
-    registration, and its own, which approvals are about.
+    """The digests of its subjects. For an evaluation, and of the model; for a request, a
+    registration and an authorization, and its own, by which others name it.
     """
     model: str
     """The name of the model; empty where it names none."""
@@ -61,6 +62,8 @@ class _Facts:
     """
     stage: str = ""
     """For a gate: its stage."""
+    authorization: str = ""
+    """The statement by which a person permitted its run."""
 
 
 @dataclass
@@ -160,8 +163,15 @@ class ModelEntries:
         selected |= {index for sha256 in reached for index in self._about.get(sha256, ())}
         stages = {self._facts[index].stage for index in selected} - {""}
         selected |= {facts.index for facts in self._facts if facts.stage in stages}
+        permitting = {self._facts[index].authorization for index in selected} - {""}
+        selected |= {  # (4)
+            index
+            for sha256 in permitting
+            for index in self._about.get(sha256, ())
+            if self._facts[index].kind == "authorization"
+        }
         approved = reached.union(*(self._facts[index].about for index in selected))
-        return selected | {  # (4)
+        return selected | {  # (5)
             facts.index
             for facts in self._facts
             if facts.kind == "approval" and not approved.isdisjoint(facts.about)
@@ -187,7 +197,7 @@ def _facts(entry: Entry) -> _Facts:
     statement.
     """
     where = f"entry {entry.index}"
-    statement, _ = unverified(entry.envelope, where=where)
+    statement, keyid = unverified(entry.envelope, where=where)
     predicate, about = statement.get("predicate"), _digests(statement.get("subject"), "digest")
     if not isinstance(predicate, dict):
         raise VerificationError("a statement without a predicate", where=where)
@@ -197,32 +207,38 @@ def _facts(entry: Entry) -> _Facts:
     model = _text(predicate, "model")
     if kind == "evaluate":
         about = (*about, model)
-    elif kind in ("request", "registration"):
+    elif kind in ("request", "registration", "authorization"):
         payload = Envelope.model_validate_json(entry.envelope).payload
         about = (*about, sha256_bytes(base64.b64decode(payload)))
-    name = "" if is_stage else model
+    name = "" if is_stage or kind == "refusal" else model  # (2)
     return _Facts(
         index=entry.index,
         kind=kind,
         leaf=merkle.leaf_hash(entry.envelope),
         about=about,
         model=name,
-        is_common=_is_common(kind, name, predicate),
+        is_common=_is_common(kind, name, predicate) and not _is_of_key(kind, keyid, about),
         named=_named(predicate, about) if is_stage else (),
         start=_start(kind, predicate),
         stage=_text(predicate, "stage") if kind == "gate" else "",
+        authorization=_text(_member(_member(predicate, "run"), "requested_by"), "authorization"),
     )
 
 
 def _is_common(kind: str, model: str, predicate: dict[str, Any]) -> bool:
-    """(1) A kind that this version does not know is common, so that nothing is left out. A refusal
-    that names no model concerns none: any account can cause many.
-    """
+    """(1) A kind that this version does not know is common, so that nothing is left out."""
     if kind in STAGES or kind == "refusal":
         return False
     if kind == "approval":
         return predicate.get("about") in RIGHTS_BY_APPROVAL
     return not model
+
+
+def _is_of_key(kind: str, keyid: str, about: tuple[str, ...]) -> bool:
+    """(1) Whether it is an authorization about the key that signed it, as all are from version 2 of
+    the rules on. Earlier ones are about the policies, and concern every model as they did.
+    """
+    return kind == "authorization" and keyid in about
 
 
 def _named(predicate: dict[str, Any], about: tuple[str, ...]) -> tuple[str, ...]:

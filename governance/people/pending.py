@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from governance.attest.predicates import Approval
+from governance.attest.predicates import Approval, GateDecision
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.history.authorizations import of_person
@@ -292,8 +292,11 @@ def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
 
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
-    """Authorizations that end within the hour or ended in the last day."""
-    for name in _names(now, None):
+    """Authorizations that end within the hour or ended in the last day, of people in whose name
+    runs were made. Others may sign any number, which nobody waits for.
+    """
+    asked = {gate.predicate.run.requested_by.name for gate in now.evidence.all(GateDecision)}
+    for name in filter(asked.__contains__, _names(now, None)):
         authorizations = of_person(now.evidence, now.authority, name)
         ends_at = [instant_of(authorization.predicate.expires) for authorization in authorizations]
         end = max(ends_at, default=at + SOON)

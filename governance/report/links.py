@@ -353,7 +353,7 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "access_control": _rights,
     "inventory_record": _inventory,
     "registry_history": lambda facts: Found(
-        _moves(facts, "promotion", "refusal", "call"),
+        _moves(facts, "promotion", "call"),
         "decisions about aliases of this model, and calls by rule",
     ),
     "change_record": lambda facts: Found(

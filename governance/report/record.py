@@ -17,7 +17,6 @@ from governance.attest.predicates import (
     Finding,
     GateDecision,
     PromotionRequest,
-    Refusal,
 )
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
@@ -102,8 +101,8 @@ def _moves(facts: Facts) -> Iterator[Decision]:
 
 
 def _statements(facts: Facts) -> Iterator[Decision]:
-    """Packets, approvals, rejections, waivers, requests, incidents, and calls that a rule
-    decided.
+    """Packets, approvals, rejections, waivers, requests, incidents, and calls that a rule allowed.
+    Calls that a rule refused are in `countersign history` only: any account can cause them.
     """
     standing, model = facts.standing, facts.registration.model
     if standing is None:
@@ -135,25 +134,22 @@ def _statements(facts: Facts) -> Iterator[Decision]:
         word: Answer = "opened" if incident.state == "open" else "closed"
         about = f"{incident.model}/{incident.version}"
         yield _statement(standing, opening, about, "Incident", word)
-    for kind in ("refusal", "call"):
-        for statement in standing.now.evidence.all(kind):
-            if statement.predicate.model == model:
-                yield _by_rule(statement)
+    for statement in standing.now.evidence.all(Call):
+        if statement.predicate.model == model:
+            yield _by_rule(statement)
 
 
-def _by_rule(statement: Evidence) -> Decision:
-    """A call on the model that a rule refused or allowed."""
-    call: Refusal | Call = statement.predicate
-    alias = f" {call.alias}" if isinstance(call, Call) and call.alias else ""
-    refused = isinstance(call, Refusal)
-    version = None if isinstance(call, Refusal) else call.version
+def _by_rule(statement: Evidence[Call]) -> Decision:
+    """A call on the model that a rule allowed."""
+    call = statement.predicate
+    alias = f" {call.alias}" if call.alias else ""
     return Decision(
-        about=f"{call.model}/{version}" if version else call.model,
+        about=f"{call.model}/{call.version}" if call.version else call.model,
         what=f"{call.operation}{alias}, called by {call.caller}",
-        answer="refused" if refused else "allowed",
-        by="a rule, before any decision" if refused else "a rule; no decision is required",
+        answer="allowed",
+        by="a rule; no decision is required",
         at=call.run.finished,
-        findings=[call.reason] if isinstance(call, Refusal) else [],
+        findings=[],
         evidence=[statement.index],
     )
 

@@ -126,9 +126,18 @@ def test_every_vote_about_a_registration_is_in_the_index(scene: Governed) -> Non
 
 def test_refused_statements_are_in_no_index(scene: Governed) -> None:
     """Any account can cause them, and a bundle has room for so many entries."""
+    for model in ("", MODEL):
+        _refuse(scene, model)
+
+
+def _refuse(scene: Governed, model: str) -> None:
     log = scene.story.log
     refusal = Refusal(
-        operation="append", model="", caller="guest", reason="gate: account", run=scene.story.run()
+        operation="append",
+        model=model,
+        caller="guest",
+        reason="gate: account",
+        run=scene.story.run(),
     )
     subject = Artifact(role="model", name="none", sha256=digest("append"))
     entry = evidence.record(log, signer(scene.story.machine), "refusal", [subject], refusal)

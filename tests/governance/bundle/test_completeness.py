@@ -34,7 +34,7 @@ from governance.policy.authority import authority_entries
 from pipelines.cli import cli
 from tests.conftest import ROOT, examples
 from tests.governance.bundles import Json, index_of, kind_of, made, opened, pin, said, sealed
-from tests.governance.governed import Governed, person
+from tests.governance.governed import Governed, authorize, person
 from tests.governance.keys import stranger
 from tests.governance.served import ACCOUNT, PASSWORD, serving
 from tests.governance.story import MODEL, digest
@@ -395,10 +395,47 @@ def test_everything_that_gives_or_takes_rights_is_in_every_index(against: Govern
     log = against.story.log
     of_model = set(ModelEntries().of(log, MODEL, log.size()))
     assert {entry.index for entry in authority_entries(log)} <= of_model
-    common = {
-        entry.index for entry in log.entries() if entry.kind in ("authorization", "revocation")
-    }
-    assert common and common <= of_model
+    used = {entry.index for entry in log.entries() if entry.kind in ("authorization", "revocation")}
+    assert used and used <= of_model
+
+
+def test_an_authorization_is_in_the_index_of_the_models_whose_runs_name_it(
+    scene: Governed,
+) -> None:
+    """Any enrolled person can sign many. They were in every index, bundle and report."""
+    log = scene.story.log
+    before = ModelEntries().of(log, MODEL, log.size())
+    for hours in range(1, 4):
+        authorize(scene, "eve", "visitor", hours=hours)
+    assert ModelEntries().of(log, MODEL, log.size()) == before
+    used = log.size() - 1
+    scene.story.train("next", "sft", "conversation", "desk_sft", "base", accuracy=0.98, unsafe=0.01)
+    scene.story.register("next", "2")
+    of_model = ModelEntries().of(log, MODEL, log.size())
+    assert used in of_model and not {used - 1, used - 2} & set(of_model)
+    assert is_complete(made(log), pin(log))
+    assert not is_complete(without(made(log), used), pin(log))
+    foreign = without_index(without(made(log), used))
+    assert not is_complete(foreign, pin(log))
+
+
+def test_a_bundle_without_an_authorization_that_matters_is_refused(scene: Governed) -> None:
+    """Even if the log's own key signed an index without it: the move does not repeat."""
+    scene.released()
+    log = scene.story.log
+    (entry,) = log.by_kind(["authorization"])
+    full, index = made(log), parse_index(index_of(log))
+    leaves = [
+        log.entry(item["index"]).leaf_hash
+        for item in opened(full)["entries"]
+        if item["index"] != entry.index
+    ]
+    less = type(index)(index.origin, MODEL, index.size, len(leaves), merkle.root_of(leaves))
+    bundle = without(full, entry.index, index=sign_index(less, key_of(scene)))
+    with pytest.raises(verifier.Refused, match="authorization of a run"):
+        verifier.verify(bundle, pin(log))
+    report = verify_bundle(bundle, TrustAnchors(pin(log)))
+    assert not report.ok or "different" in {move.again for move in report.moves}
 
 
 def test_what_people_say_about_its_data_is_in_the_index(scene: Governed) -> None:
@@ -429,7 +466,9 @@ def test_a_kind_that_names_no_model_concerns_every_model() -> None:
         for name, kind in KINDS.items()
         if name not in named and "model" not in kind.model.model_fields
     }
-    assert common >= {"origin", "policy", "revocation", "checkpoint_key", "authorization"}
+    assert common >= {"origin", "policy", "revocation", "checkpoint_key", "authorization"}, (
+        "an authorization is common where it is not about the key that signed it"
+    )
 
 
 def test_no_index_is_signed_over_an_altered_log(against: Governed, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from governance.history.state import state
 from governance.policy.policies import Policies, load_policies
 from tests.governance.governed import Governed, authorize, empty, governed
 from tests.governance.people.desk import NAME, WHY, Desk, desk
-from tests.governance.story import MODEL, digest
+from tests.governance.story import MODEL, digest, tell
 
 YES = "--yes"
 
@@ -209,8 +209,12 @@ def _gate(scene: Governed) -> set[str]:
 
 
 def test_runs_in_somebody_s_name_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    d = desk(tmp_path, empty(tmp_path), monkeypatch)
+    scene = empty(tmp_path)
+    authorize(scene, hours=1)
+    tell(scene.story)
+    d = desk(tmp_path, scene, monkeypatch)
     d.must("dora", "authorize", "--hours", "2", YES)
+    d.must("eve", "authorize", "--hours", "2", YES)  # no run is in her name: nobody waits for her
     assert waits(d, kind="authorization") == []
     d.now = d.scene.now + timedelta(hours=3)
     (wait,) = waits(d, "dora", kind="authorization")
