@@ -150,8 +150,10 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _bytecode(environ: Mapping[str, str]) -> Path:
-    """The folder for compiled code: beside the state of all projects, for this account only."""
-    folder = Path(environ.get(boot.BYTECODE) or state_home(environ) / "bytecode")
+    """The folder for compiled code: beside the state of all projects, for this account only. No
+    variable names another one: what is compiled there runs in place of the sources.
+    """
+    folder = state_home(environ) / "bytecode"
     with suppress(OSError):  # without it, everything is compiled each time
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -268,7 +268,7 @@ def tampering(stage: Stage) -> None:
     stage.countersign("verify-model", str(weights.parent), "--against", f"{MODEL}@champion")
     stage.say("One entry of the log says something else (in a copy of the database):")
     copy = stage.project.root.parent / "copy"
-    shutil.copytree(stage.project.home, copy)
+    shutil.copytree(stage.project.home, copy, symlinks=True)
     _edit(copy / PROJECT / "countersign.db")
     stage.countersign("verify", "--no-files", code=5, show=1, COUNTERSIGN_HOME=str(copy))
     shutil.rmtree(copy)

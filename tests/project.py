@@ -7,6 +7,7 @@ kill and delete whatever they like.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -150,18 +151,27 @@ class Project:
             for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
             if name in os.environ
         }
+        self._share_bytecode()
         return {
             **kept,
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
             "HOME": str(self.home.parent),
             "COUNTERSIGN_HOME": str(self.home),
-            "COUNTERSIGN_BYTECODE": str(BYTECODE),
             "DVC_GLOBAL_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_SYSTEM_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_NO_ANALYTICS": "1",
             **self.environ,
             **more,
         }
+
+    def _share_bytecode(self) -> None:
+        """All projects use one folder of compiled code, so that each module is compiled once."""
+        link = self.home / "bytecode"
+        if not link.exists():
+            BYTECODE.mkdir(mode=0o700, exist_ok=True)
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(BYTECODE)
 
     def run(
         self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str

@@ -545,7 +545,7 @@ class Rights:
         self.revoked: dict[str, int] = {}
         self.checkpoint = [(0, load(origin["checkpoint_key"]))]
         self.successors: dict[str, tuple[str, Key]] = {}
-        self.signed: dict[str, list[tuple[str, str, str]]] = {}
+        self.signed: dict[str, list[tuple[str, str, str, str]]] = {}
         self.last_signed: dict[str, str] = {}
         self._policy(entries[0])
         self.periods.append(self.recorded.pop(entries[0].subjects[0][1]))
@@ -708,19 +708,25 @@ class Rights:
             return
         signed = self.signed.setdefault(digest, [])
         if vote["decision"] != "approve" or vote["expires"] is not None:
-            self.signed[digest] = [one for one in signed if one[0] != vote["principal"]]
+            taken_back = (vote["principal"], vote["about"])
+            alike = 2 if self.rules_at(entry.index) >= 2 else 1
+            self.signed[digest] = [one for one in signed if one[:alike] != taken_back[:alike]]
             return
         if not any(vote["role"] in quorum["roles"] for quorum in now.quorums):
             return
-        signed.append((vote["principal"], vote["role"], last_day(owner)))
+        signed.append((vote["principal"], vote["about"], vote["role"], last_day(owner)))
         self.last_signed[digest] = max(vote["at"], self.last_signed.get(digest, ""))
-        if self._quorum(digest):
+        if self._quorum(digest, "" if self.rules_at(entry.index) < 2 else vote["about"]):
             self._enact(vote["about"], digest, entry.index)
 
-    def _quorum(self, digest: str) -> bool:
-        """Whether enough people signed."""
+    def _quorum(self, digest: str, about: str) -> bool:
+        """Whether enough people signed this. Under rules 1, whatever they said that it is."""
         day = self.last_signed[digest][:10]
-        votes = [(name, role) for name, role, until in self.signed[digest] if day <= until]
+        votes = [
+            (name, role)
+            for name, named, role, until in self.signed[digest]
+            if day <= until and about in ("", named)
+        ]
         signed = [(self.person(name), role) for name, role in votes]
         return any(
             len({person for person, role in signed if role in quorum["roles"]}) >= quorum["people"]

@@ -11,6 +11,7 @@ Version 2:
 - a statement counts once, at the first entry that has it;
 - one table says who may make which statement, and how long its texts and policies may be
   (`governance.policy.speakers`);
+- an approval of policies or of a checkpoint key counts for what it says that it is about;
 - a training, base, gate or evaluation says which sources and installed files ran;
 - data stages and evaluations of earlier models count for a governed alias only if a named service
   signed them, from committed code;

@@ -346,7 +346,7 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
     if not reader.periods:
         raise VerificationError("the log does not begin with an origin", where="entry 0")
     proposals = [
-        Proposal(index, digest, files, tuple(sorted(reader.signed.get(digest, {}))))
+        Proposal(index, digest, files, reader.signers_of_policies(digest))
         for digest, (index, files) in reader.proposed.items()
         if digest != reader.periods[-1].digest
     ]
@@ -368,8 +368,10 @@ class _AuthorityReader:
         self.periods: list[Period] = []
         self.recorded: list[tuple[int, str, Mapping[str, str]]] = []
         self.proposed: dict[str, tuple[int, Mapping[str, str]]] = {}
-        self.signed: dict[str, dict[str, set[str]]] = {}
-        """Digest to person to the roles in which they signed, since the last change took effect."""
+        self.signed: dict[str, dict[str, set[tuple[str, str]]]] = {}
+        """Digest to person to the roles in which they signed, and what it was about, since the last
+        change took effect.
+        """
         self.revoked: dict[str, int] = {}
         self.checkpoint_keys: list[tuple[int, str]] = []
         self.last_day: dict[str, date | None] = {}
@@ -491,14 +493,15 @@ class _AuthorityReader:
         # A rejection takes an approval back. An approval that expires does not count:
         # policies do not expire.
         if approval.decision != "approve" or approval.expires is not None:
-            self.signed.get(digest, {}).pop(person.name, None)
+            self._take_back(digest, person.name, approval.about, statement.index)
             return
         if not any(approval.role in quorum.roles for quorum in self._quorums()):
             return  # nor may their date count as the time of the last signature
-        self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(approval.role)
+        signature = (approval.about, approval.role)
+        self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(signature)
         self.last_day[person.name] = person.until
         self.last_signed[digest] = max(approval.at, self.last_signed.get(digest, ""))
-        names = self._quorum(digest, authority)
+        names = self._quorum(digest, approval.about, authority)
         if names is None:
             return
         if approval.about == "checkpoint_key":
@@ -522,14 +525,35 @@ class _AuthorityReader:
         self.periods.append(Period(index, policies, digest, index, names))
         self.signed.clear()
 
-    def _quorum(self, digest: str, authority: Authority) -> tuple[str, ...] | None:
+    def signers_of_policies(self, digest: str) -> tuple[str, ...]:
+        """Names of the people who signed proposed policies, sorted."""
+        return tuple(sorted(self._roles(digest, "policy")))
+
+    def _roles(self, digest: str, about: str) -> dict[str, set[str]]:
+        """Person to the roles in which they signed this. An approval of a checkpoint key is none of
+        policies; under version 1 of the rules nothing compared what it was about.
+        """
+        is_compared = self.rule_versions.at(sys.maxsize) >= TABLE
+        roles = {
+            name: {role for named, role in signed if named == about or not is_compared}
+            for name, signed in self.signed.get(digest, {}).items()
+        }
+        return {name: own for name, own in roles.items() if own}
+
+    def _take_back(self, digest: str, name: str, about: str, index: int) -> None:
+        """A person's signature no longer counts."""
+        signed = self.signed.get(digest, {})
+        is_compared = self.rule_versions.at(index) >= TABLE
+        signed[name] = {one for one in signed.get(name, ()) if is_compared and one[0] != about}
+
+    def _quorum(self, digest: str, about: str, authority: Authority) -> tuple[str, ...] | None:
         """The people who signed, if they are a quorum of owners or of the recovery roles. Each
         person counts once.
         """
         for quorum in self._quorums():
             names = tuple(
                 name
-                for name in _people(quorum, self.signed.get(digest, {}))
+                for name in _people(quorum, self._roles(digest, about))
                 if self._acted_until_last_signature(name, digest)
             )
             people = {authority.also_called[name] for name in names}

@@ -1,7 +1,7 @@
 """Checks every request before anything else reads it.
 
-1. A request has at most one Authorization header. With two, the password check and the record of
-   the caller could each use another one.
+1. A header that is read here stands once (`ONCE`). With two, this check and a route could each use
+   another one.
 2. The length of a body is declared and at most `MAX_BODY`, because MLflow reads a whole body before
    it asks for an account. Files are streamed to the artifact store and may have any length.
 3. A body is not compressed, because a compressed body can unpack to any length.
@@ -27,6 +27,11 @@ FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts
 MAX_BODY = 16 << 20
 """Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
 AUTHORIZATION = b"authorization"
+ONCE = (
+    *(AUTHORIZATION, b"content-encoding", b"content-length", b"content-type", b"host"),
+    *(b"sec-fetch-mode", b"sec-fetch-site", b"transfer-encoding"),
+)
+"""(1) An `Origin` may be repeated: each one is checked."""
 OTHER_ACCOUNTS = (b"x-mlflow-authorization",)
 """Headers that MLflow reads instead, on routes that a governed server leaves out."""
 
@@ -72,14 +77,15 @@ def _refusal(scope: Any, headers: list[Header], origins: Collection[str]) -> Any
     from starlette.responses import JSONResponse
 
     fields = dict(headers)
-    credentials = [value for name, value in headers if name == AUTHORIZATION]
+    names = [name for name, _ in headers]
+    repeated = b", ".join(name for name in ONCE if names.count(name) > 1).decode()
     streams = scope["method"] == "PUT" and scope["path"].startswith(FILES)
     encoding = fields.get(b"content-encoding", b"identity").lower()
     length = fields.get(b"content-length", b"0")
     is_short = length.isdigit() and len(length) < 16 and int(length) <= MAX_BODY
     faults = {
         "a header that is not ASCII": (400, not all(value.isascii() for _, value in headers)),
-        "more than one Authorization header": (400, len(credentials) > 1),
+        f"more than one header of a kind: {repeated}": (400, bool(repeated)),
         "a body without a declared length": (411, b"transfer-encoding" in fields and not streams),
         f"a body of more than {MAX_BODY} bytes": (413, not streams and not is_short),
         "a compressed body": (415, encoding != b"identity"),

@@ -257,11 +257,16 @@ def test_a_package_with_a_compiled_file_only_is_not_imported(project: Project) -
     assert done.code != 0 and "ModuleNotFoundError" in done.out, done.out
 
 
-def test_compiled_code_that_others_can_write_is_not_used(project: Project, tmp_path: Path) -> None:
+def test_compiled_code_of_another_folder_is_not_used(project: Project, tmp_path: Path) -> None:
+    """Of a folder that others can write, and of one that a variable names: a repository can bring
+    such a folder, and a line of `dvc.yaml` the variable.
+    """
+    home = project.home / "bytecode"
     kept = tmp_path / "bytecode"
-    environ = {"COUNTERSIGN_BYTECODE": str(kept)}
-    assert seen(project, **environ)["code"] == "as written"
-    assert kept.stat().st_mode & 0o777 == 0o700
+    kept.mkdir(mode=0o700)
+    home.unlink()
+    home.symlink_to(kept)
+    assert seen(project)["code"] == "as written"
     before = {path.name: path.read_bytes() for path in kept.iterdir()}
     changed = 0
     for path in kept.iterdir():
@@ -270,9 +275,13 @@ def test_compiled_code_that_others_can_write_is_not_used(project: Project, tmp_p
             path.write_bytes(content.replace(b"as written", b"other code"))
             changed += 1
     assert changed
+    assert seen(project)["code"] == "other code", "whoever has this account can write it"
     kept.chmod(0o777)
-    assert seen(project, **environ)["code"] == "as written"
+    assert seen(project)["code"] == "as written"
     assert before.keys() == {path.name for path in kept.iterdir()}
+    kept.chmod(0o700)
+    home.unlink()
+    assert seen(project, COUNTERSIGN_BYTECODE=str(kept))["code"] == "as written"
 
 
 def test_what_was_compiled_is_kept_by_digest(project: Project) -> None:

@@ -108,6 +108,10 @@ REFUSED: dict[str, Callable[[Governed, str], object]] = {
         scene.approve("ada", "policy-owner", new, "policy"),
         scene.approve("ben", "policy-owner", new, "packet"),
     ],
+    "about a checkpoint key with this digest": lambda scene, new: [
+        scene.approve("ben", "policy-owner", new, "checkpoint_key"),
+        scene.approve("ada", "policy-owner", new, "policy"),
+    ],
     "a rejection": lambda scene, new: [
         scene.approve("ada", "policy-owner", new, "policy"),
         scene.approve("ben", "policy-owner", new, "policy", decision="reject"),
@@ -134,6 +138,14 @@ def test_what_is_no_quorum(name: str, scene: Governed) -> None:
     old = scene.story.policies.digest
     REFUSED[name](scene, _propose(scene, _without_cleo))
     assert _authority(scene).in_force.digest == old
+
+
+def test_a_signature_about_one_thing_takes_back_none_about_another(scene: Governed) -> None:
+    new = _propose(scene, _without_cleo)
+    scene.approve("ada", "policy-owner", new, "policy")
+    scene.approve("ada", "policy-owner", new, "checkpoint_key", decision="reject")
+    scene.approve("ben", "policy-owner", new, "policy")
+    assert _authority(scene).in_force.digest == new
 
 
 def test_an_old_signature_enacts_nothing_again(scene: Governed) -> None:

@@ -790,12 +790,22 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "50 a refusal put down to somebody else": (
         _in_anothers_name,
         (400,),
-        "more than one Authorization",
+        "more than one header of a kind: authorization",
     ),
     "51 a body that fills the memory": (
         _raw(CREATE, JSON, ("Content-Length", str(1 << 40))),
         (413,),
         "a body of more than",
+    ),
+    "51 a body that fills the memory once it is unpacked": (
+        _raw(
+            "/v1/traces",
+            ("Content-Encoding", "gzip"),
+            ("Content-Encoding", "identity"),
+            ("Content-Length", "1"),
+        ),
+        (400,),
+        "more than one header of a kind: content-encoding",
     ),
     "51 such a body where files are put": (
         _raw("/api/2.0/mlflow-artifacts/artifacts/x", ("Content-Length", str(1 << 40))),

@@ -224,5 +224,23 @@ def test_two_origins_are_no_more_than_one(both: Both) -> None:
     assert both.client.get("/api", headers=both_origins).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        # MLflow unpacks what the first says: 3 MB became 600 MB of memory, twice
+        ("content-encoding", ("gzip", "identity")),
+        ("content-encoding", ("identity", "identity")),
+        ("content-type", ("application/json", "application/x-protobuf")),
+        ("sec-fetch-site", ("cross-site", "none")),
+        ("host", ("registry.example.org", "evil.example")),
+    ],
+)
+def test_a_header_that_is_checked_stands_once(
+    both: Both, name: str, values: tuple[str, str]
+) -> None:
+    answer = both.client.post("/v1/traces", headers=[(name, value) for value in values])
+    assert answer.status_code == 400 and f"more than one header of a kind: {name}" in answer.text
+
+
 def test_a_password_that_is_right_is_let_in_by_the_cached_check(both: Both) -> None:
     assert accounts.is_known("ada", PASSWORD) and not accounts.is_known("ada", "x")
