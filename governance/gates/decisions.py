@@ -32,7 +32,7 @@ from governance.gates.checks import witnesses as of_witnesses
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.waivers import waive
 from governance.history.lineage import ModelNode
-from governance.log.rules import LAST_EARLIER
+from governance.log.rules import CANDIDATE_HAS_RIGHTS, LAST_EARLIER
 
 if TYPE_CHECKING:
     from governance.attest.predicates import GateDecision, Train
@@ -159,12 +159,12 @@ def decide_gate(
     evidence: EvidenceView,
     at: datetime,
     *,
-    authority: Authority | None = None,
+    authority: Authority | None,
     governed: bool = False,
     before: Evidence | None = None,
 ) -> Decision:
     """Whether a stage may train on these digests. `before`: the training, if it has happened
-    already.
+    already. Without `authority`, nobody's waiver or approval counts.
     """
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
     context = GateContext(
@@ -180,14 +180,17 @@ def decide_release(
     policies: Policies,
     evidence: EvidenceView,
     at: datetime,
-    authority: Authority | None = None,
+    *,
+    authority: Authority | None,
 ) -> ReleaseDecision:
     """Whether a model may get an alias. Every gate of its chain is decided again.
 
-    Without `authority`, and for `candidate`, rights come from `policies` and nobody's waiver or
-    approval counts. For a governed alias, `policies` must be the policies in force of `authority`.
+    For `candidate`, `policies` say who may sign which evidence, as at a gate. For a governed alias,
+    `policies` must be the policies in force of `authority`. Without `authority`, nobody's waiver or
+    approval counts; nor did they for `candidate` before version 2 of the rules.
     """
     if request.alias == CANDIDATE or authority is None:
+        counts = authority is not None and authority.rules >= CANDIDATE_HAS_RIGHTS
         context = Context(
             request.model,
             (request.released,),
@@ -196,6 +199,7 @@ def decide_release(
             at,
             request.champion,
             request.alias,
+            authority=authority if counts else None,
         )
         return _decided(request, context, RELEASE_CHECKS, gates=True)
     governed = ReleaseContext.of(request, authority, evidence, at)

@@ -17,7 +17,8 @@ Version 2:
   signed them, from committed code;
 - a rollback goes back to the last earlier version against which nothing is open;
 - a version of a model keeps the bytes of its first registration;
-- the configuration files of a registered model have known keys and no code.
+- the configuration files of a registered model have known keys and no code;
+- waivers and approvals count for `candidate`, too, as they count at gates.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ STATES_FILES = 2
 """From this version on, a training, base, gate or evaluation says which files ran."""
 CHECKED_CONFIGS = 2
 """From this version on, the configuration files of a registered model are checked."""
+CANDIDATE_HAS_RIGHTS = 2
+"""From this version on, waivers and approvals count in a decision on `candidate`."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

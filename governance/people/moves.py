@@ -22,7 +22,6 @@ from governance.base.errors import ConfigError, RefusedError, StorageError, unkn
 from governance.base.time import exact_instant
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import authors, packet_votes
-from governance.gates.decisions import decide_release
 from governance.history.persons import one_each, others
 from governance.history.state import LogState, state
 from governance.history.votes import distinct, signers_of_request
@@ -34,7 +33,7 @@ from governance.people.speaking import NOT_YET, Speaker, roles_of
 from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import move_alias
-from governance.release import cosigned
+from governance.release import cosigned, promotion
 from governance.release.promotion import Promoter, ask
 
 HOURS = 24
@@ -121,7 +120,7 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
     recorded_then = cosigned.assumed(now, move.model, at) if promotes else []
     if recorded_then:
         evidence = evidence.assuming(recorded_then)
-    decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
+    decision = promotion.decide(now, release, at, evidence=evidence)
     request = now.timeline.requests.get(release.request or "")
     wrong = REQUEST_CODES & {finding.code for finding in decision.findings}
     if request is not None and (wrong or (move.break_glass and not request.predicate.break_glass)):
@@ -131,7 +130,7 @@ def plan(now: LogState, move: Move, at: datetime, signs: Speaker | None = None) 
         unsigned = signs.unsigned(now, "request", _subject(release), predicate)
         release = release.model_copy(update={"request": unsigned.digest})
         evidence = evidence.assuming([*recorded_then, unsigned])
-        decision = decide_release(release, now.authority.policies, evidence, at, now.authority)
+        decision = promotion.decide(now, release, at, evidence=evidence)
     context = ReleaseContext.of(release, now.authority, evidence, at)
     held = now.holder(move.model, move.alias)
     missing = tuple(missing_signatures(context, decision))

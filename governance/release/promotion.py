@@ -48,6 +48,8 @@ from governance.history.votes import signers_of_request
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.log.port import Execute, Log
+from governance.log.views import EvidenceView
+from governance.policy.policies import Policies
 from governance.release import cosigned
 
 ATTEMPTS = 8
@@ -88,9 +90,25 @@ def latest_packet(now: LogState, model: str, version: str) -> Evidence[Packet] |
     return packet.latest(now.evidence, now.authority, model, version, digest)
 
 
-def decide(now: LogState, request: ReleaseRequest, at: datetime) -> ReleaseDecision:
-    """The decision on this state of the log."""
-    return decide_release(request, now.authority.policies, now.evidence, at, now.authority)
+def decide(
+    now: LogState,
+    request: ReleaseRequest,
+    at: datetime,
+    *,
+    policies: Policies | None = None,
+    evidence: EvidenceView | None = None,
+) -> ReleaseDecision:
+    """The decision on this state of the log. Whoever decides on a log asks here, so that all give
+    the decision the same rights. `policies`: those that decide `candidate`; else those in force.
+    `evidence`: that of this state, with statements that nobody has made yet.
+    """
+    return decide_release(
+        request,
+        policies or now.authority.policies,
+        now.evidence if evidence is None else evidence,
+        at,
+        authority=now.authority,
+    )
 
 
 def freeze(now: LogState, model: str, version: str, at: datetime, run: Run) -> Packet:

@@ -29,7 +29,7 @@ from governance.attest.requests import Decision, GateRequest, ReleaseRequest
 from governance.base.errors import CountersignError, InputError, VerificationError
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
-from governance.gates.decisions import decide_gate, decide_release
+from governance.gates.decisions import decide_gate
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.views import made_at
@@ -494,7 +494,7 @@ def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
     if logged.alias != CANDIDATE:
         return decide(before, request, at)
     policies = now.authority.recorded_at(statement.index, logged.policy)
-    return decide_release(request, policies, before.evidence, at)
+    return decide(before, request, at, policies=policies)
 
 
 def _request(promotion: Promotion) -> ReleaseRequest:

@@ -36,7 +36,6 @@ from governance.attest.requests import ModelRef, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ModelFacts
-from governance.gates.decisions import decide_release
 from governance.history.chain import Chain, Suite
 from governance.history.lineage import DataChain, ModelNode, model_node
 from governance.history.state import LogState, no_version
@@ -44,7 +43,7 @@ from governance.log.evidence import Evidence, parse_statement
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Tier
 from governance.release import drills
-from governance.release.promotion import model_reference
+from governance.release.promotion import decide, model_reference
 from governance.report.standing import Standing
 
 PREFIX = 12
@@ -180,7 +179,7 @@ class Facts(Chain):
         if self.policies is None or self.reference is None:
             return None
         request = ReleaseRequest(model=self.registration.model, released=self.reference)
-        return decide_release(request, self.policies, self.view, self.time)
+        return decide(self.now, request, self.time, policies=self.policies)
 
     @cached_property
     def registrations(self) -> list[Evidence[Registration]]:

@@ -86,7 +86,7 @@ def stands_aside(environ: Mapping[str, str]) -> bool:
 def _decide(job: Job, request: ReleaseRequest) -> ReleaseDecision:
     from governance.gates.decisions import decide_release
 
-    return decide_release(request, job.policies, job.evidence, job.now())
+    return decide_release(request, job.policies, job.evidence, job.now(), authority=job.authority)
 
 
 def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> tuple[Version, str]:
@@ -161,6 +161,7 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
         model_digest=request.released.sha256,
         allowed=decision.allowed,
         findings=list(decision.findings),
+        waived=list(decision.waived),
         policy=job.policies.digest,
         at=instant(decision.at),
         run=provenance.run(decision.at, job.now(), 0.0, job.machine.requester, {}),

@@ -330,9 +330,9 @@ def empty(
     story.root.rename(root)
     path = root / "policies" / "policy.yaml"
     text = path.read_text(encoding="utf-8").replace("principals: []", people or principals())
-    text = text.replace(
-        "    approvals: 2\n", "    approvals: 2\n    approvers: [ml-lead, risk, product]\n" + tier
-    )
+    approved = "    approvals: 2\n    approvers: [ml-lead, risk, product]\n"
+    text = text.replace("    approvals: 2\n", approved)
+    text = text.replace(approved, approved + tier, 1)  # tier `limited`
     path.write_text(text + rules, encoding="utf-8")
     environ = {
         "COUNTERSIGN_HOME": str(folder / "home"),

@@ -167,7 +167,7 @@ def test_a_release_is_asked_about_the_released_stage(root: Path) -> None:
         and request.model == "support-desk"
         and request.alias == "candidate"
     )
-    assert decide_release(request, world.policies, world.evidence, world.at).allowed
+    assert decide_release(request, world.policies, world.evidence, world.at, authority=None).allowed
 
 
 def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) -> None:

@@ -15,18 +15,22 @@ import pytest
 from governance.attest.digests import manifest, sha256_bytes
 from governance.attest.envelope import pae
 from governance.attest.keys import public_key
-from governance.attest.predicates import SignedReport
+from governance.attest.predicates import Artifact, Promotion, SignedReport, Waiver
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
+from governance.gates.decisions import decide_release
 from governance.history.state import state
 from governance.log.evidence import key_ring
+from governance.log.rules import RuleVersions
 from governance.log.views import log_evidence
 from governance.models.signature import FILE, KEY_FILE
 from governance.registry.mlflow import MlflowRegistry, open_registry
+from governance.release.retrospect import Repeat, forged, made_again
 from pipelines.harness import run_stage
 from pipelines.project import Project
-from pipelines.stages import register
+from pipelines.stages import gate, register
 from pipelines.stages import report as report_stage
+from tests.governance.governed import RULES, Governed, authorize, empty
 from tests.governance.registry.tables import with_tables
 from tests.governance.story import MODEL, Story, altered, begin
 
@@ -276,3 +280,67 @@ def test_a_log_that_does_not_verify_stops_the_report_and_says_why(story: Story) 
 def _in_the_project(story: Story, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(story.root)
     yield
+
+
+# -- What people accepted or approved counts here as it does at the gates ---------------------------
+def trained(folder: Path, tables: Path, tier: str = "", *, scan_passed: bool = True) -> Governed:
+    """A project of people: one trained model, not registered."""
+    scene = empty(folder / "scene", RULES, tier=tier)
+    story = scene.story
+    authorize(scene)
+    story.data("desk_eval", "prompt", "prompt", 300)
+    story.data("desk_text", "conversation", "text", 5900, scan_passed=scan_passed)
+    story.base("tiny")
+    if tier:
+        data = story.records["desk_text"]
+        scene.approve("ben", "risk", data, "data", page=None)
+    story.train("sft", "pretrain", "conversation", "desk_text", "tiny")
+    with_tables(tables, story.log.path)
+    return scene
+
+
+def accept(scene: Governed, code: str, name: str) -> None:
+    """A waiver of a finding about the data of desk_text."""
+    subject = Artifact(role="data", name="gate@sft", sha256=scene.story.records["desk_text"])
+    said = {"owner": "ben", "control": "somebody looks", "expires": "2026-11-27T00:00:00Z"}
+    terms = scene.signed("ben", "risk", model=MODEL, finding=code, about=name, **said)
+    scene.say("ben", "waiver", [subject], Waiver.model_validate(terms))
+
+
+def test_a_model_that_trained_by_a_waiver_is_registered(
+    mlflow_tables: Path, tmp_path: Path
+) -> None:
+    scene = trained(tmp_path, mlflow_tables, scan_passed=False)
+    with pytest.raises(RefusedError, match="SCAN_NOT_PASSED"):
+        run(scene.story)
+    accept(scene, "SCAN_NOT_PASSED", "dataset desk_text")
+    assert "version 1 is candidate" in run(scene.story)
+    *_, move = logged(scene.story, "promotion")
+    assert move.allowed and [each.code for each in move.waived] == ["SCAN_NOT_PASSED"]  # type: ignore[attr-defined]
+    now = state(scene.story.log)
+    assert {made_again(now, each) for each in now.view.all(Promotion)} == {Repeat.SAME}
+    assert forged(now) == []
+
+
+def test_a_model_whose_data_people_approved_before_training_is_registered(
+    mlflow_tables: Path, tmp_path: Path
+) -> None:
+    scene = trained(tmp_path, mlflow_tables, "    approved_before_training: [data]\n")
+    assert "version 1 is candidate" in run(scene.story)
+
+
+def test_nobody_waived_for_candidate_under_the_first_rules(
+    mlflow_tables: Path, tmp_path: Path
+) -> None:
+    """What was refused then is refused when it is decided again."""
+    scene = trained(tmp_path, mlflow_tables, scan_passed=False)
+    accept(scene, "SCAN_NOT_PASSED", "dataset desk_text")
+    story = scene.story
+    now = state(story.log)
+    request = gate.release_request(story.params, story.root)
+    earlier = replace(now.authority, rule_versions=RuleVersions())
+    for rights, allowed in ((now.authority, True), (earlier, False)):
+        decision = decide_release(
+            request, story.policies, now.evidence, scene.now, authority=rights
+        )
+        assert decision.allowed is allowed

@@ -691,7 +691,7 @@ SCENARIOS = [
 
 
 def _decide(world: World) -> Decision:
-    return decide_gate(world.request, world.policies, world.evidence, world.at)
+    return decide_gate(world.request, world.policies, world.evidence, world.at, authority=None)
 
 
 @pytest.fixture(

@@ -34,7 +34,7 @@ RECORDED = Path(__file__).parent / "findings_of_releases.json"
 
 
 def _decide(world: World) -> ReleaseDecision:
-    return decide_release(world.release, world.policies, world.evidence, world.at)
+    return decide_release(world.release, world.policies, world.evidence, world.at, authority=None)
 
 
 def _asked(**changes: object) -> Change:

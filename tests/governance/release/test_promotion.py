@@ -915,7 +915,7 @@ def test_the_earlier_rules_asked_for_no_target(three: Three) -> None:
     earlier = replace(now.authority, rule_versions=RuleVersions())
     for rights, codes in ((now.authority, ["ROLLBACK_TARGET"]), (earlier, [])):
         decision = decisions.decide_release(
-            request, rights.policies, now.evidence, scene.now, rights
+            request, rights.policies, now.evidence, scene.now, authority=rights
         )
         assert [finding.code for finding in decision.findings] == codes
 
