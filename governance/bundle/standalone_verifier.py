@@ -14,9 +14,9 @@ about the model was left out (a bundle from before the log signed an index of ea
 
 What is checked: the bundle's form and seal; that every entry is in the signed Merkle tree; that all
 entries that the log's signed index of the model counts are here; every signature; that every
-statement the version rests on is present; and for each move of a governed alias, the request, the
-policies, the people who approved and open incidents. What is not checked: thresholds, licences and
-the other findings of a gate (Countersign repeats the whole decision); the model's own files.
+statement the version rests on is present; and for each move of a governed alias, the findings of
+`REPEATED`. What is not checked: the findings of `RELIED_ON`, which the lines `relies on` name
+(Countersign repeats the whole decision); the model's own files.
 
 "Verifies" does not mean "approved". Read the lines `moves` and `against`: an open incident, a
 rejection, or a later move takes nothing away from a move that was rightly allowed before.
@@ -33,7 +33,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from itertools import combinations
@@ -67,6 +67,38 @@ STAGES = (
     *("ingest", "scan", "quality", "base", "gate", "train", "evaluate"),
     *("registration", "promotion"),
 )
+REPEATED = """
+    POLICY_NOT_SIGNED MODEL_UNKNOWN ALIAS_UNKNOWN ALIAS_NOT_PERMITTED WITNESSES_MISSING
+    REQUEST_MISSING REQUEST_NOT_ENTITLED REQUEST_MISMATCH REQUEST_CONFLICT REQUEST_EXPIRED
+    REQUEST_SPENT REQUESTER_UNKNOWN REGISTERED_TWICE RETIRED NEVER_RELEASED ROLLBACK_TARGET
+    SECOND_SIGNATURE_OVERDUE PACKET_MISSING PACKET_OUT_OF_DATE REJECTED APPROVAL_MISSING
+    WAIVER_NOT_IN_FORCE INCIDENT_OPEN CANARY_MISSING COMMIT_NOT_PERMITTED BUILDER_NOT_PERMITTED
+    SEPARATE_EVALUATOR BASE_NOT_ALLOWED BASE_CHANGED LICENCE_NOT_PERMITTED GATE_MISSING
+    EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED
+"""
+"""The findings for which a move is refused here. Those that `RELIED_ON` has, too, are repeated in
+part.
+"""
+RELIED_ON = {
+    "the data, its scan, quality gate, datacard and leak check, at every gate": """
+    KIND_UNFIT SCAN_NOT_PASSED SCAN_OUT_OF_DATE PII_REMAINING NER_REQUIRED RECALL_NOT_MEASURED
+    RECALL_TOO_LOW QUALITY_NOT_PASSED SUITE_OUT_OF_DATE SUITE_NOT_DECLARED HELD_OUT_UNCHECKED
+    DATACARD_MISSING DATACARD_INCOMPLETE DATACARD_EXPIRED PURPOSE_NOT_PERMITTED REGION_NOT_PERMITTED
+    CLASSIFICATION_NOT_PERMITTED LAWFUL_BASIS_NOT_PERMITTED LICENCE_NOT_PERMITTED SOURCE_CHANGED
+    SOURCE_UNPINNED""",
+    "the scores, with intervals, slices and comparisons": """
+    THRESHOLDS_MISSING THRESHOLD_NOT_MET SLICE_NOT_MET WORSE_THAN_REFERENCE NOT_COMPARABLE
+    EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED""",
+    "the objective, the rewards, and what people approved before training": """
+    OBJECTIVE_UNKNOWN REWARD_NOT_PERMITTED APPROVAL_MISSING""",
+    "the names of the model's files": "UNSAFE_FILES",
+    "that the packet names the statements which the log gives, the latest of each": """
+    EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
+    ROLLBACK_TARGET""",
+    "that a check could be carried out, and remarks beside another finding": """
+    CHECK_CRASHED INCIDENT_NOT_CLOSED""",
+}
+"""What a decision checks and this program does not, each with the codes of the findings."""
 MAX_BYTES = 64 << 20
 MAX_INTEGER = 2**53 - 1
 POLICY_CHARACTERS = 512 << 10
@@ -165,6 +197,11 @@ def _number(value: float) -> str:
         whole, fraction = digits[0], digits[1:]
     power = "" if -6 < point <= 21 else f"e{point - 1:+d}"
     return sign + whole + (f".{fraction}" if fraction else "") + power
+
+
+def instant(text: str) -> datetime:
+    """A time in RFC 3339."""
+    return datetime.fromisoformat(text)
 
 
 def unbase(text: str) -> bytes:
@@ -374,9 +411,9 @@ def consistent(old: int, size: int, root: bytes, proof: list[str]) -> tuple[byte
     return first, second
 
 
-def cosigned_by(note: str, name: str, key: Ed25519PublicKey) -> bool:
-    """Whether a witness cosigned a checkpoint (C2SP tlog-cosignature)."""
-    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+def cosigned_at(note: str, name: str, key: Ed25519PublicKey) -> int | None:
+    """When a witness cosigned a checkpoint, in seconds (C2SP tlog-cosignature); None if never."""
+    raw = raw_key(key)
     tag = hashlib.sha256(name.encode() + b"\n\x04" + raw).digest()[:4]
     prefix = f"\u2014 {name} "
     lines = [line for line in checkpoint(note)[3] if line.startswith(prefix)]
@@ -386,8 +423,18 @@ def cosigned_by(note: str, name: str, key: Ed25519PublicKey) -> bool:
             time = int.from_bytes(blob[4:12], "big")
             with suppress(InvalidSignature):
                 key.verify(blob[12:], f"cosignature/v1\ntime {time}\n{body}".encode())
-                return True
-    return False
+                return time
+    return None
+
+
+def raw_key(key: Key) -> bytes:
+    """The bytes of an Ed25519 key."""
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def named_witnesses(rules: Json) -> list[tuple[str, Ed25519PublicKey]]:
+    """The witnesses that policies name."""
+    return [(row["name"], witness_key(row["key"])) for row in rules.get("witnesses", [])]
 
 
 def witness_key(text: str) -> Ed25519PublicKey:
@@ -419,7 +466,7 @@ def signed_by(note: str, key: Key) -> bool:
     need(isinstance(key, Ed25519PublicKey), "a checkpoint key that is not Ed25519")
     text, _, tail = note.partition("\n\n")
     origin = text.partition("\n")[0]
-    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    raw = raw_key(key)
     tag = hashlib.sha256(origin.encode() + b"\n\x01" + raw).digest()[:4]
     own = [blob[4:] for name, blob in signature_lines(tail) if (name, blob[:4]) == (origin, tag)]
     with suppress(InvalidSignature, Refused):
@@ -595,6 +642,15 @@ class Rights:
     def owner(self, keyid: str, index: int) -> Json | None:
         """The principal whose key it is at an entry."""
         return None if self.revoked.get(keyid, index) < index else self.at(index).owner.get(keyid)
+
+    def acts(self, entry: Entry, at: datetime, now: Policy) -> bool:
+        """Whether the author's last day is not before a time, by the policies of that time."""
+        owner = self.owner(entry.signer, entry.index)
+        if owner is None:
+            return True
+        same = [one for one in now.rules["principals"] if one["name"] == owner["name"]]
+        owner = now.owner.get(entry.signer) or next(iter(same), owner)
+        return at.date().isoformat() <= last_day(owner)
 
     def rules_at(self, index: int) -> int:
         """The version of the rules that judges an entry."""
@@ -797,6 +853,7 @@ def _verify(data: bytes, pin: str | None, witnesses: tuple[str, ...]) -> Json:
         "moves": moves,
         "against": against(bundle, counted, rights),
         "witnesses": seen,
+        "relies_on": {what: codes.split() for what, codes in RELIED_ON.items()} if moves else {},
     }
 
 
@@ -866,9 +923,9 @@ def _check_witnesses(
     """
     origin, size, root, _ = checkpoint(bundle["checkpoint"])
     rules = rights.periods[-1].rules
-    named = [(row["name"], witness_key(row["key"])) for row in rules.get("witnesses", [])]
+    named = named_witnesses(rules)
     asked = [(vkey.split("+")[0], witness_key(vkey)) for vkey in wanted]
-    own = {key.public_bytes(Encoding.Raw, PublicFormat.Raw) for _, (_, key) in rights.checkpoint}
+    own = {raw_key(key) for _, (_, key) in rights.checkpoint}
     seen: dict[bytes, str] = {}
     for cosigned in bundle.get("cosigned", []):
         note, proof = cosigned["note"], cosigned["proof"]
@@ -879,17 +936,14 @@ def _check_witnesses(
         if old < until:
             continue
         for name, key in (*named, *asked):
-            raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-            if raw not in own and cosigned_by(note, name, key):
-                seen[raw] = name
+            if raw_key(key) not in own and cosigned_at(note, name, key) is not None:
+                seen[raw_key(key)] = name
     model = rules["models"].get(bundle["model"])
     quorum = rules["tiers"][model["tier"]].get("witnesses", 0) if model else 0
-    counted = [key for _, key in named if key.public_bytes(Encoding.Raw, PublicFormat.Raw) in seen]
-    keys = {key.public_bytes(Encoding.Raw, PublicFormat.Raw) for key in counted}
-    need(len(keys) >= quorum, "too few witnesses have cosigned this log")
+    counted = {raw_key(key) for _, key in named} & seen.keys()
+    need(len(counted) >= quorum, "too few witnesses have cosigned this log")
     for name, key in asked:
-        raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        need(raw in seen, f"the witness {name} has not cosigned this log")
+        need(raw_key(key) in seen, f"the witness {name} has not cosigned this log")
     return sorted(seen.values())
 
 
@@ -898,15 +952,13 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
     version = (bundle["model"], bundle["version"])
     terms = ("model", "version")
     of_version = [one for one in entries if tuple(map(one.predicate.get, terms)) == version]
-    registered = _registered(of_version, entries, rights)
+    registered = _registered(of_version, entries, rights, entries[-1].index + 1)
     rows = sorted(registered["files"], key=lambda row: str(row["path"]))
     need(sha(canonical(rows)) == registered["model_digest"], "files of the registration")
     here = {(one.kind, one.digest) for one in entries}
     for link in registered["chain"]:
         need((link["role"], link["sha256"]) in here, f"missing statement: {link['role']}")
-    packets = [one for one in of_version if one.kind == "packet" and _is_packet(one)]
-    packets = [one for one in packets if one.about(registered["model_digest"])]
-    for packet in packets[-1:]:
+    for packet in packets_of(entries, version, registered["model_digest"])[-1:]:
         named = [(step["kind"], step["statement"]) for step in packet.predicate["stages"]]
         named += [("waiver", digest) for digest in packet.predicate["waivers"]]
         need(here.issuperset(named), "a statement of the packet is missing")
@@ -915,21 +967,21 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
         said = one.predicate
         if one.kind == "promotion" and said["allowed"] and said["alias"] != "candidate":
             before = [entry for entry in entries if entry.index < one.index]
-            Move(one, before, packets, rights).check()
+            Move(one, before, rights).check()
             moves.append(f"entry {one.index}: {said['action']} as {said['alias']}")
     return registered, moves
 
 
-def _registered(of_version: list[Entry], entries: list[Entry], rights: Rights) -> Json:
-    """The registration of a version that stands. With different digests, the first stands, unless
-    a quorum of policy owners approved one; before version 2 of the rules the last.
+def _registered(of_version: list[Entry], entries: list[Entry], rights: Rights, end: int) -> Json:
+    """The registration of a version that stands before entry `end`. With different digests, none
+    does, unless a quorum of policy owners approved one; before version 2 of the rules the last.
     """
     all_ = [one for one in of_version if one.kind == "registration"]
     digests = {one.predicate["model_digest"] for one in all_}
-    if rights.rules_at(entries[-1].index + 1) < 2 or len(digests) == 1:
+    if rights.rules_at(end) < 2 or len(digests) == 1:
         registered: Json = all_[-1].predicate
         return registered
-    owners = rights.periods[-1].rules["owners"]
+    owners = rights.at(end).rules["owners"]
     settled = []
     for one in all_:
         votes = [vote for vote in entries if vote.kind == "approval" and vote.about(one.digest)]
@@ -1006,6 +1058,7 @@ def open_incidents(entries: list[Entry], rights: Rights, requester: str | None =
     """The entries among these, all about one model's bytes, that opened an incident which is open
     after the last of them. The requester of a move cannot close one that somebody else opened.
     """
+    own = rights.person(requester) if requester else frozenset[str]()
     incidents: dict[tuple[str, str], dict[str, int]] = {}
     registered: set[tuple[str, str, str]] = set()
     for entry in entries:
@@ -1025,13 +1078,24 @@ def open_incidents(entries: list[Entry], rights: Rights, requester: str | None =
             continue
         if said["state"] == "open":
             opened[said["principal"]] = entry.index
-        elif said["principal"] != requester or not opened.keys() - {requester}:
+        elif not rights.person(said["principal"]) & own or not set(opened) - own:
             opened.clear()
     return [index for opened in incidents.values() for index in opened.values()]
 
 
+def packets_of(entries: list[Entry], version: tuple[str, str], digest: str) -> list[Entry]:
+    """The packets of a version with these bytes that have their own digest as a subject."""
+    return [
+        entry
+        for entry in entries
+        if entry.kind == "packet"
+        and (entry.predicate["model"], entry.predicate["version"]) == version
+        and entry.about(digest)
+        and _is_packet(entry)
+    ]
+
+
 def _is_packet(entry: Entry) -> bool:
-    """Whether a packet has its digest as a subject."""
     body = {name: value for name, value in entry.predicate.items() if name != "run"}
     return ("packet", sha(canonical(body))) in entry.subjects
 
@@ -1040,11 +1104,10 @@ def _is_packet(entry: Entry) -> bool:
 class Move:
     """A promotion, rollback or retirement, judged by the entries before it. `check` raises."""
 
-    def __init__(
-        self, entry: Entry, before: list[Entry], packets: list[Entry], rights: Rights
-    ) -> None:
-        self.entry, self.before, self.packets, self.rights = entry, before, packets, rights
+    def __init__(self, entry: Entry, before: list[Entry], rights: Rights) -> None:
+        self.entry, self.before, self.rights = entry, before, rights
         self.move = entry.predicate
+        self.at = instant(self.move["at"])
         self.policy = rights.at(entry.index)
         self.rules = self.policy.rules
         requests = {one.digest: one for one in before if one.kind == "request"}
@@ -1055,88 +1118,174 @@ class Move:
         moves = [one for one in moves if one["model"] == self.move["model"]]
         self.moves = [one for one in moves if one["allowed"]]
         self.of_model = [one for one in before if one.about(self.move["model_digest"])]
+        self.model = f"model {self.move['model']}"
+        self.shown: list[tuple[str, str, list[str]]] | None = None
 
     def check(self) -> None:
         """Raises `Refused` unless the move was rightly allowed."""
         signed = 0 <= self.policy.signed_at < self.entry.index
         need(signed and self.move["policy"] == self.policy.digest, "policies of the move")
         self._check_request()
-        self._check_holder()
-        self._check_incidents()
-        if self.move["action"] == "promote":
-            packet = self._packet()
-            self._check_evidence(packet)
-            self._check_approvals(packet)
+        self._check_question()
+        if self.move["action"] == "retire":
+            self._check_people()
             return
-        if self.move["action"] == "rollback":
-            terms = ("promote", self.move["model_digest"], self.move["alias"])
-            held = [(one["action"], one["model_digest"], one["alias"]) for one in self.moves]
-            need(terms in held, "a rollback to a version that never held the alias")
-            if self.rights.rules_at(self.entry.index) >= 2:
-                need(self.move["version"] in self._earlier(), "a rollback to a later version")
+        need(self.tier["promotable"], "a tier whose models get no governed alias")
+        need(not self._is_retired(self.move["model_digest"]), "a version that was retired before")
+        registered = self._registration(self.move["version"])
+        need(registered["model_digest"] == self.move["model_digest"], "digest of the version")
+        packet = self._packet(registered)
+        behind = self._behind(packet)
+        self._check_incidents()
+        self._check_bases(behind)
+        if self.move["action"] == "promote":
+            self._check_promotion(packet, behind)
+        else:
+            self._check_rollback()
+
+    def _check_promotion(self, packet: Entry, behind: list[Entry]) -> None:
+        for one in self.move["waived"]:
+            waived = self._is_waived(one["code"], one["subject"], self.before)
+            need(waived, f"{one['code']} is waived, and no waiver of it is in force")
+        need(not self.tier.get("canary") or self._waived("CANARY_MISSING"), "no canary")
+        self._check_lineage(behind)
+        self._check_evidence(behind)
+        self._check_makers(behind)
+        self._check_evaluator(packet, behind)
+        self._check_witnessed()
+        self._check_approvals(packet, behind)
+
+    def _check_rollback(self) -> None:
+        terms = ("promote", self.move["model_digest"], self.move["alias"])
+        held = [(one["action"], one["model_digest"], one["alias"]) for one in self.moves]
+        need(terms in held, "a rollback to a version that never held the alias")
+        if self.rights.rules_at(self.entry.index) >= 2:
+            self._check_target()
         self._check_people()
 
-    def _earlier(self) -> set[str]:
-        """The versions that a rollback may go back to, if nothing is open against them. That the
-        nearest was taken is not checked here: what is open against it needs the whole decision.
-        """
-        stack: list[str] = []
-        for one in self.moves:
-            if one["action"] == "retire":
-                stack = [version for version in stack if version != one["version"]]
-            elif one["alias"] == self.move["alias"] and one["action"] == "promote":
-                stack.append(one["version"])
-            elif one["alias"] == self.move["alias"]:
-                while stack and stack[-1] != one["version"]:
-                    stack.pop()
-        return set(stack) - {self.move["from_version"]}
-
-    def votes(self, about: str) -> list[Entry]:
-        """The approvals and rejections of a kind of thing, in order."""
-        approvals = [one for one in self.before if one.kind == "approval"]
-        return [one for one in approvals if one.predicate["about"] == about]
-
-    def _aliases(self) -> set[str]:
-        """The aliases that the move gives or takes."""
-        if self.move["action"] != "retire":
-            return {self.move["alias"]}
-        held = {one["alias"] for one in self.moves if one["version"] == self.move["version"]}
+    # -- What was asked ----------------------------------------------------------------------------
+    def _aliases(self) -> list[str]:
+        """The aliases that the move gives or takes, in the order of the policies."""
         governed = self.rules["aliases"]
-        return held & set(governed) or {next(iter(governed))}
+        if self.move["action"] != "retire":
+            return [self.move["alias"]]
+        held = {one["alias"] for one in self.moves if one["version"] == self.move["version"]}
+        return [alias for alias in governed if alias in held] or list(governed)[:1]
 
     def _check_request(self) -> None:
         request, aliases = self.request.predicate, self.rules["aliases"]
         terms = ("action", "model", "version", "alias", "model_digest", "packet", "from_version")
         need(all(request[name] == self.move[name] for name in terms), "terms of the request")
-        for alias in self._aliases():
-            need(request["role"] in aliases[alias]["requesters"], "role of the requester")
-        need(request["at"] <= self.move["at"] < request["expires"], "time of the request")
+        rules = [aliases[alias] for alias in self._aliases()]
+        need(all(request["role"] in rule["requesters"] for rule in rules), "role of the requester")
+        need(self.rights.acts(self.request, self.at, self.policy), "the requester's time had ended")
+        hours = timedelta(hours=min(rule.get("request_hours", 24) for rule in rules))
+        begins, ends = instant(request["at"]), instant(request["expires"])
+        need(begins <= self.at < min(ends, begins + hours), "time of the request")
         consumed = [one["request"] for one in self.moves]
         need(self.move["request"] not in consumed, "the request was used before")
 
-    def _check_holder(self) -> None:
+    def _check_question(self) -> None:
+        """The move was decided against the version that held the alias, as the log gives it."""
         holder = None
         for one in self.moves:
             if one["action"] == "retire":
-                holder = None if holder == one["version"] else holder
+                is_held = holder is not None and holder["version"] == one["version"]
+                holder = None if is_held else holder
             elif one["alias"] == self.move["alias"]:
-                holder = one["version"]
-        need(self.move["from_version"] == holder, "the version that held the alias before")
+                holder = one
+        version, digest = (holder["version"], holder["model_digest"]) if holder else (None, None)
+        need(self.move["from_version"] == version, "the version that held the alias before")
+        asked = self.move["asked"]
+        terms = ("action", "model", "version", "alias", "packet", "from_version", "request")
+        need(all(asked.get(name) == self.move[name] for name in terms), "terms of the question")
+        need(asked["released"]["sha256"] == self.move["model_digest"], "digest of the question")
+        need(asked.get("champion") == digest, "the bytes that held the alias before")
+
+    # -- The version -------------------------------------------------------------------------------
+    def _registration(self, version: str) -> Json:
+        """The registration of a version of the model that stands before the move."""
+        terms = (self.move["model"], version)
+        registrations = [one for one in self.before if one.kind == "registration"]
+        of_version = [
+            one
+            for one in registrations
+            if (one.predicate["model"], one.predicate["version"]) == terms
+        ]
+        return _registered(of_version, self.before, self.rights, self.entry.index)
+
+    def _packet(self, registered: Json) -> Entry:
+        """The last packet of the version, which the move names. A promotion is made under the same
+        policies as its packet, which shows the registration and what is waived.
+        """
+        version, digest = (self.move["model"], self.move["version"]), self.move["model_digest"]
+        packet = packets_of(self.before, version, digest)[-1]
+        need(("packet", self.move["packet"]) in packet.subjects, "digest of the packet")
+        if self.move["action"] != "promote":
+            return packet
+        need(packet.predicate["policy"] == self.policy.digest, "policies of the packet")
+        for term in ("model", "model_digest", "files", "stage"):
+            need(registered[term] == packet.predicate[term], f"{term} of the packet")
+        self.shown = [_finding(one) for one in packet.predicate["waived"]]
+        for one in self.move["waived"]:
+            need(_finding(one) in self.shown, "a waived finding that the packet does not show")
+        return packet
+
+    def _behind(self, packet: Entry) -> list[Entry]:
+        """The statements behind the model that a packet names."""
+        named = {step["statement"] for step in packet.predicate["stages"]}
+        return [entry for entry in self.before if entry.digest in named]
+
+    def _is_retired(self, digest: str) -> bool:
+        taken = [one["model_digest"] for one in self.moves if one["action"] == "retire"]
+        return digest in taken
+
+    # -- Waivers and incidents ---------------------------------------------------------------------
+    def _waived(self, code: str, about: str = "") -> bool:
+        """Whether a finding about the model's bytes is waived; the packet of a promotion shows
+        it.
+        """
+        shown = self.shown is None or (code, about or self.model) in [one[:2] for one in self.shown]
+        return shown and self._is_waived(code, about or self.model, self.of_model)
+
+    def _is_waived(self, code: str, about: str, among: list[Entry]) -> bool:
+        return any(self._accepts(entry, code, about) for entry in among)
+
+    def _accepts(self, entry: Entry, code: str, about: str) -> bool:
+        """Whether an entry is a waiver of a finding that is in force at the time of the move."""
+        waiver, limits = entry.predicate, self.rules.get("waivers", {"max_days": 0})
+        if entry.kind != "waiver" or code in limits.get("never", []):
+            return False
+        terms = (waiver["finding"], waiver["about"], waiver["model"])
+        if terms != (code, about, self.move["model"]):
+            return False
+        if waiver["role"] not in limits.get("accepted_by", []):
+            return False
+        days = self.tier.get("waiver_days")
+        longest = timedelta(days=limits["max_days"] if days is None else days)
+        begins, ends = instant(waiver["at"]), instant(waiver["expires"])
+        in_force = ends - begins <= longest and begins <= self.at < ends
+        return in_force and self.rights.acts(entry, self.at, self.policy)
 
     def _check_incidents(self) -> None:
         """Every incident is closed, or somebody accepted it in a waiver since."""
-        waivers = [one for one in self.of_model if one.kind == "waiver"]
-        accepted = [one.index for one in waivers if self._accepts_incident(one.predicate)]
-        requester = self.request.predicate["principal"]
-        for index in self._open_incidents(self.entry.index, requester):
-            need(index < max(accepted, default=-1), "an incident was open")
+        digest, shown = self.move["model_digest"], self.shown
+        need(self._incidents_accepted(digest), "an incident was open")
+        for index in self._open_incidents(digest) if shown is not None else ():
+            finding = ("INCIDENT_OPEN", self.model, [str(index)])
+            need(finding in (shown or []), "an incident that the packet does not show")
 
-    def _open_incidents(self, end: int, requester: str | None) -> list[int]:
-        """The entries that opened an incident which is open at `end`. The requester of the move
-        cannot close one that somebody else opened.
+    def _incidents_accepted(self, digest: str) -> bool:
+        about = [one for one in self.before if one.about(digest)]
+        accepted = [one.index for one in about if self._accepts(one, "INCIDENT_OPEN", self.model)]
+        return all(index < max(accepted, default=-1) for index in self._open_incidents(digest))
+
+    def _open_incidents(self, digest: str) -> list[int]:
+        """The entries that opened an incident which is open. The requester of the move cannot close
+        one that somebody else opened.
         """
-        before = [entry for entry in self.of_model if entry.index < end]
-        return open_incidents(before, self.rights, requester)
+        about = [one for one in self.before if one.about(digest)]
+        return open_incidents(about, self.rights, self.request.predicate["principal"])
 
     def _during_incident(self, approval: Entry, packet: Entry) -> bool:
         """Whether somebody approved while an incident was open that the packet does not waive."""
@@ -1145,53 +1294,55 @@ class Move:
             return False
         waived = {one["code"] for one in packet.predicate["waived"]}
         waived -= {one["code"] for one in packet.predicate["findings"]}
-        opened = self._open_incidents(approval.index, None)
+        before = [entry for entry in self.of_model if entry.index < approval.index]
+        opened = open_incidents(before, self.rights)
         return any("INCIDENT_OPEN" not in waived or index > packet.index for index in opened)
 
-    def _accepts_incident(self, waiver: Json) -> bool:
-        """Whether a waiver accepts open incidents at the time of the move."""
-        limits, model = self.rules.get("waivers", {"max_days": 0}), self.move["model"]
-        if (waiver["finding"], waiver["model"]) != ("INCIDENT_OPEN", model):
-            return False
-        if waiver["about"] != f"model {model}" or "INCIDENT_OPEN" in limits.get("never", []):
-            return False
-        if waiver["role"] not in limits.get("accepted_by", []):
-            return False
-        days = self.tier.get("waiver_days")
-        longest = timedelta(days=limits["max_days"] if days is None else days)
-        at = datetime.fromisoformat(self.move["at"])
-        begins = datetime.fromisoformat(waiver["at"])
-        ends = datetime.fromisoformat(waiver["expires"])
-        return ends - begins <= longest and begins <= at < ends
+    # -- The evidence ------------------------------------------------------------------------------
+    def _check_bases(self, behind: list[Entry]) -> None:
+        """Policy allows every base model by its digest, and its licence."""
+        bases = policy_rules(self.policy.files["bases.yaml"])["bases"] or {}
+        licences = {one["digest"]: one["licence"] for one in reversed(bases.values())}
+        for entry in (one for one in behind if one.kind == "base"):
+            name = entry.predicate["stage"].partition("@")[2]
+            (digest, *_) = [sha256 for role, sha256 in entry.subjects if role == "model"]
+            if digest not in licences:
+                allowed = name not in bases and self._waived("BASE_NOT_ALLOWED", f"base {name}")
+                need(allowed, f"the base model {name} is not allowed")
+            elif licences[digest] not in self.rules["licences"]["bases"]:
+                waived = self._waived("LICENCE_NOT_PERMITTED", f"base {name}")
+                need(waived, f"the licence of the base model {name}")
 
-    def _packet(self) -> Entry:
-        """The packet that was promoted: it shows the registration and every waived finding."""
-        packet = [one for one in self.packets if one.index < self.entry.index][-1]
-        need(("packet", self.move["packet"]) in packet.subjects, "digest of the packet")
-        need(packet.predicate["policy"] == self.policy.digest, "policies of the packet")
-        registered = [one.predicate for one in self.of_model if one.kind == "registration"]
-        registered = [one for one in registered if one["version"] == self.move["version"]]
-        need(registered, "the registration of the version")
-        for term in ("model", "model_digest", "files", "stage"):
-            need(registered[-1][term] == packet.predicate[term], f"{term} of the packet")
-        shown = [_finding(one) for one in packet.predicate["waived"]]
-        for one in self.move["waived"]:
-            need(_finding(one) in shown, "a waived finding that the packet does not show")
-        return packet
+    def _check_lineage(self, behind: list[Entry]) -> None:
+        """Every model of the chain was imported, or trained behind a gate that allowed exactly
+        that.
+        """
+        ahead, seen = [self.move["model_digest"]], set[str]()
+        while ahead:
+            sha256 = ahead.pop()
+            made = [one for one in behind if ("model", sha256) in one.subjects]
+            made = [one for one in made if one.kind in ("train", "base")]
+            need(made, "a model of the chain has neither training nor import")
+            seen.add(sha256)
+            for train in (one for one in made if one.kind == "train"):
+                used = {row["role"]: row["sha256"] for row in train.predicate["inputs"]}
+                used["objective"] = train.predicate["objective"]
+                lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
+                need(lets, "a training without a gate that allowed it")
+                parents = {used[role] for role in ("parent", "scorer") if role in used}
+                ahead += parents - seen
 
-    def _check_evidence(self, packet: Entry) -> None:
+    def _check_evidence(self, behind: list[Entry]) -> None:
         """No statement behind the model is by a development key, from uncommitted code or altered
         packages. Before version 2 of the rules: only trainings, gates and bases.
         """
         kinds = {"train", "gate", "base"}
         if self.rights.rules_at(self.entry.index) >= 2:
             kinds |= {"ingest", "scan", "quality", "evaluate"}
-        stages = {step["statement"] for step in packet.predicate["stages"]}
-        for entry in self.before:
-            if entry.digest in stages and entry.kind in kinds:
-                named = any(entry.signer in policy.keys for policy in self.rights.periods)
-                need(named, f"a development key signed a {entry.kind} statement")
-                self._check_files(entry)
+        for entry in (one for one in behind if one.kind in kinds):
+            named = any(entry.signer in policy.keys for policy in self.rights.periods)
+            need(named, f"a development key signed a {entry.kind} statement")
+            self._check_files(entry)
 
     def _check_files(self, entry: Entry) -> None:
         """The files that ran were committed and as installed, and the statement has their digests.
@@ -1204,38 +1355,170 @@ class Move:
             has_digests = code.get("sources") and environment.get("files")
             need(has_digests, f"no digest of the files that ran in {entry.kind}")
 
+    def _suite(self, behind: list[Entry]) -> Json:
+        """The suite that the gate of the model's training names."""
+        gates = [one.predicate for one in behind if one.kind == "gate"]
+        named = [gate["parameters"]["suite"] for gate in gates if self._is_own(gate, behind)]
+        return named[-1] if named else {}
+
+    def _is_own(self, gate: Json, behind: list[Entry]) -> bool:
+        stages = [one.predicate["stage"] for one in self._trainings(behind)]
+        return gate["stage"].partition("@")[2] in [stage.partition("@")[2] for stage in stages]
+
+    def _trainings(self, behind: list[Entry]) -> list[Entry]:
+        """The trainings that made the model itself."""
+        model = ("model", self.move["model_digest"])
+        return [one for one in behind if one.kind == "train" and model in one.subjects]
+
+    def _evaluations(self, behind: list[Entry]) -> list[Entry]:
+        """The evaluations of the model on the suite of its own gate."""
+        suite = self._suite(behind)
+        wanted = (self.move["model_digest"], suite.get("name"), suite.get("digest"))
+        terms = ("model", "suite_name", "suite")
+        evaluations = [one for one in behind if one.kind == "evaluate"]
+        return [one for one in evaluations if tuple(map(one.predicate.get, terms)) == wanted]
+
+    def _made(self, behind: list[Entry]) -> list[Entry]:
+        """The trainings and imports behind the model, and its own evaluations."""
+        made = [one for one in behind if one.kind in ("train", "base")]
+        return [*made, *self._evaluations(behind)]
+
+    def _check_makers(self, behind: list[Entry]) -> None:
+        """The code and the services that made the model are those that policy names, where it names
+        any; people authorized the runs.
+        """
+        commits, builders = self.rules.get("commits"), self.rules.get("builders")
+        for entry in self._made(behind):
+            commit = entry.predicate["code"].get("commit") or "none"
+            permitted = commits is None or commit in commits or self._waived("COMMIT_NOT_PERMITTED")
+            need(permitted, f"the commit of {entry.predicate['stage']} is not permitted")
+            owner = self.rights.owner(entry.signer, entry.index)
+            is_builder = builders is None or (owner is not None and owner["name"] in builders)
+            is_builder = is_builder or self._waived("BUILDER_NOT_PERMITTED")
+            need(is_builder, f"the builder of {entry.predicate['stage']} is not permitted")
+            authorized = self._is_authorized(entry) or self._waived("REQUESTER_UNKNOWN")
+            need(authorized, f"nobody authorized {entry.predicate['stage']}")
+
+    def _is_authorized(self, entry: Entry) -> bool:
+        """Whether an authorization by the person, earlier in the log, covers a run."""
+        run = entry.predicate["run"]
+        asked = run["requested_by"]
+        return bool(asked["authenticated"]) and any(
+            one.kind == "authorization"
+            and one.digest == asked["authorization"]
+            and one.index < entry.index
+            and one.predicate["principal"] == asked["name"]
+            and instant(run["started"]) < instant(one.predicate["expires"])
+            for one in self.before
+        )
+
+    def _check_evaluator(self, packet: Entry, behind: list[Entry]) -> None:
+        """Others evaluated the model than trained it, where the tier demands that and policy has
+        thresholds for it.
+        """
+        suites = policy_rules(self.policy.files["evaluation.yaml"])["suites"]
+        suite = suites.get(self._suite(behind).get("name"), {"methods": {}})
+        for train in self._trainings(behind) if self.tier.get("separate_evaluator") else ():
+            demands = suite["methods"].get(train.predicate["method"])
+            if demands is None or demands.get("none") is not None:
+                continue
+            same = [one for one in self._evaluations(behind) if self._same_signer(one, train)]
+            waived = self._waived("SEPARATE_EVALUATOR", f"model {packet.predicate['stage']}")
+            need(not same or waived, "one signer trained and evaluated the model")
+
+    def _same_signer(self, one: Entry, other: Entry) -> bool:
+        owners = [self.rights.owner(each.signer, each.index) for each in (one, other)]
+        people = [self.rights.person(owner["name"]) for owner in owners if owner]
+        return one.signer == other.signer or (len(people) == 2 and people[0] == people[1])
+
+    def _check_witnessed(self) -> None:
+        """As many witnesses as the tier asks for had cosigned the log of late."""
+        grace = timedelta(hours=self.rules.get("witness_grace_hours", 24))
+        latest = self.at + timedelta(minutes=5)
+        own = {
+            raw_key(key) for start, (_, key) in self.rights.checkpoint if start < self.entry.index
+        }
+        seen = set[bytes]()
+        for entry in (one for one in self.before if one.kind == "cosigned"):
+            for name, key in named_witnesses(self.rules):
+                times = [
+                    time
+                    for size, time in self._cosignatures(entry, name, key)
+                    if size <= entry.index and self.at - grace <= time <= latest
+                ]
+                seen |= {raw_key(key)} - own if times else set()
+        need(len(seen) >= self.tier.get("witnesses", 0), "too few witnesses had cosigned the log")
+
+    def _cosignatures(
+        self, entry: Entry, name: str, key: Ed25519PublicKey
+    ) -> Iterator[tuple[int, datetime]]:
+        """Size and time of each checkpoint of this log that a witness cosigned."""
+        for note in entry.predicate["notes"]:
+            with suppress(*UNREADABLE):
+                origin, size, _, _ = checkpoint(note)
+                seconds = cosigned_at(note, name, key)
+                if seconds is not None and origin.endswith(f"/{self.rights.log[:16]}"):
+                    yield size, datetime.fromtimestamp(seconds, UTC)
+
+    # -- People ------------------------------------------------------------------------------------
+    def _votes(self, about: str) -> list[Entry]:
+        """The approvals and rejections of a kind of thing, in order."""
+        approvals = [one for one in self.before if one.kind == "approval"]
+        return [one for one in approvals if one.predicate["about"] == about]
+
     def _check_people(self) -> None:
         """Enough people asked for a rollback or retirement, or one in an emergency."""
-        request, rule = self.request.predicate, self.rules["aliases"][min(self._aliases())]
-        roles = self.rules.get("seconded_by")
-        agrees = {}
-        for entry in self.votes("promotion"):
-            vote = entry.predicate
-            if entry.about(self.request.digest) and (not roles or vote["role"] in roles):
-                yes = vote["decision"] == "approve"
-                agrees[vote["principal"]] = yes and _in_force(vote, self.move["at"])
-        names = {request["principal"], *(name for name, yes in agrees.items() if yes)}
-        wanted = rule.get("rollback_people", 1)
+        request, rule = self.request.predicate, self.rules["aliases"][self._aliases()[0]]
+        people = self._signers(request["principal"], self.request.digest, self.at)
         if self.move["action"] == "retire":
-            wanted = max(2, self.tier["approvals"])
+            need(len(people) >= max(2, self.tier["approvals"]), "too few people asked for it")
+            return
+        wanted = rule.get("rollback_people", 1)
         emergency = request["break_glass"] and request["role"] in rule.get("break_glass", [])
-        alone = emergency and self.move["action"] == "rollback"
-        people = set(map(self.rights.person, names))
-        need(alone or len(people) >= wanted, "too few people asked for it")
+        need(emergency or len(people) >= wanted, "too few people asked for it")
+        if emergency and len(people) < wanted:
+            about = f"rollback of {self.move['model']}"
+            settled = self._all_seconded() or self._waived("SECOND_SIGNATURE_OVERDUE", about)
+            need(settled, "a second signature was overdue")
 
-    def _check_approvals(self, packet: Entry) -> None:
+    def _signers(self, author: str, digest: str, at: datetime | None = None) -> set[frozenset[str]]:
+        """The people who signed a request; with `at`: whose signatures are in force then."""
+        agrees = {author: True}
+        for entry in self._votes("promotion"):
+            vote = entry.predicate
+            roles = self.rights.at(entry.index).rules.get("seconded_by")
+            if entry.about(digest) and vote["principal"] != author:
+                if roles and vote["role"] not in roles:
+                    continue
+                holds = at is None or (
+                    _in_force(vote, at) and self.rights.acts(entry, at, self.policy)
+                )
+                agrees[vote["principal"]] = vote["decision"] == "approve" and holds
+        return {self.rights.person(name) for name, yes in agrees.items() if yes}
+
+    def _all_seconded(self) -> bool:
+        """Whether no earlier move by one person alone lacks its second signature for too long."""
+        requests = {one.digest: one.predicate for one in self.before if one.kind == "request"}
+        for one in self.moves:
+            due, request = one.get("second_signature_by"), requests.get(one["request"])
+            if due is None or self.at < instant(due):
+                continue
+            if request is None or len(self._signers(request["principal"], one["request"])) < 2:
+                return False
+        return True
+
+    def _check_approvals(self, packet: Entry, behind: list[Entry]) -> None:
         """As many people in different roles approved as the tier asks; no author counts."""
-        votes: dict[tuple[str, str], str] = {}
-        for entry in self.votes("packet"):
+        votes: dict[tuple[frozenset[str], str], str] = {}
+        for entry in self._votes("packet"):
             vote = entry.predicate
             if entry.index < packet.index or entry.subjects[0][1] != self.move["packet"]:
                 continue
-            if self._fits(vote) and not self._during_incident(entry, packet):
-                votes[vote["principal"], vote["role"]] = vote["decision"]
+            if self._fits(entry) and not self._during_incident(entry, packet):
+                votes[self.rights.person(vote["principal"]), vote["role"]] = vote["decision"]
         need("reject" not in votes.values(), "somebody rejected the packet")
-        authors = set(map(self.rights.person, self._authors(packet)))
-        free = [(self.rights.person(name), role) for name, role in votes]
-        free = [(person, role) for person, role in free if person not in authors]
+        authors = set(map(self.rights.person, self._authors(behind)))
+        free = [(person, role) for person, role in votes if person not in authors]
         wanted = self.tier["approvals"]
         enough = any(
             len({person for person, _ in some}) == len({role for _, role in some}) == wanted
@@ -1243,35 +1526,78 @@ class Move:
         )
         need(enough, "too few approvals")
 
-    def _fits(self, vote: Json) -> bool:
+    def _fits(self, entry: Entry) -> bool:
+        vote = entry.predicate
         named = vote["role"] in self.tier["approvers"] and vote["model"] == self.move["model"]
+        acts = vote["decision"] == "reject" or self.rights.acts(entry, self.at, self.policy)
         alias = vote["alias"] in (None, self.move["alias"])
-        return named and alias and vote["page"] is not None and _in_force(vote, self.move["at"])
+        return named and acts and alias and vote["page"] is not None and _in_force(vote, self.at)
 
-    def _authors(self, packet: Entry) -> set[str]:
+    def _authors(self, behind: list[Entry]) -> set[str]:
         """Who asked for, signed or requested what is approved."""
-        stages = {step["statement"] for step in packet.predicate["stages"]}
         authors = {self.request.predicate["principal"]}
-        for entry in self.before:
-            if entry.digest not in stages or entry.kind not in ("train", "base", "evaluate"):
-                continue
-            if entry.kind == "evaluate" and entry.predicate["model"] != self.move["model_digest"]:
-                continue
-            if entry.signer in self.policy.owner:
-                authors.add(self.policy.owner[entry.signer]["name"])
-            authors.add(self._who_asked(entry))
+        for entry in self._made(behind):
+            owner = self.rights.owner(entry.signer, entry.index)
+            authors |= {owner["name"]} if owner else set()
+            authors.add(entry.predicate["run"]["requested_by"]["name"])
         return authors
 
-    def _who_asked(self, entry: Entry) -> str:
-        """The person who asked for a run, by an authorization that was valid when it started."""
-        run = entry.predicate["run"]
-        name: str = run["requested_by"]["name"]
-        digest = run["requested_by"]["authorization"]
-        lets = [one for one in self.before if one.kind == "authorization" and one.digest == digest]
-        need(lets and lets[0].index < entry.index, "authorization of a run")
-        need(lets[0].predicate["principal"] == name, "principal of an authorization")
-        need(run["started"] < lets[0].predicate["expires"], "an authorization that had ended")
-        return name
+    # -- The target of a rollback ------------------------------------------------------------------
+    def _check_target(self) -> None:
+        """It is the last earlier version against which nothing is open."""
+        for given in self._earlier():
+            if given["version"] == self.move["version"]:
+                return
+            passed = f"a rollback past version {given['version']}, against which nothing is open"
+            need(self._may_be_passed(given), passed)
+        raise Refused("a rollback to a later version")
+
+    def _earlier(self) -> list[Json]:
+        """The moves that gave the alias to versions before the holder's, nearest first."""
+        stack: list[Json] = []
+        for one in self.moves:
+            if one["action"] == "retire":
+                stack = [given for given in stack if given["version"] != one["version"]]
+            elif one["alias"] == self.move["alias"] and one["action"] == "promote":
+                stack.append(one)
+            elif one["alias"] == self.move["alias"]:
+                while stack and stack[-1]["version"] != one["version"]:
+                    stack.pop()
+        nearest = {one["version"]: one for one in stack}  # the last of each version
+        earlier = [one for one in reversed(stack) if nearest[one["version"]] is one]
+        return [one for one in earlier if one["version"] != self.move["from_version"]]
+
+    def _may_be_passed(self, given: Json) -> bool:
+        """Whether something is open against a version, or could be: evidence about its bytes that
+        is later than its packet needs the whole decision.
+        """
+        version, digest = (given["model"], given["version"]), given["model_digest"]
+        packets = packets_of(self.before, version, digest)
+        later = [one for one in self.before if one.about(digest) and one.kind in STAGES[:-2]]
+        if not packets or any(one.index > packets[-1].index for one in later):
+            return True
+        try:
+            need(self._registration(given["version"])["model_digest"] == digest, "its digest")
+            need(not self._is_retired(digest), "retired")
+            need(self._incidents_accepted(digest), "an incident")
+            self._check_bases(self._behind(packets[-1]))
+        except Refused:
+            return True
+        return False
+
+
+def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:
+    """Whether a gate allowed a training, before it, on the digests that it used."""
+    said, stage = gate.predicate, train.predicate["stage"].partition("@")[2]
+    decided = {
+        role: digest
+        for role, digest in said["decided_on"].items()
+        if not role.startswith("reward/")
+    }
+    is_of = said["allowed"] and said["stage"] == f"gate@{stage}" and gate.index < train.index
+    same = all(used.get(role) == digest for role, digest in decided.items())
+    complete = {"data", "parent", "objective"} <= decided.keys()
+    return bool(is_of and same and complete and gate.about(used.get("gate", "")))
 
 
 def _finding(finding: Json) -> tuple[str, str, list[str]]:
@@ -1280,9 +1606,9 @@ def _finding(finding: Json) -> tuple[str, str, list[str]]:
     return finding["code"], finding["subject"], finding.get("figures") or numbers
 
 
-def _in_force(vote: Json, at: str) -> bool:
-    begun = vote["decision"] == "reject" or vote["at"] <= at
-    return begun and (vote["expires"] is None or at < vote["expires"])
+def _in_force(vote: Json, at: datetime) -> bool:
+    begun = vote["decision"] == "reject" or instant(vote["at"]) <= at
+    return begun and (vote["expires"] is None or at < instant(vote["expires"]))
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -1325,6 +1651,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("moves", "against"):
         for line in summary[name] or ["none" if complete else "none in this bundle"]:
             print(f"{name:<10}{line}")
+    for what in summary["relies_on"]:
+        print(f"{'relies on':<10}the service that signed the moves, for {what}")
     return 0 if complete else DOES_NOT_VERIFY
 
 

@@ -32,6 +32,7 @@ from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
+from governance.log.rules import TABLE
 from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
@@ -203,6 +204,9 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
     if again.findings:
         codes = ", ".join(dict.fromkeys(finding.code for finding in again.findings))
         found = f"it allows what the rules in force did not allow: {codes}"
+        raise VerificationError(found, where=where)
+    if not again.same and before.authority.rules >= TABLE:
+        found = "it states other findings or waived findings than the log gave"
         raise VerificationError(found, where=where)
     asked = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
     recorded = (promotion.model_digest, promotion.request, promotion.packet, promotion.from_version)

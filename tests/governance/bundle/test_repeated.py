@@ -1,0 +1,348 @@
+"""What both verifiers repeat of a decision: each rule, as a move that broke it and as one that did
+not.
+
+Somebody with the service's key records the move past the server. The second verifier repeats less
+than the first: `RELIED_ON` names the rest, and every code is in one of its lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.attest.codes import CODES
+from governance.attest.predicates import Artifact, Finding
+from governance.base.time import exact_instant
+from governance.bundle import standalone_verifier as verifier
+from governance.bundle import verify_bundle
+from governance.history import packet
+from governance.history.verify import TrustAnchors
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.policy.policies import load_policies
+from governance.release import promotion
+from tests.governance.bundles import made, pin, requested
+from tests.governance.forged import forge
+from tests.governance.governed import RULES, Governed, begun, governed, principals
+from tests.governance.story import MODEL, ROOT, digest
+
+COMMIT = "0" * 39 + "1"
+OTHER = "0" * 39 + "2"
+
+
+def verdicts(scene: Governed, version: str = "1") -> tuple[bool, bool]:
+    """Whether the first and the second verifier accept the bundle of a version."""
+    data, origin = made(scene.story.log, version), pin(scene.story.log)
+    first = verify_bundle(data, TrustAnchors(origin))
+    try:
+        verifier.verify(data, origin)
+    except verifier.Refused:
+        return first.ok, False
+    return first.ok, True
+
+
+def promoted(scene: Governed) -> None:
+    """All that a promotion needs, and the promotion past the server."""
+    requested(scene)
+    forge(scene, "1")
+
+
+def waived(code: str, about: str = f"model {MODEL}") -> Callable[[Governed], None]:
+    """The same, after a waiver."""
+
+    def act(scene: Governed) -> None:
+        scene.waive(code, about)
+        scene.released()
+
+    return act
+
+
+def held_late(scene: Governed) -> None:
+    """The request is open for two days, and policy permits one."""
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.request(expires=exact_instant(scene.now + timedelta(hours=48)))
+    scene.story.minutes += 25 * 60
+    forge(scene, "1")
+
+
+def held_in_time(scene: Governed) -> None:
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.request(expires=exact_instant(scene.now + timedelta(hours=48)))
+    scene.story.minutes += 23 * 60
+    forge(scene, "1")
+
+
+def retired(scene: Governed) -> None:
+    scene.released()
+    asked = scene.request(action="retire")
+    scene.approve("ben", "risk", asked, "promotion")
+    scene.consume(action="retire")
+
+
+def retired_in_an_incident(scene: Governed) -> None:
+    """The usual reason of a retirement; it needs no closed incident."""
+    scene.released()
+    scene.incident("1", "open")
+    asked = scene.request(action="retire")
+    scene.approve("ben", "risk", asked, "promotion")
+    scene.consume(action="retire")
+
+
+def given_again(scene: Governed) -> None:
+    retired(scene)
+    promoted(scene)
+
+
+def another(scene: Governed, version: str) -> None:
+    """A further version of other bytes, released."""
+    stage = f"sft{version}"
+    scene.story.train(stage, "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    scene.story.register(stage, version)
+    scene.released(version)
+
+
+def rolled_back(scene: Governed, to: str, **fields: Any) -> None:
+    """A rollback past the server, asked for by two people."""
+    stage = "sft" if to == "1" else f"sft{to}"
+    bytes_of = {"model_digest": scene.story.models[stage], "stage": stage}
+    asked = scene.request(to, action="rollback", **bytes_of, **fields)
+    if not fields:
+        scene.approve("ben", "risk", asked, "promotion")
+    forge(scene, to, action="rollback")
+
+
+def back_past_a_good_version(scene: Governed) -> None:
+    scene.released()
+    another(scene, "2")
+    another(scene, "3")
+    rolled_back(scene, "1")
+
+
+def back_past_an_incident(scene: Governed) -> None:
+    scene.released()
+    another(scene, "2")
+    another(scene, "3")
+    incident(scene, "2")
+    rolled_back(scene, "1")
+
+
+def back_to_the_last(scene: Governed) -> None:
+    scene.released()
+    another(scene, "2")
+    rolled_back(scene, "1")
+
+
+def incident(scene: Governed, version: str) -> None:
+    """Ben opens one on a later version."""
+    kept = scene.story.models["sft"]
+    scene.story.models["sft"] = scene.story.models[f"sft{version}"]
+    scene.incident(version, "open")
+    scene.story.models["sft"] = kept
+
+
+def alone_twice(scene: Governed) -> None:
+    """Cleo alone, in an emergency; nobody seconds it in time; cleo alone once more."""
+    scene.released()
+    another(scene, "2")
+    another(scene, "3")
+    due = exact_instant(scene.now + timedelta(hours=1))
+    glass = {"break_glass": True}
+    bytes_of = {"model_digest": scene.story.models["sft2"], "stage": "sft2"}
+    scene.request("2", action="rollback", **bytes_of, **glass)
+    forge(scene, "2", action="rollback", second_signature_by=due)
+    scene.story.minutes += 120
+    rolled_back(scene, "1", **glass)
+
+
+def invents_a_waiver(scene: Governed) -> None:
+    """Packet and move say that a finding was waived, and nobody waived it."""
+    story = scene.story
+    finding = Finding(
+        code="THRESHOLD_NOT_MET", subject="model sft", message="m", expected="e", found="f",
+        next="n",
+    )  # fmt: skip
+    now = promotion.state(story.log)
+    true = promotion.freeze(now, MODEL, "1", scene.now, story.run())
+    false = true.model_copy(update={"waived": [finding]})
+    evidence.record(story.log, signer(story.machine), "packet", packet.subjects(false), false)
+    asked_and_forged(scene, "1", packet.digest_of(false), waived=[finding])
+
+
+def asked_and_forged(scene: Governed, version: str, frozen: str, **fields: Any) -> None:
+    """Two approvals, the request, and the promotion past the server."""
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.request(version)
+    forge(scene, version, **fields)
+
+
+def after_their_last_day(scene: Governed) -> None:
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen)
+    scene.request(expires="2026-12-04T09:00:00.000000Z")
+    forge(scene, "1", at="2026-12-01T09:00:00.000000Z")
+
+
+def past_the_gate(scene: Governed) -> None:
+    """The gate decided on other data than the training used."""
+    story = scene.story
+    story.models["sft"] = story._model("sft")
+    (gate,) = [
+        one
+        for one in promotion.state(story.log).evidence.all("gate")
+        if one.predicate.stage == "gate@sft"
+    ]
+    inputs = [
+        Artifact(role="data", name="in", sha256=digest("other data")),
+        Artifact(role="parent", name="models/base/model", sha256=story.models["base"]),
+        gate.subjects[0],
+    ]
+    made = [Artifact(role="model", name="models/sft/model", sha256=story.models["sft"])]
+    common = {
+        "method": "sft", "objective": digest("objective sft"), "records": 2900, "steps": 150,
+        "final": {"loss": 0.42, "reward": None}, "device": "cpu", "threads": 1,
+        "adapter": digest("adapter"), "run": story.run(),
+    }  # fmt: skip
+    story.record("train", "train@sft", made, inputs, **common)
+    story.register("sft", "2")
+    asked_and_forged(scene, "2", scene.freeze("2"))
+
+
+def from_nowhere(scene: Governed) -> None:
+    """A version of bytes that nothing in the log made."""
+    scene.story.models["sft"] = scene.story._model("other")
+    (scene.story.root / "models/sft/model").rename(scene.story.root / "models/sft/before")
+    (scene.story.root / "models/other/model").rename(scene.story.root / "models/sft/model")
+    scene.story.register("sft", "2")
+    asked_and_forged(scene, "2", scene.freeze("2"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happens in a log, its policies, and whether both verifiers accept it."""
+
+    act: Callable[[Governed], None]
+    accepted: bool
+    rules: str = RULES
+    changes: tuple[tuple[str, str, str], ...] = ()
+    """File below policies/, a text in it and what stands in its place, in policies that the owners
+    put in force before.
+    """
+    people: str = ""
+
+
+def in_force(scene: Governed, changes: tuple[tuple[str, str, str], ...]) -> None:
+    """Changed policies, signed by their owners."""
+    folder = scene.story.root / "policies"
+    for name, old, new in changes:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    policies = load_policies(folder)
+    scene.propose(policies)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", policies.digest, "policy")
+
+
+def tier(demand: str) -> tuple[tuple[str, str, str], ...]:
+    """One demand more of the tier of the model."""
+    end = "classifications: [public, internal, confidential]\n  # Data"
+    return (("policy.yaml", end, end.replace("\n", f"\n    {demand}\n", 1)),)
+
+
+OTHER_BASE = (
+    ("bases.yaml", "tiny:", "other:"),
+    ("bases.yaml", digest("base tiny"), digest("another")),
+)
+OTHER_LICENCE = (("bases.yaml", "Apache-2.0", "Proprietary"),)
+LEAVING = principals().replace('"name": "ada",', '"name": "ada", "until": "2026-11-25",')
+LONG = RULES.replace("request_hours: 24", "request_hours: 400")
+ROWS = {
+    "a permitted commit": Row(promoted, True, f"{RULES}commits: ['{COMMIT}']\n"),
+    "another commit": Row(promoted, False, f"{RULES}commits: ['{OTHER}']\n"),
+    "another commit, waived": Row(
+        waived("COMMIT_NOT_PERMITTED"), True, f"{RULES}commits: ['{OTHER}']\n"
+    ),
+    "a permitted builder": Row(promoted, True, f"{RULES}builders: [ci]\n"),
+    "another builder": Row(promoted, False, f"{RULES}builders: [other]\n"),
+    "no canary": Row(promoted, False, changes=tier("canary: true")),
+    "no canary, waived": Row(waived("CANARY_MISSING"), True, changes=tier("canary: true")),
+    "one signer": Row(promoted, False, changes=tier("separate_evaluator: true")),
+    "one signer, waived": Row(
+        waived("SEPARATE_EVALUATOR", "model sft"), True, changes=tier("separate_evaluator: true")
+    ),
+    "another base": Row(promoted, False, changes=OTHER_BASE),
+    "another base, waived": Row(waived("BASE_NOT_ALLOWED", "base tiny"), True, changes=OTHER_BASE),
+    "another licence": Row(promoted, False, changes=OTHER_LICENCE),
+    "a tier without aliases": Row(
+        promoted,
+        False,
+        changes=(
+            ("policy.yaml", "limited:\n    promotable: true", "limited:\n    promotable: false"),
+        ),
+    ),
+    "trained past its gate": Row(past_the_gate, False),
+    "trained by nobody": Row(from_nowhere, False),
+    "a request that is open for longer than policy permits": Row(held_late, False),
+    "the same request in time": Row(held_in_time, True),
+    "retired": Row(retired, True),
+    "retired while an incident is open": Row(retired_in_an_incident, True),
+    "given again after its retirement": Row(given_again, False),
+    "back to the last earlier version": Row(back_to_the_last, True),
+    "back past a version against which nothing is open": Row(back_past_a_good_version, False),
+    "back past a version with an incident": Row(back_past_an_incident, True),
+    "alone again while the second signature is overdue": Row(alone_twice, False),
+    "a waived finding of the packet that nobody waived": Row(invents_a_waiver, False),
+    "long open": Row(after_their_last_day, True, LONG),
+    "an approver whose last day is over": Row(after_their_last_day, False, LONG, people=LEAVING),
+}
+
+
+def test_every_code_of_a_decision_is_repeated_or_named_as_relied_on() -> None:
+    """A new code of a gate or release must be put in one of the two lists, and the page has it."""
+    sections = ("Gate and release", "People and governed aliases")
+    codes = {name for name, code in CODES.items() if code.section in sections and code.blocking}
+    relied_on = {code for text in verifier.RELIED_ON.values() for code in text.split()}
+    repeated = set(verifier.REPEATED.split())
+    assert codes == repeated | relied_on
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    table = page.partition("\n## 8.")[0].rpartition("\n| It relies on the service for |")[2]
+    rows = {cells[0]: cells[1] for line in table.splitlines() if len(cells := _cells(line)) == 2}
+    for what, text in verifier.RELIED_ON.items():
+        assert set(rows[what].replace("`", "").split(", ")) == set(text.split())
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_second_verifier_says_what_it_relies_on(tmp_path: Path, capsys: Any) -> None:
+    scene = governed(tmp_path)
+    scene.released()
+    path = tmp_path / "a.bundle"
+    path.write_bytes(made(scene.story.log))
+    assert verifier.main([str(path), "--origin", pin(scene.story.log)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"for {what}\n" in shown for what in verifier.RELIED_ON)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_both_verifiers_repeat_it(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    begin = begun(tmp_path, row.rules, row.people) if row.people else None
+    scene = begin or governed(tmp_path, row.rules)
+    if row.changes:
+        in_force(scene, row.changes)
+    row.act(scene)
+    version = "2" if row.act in (from_nowhere, past_the_gate) else "1"
+    assert verdicts(scene, version) == (row.accepted, row.accepted)
