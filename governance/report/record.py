@@ -134,9 +134,9 @@ def _statements(facts: Facts) -> Iterator[Decision]:
         word: Answer = "opened" if incident.state == "open" else "closed"
         about = f"{incident.model}/{incident.version}"
         yield _statement(standing, opening, about, "Incident", word)
-    for statement in standing.now.evidence.all(Call):
-        if statement.predicate.model == model:
-            yield _by_rule(statement)
+    for call in standing.now.evidence.all(Call):
+        if call.predicate.model == model:
+            yield _by_rule(call)
 
 
 def _by_rule(statement: Evidence[Call]) -> Decision:
