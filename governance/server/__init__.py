@@ -7,7 +7,8 @@ started.
 3. `settings`     the server's settings, and what is switched off
 4. `app`          MLflow with accounts, without the parts that a governed server must not have, with
                   the log's API
-5. `door`         what every request passes first: sizes, sites, the account (`accounts`)
+5. `door`         what every request passes first: sizes, sites, the account (`accounts`), whose
+                  password `passwords` checks at a bounded cost
 6. `append`       which statements that API accepts
 7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
                   tests itself

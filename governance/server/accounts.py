@@ -4,8 +4,9 @@
    odd headers. Here werkzeug's reads it, which is the stricter one. What it reads is passed on in
    one form, which both read as the same account. Any other header is left out, so that every route
    answers 401.
-2. A password is checked before anything else sees the request. An account that does not exist costs
-   the same computation as a wrong password, so that the time of an answer names nobody.
+2. A password is checked before anything else sees the request (`passwords` bounds what that costs).
+   An account that does not exist costs the same computation as a wrong password, so that the time
+   of an answer names nobody.
 3. Only an administrator lists the accounts.
 """
 
@@ -48,6 +49,16 @@ def is_known(name: str, password: str) -> bool:
         check_password_hash(_nobodys_hash(), password)
         return False
     return auth._authenticate_cached(name, password) is not None
+
+
+def is_remembered(name: str, password: str) -> bool:
+    """(2) Whether MLflow keeps the answer that this password is right. Nothing is computed."""
+    from mlflow.server import auth
+
+    if auth._USER_AUTH_CACHE is None:
+        return False
+    with auth._USER_AUTH_CACHE_LOCK:
+        return auth._auth_cache_key(name, password) in auth._USER_AUTH_CACHE
 
 
 def hide_list() -> None:

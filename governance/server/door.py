@@ -11,7 +11,8 @@
    line sends neither header.
 5. Headers are ASCII: MLflow fails on others.
 6. The account is parsed and its password is checked here, for all routes (`accounts`). Routes see
-   the account in one form, or none.
+   the account in one form, or none. After too many wrong passwords the answer is 429 for a minute
+   (`passwords`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from governance.server import accounts
 from governance.server.context import account
+from governance.server.passwords import WINDOW, Answer, PasswordChecks
 
 FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
 """Uploads below these paths are streamed, after the account was checked."""
@@ -41,10 +43,15 @@ Header = tuple[bytes, bytes]
 class Door:
     """The outermost part of the application. See the module's docstring."""
 
-    def __init__(self, app: Any, origins: Collection[str]) -> None:
-        """`origins`: the sites whose pages may call the server, beside its own."""
+    def __init__(
+        self, app: Any, origins: Collection[str], checks: PasswordChecks | None = None
+    ) -> None:
+        """`origins`: the sites whose pages may call the server, beside its own. `checks`: of
+        MLflow's accounts by default.
+        """
         self.app = app
         self.origins = frozenset(origins)
+        self.checks = checks or PasswordChecks(accounts.is_known, accounts.is_remembered)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -53,23 +60,41 @@ class Door:
             if refused is not None:
                 await refused(scope, receive, send)
                 return
-            scope = {**scope, "headers": await _with_checked_account(headers)}
+            checked = await self._with_checked_account(scope, headers)
+            if checked is None:
+                await _later()(scope, receive, send)
+                return
+            scope = {**scope, "headers": checked}
         await self.app(scope, receive, send)
 
+    async def _with_checked_account(self, scope: Any, headers: list[Header]) -> list[Header] | None:
+        """(6) The headers with the account in one form; without one where it is not known here;
+        None where it cannot be checked now.
+        """
+        account.set(None)
+        dropped = (AUTHORIZATION, *OTHER_ACCOUNTS)
+        others = [(name, value) for name, value in headers if name not in dropped]
+        header = dict(headers).get(AUTHORIZATION, b"").decode("latin-1")
+        claimed = accounts.parse(header)
+        if claimed is None:
+            return others
+        address = (scope.get("client") or ("",))[0]
+        answer = await self.checks.answer(*claimed, address)
+        if answer is Answer.LATER:
+            return None
+        if answer is Answer.WRONG:
+            return others
+        account.set(claimed[0])
+        return [*others, (AUTHORIZATION, accounts.written(claimed).encode("ascii"))]
 
-async def _with_checked_account(headers: list[Header]) -> list[Header]:
-    """(6) The headers with the account in one form; without one where it is not known here."""
-    from starlette.concurrency import run_in_threadpool
 
-    account.set(None)
-    dropped = (AUTHORIZATION, *OTHER_ACCOUNTS)
-    others = [(name, value) for name, value in headers if name not in dropped]
-    header = dict(headers).get(AUTHORIZATION, b"").decode("latin-1")
-    claimed = accounts.parse(header)
-    if claimed is None or not await run_in_threadpool(accounts.is_known, *claimed):
-        return others
-    account.set(claimed[0])
-    return [*others, (AUTHORIZATION, accounts.written(claimed).encode("ascii"))]
+def _later() -> Any:
+    """(6) The answer where a password cannot be checked now."""
+    from starlette.responses import JSONResponse
+
+    message = "Countersign refuses: too many wrong passwords from this address; wait a minute"
+    body = {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": message}
+    return JSONResponse(body, 429, {"retry-after": f"{WINDOW:.0f}"})
 
 
 def _refusal(scope: Any, headers: list[Header], origins: Collection[str]) -> Any:

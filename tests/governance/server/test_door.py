@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.testclient import TestClient
 from governance.server import accounts
 from governance.server.context import account
 from governance.server.door import Door
+from governance.server.passwords import WRONG_FOR_ACCOUNT, PasswordChecks, _Failures
 from tests.governance.registry.place import PASSWORD
 
 pytestmark = pytest.mark.slow  # it imports MLflow's server
@@ -44,7 +46,8 @@ class Both:
         patch.setattr(auth, "store", store)
         patch.setattr(auth, "_USER_AUTH_CACHE", None)
         routes = [Route("/{path:path}", self.answer, methods=["GET", "POST"])]
-        app = Door(Starlette(routes=routes), ["https://models.example.org"])
+        self.checks = PasswordChecks(accounts.is_known, accounts.is_remembered)
+        app = Door(Starlette(routes=routes), ["https://models.example.org"], self.checks)
         self.client = TestClient(app, HOST)
 
     def answer(self, request: Request) -> JSONResponse:
@@ -64,6 +67,7 @@ class Both:
         )
 
     def read(self, *headers: tuple[str, str | bytes]) -> Any:
+        self.checks._failures = _Failures(time.monotonic)  # `test_passwords` holds the limits
         answer = self.client.get("/api", headers=list(headers))
         return NOBODY if answer.status_code == 400 else answer.json()
 
@@ -179,6 +183,26 @@ def test_a_wrong_password_costs_the_same_whoever_is_named(
 ) -> None:
     assert both.read(("Authorization", basic(f"{name}:wrong password".encode())))["door"] is None
     assert hashes == ["scrypt:32768:8:1"]
+
+
+def test_after_too_many_wrong_passwords_there_is_no_computation(
+    both: Both, hashes: list[str]
+) -> None:
+    both.checks._failures = _Failures(time.monotonic)
+    both.client.get("/api", headers={"authorization": basic(f"ada:{PASSWORD}".encode())})
+    hashes.clear()
+    for name in ("ada", "nobody"):
+        answers = [
+            both.client.get("/api", headers={"authorization": basic(f"{name}:{i}".encode())})
+            for i in range(20)
+        ]
+        assert [answer.status_code for answer in answers].count(429) == 20 - WRONG_FOR_ACCOUNT
+        assert answers[-1].headers["retry-after"] == "60" and "wait a minute" in answers[-1].text
+        assert len(hashes) == WRONG_FOR_ACCOUNT, "whether the account exists or not"
+        hashes.clear()
+    right = {"authorization": basic(f"ada:{PASSWORD}".encode())}
+    assert both.client.get("/api", headers=right).json()["door"] == "ada"
+    assert hashes, "the right one is checked, although others were wrong"
 
 
 @pytest.mark.parametrize(
