@@ -11,7 +11,8 @@ hashes in memory. It checks everything that is stored beside the entries:
 5. the root over all entries is the one the checkpoint signs, by the key the origin names, or one
    that a quorum put in its place;
 6. an older checkpoint, kept elsewhere, is a prefix of this log;
-7. as many witnesses as policy asks for have cosigned checkpoints that it contains.
+7. as many witnesses as policy asks for have cosigned checkpoints that it contains, and it contains
+   every cosigned checkpoint that an entry records.
 It cannot tell whether this is the right log. `LogReport.origin` names what establishes that, if
 anything does. `LIMITS` lists what verification does not show.
 """
@@ -29,7 +30,7 @@ from governance.attest.envelope import UnknownKeyError, Verified
 from governance.attest.keys import public_key
 from governance.attest.predicates import Origin
 from governance.base.errors import VerificationError
-from governance.history.witnesses import Witnessed, check_witnesses
+from governance.history.witnesses import Witnessed, check_recorded, check_witnesses
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
@@ -197,6 +198,7 @@ def _verify(
         raise authority
     leaf = merkle.leaf_hash(log.entry(0).envelope)
     head = _verify_head(note, project, leaf, authority, seen.tree)
+    check_recorded(log)
     established = establish(pins, log_origin, authority, leaf)
     grown_from = None
     if pins.checkpoint is not None:

@@ -15,7 +15,7 @@ from governance.base.errors import VerificationError
 from governance.base.time import instant
 from governance.log import merkle
 from governance.log.checkpoint import parse_checkpoint
-from governance.log.notes import Note
+from governance.log.notes import Note, parse_note
 from governance.log.port import Log
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies
@@ -66,6 +66,18 @@ def recorded(log: Log) -> list[str]:
     return notes
 
 
+def check_recorded(log: Log) -> None:
+    """Raises `VerificationError` for a recorded checkpoint that this log does not contain: a
+    decision rests on it, as if witnesses had seen this log.
+    """
+    for entry in log.by_kind(["cosigned"]):
+        where = f"entry {entry.index}"
+        predicate = unverified(entry.envelope, where=where)[0].get("predicate")
+        notes = predicate.get("notes") if isinstance(predicate, dict) else None
+        if not all(contains(log, parse_note(note, where)) for note in notes or ()):
+            raise VerificationError("a cosigned checkpoint is not one of this log", where=where)
+
+
 def seen_by(log: Log, authority: Authority, required: Requirement) -> list[Cosignature]:
     """The last cosignature of each witness about a checkpoint that this log contains."""
     own = [pem for _, pem in authority.checkpoint_keys]
@@ -73,7 +85,7 @@ def seen_by(log: Log, authority: Authority, required: Requirement) -> list[Cosig
     for made in _each(log, authority, required, own):
         if made.note.text not in fitting and contains(log, made.note):
             fitting.append(made.note.text)
-    return cosignatures(fitting, required.witnesses, authority.origin, own)
+    return cosignatures(fitting, required.witnesses, authority.log_name, own)
 
 
 def _each(
@@ -83,7 +95,7 @@ def _each(
     return [
         made
         for note in recorded(log)
-        for made in cosignatures([note], required.witnesses, authority.origin, own)
+        for made in cosignatures([note], required.witnesses, authority.log_name, own)
     ]
 
 

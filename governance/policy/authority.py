@@ -40,6 +40,7 @@ from governance.attest.predicates import (
 )
 from governance.base.errors import ConfigError, CountersignError, VerificationError
 from governance.log import merkle
+from governance.log.checkpoint import origin_of
 from governance.log.evidence import Evidence, KeyRing, parse_statement
 from governance.log.rules import COUNTS_ONCE, TABLE, RuleVersions, is_here, versions_of
 from governance.log.rules import KINDS as VERSION_KINDS
@@ -116,6 +117,8 @@ class Authority:
     origin: str = ""
     """Hash of entry 0: which log this is."""
     rule_versions: RuleVersions = field(default_factory=RuleVersions)
+    log_name: str = ""
+    """How the log's checkpoints name it (`governance.log.checkpoint.origin_of`)."""
 
     def rules_at(self, index: int) -> int:
         """The version of the rules that judges entry `index` (`governance.log.rules`)."""
@@ -358,6 +361,7 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
         tuple(reader.checkpoint_keys),
         reader.origin,
         reader.rule_versions,
+        reader.log_name,
     )
 
 
@@ -379,7 +383,7 @@ class _AuthorityReader:
         self.last_signed: dict[str, str] = {}
         """Digest to the latest date among its signatures."""
         self.successors: dict[str, str] = {}
-        self.origin = ""
+        self.origin = self.log_name = ""
         self.development: Mapping[str, str] = {}
         """Key id to PEM of the origin's development keys."""
         self.rule_versions = RuleVersions()
@@ -414,7 +418,8 @@ class _AuthorityReader:
         digest, predicate, files = _policies_in(entry.envelope, f"entry {entry.index}")
         if isinstance(predicate, Origin):
             self.recorded.append((entry.index, digest, files))
-            self.origin = merkle.leaf_hash(entry.envelope).hex()
+            leaf = merkle.leaf_hash(entry.envelope)
+            self.origin, self.log_name = leaf.hex(), origin_of(predicate.project, leaf)
             self.development = {earlier_key(pem).keyid: pem for pem in predicate.development_keys}
             policies = _readable(files, self.rule_versions.strict_at(entry.index))
             self.periods.append(Period(entry.index, policies, digest, None))

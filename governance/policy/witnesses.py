@@ -74,15 +74,18 @@ def log_requirement(rules: Rules) -> Requirement:
 def cosignatures(
     notes: Iterable[str], witnesses: Collection[VerifierKey], log: str, own_keys: Collection[str]
 ) -> list[Cosignature]:
-    """(1) The last cosignature of each witness. `log`: hash of entry 0. `own_keys`: the log's
-    checkpoint keys (PEM). A note that cannot be read or verified does not count.
+    """(1) The last cosignature of each witness. A note that cannot be read or verified does not
+    count.
+
+    `log`: the log's name in its checkpoints; a witness may serve another log whose name only ends
+    alike. `own_keys`: the log's checkpoint keys (PEM).
     """
     own = {public_key(pem).keyid for pem in own_keys}
     last: dict[str, Cosignature] = {}
     for text in notes:
         with suppress(VerificationError):
             note = parse_note(text)
-            if not note.origin.endswith(f"/{log[:16]}"):
+            if note.origin != log:
                 continue
             for witness in witnesses:
                 known = last.get(witness.key.keyid)

@@ -27,7 +27,7 @@ def kept(now: LogState, at: datetime) -> list[Cosignature]:
         return []
     needed = requirement(policies.rules, None)
     own = [pem for _, pem in now.authority.checkpoint_keys]
-    made = cosignatures(now.log.cosigned(), needed.witnesses, now.authority.origin, own)
+    made = cosignatures(now.log.cosigned(), needed.witnesses, now.authority.log_name, own)
     counted = fresh(made, at, needed.grace)
     return [one for one in counted if one.size <= now.size and contains(now.log, one.note)]
 
@@ -46,7 +46,9 @@ def to_record(now: LogState, model: str, at: datetime) -> list[Cosignature]:
     notes = [note for entry in now.evidence.all(Cosigned) for note in entry.predicate.notes]
     # recorded ones have to last a little longer, so that a decision after this one finds them
     lasting = needed.grace - min(needed.grace / 2, timedelta(hours=1))
-    recorded = fresh(cosignatures(notes, needed.witnesses, now.authority.origin, own), at, lasting)
+    recorded = fresh(
+        cosignatures(notes, needed.witnesses, now.authority.log_name, own), at, lasting
+    )
     made = kept(now, at)
     return made if len(recorded) < needed.quorum <= len(made) else []
 

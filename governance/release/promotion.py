@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from governance.attest.digests import manifest_digest
 from governance.attest.keys import Signer
 from governance.attest.predicates import (
+    CANDIDATE,
     Artifact,
     GateDecision,
     Packet,
@@ -386,14 +387,13 @@ class Promoter:
 
 
 def _touched(now: LogState, promotion: Promotion) -> list[str]:
-    """The aliases that a move changes: its own; for a retirement, every governed alias that the
-    version holds.
+    """The aliases that a move changes: its own; for a retirement, every alias that serves users and
+    that the version holds. Policy may have dropped one of them.
     """
     if promotion.action != "retire":
         return [promotion.alias]
-    governed = now.authority.policies.rules.aliases
     tenures = now.timeline.held_by(promotion.model, promotion.version)
-    return [tenure.alias for tenure in tenures if tenure.alias in governed]
+    return [tenure.alias for tenure in tenures if tenure.alias != CANDIDATE]
 
 
 def _second_signature(now: LogState, request: ReleaseRequest, at: datetime) -> str | None:

@@ -46,8 +46,8 @@ class ExpectedRegistry:
     """Maps model and version to the last registration."""
     holders: dict[tuple[str, str], str]
     """Maps model and governed alias to the version that holds it."""
-    made: frozenset[tuple[str, str]]
-    """Versions that were made by an accepted call to a server, registered or not."""
+    known: frozenset[tuple[str, str]]
+    """Model and version: `known_versions`."""
     served: bool
     """Whether a server ever accepted a call. Then no version's files are in a local folder."""
 
@@ -113,13 +113,25 @@ def _expected_registry(now: LogState) -> ExpectedRegistry:
         for (model, alias), held in now.timeline.holders.items()
         if alias != CANDIDATE
     }
-    calls = [
+    known, served = frozenset(known_versions(now)), bool(_calls(now))
+    return ExpectedRegistry(governed_names(now), versions, holders, known, served)
+
+
+def known_versions(now: LogState) -> set[tuple[str, str]]:
+    """Model and version of all that the log has: registered, or made by a call that a server
+    accepted.
+    """
+    made = {(call.model, call.version or "") for call in _calls(now) if call.alias is None}
+    return {*now.timeline.registrations, *made}
+
+
+def _calls(now: LogState) -> list[Call]:
+    """The calls that a server accepted."""
+    return [
         call.predicate
         for call in now.evidence.all(Call)
         if now.authority.may_sign("promotion", call.keyid, call.development, call.index)
     ]
-    made = frozenset((call.model, call.version or "") for call in calls if call.alias is None)
-    return ExpectedRegistry(governed_names(now), versions, holders, made, bool(calls))
 
 
 def governed_names(now: LogState) -> Names:
@@ -214,10 +226,9 @@ def _is_place(place: str, run: str, is_served: bool) -> bool:
 
 def _unknown(expected: ExpectedRegistry, rows: Rows) -> Iterator[Finding]:
     """(3)"""
-    known = {*expected.versions, *expected.made}
     for row in rows.versions:
         version = (row.model, row.version)
-        if expected.covers(row.model) and not row.deleted and version not in known:
+        if expected.covers(row.model) and not row.deleted and version not in expected.known:
             about, wanted = "/".join(version), "a registration, or an accepted call"
             yield finding("REGISTRY_VERSION_UNKNOWN", about, expected=wanted, found=row.source)
 

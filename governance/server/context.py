@@ -59,7 +59,7 @@ from governance.registry.rows import (
 )
 from governance.release.artifacts import registry_run
 from governance.release.promotion import Promoter, to_retire
-from governance.release.reconcile import governed_names
+from governance.release.reconcile import governed_names, known_versions
 from governance.server.shown import shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 MAX_REASON = 2000
 ATTEMPTS = 8
 """How often a call is tried, if other calls change the registry at the same time."""
-SNAPSHOT_KINDS = {*KINDS, "registration", "train", "evaluate"}
+SNAPSHOT_KINDS = {*KINDS, "registration", "train", "evaluate", "promotion"}
 """Kinds of evidence that a `Snapshot` is made of."""
 
 
@@ -133,7 +133,9 @@ class GovernedLog:
             for statement in state_now.evidence.all(kind)
         }
         registered = frozenset(state_now.timeline.registrations)
-        return Snapshot(governed_names(state_now), registered, frozenset(runs - {""}))
+        holders = {key: held.version for key, held in state_now.timeline.holders.items()}
+        names = governed_names(state_now)
+        return Snapshot(names, registered, frozenset(runs - {""}), holders)
 
     def shown(self, model: str) -> Mapping[str, Shown]:
         """What the pages show of a model's versions."""
@@ -175,6 +177,29 @@ class GovernedLog:
             raise InputError(f"by the log, no version of {call.model} holds {alias}")
         promoter.consume(call.model, version, alias, caller, action, keep=keep)
 
+    def knows(self, model: str, version: str) -> bool:
+        """Whether the log has this version."""
+        return (model, version) in known_versions(state(self.log))
+
+    @_retried
+    def corrected(self, call: Call, caller: str) -> bool:
+        """Moves an alias to where the log has it, where the call asks for that and the registry
+        differs.
+        """
+        now, model, alias = state(self.log), call.model, call.alias or ""
+        holder = now.timeline.holders.get((model, alias))
+        held_by = holder.version if holder else None
+        with self.log.reading() as execute:
+            held = alias_holder(execute, model, alias) if execute else None
+        if held == held_by or call.version != held_by:
+            return False
+
+        def also(execute: Execute) -> None:
+            move_alias(execute, model, alias, held, held_by)
+
+        self._record(call, caller, held, also, now.size)
+        return True
+
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refused call."""
         reason, run = reason[:MAX_REASON], self.run()
@@ -206,9 +231,11 @@ class GovernedLog:
 
             self._record(call, caller, held, also)
 
-    def _record(self, call: Call, caller: str, held: str | None, also: Also) -> None:
+    def _record(
+        self, call: Call, caller: str, held: str | None, also: Also, size: int | None = None
+    ) -> None:
         """An accepted call, in one transaction with its rows. `held`: the version that held the
-        alias before.
+        alias before. `size`: of the log on which it was accepted; by default, any.
         """
         logged = LoggedCall(
             operation=call.operation,
@@ -220,7 +247,9 @@ class GovernedLog:
             run=self.run(),
         )
         subjects = [_about(call.operation, call.model)]
-        evidence.record(self.log, self.signer, "call", subjects, logged, also=also)
+        evidence.record(
+            self.log, self.signer, "call", subjects, logged, expected_size=size, also=also
+        )
 
     def run(self) -> Run:
         """A run of this server, which takes no time."""

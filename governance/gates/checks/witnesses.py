@@ -21,7 +21,7 @@ def witnessed(context: ReleaseContext) -> Findings:
         for cosignature in cosignatures(
             statement.predicate.notes,
             needed.witnesses,
-            context.rights.origin,
+            context.rights.log_name,
             [pem for _, pem in context.rights.checkpoint_keys],
         )
         if cosignature.size <= statement.index

@@ -4,7 +4,9 @@
 2. A refusal is recorded, with caller and reason, and raised. It is raised also if it cannot be
    recorded. After many equal ones within an hour, further ones are only counted (`limit`).
 3. Only `Surroundings.promote` sets, moves and takes away a governed alias. It decides, records the
-   decision either way, and commits alias and entry in one transaction.
+   decision either way, and commits alias and entry in one transaction. A row that differs from the
+   log needs no decision to become what the log says (`Surroundings.corrected`): it may be from
+   before the model was governed.
 4. A new version and a move of `candidate` are recorded with their row in one transaction. After
    many such calls within an hour, further ones are refused, because each is an entry that every
    reader of the log reads.
@@ -16,9 +18,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from governance.attest.predicates import CANDIDATE
 from governance.base.errors import CountersignError, InputError, RefusedError, StorageError
 from governance.registry.governed.limit import Limit, is_told
 from governance.registry.governed.names import LONGEST, TRIAL_MODEL, Names
@@ -54,6 +57,14 @@ class Surroundings(Protocol):
     def caller(self) -> str:
         """The account behind the present call."""
 
+    def knows(self, model: str, version: str) -> bool:
+        """Whether the log has this version: registered, or made by a call that was let through."""
+
+    def corrected(self, call: Call, caller: str) -> bool:
+        """Moves an alias to where the log has it, where the registry differs and the call asks for
+        that; records it. Whether it did.
+        """
+
     def promote(self, call: Call, caller: str, keep: bool) -> None:
         """Gives the alias to the version, or takes it away, by an open signed request that the
         decision allows.
@@ -81,6 +92,12 @@ class Snapshot:
     """Model and version of each registration."""
     runs: frozenset[str]
     """The registry's runs that evidence names."""
+    holders: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Model and governed alias to the version that holds it."""
+
+    def governs(self, model: str, alias: str) -> bool:
+        """Whether only the log says which version has this alias."""
+        return self.names.is_governed(model) and alias != CANDIDATE
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,9 @@ class Governor:
         """Raises `RefusedError` where the call is refused; "allowed" or "promotion" otherwise."""
         snapshot = self.snapshot()
         registered = (call.model, call.version) in snapshot.registered
-        judgement = judge(call, snapshot.names, registered=registered)
+        deletes = call.operation == "delete_model_version" and call.version is not None
+        known = not deletes or self.surroundings.knows(call.model, call.version or "")
+        judgement = judge(call, snapshot.names, registered=registered, known=known)
         if judgement.verdict == "refused":
             raise self.refuse(call.operation, call.model, judgement.reason, judgement.next)
         return judgement
@@ -116,6 +135,9 @@ class Governor:
         if model == TRIAL_MODEL:
             raise self.refuse(operation, model, "the server tests itself with this model", "")
         caller = self.surroundings.caller()
+        if self.surroundings.corrected(call, caller):
+            log.info("corrected: %s by %s", _move(call), caller)
+            return
         keep = self.limit.has_room((caller, operation, model))
         try:
             self.surroundings.promote(call, caller, keep)

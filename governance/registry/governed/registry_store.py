@@ -5,6 +5,8 @@
    entry, in one transaction.
 3. The digest of a governed version is the one of its files on this server. A caller may name it,
    and is refused where the files have another.
+4. A governed alias is given out only where the log gives it to the same version. A row can be from
+   before the model was governed, or written past the server.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlMode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version_tag
 
-from governance.base.errors import CountersignError, InputError
+from governance.base.errors import CountersignError, InputError, RefusedError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import (
@@ -42,6 +44,8 @@ from governance.registry.rows import NewVersion
 _PARAMETERS = """name new_name dst_name src_mv version alias source run_id tags tag key description
 deployment_job_id run_link local_model_path model_id stage archive_existing_versions stages"""
 """Parameters of MLflow's methods that the rules know. A call with another one is refused."""
+ATTEMPTS = 8
+"""How often an alias is read while it moves."""
 
 
 def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
@@ -137,6 +141,29 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             fix = "log the files to the run first, then make the version"
             raise self.governor.refuse(call.operation, call.model, reason, fix)
         return own
+
+    @answering
+    def get_model_version_by_alias(self, name: str, alias: str) -> Any:
+        """(4) Row and entry commit together, so a difference counts if the log is the same before
+        and after the row is read. It is not recorded: reading writes nothing.
+        """
+        given = {"name": name, "alias": alias}
+        self.governor.enforce(call_of("get_model_version_by_alias", given))
+        for _ in range(ATTEMPTS):
+            before = self.governor.snapshot()
+            found = super().get_model_version_by_alias(name, alias)
+            holder = before.holders.get((name, alias))
+            if not before.governs(name, alias) or str(found.version) == holder:
+                break
+            if self.governor.snapshot().holders.get((name, alias)) == holder:
+                raise RefusedError(
+                    f"the registry gives {alias} of {name} to version {found.version}",
+                    where=f"{name}@{alias}",
+                    expected=f"version {holder}" if holder else "no version, as the log says",
+                    fix="countersign verify; then "
+                    + (f"set the alias to version {holder}" if holder else "delete the alias"),
+                )
+        return found
 
     @answering
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:

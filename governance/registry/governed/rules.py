@@ -7,7 +7,8 @@ A pure function. The first rule that applies gives the result:
     read, renamed and deleted, and nothing else;
 (3) a tag of ours: refused, because only the server writes it;
 (4) a model that is not governed: allowed;
-(5) rename, deletion, stage, or description of a version of a governed model: refused;
+(5) rename, deletion, stage, or description of a version of a governed model: refused, but for the
+    deletion of a version that the log does not know;
 (6) a new version: its files must be on the server's own artifact root, below the run that it names;
 (7) a tag that hides a governed model: refused;
 (8) an alias: its name must be plain. `latest` is refused. `candidate` needs the version's
@@ -79,8 +80,10 @@ ALLOWED = Judgement("allowed")
 PROMOTION = Judgement("promotion")
 
 
-def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
-    """Judges a call. `registered`: whether the log has the registration of the call's version."""
+def judge(call: Call, names: Names, *, registered: bool = False, known: bool = True) -> Judgement:
+    """Judges a call. `registered`: whether the log has the registration of the call's version.
+    `known`: whether the log knows that version at all.
+    """
     asked = [name for name in (call.model, call.new_name) if name is not None]
     refusals = [_strange(name, names) for name in asked]  # (1)
     for refusal in (*refusals, _misnamed(call), _no_tags(call, OURS)):  # (2), (3)
@@ -88,10 +91,10 @@ def judge(call: Call, names: Names, *, registered: bool = False) -> Judgement:
             return refusal
     if not any(names.is_governed(name) for name in asked):
         return ALLOWED  # (4)
-    return _judge_governed(call, names, registered)
+    return _judge_governed(call, names, registered, known)
 
 
-def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
+def _judge_governed(call: Call, names: Names, registered: bool, known: bool) -> Judgement:
     """(5) to (8)"""
     match call.operation:
         case "get_model_version_by_alias" | "get_latest_versions":
@@ -101,12 +104,19 @@ def _judge_governed(call: Call, names: Names, registered: bool) -> Judgement:
             return _version(call)
         case "set_registered_model_alias" | "delete_registered_model_alias":
             return _alias(call, names, registered)
-        case "copy_model_version" if not names.is_governed(call.new_name or ""):
-            return ALLOWED  # the copy has no governed name
+        case "copy_model_version" | "delete_model_version" if _is_free(call, names, known):
+            return ALLOWED
         case operation if operation in _FREE:
             return (operation in _TAGGED and _no_tags(call, HIDES)) or ALLOWED  # (7)
     unknown = f"{call.operation} is not known to be harmless for a governed model"
     return _refused(*_FORBIDDEN.get(call.operation, (unknown, "ask who runs the server")))
+
+
+def _is_free(call: Call, names: Names, known: bool) -> bool:
+    """Whether a copy has no governed name, or a version is from before its model was governed."""
+    if call.operation == "delete_model_version":
+        return not known
+    return not names.is_governed(call.new_name or "")
 
 
 def artifact_folder(source: str) -> str | None:
@@ -174,13 +184,15 @@ def _no_tags(call: Call, prefixes: tuple[str, ...]) -> Judgement | None:
 def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     """(8)"""
     alias = call.alias or ""
+    # one that the log gives to nobody may be taken away; any other needs a retirement
+    is_taken_away = call.operation == "delete_registered_model_alias" and alias != CANDIDATE
     governed_aliases = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
+    if is_taken_away or (alias in governed_aliases and alias != LATEST):
+        return PROMOTION
     if not is_plain(alias):
         return _refused(f"{alias!r} is no plain name", "use a-z first, then a-z, 0-9, _ and -")
     if alias == LATEST:
         return _refused(*_LATEST)
-    if alias in governed_aliases:
-        return PROMOTION
     if alias != CANDIDATE:
         aliases = ", ".join(sorted({*governed_aliases, CANDIDATE}))
         return _refused(f"policy does not know the alias {alias!r}", f"use one of {aliases}")

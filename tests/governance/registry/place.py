@@ -141,7 +141,11 @@ def place(folder: Path, people: str = "", **environ: str) -> Place:
 
 
 def register(
-    here: Place, server: Server, monkeypatch: pytest.MonkeyPatch, stage: str = "sft"
+    here: Place,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str = "sft",
+    model: str = MODEL,
 ) -> Version:
     """A stage's model as a version, through the server as the pipeline does it; and its
     registration in the log.
@@ -154,16 +158,16 @@ def register(
     registry = open_registry(replace(here.machine, registry_uri=server.uri))
     version = registry.register(
         VersionRequest(
-            MODEL,
+            model,
             folder,
             story.models[stage],
             files,
-            f"register {MODEL}",
+            f"register {model}",
             tags={"pipeline.stage": stage},
         )
     )
     said = Registration(
-        model=MODEL,
+        model=model,
         version=version.number,
         stage=stage,
         tier="limited",
@@ -175,7 +179,7 @@ def register(
     )
     subject = Artifact(role="model", name=f"models/{stage}/model", sha256=story.models[stage])
     evidence.record(story.log, signer(here.machine), "registration", [subject], said)
-    registry.set_alias(MODEL, "candidate", version.number)
+    registry.set_alias(model, "candidate", version.number)
     return version
 
 

@@ -1306,6 +1306,51 @@ def test_an_alias_in_a_workspace_that_nobody_has_hides_none(world: World) -> Non
                 world.sql(f"DELETE FROM {table} WHERE workspace <> 'default'")
 
 
+def test_a_name_that_was_taken_before_it_was_governed(world: World) -> None:
+    """Somebody made a model with a version and aliases. Then the pipeline registers under that name:
+    nobody is served by those rows, and they can be taken away without a request.
+    """
+    server, name = world.server, "early-desk"
+    server.post("registered-models/create", name=name)
+    run = server.post("runs/create", experiment_id="0").value["run"]["info"]
+    source = f"{run['artifact_uri']}/model"
+    made = server.post("model-versions/create", name=name, source=source, run_id=run["run_id"])
+    assert made.status == 200, made.text
+    for alias in ("champion", "production"):
+        set_ = server.post("registered-models/alias", name=name, alias=alias, version="1")
+        assert set_.status == 200, set_.text
+    assert register(world.here, server, world.patch, "sft", name).number == "2"
+    assert {(one.code, one.subject) for one in world.found()} == {
+        ("REGISTRY_VERSION_UNKNOWN", f"{name}/1"),
+        ("REGISTRY_ALIAS_MOVED", f"{name}@champion"),
+        ("REGISTRY_ALIAS_UNKNOWN", f"{name}@production"),
+    }
+    read = server.ask("GET", f"registered-models/alias?name={name}&alias=champion")
+    assert read.status == 403 and "no version, as the log says" in read.message, read.text
+    moved = server.post("registered-models/alias", name=name, alias="champion", version="2")
+    assert moved.status == 403 and "REQUEST_MISSING" in moved.message
+    for alias in ("champion", "production"):
+        body = {"name": name, "alias": alias}
+        assert server.ask("DELETE", "registered-models/alias", body).status == 200
+    for version, status in (("2", 403), ("1", 200)):
+        body = {"name": name, "version": version}
+        assert server.ask("DELETE", "model-versions/delete", body).status == status
+    assert list(world.found()) == []
+
+
+def test_an_alias_moved_by_sql_is_put_back_without_a_request(world: World) -> None:
+    """To where the log has it, and nowhere else."""
+    other = world.fresh().number
+    row = "UPDATE registered_model_aliases SET version = ? WHERE name = ? AND alias = 'champion'"
+    with world.nothing_lost():
+        world.sql(row, int(other), MODEL)
+        assert world.holder() is None, "nobody gets the other version"
+        assert world.move(other).status == 403
+        assert world.move(world.champion).status == 200
+    history = retrospect.history(promotion.state(world.scene.story.log), MODEL)
+    assert (history[-1].what, history[-1].by) == ("set champion", "account admin")
+
+
 def test_an_alias_moved_by_sql_is_not_moved_on(world: World) -> None:
     """A promotion on a row that is not what the log says is a conflict, and changes nothing."""
     fresh = world.fresh()

@@ -38,9 +38,16 @@ class Desk:
         self.known = Names(frozenset(), frozenset())
         self.said: list[tuple[str, str]] = []
         self.accepted: list[tuple[str, str | None, str]] = []
+        self.holders: dict[tuple[str, str], str] = {}
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.known, frozenset({(MODEL, "1")}), frozenset())
+        return Snapshot(self.known, frozenset({(MODEL, "1")}), frozenset(), self.holders)
+
+    def knows(self, model: str, version: str) -> bool:
+        return (model, version) == (MODEL, "1")
+
+    def corrected(self, call: Call, caller: str) -> bool:
+        return False
 
     def shown(self, model: str) -> dict[str, Shown]:
         return {}
@@ -100,6 +107,26 @@ def test_what_is_not_governed_works_as_ever(store: GovernedRegistryStore) -> Non
     assert store.get_model_version_by_alias("talk", "champion").version == 1
     store.delete_model_version("talk", "1")
     store.delete_registered_model("talk")
+
+
+def test_a_governed_alias_is_read_only_where_the_log_gives_it(
+    store: GovernedRegistryStore, desk: Desk
+) -> None:
+    """The rows are from before the name was governed."""
+    desk.known = Names(frozenset(), frozenset())
+    for alias in ("champion", "Champion", "candidate"):
+        store.set_registered_model_alias(MODEL, alias, "1")
+    desk.known = Names(frozenset({MODEL}), frozenset({"champion"}))
+    for alias in ("champion", "Champion"):
+        with pytest.raises(MlflowException, match=r"the registry gives .*hampion of support-desk"):
+            store.get_model_version_by_alias(MODEL, alias)
+    assert store.get_model_version_by_alias(MODEL, "candidate").version == 1
+    desk.holders[MODEL, "champion"] = "1"
+    assert store.get_model_version_by_alias(MODEL, "champion").version == 1
+    desk.holders[MODEL, "champion"] = "2"
+    with pytest.raises(MlflowException, match="expected: version 2"):
+        store.get_model_version_by_alias(MODEL, "champion")
+    assert desk.said == [], "reading writes nothing"
 
 
 def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStore) -> None:

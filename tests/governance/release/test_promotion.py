@@ -989,6 +989,23 @@ def test_nobody_is_retired_from_candidate(scene: Governed) -> None:
         Promotion.model_validate({**moved.model_dump(), "alias": "candidate", "action": "retire"})
 
 
+def test_a_retirement_takes_an_alias_that_policy_dropped(tmp_path: Path) -> None:
+    """Log and registry agree on who holds it: nobody."""
+    scene = governed(tmp_path)
+    scene.released()
+    path = scene.story.root / "policies/policy.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("  champion:", "  challenger:"), encoding="utf-8")
+    dropped = load_policies(path.parent)
+    scene.propose(dropped)
+    for who in ("ada", "ben"):
+        scene.approve(who, "policy-owner", dropped.digest, "policy")
+    request = scene.request("1", action="retire", alias="challenger", from_version=None)
+    scene.approve("ben", "risk", request, "promotion")
+    scene.consume("1", "challenger", action="retire")
+    assert scene.held() is None and scene.table.held == {}
+
+
 def test_a_retirement_is_asked_for_under_every_alias_that_it_takes(tmp_path: Path) -> None:
     """Whoever may ask for challenger only takes nobody's champion away."""
     lax = "aliases:\n  challenger: {requesters: [engineer]}\n"

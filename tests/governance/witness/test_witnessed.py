@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from governance.attest.envelope import decoded, sign_statement
+from governance.attest.envelope import decoded, encoded, sign_statement
 from governance.attest.keys import Signer, public_key
-from governance.attest.predicates import Cosigned
+from governance.attest.predicates import Artifact, Cosigned
 from governance.base.errors import (
     ConfigError,
     CountersignError,
@@ -45,7 +45,7 @@ from governance.report.build import _anchor
 from governance.server.append import verifier
 from governance.server.witnesses import Asking
 from governance.witness import client
-from governance.witness.book import vkey
+from governance.witness.book import request_body, vkey
 from tests.governance.bundles import made, opened, sealed
 from tests.governance.governed import governed, person
 from tests.governance.keys import stranger
@@ -132,6 +132,51 @@ def test_one_note_is_not_recorded_for_every_promotion(here: Witnessed) -> None:
     here.scene.released()
     now = promotion.state(here.log)
     assert cosigned.to_record(now, MODEL, here.scene.now) == []
+
+
+def _recorded(here: Witnessed, text: str) -> None:
+    """The operator records a note, past everything that would ask for it."""
+    note = parse_note(text)
+    subject = Artifact(role="checkpoint", name=note.origin, sha256=note.root.hex())
+    said = Cosigned(notes=[text], run=here.scene.story.run())
+    evidence.record(here.log, signer(here.scene.story.machine), "cosigned", [subject], said)
+
+
+def test_a_checkpoint_of_a_log_whose_name_ends_alike_counts_for_nothing(here: Witnessed) -> None:
+    """The operator has another log at the same witnesses."""
+    here.scene.asked_for()
+    own, key = parse_checkpoint(here.log.checkpoint())[0], stranger(74)
+    other = f"elsewhere/{own.origin.rpartition('/')[2]}"
+    note = notes.sign_note(f"{other}\n1\n{encoded(bytes(32))}\n", key)
+    vkey_ = VerifierKey(other, public_key(key.public_pem), LOG_KEY)
+    for server, witness in zip(here.servers, (ONE, TWO), strict=True):
+        server.book.add_log(other, vkey_)
+        answer = server.book.add_checkpoint(request_body(0, [], note), witness, server.clock)
+        assert answer.status == 200
+        _recorded(here, note + answer.text)
+    with pytest.raises(RefusedError) as refused:
+        here.scene.consume()
+    assert "WITNESSES_MISSING" in codes(refused)
+    found = here.verify()
+    assert "a cosigned checkpoint is not one of this log" in str(found.broken)
+
+
+def test_a_recorded_checkpoint_of_another_history_is_found(here: Witnessed, tmp_path: Path) -> None:
+    """The witnesses saw the true history. A forged one records what they cosigned, and its promotion
+    is decided as if they had seen it.
+    """
+    size = here.log.size()
+    here.scene.asked_for()
+    here.scene.incident("1", "open")
+    seen = here.ask()
+    log = forged(here, tmp_path, size)
+    other = replace(here, scene=replace(here.scene, story=replace(here.scene.story, log=log)))
+    while log.size() <= max(one.size for one in seen):
+        other.scene.asked_for()
+    for one in seen:
+        _recorded(other, one.note)
+    assert other.scene.consume().allowed
+    assert "a cosigned checkpoint is not one of this log" in str(here.verify(log).broken)
 
 
 # -- Histories that the operator forged --------------------------------------------------------------
