@@ -53,6 +53,8 @@ class StageFamily:
     """The table of params.yaml that has one row per stage; empty for a family of one stage."""
     evidence: str | None = None
     """The kind of the signed statement; None records nothing."""
+    also_signs: tuple[str, ...] = ()
+    """The kinds of further statements that it records itself."""
     engines: tuple[str, ...] = ()
     """Python distributions whose version can change an output."""
     network: bool = False
@@ -63,6 +65,11 @@ class StageFamily:
     """Its statement is about digests that were taken, so inputs are not hashed a second time."""
     mistakes: Callable[[Project], Iterable[CountersignError]] = no_mistakes
     """Mistakes in parameters and policies that can be found before any stage runs."""
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """The kinds of all statements that its stages record."""
+        return (*((self.evidence,) if self.evidence else ()), *self.also_signs)
 
 
 @cache

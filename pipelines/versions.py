@@ -42,17 +42,21 @@ def check(root: Path, name: str) -> None:
     """Compares the installed engines of a stage family with the file. Raises `ConfigError` with
     every difference.
     """
+    if differing := differing_engines(root, name):
+        found = f"installed engines differ from the file: {', '.join(differing)}"
+        fix = "record them (`countersign versions --write`); stages that depend on them run again"
+        raise ConfigError(found, where=str(FILE), fix=fix)
+
+
+def differing_engines(root: Path, name: str) -> list[str]:
+    """The installed engines of a stage family that the file does not have. Raises `ConfigError`."""
     engines = installed(name)
     recorded = (read_yaml(root / FILE) or {}).get(name, {}) if engines else {}
-    differences = [
+    return [
         f"{engine} {version} (file: {recorded.get(engine, 'not listed')})"
         for engine, version in engines.items()
         if recorded.get(engine) != version
     ]
-    if differences:
-        found = f"installed engines differ from the file: {', '.join(differences)}"
-        fix = "record them (`countersign versions --write`); stages that depend on them run again"
-        raise ConfigError(found, where=str(FILE), fix=fix)
 
 
 def write(root: Path) -> bool:

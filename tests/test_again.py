@@ -91,17 +91,17 @@ EDITS: dict[str, Edit] = {
     ),
     "a retention that is over": Edit(
         {CARD: _set("retention", value={"until": "2020-01-01", "then": "erase"})},
-        refused="gate@base",
+        refused="the run",
         code="DATACARD_EXPIRED",
     ),
     "a base that is allowed no more": Edit(
         {"policies/bases.yaml": _set("bases", value={})},
-        refused="gate@base",
+        refused="the run",
         code="BASE_NOT_ALLOWED",
     ),
     "a licence that is permitted no more": Edit(
         {POLICY: _set("licences", "data", value=["MIT"])},
-        refused="gate@base",
+        refused="the run",
         code="LICENCE_NOT_PERMITTED",
     ),
     "another tier": Edit(

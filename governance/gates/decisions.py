@@ -33,11 +33,11 @@ from governance.gates.checks.context import Context, GateContext, ReleaseContext
 from governance.gates.checks.waivers import waive
 from governance.history.lineage import ModelNode
 from governance.log.rules import CANDIDATE_HAS_RIGHTS, LAST_EARLIER
+from governance.log.views import EvidenceView, Nothing
 
 if TYPE_CHECKING:
     from governance.attest.predicates import GateDecision, Train
     from governance.log.evidence import Evidence
-    from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
     from governance.policy.policies import Policies
 
@@ -151,6 +151,23 @@ STANDING = (
     "retired",
 )
 """The checks of a rollback that are about the version alone: what can be open against it."""
+
+DECLARED = (
+    *("model_known", "objective", "rewards"),
+    *("datacard", "retention", "purpose", "region"),
+    *("classification", "data_licence", "lawful_basis"),
+)
+"""The checks of a gate that read no evidence: what is declared decides them."""
+
+
+def declared(request: GateRequest, policies: Policies, at: datetime) -> tuple[Finding, ...]:
+    """What a gate would find in what is declared, before its inputs exist. The digests in `request`
+    are not read.
+    """
+    context = GateContext(
+        request.model, (request.parent,), policies, EvidenceView(Nothing()), at, request=request
+    )
+    return _run({name: CHECKS[name] for name in DECLARED}, context)
 
 
 def decide_gate(

@@ -47,6 +47,18 @@ class Source(Protocol):
         """The statements of a kind; all of them for None."""
 
 
+class Nothing:
+    """The source of a log without entries."""
+
+    def about(self, sha256: str) -> Iterable[Evidence]:
+        """As `Source`."""
+        return ()
+
+    def of_kind(self, kind: str | None) -> Iterable[Evidence]:
+        """As `Source`."""
+        return ()
+
+
 class LogSource:
     """The entries of a log as one key ring shows them, each verified before it is handed out."""
 

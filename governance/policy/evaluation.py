@@ -99,3 +99,8 @@ class EvaluationPolicy(Model):
     minimum_items: int = Field(ge=1)
     """Fewer scored items than this decide nothing."""
     suites: dict[Slug, SuitePolicy]
+
+    def demands(self, suite: str, method: str) -> Demands | None:
+        """What is demanded of models of a method on a suite; None where nothing is said."""
+        policy = self.suites.get(suite)
+        return policy.methods.get(method) if policy else None

@@ -41,6 +41,8 @@ from pipelines.training import objective
 from pipelines.training.methods import method
 
 RECORDS = "records.parquet"
+UNKNOWN = "0" * 64
+"""In place of a digest that is not known yet."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -95,6 +97,11 @@ def run(job: Job) -> Outcome:
     )
 
 
+def dry_run(job: Job) -> tuple[GateRequest, Decision]:
+    """The decision of the gate now. It is neither written nor recorded."""
+    return _decide(job)
+
+
 def enforce_gate(job: Job) -> Decision:
     """The enforcing form, for the training stage `train@KEY`. `job.inputs` are the bytes it is
     about to use.
@@ -140,6 +147,31 @@ def build_request(
         suite=_suite(params, root, stage.suite, known.get("suite")),
         parent=model("parent", stage.parent),
         scorer=model("scorer", stage.scorer) if objective.uses_scorer(stage) else None,
+        objective=resolved.digest,
+        rewards={reward.name: reward.source for reward in resolved.rewards},
+    )
+
+
+def declared_request(params: Params, key: str) -> GateRequest:
+    """The request of stage `key` before its inputs exist: its digests of files are zeros."""
+    stage, resolved = params.stages[key], objective.resolve(params, key)
+
+    def model(name: str) -> ModelRef:
+        return ModelRef(
+            name=name, outside=name in params.bases, sha256=UNKNOWN, files=[],
+            suite=params.suite_of(name), suite_digest=UNKNOWN,
+        )  # fmt: skip
+
+    split = params.suites[stage.suite].split
+    return GateRequest(
+        model=params.release.model,
+        stage=key,
+        method=stage.method,
+        kind=method(stage.method).kind,
+        data=DataRef(dataset=stage.data, sha256=UNKNOWN),
+        suite=SuiteRef(name=stage.suite, digest=UNKNOWN, records=UNKNOWN, split=split),
+        parent=model(stage.parent),
+        scorer=model(stage.scorer) if objective.uses_scorer(stage) else None,
         objective=resolved.digest,
         rewards={reward.name: reward.source for reward in resolved.rewards},
     )

@@ -280,4 +280,10 @@ def _write(job: Job, result: dict[str, Any]) -> None:
     write_json(job.output("register"), result)
 
 
-FAMILY = StageFamily(run=run, inputs=inputs, outputs=outputs, always_runs=True)
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    also_signs=("registration", "promotion", "packet"),
+    always_runs=True,
+)

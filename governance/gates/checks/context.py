@@ -82,8 +82,7 @@ class ModelFacts:
     @cached_property
     def demands(self) -> Demands | None:
         """The demands of policy on its method and suite; None where policy has none."""
-        suite = self.policies.evaluation.suites.get(self.ref.suite)
-        return suite.methods.get(self.node.method) if suite else None
+        return self.policies.evaluation.demands(self.ref.suite, self.node.method)
 
     @property
     def has_demands(self) -> bool:

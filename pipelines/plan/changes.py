@@ -1,0 +1,107 @@
+"""What a run will run, and why. DVC knows what changed since a stage last ran; whatever reads from
+it may run, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines import versions
+from pipelines.families import family
+from pipelines.plan.graph import Graph, after
+
+Why = Literal["new", "changed", "after", "always"]
+"""`new`: it has no results here. `changed`: something that it reads did. `after`: another stage
+runs before it. `always`: it runs each time and costs seconds.
+"""
+NEVER_RAN = frozenset({"deleted", "not in cache"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage that will run."""
+
+    stage: str
+    why: Why
+    causes: tuple[str, ...]
+    """The files, parameters and engines that changed, or the stages that run before it."""
+
+
+def changes(root: Path, stages: Graph, needed: Collection[str]) -> list[Planned]:
+    """The stages of `needed` that will run, in order. DVC runs a stage `after` others only if what
+    they write has changed.
+    """
+    status = _status(root)
+    direct = {stage: _causes(status.get(stage, [])) for stage in needed}
+    for stage, engines in _engines(root, needed).items():
+        direct[stage] += engines
+    new = {stage for stage in needed if _is_new(status.get(stage, []))}
+    changed = {stage for stage, causes in direct.items() if causes}
+    followers = after({stage: stages[stage] for stage in needed}, changed | new)
+    return list(_planned(needed, direct, new, followers))
+
+
+def _planned(
+    needed: Collection[str],
+    direct: Mapping[str, Sequence[str]],
+    new: Collection[str],
+    followers: Mapping[str, Sequence[str]],
+) -> Iterator[Planned]:
+    for stage in needed:
+        if stage in new:
+            yield Planned(stage, "new", ())
+        elif direct[stage]:
+            yield Planned(stage, "changed", tuple(direct[stage]))
+        elif stage in followers:
+            yield Planned(stage, "after", tuple(followers[stage]))
+        elif family(stage.partition("@")[0]).always_runs:
+            yield Planned(stage, "always", ())
+
+
+def _status(root: Path) -> Mapping[str, list[Any]]:
+    """Stage to what DVC found changed: see `dvc status --json`. Raises DVC's errors."""
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    with Repo(str(root)) as repo:
+        status: Mapping[str, list[Any]] = repo.status()
+    return status
+
+
+def _is_new(found: Sequence[Any]) -> bool:
+    outs = [state for each in _tables(found, "changed outs") for state in each.values()]
+    return bool(outs) and all(state in NEVER_RAN for state in outs)
+
+
+def _causes(found: Sequence[Any]) -> list[str]:
+    """Changed inputs and parameters, by name."""
+    causes = [name for table in _tables(found, "changed deps") for name in _named(table)]
+    outs = [name for table in _tables(found, "changed outs") for name in table]
+    return [*causes, *(f"{name} (its output)" for name in outs)]
+
+
+def _named(table: Mapping[str, Any]) -> Iterator[str]:
+    for name, state in table.items():
+        if isinstance(state, dict):  # parameters of a file
+            yield from (f"{name}: {parameter}" for parameter in state)
+        elif state != "deleted":  # the stage that writes it is named already
+            yield name
+
+
+def _tables(found: Sequence[Any], name: str) -> Iterator[Mapping[str, Any]]:
+    return (each[name] for each in found if isinstance(each, dict) and name in each)
+
+
+def _engines(root: Path, needed: Collection[str]) -> dict[str, list[str]]:
+    """Stage to the engines whose installed version differs from the recorded one; `repro` records
+    them.
+    """
+    differing = {
+        name: versions.differing_engines(root, name)
+        for name in {stage.partition("@")[0] for stage in needed}
+    }
+    return {stage: engines for stage in needed if (engines := differing[stage.partition("@")[0]])}

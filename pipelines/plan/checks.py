@@ -1,0 +1,210 @@
+"""What would refuse a run, found before anything runs. Each stage repeats its own checks when it
+runs.
+
+1. Mistakes in parameters and policies, the signer and its rights, the registry's account, and an
+   empty log beside results: errors.
+2. What policy says against data, objectives, bases and thresholds as they are declared: findings of
+   the gate's own checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from governance.attest.findings import finding
+from governance.attest.predicates import Finding
+from governance.attest.requests import refusal
+from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
+from governance.base.yaml import read_yaml
+from governance.gates.decisions import declared
+from governance.history.state import state
+from governance.log.http_client import is_server
+from governance.machine.machine import known_signer, log_of
+from governance.people import authorizing
+from governance.policy.authority import read_authority
+from governance.policy.policies import Policies
+from governance.registry.rest import RegistryServer
+from pipelines.families import all_families, family, mistakes_of, names
+from pipelines.project import Project
+from pipelines.stages.gate import declared_request
+from pipelines.training.objective import uses_scorer
+
+
+def parameters(project: Project) -> list[CountersignError]:
+    """(1) All mistakes in parameters and policies, and of a configured signer that does not exist
+    or is unknown to policies.
+    """
+    families = all_families().values()
+    wrong = [mistake for family in families for mistake in family.mistakes(project)]
+    if project.machine.signer_uri is not None:
+        wrong += mistakes_of(partial(known_signer, project.machine, project.policies.keys))
+    return wrong
+
+
+def require(mistakes: list[CountersignError]) -> None:
+    """Raises the mistake, or `Problems` with all mistakes."""
+    if mistakes:
+        raise mistakes[0] if len(mistakes) == 1 else Problems(mistakes)
+
+
+def rights(project: Project, running: Callable[[], Collection[str]]) -> list[CountersignError]:
+    """(1) Whether the key that signs here may sign every statement of the stages that will surely
+    run: under the policies at hand, and under those in force in the log. `running` finds these
+    stages; it is asked only if there is a kind of statement that the key may not sign.
+    """
+    signer, development = (
+        known_signer(project.machine, project.policies.keys),
+        project.machine.signer_uri is None,
+    )
+    kinds = {name: declared.signs for name, declared in all_families().items()}
+    for where, policies in _policies(project):
+        refused = {
+            kind
+            for kind in chain.from_iterable(kinds.values())
+            if not policies.may_sign(kind, signer.keyid, development, 0)
+        }
+        stages = running() if refused else ()
+        missing = {kind for stage in stages for kind in kinds[stage.partition("@")[0]]} & refused
+        if missing:
+            return [_no_right(signer.keyid, sorted(missing), where)]
+    return []
+
+
+def _policies(project: Project) -> Iterator[tuple[str, Policies]]:
+    yield "policies/policy.yaml: principals", project.policies
+    log = log_of(project.machine)
+    in_force = read_authority(log).in_force.policies if log.size() else None
+    if in_force is not None:
+        yield "the policies in force in the log", in_force
+
+
+def _no_right(keyid: str, kinds: list[str], where: str) -> ConfigError:
+    return ConfigError(
+        f"the key that signs here ({keyid[:16]}) may not sign: {', '.join(kinds)}",
+        where=where,
+        expected="each of them in `signs` of the key's principal",
+        fix="propose it (`countersign policy propose`), or set another COUNTERSIGN_SIGNER",
+    )
+
+
+def evidence(project: Project) -> list[CountersignError]:
+    """(1) Whether DVC has made stages already but the log is empty, so that nothing here counts."""
+    log = log_of(project.machine)
+    stages = [] if log.size() else _made(project.root)
+    if not stages:
+        return []
+    subject = f"project {project.machine.project}"
+    message = f"outputs of {len(stages)} stages are here, but the log is empty"
+    expected = f"a log with statements by {', '.join(stages)}"
+    step = (
+        "use the log that has their evidence (COUNTERSIGN_HOME or COUNTERSIGN_LOG), "
+        "or run all stages again: countersign repro --force"
+    )
+    found, code = f"an empty log, {log.where}", "EVIDENCE_MISSING"
+    missing = finding(code, subject, message, expected=expected, found=found, next=step)
+    return [RefusedError(refusal("repro", (missing,)))]
+
+
+def registry(project: Project) -> list[CountersignError]:
+    """(1) Whether the registry's server can be reached and knows the account, because the run would
+    fail at its end.
+    """
+    uri = project.machine.registry_uri
+    if not is_server(uri):
+        return []
+    return mistakes_of(RegistryServer(uri, project.machine.environ).check_account)
+
+
+def unauthorized_note(project: Project, at: datetime) -> str:
+    """A note if people decide about aliases and nobody has authorized the run; else empty."""
+    log = log_of(project.machine)
+    if not log.size():
+        return ""
+    policies = read_authority(log).in_force.policies
+    if policies is None or not policies.rules.aliases:
+        return ""
+    requester = authorizing.on_behalf(project.machine, log, at).requester
+    if requester.authenticated:
+        return ""
+    return (
+        f"note: {requester.name} has not authorized this run, so its results can become candidate"
+        " only; next: run `countersign authorize` and set COUNTERSIGN_REQUESTER"
+    )
+
+
+def findings(project: Project, stages: Collection[str], at: datetime) -> list[Finding]:
+    """(2) What the gates of the training stages among `stages` would find in what is declared. A
+    finding of which the log has a waiver is left to the gate itself.
+    """
+    found = [
+        *(
+            reason
+            for key in keys_of("train", stages)
+            for reason in declared(declared_request(project.params, key), project.policies, at)
+        ),
+        *_bases(project, stages),
+        *_thresholds(project, stages),
+    ]
+    distinct = [reason for number, reason in enumerate(found) if reason not in found[:number]]
+    log = log_of(project.machine)
+    waivers = state(log).timeline.waivers if distinct and log.size() else {}
+    model = project.params.release.model
+    return [reason for reason in distinct if (model, reason.code, reason.subject) not in waivers]
+
+
+def keys_of(family: str, stages: Iterable[str]) -> list[str]:
+    """The keys of a family among stages."""
+    return [stage.partition("@")[2] for stage in stages if stage.partition("@")[0] == family]
+
+
+def _bases(project: Project, stages: Collection[str]) -> Iterator[Finding]:
+    """Bases that nobody has allowed. The gate compares their bytes."""
+    allowed = project.policies.bases
+    sources = {base.source for base in allowed.values()}
+    reached = keys_of("import_base", stages) if keys_of("train", stages) else []
+    for name in reached:
+        source = project.params.bases[name].source
+        if name not in allowed and source not in sources:
+            expected = "an entry in policies/bases.yaml"
+            yield finding("BASE_NOT_ALLOWED", f"base {name}", expected=expected, found=source)
+
+
+def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
+    """Models that another stage builds on, or that are released, for which policy says nothing."""
+    params = project.params
+    rows = [params.stages[key] for key in keys_of("train", stages)]
+    names = [row.parent for row in rows]
+    names += [row.scorer for row in rows if uses_scorer(row)]
+    names += [params.release.stage] if "register" in stages else []
+    for name in dict.fromkeys(names):
+        method = "base" if name in params.bases else params.stages[name].method
+        suite = params.suite_of(name)
+        if project.policies.evaluation.demands(suite, method) is None:
+            yield finding(
+                "THRESHOLDS_MISSING",
+                f"model {name}",
+                expected="thresholds, or `none: <reason>`",
+                found="nothing",
+                suite=suite,
+                method=method,
+            )
+
+
+def _made(root: Path) -> list[str]:
+    """The stages that leave evidence, count as made for DVC and have an output here."""
+    lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").exists() else None
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
+    return [
+        name
+        for name, stage in stages.items()
+        if _leaves_evidence(name.partition("@")[0])
+        and any((root / str(out["path"])).exists() for out in stage.get("outs", []))
+    ]
+
+
+def _leaves_evidence(name: str) -> bool:
+    return name in names() and family(name).evidence is not None
