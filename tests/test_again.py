@@ -22,6 +22,8 @@ ALWAYS = ["import_base@tiny", "gate@base", "gate@sft", "register", "report"]
 ANEW = [("base", "import_base@tiny", True), ("gate", "gate@base", True), ("gate", "gate@sft", True)]
 """What those of them say, which is something else for another commit or other parameters."""
 
+BEFORE = "the run"
+"""What refuses where nothing ran."""
 RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
 
 
@@ -91,17 +93,17 @@ EDITS: dict[str, Edit] = {
     ),
     "a retention that is over": Edit(
         {CARD: _set("retention", value={"until": "2020-01-01", "then": "erase"})},
-        refused="the run",
+        refused=BEFORE,
         code="DATACARD_EXPIRED",
     ),
     "a base that is allowed no more": Edit(
         {"policies/bases.yaml": _set("bases", value={})},
-        refused="the run",
+        refused=BEFORE,
         code="BASE_NOT_ALLOWED",
     ),
     "a licence that is permitted no more": Edit(
         {POLICY: _set("licences", "data", value=["MIT"])},
-        refused="the run",
+        refused=BEFORE,
         code="LICENCE_NOT_PERMITTED",
     ),
     "another tier": Edit(
@@ -128,7 +130,7 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
         assert done.code == 4, done.out
         assert f"{one.refused} refused" in done.out
         assert one.code in done.out
-        assert ran[-1] == one.refused
+        assert ran[-1:] == ([] if one.refused == BEFORE else [one.refused])
         if one.is_taken_back:
             for file, content in before.items():
                 (project.root / file).write_bytes(content)
