@@ -10,6 +10,9 @@ It does the shared part once, in this order:
 5. publish the outputs, each in one step;
 6. sign a statement about the digests and append it to the log.
 
+A run that stops because its result must not be used (`pipelines.failures`) publishes nothing. Its
+failure is signed and appended instead, and no work of it is taken up again.
+
 A kill before (5) leaves nothing. A kill between (5) and (6) leaves files that DVC does not count as
 made: the next run makes them again and records them.
 """
@@ -24,17 +27,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from governance.attest import canonical, digests
 from governance.attest.predicates import Artifact
 from governance.attest.requests import refusal
-from governance.base.errors import InputError, RefusedError
+from governance.base.errors import CountersignError, InputError, RefusedError
 from governance.base.progress import Progress
 from governance.log.port import Log
 from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
 from pipelines import versions
+from pipelines.failures import StoppedError
 from pipelines.families import StageFamily, family, require_row
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.process import end_with_parent, exclusive
@@ -128,8 +133,7 @@ class StageRun:
         )
 
     def _kept_scratch(self, artifacts: dict[str, Artifact]) -> Path:
-        inputs = sorted((role, artifact.sha256) for role, artifact in artifacts.items())
-        identity = digests.sha256_bytes(canonical.dumps([self.name, inputs]))
+        identity = _attempt(self.name, artifacts)
         return self.project.machine.state / "scratch" / f"{self.name}-{identity[:16]}"
 
 
@@ -156,7 +160,12 @@ def _run_locked(run: StageRun) -> str:
     work = Work.begin(run.project, run.now)
     with staging(run.project, run.name) as made:
         job = run.job(artifacts, made)
-        outcome = run.family.run(job)  # (4)
+        try:
+            outcome = run.family.run(job)  # (4)
+        except StoppedError as error:
+            shutil.rmtree(job.scratch, ignore_errors=True)
+            _record_failure(run, work, artifacts, error)
+            raise
         if run.family.evidence and not run.family.uses_digests_only:
             require_unchanged(job)
         if outcome.refused:
@@ -174,17 +183,58 @@ def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: 
     kind = run.family.evidence
     if kind is None:
         return
+    subjects = [*_written(run, outcome), *outcome.subjects]
+    fields = {**outcome.predicate, "parameters": outcome.parameters}
+    _append(run, work, kind, subjects, artifacts, fields, outcome.detail)
+
+
+def _record_failure(
+    run: StageRun, work: Work, artifacts: dict[str, Artifact], error: StoppedError
+) -> None:
+    """Records that a run stopped. If that fails, too, its own error is still the one to report."""
+    if run.family.evidence is None:
+        return
+    stopped, attempt = (
+        error.stopped,
+        Artifact(role="attempt", name=run.name, sha256=_attempt(run.name, artifacts)),
+    )
+    row = getattr(run.project.params, run.family.table)[run.key] if run.family.table else None
     fields = {
-        **outcome.predicate,
+        "parameters": row.model_dump(mode="json") if row else {},
+        "step": stopped.step,
+        "findings": list(stopped.findings),
+        "counts": stopped.counts,
+    }
+    try:
+        _append(run, work, "failure", [attempt], artifacts, fields, {})
+    except CountersignError as problem:
+        run.progress.step(f"the failure of {run.name} is not recorded: {problem.found}")
+
+
+def _append(
+    run: StageRun,
+    work: Work,
+    kind: str,
+    subjects: list[Artifact],
+    artifacts: dict[str, Artifact],
+    fields: dict[str, Any],
+    detail: dict[str, Any],
+) -> None:
+    stated = {
+        **fields,
         "stage": run.name,
         "inputs": list(artifacts.values()),
-        "parameters": outcome.parameters,
         "environment": environment(versions.installed(run.family_name), run.project.machine),
     }
-    subjects = [*_written(run, outcome), *outcome.subjects]
     # The log is opened and checked again: its keys, head and policies may have changed meanwhile.
     log = open_log(run.project.machine, run.project.policies, run.now)
-    work.record(log, kind, subjects, fields, outcome.detail)
+    work.record(log, kind, subjects, stated, detail)
+
+
+def _attempt(name: str, artifacts: dict[str, Artifact]) -> str:
+    """sha256 of a stage and its inputs."""
+    inputs = sorted((role, artifact.sha256) for role, artifact in artifacts.items())
+    return digests.sha256_bytes(canonical.dumps([name, inputs]))
 
 
 def work_folder(project: Project) -> Path:

@@ -19,6 +19,12 @@ from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
 
 Rows = list[dict[str, Any]]
+
+
+class DivergedError(InputError):
+    """The output of the model is not finite, so no answer can be sampled."""
+
+
 Scores = dict[str, list[float | None]]
 
 
@@ -123,7 +129,7 @@ class _Scorer:
                 raise
             found = "the model has diverged: its output is not finite, so no answer can be sampled"
             fix = "train it again, with a lower learning rate"
-            raise InputError(found, where="models", fix=fix) from None
+            raise DivergedError(found, where="models", fix=fix) from None
         answers = made[:, prompts["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
@@ -168,18 +174,18 @@ class _Scorer:
 def _score(metric: Metric, result: Any, row: dict[str, Any]) -> float | None:
     if metric.needs == "pair":
         chosen, rejected = result
-        return float(chosen > rejected)
+        return float(chosen > rejected) if math.isfinite(chosen - rejected) else math.nan
     if metric.needs == "loss":
         return _perplexity(result) if metric.name == "perplexity" else float(result)
     return answer_score(metric, result, row["answer"])
 
 
-def _perplexity(loss: float) -> float:
-    """Infinite if the value exceeds a float."""
+def _perplexity(loss: float) -> float | None:
+    """None if the value of a finite loss exceeds a float."""
     try:
         return math.exp(loss)
     except OverflowError:
-        return math.inf
+        return None
 
 
 def _seed(suite: int, need: str, at: int) -> int:

@@ -21,7 +21,7 @@ from pipelines import paths
 from pipelines.loader import Loaded
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Suite, load_params
-from pipelines.stages.evaluate import numbers, rows_of
+from pipelines.stages.evaluate import not_finite_at, rows_of
 
 PROMPTS = (
     "Hello.",
@@ -99,7 +99,7 @@ def _answer_items(
     passes = len({metric.needs for metric in metrics})
     with progress.bar(len(rows) * passes, f"running {loaded.version}") as bar:
         scores = scoring.score_loaded(loaded.model, loaded.tokenizer, rows, suite, metrics, bar)
-    diverged = [name for name, values in scores.items() if numbers(values) != values]
+    diverged = [name for name, values in scores.items() if not_finite_at(values)]
     if diverged:
         raise InputError(f"{', '.join(diverged)} is not a finite number")
     evaluation = recorded.evaluation

@@ -146,6 +146,10 @@ LAWFUL_BASIS_NOT_PERMITTED: policy does not accept the lawful basis that the dat
 SUITE_UNPINNED: the tier demands that policy pins the suite by digest
   > policies/evaluation.yaml: suites.{name}.digest: {digest}
 
+# Stages that stop
+NON_FINITE (never waived): a figure of the run is not a finite number, so nothing of it is published
+  > look at the rows that the terminal named; set a lower learning_rate, or use other data
+
 # Rows left out at ingest (information)
   > mend it in the source, or permit the row's loss in policies/policy.yaml: ingest
 ROW_UNREADABLE: the row is not valid JSON, is nested too deeply, or has other fields than its header

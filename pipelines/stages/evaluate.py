@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from governance.attest.predicates import Artifact
 from governance.base.errors import ConfigError, CountersignError
 from pipelines import paths
+from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
-from pipelines.training.modelfolder import has_weights, write_json
+from pipelines.training.modelfolder import has_weights, require_finite_weights, write_json
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -109,18 +110,33 @@ def _scores(
         raise ConfigError(found, where=f"{where}.metrics", fix=fix)
     from pipelines import scoring
 
+    require_finite_weights(job.input("model"), job.name)
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
         model, threads = job.input("model"), _threads(job.params, job.key)
-        scores = scoring.score(model, kind, rows, suite, metrics, threads, bar)
-    return {name: numbers(values) for name, values in scores.items()}
+        try:
+            scores = scoring.score(model, kind, rows, suite, metrics, threads, bar)
+        except scoring.DivergedError:
+            raise not_finite(job.name, "the probability of an answer", "nan") from None
+    require_finite(job.name, scores, rows)
+    return scores
 
 
-def numbers(scores: list[float | None]) -> list[float | None]:
-    """Removes NaN and infinite scores of a diverged model: such an item has no score, which leads
-    to denial.
-    """
-    return [score if score is not None and math.isfinite(score) else None for score in scores]
+def require_finite(
+    stage: str, scores: dict[str, list[float | None]], rows: list[dict[str, Any]]
+) -> None:
+    """Raises `StoppedError` if a score is NaN or infinite, as those of a diverged model are."""
+    for name, values in scores.items():
+        if wrong := not_finite_at(values):
+            counts = {"items": len(values), "items_not_finite": len(wrong)}
+            places = [f"{rows[at]['file']}:{rows[at]['row']}" for at in wrong]
+            value = f"{len(wrong)} of {len(values)} items"
+            raise not_finite(stage, f"the score {name}", value, counts=counts, rows=places)
+
+
+def not_finite_at(values: list[float | None]) -> list[int]:
+    """The positions of the scores that are NaN or infinite."""
+    return [at for at, value in enumerate(values) if value is not None and not math.isfinite(value)]
 
 
 def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> None:

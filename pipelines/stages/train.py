@@ -30,7 +30,7 @@ from pipelines.stages import gate
 from pipelines.training import launch, objective, release
 from pipelines.training.fit import Fitted, Plan
 from pipelines.training.methods import Method, method
-from pipelines.training.modelfolder import write_json
+from pipelines.training.modelfolder import require_finite_weights, write_json
 from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def perform(
     require_unchanged(job)
     job.progress.step("writing the model")
     _release(job, plan, chosen)
+    require_finite_weights(job.output("model"), f"train@{job.key}", fitted.steps)
     _write_figures(job, resolved, chosen, fitted)
     return fitted, _final(chosen, fitted)
 

@@ -20,7 +20,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from governance.base.errors import ConfigError, CountersignError, StorageError, 
 from governance.base.model import Model
 from governance.base.storage import disk_failure
 from pipelines import isolation
+from pipelines.failures import Stopped, StoppedError
 from pipelines.training import arguments, callbacks, rewards
 from pipelines.training.callbacks import Listener
+from pipelines.training.finite import POSITION, Watch
 from pipelines.training.methods import METHODS, Method
 from pipelines.training.objective import Objective
 
@@ -37,8 +40,8 @@ PROCESSES = "COUNTERSIGN_PROCESSES"
 """Environment variable: the number of processes that the launcher should start."""
 PARENT = "COUNTERSIGN_PARENT"
 """Environment variable: the process id of the stage that launched this process."""
-FAILURE = "failure.txt"
-"""File of the work folder for the error of a launched process."""
+FAILURE = "failure.json"
+"""File of the work folder for the error of a launched process (`LaunchedError`)."""
 
 LOGGED_SHARE = 0.05
 """Share of the steps after which signals are logged, unless `logging_steps` is set."""
@@ -79,12 +82,21 @@ class Fitted(Model):
     """step and signals, in order."""
 
 
+class LaunchedError(Model):
+    """The error of a launched process."""
+
+    text: str
+    stopped: Stopped | None = None
+    """For an error that is recorded."""
+
+
 def fit(plan: Plan, listener: Listener) -> Fitted:
     """Trains and writes `work/trained`. Raises `TrainingError` or `ConfigError`."""
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
         trainer = _trainer(plan, method, listener)
+        Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         _left_out(plan, trainer)
@@ -151,6 +163,7 @@ def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
 
 
 def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
+    import pyarrow as pa
     import pyarrow.compute as pc
     from datasets import Dataset, Features
     from datasets.table import InMemoryTable
@@ -162,8 +175,21 @@ def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
     part = part.replace_schema_metadata(None)
     if part.num_rows == 0:
         return None
+    if split == "train":
+        part = part.append_column(POSITION, pa.array(range(part.num_rows), pa.int64()))
     schema = Features.from_arrow_schema(part.schema).arrow_schema
     return Dataset(InMemoryTable(part.cast(schema).combine_chunks()))
+
+
+def _places(plan: Plan, positions: Sequence[int]) -> list[str]:
+    """FILE:ROW in the source, of records of the training split."""
+    import pyarrow.compute as pc
+
+    from pipelines.records import read_records
+
+    table = read_records(plan.records)
+    part = table.filter(pc.equal(table["split"], "train")).select(["file", "row"]).take(positions)
+    return [f"{row['file']}:{row['row']}" for row in part.to_pylist()]
 
 
 def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
@@ -393,7 +419,9 @@ def main() -> None:
         isolation.require_isolated(os.environ)
         fit(plan, lambda step, steps, signals: None)
     except CountersignError as error:
-        (plan.work / FAILURE).write_text(str(error), encoding="utf-8")
+        stopped = error.stopped if isinstance(error, StoppedError) else None
+        failure = LaunchedError(text=str(error), stopped=stopped)
+        (plan.work / FAILURE).write_text(failure.model_dump_json(), encoding="utf-8")
         sys.exit(error.exit_code)
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from governance.base.errors import TrainingError
 from pipelines import isolation
+from pipelines.failures import StoppedError
 from pipelines.training.callbacks import Listener
-from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, Plan
+from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, LaunchedError, Plan
 
 LAUNCH = "COUNTERSIGN_LAUNCH"
 FIT = "pipelines.training.fit"
@@ -49,15 +50,23 @@ def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     failure.unlink(missing_ok=True)
     code = _exit_code(program, {**environ, PARENT: str(os.getpid())})
     if code != 0:
-        found = f"the launcher ended with {code}"
-        if failure.exists():
-            found = failure.read_text(encoding="utf-8")
-        raise TrainingError(found, where=f"{LAUNCH}={command}")
+        raise _error(failure, f"the launcher ended with {code}", f"{LAUNCH}={command}")
     fitted = Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))
     for line in fitted.history:
         signals = {name: value for name, value in line.items() if name != "step"}
         listener(int(line["step"]), fitted.steps, signals)
     return fitted
+
+
+def _error(file: Path, otherwise: str, where: str) -> TrainingError:
+    """The error that a launched process left in `file`, which is removed: it may name rows."""
+    if not file.exists():
+        return TrainingError(otherwise, where=where)
+    error = LaunchedError.model_validate_json(file.read_text(encoding="utf-8"))
+    file.unlink()
+    if error.stopped is not None:
+        return StoppedError(error.stopped, error.text, where)
+    return TrainingError(error.text, where=where)
 
 
 def _here(program: str) -> str:

@@ -24,6 +24,7 @@ from governance.attest.predicates import (
     Environment,
     Evaluate,
     Expectation,
+    Failure,
     Finding,
     GateDecision,
     Incident,
@@ -360,6 +361,21 @@ def every_kind() -> dict[str, Model]:
                 "\u2014 witness.example/w1 AAAAAAA=\n"
             ],
             run=run(),
+        ),
+        "failure": Failure.model_validate(
+            stage(
+                "train@orpo",
+                step=12,
+                findings=[
+                    {
+                        "code": "NON_FINITE",
+                        "subject": "stage train@orpo",
+                        "message": "not finite at step 12: the loss",
+                        "found": "nan",
+                    }
+                ],
+                counts={"batch_records": 8},
+            )
         ),
     }
 

@@ -5,6 +5,8 @@ they depend on.
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from governance.attest.predicates import Evaluate
 from governance.base.errors import ConfigError, InputError
 from pipelines import metrics, paths
+from pipelines.failures import StoppedError
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
 from pipelines.slices import write_slices
@@ -125,29 +128,50 @@ def test_a_reward_model_is_scored_on_pairs(project: Path, tmp_path: Path) -> Non
 
 
 def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -> None:
-    import math
-
     outcome, _, _ = run(project, tmp_path, "base", params("desk_sft"))
     scores = outcome.predicate["scores"]
     assert [math.exp(loss) for loss in scores["loss"]] == pytest.approx(scores["perplexity"])
     assert all(0 < loss < 20 for loss in scores["loss"])
 
 
-def test_a_model_that_has_diverged_has_no_score(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_stops_the_stage(
+    value: float, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is diverged is none in the evidence, which denies; it ends no evaluation after
-    hours.
-    """
+    """It counts the items; the terminal names their rows, the record does not."""
 
     def losses(self: Any, batch: list[Any]) -> list[float]:
-        return [(float("nan"), float("inf"), 1000.0, 0.0)[at % 4] for at in range(len(batch))]
+        return [value if at in (1, 4) else 0.5 for at in range(len(batch))]
 
     monkeypatch.setattr("pipelines.scoring._Scorer._losses", losses)
-    outcome, scores, _ = run(project, tmp_path, "base", params("desk_sft"))
-    assert outcome.predicate["scores"]["loss"][:4] == [None, None, 1000.0, 0.0]
-    assert outcome.predicate["scores"]["perplexity"][:4] == [None, None, None, 1.0]
-    assert json.loads(scores.splitlines()[0])["loss"] is None
+    with pytest.raises(StoppedError, match=r"rows t\.jsonl:2, t\.jsonl:5") as caught:
+        run(project, tmp_path, "base", params("desk_sft"))
+    stopped = caught.value.stopped
+    assert caught.value.exit_code == 9
+    assert stopped.counts == {"items": 10, "items_not_finite": 2}
+    assert [finding.code for finding in stopped.findings] == ["NON_FINITE"]
+    assert "t.jsonl" not in stopped.model_dump_json()
+
+
+def test_a_perplexity_that_exceeds_a_float_is_no_score(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipelines.scoring._Scorer._losses", lambda self, batch: [1000.0] * len(batch)
+    )
+    outcome, _, _ = run(project, tmp_path, "base", params("desk_sft"))
+    assert outcome.predicate["scores"]["perplexity"] == [None] * 10
+
+
+def test_rewards_that_are_not_finite_are_no_lost_comparison(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN is not greater than anything: it must not count as a pair that was judged wrongly."""
+    monkeypatch.setattr(
+        "pipelines.scoring._Scorer._pairs", lambda self, batch: [(math.nan, 0.0)] * len(batch)
+    )
+    with pytest.raises(StoppedError, match=r"pair_accuracy \(10 of 10 items\)"):
+        run(project, tmp_path, "reward", params("desk_pref_eval", "reward"))
 
 
 def test_answers_of_a_model_that_has_diverged_are_told_as_that(
@@ -164,8 +188,27 @@ def test_answers_of_a_model_that_has_diverged_are_told_as_that(
     monkeypatch.setattr(
         "pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind)
     )
-    with pytest.raises(InputError, match="diverged"):
+    with pytest.raises(StoppedError, match="not finite: the probability of an answer"):
         run(project, tmp_path, "base", params())
+
+
+def test_a_model_whose_weights_are_not_finite_has_no_scores(project: Path, tmp_path: Path) -> None:
+    """Greedy answers of such a model are texts like others: nothing else would show it."""
+    spoiled = tmp_path / "project"
+    shutil.copytree(project, spoiled)
+    spoil_weights(spoiled / paths.model("base") / "model" / "model.safetensors")
+    greedy = params(desk_eval={"metrics": ["greedy_exact"], "generation": {"max_new_tokens": 2}})
+    with pytest.raises(StoppedError, match=r"not finite: the weights \(1 of"):
+        run(spoiled, tmp_path, "base", greedy)
+
+
+def spoil_weights(path: Path) -> None:
+    """Makes one number of one tensor NaN."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    next(iter(tensors.values())).view(-1)[0] = math.nan
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def test_an_item_that_the_chat_template_refuses_is_told_without_its_text(

@@ -75,6 +75,11 @@ def records(
     return path / "records.parquet"
 
 
+def answers(n: int) -> list[str]:
+    """The reference answers of `n` records, in order."""
+    return [case.answer for case in desk.cases(n, random.Random(7), held_out=False)]
+
+
 def _content(kind: str, case: desk.Case) -> dict[str, Any]:
     asked, right = [_said("user", case.ticket)], [_said("assistant", case.answer)]
     wrong = [_said("assistant", desk.UNSAFE[0])]

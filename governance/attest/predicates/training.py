@@ -1,4 +1,4 @@
-"""What the model stages state: base, gate, train, evaluate, reproduction."""
+"""What the model stages state: base, gate, train, evaluate, reproduction, failure."""
 
 from pydantic import Field
 
@@ -89,3 +89,18 @@ class Reproduction(Predicate):
     final: dict[str, float | None]
     """Last value of each signal now, to compare with the first training."""
     device: str
+
+
+@evidence_kind("failure")
+class Failure(Predicate):
+    """A stage stopped: it published nothing, and its result counts for nothing.
+
+    Its subject is the attempt: sha256 over the stage and its inputs. No decision reads it.
+    """
+
+    step: int | None
+    """Training step at which it stopped; None where there is none."""
+    findings: list[Finding] = Field(min_length=1)
+    """Why. They name figures and counts, never records."""
+    counts: dict[str, int]
+    """What was counted until then, e.g. records and steps."""

@@ -22,8 +22,10 @@ from pyarrow import ArrowInvalid
 from governance.attest import digests
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
+from pipelines.failures import StoppedError
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
+from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
 from pipelines.training.fit import fit, require_precision, require_requested, translated
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
@@ -217,6 +219,142 @@ def test_a_reward_that_raises_ends_the_training(
     ):
         fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
     assert not (tmp_path / "work" / "trained").exists()
+
+
+DIVERGING = [("sft", False), ("reward", True), ("dpo", True), ("kto", True), ("orpo", True)]
+"""Method, LoRA. The prompts of GRPO and RLOO have their own test: what they lose is a reward."""
+
+
+@pytest.mark.parametrize(
+    ("name", "lora"),
+    [
+        pytest.param(*case, marks=[] if case[0] == "sft" else [pytest.mark.slow])
+        for case in DIVERGING
+    ],
+)
+def test_a_training_that_diverges_stops_at_the_step_and_names_its_rows(
+    name: str, lora: bool, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Its steps are logged too rarely to show it: the loss and the gradients are checked."""
+    wanted = tiny.objective(name, lora=lora, learning_rate=1e30, max_steps=8, logging_steps=8)
+    data = tiny.records(tmp_path / "data", METHODS[name].kind)
+    with pytest.raises(StoppedError) as caught:
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert_stopped(caught.value, 4)
+    assert caught.value.stopped.step in (2, 3)
+    assert not (tmp_path / "work" / "trained").exists()
+
+
+def assert_stopped(error: StoppedError, records: int) -> None:
+    """The rows stand in the message and not in what is recorded."""
+    assert error.exit_code == 9 and "t.jsonl:" in str(error)
+    assert error.stopped.counts["batch_records"] == records
+    assert [finding.code for finding in error.stopped.findings] == ["NON_FINITE"]
+    assert "t.jsonl" not in error.stopped.model_dump_json()
+
+
+@pytest.mark.parametrize("method", [
+    pytest.param("grpo"), pytest.param("rloo", marks=pytest.mark.slow),
+])  # fmt: skip
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_reward_that_is_not_finite_stops_the_training(
+    value: str,
+    method: str,
+    models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TRL alone takes it as 0. The row is that of the prompt, not of its whole batch."""
+    answers = tiny.answers(24)
+    wrong = answers[5]
+    rows = [f"t.jsonl:{at + 1}" for at, answer in enumerate(answers) if answer == wrong]
+
+    def broken(text: str, answer: str | None) -> float:
+        return float(value) if answer == wrong else 0.0
+
+    wanted = tiny.objective(
+        method, rewards=("route_exact", "route_fields"), per_device_train_batch_size=8, max_steps=8
+    )
+    monkeypatch.setitem(rewards.RULES, "route_fields", broken)
+    data = tiny.records(tmp_path / "data", "prompt")
+    with pytest.raises(StoppedError, match="the reward route_fields") as caught:
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    named = str(caught.value).partition("; rows ")[2].splitlines()[0].split(", ")
+    assert named and set(named) <= set(rows)
+    assert_stopped(caught.value, len(named))
+
+
+def test_the_batches_that_are_named_are_those_that_trained(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one record whose loss is made infinite, exactly its batch is named."""
+    import torch
+    from trl import SFTTrainer
+
+    seen: list[set[str]] = []
+    real = Watch._take
+
+    def take(watch: Watch, inputs: Any) -> None:
+        real(watch, inputs)
+        seen.append(set(watch.places(watch.batch)))
+
+    def loss(trainer: Any, model: Any, inputs: Any, **_: Any) -> Any:
+        assert POSITION not in inputs
+        (value,) = [torch.inf] if "t.jsonl:7" in seen[-1] else [0.0]
+        return model(input_ids=inputs["input_ids"]).logits.sum() * 0 + value
+
+    monkeypatch.setattr(Watch, "_take", take)
+    monkeypatch.setattr(SFTTrainer, "compute_loss", loss)
+    wanted = tiny.objective("sft", max_steps=6)
+    data = tiny.records(tmp_path / "data", "conversation")
+    with pytest.raises(StoppedError) as caught:
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert len(seen) == caught.value.stopped.step
+    assert all(row in str(caught.value) for row in seen[-1])
+
+
+@dataclass
+class Logging:
+    """As much of a trainer as a log line is checked with."""
+
+    accelerator: Any
+
+
+LOGGED: list[tuple[dict[str, Any], bool, str | None]] = [
+    ({"loss": 0.5, "grad_norm": 1.0, "epoch": 1}, False, None),
+    ({"loss": float("nan")}, False, "loss"),
+    ({"eval_loss": float("inf")}, False, "eval_loss"),
+    ({"something_else": float("nan")}, False, "something_else"),
+    ({"entropy": None}, False, "entropy"),
+    ({"eval_entropy": None}, False, "eval_entropy"),
+    ({"something_else": None}, False, None),
+    ({"grad_norm": float("inf")}, False, "grad_norm"),
+    ({"grad_norm": float("inf")}, True, None),  # a scaler skips that step
+]
+
+
+@pytest.mark.parametrize(("logs", "scales", "named"), LOGGED)
+def test_every_figure_of_a_log_line_is_finite(
+    logs: dict[str, Any], scales: bool, named: str | None
+) -> None:
+    watch = Watch("train@s", METHODS["sft"].signals, lambda positions: [])
+    watch.trainer = Logging(SimpleNamespace(scaler=object() if scales else None))
+    if named is None:
+        watch.check_log(4, logs)
+        return
+    with pytest.raises(StoppedError, match=f"at step 4: the figure {named} "):
+        watch.check_log(4, logs)
+
+
+def test_a_scaler_may_skip_some_steps_but_not_all() -> None:
+    watch = Watch("train@s", (), lambda positions: [])
+    watch.trainer = Logging(SimpleNamespace(scaler=object()))
+    norms = iter([float("inf")] * SKIPPED_STEPS + [1.0] + [float("inf")] * (SKIPPED_STEPS + 1))
+    checked = watch._norming(lambda: next(norms))
+    for _ in range(2 * SKIPPED_STEPS + 1):
+        checked()
+    with pytest.raises(StoppedError, match="the norm of the gradients"):
+        checked()
 
 
 def test_without_training_records_nothing_starts(models: dict[str, Path], tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""A run that stops because its result must not be used: it publishes nothing, and the harness
+records it.
+
+The terminal may name rows of the data. What is recorded holds codes, steps and counts only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from governance.attest.findings import finding
+from governance.attest.predicates import Finding
+from governance.base.errors import TrainingError
+from governance.base.model import Model
+
+ROWS_SHOWN = 10
+
+
+class Stopped(Model):
+    """Why a run stopped, as it is recorded."""
+
+    findings: tuple[Finding, ...]
+    step: int | None = None
+    counts: dict[str, int] = {}
+
+
+class StoppedError(TrainingError):
+    """A run stopped and must be recorded. Exit code 9."""
+
+    def __init__(self, stopped: Stopped, message: str, where: str = "", fix: str = "") -> None:
+        super().__init__(message, where=where, fix=fix)
+        self.stopped = stopped
+
+
+def not_finite(
+    stage: str,
+    figure: str,
+    value: str,
+    *,
+    step: int | None = None,
+    counts: dict[str, int] | None = None,
+    rows: Sequence[str] = (),
+) -> StoppedError:
+    """The error that `figure` is not finite in the DVC stage `stage`: `value` is nan, inf or how
+    many of them. `rows` are places in the source files, for the terminal only.
+    """
+    at = "" if step is None else f" at step {step}"
+    message = f"not finite{at}: {figure} ({value})"
+    reason = finding("NON_FINITE", f"stage {stage}", f"not finite{at}: {figure}", found=value)
+    fix = f"nothing was published; {reason.next}"
+    if rows:
+        message = f"{message}; {shown(rows)}"
+    stopped = Stopped(findings=(reason,), step=step, counts=counts or {})
+    return StoppedError(stopped, message, where=stage, fix=fix)
+
+
+def shown(rows: Sequence[str]) -> str:
+    """Rows in words: the first of them, and how many more there are."""
+    more = f" and {len(rows) - ROWS_SHOWN} more" if len(rows) > ROWS_SHOWN else ""
+    return f"rows {', '.join(rows[:ROWS_SHOWN])}{more}"
