@@ -3,7 +3,8 @@ copy of a log back into it.
 
 1. A statement that names the target is copied byte for byte. Another statement names another log,
    and counts there only. Whoever signed it can state it for the target too, so it is signed again
-   if this machine has the key. If not, it is refused, and its signer must carry it.
+   if this machine's key signed it, which is verified first. If not, it is refused, and its signer
+   must carry it.
 2. They are carried in order. A statement that the target has is not repeated.
 3. The target's verifier checks each statement: who signed it, and whether they may sign it there.
    A refused statement is listed, and the others are still carried.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from governance.attest.envelope import sign_statement, unverified
+from governance.attest.envelope import sign_statement, unverified, verify_envelope
 from governance.attest.keys import Signer
 from governance.attest.predicates import KINDS, Signed
 from governance.base.errors import InputError, RefusedError, VerificationError
@@ -77,23 +78,36 @@ def carry(
     for entry in source.entries():
         if bar is not None:
             bar.advance()
-        statement, keyid = unverified(entry.envelope, where=f"entry {entry.index}")
-        named = statement["predicate"].get("log")
-        if entry.kind == "origin" or (entry.kind in NOT_COPIED and named != here):
+        predicate = unverified(entry.envelope, where=f"entry {entry.index}")[0].get("predicate")
+        is_named = isinstance(predicate, dict) and predicate.get("log") == here
+        if entry.kind == "origin" or (entry.kind in NOT_COPIED and not is_named):
             transfer.stayed += 1
             continue
-        envelope = entry.envelope
-        if named != here and keyid == signer.keyid:
-            statement["predicate"]["log"] = here
-            envelope = sign_statement(statement, signer)
-        carried = _carry_entry(entry, envelope, target, verify, dry_run)
-        transfer.statements.append(carried)
+        own = None if is_named else signer
+        transfer.statements.append(_carry_entry(entry, target, verify, own, dry_run))
+
+
+def _signed_again(entry: Entry, target: Log, signer: Signer) -> bytes:
+    """(1) The statement for the target, if this machine's key signed it; else the envelope as it
+    is. The source may be anybody's: what only names the key is not signed. Raises
+    `VerificationError`.
+    """
+    where = f"entry {entry.index}"
+    statement, keyid = unverified(entry.envelope, where=where)
+    if keyid != signer.keyid:
+        return entry.envelope
+    # the form that earlier versions accepted: it is signed in today's
+    verify_envelope(entry.envelope, {keyid: signer.public_pem}, where=where, strict=False)
+    evidence.parse_statement(statement, where)
+    statement["predicate"]["log"] = target.entry(0).leaf_hash.hex()
+    return sign_statement(statement, signer)
 
 
 def _carry_entry(
-    entry: Entry, envelope: bytes, target: Log, verify: Verifier, dry_run: bool
+    entry: Entry, target: Log, verify: Verifier, signer: Signer | None, dry_run: bool
 ) -> CarriedEntry:
     try:
+        envelope = _signed_again(entry, target, signer) if signer else entry.envelope
         present = _present(entry, envelope, target)
         if present is not None:
             return CarriedEntry(entry.index, entry.kind, "there", present.index)

@@ -290,6 +290,8 @@ def _chat_templates(value: Any) -> None:
     for template in templates:
         if not isinstance(template, dict) or set(template) != {"name", "template"}:
             raise _RefusedError("a list of chat templates that has something else")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", str(template["name"])):
+            raise _RefusedError("a chat template's name that is no name of a file")
         _template(template["template"])
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from governance.attest import canonical
+from governance.attest.envelope import payload_of, sign_statement
 from governance.base.errors import OfflineError
 from governance.log import evidence
 from governance.log.carry import NOT_COPIED, Transfer, carry
@@ -202,6 +204,22 @@ def test_origin_policies_and_what_happened_to_a_registry_stay(laptop: Scene, tea
     carry(laptop.log, team.log, verifier(team.log, lambda: NOON), signer(laptop.machine), made)
     assert made.stayed == len(NOT_COPIED) - 1 and made.count("carried") == 5
     assert not {entry.kind for entry in team.log.entries(before)} & NOT_COPIED
+
+
+def test_what_only_claims_this_machines_key_is_not_signed(laptop: Scene, team: Scene) -> None:
+    """Whoever gets somebody to pull from their log would have any statement signed."""
+    predicate = ingest("ingest@planted").model_copy(update={"log": "ab" * 32})
+    statement = evidence.build_statement("ingest", [artifact("records")], predicate)
+    foreign = json.loads(sign_statement(statement, stranger()))
+    foreign["signatures"][0]["keyid"] = team.signer.keyid
+    envelope = canonical.dumps(foreign)
+    laptop.log.append(envelope, evidence.filed_under(envelope))
+    before = team.log.size()
+    transfer = Transfer()
+    carry(laptop.log, team.log, verifier(team.log, lambda: NOON), team.signer, transfer)
+    planted = transfer.statements[-1]
+    assert planted.outcome == "refused" and "does not verify" in planted.reason
+    assert all(b"planted" not in payload_of(entry.envelope) for entry in team.log.entries(before))
 
 
 def test_an_entry_that_is_misfiled_is_refused(laptop: Scene, team: Scene) -> None:

@@ -277,6 +277,9 @@ BAD: dict[str, tuple[str, Any]] = {
     "a template among several": (
         "tokenizer_config.json", {"chat_template": [{"name": "rag", "template": "{{ 'a' * 10**9 }}"}]},
     ),
+    "a template that is a path": (
+        "tokenizer_config.json", {"chat_template": [{"name": "../../rag", "template": "x"}]},
+    ),
     "a template in a file": ("chat_template.json", {"chat_template": "{% include 'x' %}"}),
     "no object": ("config.json", [1]),
     "an expression that hangs": (
