@@ -54,7 +54,7 @@ class StageFamily:
     evidence: str | None = None
     """The kind of the signed statement; None records nothing."""
     also_signs: tuple[str, ...] = ()
-    """The kinds of further statements that it records itself."""
+    """The kinds of further statements that it records itself and that need a right."""
     engines: tuple[str, ...] = ()
     """Python distributions whose version can change an output."""
     network: bool = False
@@ -68,7 +68,7 @@ class StageFamily:
 
     @property
     def signs(self) -> tuple[str, ...]:
-        """The kinds of all statements that its stages record."""
+        """The kinds of statements that its stages record and that need a right."""
         return (*((self.evidence,) if self.evidence else ()), *self.also_signs)
 
 

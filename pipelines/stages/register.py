@@ -284,6 +284,6 @@ FAMILY = StageFamily(
     run=run,
     inputs=inputs,
     outputs=outputs,
-    also_signs=("registration", "promotion", "packet"),
+    also_signs=("registration", "promotion"),
     always_runs=True,
 )

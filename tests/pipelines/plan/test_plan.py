@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from governance.attest.predicates import KINDS
 from governance.base.errors import ConfigError
 from pipelines.commands.graph import mermaid, text
+from pipelines.families import all_families
 from pipelines.params import load_params
 from pipelines.plan.graph import after, graph, needed
 from pipelines.plan.needs import Shape, needs, shape
@@ -130,6 +132,11 @@ def test_a_key_without_the_right_is_refused_before_anything_runs(project: Projec
     assert "may not sign: base, gate" in mistake["found"] and mistake["next"]
     done = project.repro()
     assert done.code == 2 and "may not sign" in done.out and "Running stage" not in done.out
+
+
+def test_policy_can_give_every_right_that_a_stage_needs() -> None:
+    needed = {kind for family in all_families().values() for kind in family.signs}
+    assert needed <= {kind.name for kind in KINDS.values() if kind.granted}
 
 
 def test_mistakes_in_parameters_come_first(project: Project) -> None:
