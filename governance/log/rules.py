@@ -18,7 +18,9 @@ Version 2:
 - a rollback goes back to the last earlier version against which nothing is open;
 - a version of a model keeps the bytes of its first registration;
 - the configuration files of a registered model have known keys and no code;
-- waivers and approvals count for `candidate`, too, as they count at gates.
+- waivers and approvals count for `candidate`, too, as they count at gates;
+- whether a run began before its authorization ended is decided by the two times, not by their
+  texts.
 """
 
 from __future__ import annotations
@@ -58,6 +60,10 @@ NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2
 """From this version on, keys are of the accepted kinds, and each signature has one form."""
+INSTANTS = 2
+"""From this version on, the start of a run and the end of its authorization are compared as times.
+As text, a whole second comes after each of its fractions.
+"""
 COUNTS_ONCE = 2
 """From this version on, a statement counts at the first entry that has it only."""
 EVENTS = ("call", "refusal")

@@ -68,8 +68,9 @@ def _review_by(facts: Facts) -> str:
     months = facts.policies.review_every(facts.registration.model) if facts.policies else None
     due = review_due(facts)
     review = str(due) if due else f"{months} months after approval"
-    day, what = min(_ends(facts), default=("", ""))
-    return "; ".join(filter(None, [review if months else "no review date set", what + day[:10]]))
+    ends = min(_ends(facts), default=None)
+    first = f"{ends[1]}{ends[0]}" if ends else ""
+    return "; ".join(filter(None, [review if months else "no review date set", first]))
 
 
 def review_due(facts: Facts) -> date | None:
@@ -81,20 +82,20 @@ def review_due(facts: Facts) -> date | None:
     return facts.policies.next_review(facts.registration.model, approved)
 
 
-def _ends(facts: Facts) -> Iterator[tuple[str, str]]:
-    """When data must be erased, and when waivers and approvals end."""
+def _ends(facts: Facts) -> Iterator[tuple[date, str]]:
+    """The days on which data must be erased, and on which waivers and approvals end."""
     for chain in facts.chains:
         card = facts.cards.get(chain.dataset)
         if card and card.retention.until:
-            yield str(card.retention.until), f"data of {chain.dataset} must be erased by "
+            yield card.retention.until, f"data of {chain.dataset} must be erased by "
     if facts.standing is None:
         return
     for waiver, problem in facts.standing.waivers:
         if problem is None:
-            yield waiver.predicate.expires, "a waiver ends on "
+            yield instant_of(waiver.predicate.expires).date(), "a waiver ends on "
     for name, _, vote in facts.standing.approvers:
         if vote.predicate.expires:
-            yield vote.predicate.expires, f"{name}'s approval ends on "
+            yield instant_of(vote.predicate.expires).date(), f"{name}'s approval ends on "
 
 
 # -- Release ---------------------------------------------------------------------------------------

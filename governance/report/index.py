@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
 from typing import Literal
@@ -135,10 +135,15 @@ def index(
         root=verified.root,
         origin=f"{verified.first}, {origin}",
         registry=None if registry is None else list(registry),
-        ending=sorted(log.ending(), key=lambda due: due.due or ""),
-        waiting=sorted(waits, key=lambda due: (not due.overdue, due.due or "~")),
+        ending=sorted(log.ending(), key=_due),
+        waiting=sorted(waits, key=lambda item: (not item.overdue, _due(item))),
         versions=[row for row, _ in log.rows],
     )
+
+
+def _due(item: Item) -> datetime:
+    """For sorting: what is not due at any time is last."""
+    return instant_of(item.due) if item.due else datetime.max.replace(tzinfo=UTC)
 
 
 def broken(project: str, verified: LogReport) -> Index:
@@ -246,7 +251,8 @@ class _Log:
     def _state(self, standing: Standing) -> tuple[State, str | None, str]:
         """What became of the version last, the other version or alias, and when."""
         if standing.live:
-            return "live", None, min(tenure.given.predicate.at for tenure in standing.live)
+            given = [tenure.given.predicate.at for tenure in standing.live]
+            return "live", None, min(given, key=instant_of)
         if standing.retired is not None:
             return "retired", None, standing.retired.predicate.at
         move = _last_move_away(standing)

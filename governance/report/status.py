@@ -18,6 +18,7 @@ from governance.attest.predicates import CANDIDATE, Evaluate, GateDecision, Regi
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model
 from governance.base.statistics import mean_interval
+from governance.base.time import instant_of
 from governance.base.yaml import read_yaml
 from governance.history.state import LogState, state
 from governance.log.evidence import Evidence, key_ring, policy_in_force
@@ -292,7 +293,7 @@ def version_state(now: LogState, registration: Registration) -> VersionState:
         digest=registration.model_digest,
         stage=registration.stage,
         aliases=[tenure.alias for tenure in held],
-        since=min((tenure.given.predicate.at for tenure in held), default="none"),
+        since=min((tenure.given.predicate.at for tenure in held), key=instant_of, default="none"),
     )
 
 

@@ -377,10 +377,11 @@ def authorize(
     role: str = "engineer",
     hours: int = 24 * 365,
     key: str = "",
+    until: str = "",
 ) -> None:
     """Runs from here on are in this person's name."""
-    until = exact_instant(scene.now + timedelta(hours=hours))
-    predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
+    ends = exact_instant(scene.now + timedelta(hours=hours))
+    predicate = Authorization.model_validate(scene.signed(who, role, expires=until or ends))
     subject = Artifact(role="key", name=who, sha256=person(key or who).keyid)
     index = scene.say(who, "authorization", [subject], predicate, key)
     said = [

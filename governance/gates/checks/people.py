@@ -27,6 +27,7 @@ from governance.history.incidents import about, not_closed, still_open
 from governance.history.packet import differing
 from governance.history.persons import one_each
 from governance.history.votes import agreed, distinct, signers_of_request
+from governance.log.rules import INSTANTS
 
 if TYPE_CHECKING:
     from governance.attest.predicates import Authorization, Predicate
@@ -138,7 +139,7 @@ def requesters(context: ReleaseContext) -> Findings:
     unauthorized = {
         statement.predicate.stage
         for statement in statements(context)
-        if not _authorized(statement, authorizations)
+        if not _authorized(statement, authorizations, context.rights.rules_at(statement.index))
     }
     if unauthorized:
         yield context.finding(
@@ -148,7 +149,7 @@ def requesters(context: ReleaseContext) -> Findings:
         )
 
 
-def _authorized(statement: Evidence[Predicate], authorizations: Authorizations) -> bool:
+def _authorized(statement: Evidence[Predicate], authorizations: Authorizations, rules: int) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     run = statement.predicate.run
     if not run.requested_by.authenticated:
@@ -156,9 +157,13 @@ def _authorized(statement: Evidence[Predicate], authorizations: Authorizations) 
     return any(
         authorization.digest == run.requested_by.authorization
         and authorization.index < statement.index
-        and run.started < authorization.predicate.expires
+        and _is_before(run.started, authorization.predicate.expires, rules)
         for authorization in authorizations(run.requested_by.name)
     )
+
+
+def _is_before(time: str, end: str, rules: int) -> bool:
+    return time < end if rules < INSTANTS else instant_of(time) < instant_of(end)
 
 
 # -- The move of an alias --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ incident about several digests, votes about a registration.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from governance.log import evidence
 from governance.machine import machine
 from governance.machine.machine import open_log, signer
 from governance.release import promotion, serving
-from tests.governance.bundles import made, pin
-from tests.governance.governed import Governed, authorize, empty
+from tests.governance.bundles import forged, made, pin, requested
+from tests.governance.governed import Governed, authorize, begun, empty
 from tests.governance.story import MODEL, START, digest, tell
 
 
@@ -92,6 +93,65 @@ def test_a_log_may_follow_later_rules_than_its_evidence(
     assert report.ok, report.broken
     assert verifier.verify(data, origin)["moves"]
     assert not report.aside
+
+
+@pytest.mark.parametrize(("rules", "accepted"), [(2, False), (1, True)])
+def test_a_run_begins_before_its_authorization_ends(
+    rules: int, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the same second, which the end is written without a fraction of. The rules of version
+    1 compared the texts.
+    """
+    runs = promotion.state(begun(tmp_path / "first").story.log).view.all()
+    started = [one.predicate.run.started for one in runs if one.kind in ("train", "evaluate")]
+    monkeypatch.setattr(machine, "CURRENT", rules)
+    scene = empty(tmp_path / "second")
+    authorize(scene, until=max(started).replace(".000Z", "Z"))
+    tell(scene.story)
+    monkeypatch.setattr(machine, "CURRENT", 2)
+    scene.story.log = open_log(scene.story.machine, scene.story.policies, lambda: START)
+    requested(scene)
+    forged(scene)
+    data, origin = made(scene.story.log), pin(scene.story.log)
+    assert verify_bundle(data, TrustAnchors(origin)).ok == accepted
+    if accepted:
+        assert verifier.verify(data, origin)["moves"]
+        return
+    with pytest.raises(verifier.Refused, match="nobody authorized"):
+        verifier.verify(data, origin)
+
+
+TIMES = {
+    "an approval that begins a moment later": ("approve", {"at": "{second}.500000Z"}),
+    "an approval that ends a moment later": ("approve", {"expires": "{second}.500000Z"}),
+    "a request that begins a moment later": ("request", {"at": "{second}.500000Z"}),
+    "a request that ends a moment later": ("request", {"expires": "{second}.500000Z"}),
+}
+"""What is dated within the second in which a move is decided, whose text is a whole second."""
+
+
+@pytest.mark.parametrize("row", TIMES)
+def test_times_are_compared_not_texts(row: str, scene: Governed) -> None:
+    """Both verifiers: a whole second is before its fractions, although its text sorts after
+    theirs.
+    """
+    kind, fields = TIMES[row]
+    story = scene.story
+    frozen = scene.freeze()
+    second = f"{START + timedelta(minutes=story.minutes + 10):%Y-%m-%dT%H:%M:%S}"
+    dated = {name: text.format(second=second) for name, text in fields.items()}
+    scene.approve("ada", "ml-lead", frozen)
+    scene.approve("ben", "risk", frozen, **(dated if kind == "approve" else {}))
+    scene.request(**(dated if kind == "request" else {}))
+    forged(scene, at=f"{second}Z")
+    data, origin = made(story.log), pin(story.log)
+    in_time = "ends" in row
+    assert verify_bundle(data, TrustAnchors(origin)).ok == in_time
+    if in_time:
+        assert verifier.verify(data, origin)["moves"]
+        return
+    with pytest.raises(verifier.Refused):
+        verifier.verify(data, origin)
 
 
 def test_an_incident_is_about_one_version_only(scene: Governed) -> None:
