@@ -5,11 +5,15 @@ policy's tables.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from governance.attest.predicates import CANDIDATE, Finding
-from governance.base.errors import RefusedError
+from pydantic import ValidationError
+
+from governance.attest.predicates import CANDIDATE, Finding, GateDecision, Promotion
+from governance.base.errors import RefusedError, VerificationError
 from governance.base.model import Model, Sha256, Slug
+
+M = TypeVar("M", bound=Model)
 
 
 class DataRef(Model):
@@ -103,6 +107,27 @@ class ReleaseRequest(Model):
     """The latest packet of this version."""
     request: Sha256 | None = None
     """Digest of the statement by which a person asks for the move; None where nobody does."""
+
+
+def asked_of_gate(gate: GateDecision) -> GateRequest:
+    """What a gate was asked. Its signer wrote it: the schema of a gate lets any parameters stand.
+    Raises `VerificationError` where it is no such request.
+    """
+    return _asked(GateRequest, gate.parameters)
+
+
+def asked_of_move(promotion: Promotion) -> ReleaseRequest:
+    """What was asked about an alias. Its signer wrote it. Raises `VerificationError` where it is no
+    such request.
+    """
+    return _asked(ReleaseRequest, promotion.asked)
+
+
+def _asked(model: type[M], value: Any) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        raise VerificationError("what was asked cannot be read") from None
 
 
 @dataclass(frozen=True)

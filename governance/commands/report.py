@@ -145,13 +145,13 @@ def _sign(call: Call, computed: ComputedReport, reason: str) -> str:
 
 
 def code_of_all(overview: Index) -> int:
-    """The exit code of the index: 5 if something does not verify, 4 if a live version has a fault
-    or is late, else 0.
+    """The exit code of the index: 5 if something does not verify, 4 if a live version has a fault,
+    is late or would be refused now, else 0.
     """
     if overview.first_broken or overview.registry:
         return VerificationError.exit_code
     late = any(row.overdue for row in (*overview.ending, *overview.waiting))
-    wrong = any(row.faults for row in overview.live)
+    wrong = any(row.faults or row.verdict == "NOT APPROVED" for row in overview.live)
     return RefusedError.exit_code if late or wrong else 0
 
 

@@ -19,7 +19,7 @@ from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
 from governance.release.reconcile import differing
 from governance.report.model import Report
-from governance.report.reasons import UNVERIFIED
+from governance.report.reasons import UNVERIFIED, Say
 from governance.report.sources import Sources, open_bundle, open_sources
 
 
@@ -89,11 +89,12 @@ def exit_code(report: Report) -> int:
     served all the same.
 
     What does not verify: the log, a bundle that may lack entries, a decision that does not come out
-    as it was logged, a registry that says otherwise.
+    as it was logged or cannot be made again, a registry that says otherwise.
     """
     faults = {fault.code for fault in report.exceptions if fault.kind == "fault"}
+    undecided = any(reason.code == Say.CANNOT_BE_DECIDED.name for reason in report.verdict.reasons)
     integrity = report.integrity
-    if faults & UNVERIFIED or not (integrity.verified and integrity.complete):
+    if undecided or faults & UNVERIFIED or not (integrity.verified and integrity.complete):
         return VerificationError.exit_code
     serves = any(holding.until is None for holding in report.holds)
     refused = faults or (serves and report.verdict.word == "NOT APPROVED")

@@ -18,12 +18,16 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
-
 from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, Finding
-from governance.attest.requests import Decision, GateRequest, ReleaseDecision, ReleaseRequest
-from governance.base.errors import CountersignError
+from governance.attest.requests import (
+    Decision,
+    GateRequest,
+    ReleaseDecision,
+    ReleaseRequest,
+    asked_of_gate,
+)
+from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks import data as of_data
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
@@ -349,8 +353,8 @@ def _decide_again(
 ) -> Decision | None:
     """Decides the gate of a trained model again, from the request in its logged decision."""
     try:
-        request = GateRequest.model_validate(gate.predicate.parameters)
-    except ValidationError:
+        request = asked_of_gate(gate.predicate)
+    except VerificationError:
         request = None
     expected = (name, train.predicate.method, gate.predicate.decided_on)
     if request is None or (request.stage, request.method, request.decided_on) != expected:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import ValidationError
-
 from governance.attest.predicates import Evaluate
-from governance.attest.requests import GateRequest
+from governance.attest.requests import GateRequest, asked_of_gate
+from governance.base.errors import VerificationError
 from governance.history.lineage import (
     DataChain,
     ModelNode,
@@ -67,8 +66,8 @@ class Chain:
             if node.gate is None:
                 continue
             try:
-                requests[node.name] = GateRequest.model_validate(node.gate.predicate.parameters)
-            except ValidationError:
+                requests[node.name] = asked_of_gate(node.gate.predicate)
+            except VerificationError:
                 continue
         return requests
 

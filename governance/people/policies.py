@@ -293,18 +293,17 @@ def revoke_key(log: Log, key: PublicKey, whose: str, author: Speaker, reason: st
 
 
 def successors(now: LogState) -> list[Successor]:
-    """Every checkpoint key that was proposed, in order."""
+    """Every checkpoint key that was offered and that owners could approve, in order."""
     used = {public_key(pem).keyid for _, pem in now.authority.checkpoint_keys}
     return [
         Successor(
             keyid=key.keyid,
             fingerprint=key.fingerprint,
-            entry=proposal.index,
+            entry=entry,
             signed_by=sorted(signed_by(now, key.keyid, "checkpoint_key")),
             approved=key.keyid in used,
         )
-        for proposal in now.evidence.all(CheckpointKey)
-        if (key := earlier_key(proposal.predicate.pem)).keyid == proposal.subjects[0].sha256
+        for entry, key in ((entry, earlier_key(pem)) for entry, pem in now.authority.offered_keys)
     ]
 
 

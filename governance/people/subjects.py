@@ -10,12 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from governance.attest.digests import SHORTEST, sha256_bytes
 from governance.attest.predicates import TEXTS, Artifact, GateDecision, Packet, PromotionRequest
-from governance.attest.requests import GateRequest
-from governance.base.errors import ConfigError, InputError
+from governance.attest.requests import GateRequest, asked_of_gate
+from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.history import packet
 from governance.history.lineage import data_chain
 from governance.history.state import LogState
@@ -132,8 +130,8 @@ def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     """Stage to the latest statement of its gate, and the request that the gate answered."""
     latest: dict[str, tuple[Evidence, GateRequest]] = {}
     for gate in now.view.all(GateDecision):
-        with suppress(ValidationError):
-            request = GateRequest.model_validate(gate.predicate.parameters)
+        with suppress(VerificationError):
+            request = asked_of_gate(gate.predicate)
             latest[request.stage] = (gate, request)
     return latest
 

@@ -39,6 +39,7 @@ from governance.attest.predicates import (
     Signed,
 )
 from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.base.time import instant_of
 from governance.log import merkle
 from governance.log.checkpoint import origin_of
 from governance.log.evidence import Evidence, KeyRing, parse_statement
@@ -119,6 +120,8 @@ class Authority:
     rule_versions: RuleVersions = field(default_factory=RuleVersions)
     log_name: str = ""
     """How the log's checkpoints name it (`governance.log.checkpoint.origin_of`)."""
+    offered_keys: tuple[tuple[int, str], ...] = ()
+    """Entry and public key (PEM) of each checkpoint key that was offered, in force or not."""
 
     def rules_at(self, index: int) -> int:
         """The version of the rules that judges entry `index` (`governance.log.rules`)."""
@@ -219,7 +222,7 @@ class Authority:
             return "not_theirs"
         if signed.role not in person.roles:
             return "not_theirs"
-        if person.until is not None and signed.at[:10] > person.until.isoformat():
+        if person.until is not None and instant_of(signed.at).date() > person.until:
             return "time_ended"
         if self.rules_at(statement.index) < TABLE:
             return None
@@ -362,6 +365,7 @@ def authority_of(entries: Iterable[Entry]) -> Authority:
         reader.origin,
         reader.rule_versions,
         reader.log_name,
+        tuple(reader.successors.values()),
     )
 
 
@@ -380,9 +384,10 @@ class _AuthorityReader:
         self.checkpoint_keys: list[tuple[int, str]] = []
         self.last_day: dict[str, date | None] = {}
         """Who signed policies or keys: their last day."""
-        self.last_signed: dict[str, str] = {}
-        """Digest to the latest date among its signatures."""
-        self.successors: dict[str, str] = {}
+        self.last_signed: dict[str, date] = {}
+        """Digest to the latest day among its signatures."""
+        self.successors: dict[str, tuple[int, str]] = {}
+        """Key id to the entry that offered the key first, and its PEM."""
         self.origin = self.log_name = ""
         self.development: Mapping[str, str] = {}
         """Key id to PEM of the origin's development keys."""
@@ -488,7 +493,7 @@ class _AuthorityReader:
             strict = self.rule_versions.strict_at(index)
             key = public_key(offer.pem) if strict else earlier_key(offer.pem)
             _ = key.raw  # raises for other kinds of key
-            self.successors[key.keyid] = key.pem
+            self.successors.setdefault(key.keyid, (index, key.pem))
 
     def _approve(self, statement: Evidence, approval: Approval, authority: Authority) -> None:
         person = authority.speaker(statement)
@@ -505,13 +510,14 @@ class _AuthorityReader:
         signature = (approval.about, approval.role)
         self.signed.setdefault(digest, {}).setdefault(person.name, set()).add(signature)
         self.last_day[person.name] = person.until
-        self.last_signed[digest] = max(approval.at, self.last_signed.get(digest, ""))
+        day = instant_of(approval.at).date()
+        self.last_signed[digest] = max(day, self.last_signed.get(digest, day))
         names = self._quorum(digest, approval.about, authority)
         if names is None:
             return
         if approval.about == "checkpoint_key":
             if digest in self.successors:
-                self.checkpoint_keys.append((statement.index, self.successors[digest]))
+                self.checkpoint_keys.append((statement.index, self.successors[digest][1]))
                 self.signed.pop(digest)
             return
         current = self.periods[-1]
@@ -577,7 +583,7 @@ class _AuthorityReader:
     def _acted_until_last_signature(self, name: str, digest: str) -> bool:
         """Whether a person's last day is not before the date of the last signature."""
         until = self.last_day.get(name)
-        return until is None or self.last_signed[digest][:10] <= until.isoformat()
+        return until is None or self.last_signed[digest] <= until
 
 
 def _gives_rights(entry: Entry) -> bool:

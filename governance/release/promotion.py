@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
 from governance.attest.digests import manifest_digest
 from governance.attest.keys import Signer
 from governance.attest.predicates import (
@@ -35,9 +33,16 @@ from governance.attest.requests import (
     ModelRef,
     ReleaseDecision,
     ReleaseRequest,
+    asked_of_gate,
     explain,
 )
-from governance.base.errors import ConfigError, ConflictError, InputError, RefusedError
+from governance.base.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    RefusedError,
+    VerificationError,
+)
 from governance.base.time import exact_instant, instant_of
 from governance.gates.decisions import decide_automatic, decide_release
 from governance.history import packet
@@ -200,8 +205,8 @@ def model_reference(registered: Registration, gate_request: GateRequest | None) 
 
 def _gate_request(gate: Evidence[GateDecision]) -> GateRequest:
     try:
-        return GateRequest.model_validate(gate.predicate.parameters)
-    except ValidationError:
+        return asked_of_gate(gate.predicate)
+    except VerificationError:
         raise InputError("its gate's request cannot be read", where=f"entry {gate.index}") from None
 
 

@@ -11,8 +11,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import ValidationError
-
 from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
@@ -25,7 +23,7 @@ from governance.attest.predicates import (
     Refusal,
     Signed,
 )
-from governance.attest.requests import Decision, GateRequest, ReleaseRequest
+from governance.attest.requests import Decision, asked_of_gate, asked_of_move
 from governance.base.errors import CountersignError, InputError, VerificationError
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
@@ -305,7 +303,7 @@ def _check_candidate(now: LogState, statement: Evidence[Promotion]) -> None:
         raise VerificationError(f"{found} is before it", where=where)
     if promotion.asked is None:
         raise VerificationError("it does not hold what was asked", where=where)
-    request = _request(promotion)
+    request = asked_of_move(promotion)
     asked = (request.model, request.alias, request.released.sha256)
     if asked != (promotion.model, CANDIDATE, promotion.model_digest):
         raise VerificationError("it answers another question than it was asked", where=where)
@@ -487,26 +485,18 @@ def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
     logged, at = statement.predicate, instant_of(statement.predicate.at)
     if isinstance(logged, GateDecision):
         policies = now.authority.recorded_at(statement.index, logged.policy)
-        gate_request = GateRequest.model_validate(logged.parameters)
+        gate_request = asked_of_gate(logged)
         return decide_gate(gate_request, policies, before.evidence, at, authority=before.authority)
     if logged.asked is None:
         raise InputError(
             f"entry {statement.index} does not say what was asked, so it cannot be decided again",
             fix="decisions recorded before 0.2 are of this kind",
         )
-    request = _request(logged)
+    request = asked_of_move(logged)
     if logged.alias != CANDIDATE:
         return decide(before, request, at)
     policies = now.authority.recorded_at(statement.index, logged.policy)
     return decide(before, request, at, policies=policies)
-
-
-def _request(promotion: Promotion) -> ReleaseRequest:
-    """What was asked. Raises `VerificationError` where it cannot be read."""
-    try:
-        return ReleaseRequest.model_validate(promotion.asked)
-    except ValidationError:
-        raise VerificationError("what was asked cannot be read") from None
 
 
 def _differences(

@@ -6,6 +6,7 @@ where the log has no governed alias.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,8 +23,8 @@ from governance.attest.predicates import (
     Registration,
     Waiver,
 )
-from governance.attest.requests import ReleaseDecision, ReleaseRequest
-from governance.base.errors import CountersignError
+from governance.attest.requests import ReleaseDecision, ReleaseRequest, asked_of_move
+from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.gates.checks.waivers import waiver_problem
@@ -103,12 +104,13 @@ class Standing:
 
     @cached_property
     def request(self) -> ReleaseRequest:
-        """The request to decide again: that of the release, else the one that a promotion today
-        would make.
+        """The request to decide again: that of the release, if it can be read (otherwise
+        `unreproduced` has the release); else the one that a promotion today would make.
         """
         promotion = self.released.predicate if self.released else None
         if promotion is not None and promotion.asked is not None:
-            return ReleaseRequest.model_validate(promotion.asked)
+            with suppress(VerificationError):
+                return asked_of_move(promotion)
         return ask(
             self.now, "promote", self.registration.model, self.registration.version, self.alias
         )
