@@ -62,8 +62,13 @@ _SERVICES = (
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES")
 _SETTLED = (*SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # each stage sets them anew
 _ALLOWED = re.compile("|".join((*_SYSTEM, *_OURS, *_NETWORK, *_SERVICES, *_DEVICES, *_SETTLED)))
-_NEVER = re.compile(r"(PYTHON|LD_|DYLD_|GIT_|GCONV_|BASH_)\w*|ENV|IFS")
-"""(2) Variables by which an interpreter, the loader of programs, git or a shell runs other code."""
+_NEVER = re.compile(
+    r"(PYTHON|LD_|DYLD_|GIT_|GCONV_|BASH_|OPENSSL_|PERL5)\w*|ENV|IFS|NODE_OPTIONS"
+    r"|OMP_TOOL\w*|\w*_INJECTION\w*|NCCL_\w*PLUGIN\w*|TORCH_DEVICE_BACKEND_AUTOLOAD"
+)
+"""(2) Variables by which an interpreter, the loader of programs, git, a shell or a library runs
+other code.
+"""
 _LIBRARIES = "LD_LIBRARY_PATH"
 """The one of them that may be named in COUNTERSIGN_ENVIRONMENT: some machines have no other way to
 tell where the drivers of their devices are.

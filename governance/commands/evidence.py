@@ -7,12 +7,22 @@ from datetime import UTC, datetime
 
 import click
 
-from governance.base.errors import CountersignError, RefusedError
+from governance.base.errors import ConfigError, CountersignError, RefusedError
 from governance.base.progress import Progress
 from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
-from governance.machine.machine import begun, check_head, log_of, log_to_add_to, signer
+from governance.log.http_client import is_server
+from governance.machine.machine import (
+    Machine,
+    begun,
+    check_head,
+    log_of,
+    log_to_add_to,
+    on_server,
+    signer,
+)
+from governance.registry.display import place_of
 from governance.server.append import verifier
 
 SHOWN = 20
@@ -33,6 +43,7 @@ def command(call: Call, direction: str, address: str) -> None:
     registry stay where they are. Exit code 4 when the other log refused a statement, for example
     one by a key that this machine does not have.
     """
+    _check_account(call.machine, address)
     source, target = call.machine, dataclasses.replace(call.machine, log_uri=address)
     if direction == "pull":
         source, target = target, source
@@ -58,3 +69,16 @@ def command(call: Call, direction: str, address: str) -> None:
     if counts["refused"]:
         found = f"{counts['refused']} statement(s) were refused by the other log"
         raise RefusedError(found, fix="name their keys in its policies, then run this again")
+
+
+def _check_account(machine: Machine, address: str) -> None:
+    """Raises `ConfigError` where the password of one server would be sent to another."""
+    own = machine.log_uri.rstrip("/")
+    both = on_server(machine) and is_server(address) and address.rstrip("/") != own
+    if both and machine.environ.get("COUNTERSIGN_PASSWORD"):
+        raise ConfigError(
+            f"the password in COUNTERSIGN_PASSWORD is for {machine.log_uri}; it is not sent to"
+            f" {place_of(address)}",
+            fix="carry through a log of this machine: COUNTERSIGN_LOG=sqlite:////PATH and the"
+            " account of one server, then of the other",
+        )

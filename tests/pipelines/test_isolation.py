@@ -205,7 +205,13 @@ def test_what_a_machine_needs_reaches_a_stage(project: Project) -> None:
     assert "NOT_SET" not in found
 
 
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "GIT_DIR", "LD_AUDIT", "BASH_ENV"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LD_PRELOAD", "PYTHONPATH", "GIT_DIR", "LD_AUDIT", "BASH_ENV", "OPENSSL_CONF"),
+        *("OMP_TOOL_LIBRARIES", "CUDA_INJECTION64_PATH", "NCCL_NET_PLUGIN"),
+    ],
+)
 def test_a_variable_that_loads_other_code_is_never_passed_on(name: str, project: Project) -> None:
     done = run(project, COUNTERSIGN_ENVIRONMENT=name)
     assert done.code == 2 and f"{name}: by such a variable" in done.out, done.out

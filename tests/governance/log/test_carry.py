@@ -171,6 +171,16 @@ def test_push_to_a_server(project: Path, laptop: Scene, team: Scene, served: Ser
     assert code == 2 and "does not accept the account or its password" in text
 
 
+def test_the_password_of_one_server_goes_to_no_other(
+    project: Path, laptop: Scene, served: Served
+) -> None:
+    account = {"COUNTERSIGN_USER": ACCOUNT, "COUNTERSIGN_PASSWORD": PASSWORD}
+    code, text = call(
+        project, laptop, "pull", served.url, COUNTERSIGN_LOG="https://registry.example", **account
+    )
+    assert code == 2 and "is for https://registry.example; it is not sent to" in text, text
+
+
 def test_what_was_carried_before_an_end_is_said_and_the_rest_follows(
     laptop: Scene, team: Scene
 ) -> None:
