@@ -40,7 +40,7 @@ from governance.attest.predicates import (
 from governance.base.model import Model
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence, merkle
-from governance.log.checkpoint import verify_checkpoint
+from governance.log.checkpoint import signed_in_turn
 from governance.log.copies import extend
 from governance.log.port import Entry
 from governance.log.sqlite import SqliteLog
@@ -230,7 +230,7 @@ def proving(path: Path, times: int = 50) -> float:
     """
     log, taken = SqliteLog(path, PROJECT), []
     size, note = log.head()
-    root = verify_checkpoint(note, key(2).public_pem).root
+    root = signed_in_turn(note, [(0, key(2).public_pem)], "checkpoint").root
     for number in range(times):
         index = number * (size // times)
         began = time.perf_counter()

@@ -412,19 +412,24 @@ def consistent(old: int, size: int, root: bytes, proof: list[str]) -> tuple[byte
 
 
 def cosigned_at(note: str, name: str, key: Ed25519PublicKey) -> int | None:
-    """When a witness cosigned a checkpoint, in seconds (C2SP tlog-cosignature); None if never."""
-    raw = raw_key(key)
-    tag = hashlib.sha256(name.encode() + b"\n\x04" + raw).digest()[:4]
-    prefix = f"\u2014 {name} "
+    """When a witness cosigned a checkpoint last, in seconds (C2SP tlog-cosignature). None if it did
+    not, or where a line of its key does not verify.
+    """
+    tag = hashlib.sha256(name.encode() + b"\n\x04" + raw_key(key)).digest()[:4]
+    prefix, body = f"\u2014 {name} ", note.partition("\n\n")[0] + "\n"
     lines = [line for line in checkpoint(note)[3] if line.startswith(prefix)]
+    times = []
     for blob in (unbase(line[len(prefix) :]) for line in lines):
-        if blob[:4] == tag and len(blob) == 76:
-            body = note.partition("\n\n")[0] + "\n"
+        if blob[:4] == tag:
             time = int.from_bytes(blob[4:12], "big")
-            with suppress(InvalidSignature):
-                key.verify(blob[12:], f"cosignature/v1\ntime {time}\n{body}".encode())
-                return time
-    return None
+            signed = f"cosignature/v1\ntime {time}\n{body}".encode()
+            try:
+                need(len(blob) == 76, "the length of a cosignature")
+                verify_signature(key, blob[12:], signed)
+            except (InvalidSignature, Refused):
+                return None
+            times.append(time)
+    return max(times, default=None)
 
 
 def raw_key(key: Key) -> bytes:

@@ -46,13 +46,6 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
     return sign_note(body_of(checkpoint), signer)
 
 
-def verify_checkpoint(note: str, key_pem: str, *, where: str = "checkpoint") -> Checkpoint:
-    """The checkpoint, if the key signed it. Raises `VerificationError`."""
-    checkpoint, _ = parse_checkpoint(note, where=where)
-    verify_note(note, [key_pem], where)
-    return checkpoint
-
-
 def signed_in_turn(note: str, keys: Sequence[tuple[int, str]], where: str) -> Checkpoint:
     """The checkpoint, if the key in force at its size signed it. Raises `VerificationError`.
 

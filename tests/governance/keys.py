@@ -19,6 +19,7 @@ from securesystemslib.signer import CryptoSigner, Signature
 
 from governance.attest import canonical
 from governance.attest.keys import Signer
+from governance.log.checkpoint import Checkpoint, signed_in_turn
 from governance.machine.signers import private_signer
 
 PEM, RAW = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
@@ -102,3 +103,8 @@ class Service(CryptoSigner):
         if self.behaviour == "down":
             raise ConnectionError("connection refused")
         return super().sign(b"something else" if self.behaviour == "wrong" else payload)
+
+
+def checkpoint_of(note: str, key_pem: str) -> Checkpoint:
+    """A checkpoint that this key signed. Raises `VerificationError`."""
+    return signed_in_turn(note, [(0, key_pem)], "checkpoint")

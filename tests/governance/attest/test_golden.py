@@ -19,11 +19,11 @@ from governance.attest.envelope import sign_statement, verify_envelope
 from governance.attest.keys import Signer, public_key
 from governance.exports.publish import STATEMENTS, statement_schemas
 from governance.log import merkle
-from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint, verify_checkpoint
+from governance.log.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from governance.log.evidence import build_statement, identity_of, parse_statement, scope_of
 from governance.machine.signers import private_signer
 from tests.governance.examples import A, B, artifact, every_kind
-from tests.governance.keys import pem
+from tests.governance.keys import checkpoint_of, pem
 
 ROOT = Path(__file__).parent.parent.parent.parent
 GOLDEN, SCHEMAS = ROOT / "tests" / "golden", ROOT / STATEMENTS
@@ -82,9 +82,7 @@ def test_a_statement_of_an_earlier_version_verifies(path: Path) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_checkpoint_of_an_earlier_version_verifies_over_its_statements(version: str) -> None:
     folder = GOLDEN / version
-    state = verify_checkpoint(
-        (folder / "checkpoint.txt").read_text(), (folder / "key.pem").read_text()
-    )
+    state = checkpoint_of((folder / "checkpoint.txt").read_text(), (folder / "key.pem").read_text())
     leaves = [merkle.leaf_hash(path.read_bytes()) for path in sorted(folder.glob("*.dsse.json"))]
     assert (state.size, state.root) == (len(leaves), merkle.root_of(leaves))
     assert state.origin == origin_of("desk", leaves[0])

@@ -23,7 +23,7 @@ from governance.history.model_entries import STAGES, ModelEntries
 from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log import evidence, merkle
-from governance.log.checkpoint import parse_checkpoint, sign_checkpoint, verify_checkpoint
+from governance.log.checkpoint import parse_checkpoint, sign_checkpoint
 from governance.log.evidence import origin
 from governance.log.model_index import parse_index, sign_index, verified_index
 from governance.log.sqlite import SqliteLog
@@ -35,7 +35,7 @@ from pipelines.cli import cli
 from tests.conftest import ROOT, examples
 from tests.governance.bundles import Json, index_of, kind_of, made, opened, pin, said, sealed
 from tests.governance.governed import Governed, authorize, person
-from tests.governance.keys import stranger
+from tests.governance.keys import checkpoint_of, stranger
 from tests.governance.served import ACCOUNT, PASSWORD, serving
 from tests.governance.story import MODEL, digest
 
@@ -353,7 +353,7 @@ def test_an_index_is_no_checkpoint(against: Governed, full: bytes, root: str) ->
     with pytest.raises(VerificationError, match="not a checkpoint"):
         parse_checkpoint(note)
     with pytest.raises(VerificationError, match="not a checkpoint"):
-        verify_checkpoint(note, origin(against.story.log).checkpoint_key)
+        checkpoint_of(note, origin(against.story.log).checkpoint_key)
     assert not is_complete(without(full, checkpoint=note), root)
     head = parse_checkpoint(opened(full)["checkpoint"])[0]
     with pytest.raises(VerificationError, match="not a model index"):

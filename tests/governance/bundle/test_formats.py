@@ -27,10 +27,11 @@ from governance.bundle import verify_bundle
 from governance.bundle.form import FORMAT, MAX_BYTES, MAX_ENTRIES, MAX_FILES, Attached, Bundle, Item
 from governance.history.verify import TrustAnchors
 from governance.log import merkle
-from governance.log.checkpoint import origin_of, sign_checkpoint, verify_checkpoint
+from governance.log.checkpoint import origin_of, sign_checkpoint
 from governance.log.model_index import sign_index, verified_index
 from governance.machine.signers import private_signer
 from governance.policy.policies import files_digest
+from tests.governance.keys import checkpoint_of
 from tests.governance.story import ROOT
 
 PAGE = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -119,7 +120,7 @@ def test_envelopes() -> None:
 
 def test_checkpoints() -> None:
     note = VECTORS["checkpoint"]["note"]
-    known = verify_checkpoint(note, VECTORS["key"]["pem"])
+    known = checkpoint_of(note, VECTORS["key"]["pem"])
     assert known.origin == origin_of("desk", bytes.fromhex(VECTORS["tree"]["leaf_hashes"][0]))
     assert (known.size, known.root.hex()) == (5, VECTORS["tree"]["root"])
     assert sign_checkpoint(known, _signer()) == note

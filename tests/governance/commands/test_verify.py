@@ -24,7 +24,6 @@ from governance.commands.bundle import command as bundle_command
 from governance.commands.reading import live_command
 from governance.commands.verify import verify_command
 from governance.log import evidence
-from governance.log.checkpoint import verify_checkpoint
 from governance.log.sqlite import SqliteLog
 from governance.machine.machine import machine, open_log, signer
 from governance.machine.signers import CHECKPOINT, stored_signer
@@ -32,6 +31,7 @@ from governance.policy.policies import load_policies
 from pipelines.cli import main
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, Scene, artifact, gate, ingest
+from tests.governance.keys import checkpoint_of
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_checkpoint_kept_elsewhere_proves_growth(
 ) -> None:
     kept = tmp_path / "checkpoint.txt"
     assert call(project, "--write-checkpoint", str(kept))[0] == 0
-    assert verify_checkpoint(kept.read_text(), evidence.origin(here.log).checkpoint_key).size == 3
+    assert checkpoint_of(kept.read_text(), evidence.origin(here.log).checkpoint_key).size == 3
     here.record("gate", gate(True), artifact("gate"))
     code, text = call(project, "--checkpoint", str(kept))
     assert code == 0 and "contains the older checkpoint's 3 entries" in text

@@ -17,9 +17,8 @@ from governance.log.checkpoint import (
     parse_checkpoint,
     sign_checkpoint,
     signed_in_turn,
-    verify_checkpoint,
 )
-from tests.governance.keys import ONE, TWO
+from tests.governance.keys import ONE, TWO, checkpoint_of
 
 STATE = Checkpoint(origin_of("desk", bytes(range(32))), 42, hashlib.sha256(b"root").digest())
 NOTE = sign_checkpoint(STATE, ONE)
@@ -45,7 +44,7 @@ def test_the_note_is_one_any_reader_of_signed_notes_understands() -> None:
 
 
 def test_it_says_what_was_signed() -> None:
-    assert verify_checkpoint(NOTE, ONE.public_pem) == STATE
+    assert checkpoint_of(NOTE, ONE.public_pem) == STATE
 
 
 def test_witnesses_may_add_their_lines() -> None:
@@ -56,18 +55,18 @@ def test_witnesses_may_add_their_lines() -> None:
         "\u2014 witness.example/w1 "
         + base64.b64encode(b"\x00\x01\x02\x03\x04" + bytes(72)).decode()
     )
-    assert verify_checkpoint(f"{NOTE}{witness}\n{other}\n", ONE.public_pem) == STATE
+    assert checkpoint_of(f"{NOTE}{witness}\n{other}\n", ONE.public_pem) == STATE
     assert len(parse_checkpoint(f"{NOTE}{witness}\n{other}\n")[1]) == 3
     first, mine = NOTE.split("\n\n")
-    assert verify_checkpoint(f"{first}\n\n{other}\n{mine}", ONE.public_pem) == STATE
+    assert checkpoint_of(f"{first}\n\n{other}\n{mine}", ONE.public_pem) == STATE
 
 
 def test_only_the_logs_own_key_will_do() -> None:
     with pytest.raises(VerificationError, match="not signed by this log's checkpoint key"):
-        verify_checkpoint(NOTE, TWO.public_pem)
+        checkpoint_of(NOTE, TWO.public_pem)
     line = NOTE.split("\n")[-2]
     with pytest.raises(VerificationError, match="signed twice"):
-        verify_checkpoint(f"{NOTE}{line}\n", ONE.public_pem)
+        checkpoint_of(f"{NOTE}{line}\n", ONE.public_pem)
 
 
 BODY, SIGNED = NOTE.split("\n\n")
@@ -95,7 +94,7 @@ REFUSED = {
 @pytest.mark.parametrize("note", REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_checkpoint_is_refused(note: str) -> None:
     with pytest.raises(VerificationError):
-        verify_checkpoint(note, ONE.public_pem)
+        checkpoint_of(note, ONE.public_pem)
 
 
 @given(
@@ -107,7 +106,7 @@ def test_no_character_can_change(position: int, character: str, how: str) -> Non
     if note == NOTE:
         return
     with pytest.raises(VerificationError):
-        verify_checkpoint(note, ONE.public_pem)
+        checkpoint_of(note, ONE.public_pem)
 
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -131,7 +130,7 @@ def _witnessed(lines: int) -> str:
 
 
 def test_a_note_has_64_signatures_at_most() -> None:
-    assert verify_checkpoint(_witnessed(64), ONE.public_pem) == STATE
+    assert checkpoint_of(_witnessed(64), ONE.public_pem) == STATE
     with pytest.raises(VerificationError, match="not a checkpoint"):
         parse_checkpoint(_witnessed(65))
     with pytest.raises(VerificationError, match="not a checkpoint"):

@@ -39,7 +39,7 @@ from governance.base.errors import (
 from governance.base.progress import Progress
 from governance.history import verify
 from governance.log import api, evidence, http_client, merkle
-from governance.log.checkpoint import Checkpoint, verify_checkpoint
+from governance.log.checkpoint import Checkpoint
 from governance.log.http_client import StatusError
 from governance.log.mirror import MirrorLog, Server
 from governance.log.port import Log
@@ -50,7 +50,7 @@ from governance.machine.signers import private_signer
 from tests.conftest import ROOT
 from tests.governance.examples import PROJECT, A, B, Scene, artifact, gate, ingest, scene
 from tests.governance.governed import Governed, authorize, empty, keypair
-from tests.governance.keys import stranger
+from tests.governance.keys import checkpoint_of, stranger
 from tests.governance.served import ACCOUNT, PASSWORD, Served, serving
 from tests.ports import free_port
 from tests.project import wait_for
@@ -122,7 +122,7 @@ def test_an_append_is_verified_and_its_receipt_is_kept(
     kept = json.loads(path.read_text())
     assert kept.pop("log") == served.url and len(kept.pop("envelope")) > 100
     receipt = api.Receipt.model_validate(kept)
-    state = verify_checkpoint(receipt.checkpoint, evidence.origin(there.log).checkpoint_key)
+    state = checkpoint_of(receipt.checkpoint, evidence.origin(there.log).checkpoint_key)
     steps = [bytes.fromhex(step) for step in receipt.proof]
     leaf = bytes.fromhex(receipt.leaf_hash)
     merkle.verify_inclusion(leaf, receipt.index, state.size, steps, state.root)

@@ -22,7 +22,6 @@ from governance.base.errors import (
     VerificationError,
 )
 from governance.log import evidence, merkle, sql
-from governance.log.checkpoint import verify_checkpoint
 from governance.log.copies import extend
 from governance.log.port import Execute, Filing
 from governance.log.sqlite import SqliteLog
@@ -39,7 +38,7 @@ from tests.governance.examples import (
     scene,
     verified,
 )
-from tests.governance.keys import with_other_signature
+from tests.governance.keys import checkpoint_of, with_other_signature
 from tests.governance.killed import dying, in_child
 from tests.governance.log.databases import ADAPTERS, raw
 
@@ -77,7 +76,7 @@ def test_the_checkpoint_covers_exactly_what_is_there(here: Scene) -> None:
         here.record("ingest", ingest(f"ingest@d{n}"))
         notes.append(here.log.checkpoint())
     key = evidence.origin(here.log).checkpoint_key
-    states = [verify_checkpoint(note, key) for note in notes]
+    states = [checkpoint_of(note, key) for note in notes]
     assert [state.size for state in states] == list(range(2, 11))
     last = states[-1]
     for entry in here.log.entries():
