@@ -8,8 +8,10 @@
    signer had no right to make it at that position is set aside, and reported.
 5. The version's registration counts. The digest of its file list is the model digest. The bundle
    holds every statement that the registration and the packet name by digest.
-6. Every decision that moved a governed alias to this version is repeated from the entries before
-   it: what was requested, under which policies, and whether it was allowed.
+6. Every decision that moved a governed alias of this version is repeated from the entries before
+   it: what was requested, under which policies, and whether it was allowed. Where nothing about the
+   model is missing (9), so is every decision about its other versions: a rollback, or a comparison
+   with the champion, rests on them.
 7. Each file matches its digest. The report says which files an approval or a signed report names;
    the others are attachments.
 8. A trust anchor fits: leaf hash of entry 0, id of the checkpoint key, or an older checkpoint.
@@ -86,7 +88,9 @@ class Move:
     alias: str
     allowed: bool
     again: Repeat | None
-    """The result of making it again; None for another version, whose evidence is not here."""
+    """The result of making it again; None for another version, where the bundle does not show that
+    its evidence is here.
+    """
 
 
 @dataclass(frozen=True)
@@ -341,7 +345,7 @@ def _with_version(
         named |= stages
         report = _with_packet(report, now, frozen)
     try:
-        moves = tuple(_moves(now, report.model, report.version))
+        moves = tuple(_moves(now, report))
     except VerificationError as error:
         if not report.not_counted:
             raise
@@ -400,12 +404,13 @@ def _with_packet(report: BundleReport, now: LogState, frozen: Evidence) -> Bundl
     )
 
 
-def _moves(now: LogState, model: str, version: str) -> Iterator[Move]:
+def _moves(now: LogState, report: BundleReport) -> Iterator[Move]:
     """(6) Every decision about an alias of this model whose signer had the right to make it."""
     for decision in now.view.all(Promotion):
         move = decision.predicate
-        if move.model == model:
-            again = made_again(now, decision) if move.version == version else None
+        if move.model == report.model:
+            is_repeated = move.version == report.version or report.complete
+            again = made_again(now, decision) if is_repeated else None
             what = (move.action, move.version, move.alias, move.allowed)
             yield Move(decision.index, *what, again)
 
@@ -468,8 +473,16 @@ def _limits(report: BundleReport) -> tuple[str, ...]:
             " The release service says nothing in the full log spoke against the move at entry"
             f" {moved[-1]}. This partial bundle cannot prove that."
         )
+    others = [str(move.entry) for move in report.moves if move.again is None]
+    not_repeated = (
+        f"Not repeated: the decisions about other versions, at entries {', '.join(others)}."
+        if others
+        else f"Repeated: every decision about an alias of {report.model} that holds what was asked."
+    )
     return (
         completeness,
+        f"{not_repeated} Decisions of gates are not repeated as they were logged: each decision"
+        " about a governed alias decides the gates of its chain again.",
         f"Nothing after entry {report.size - 1} is known here: ask for a newer bundle, or the log.",
         "Whoever holds the checkpoint key, or held it before it was replaced, could show you"
         " another log than others. Compare the root with theirs, or bring a checkpoint that you"

@@ -845,7 +845,7 @@ def _verify(data: bytes, pin: str | None, witnesses: tuple[str, ...]) -> Json:
         entry.counts = rights.counts(entry)
     counted = [entry for entry in entries if entry.counts]
     seen = _check_witnesses(bundle, entries[-1].index + 1, rights, witnesses)  # 5.10
-    registered, moves = _version(bundle, counted, rights)
+    registered, moves = _version(bundle, counted, rights, complete)
     return {
         "completeness": "shown" if complete else "not shown",
         "model": bundle["model"],
@@ -858,8 +858,14 @@ def _verify(data: bytes, pin: str | None, witnesses: tuple[str, ...]) -> Json:
         "moves": moves,
         "against": against(bundle, counted, rights),
         "witnesses": seen,
-        "relies_on": {what: codes.split() for what, codes in RELIED_ON.items()} if moves else {},
+        "relies_on": _relied_on(complete) if moves else {},
     }
+
+
+def _relied_on(complete: bool) -> dict[str, list[str]]:
+    """What the verified moves rest on that is not repeated, each with the codes of findings."""
+    rest = {what: codes.split() for what, codes in RELIED_ON.items()}
+    return rest if complete else {**rest, "the moves of the model's other versions": []}
 
 
 def _read(data: bytes) -> tuple[Json, list[Entry]]:
@@ -952,7 +958,9 @@ def _check_witnesses(
     return sorted(seen.values())
 
 
-def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, list[str]]:
+def _version(
+    bundle: Json, entries: list[Entry], rights: Rights, complete: bool
+) -> tuple[Json, list[str]]:
     """Steps 5.5 to 5.7: the registration, and the moves of governed aliases."""
     version = (bundle["model"], bundle["version"])
     terms = ("model", "version")
@@ -968,11 +976,14 @@ def _version(bundle: Json, entries: list[Entry], rights: Rights) -> tuple[Json, 
         named += [("waiver", digest) for digest in packet.predicate["waivers"]]
         need(here.issuperset(named), "a statement of the packet is missing")
     moves = []
-    for one in of_version:
-        said = one.predicate
-        if one.kind == "promotion" and said["allowed"] and said["alias"] != "candidate":
+    for one in (entry for entry in entries if entry.kind == "promotion"):
+        said, is_own = one.predicate, one in of_version
+        if said["model"] != version[0] or not said["allowed"] or said["alias"] == "candidate":
+            continue
+        if is_own or complete:
             before = [entry for entry in entries if entry.index < one.index]
             Move(one, before, rights).check()
+        if is_own:
             moves.append(f"entry {one.index}: {said['action']} as {said['alias']}")
     return registered, moves
 

@@ -22,6 +22,7 @@ from governance.machine import machine
 from governance.machine.machine import open_log, signer
 from governance.release import promotion, serving
 from tests.governance.bundles import forged, made, pin, requested
+from tests.governance.forged import forge, second
 from tests.governance.governed import Governed, authorize, begun, empty
 from tests.governance.story import MODEL, START, digest, tell
 
@@ -215,3 +216,30 @@ def test_a_retirement_may_name_any_alias(scene: Governed) -> None:
     report = verify_bundle(data, TrustAnchors(origin))
     assert report.ok and not report.aside, report.broken
     assert f"entry {entry}: retire as retired" in verifier.verify(data, origin)["moves"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_forged_move_of_another_version_is_found_in_a_complete_bundle(
+    scene: Governed, complete: bool
+) -> None:
+    """Version 1 was released rightly. Then version 2 got the alias past the server."""
+    scene.released()
+    scene.story.data("other", "conversation", "conversation", 100)
+    second(scene)
+    entry = forge(scene, "2")
+    data, origin = (
+        made(scene.story.log, **({} if complete else {"index": ""})),
+        pin(scene.story.log),
+    )
+    report = verify_bundle(data, TrustAnchors(origin))
+    if complete:
+        assert f"entry {entry}" in (report.broken or "")
+        with pytest.raises(verifier.Refused):
+            verifier.verify(data, origin)
+        return
+    assert report.ok and not report.complete
+    assert (
+        f"Not repeated: the decisions about other versions, at entries {entry - 1}, {entry}."
+        in (report.limits[1])
+    )
+    assert "the moves of the model's other versions" in verifier.verify(data, origin)["relies_on"]
