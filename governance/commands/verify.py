@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 import click
 
 from governance.attest.predicates import Finding
-from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
+from governance.base.errors import (
+    ConfigError,
+    CountersignError,
+    InputError,
+    StorageError,
+    VerificationError,
+)
 from governance.base.progress import Progress
 from governance.base.storage import write_atomic
 from governance.bundle.check import verify_bundle
@@ -20,6 +26,7 @@ from governance.bundle.form import content
 from governance.commands import session
 from governance.commands.session import Call
 from governance.history import verify
+from governance.history.model_entries import ModelEntries
 from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import parse_checkpoint
@@ -187,7 +194,8 @@ def _verify_log(
             artifacts = in_artifact_root(machine.artifact_root)
             compared = verify_files(root if in_project else None, statements, artifacts)
         decisions = forged_moves(now) if now.authority.in_force.policies is not None else ()
-    wrong = bool(decisions or registry or (compared and compared.mismatches))
+    indexes, lying = _indexes(log) if report.broken is None else (None, "")
+    wrong = bool(decisions or registry or lying or (compared and compared.mismatches))
     exposed = [str(path) for path in exposed_keys(machine)]
     result: dict[str, Any] = {
         "verified": report.ok and not wrong,
@@ -195,6 +203,8 @@ def _verify_log(
         "files": dataclasses.asdict(compared) if compared else None,
         "registry": None if registry is None else [finding.model_dump() for finding in registry],
         "decisions": [finding.model_dump() for finding in decisions],
+        "indexes": indexes,
+        "index_fault": lying,
         "limits": list(verify.LIMITS),
         "exposed_keys": exposed,
     }
@@ -220,6 +230,26 @@ def _trusted(machine: Machine, log: Log) -> Requirement | None:
         return trusted_witnesses(machine, log)
     except VerificationError:
         return None
+
+
+def _indexes(log: Log) -> tuple[int | None, str]:
+    """How many of the server's signed indexes of models are those of the copy, and what is wrong
+    with one. None where no server signs them, or, with a warning, where it cannot be asked.
+    """
+    from governance.log.mirror import MirrorLog  # a log on this machine needs no HTTP
+
+    if not isinstance(log, MirrorLog):
+        return None, ""
+    entries, models = ModelEntries(), state(log).timeline.models
+    try:
+        for model in models:
+            entries.check(log, log.model_index(model), checkpoint_keys(log))
+    except VerificationError as error:
+        return None, str(error).replace("\n  ", "; ")
+    except CountersignError as error:
+        session.tell([f"warning: the indexes were not compared: {error.found}"], err=True)
+        return None, ""
+    return len(models), ""
 
 
 def _registry(machine: Machine, log: Log) -> Sequence[Finding] | None:

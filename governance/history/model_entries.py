@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -29,7 +29,7 @@ from governance.attest.predicates import KINDS, TYPE_PREFIX, Predicate
 from governance.base.errors import BusyError, ConflictError, InputError, VerificationError
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, signed_in_turn
-from governance.log.model_index import ModelIndex, sign_index, verified_index
+from governance.log.model_index import WHERE, ModelIndex, sign_index, verified_index
 from governance.log.port import Entry, Log
 from governance.policy.authority import RIGHTS_BY_APPROVAL, read_authority
 
@@ -111,6 +111,19 @@ class ModelEntries:
         """
         self._read(log, size)
         return sorted(self._selected(model))
+
+    def check(self, log: Log, note: str, keys: Sequence[tuple[int, str]]) -> None:
+        """Compares a signed index with the log at its size: `note` counts exactly the entries that
+        concern its model. Raises `VerificationError`. `keys`: from which entry on which public key
+        (PEM) signs.
+        """
+        index = verified_index(note, keys)
+        leaves = [self._facts[at].leaf for at in self.of(log, index.model, index.size)]
+        if (index.entries, index.root) != (len(leaves), merkle.root_of(leaves)):
+            found = (
+                f"it counts {index.entries} entries about {index.model}, and not those of the log"
+            )
+            raise VerificationError(found, where=WHERE, expected=f"the {len(leaves)} of the log")
 
     def _sign(self, log: Log, model: str, size: int, note: str, signer: Signer) -> str:
         indexes = self.of(log, model, size)

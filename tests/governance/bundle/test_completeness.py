@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -535,6 +536,34 @@ def test_an_index_of_an_earlier_size_makes_no_bundle(against: Governed, tmp_path
     scene.incident("2", "open")
     with pytest.raises(ConflictError, match="has grown"):
         bundle_of(scene.story.log, MODEL, "1", index=note)
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_verify_compares_the_servers_indexes_with_the_copy(
+    against: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lies: bool
+) -> None:
+    """An auditor with a copy needs no bundle: `verify` makes each index anew."""
+    good = parse_index(index_of(against.story.log))
+    lie = sign_index(replace(good, entries=good.entries - 1), key_of(against))
+    home = tmp_path / "home"
+    values = {
+        "COUNTERSIGN_HOME": home, "COUNTERSIGN_PROJECT": MODEL, "COUNTERSIGN_USER": ACCOUNT,
+        "COUNTERSIGN_PASSWORD": PASSWORD, "COUNTERSIGN_ORIGIN": pin(against.story.log),
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.chdir(tmp_path)
+    with serving(against.story.log) as served:
+        monkeypatch.setenv("COUNTERSIGN_LOG", served.url)
+        if lies:
+            monkeypatch.setattr(ModelEntries, "signed", lambda *_: lie)
+        result = run("verify", "--no-files")
+    if lies:
+        assert result.exit_code == VerificationError.exit_code
+        assert "SIGNED AN INDEX THAT IS NOT OF THIS LOG" in result.output
+        return
+    assert result.exit_code == 0, result.output
+    assert "index of 1 model(s) counts exactly the entries of this copy" in result.output
 
 
 def test_a_log_at_a_server_gives_the_index_over_http(against: Governed, tmp_path: Path) -> None:
