@@ -30,6 +30,7 @@ from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import KINDS as EVIDENCE_KINDS
 from governance.attest.predicates import (
     Approval,
+    Artifact,
     Authorization,
     CheckpointKey,
     Logged,
@@ -71,6 +72,8 @@ Problem = Literal[
 """Why a statement does not count."""
 MAX_POLICIES = 256 << 10
 """Bytes of the texts of proposed policies: more than twice those that this project has."""
+KEPT_STATEMENTS = 256
+"""Statements about rights that a process keeps parsed: more proposals than a log has."""
 _GRANTED = frozenset(kind.name for kind in EVIDENCE_KINDS.values() if kind.granted)
 
 
@@ -462,18 +465,16 @@ class _AuthorityReader:
         keys, where = {**self.development, **policies.keys}, f"entry {entry.index}"
         if merkle.leaf_hash(entry.envelope) != entry.leaf_hash:
             raise VerificationError("the entry's bytes are not those that were logged", where=where)
-        try:
-            strict = self.rule_versions.strict_at(entry.index)
-            verified = verify_envelope(entry.envelope, keys, where=where, strict=strict)
-        except UnknownKeyError:
+        strict = self.rule_versions.strict_at(entry.index)
+        said = _statement_in(entry.envelope, tuple(sorted(keys.items())), strict, where)
+        if said is None:
             return None
-        statement = (sha256_bytes(verified.payload), verified.keyid)
-        if statement in self.seen and self.rule_versions.at(entry.index) >= COUNTS_ONCE:
+        payload, keyid, kind, subjects, predicate = said
+        if (payload, keyid) in self.seen and self.rule_versions.at(entry.index) >= COUNTS_ONCE:
             return None
-        self.seen.add(statement)
-        kind, subjects, predicate = parse_statement(verified.statement, where)
-        is_development = verified.keyid not in policies.keys
-        return Evidence(entry.index, kind, subjects, predicate, verified.keyid, is_development, "")
+        self.seen.add((payload, keyid))
+        is_development = keyid not in policies.keys
+        return Evidence(entry.index, kind, subjects, predicate, keyid, is_development, "")
 
     def _revoke(self, statement: Evidence, authority: Authority) -> None:
         """Revokes a key, if its owner or one policy owner asks. This needs no quorum."""
@@ -615,7 +616,7 @@ def size_of(files: Mapping[str, str]) -> int:
     return sum(len(path.encode()) + len(text.encode()) for path, text in files.items())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT_STATEMENTS)
 def _policies_in(
     envelope: bytes, where: str
 ) -> tuple[str, Origin | PolicyChange, Mapping[str, str]]:
@@ -628,6 +629,22 @@ def _policies_in(
         raise VerificationError("it is filed under another kind than its own", where=where)
     digest, files = subjects[0].sha256, predicate.files or {}
     return digest, predicate, files if not files or files_digest(files) == digest else {}
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _statement_in(
+    envelope: bytes, keys: tuple[tuple[str, str], ...], strict: bool, where: str
+) -> tuple[str, str, str, tuple[Artifact, ...], Any] | None:
+    """Digest of the payload, key id, kind, subjects and predicate of a statement that one of these
+    keys signed; None for another signer. The cache saves every decision from verifying all
+    proposals again.
+    """
+    try:
+        verified = verify_envelope(envelope, dict(keys), where=where, strict=strict)
+    except UnknownKeyError:
+        return None
+    kind, subjects, predicate = parse_statement(verified.statement, where)
+    return sha256_bytes(verified.payload), verified.keyid, kind, subjects, predicate
 
 
 def _readable(files: Mapping[str, str], strict: bool) -> Policies | None:
