@@ -127,6 +127,18 @@ def test_each_change_gives_another_digest(
     assert after == installed.installed(tmp_path / "state") == installed.installed(tmp_path / "y")
 
 
+def test_an_edit_with_its_record_gives_another_digest(packages: Path, tmp_path: Path) -> None:
+    """RECORD names the new bytes, so nothing says that the file is altered: the digest does."""
+    before = installed.installed(tmp_path / "state")
+    record = packages / "kit-1.0.dist-info" / "RECORD"
+    old = recorded(packages / PACKAGE)
+    edited(packages)
+    record.write_text(record.read_text().replace(old, recorded(packages / PACKAGE)))
+    after = installed.installed(tmp_path / "state")
+    assert after.altered == ()
+    assert after.digest != before.digest
+
+
 def test_code_behind_a_link_counts(packages: Path, tmp_path: Path, old: None) -> None:
     linked(packages)
     before = installed.installed(tmp_path / "state")

@@ -42,6 +42,7 @@ from tests.governance.keys import (
     pem,
     text_of,
 )
+from tests.governance.keys import unchecked_line as y
 
 
 @pytest.fixture
@@ -193,13 +194,6 @@ def test_earlier_logs_keep_their_keys_and_signatures() -> None:
             private_signer(pem(private), "here")
     twin = OTHER_FORMS["the twin (r, n - s)"]
     keys.public_key(text_of(P256)).verify(twin, b"payload", strict=False)
-
-
-def y(number: int, sign: int = 0) -> str:
-    """An Ed25519 key by its y coordinate, which no library has checked."""
-    raw = (number | sign << 255).to_bytes(32, "little")
-    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + raw
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
 
 
 def _block(data: bytes) -> str:

@@ -5,34 +5,121 @@ Numbers are those of the list the design was made against (1 to 30), then others
 run against a real one, on SQLite and on PostgreSQL where that is installed; after each, the
 champion is who it was, the log has only grown, and registry and log agree; after all, the log verifies.
 
-The cases of the second trust round, and what holds each. Rows are below; what needs no server is
-tested beside its module (folders below `tests/`).
+The cases of the second trust round: the number of the point, what is tried, and what holds it.
+Rows and tests without a folder are below. The other tests are beside their module and need no
+server, but for those of witnesses; `...` stands for the rest of a name. `test_attack_map` looks each
+of them up.
 
-1  another log's registration, gate, candidate move      rows 63 and 65
-   a version registered twice                            row 65; governance/history/test_registered_twice
-   an approval that names no log, or another             row 65; governance/attest/test_forgeries
-   statements carried between logs                       governance/log/test_carry
-2  one person's statements replayed 300 times            test_a_replay_blocks_nobody
-   revocations and incidents are never limited           the same; governance/attest/test_forgeries
-   proposals, incidents, texts by whom they may not be   rows 64; governance/policy/test_policy
-   no account without a right changes any answer         governance/server/test_no_right, test_fuzz
-3  a twin of an ECDSA signature, weak keys               rows 60 and 61; governance/attest/test_keys
-4  an incomplete bundle                                  test_a_bundle_without_what_speaks_...;
-                                                         governance/bundle/test_completeness
-5  a restored or altered database                        test_a_restored_older_copy_..., test_an_entry_that_
-                                                         was_replaced_...; governance/log/test_heads
-6  a rollback by 3, 1, 3, 2, 3                           test_a_rollback_goes_to_the_last_earlier_version_only
-7  edits that git overlooks, a `sitecustomize`           pipelines/test_codefiles, test_isolation, test_installed
-8  a forged promotion is not served                      test_a_forged_promotion_is_not_served;
-                                                         governance/release/test_serving
-9  the signer in `history`                               governance/release/test_attribution
-   accounts, schemes, timing, listing                    rows 50 and 54; governance/server/test_door, test_server
-   other sites' pages                                    rows 53 and 62; governance/server/test_door
-   a password through a proxy                            governance/registry/test_rest
-   a database role without rights                        governance/log/test_postgres
-   tags, slugs, configuration files                      rows 39, 40, 56; 17, 58; 55; governance/models/test_configs
-11 a missing quorum of witnesses                         governance/witness/test_served (both databases)
-   a forged history, a split view                        governance/witness/test_witnessed, test_compare
+1  another log's registration, gate, candidate move: row 65, row 63
+   the same, carried from one log to another:
+      governance/log/test_carry::test_origin_policies_and_what_happened_to_a_registry_stay
+   a version that gets a second digest:
+      row 65 a second, governance/history/test_registered_twice::test_nothing_moves_to_it
+   nothing repairs it:
+      governance/history/test_registered_twice::test_policy_owners_settle_which_stands
+   a person's statement that names no log or another:
+      row 65, governance/attest/test_forgeries::test_what_was_said_to_one_log_counts_in_no_other
+2  one person's statements replayed 300 times: test_a_replay_blocks_nobody
+   new statements of one account:
+      governance/attest/test_forgeries::test_an_account_adds_so_many_new_statements_in_an_hour
+   revocations and incidents beyond the limit:
+      governance/attest/test_forgeries::test_revocations_and_incidents_have_no_limit
+   a refusal that nobody sees: test_a_refused_statement_is_recorded
+   policies by others than owners, large policies, 7 MB of them: row 64 policies
+   every decision reads all proposals again:
+      governance/policy/test_authority::test_a_proposal_is_verified_and_parsed_once
+   an incident on no registered model, version or digest: row 64 an incident on
+   an incident, vote or revocation by an enrolled person without a role: row 64 an incident by,
+      row 64 an incident that, row 64 an incident in, row 64 an approval, row 64 a rejection,
+      row 64 a revocation
+   a reason of 900 kB: row 64 a reason
+   what is refused and yet read:
+      governance/attest/test_forgeries::test_what_is_not_accepted_does_not_count_where_it_...
+   an account without a right changes an answer:
+      governance/server/test_no_right::test_no_account_without_a_right_changes_any_answer
+3  the ECDSA twin of an old candidate move:
+      row 60 the other, governance/attest/test_keys::test_an_ecdsa_signature_has_one_form_only
+   a statement again, in the same or other bytes: row 60 an, row 60 the same
+   an RSA key, an expired certificate, two keys in one text, a weak key:
+      row 61, governance/attest/test_keys::test_what_is_no_public_key_is_refused
+4  a bundle without its incident, rejection, later promotion:
+      test_a_bundle_without_what_speaks_against_its_version
+   the same, APPROVED with exit code 0:
+      governance/bundle/test_completeness::test_a_bundle_without_its_incident_rejection_...
+   any other entry left out, both verifiers:
+      governance/bundle/test_completeness::test_any_entries_that_are_left_out_are_missed
+   a bundle from before: governance/bundle/test_completeness::test_a_bundle_from_before_verifies
+   old decisions under new rules:
+      governance/log/test_old::test_its_older_entries_are_judged_by_the_older_rules
+5  a restored older copy moves champion: test_a_restored_older_copy_moves_nothing
+   the same where nothing else looks:
+      governance/log/test_heads::test_a_restored_older_copy_is_neither_read_nor_continued
+   a copy that has grown otherwise:
+      governance/log/test_heads::test_a_copy_that_has_grown_otherwise_is_not_continued
+   a server that starts on an altered entry: test_an_entry_that_was_replaced_moves_nothing
+6  one person moves 3, 1, 3, 2, 3: test_a_rollback_goes_to_the_last_earlier_version_only
+   a rollback past a version with an incident:
+      governance/release/test_promotion::test_a_rollback_passes_over_a_version_against_...
+7  edits under assume-unchanged, skip-worktree, GIT_DIR:
+      pipelines/test_codefiles::test_an_edit_that_git_is_told_to_overlook_is_an_...
+   a sitecustomize on PYTHONPATH, in children too:
+      pipelines/test_isolation::test_nothing_hostile_in_the_environment_reaches_a_stage
+   the same in processes of a launcher:
+      pipelines/test_isolation::test_a_launcher_gets_the_environment_of_a_stage
+   the same in a run of DVC: pipelines/test_isolation::test_a_stage_that_dvc_starts_is_isolated
+   a hash seed that has no effect: pipelines/test_isolation::test_equal_hashes_in_every_run
+   an installed package altered: pipelines/test_installed::test_each_change_gives_another_digest
+   the same, RECORD too: pipelines/test_installed::test_an_edit_with_its_record_gives_another_digest
+   such a model for more than candidate:
+      governance/release/test_promotion::test_uncommitted_code_is_good_for_candidate_only
+   one machine signs all:
+      pipelines/test_builders::test_the_commands_of_the_page_train_and_evaluate_by_two_...
+8  a forged promotion is served: test_a_forged_promotion_is_not_served
+   the same by verify-model and live:
+      governance/release/test_serving::test_live_and_the_command_tell_of_a_forged_move
+   the same by the loader: pipelines/test_loader::test_a_champion_by_a_forged_move_is_not_loaded
+9  history names the requester, not the signer:
+      governance/release/test_attribution::test_history_names_the_signer_not_the_name_in_...
+   an account that two parsers read differently:
+      row 50, governance/server/test_door::test_the_two_parsers_agree_or_nobody_is_let_in
+   an unknown scheme gets 500: row 54 an account by, row 54 the same
+   account names by timing:
+      governance/server/test_door::test_a_wrong_password_costs_the_same_whoever_is_named
+   account names by listing: row 54 the list, row 54 the entry
+   another site's page, by Origin:
+      row 53, row 62, governance/server/test_door::test_a_page_of_another_site_calls_nothing
+   a password through http_proxy:
+      governance/registry/test_rest::test_no_proxy_sees_a_password_for_this_machine
+   the same for another machine:
+      governance/registry/test_rest::test_a_proxy_gets_no_password_for_another_machine
+   a database role without rights blocks writes:
+      governance/log/test_postgres::test_a_role_that_may_not_write_keeps_nobody_from_writing
+   tags of ours, on every route and object:
+      row 39, row 40, row 56, row 57,
+      governance/registry/test_stores::test_our_tags_are_nobody_elses_on_any_object
+   names that look alike: row 17, row 58
+   configuration that names code, templates and expressions that hang:
+      row 55,
+      governance/models/test_configs::test_a_template_that_runs_code_or_takes_long_is_refused
+11 a history forged with all of the operator's keys:
+      governance/witness/test_witnessed::test_a_forged_history_is_refused_by_a_client_that_...
+   the same with people's keys:
+      governance/witness/test_witnessed::test_owners_keys_do_not_take_the_witnesses_away
+   two clients are shown different logs:
+      governance/witness/test_compare::test_a_witness_detects_a_split_view_between_two_clients
+   a release that no witness saw:
+      governance/witness/test_served::test_the_server_asks_its_witness_and_promotes_what_...
+   a missing witness delays rollback, revocation, incident:
+      governance/witness/test_served::test_a_missing_witness_delays_no_rollback_no_...
+   an inconsistent checkpoint: governance/witness/test_book::test_a_longer_fork_is_refused_and_kept
+   a witness that is killed forgets:
+      governance/witness/test_book::test_killed_at_any_write_it_signs_nothing_that_it_forgets
+   a witness learns more than checkpoints:
+      governance/witness/test_witnessed::test_only_the_checkpoint_and_a_proof_leave_the_...
+   a bundle without cosignatures:
+      governance/witness/test_witnessed::test_spoiled_cosignatures_of_a_bundle_are_refused
+   files of a version that change:
+      governance/models/test_signature::test_the_real_tool_verifies_it_and_finds_every_change
 """
 
 from __future__ import annotations
@@ -45,7 +132,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +144,7 @@ from governance.attest.envelope import sign_statement, verify_envelope
 from governance.attest.predicates import (
     Approval,
     Artifact,
+    Authorization,
     Incident,
     ModelFile,
     PolicyChange,
@@ -64,7 +152,7 @@ from governance.attest.predicates import (
     Revocation,
 )
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
-from governance.base.time import instant
+from governance.base.time import exact_instant, instant
 from governance.base.yaml import parse_yaml
 from governance.bundle import bundle_of, standalone_verifier, verify_bundle, write
 from governance.history.verify import TrustAnchors, verify_log
@@ -93,7 +181,9 @@ from tests.governance.governed import (
 from tests.governance.keys import (
     CERTIFICATE,
     EARLIER,
+    ED,
     P256,
+    WEAK,
     line_of,
     pem,
     text_of,
@@ -127,7 +217,10 @@ def world(
         cluster: Cluster = request.getfixturevalue("cluster")
         environ = {"COUNTERSIGN_LOG": cluster.database()}
     people = principals(
-        {**{name: [name] for name in ("ben", "cleo", "dora", "eve")}, "ada": ["ada", "ada2"]}
+        {
+            **{name: [name] for name in ("cleo", "dora", "eve")},
+            **{name: [name, f"{name}2"] for name in ("ada", "ben")},
+        }
     )
     kms = {"name": "kms", "kind": "service", "signs": ["promotion"], "keys": [text_of(P256)]}
     people += f"  - {json.dumps(kms)}\n"
@@ -271,6 +364,12 @@ def _raw(path: str, *headers: tuple[str, str], method: str = "POST", sent: bytes
     return attack
 
 
+def _by_admin(path: str, *headers: tuple[str, str], method: str = "POST") -> Attack:
+    """The same with the administrator's password, as a browser adds it."""
+    length = ("Content-Length", "0")
+    return lambda world: _raw(path, _basic(world, "admin"), length, *headers, method=method)(world)
+
+
 def _secretly(world: World) -> Any:
     """Refused, and neither answer nor log repeats what opens it."""
     place = "s3://AKIA:hu/sh@bucket/x?sig=hush"
@@ -396,7 +495,7 @@ def _old_candidate_move(world: World, change: Callable[[bytes], bytes]) -> Any:
         entries.append(evidence.record(log, KMS, "promotion", [subject], move))
     old, size = entries[0], log.size()
     envelope = with_other_signature(old.envelope, change)
-    answer = world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+    answer = _sent_by_a_reader(world, envelope)
     assert all(entry.kind == "refusal" for entry in log.entries(size))
     held = promotion.state(log).holder(MODEL, "candidate")
     assert held is not None and held.version == versions[1].number
@@ -404,22 +503,19 @@ def _old_candidate_move(world: World, change: Callable[[bytes], bytes]) -> Any:
     return answer
 
 
-def _posted(world: World, envelope: bytes) -> Any:
-    """By the administrator's account, which is no service's."""
-    return world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+def _sent_by_a_reader(world: World, envelope: bytes) -> Any:
+    """By an account that may only read."""
+    return _as_reader(world).ask("POST", LOG, raw=envelope)
 
 
 def _sent_by_the_service(world: World, envelope: bytes) -> Any:
     """By the account that is named as the service."""
-    world.server.post("users/create", username="ci", password=world.server.password)
-    account = replace(world.server, user="ci")
-    return account.ask("POST", "/countersign/v1/entries", raw=envelope)
+    return world.account("ci").ask("POST", LOG, raw=envelope)
 
 
 def _as_reader(world: World) -> Server:
     """An account that may only read."""
-    world.server.post("users/create", username="reader", password=world.server.password)
-    return replace(world.server, user="reader")
+    return world.account("reader")
 
 
 def _with_other_bytes(world: World) -> bytes:
@@ -430,19 +526,47 @@ def _with_other_bytes(world: World) -> bytes:
     return sign_statement(evidence.build_statement("registration", [subject], other), person("ci"))
 
 
-def _vote(world: World, who: str, role: str, **fields: Any) -> bytes:
-    """An approval of a version that nobody has approved."""
+def _vote(world: World, who: str, role: str, packet: str = "", **fields: Any) -> bytes:
+    """An approval of a packet, or of a version that nobody has approved."""
     said = {"decision": "approve", "about": "packet", "model": MODEL, "page": digest("page")}
     vote = Approval.model_validate(world.scene.signed(who, role, **said) | fields)
-    subject = Artifact(role="packet", name="x", sha256=world.fresh().packet)
+    subject = Artifact(role=vote.about, name="x", sha256=packet or world.fresh().packet)
     return sign_statement(evidence.build_statement("approval", [subject], vote), person(who))
 
 
-def _revocation(world: World, who: str, role: str, of: str, **fields: Any) -> bytes:
+def _authorization(world: World, who: str, role: str, **fields: Any) -> bytes:
+    """Services may run in this person's name for an hour."""
+    until = exact_instant(world.scene.now + timedelta(hours=1))
+    said = world.scene.signed(who, role, expires=until) | fields
+    key = Artifact(role="key", name=who, sha256=person(who).keyid)
+    statement = evidence.build_statement("authorization", [key], Authorization.model_validate(said))
+    return sign_statement(statement, person(who))
+
+
+def _revocation(world: World, who: str, role: str, of: str, key: str = "", **fields: Any) -> bytes:
     said = world.scene.signed(who, role, owner=of) | fields
     revocation = Revocation.model_validate(said)
-    key = Artifact(role="key", name=of, sha256=person(of).keyid)
-    return sign_statement(evidence.build_statement("revocation", [key], revocation), person(who))
+    subject = Artifact(role="key", name=of, sha256=person(key or of).keyid)
+    statement = evidence.build_statement("revocation", [subject], revocation)
+    return sign_statement(statement, person(who))
+
+
+SAY: dict[str, Callable[[World, str | None], bytes]] = {
+    "an approval": lambda world, log: _vote(world, "ben", "risk", digest("packet"), log=log),
+    "a rejection": lambda world, log: _vote(
+        world, "ben", "risk", digest("packet"), log=log, decision="reject"
+    ),
+    "an approval of policies": lambda world, log: _vote(
+        world, "ben", "policy-owner", digest("policies"), log=log, about="policy"
+    ),
+    "an approval of a registration": lambda world, log: _vote(
+        world, "ben", "policy-owner", digest("bytes"), log=log, about="registration"
+    ),
+    "a revocation": lambda world, log: _revocation(world, "ben", "policy-owner", "dora", log=log),
+    "an incident": lambda world, log: _incident_by(world, "ben", "risk", log=log),
+    "an authorization": lambda world, log: _authorization(world, "dora", "engineer", log=log),
+}
+"""What people say that names this log, another log, or none."""
 
 
 def _repeated(world: World, kind: str, **changed: str | None) -> bytes:
@@ -452,10 +576,12 @@ def _repeated(world: World, kind: str, **changed: str | None) -> bytes:
     return sign_statement(evidence.build_statement(kind, latest.subjects, predicate), person("ci"))
 
 
-def _incident_by(world: World, who: str, role: str, of: str = "sft", **fields: str) -> bytes:
+def _incident_by(
+    world: World, who: str, role: str, of: str = "sft", sha256: str = "", **fields: Any
+) -> bytes:
     scene = world.scene
     said = scene.signed(who, role, model=MODEL, version="1", state="open") | fields
-    model = Artifact(role="model", name=of, sha256=scene.story.models[of])
+    model = Artifact(role="model", name=of, sha256=sha256 or scene.story.models[of])
     statement = evidence.build_statement("incident", [model], Incident.model_validate(said))
     return sign_statement(statement, person(who))
 
@@ -470,6 +596,18 @@ def _proposal(world: World, who: str, more: str = "# a comment") -> bytes:
     )
     subject = Artifact(role="policy", name="policies", sha256=files_digest(files))
     return sign_statement(evidence.build_statement("policy", [subject], change), person(who))
+
+
+def _many_proposals(world: World) -> Any:
+    """Each as large as fits in a request. None of them is in the log that decisions read."""
+    size = world.scene.story.log.size()
+    answers = [
+        _sent_by_a_reader(world, _proposal(world, "eve", f"# {number} " + "x" * 500_000))
+        for number in range(14)
+    ]
+    assert {answer.status for answer in answers} == {403}
+    assert all(entry.kind == "refusal" for entry in world.scene.story.log.entries(size))
+    return answers[-1]
 
 
 def _policies_with(key: str) -> Attack:
@@ -488,9 +626,29 @@ def _policies_with(key: str) -> Attack:
         subject = Artifact(role="policy", name="policies", sha256=files_digest(files))
         statement = evidence.build_statement("policy", [subject], change)
         envelope = sign_statement(statement, person("ada"))
-        return world.server.ask("POST", "/countersign/v1/entries", raw=envelope)
+        return _sent_by_a_reader(world, envelope)
 
     return attack
+
+
+def _taken_back(world: World, change: Callable[[bytes], bytes]) -> Any:
+    """An approval that its author has taken back is sent again. It counts no more."""
+    scene, fresh = world.scene, world.fresh()
+    index = scene.approve("ben", "risk", fresh.packet)
+    scene.approve("ben", "risk", fresh.packet, decision="reject")
+    scene.approve("ada", "ml-lead", fresh.packet)
+    log, size = scene.story.log, scene.story.log.size()
+    answer = _sent_by_a_reader(world, change(log.entry(index).envelope))
+    assert all(entry.kind == "refusal" for entry in log.entries(size))
+    assert answer.status != 200 or answer.value["index"] == index
+    moved = world.tried(fresh)
+    assert moved.status == 403 and "APPROVAL_MISSING" in moved.message, moved.text
+    return answer
+
+
+def _in_other_json(envelope: bytes) -> bytes:
+    """The same statement and signature, in bytes that are not those of the entry."""
+    return json.dumps(json.loads(envelope), indent=2).encode()
 
 
 def _version(source: str, **more: Any) -> Attack:
@@ -571,6 +729,16 @@ def _latest_versions(world: World) -> Any:
 def _local_files(world: World) -> Any:
     return world.server.post("experiments/create", name="loot", artifact_location="file:///etc")
 
+
+OF: dict[str, tuple[str | None, str]] = {
+    "another log": ("ab" * 32, "it names abababababab"),
+    "no log": (None, "it names no log"),
+}
+"""Which log a statement names, and what is said of it."""
+SENDERS = {
+    "the service's own account": _sent_by_the_service,
+    "an account that may only read": _sent_by_a_reader,
+}
 
 REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     "1 an approval replayed on another digest": (
@@ -851,6 +1019,19 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         (403,),
         "the attribute __",
     ),
+    "55 a template that hangs": (
+        _config("{% for a in range(99999999) %}x{% endfor %}", "chat_template.jinja"),
+        (403,),
+        "chat template",
+    ),
+    "55 the same within the tokenizer's configuration": (
+        _config(
+            json.dumps({"chat_template": "{% for a in range(99999999) %}x{% endfor %}"}),
+            "tokenizer_config.json",
+        ),
+        (403,),
+        "chat template",
+    ),
     "55 a tokenizer that hangs": (
         _config('{"normalizer": {"pattern": {"Regex": "(a+)+$"}}}', "tokenizer.json"),
         (403,),
@@ -887,20 +1068,33 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         "begins with a letter",
     ),
     "53 a page of another site that posts to the log": (
-        _raw(LOG, ("Origin", "https://evil.example"), ("Content-Length", "0")),
+        _by_admin(LOG, ("Origin", "https://evil.example")),
+        (403,),
+        "another site",
+    ),
+    "53 a script of another site that reads the log": (
+        _by_admin(LOG, ("Origin", "https://evil.example"), method="GET"),
         (403,),
         "another site",
     ),
     "53 an image of another site that reads the log": (
-        _raw(LOG, ("Sec-Fetch-Site", "cross-site"), method="GET"),
+        _by_admin(LOG, ("Sec-Fetch-Site", "cross-site"), method="GET"),
         (403,),
         "another site",
     ),
-    "54 a scheme of accounts that nobody speaks": (
-        _raw(CREATE, JSON, ("Authorization", "Bearer x"), ("Content-Length", "0")),
-        (401,),
-        "not authenticated",
-    ),
+    **{
+        f"54 an account by the unknown scheme {scheme}": (
+            _raw(CREATE, JSON, ("Authorization", scheme), ("Content-Length", "0")),
+            (401,),
+            "not authenticated",
+        )
+        for scheme in (
+            "Bearer x",
+            "Bearer a=b",
+            "Digest username=ada, response=x",
+            "Negotiate YII=",
+        )
+    },
     "54 the same at the log": (
         _raw(LOG, ("Authorization", "Negotiate YII="), ("Content-Length", "0")),
         (401,),
@@ -917,7 +1111,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         "not ASCII",
     ),
     "62 an origin that is no address": (
-        _raw(LOG, ("Origin", "http://["), ("Content-Length", "0")),
+        _by_admin(LOG, ("Origin", "http://[")),
         (403,),
         "another site",
     ),
@@ -931,24 +1125,39 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         (200, 403),
         "index|only the account of the service",
     ),
+    "60 an approval that was taken back, sent again": (
+        lambda world: _taken_back(world, lambda envelope: envelope),
+        (200,),
+        "index",
+    ),
+    "60 the same in other bytes": (
+        lambda world: _taken_back(world, _in_other_json),
+        (422,),
+        "not in canonical form",
+    ),
+    "60 the same with another signature": (
+        lambda world: _taken_back(world, with_other_signature),
+        (422,),
+        "does not verify",
+    ),
     "63 a registration of a service, sent by another account": (
-        lambda world: _posted(world, _repeated(world, "registration", tier="other")),
+        lambda world: _sent_by_a_reader(world, _repeated(world, "registration", tier="other")),
         (403,),
         "only the account of the service",
     ),
     "63 a gate of a service, sent by another account": (
-        lambda world: _posted(world, _repeated(world, "gate", method="other")),
+        lambda world: _sent_by_a_reader(world, _repeated(world, "gate", method="other")),
         (403,),
         "only the account of the service",
     ),
     "63 a candidate move of a service, sent by another account": (
-        lambda world: _posted(world, _repeated(world, "promotion", alias="candidate")),
+        lambda world: _sent_by_a_reader(world, _repeated(world, "promotion", alias="candidate")),
         (403,),
         "only the account of the service",
     ),
     **{
-        f"65 a {kind} of {of} log, sent by the service's own account": (
-            lambda world, kind=kind, log=log, more=more: _sent_by_the_service(
+        f"65 a {kind} of {of}, sent by {whom}": (
+            lambda world, kind=kind, log=log, more=more, sender=sender: sender(
                 world, _repeated(world, kind, log=log, **more)
             ),
             (403,),
@@ -959,38 +1168,30 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
             "gate": {"method": "other"},
             "promotion": {"alias": "candidate"},
         }.items()
-        for of, log, said in (
-            ("another", "ab" * 32, "it names abababababab"),
-            ("no", None, "it names no log"),
+        for of, (log, said) in OF.items()
+        for whom, sender in SENDERS.items()
+    },
+    **{
+        f"65 {what} of {of}": (
+            lambda world, say=say, log=log: _sent_by_a_reader(world, say(world, log)),
+            (403,),
+            said,
         )
+        for what, say in SAY.items()
+        for of, (log, said) in OF.items()
     },
     "65 a second registration of a version, with other bytes": (
         lambda world: _sent_by_the_service(world, _with_other_bytes(world)),
         (403,),
         "is registered with other bytes",
     ),
-    "65 an approval that names no log": (
-        lambda world: _posted(world, _vote(world, "ben", "risk", log=None)),
-        (403,),
-        "it names no log",
-    ),
-    "65 an approval that names another log": (
-        lambda world: _posted(world, _vote(world, "ben", "risk", log="ab" * 32)),
-        (403,),
-        "it names abababababab",
-    ),
-    "65 an approval of policies that names no log": (
-        lambda world: _posted(world, _vote(world, "ben", "policy-owner", about="policy", log=None)),
-        (403,),
-        "it names no log",
-    ),
-    "65 a revocation that names no log": (
-        lambda world: _posted(world, _revocation(world, "ben", "policy-owner", "dora", log=None)),
-        (403,),
-        "it names no log",
-    ),
     "54 the list of accounts, by one that is no administrator": (
         lambda world: _as_reader(world).ask("GET", "users/list"),
+        (403,),
+        "",
+    ),
+    "54 the entry of one account, by one that is no administrator": (
+        lambda world: _as_reader(world).ask("GET", "users/get?username=admin"),
         (403,),
         "",
     ),
@@ -1002,42 +1203,80 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         "",
     ),
     "64 an approval by an enrolled person without a role": (
-        lambda world: _posted(world, _vote(world, "eve", "visitor")),
+        lambda world: _sent_by_a_reader(world, _vote(world, "eve", "visitor")),
         (403,),
         "permits no visitor",
     ),
     "64 a rejection by an enrolled person without a role": (
-        lambda world: _posted(world, _vote(world, "eve", "visitor", decision="reject")),
+        lambda world: _sent_by_a_reader(world, _vote(world, "eve", "visitor", decision="reject")),
         (403,),
         "permits no visitor",
     ),
     "64 a revocation of another's key": (
-        lambda world: _posted(world, _revocation(world, "eve", "visitor", "ada")),
+        lambda world: _sent_by_a_reader(world, _revocation(world, "eve", "visitor", "ada")),
         (403,),
         "only its owner or a policy owner",
     ),
     "64 an incident by an enrolled person without a role": (
-        lambda world: _posted(world, _incident_by(world, "eve", "visitor")),
+        lambda world: _sent_by_a_reader(world, _incident_by(world, "eve", "visitor")),
         (403,),
         "permits no visitor",
     ),
-    "64 an incident on what nobody registered": (
-        lambda world: _posted(world, _incident_by(world, "ben", "risk", version="4711")),
+    "64 an incident that such a person closes": (
+        lambda world: _sent_by_a_reader(
+            world, _incident_by(world, "eve", "visitor", state="closed")
+        ),
+        (403,),
+        "permits no visitor",
+    ),
+    "64 an incident in a role that its author does not have": (
+        lambda world: _sent_by_a_reader(world, _incident_by(world, "eve", "risk")),
+        (403,),
+        "no person in force with this name and role",
+    ),
+    "64 an incident on a model that nobody registered": (
+        lambda world: _sent_by_a_reader(world, _incident_by(world, "ben", "risk", model="nobody")),
+        (403,),
+        "no registration",
+    ),
+    "64 an incident on bytes that nobody registered": (
+        lambda world: _sent_by_a_reader(
+            world, _incident_by(world, "ben", "risk", sha256="ab" * 32)
+        ),
+        (403,),
+        "no registration",
+    ),
+    "64 an incident on a version that nobody registered": (
+        lambda world: _sent_by_a_reader(world, _incident_by(world, "ben", "risk", version="4711")),
         (403,),
         "no registration",
     ),
     "64 a reason of 700 kB": (
-        lambda world: _posted(world, _incident_by(world, "ben", "risk", reason="x" * 700_000)),
+        lambda world: _sent_by_a_reader(
+            world, _incident_by(world, "ben", "risk", reason="x" * 700_000)
+        ),
         (403,),
         "too long",
     ),
+    "64 a reason of 900 kB": (
+        lambda world: _sent_by_a_reader(
+            world, _incident_by(world, "ben", "risk", reason="x" * 900_000)
+        ),
+        (400,),
+        "the envelope is too large",
+    ),
     "64 policies proposed by an enrolled person without a role": (
-        lambda world: _posted(world, _proposal(world, "eve")),
+        lambda world: _sent_by_a_reader(world, _proposal(world, "eve")),
         (403,),
         "does not let this key sign policy",
     ),
+    "64 policies of 7 MB, proposed in parts by such a person": (
+        _many_proposals,
+        (403,),
+        "sign policy",
+    ),
     "64 policies of 500 kB": (
-        lambda world: _posted(world, _proposal(world, "ada", more="# " + "x" * 500_000)),
+        lambda world: _sent_by_a_reader(world, _proposal(world, "ada", more="# " + "x" * 500_000)),
         (403,),
         "too large",
     ),
@@ -1053,6 +1292,12 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
     ),
     "61 policies with an expired certificate": (
         _policies_with(CERTIFICATE),
+        (403,),
+        "could never be in force",
+    ),
+    "61 policies with a weak key": (_policies_with(WEAK), (403,), "could never be in force"),
+    "61 policies with two PEM keys in one text": (
+        _policies_with(text_of(P256) + text_of(ED)),
         (403,),
         "could never be in force",
     ),
@@ -1076,23 +1321,39 @@ def test_refused_by_the_server(row: str, world: World) -> None:
 
 def test_a_replay_blocks_nobody(world: World) -> None:
     """A reader sends ben's approval again, more often than an account may add statements. The same
-    account can still send his rejection, and his incident.
+    account can still send his rejection, his incident, and the revocation of a key that he lost.
     """
-    scene, fresh = world.scene, world.fresh()
+    scene, fresh, reader = world.scene, world.fresh(), _as_reader(world)
     index = scene.approve("ben", "risk", fresh.packet)
     envelope, size = scene.story.log.entry(index).envelope, scene.story.log.size()
+    times = range(SAID_PER_HOUR + 1)
     with world.nothing_lost(), ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: _posted(world, envelope), range(SAID_PER_HOUR + 1)))
+        answers = list(pool.map(lambda _: reader.ask("POST", LOG, raw=envelope), times))
         assert {answer.status for answer in answers} == {200}
         assert {answer.value["index"] for answer in answers} == {index}
         assert scene.story.log.size() == size
-        assert _posted(world, _vote(world, "ben", "risk", decision="reject")).status == 200
-        for state in ("open", "closed"):
-            incident = _incident_by(
-                world, "ben", "risk", version=fresh.number, state=state, of=fresh.stage
-            )
-            answer = _posted(world, incident)
+        about = {"version": fresh.number, "of": fresh.stage}
+        for said in (
+            _vote(world, "ben", "risk", fresh.packet, decision="reject"),
+            _incident_by(world, "ben", "risk", **about),
+            _incident_by(world, "ben", "risk", **about, state="closed"),
+            _revocation(world, "ben", "risk", "ben", key="ben2"),
+        ):
+            answer = reader.ask("POST", LOG, raw=said)
             assert answer.status == 200, answer.text
+
+
+def test_a_refused_statement_is_recorded(world: World) -> None:
+    """Who sent it, what kind it is, and why it is refused."""
+    log = world.scene.story.log
+    size = log.size()
+    envelope = _incident_by(world, "eve", "risk")
+    assert world.account("mallory").ask("POST", LOG, raw=envelope).status == 403
+    told = [one for one in promotion.state(log).evidence.all("refusal") if one.index >= size]
+    assert [(one.predicate.operation, one.predicate.caller) for one in told] == [
+        ("append", "mallory")
+    ]
+    assert told[0].predicate.reason == "incident: not_theirs"
 
 
 def test_a_rollback_goes_to_the_last_earlier_version_only(world: World) -> None:
@@ -1438,27 +1699,38 @@ def test_a_forged_promotion_is_not_served(apart: Governed) -> None:
 
 # -- Bundles ---------------------------------------------------------------------------------------
 def test_a_bundle_without_what_speaks_against_its_version(world: World) -> None:
-    """Of a version that people rejected after its release and replaced, a bundle without both."""
+    """Of a version that was released: without the incident on it, its rejection, and the promotion
+    that replaced it. Both verifiers refuse it; without the index too, it is not shown to be whole.
+    """
     rejected = world.fresh()
     world.promote(rejected)
     log = world.scene.story.log
-    against = [world.scene.approve("cleo", "product", rejected.packet, decision="reject")]
+    against = [
+        _incident(world, rejected, "open"),
+        world.scene.approve("cleo", "product", rejected.packet, decision="reject"),
+    ]
     world.promote(world.fresh())
     against.append([move.index for move in promotion.state(log).moves(MODEL)][-1])
     answer = world.server.ask("GET", f"/countersign/v1/index?model={MODEL}")
     assert answer.status == 200, answer.text
     origin = log.entry(0).leaf_hash.hex()
-    bundle = opened(write(bundle_of(log, MODEL, rejected.number, index=answer.text)))
-    assert verify_bundle(sealed(bundle), TrustAnchors(origin)).complete
-    count = len(bundle["entries"])
-    bundle["entries"] = [item for item in bundle["entries"] if item["index"] not in against]
-    less = verify_bundle(sealed(bundle), TrustAnchors(origin))
-    assert f"has {count - 2} of {count} entries" in (less.broken or "")
-    bundle.pop("index")
-    assert not verify_bundle(sealed(bundle), TrustAnchors(origin)).complete
-    with pytest.raises(standalone_verifier.Refused, match="seal"):
-        standalone_verifier.verify(canonical.dumps({**bundle, "index": answer.text}), origin)
-    assert standalone_verifier.verify(sealed(bundle), origin)["completeness"] == "not shown"
+    whole = opened(write(bundle_of(log, MODEL, rejected.number, index=answer.text)))
+    count = len(whole["entries"])
+    assert verify_bundle(sealed(whole), TrustAnchors(origin)).complete
+    assert standalone_verifier.verify(sealed(whole), origin)["completeness"] == "shown"
+    for left_out in ([against[0]], [against[1]], [against[2]], against):
+        less = {
+            **whole,
+            "entries": [item for item in whole["entries"] if item["index"] not in left_out],
+        }
+        said = f"{count - len(left_out)} of {count} entries"
+        assert said in (verify_bundle(sealed(less), TrustAnchors(origin)).broken or "")
+        with pytest.raises(standalone_verifier.Refused, match=said):
+            standalone_verifier.verify(sealed(less), origin)
+        less.pop("index")
+        assert not verify_bundle(sealed(less), TrustAnchors(origin)).complete
+        assert standalone_verifier.verify(sealed(less), origin)["completeness"] == "not shown"
+    _incident(world, rejected, "closed")
 
 
 def test_the_servers_index_is_of_registered_models_at_its_head_only(world: World) -> None:
@@ -1537,13 +1809,15 @@ def _incident(world: World, fresh: Fresh, state: str) -> int:
 @pytest.fixture
 def stopped(world: World) -> Iterator[tuple[Fresh, int, Copies]]:
     """A version that people approved and requested, and that an incident stops; the incident's
-    entry, and copies of the log from before it and from now. Afterwards the log is as it was.
+    entry, which is not the last, and copies of the log from before it and from now. Afterwards the
+    log is as it was.
     """
     fresh, copies = world.fresh(), Copies(world)
     world.approve_all(fresh)
     world.scene.request(fresh.number, stage=fresh.stage)
     copies.keep("before")
     entry = _incident(world, fresh, "open")
+    world.scene.approve("cleo", "product", fresh.packet, decision="reject")
     copies.keep("present")
     yield fresh, entry, copies
     copies.restore("present")
@@ -1560,7 +1834,7 @@ def test_a_restored_older_copy_moves_nothing(
     copies.restore("before")
     answer = world.move(fresh.number)
     assert answer.status >= 400 and "Traceback" not in answer.text, answer.text
-    assert f"the log has {entry} entries, fewer than the {entry + 1}" in answer.message
+    assert f"the log has {entry} entries, fewer than the {entry + 2}" in answer.message
     assert world.holder() == world.champion
     with pytest.raises(VerificationError, match="fewer than the"):
         _incident(world, fresh, "closed")  # nothing else is appended either

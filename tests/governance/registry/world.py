@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -42,6 +42,7 @@ class World:
     patch: pytest.MonkeyPatch
     champion: str = ""
     made: list[str] = field(default_factory=list)
+    accounts: set[str] = field(default_factory=set)
 
     @property
     def scene(self) -> Governed:
@@ -55,6 +56,14 @@ class World:
         version = register(self.here, self.server, self.patch, stage)
         assert version.run_id
         return Fresh(version.number, stage, version.run_id, self.scene.freeze(version.number))
+
+    def account(self, name: str) -> Server:
+        """The server as another account reaches it, which has no rights but MLflow's to read."""
+        if name not in self.accounts:
+            answer = self.server.post("users/create", username=name, password=self.server.password)
+            assert answer.status == 200, answer.text
+            self.accounts.add(name)
+        return replace(self.server, user=name)
 
     def approve_all(self, fresh: Fresh) -> None:
         self.scene.approve("ada", "ml-lead", fresh.packet)

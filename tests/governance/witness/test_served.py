@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from governance.attest.envelope import sign_statement
 from governance.attest.keys import public_key
+from governance.attest.predicates import Artifact, Incident, Revocation, Signed
 from governance.history.verify import TrustAnchors, verify_log
+from governance.log import evidence
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.mirror import MirrorLog
 from governance.log.mirror import Server as LogServer
@@ -19,7 +22,9 @@ from governance.log.sql import SqlLog
 from governance.machine.machine import checkpoint_keys
 from governance.policy.policies import load_policies
 from governance.policy.witnesses import log_requirement
+from governance.release import promotion
 from tests.governance import governed
+from tests.governance.governed import person
 from tests.governance.registry.place import MODEL, place, register, serving
 from tests.governance.registry.world import World
 from tests.governance.witness.served import Witness, witness
@@ -110,19 +115,36 @@ def test_a_mirror_has_the_cosignatures(here: Here, tmp_path: Path) -> None:
     assert [(one.witness, one.size) for one in report.witnessed] == [(NAME, mirror.size())]
 
 
-def test_a_missing_witness_delays_no_rollback_and_no_incident(here: Here) -> None:
+def _sent(here: Here, who: str, kind: str, subject: Artifact, predicate: Signed) -> None:
+    """To the server, as a person sends it."""
+    statement = evidence.build_statement(kind, [subject], predicate)
+    answer = here.world.server.ask(
+        "POST", "/countersign/v1/entries", raw=sign_statement(statement, person(who))
+    )
+    assert answer.status == 200, answer.text
+
+
+def test_a_missing_witness_delays_no_rollback_no_revocation_and_no_incident(here: Here) -> None:
     world, scene = here.world, here.world.scene
     here.until_cosigned()
     before, stage = world.champion, world.made[0]
     second = world.fresh()
     world.promote(second)
     here.witness.kill()
-    scene.incident(second.number, "open")
     started = time.monotonic()
+    model = Artifact(role="model", name="x", sha256=scene.story.models[second.stage])
+    opened = scene.signed("ben", "risk", model=MODEL, version=second.number, state="open")
+    _sent(here, "ben", "incident", model, Incident.model_validate(opened))
+    key = Artifact(role="key", name="eve", sha256=person("eve").keyid)
+    revoked = scene.signed("ben", "policy-owner", owner="eve")
+    _sent(here, "ben", "revocation", key, Revocation.model_validate(revoked))
     scene.request(
         before, stage=stage, action="rollback", break_glass=True, from_version=second.number
     )
     answer = world.move(before)
     assert answer.status == 200, answer.text
     assert time.monotonic() - started < 60
+    now = promotion.state(here.log)
+    assert person("eve").keyid in now.authority.revoked
+    assert [one.predicate.version for one in now.timeline.all_open_incidents] == [second.number]
     here.witness.start()
