@@ -111,6 +111,18 @@ MAX_POLICIES = 256 << 10
 DOES_NOT_VERIFY = 5
 """Exit code, the same as that of `countersign verify`; also where completeness is not shown."""
 SLUG = r"[a-z][a-z0-9_-]{0,62}"
+ABSENT: dict[str, dict[str, Any]] = {
+    "origin": {"files": None},
+    "policy": {"files": None},
+    "gate": {"waived": []},
+    "request": {"break_glass": False},
+    "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
+    "promotion": {
+        **{"action": "promote", "caller": "", "waived": []},
+        **dict.fromkeys(("request", "packet", "from_version", "asked", "second_signature_by")),
+    },
+}
+"""Members that a predicate may lack, and what it says then."""
 
 PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -319,7 +331,8 @@ class Entry:
         kind = re.fullmatch(pattern, statement["predicateType"])
         if kind is None or statement["_type"] != "https://in-toto.io/Statement/v1":
             raise Refused("type of a statement")
-        self.kind, self.predicate = kind[1], statement["predicate"]
+        self.kind = kind[1]
+        self.predicate: Json = {**ABSENT.get(self.kind, {}), **statement["predicate"]}
         self.subjects = [
             (one["annotations"]["role"], one["digest"]["sha256"]) for one in statement["subject"]
         ]
@@ -1423,7 +1436,7 @@ class Move:
         read: Callable[[str], Any] = str if as_text else instant
         return bool(asked["authenticated"]) and any(
             one.kind == "authorization"
-            and one.digest == asked["authorization"]
+            and one.digest == asked.get("authorization")
             and one.index < entry.index
             and one.predicate["principal"] == asked["name"]
             and read(started) < read(one.predicate["expires"])
@@ -1620,7 +1633,7 @@ def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:
 
 def _finding(finding: Json) -> tuple[str, str, list[str]]:
     """What a waiver accepts: code, subject and figures; older findings have these in their text."""
-    numbers = re.findall(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])", finding["found"])
+    numbers = re.findall(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])", finding.get("found", ""))
     return finding["code"], finding["subject"], finding.get("figures") or numbers
 
 

@@ -5,13 +5,15 @@ incident about several digests, votes about a registration.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from governance.attest.digests import manifest_digest
-from governance.attest.predicates import Artifact, Incident, Refusal, Registration
+from governance.attest.envelope import sign_statement, unverified
+from governance.attest.predicates import KINDS, Artifact, Incident, Refusal, Registration
 from governance.base.errors import VerificationError
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
@@ -19,11 +21,11 @@ from governance.history.model_entries import ModelEntries
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.machine import machine
-from governance.machine.machine import open_log, signer
+from governance.machine.machine import log_to_add_to, open_log, signer
 from governance.release import promotion, serving
 from tests.governance.bundles import forged, made, pin, requested
 from tests.governance.forged import forge, second
-from tests.governance.governed import Governed, authorize, begun, empty
+from tests.governance.governed import PEOPLE, Governed, authorize, begun, empty, person
 from tests.governance.story import MODEL, START, digest, tell
 
 
@@ -120,6 +122,51 @@ def test_a_run_begins_before_its_authorization_ends(
         return
     with pytest.raises(verifier.Refused, match="nobody authorized"):
         verifier.verify(data, origin)
+
+
+def test_members_that_may_be_absent_are_the_same_to_both() -> None:
+    """Those with a default, but for what the second verifier reads with one of its own: the log's
+    name, and what it does not read.
+    """
+    unread = {"log", "slices", "recall", "rules"}
+    expected = {
+        name: {
+            field: info.get_default(call_default_factory=True)
+            for field, info in kind.model.model_fields.items()
+            if not info.is_required() and field not in unread
+        }
+        for name, kind in KINDS.items()
+    }
+    assert {name: fields for name, fields in expected.items() if fields} == verifier.ABSENT
+
+
+def test_a_statement_may_lack_what_says_nothing(scene: Governed) -> None:
+    """Anybody enrolled can send an approval without the members that have a default. It spoils no
+    bundle.
+    """
+    scene.released()
+    log = log_to_add_to(scene.story.machine)
+    for entry in list(log.entries(1)):
+        statement, keyid = unverified(entry.envelope)
+        predicate, without = statement["predicate"], verifier.ABSENT.get(entry.kind, {})
+        kept = {
+            name: value
+            for name, value in predicate.items()
+            if name not in without or value != without[name]
+        }
+        if kept != predicate:
+            people = {person(name).keyid: person(name) for name in PEOPLE}
+            author = people.get(keyid, signer(scene.story.machine))
+            envelope = sign_statement({**statement, "predicate": kept}, author)
+            log.append(envelope, replace(evidence.filed_under(envelope), again=True))
+    data, origin = made(log), pin(log)
+    first = verify_bundle(data, TrustAnchors(origin)).broken
+    if first is None:
+        assert verifier.verify(data, origin)["moves"]
+        return
+    with pytest.raises(verifier.Refused) as refused:
+        verifier.verify(data, origin)
+    assert "cannot be read" not in str(refused.value), (first, refused.value)
 
 
 TIMES = {

@@ -44,6 +44,8 @@ READERS = (
     ("checkpoint-key", "status"),
     ("policy", "show"),
 )
+LEFT_OUT = {"origin", "rules", "cosigned", "revocation"}
+"""Kinds of which any other entry breaks the log, and one that would take all rights away."""
 ANSWERS = {0, 4, 5}
 """What they end with: fine; a fault of a version; something does not verify."""
 
@@ -53,7 +55,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     """Two versions, the second released; and a statement of every kind that has none yet."""
     scene = audited(tmp_path_factory.mktemp("begun"))
     log, here = scene.story.log, scene.story.log.entry(0).leaf_hash.hex()
-    missing = every_kind().keys() - {entry.kind for entry in log.entries()} - {"rules"}
+    missing = every_kind().keys() - {entry.kind for entry in log.entries()} - LEFT_OUT
     for kind in sorted(missing):
         said = {**every_kind()[kind].model_dump(), "log": here}
         author = signer(scene.story.machine)
@@ -62,8 +64,6 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Governed:
             author = person("ada")
         if kind == "checkpoint_key":
             said["pem"] = keypair("next")[1]
-        if kind == "revocation":
-            continue  # of no key that this log has; the nonsense makes them
         subject = Artifact(role=kind, name="x", sha256=digest(kind))
         evidence.record(log, author, kind, [subject], KINDS[kind].model.model_validate(said))
     return scene
@@ -89,7 +89,7 @@ def hostile(scene: Governed, chance: Random) -> Iterator[tuple[dict[str, Any], S
     log = scene.story.log
     latest = {entry.kind: entry for entry in log.entries()}
     people = {person(name).keyid: person(name) for name in PEOPLE}
-    for kind in sorted(latest.keys() - {"origin", "rules"}):
+    for kind in sorted(latest.keys() - LEFT_OUT):
         statement, keyid = unverified(latest[kind].envelope)
         author = people.get(keyid, signer(scene.story.machine))
         changes = [
@@ -122,7 +122,7 @@ def test_every_field_of_every_kind(
         with suppress(CountersignError):  # its schema refuses it
             add(log, signed(statement, author))
             kinds.add(statement["predicateType"].split("/")[-2])
-    assert kinds == every_kind().keys() - {"origin", "rules", "revocation"}
+    assert kinds == every_kind().keys() - LEFT_OUT
     ask_all(scene, monkeypatch)
     _, said = run("verify", "--json")
     assert json.loads(said)["log"]["broken"] is None, said
