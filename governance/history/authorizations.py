@@ -1,7 +1,7 @@
-"""The authorizations of one person, found by the person's keys.
+"""The authorizations of one person, found by the person's keys; and the one that a run names.
 
-Every enrolled person may authorize runs. A decision reads only the authorizations of those in whose
-name its runs were made, so that nobody makes the decisions of others slower.
+Every enrolled person may authorize runs, as often as they like. A decision reads only the
+authorizations that its runs name, so that nobody makes the decisions of others slower.
 """
 
 from __future__ import annotations
@@ -33,4 +33,19 @@ def of_person(
         authorization
         for _, authorization in sorted(by_index.items())
         if (person := authority.speaker(authorization)) is not None and person.name == name
+    ]
+
+
+def named(
+    evidence: EvidenceView, authority: Authority, digest: str
+) -> list[tuple[str, Evidence[Authorization]]]:
+    """The authorizations with this digest that count, each with the person who signed it."""
+    statements = evidence.by_subject(digest, Authorization)
+    earlier = evidence.all_before(authority.rule_versions.since(TABLE), Authorization)
+    statements += [authorization for authorization in earlier if authorization.digest == digest]
+    return [
+        (person.name, authorization)
+        for authorization in statements
+        if authorization.digest == digest
+        and (person := authority.speaker(authorization)) is not None
     ]

@@ -33,7 +33,15 @@ from governance.base.errors import VerificationError
 from governance.history.witnesses import Witnessed, check_recorded, check_witnesses
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
-from governance.log.evidence import Evidence, KeyRing, identity_of, open_entry, origin, scope_of
+from governance.log.evidence import (
+    Evidence,
+    KeyRing,
+    found_by,
+    identity_of,
+    open_entry,
+    origin,
+    scope_of,
+)
 from governance.log.merkle import Range
 from governance.log.port import Derived, Entry, Log
 from governance.log.rules import rule_versions
@@ -316,9 +324,9 @@ def _verify_kept(entry: Entry, statement: Evidence, verified: Verified, derived:
     dumps = partial(canonical.dumps_read, known=verified.canonical)
     identity = identity_of(verified.statement, statement.keyid, dumps)
     kept = (entry.identity, entry.scope, entry.kind, derived.subjects)
-    subjects = frozenset(subject.sha256 for subject in statement.subjects)
+    found = found_by(statement.kind, statement.subjects, statement.keyid, verified.payload)
     scope = scope_of(statement.kind, statement.predicate, identity)
-    if kept != (identity, scope, statement.kind, subjects):
+    if kept != (identity, scope, statement.kind, frozenset(found)):
         raise VerificationError(
             "what the log keeps to find this entry by does not follow from it",
             where=f"entry {entry.index}",

@@ -17,7 +17,13 @@ from typing_extensions import TypeVar
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.envelope import Verified, sign_payload, unverified, verify_envelope
+from governance.attest.envelope import (
+    Verified,
+    payload_of,
+    sign_payload,
+    unverified,
+    verify_envelope,
+)
 from governance.attest.keys import Signer, earlier_key
 from governance.attest.predicates import (
     KINDS,
@@ -182,9 +188,10 @@ def record(
             again = is_stated_anew(log, latest, predicate)
             if not again:
                 return latest
-    digests = tuple(subject.sha256 for subject in subjects)
+    payload = canonical.dumps(statement)
+    digests = found_by(kind, subjects, signer.keyid, payload)
     filing = Filing(identity, scope, kind, digests, again)
-    envelope = sign_payload(canonical.dumps(statement), signer)
+    envelope = sign_payload(payload, signer)
     return log.append(envelope, filing, expected_size=expected_size, also=also)
 
 
@@ -233,7 +240,21 @@ def filed_under(envelope: bytes, where: str = "envelope") -> Filing:
     kind, subjects, predicate = parse_statement(statement, where)
     identity = identity_of(statement, keyid, canonical.dumps_read)
     scope = scope_of(kind, predicate, identity)
-    return Filing(identity, scope, kind, tuple(subject.sha256 for subject in subjects))
+    return Filing(
+        identity, scope, kind, found_by(kind, subjects, keyid, payload_of(envelope, where=where))
+    )
+
+
+def found_by(
+    kind: str, subjects: Sequence[Artifact], keyid: str, payload: bytes
+) -> tuple[str, ...]:
+    """The digests that an entry can be found by: its subjects. An authorization about the key that
+    signed it is also found by its own digest, which runs name: a decision reads that one among any
+    number by the same person.
+    """
+    digests = tuple(subject.sha256 for subject in subjects)
+    names_itself = kind == "authorization" and keyid in digests
+    return (*digests, sha256_bytes(payload)) if names_itself else digests
 
 
 def scope_of(kind: str, predicate: Any, identity: str) -> str:

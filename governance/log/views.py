@@ -79,7 +79,7 @@ class LogSource:
     def about(self, sha256: str) -> Iterator[Evidence]:
         """As `Source`."""
         for statement in self._evidence(self._log.by_subject(sha256), None):
-            if any(subject.sha256 == sha256 for subject in statement.subjects):
+            if _is_about(statement, sha256):
                 yield statement
 
     def of_kind(self, kind: str | None) -> Iterator[Evidence]:
@@ -316,7 +316,15 @@ def _matches(statement: Evidence, question: _Question) -> bool:
     field, value = question
     if field == "kind":
         return value in (None, statement.kind)
-    return any(subject.sha256 == value for subject in statement.subjects)
+    return _is_about(statement, str(value))
+
+
+def _is_about(statement: Evidence, sha256: str) -> bool:
+    """Whether a statement has this subject, or is the authorization with this digest
+    (`governance.log.evidence.found_by`).
+    """
+    is_named = statement.kind == "authorization" and statement.digest == sha256
+    return is_named or any(subject.sha256 == sha256 for subject in statement.subjects)
 
 
 def read_entry(entry: Entry, ring: KeyRing, strict: bool = True) -> Evidence | LeftOut:

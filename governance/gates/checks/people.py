@@ -22,7 +22,7 @@ from governance.attest.predicates import (
 from governance.base.time import instant_of
 from governance.gates.checks.context import Context, Findings, GateContext, ReleaseContext
 from governance.gates.checks.votes import packet_votes, statements
-from governance.history.authorizations import of_person
+from governance.history.authorizations import named
 from governance.history.incidents import about, not_closed, still_open
 from governance.history.packet import differing
 from governance.history.persons import one_each
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.policy.rules import AliasRule
 
-    Authorizations = Callable[[str], Sequence[Evidence[Authorization]]]
+    Authorizations = Callable[[str], Sequence[tuple[str, Evidence[Authorization]]]]
 
 
 # -- What must hold whatever people say ------------------------------------------------------------
@@ -135,7 +135,7 @@ def _builder(context: ReleaseContext, statement: Evidence[Predicate]) -> str:
 
 def requesters(context: ReleaseContext) -> Findings:
     """Every run has a signed authorization of a person, in force when the run began."""
-    authorizations = cache(partial(of_person, context.evidence, context.rights))
+    authorizations = cache(partial(named, context.evidence, context.rights))
     unauthorized = {
         statement.predicate.stage
         for statement in statements(context)
@@ -152,13 +152,14 @@ def requesters(context: ReleaseContext) -> Findings:
 def _authorized(statement: Evidence[Predicate], authorizations: Authorizations, rules: int) -> bool:
     """Whether a person's authorization, earlier in the log, covers the run."""
     run = statement.predicate.run
-    if not run.requested_by.authenticated:
+    digest = run.requested_by.authorization
+    if not run.requested_by.authenticated or digest is None:
         return False
     return any(
-        authorization.digest == run.requested_by.authorization
+        person == run.requested_by.name
         and authorization.index < statement.index
         and _is_before(run.started, authorization.predicate.expires, rules)
-        for authorization in authorizations(run.requested_by.name)
+        for person, authorization in authorizations(digest)
     )
 
 

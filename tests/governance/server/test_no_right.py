@@ -77,7 +77,7 @@ def _answers(scene: Governed, governor: Governor, patch: pytest.MonkeyPatch) -> 
     return Answers((decision.allowed, findings), facts, snapshot, decided)
 
 
-def _hostile(scene: Governed, rng: random.Random, honest: list[Entry]) -> bytes:
+def hostile_statement(scene: Governed, rng: random.Random, honest: list[Entry]) -> bytes:
     """An envelope: another's as it is, or what it says with changes, signed by another key."""
     entry = rng.choice(honest)
     if rng.random() < 0.3:
@@ -110,13 +110,15 @@ def _hostile(scene: Governed, rng: random.Random, honest: list[Entry]) -> bytes:
     return sign_statement(statement, person(who))
 
 
-def _authorization(scene: Governed, hours: int, key: str = "eve") -> bytes:
-    """Eve lets services run in her name. `key`: whose key the statement is about."""
+def authorization(
+    scene: Governed, hours: int, who: str = "eve", role: str = "visitor", key: str = ""
+) -> bytes:
+    """A person lets services run in their name. `key`: whose key the statement is about."""
     until = exact_instant(scene.now + timedelta(hours=hours))
-    predicate = Authorization.model_validate(scene.signed("eve", "visitor", expires=until))
-    subject = Artifact(role="key", name=key, sha256=person(key).keyid)
+    predicate = Authorization.model_validate(scene.signed(who, role, expires=until))
+    subject = Artifact(role="key", name=key or who, sha256=person(key or who).keyid)
     return sign_statement(
-        evidence.build_statement("authorization", [subject], predicate), person("eve")
+        evidence.build_statement("authorization", [subject], predicate), person(who)
     )
 
 
@@ -124,14 +126,14 @@ def test_nobody_files_an_authorization_under_the_key_of_another(tmp_path: Path) 
     scene = governed(tmp_path)
     log = scene.story.log
     with pytest.raises(NotAcceptedError, match="about the key that signed it") as caught:
-        verifier(log, scene.story.now)(_authorization(scene, 1, key="dora"), "eve")
+        verifier(log, scene.story.now)(authorization(scene, 1, key="dora"), "eve")
     assert caught.value.reason == "other_key"
     # whoever can write the database can append it: it counts for nobody
     size = log.size()
     api.append(
         log,
         lambda envelope, _: evidence.filed_under(envelope),
-        _authorization(scene, 1, key="dora"),
+        authorization(scene, 1, key="dora"),
     )
     now = promotion.state(log)
     (statement,) = (sent for sent in now.evidence.all("authorization") if sent.index == size)
@@ -155,7 +157,7 @@ def test_of_an_upgraded_log_only_the_old_authorizations_are_read_one_by_one(
     log = scene.story.log
     (old,) = promotion.state(log).evidence.all("authorization")
     for hours in (1, 2):
-        api.append(log, verifier(log, scene.story.now), _authorization(scene, hours))
+        api.append(log, verifier(log, scene.story.now), authorization(scene, hours))
     now = promotion.state(log)
     assert now.evidence.all_before(old.index + 1, Authorization) == [old]
     source = now.evidence.source
@@ -206,13 +208,14 @@ def test_no_account_without_a_right_changes_any_answer(
         sender = rng.choice(["eve", "nobody"])
         token = account.set(sender)
         try:
-            api.append(log, verify, _hostile(scene, rng, honest), account=sender)
+            api.append(log, verify, hostile_statement(scene, rng, honest), account=sender)
         except CountersignError as error:
             assert str(error)
         finally:
             account.reset(token)
     for hours in (1, 2):  # what an enrolled person may always do
-        api.append(log, verify, _authorization(scene, hours), account="eve")
+        api.append(log, verify, authorization(scene, hours), account="eve")
+        authorize(scene, hours=hours)  # dora has no part in releases, but runs are in her name
     added = Counter(entry.kind for entry in log.entries(size))
     assert added["authorization"] >= 2
     assert added["refusal"] and set(added) <= {"refusal", "authorization"}, added
