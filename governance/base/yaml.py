@@ -1,8 +1,9 @@
 """Reads a YAML file into a typed model; all mistakes are reported at once, with file, line and
 field.
 
-1. YAML 1.2 by ruamel's safe loader: no tags, no duplicate keys, at most `MAX_BYTES`.
-2. No aliases: with them a small file can grow without bound.
+1. YAML 1.2 by ruamel's safe loader: no duplicate keys, at most `MAX_BYTES`.
+2. No aliases: with them a small file can grow without bound. No tags, directives and merge keys
+   (`<<`): parsers differ in them, so two programs could read two policies.
 3. No character that shows people other lines, or another order, than what is read.
 4. `governance.base.fast_yaml` reads plain files first, in a tenth of the time. It returns the same
    values or none, so errors and unusual files always come from the strict reader.
@@ -35,6 +36,8 @@ _DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
 """Characters that reverse the order of text, and line ends that editors, terminals and `diff` show
 inside a line.
 """
+_UNPLAIN = re.compile("[*!%]|<<")
+"""With one of these begin aliases, tags, directives and merge keys."""
 M = TypeVar("M", bound=Model)
 
 
@@ -43,15 +46,17 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path), str(path))
 
 
-def parse_yaml(text: str, where: str) -> Any:
-    """The plain value of YAML text; `where` names it in errors."""
+def parse_yaml(text: str, where: str, *, plain: bool = True) -> Any:
+    """The plain value of YAML text; `where` names it in errors. `plain=False`: with tags,
+    directives and merge keys, as earlier versions read it.
+    """
     if len(text) > MAX_BYTES:
         raise _too_large(where)
     _refuse_deceiving(text, where)
     try:
         return fast_yaml.read(text)
     except fast_yaml.Unusual:
-        return _parse_strictly(text, where)
+        return _parse_strictly(text, where, plain)
 
 
 def edited(text: str, change: Callable[[Any], None]) -> str:
@@ -73,11 +78,11 @@ def edited(text: str, change: Callable[[Any], None]) -> str:
     return out.getvalue()
 
 
-def _parse_strictly(text: str, where: str) -> Any:
+def _parse_strictly(text: str, where: str, plain: bool = True) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        _refuse_aliases(text, where)
+        _refuse_unplain(text, where, plain)
         return _strict().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -96,11 +101,13 @@ def load_model(path: Path, model: type[M]) -> M:
     return parse_model(read_text(path), path, model)
 
 
-def parse_model(text: str, path: Path, model: type[M]) -> M:
-    """As `load_model`, of a text; `path` names it in errors. The same text is read once."""
+def parse_model(text: str, path: Path, model: type[M], *, plain: bool = True) -> M:
+    """As `load_model`, of a text; `path` names it in errors. The same text is read once. `plain`:
+    see `parse_yaml`.
+    """
     with suppress(CountersignError, ValidationError):
-        return cast(M, _read(text, model))
-    value = parse_yaml(text, str(path))
+        return cast(M, _read(text, model, plain))
+    value = parse_yaml(text, str(path), plain=plain)
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
@@ -109,8 +116,8 @@ def parse_model(text: str, path: Path, model: type[M]) -> M:
 
 
 @lru_cache(maxsize=256)
-def _read(text: str, model: type[Model]) -> Model:
-    value = parse_yaml(text, "")
+def _read(text: str, model: type[Model], plain: bool) -> Model:
+    value = parse_yaml(text, "", plain=plain)
     return model.model_validate({} if value is None else value)
 
 
@@ -160,16 +167,30 @@ def _refuse_deceiving(text: str, where: str) -> None:
         )
 
 
-def _refuse_aliases(text: str, where: str) -> None:
-    if "*" not in text:
-        return  # every alias begins with it
+def _refuse_unplain(text: str, where: str, plain: bool) -> None:
+    """(2)"""
+    if not _UNPLAIN.search(text):
+        return
     for event in _strict().parse(text):
-        if type(event).__name__ == "AliasEvent":
+        found = _unplain(event)
+        if found is not None and (plain or found == "aliases"):
             raise ConfigError(
-                "YAML aliases are not accepted",
+                f"YAML {found} are not accepted",
                 where=f"{where}:{event.start_mark.line + 1}",
                 fix="write the value out",
             )
+
+
+def _unplain(event: Any) -> str | None:
+    """What this event is that no plain file has."""
+    if type(event).__name__ == "AliasEvent":
+        return "aliases"
+    if getattr(event, "tag", None) is not None:
+        return "tags"
+    if getattr(event, "version", None) is not None:
+        return "directives"
+    is_merge = getattr(event, "value", None) == "<<" and not event.style
+    return "merge keys" if is_merge else None
 
 
 def _problem(

@@ -496,16 +496,18 @@ def signed_by(note: str, key: Key) -> bool:
 
 # -- 6: rights -------------------------------------------------------------------------------------
 @cache
-def policy_rules(text: str) -> Any:
-    """The value of `policy.yaml`: YAML 1.2 without directives, tags, aliases, or keys given
-    twice.
+def policy_rules(text: str, strict: bool = True) -> Any:
+    """The value of `policy.yaml`: YAML 1.2 without directives, tags, aliases, keys given twice,
+    and merge keys (`strict=False`: with them).
     """
     need(len(text) <= POLICY_CHARACTERS, "a policy too large")
     reader = YAML(typ="safe", pure=True)
-    for event in reader.parse(text) if set("*!%") & set(text) else ():
+    for event in reader.parse(text) if set("*!%") & set(text) or "<<" in text else ():
         need(not isinstance(event, AliasEvent), "an alias in YAML")
         need(getattr(event, "tag", None) is None, "a tag in YAML")
         need(getattr(event, "version", None) is None, "a directive in YAML")
+        is_merge = getattr(event, "value", None) == "<<" and not event.style
+        need(not (strict and is_merge), "a merge key in YAML")
     return YAML(typ="safe", pure=True).load(text)
 
 
@@ -514,7 +516,7 @@ class Policy:
 
     def __init__(self, start: int, digest: str, files: dict[str, str], strict: bool) -> None:
         self.start, self.digest, self.signed_at, self.files = start, digest, -1, files
-        self.rules = policy_rules(files["policy.yaml"])
+        self.rules = policy_rules(files["policy.yaml"], strict)
         self.keys: dict[str, Key] = {}
         self.owner: dict[str, Json] = {}
         for principal in self.rules["principals"]:

@@ -235,7 +235,8 @@ class PolicyReader:
     def _file(self, name: str, model: type[M]) -> M | None:
         try:
             if name in self.files:
-                return parse_model(self.files[name], self.folder / name, model)
+                path = self.folder / name
+                return parse_model(self.files[name], path, model, plain=self.strict)
             self.note("no such file", self.folder / name, fix="restore it")
         except Problems as error:
             self.problems.extend(error.problems)

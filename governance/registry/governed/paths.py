@@ -27,7 +27,8 @@ def checked(path: str) -> PurePosixPath:
         raise _refused(path, "it leaves its folder")
     if any(unicodedata.category(char).startswith("C") for char in path):
         raise _refused(path, "it has invisible characters")
-    if any(part != part.strip() or part.startswith(RESERVED) for part in parts):
+    # some file systems take names in capitals for the same
+    if any(part != part.strip() or part.casefold().startswith(RESERVED) for part in parts):
         raise _refused(path, "a part of it is reserved, or begins or ends with space")
     if any(len(part.encode()) > MAX_NAME for part in parts) or len(path.encode()) > MAX_PATH:
         raise _refused(path, "it is too long")

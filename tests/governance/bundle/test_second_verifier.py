@@ -78,9 +78,11 @@ def test_names_that_one_key_had_are_one_person() -> None:
         "a: !!int '1'\n",
         "%YAML 1.1\n---\na: yes\n",
         "a: 1\na: 2\n",
+        "<<: {a: 1}\nb: 2\n",
+        "a: [{<<: [{b: 1}, {b: 2}]}]\n",
         "a" * 600_000,
     ],
-    ids=["an alias", "a tag", "a directive", "a key given twice", "too large"],
+    ids=["an alias", "a tag", "a directive", "a key twice", "a merge", "merges", "too large"],
 )
 def test_policies_are_plain_yaml(text: str) -> None:
     with pytest.raises((verifier.Refused, YAMLError)):
@@ -89,3 +91,4 @@ def test_policies_are_plain_yaml(text: str) -> None:
 
 def test_stars_and_exclamation_marks_in_policies_are_text() -> None:
     assert verifier.policy_rules("a: '*x !!'  # 100%\n") == {"a": "*x !!"}
+    assert verifier.policy_rules("'<<': a << b\n") == {"<<": "a << b"}

@@ -379,6 +379,7 @@ def test_a_folder_is_published_file_by_file(
         "a/x\n",
         "a/ x",
         ".incoming/x",
+        "a/.INCOMING/x",
         "a/.artifact.uploading.x",
         "%2563onfig.json",
         "a//../x",
