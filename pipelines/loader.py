@@ -21,12 +21,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConfigError
 from governance.history.state import state
 from governance.machine.machine import Machine, machine_of
+from governance.machine.trust import own_policies
 from governance.release.serving import (
     Served,
     check_registry,
@@ -81,8 +83,9 @@ def load(
     (`OPTIONS`).
     """
     _refuse(options)
-    here = machine or machine_of(root or Path.cwd(), os.environ)
-    log = serving_log(here, origin)
+    folder_here = root or Path.cwd()
+    here = machine or machine_of(folder_here, os.environ)
+    log = serving_log(here, datetime.now(UTC), own_policies(folder_here), origin)
     served = resolve(state(log), name)
     check_registry(log, here, served)
     with private_copy(served, folder or where(here, served), scratch) as copy:

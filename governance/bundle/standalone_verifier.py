@@ -993,7 +993,11 @@ def _version(
     moves = []
     for one in (entry for entry in entries if entry.kind == "promotion"):
         said, is_own = one.predicate, one in of_version
-        if said["model"] != version[0] or not said["allowed"] or said["alias"] == "candidate":
+        if said["model"] != version[0] or not said["allowed"]:
+            continue
+        asked = said.get("asked") is not None or rights.rules_at(one.index) < 2
+        need(asked or not is_own, "a move that does not hold what was asked")
+        if said["alias"] == "candidate":
             continue
         if is_own or complete:
             before = [entry for entry in entries if entry.index < one.index]

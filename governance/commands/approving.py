@@ -40,6 +40,7 @@ def freeze_command(call: Call, version: str) -> None:
     Where the latest packet is still up to date, nothing is written.
     """
     model, number = named(version)
+    call.check_witnessed()
     now = call.state()
     latest, changed = votes.current(now, model, number, call.now)
     result = {"model": model, "version": number, "changed": changed, "written": False}
@@ -186,6 +187,8 @@ def _vote(
     days: int | None,
 ) -> None:
     """Finds the subject, shows it, signs the vote, and lists the missing signatures."""
+    if decision == "approve" and words[0] != "promotion":  # a second signature never waits
+        call.check_witnessed()
     now = call.state()
     subject = subjects.find(now, words)
     person = speaking.person_of(now.authority.policies, call.signer).name
@@ -267,6 +270,7 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
     count.
     """
+    call.check_witnessed()
     now = call.state()
     target = votes.waiver_target(now, what, call.now)
     acceptance = votes.Acceptance(**terms)

@@ -18,9 +18,9 @@ from governance.base.storage import write_atomic
 from governance.bundle import bundle_of, verify_bundle, write
 from governance.bundle.form import Attached, content
 from governance.commands import session
+from governance.commands.anchors import anchors_of_bundle
 from governance.commands.session import Call, named
 from governance.history.state import LogState
-from governance.history.verify import TrustAnchors
 from governance.machine.machine import model_index
 from governance.people import kept, reports
 
@@ -54,7 +54,7 @@ def command(
         now.log, model, number, index=note, files=distinct, since=growth, whole=whole
     )
     data = write(bundle)
-    report = verify_bundle(data, TrustAnchors(), where=output.name)
+    report = verify_bundle(data, anchors_of_bundle(call, data), where=output.name)
     if report.broken is not None:
         raise VerificationError(report.broken, fix="countersign verify shows what is wrong")
     write_atomic(output, data)

@@ -39,6 +39,7 @@ def promote_command(call: Call, version: str, alias: str, reason: str) -> None:
     refused.
     """
     move = Move("promote", *named(version), alias, reason)
+    call.check_witnessed()
     now = call.state()
     roles = moves.requester_roles(now.authority.policies, alias)
     _move(call, now, move, roles)

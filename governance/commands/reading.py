@@ -31,8 +31,9 @@ EPILOG = "\b\nSections:\n" + "\n".join(
 def live_command(call: Call, model: str) -> None:
     """Which version of MODEL holds each alias, now or at a time: what the log says.
 
-    Exit code 5 where the log does not give a decision by which a version holds an alias, and where
-    the registry of this machine has an alias elsewhere now; of the past it says nothing.
+    Exit code 5 where the log does not give a decision by which a version holds an alias, where
+    policy owners rejected its bytes, and where the registry of this machine has an alias elsewhere
+    now; of the past it says nothing.
     """
     now = looking(call, model)
     holders = retrospect.live(now, model, call.as_of or call.now, known_then=bool(call.as_of))
@@ -49,8 +50,8 @@ def live_command(call: Call, model: str) -> None:
         "registry": [finding.model_dump() for finding in moved],
     }
     call.draw("live", result, candidate=CANDIDATE)
-    is_forged = any(holder.not_reproduced for holder in holders)
-    call.exit(VerificationError.exit_code if moved or is_forged else 0)
+    is_refused = any(holder.not_reproduced or holder.rejected for holder in holders)
+    call.exit(VerificationError.exit_code if moved or is_refused else 0)
 
 
 @click.command("history")

@@ -30,8 +30,10 @@ from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_to_add_to, machine_of, read_log
 from governance.machine.signers import Ask
+from governance.machine.trust import check_before_signing, own_policies
 from governance.people import speaking
 from governance.people.speaking import Signing
+from governance.policy.policies import Policies
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -105,9 +107,18 @@ class Call:
         """The log for adding entries. With `--dry-run`, for reading only."""
         return read_log(self.machine) if self.dry_run else log_to_add_to(self.machine)
 
+    @cached_property
+    def own_policies(self) -> Policies | None:
+        """The policies of the folder here. Raises `ConfigError` where they cannot be read."""
+        return own_policies(Path.cwd())
+
     def state(self) -> LogState:
         """The log as it stands, for a command that adds to it."""
         return state(self.log)
+
+    def check_witnessed(self) -> None:
+        """Before a person signs what lets something pass. Raises `VerificationError`."""
+        check_before_signing(self.machine, self.log, self.own_policies, self.now)
 
     def read(self) -> LogState:
         """The log as it stands, for a command that only reads."""

@@ -9,12 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.base.errors import CountersignError, RefusedError, VerificationError
+from governance.bundle.form import content
 from governance.commands import session
+from governance.commands.anchors import anchors_of_bundle
 from governance.commands.session import Call, named
 from governance.exports.records import Records
 from governance.exports.records import read as records_of_version
 from governance.history.state import LogState
-from governance.history.verify import TrustAnchors
 from governance.machine.machine import Machine
 from governance.policy.policies import Policies, load_policies
 from governance.release.reconcile import differing
@@ -29,7 +30,8 @@ def of(call: Call, *, registry: bool = True) -> Sources:
     log.
     """
     if call.bundle is not None:
-        sources = open_bundle(call.bundle, TrustAnchors(call.origin))
+        anchors = anchors_of_bundle(call, content(call.bundle))
+        sources = open_bundle(call.bundle, anchors)
         report = sources.bundle
         notes = []
         if report and report.origin is None:
@@ -47,7 +49,7 @@ def of(call: Call, *, registry: bool = True) -> Sources:
         policies = load_policies(root / "policies")
     except CountersignError as error:
         policies = error
-    sources = open_sources(root, call.machine, policies)
+    sources = open_sources(root, call.machine, policies, call.now, call.origin)
     return compared(sources, call.machine) if registry else sources
 
 

@@ -19,11 +19,11 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
-from governance.base.progress import Progress
 from governance.base.storage import write_atomic
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
 from governance.commands import session
+from governance.commands.anchors import anchors_of_bundle
 from governance.commands.session import Call
 from governance.history import verify
 from governance.history.model_entries import ModelEntries
@@ -36,28 +36,22 @@ from governance.log.notes import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.notes import read_vkey
 from governance.log.port import Log
 from governance.log.views import read_entry
+from governance.machine import trust
 from governance.machine.machine import (
     Machine,
     begun,
     checkpoint_keys,
     exposed_keys,
-    last_seen,
     log_of,
     on_server,
-    own_checkpoint_key,
     read_log,
-    remember,
-    remember_witnesses,
-    trusted_witnesses,
 )
-from governance.machine.workers import in_processes
 from governance.models import folder as model_folder
-from governance.policy.authority import read_authority
 from governance.policy.policies import load_policies
-from governance.policy.witnesses import Requirement, log_requirement
+from governance.policy.witnesses import Requirement
+from governance.release import retrospect
 from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
-from governance.release.retrospect import forged as forged_moves
 from governance.release.serving import check_registry, resolve, serving_log
 from governance.witness.compare import compare
 
@@ -135,7 +129,10 @@ def _compare(call: Call, address: str) -> NoReturn:
 
 def _verify_bundle(call: Call, path: Path, anchors: TrustAnchors) -> tuple[bool, str]:
     """Verifies a bundle. Returns whether it verifies and is complete, and its checkpoint."""
-    report = verify_bundle(content(path), anchors, where=path.name)
+    data = content(path)
+    here = anchors_of_bundle(call, data, anchors.witnesses)
+    here = dataclasses.replace(here, checkpoint=anchors.checkpoint)
+    report = verify_bundle(data, here, where=path.name)
     result: dict[str, Any] = {"verified": report.ok, "complete": report.complete}
     result["completeness"] = report.completeness
     result["bundle"] = dataclasses.asdict(report)
@@ -153,34 +150,26 @@ def _verify_log(
     the checkpoint.
     """
     machine, root = call.machine, Path.cwd()
-    in_project = (root / "policies").is_dir() or not machine.environ.get("COUNTERSIGN_PROJECT")
-    policies = load_policies(root / "policies", strict=False) if in_project else None
+    policies = call.own_policies
+    if policies is None and not machine.environ.get("COUNTERSIGN_PROJECT"):
+        policies = load_policies(root / "policies")  # raises: a project has policies
     keys = policies.keys if policies else {}
     log = begun(log_of(machine))
-    own = log_requirement(policies.rules) if policies else None
-    anchors = dataclasses.replace(
-        anchors,
-        checkpoint_key=None if on_server(machine) else own_checkpoint_key(machine),
-        seen={**last_seen(machine, log), **_replaced(target)},
-        witnesses=anchors.witnesses or (own if own and own.quorum else _trusted(machine, log)),
-        at=call.now,
+    here = trust.trust_anchors(
+        machine, log, policies, call.now, origin=anchors.origin, witnesses=anchors.witnesses
     )
-    with Progress().bar(log.size(), "entries verified") as bar:
-        report = verify.verify_log(
-            log, machine.project, keys, anchors, run=in_processes(), counted=bar.advance
-        )
-    if report.ok:
-        try:
-            remember(machine, report.checkpoint)
-            in_force = read_authority(log).in_force.policies
-            if in_force is not None:
-                remember_witnesses(machine, report.checkpoint, log_requirement(in_force.rules))
-        except StorageError as error:  # an auditor may have no right to write here
-            kept = "warning: this machine cannot keep the checkpoint for next time"
-            session.tell([f"{kept}: {error.found}"], err=True)
+    seen = {**here.seen, **_replaced(target)}
+    here = dataclasses.replace(here, checkpoint=anchors.checkpoint, seen=seen)
+    report = trust.verified(machine, log, policies, here)
+    try:
+        trust.remember_verified(machine, log, report)
+    except StorageError as error:  # an auditor may have no right to write here
+        kept = "warning: this machine cannot keep the checkpoint for next time"
+        session.tell([f"{kept}: {error.found}"], err=True)
     compared: FilesReport | None = None
     registry: Sequence[Finding] | None = None
     decisions: Sequence[Finding] = ()
+    rejected: Sequence[Finding] = ()
     if report.broken is None:
         now = state(log)
         registry = _registry(machine, log)
@@ -192,10 +181,12 @@ def _verify_log(
             )
             statements = (entry for entry in read if isinstance(entry, Evidence))
             artifacts = in_artifact_root(machine.artifact_root)
-            compared = verify_files(root if in_project else None, statements, artifacts)
-        decisions = forged_moves(now) if now.authority.in_force.policies is not None else ()
+            compared = verify_files(root if policies else None, statements, artifacts)
+        if now.authority.in_force.policies is not None:
+            decisions, rejected = retrospect.forged(now), retrospect.rejected(now)
     indexes, lying = _indexes(log) if report.broken is None else (None, "")
-    wrong = bool(decisions or registry or lying or (compared and compared.mismatches))
+    is_refused = decisions or rejected or registry or lying
+    wrong = bool(is_refused or (compared and compared.mismatches))
     exposed = [str(path) for path in exposed_keys(machine)]
     result: dict[str, Any] = {
         "verified": report.ok and not wrong,
@@ -205,6 +196,7 @@ def _verify_log(
         "decisions": [finding.model_dump() for finding in decisions],
         "indexes": indexes,
         "index_fault": lying,
+        "rejected": [finding.model_dump() for finding in rejected],
         "limits": list(verify.LIMITS),
         "exposed_keys": exposed,
     }
@@ -220,16 +212,6 @@ def _named_witnesses(vkeys: Sequence[str]) -> Requirement | None:
     """
     keys = tuple(read_vkey(text, "--witness") for text in dict.fromkeys(vkeys))
     return Requirement(keys, len(keys), timedelta(hours=24)) if keys else None
-
-
-def _trusted(machine: Machine, log: Log) -> Requirement | None:
-    """What this machine last saw policy ask of witnesses. The checkpoint may be unreadable:
-    verification says so.
-    """
-    try:
-        return trusted_witnesses(machine, log)
-    except VerificationError:
-        return None
 
 
 def _indexes(log: Log) -> tuple[int | None, str]:
@@ -309,7 +291,9 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
 
         now = looking(call, name.partition("@")[0].partition("/")[0])
     else:
-        now = state(serving_log(call.machine, call.origin, quick=quick))
+        now = state(
+            serving_log(call.machine, call.now, call.own_policies, call.origin, quick=quick)
+        )
     served = resolve(now, name)
     if call.bundle is None:
         check_registry(now.log, call.machine, served)

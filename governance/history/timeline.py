@@ -106,6 +106,18 @@ class Timeline:
         other = standing and standing.predicate.model_digest != registration.model_digest
         return bool(other) and self.authority.rules >= ONE_DIGEST
 
+    def settled_otherwise(self, move: Promotion) -> Evidence[Registration] | None:
+        """(4) The registration that policy owners approved for a version, where a move gave an
+        alias to other bytes of this version; else None.
+        """
+        version = (move.model, move.version)
+        standing = self.registrations.get(version)
+        if standing is None or self.authority.rules < ONE_DIGEST:
+            return None
+        is_settled = self._settled(self._all_registrations[version]) is not None
+        is_other = standing.predicate.model_digest != move.model_digest
+        return standing if is_settled and is_other else None
+
     @cached_property
     def _all_registrations(self) -> dict[Key, list[Evidence[Registration]]]:
         by_version: dict[Key, list[Evidence[Registration]]] = defaultdict(list)

@@ -30,7 +30,12 @@ from governance.attest.envelope import UnknownKeyError, Verified
 from governance.attest.keys import public_key
 from governance.attest.predicates import Origin
 from governance.base.errors import VerificationError
-from governance.history.witnesses import Witnessed, check_recorded, check_witnesses
+from governance.history.witnesses import (
+    Witnessed,
+    check_recorded,
+    check_witnesses,
+    witnessed,
+)
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, origin_of, parse_checkpoint, signed_in_turn
 from governance.log.evidence import (
@@ -120,7 +125,9 @@ class TrustAnchors:
     witnesses: Requirement | None = None
     """What the verifier's own policy asks of witnesses, whatever the log's policies say."""
     witnessed: bool = True
-    """Whether the quorum of witnesses is required that policies ask for."""
+    """Whether the quorum of witnesses is required. It is not on the log's own machine, before that
+    machine can ask them.
+    """
     at: datetime | None = None
     """The verifier's time, by which cosignatures are judged; None: whatever their age."""
     seen: Mapping[str, str] = field(default_factory=dict)
@@ -214,9 +221,10 @@ def _verify(
         established = established or f"the older checkpoint, of {grown_from} entries"
     for where, kept in pins.seen.items():
         verify_growth(log, kept, head, authority, where)
-    witnessed = (
-        check_witnesses(log, authority, pins.witnesses, pins.at) if pins.witnessed else ()
-    )  # (7)
+    if pins.witnessed:  # (7)
+        seen_outside = check_witnesses(log, authority, pins.witnesses, pins.at)
+    else:
+        seen_outside = witnessed(log, authority, pins.witnesses)
     return LogReport(
         project=project,
         entries=size,
@@ -231,7 +239,7 @@ def _verify(
         checkpoint_key=public_key(authority.checkpoint_keys[-1][1]).keyid,
         origin=established,
         grown_from=grown_from,
-        witnessed=witnessed,
+        witnessed=seen_outside,
     )
 
 

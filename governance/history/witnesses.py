@@ -125,12 +125,20 @@ def check_witnesses(
         is_changed_by_owners = period.start > 0 and present.quorum > 0
         if not (is_changed_by_owners and len(after_change) >= trusted.quorum):
             _check_quorum(known, trusted, at, until)
-    seen = seen_by(log, authority, present)
     if present.quorum:
-        _check_quorum(seen, present, at, until)
-    elif trusted is not None:
-        seen = seen_by(log, authority, trusted)
-    return tuple(_witnessed(one) for one in seen)
+        _check_quorum(seen_by(log, authority, present), present, at, until)
+    return witnessed(log, authority, trusted, model=model)
+
+
+def witnessed(
+    log: Log, authority: Authority, trusted: Requirement | None, *, model: str | None = None
+) -> tuple[Witnessed, ...]:
+    """What witnesses have seen: those of the policies in force, else those of the verifier. How
+    many there are is not checked.
+    """
+    present = _present(authority.in_force.policies, model)
+    required = trusted if trusted is not None and not present.quorum else present
+    return tuple(_witnessed(one) for one in seen_by(log, authority, required))
 
 
 def _present(policies: Policies | None, model: str | None) -> Requirement:

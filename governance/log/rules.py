@@ -20,7 +20,8 @@ Version 2:
 - the configuration files of a registered model have known keys and no code;
 - waivers and approvals count for `candidate`, too, as they count at gates;
 - whether a run began before its authorization ended is decided by the two times, not by their
-  texts.
+  texts;
+- a move of `candidate` holds what was asked, so that it can be repeated.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ CHECKED_CONFIGS = 2
 """From this version on, the configuration files of a registered model are checked."""
 CANDIDATE_HAS_RIGHTS = 2
 """From this version on, waivers and approvals count in a decision on `candidate`."""
+HOLDS_REQUEST = 2
+"""From this version on, a move of `candidate` holds what was asked, too."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -392,11 +392,11 @@ def remember(machine: Machine, note: str) -> None:
     heads(machine).keep(note)
 
 
-def trusted_witnesses(machine: Machine, log: Log) -> Requirement | None:
-    """What this machine last saw policy ask of witnesses, in a log that it verified; None where it
-    saw nothing. Raises `StorageError`.
+def trusted_witnesses(machine: Machine, note: str) -> Requirement | None:
+    """What this machine last saw policy ask of witnesses, in the log of this checkpoint, which it
+    verified; None where it saw nothing. Raises `StorageError`, `VerificationError`.
     """
-    path = _witnesses_kept(machine, log.checkpoint())
+    path = _witnesses_kept(machine, note)
     try:
         if not path.exists():
             return None

@@ -6,7 +6,7 @@ time. So anybody with the log can make it again and must get the same result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -30,7 +30,7 @@ from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.log.rules import TABLE
+from governance.log.rules import HOLDS_REQUEST, TABLE
 from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
@@ -81,6 +81,8 @@ class Live(Model):
     """Why a move that leads to this tenure is not what the log gave at its entry; None where each
     one is, or where a bundle does not have their evidence.
     """
+    rejected: str | None = None
+    """Why its bytes are not served: policy owners approved another registration of the version."""
 
 
 class Event(Model):
@@ -178,11 +180,12 @@ def decided_again(now: LogState, entry: int) -> Again:
 
 def made_again(now: LogState, statement: Evidence[Promotion]) -> Repeat:
     """Makes a decision on an alias again. Raises `VerificationError` if a governed alias moved and
-    should not have.
+    should not have, or a move does not hold what was asked.
     """
     promotion, where = statement.predicate, f"entry {statement.index}, promotion"
     moved = promotion.alias != CANDIDATE and promotion.allowed
-    if promotion.asked is None and not moved:
+    must_ask = promotion.allowed and now.authority.rules_at(statement.index) >= HOLDS_REQUEST
+    if promotion.asked is None and not (moved or must_ask):
         return Repeat.NO_REQUEST
     if promotion.asked is None:
         raise VerificationError("it does not hold what was asked", where=where)
@@ -217,20 +220,49 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
 
 
 def forged(now: LogState) -> list[Finding]:
-    """A finding for every allowed move of an alias that is not what the entries before it gave. Of
-    moves of `candidate`, for those that hold their request.
-    """
+    """A finding for every allowed move of an alias that is not what the entries before it gave."""
     findings = []
     for statement in now.view.all(Promotion):
         promotion = statement.predicate
-        is_trial = promotion.alias == CANDIDATE and promotion.asked is None
-        error = fault(now, statement) if promotion.allowed and not is_trial else None
+        error = fault(now, statement) if promotion.allowed else None
         if error is not None:
             about = f"entry {statement.index}, {promotion.model}@{promotion.alias}"
             expected = error.expected or "a decision that comes out the same"
             fields = {"expected": expected, "found": error.found}
             findings.append(finding("DECISION_NOT_REPRODUCED", about, error.found, **fields))
     return findings
+
+
+def rejected(now: LogState) -> list[Finding]:
+    """A finding for every alias that was given to bytes of which policy owners say by now that they
+    are not the version's.
+    """
+    findings = []
+    for tenure in now.timeline.holders.values():
+        move = tenure.given.predicate
+        standing = now.timeline.settled_otherwise(move)
+        if standing is not None:
+            about = f"{move.model}@{move.alias}"
+            found = f"{about} was given to other bytes than policy owners approved for the version"
+            fields = {
+                "expected": f"sha256 {standing.predicate.model_digest} (entry {standing.index})",
+                "found": f"sha256 {move.model_digest} (entry {tenure.given.index})",
+                "next": f"countersign rollback {move.model}, or promote {move.version} again",
+            }
+            findings.append(finding("REGISTERED_TWICE", about, found, **fields))
+    return findings
+
+
+def check_settled(now: LogState, move: Promotion) -> None:
+    """Raises `VerificationError` for an alias that is held by bytes that policy owners rejected."""
+    for found in rejected(now):
+        if found.subject == f"{move.model}@{move.alias}":
+            raise VerificationError(
+                f"REGISTERED_TWICE: {found.message}",
+                where=found.found,
+                expected=found.expected,
+                fix=found.next,
+            )
 
 
 def fault(now: LogState, statement: Evidence[Promotion]) -> CountersignError | None:
@@ -293,7 +325,7 @@ def _check_candidate(now: LogState, statement: Evidence[Promotion]) -> None:
     """Raises `VerificationError` if the log did not allow this move of `candidate`. Decisions under
     the first rules do not hold enough to repeat them.
     """
-    if now.authority.rules_at(statement.index) < 2:
+    if now.authority.rules_at(statement.index) < HOLDS_REQUEST:
         return
     promotion, where = statement.predicate, f"entry {statement.index}, promotion"
     before = now.before(statement.index)
@@ -367,15 +399,14 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         second_signature_overdue=move.second_signature_by if late else None,
         back_tried=_tried(now, move, drill),
         back_failed=drill is not None and not drill.predicate.passed,
-        not_reproduced=_not_reproduced(now, statement),
+        not_reproduced=_refused(lambda: check_moves(now, statement)),
+        rejected=_refused(lambda: check_settled(now, move)),
     )
 
 
-def _not_reproduced(now: LogState, statement: Evidence[Promotion]) -> str | None:
-    is_trial = statement.predicate.alias == CANDIDATE and statement.predicate.asked is None
+def _refused(check: Callable[[], None]) -> str | None:
     try:
-        if not is_trial:
-            check_moves(now, statement)
+        check()
     except VerificationError as error:
         return f"{error.found} ({error.where})"
     return None

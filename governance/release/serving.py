@@ -5,14 +5,15 @@ registry's tables.
    and the registration of exactly the digest that was decided on. `latest` is no name.
 2. The decisions that lead to the alias are repeated from the entries before each. A version by its
    number is refused, too, while it holds a governed alias by a decision that the log does not give.
+   An alias is refused if policy owners approved another registration of its version since.
 3. A row of the registry that says something else of the version or alias is refused, where the
    registry is at hand.
 4. The files are copied once into a folder that nobody else writes. The copy is compared with the
    registration's manifest (`governance.models.folder`). So the caller gets the bytes that were
    hashed.
 
-The whole log is verified first. Its origin (entry 0), or a machine that began it, shows that it is
-the right log.
+The whole log is verified first, with all that this machine trusts of it: its origin, its last head,
+and the witnesses of the client's own policies (`governance.machine.trust`).
 """
 
 from __future__ import annotations
@@ -22,32 +23,25 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
 from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
 from governance.base.model import SLUG
-from governance.base.progress import Progress
 from governance.history.state import LogState
-from governance.history.verify import TrustAnchors, verify_log
 from governance.log.http_client import is_server
 from governance.log.port import Log
 from governance.log.rules import CHECKED_CONFIGS, ONE_DIGEST
-from governance.machine.machine import (
-    Machine,
-    check_pin,
-    on_server,
-    own_checkpoint_key,
-    read_log,
-    trusted_witnesses,
-)
-from governance.machine.workers import in_processes
+from governance.machine import trust
+from governance.machine.machine import Machine, read_log
 from governance.models import folder as modelfolder
 from governance.models.folder import Fetch
+from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from governance.release.artifacts import in_artifact_root
 from governance.release.reconcile import differing
-from governance.release.retrospect import check_moves, open_incident
+from governance.release.retrospect import check_moves, check_settled, open_incident
 
 _NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
@@ -111,6 +105,7 @@ def resolve(now: LogState, text: str) -> Served:
             raise InputError(found, fix=f"countersign history {model}")
         move, version = tenure.given.predicate, tenure.version
         check_moves(now, tenure.given)  # (2)
+        check_settled(now, move)
     standing = now.registration(model, str(version)).predicate  # raises where there is none
     is_settled = (
         now.authority.rules >= ONE_DIGEST
@@ -202,6 +197,8 @@ def where(machine: Machine, served: Served) -> Fetch | Path:
 
 def serving_log(
     machine: Machine,
+    at: datetime,
+    policies: Policies | None = None,
     pinned: str | None = None,
     *,
     quick: bool = False,
@@ -209,27 +206,25 @@ def serving_log(
     witnessed: bool = True,
 ) -> Log:
     """The log, verified from entry 0, so no entry is missing or changed. It continues the last head
-    that this machine knows. Raises `VerificationError`.
+    that this machine knows, and as many witnesses as policy asks for have cosigned it of late
+    (`governance.machine.trust`). Raises `VerificationError`.
 
-    `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the checkpoint key; it establishes
-    the origin. `quick`: compares only the origin with the pin. That does not show entries that
-    somebody with access to the database removed. `keys`: key id to PEM of keys that count besides
-    those of the log's own policies. `witnessed`: whether the quorum of witnesses is required; the
-    log's own server has to start before it can ask them.
+    `policies`: the client's own. `pinned` (else COUNTERSIGN_ORIGIN): hash of entry 0, or id of the
+    checkpoint key; it establishes the origin. `quick`: compares only the head, the origin and the
+    cosignatures. That does not show entries that somebody with access to the database removed.
+    `keys`: key id to PEM of keys that count besides those of the log's own policies. `witnessed`:
+    whether the quorum is required; the log's own server has to start before it can ask them.
     """
     log = read_log(machine)
-    pin = pinned or machine.environ.get("COUNTERSIGN_ORIGIN") or None
     if quick:
-        check_pin(log, pin)
+        trust.check_witnessed(machine, log, policies, at, pinned)
         return log
-    own = None if on_server(machine) else own_checkpoint_key(machine)
-    trusted = trusted_witnesses(machine, log)
-    anchors = TrustAnchors(origin=pin, checkpoint_key=own, witnesses=trusted, witnessed=witnessed)
-    with Progress().bar(log.size(), "entries verified") as bar:
-        report = verify_log(
-            log, machine.project, keys or {}, anchors, run=in_processes(), counted=bar.advance
-        )
+    anchors = trust.trust_anchors(machine, log, policies, at, origin=pinned)
+    anchors = anchors if witnessed else trust.unwitnessed(anchors)
+    report = trust.verified(machine, log, policies, anchors, keys=keys)
     if report.broken is not None:
         found = f"the log does not verify: {report.broken}"
         raise VerificationError(found, where=log.where, fix="serve nothing from it")
+    with suppress(StorageError):  # an account that only serves may have no right to write here
+        trust.remember_verified(machine, log, report)
     return log

@@ -5,7 +5,8 @@ carries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from governance.history.verify import LogReport, TrustAnchors, verify_log
 from governance.log.evidence import key_ring
 from governance.log.port import Log
 from governance.log.views import EvidenceView, LogSource
-from governance.machine.machine import Machine, begun, last_seen, log_of, own_checkpoint_key
+from governance.machine.machine import Machine, begun, log_of
+from governance.machine.trust import trust_anchors
 from governance.machine.workers import in_processes
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
@@ -38,16 +40,14 @@ class Sources:
     log: Log
     policies: Policies | CountersignError
     """The local policies, or the error where they cannot be read."""
-    checkpoint_key: str | None
-    """The checkpoint key (PEM) that this machine trusts; None where it has none."""
+    anchors: TrustAnchors
+    """What this machine trusts of the log."""
     registry: tuple[Finding, ...] | None = None
     """Where the registry differs from the log (`governance.release.reconcile`); None if not
     compared.
     """
     bundle: BundleReport | None = None
     """The result of verifying the bundle that the log is read from; None for a whole log."""
-    seen: Mapping[str, str] = field(default_factory=dict)
-    """The last checkpoint that this machine signed or verified, by its place."""
 
     @property
     def service(self) -> Mapping[str, str]:
@@ -61,13 +61,7 @@ class Sources:
         """
         if self.bundle is not None:
             return self.bundle
-        return verify_log(
-            self.log,
-            self.project,
-            self.service,
-            TrustAnchors(checkpoint_key=self.checkpoint_key, seen=self.seen),
-            run=in_processes(),
-        )
+        return verify_log(self.log, self.project, self.service, self.anchors, run=in_processes())
 
     def shows_all_of(self, model: str) -> bool:
         """Whether nothing about a model is missing. Of a log that verifies, nothing is."""
@@ -95,13 +89,20 @@ class Sources:
         return LogState(self.log, size, authority, view, log_history), source
 
 
-def open_sources(root: Path, machine: Machine, policies: Policies | CountersignError) -> Sources:
-    """The sources on this machine. Raises `StorageError` where there is no log. `build` verifies
-    it.
+def open_sources(
+    root: Path,
+    machine: Machine,
+    policies: Policies | CountersignError,
+    at: datetime,
+    origin: str | None = None,
+) -> Sources:
+    """The sources on this machine at a time. `origin`: the pinned one. Raises `StorageError` where
+    there is no log. `build` verifies it.
     """
     log = begun(log_of(machine))
-    key, seen = own_checkpoint_key(machine), last_seen(machine, log)
-    return Sources(root, machine.project, log, policies, key, seen=seen)
+    own = None if isinstance(policies, CountersignError) else policies
+    anchors = trust_anchors(machine, log, own, at, origin=origin)
+    return Sources(root, machine.project, log, policies, anchors)
 
 
 def open_bundle(path: Path, pins: TrustAnchors) -> Sources:
@@ -119,4 +120,4 @@ def open_bundle(path: Path, pins: TrustAnchors) -> Sources:
     log = BundleLog(read(data), path.name)
     policies = read_authority(log).in_force.policies
     missing = ConfigError("the log does not carry the policies in force", where=log.where)
-    return Sources(NOWHERE, report.project, log, policies or missing, None, bundle=report)
+    return Sources(NOWHERE, report.project, log, policies or missing, pins, bundle=report)

@@ -90,7 +90,8 @@ def check_origin(log: SqlLog, machine: Machine, pin: str | None) -> str:
         found = "nothing shows that this is the log you mean: this machine's key does not sign it"
         fix = f"if you know its first entry: --origin {log.entry(0).leaf_hash.hex()}"
         raise VerificationError(found, where=log.where, fix=fix)
-    serving_log(machine, pin, keys=_keys_on_disk(), witnessed=False)
+    at = datetime.now(UTC)
+    serving_log(machine, at, pinned=pin, keys=_keys_on_disk(), witnessed=False)
     return "the origin given" if pin else "the checkpoint key of this machine"
 
 

@@ -54,7 +54,7 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     log, key = log_to_add_to(machine), signer(machine)
     check_right(state(log), key, "drill")
     done = Rehearsal(time.perf_counter, session.clock())
-    now = done.step("log", lambda: _verified(machine), must=True)
+    now = done.step("log", lambda: _verified(call), must=True)
     found = done.step("target", lambda: rehearsal.target(now, model, alias, done.began), must=True)
     with suppress(Failed):  # it is among the steps, with its reason
         done.items = _steps(done, machine, now, found, items)
@@ -88,8 +88,8 @@ def _libraries() -> None:
         )
 
 
-def _verified(machine: Machine) -> tuple[LogState, str]:
-    log: Log = serving_log(machine)
+def _verified(call: Call) -> tuple[LogState, str]:
+    log: Log = serving_log(call.machine, session.clock(), call.own_policies)
     return state(log), f"{log.size()} entries verified"
 
 

@@ -30,8 +30,16 @@ from governance.attest.predicates import (
     Requester,
     Run,
 )
-from governance.attest.requests import DataRef, GateRequest, ModelRef, SuiteRef
+from governance.attest.requests import (
+    DataRef,
+    GateRequest,
+    ModelRef,
+    ReleaseRequest,
+    SuiteRef,
+)
 from governance.base.time import instant
+from governance.gates.decisions import decide_release
+from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import key_ring
 from governance.log.sqlite import SqliteLog
@@ -345,17 +353,22 @@ class Story:
         self.promote(stage, version)
 
     def promote(self, stage: str, version: str, findings: list[Any] | None = None) -> None:
-        """A decision about `candidate`."""
+        """A decision about `candidate`, as the pipeline makes it; refused for these findings."""
+        asked = ReleaseRequest(model=MODEL, released=self.reference(stage))
+        at = self.now()
+        decision = decide_release(asked, self.policies, self.view, at)
+        found = findings or list(decision.findings)
         promotion = Promotion(
             model=MODEL,
             version=version,
             alias="candidate",
             model_digest=self.models[stage],
-            allowed=not findings,
-            findings=findings or [],
+            allowed=not found,
+            findings=found,
             policy=self.policies.digest,
-            at=instant(self.now()),
+            at=instant(at),
             run=self.run(),
+            asked=asked.model_dump(mode="json"),
         )
         subject = [_at("model", f"models/{stage}/model", self.models[stage])]
         evidence.record(self.log, signer(self.machine), "promotion", subject, promotion)
@@ -380,7 +393,7 @@ class Story:
             self.machine.project,
             self.log,
             self.policies,
-            own_checkpoint_key(self.machine),
+            TrustAnchors(checkpoint_key=own_checkpoint_key(self.machine)),
         )
 
     def _file(self, name: str, text: str) -> str:

@@ -5,21 +5,29 @@ which registration stands.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from governance.attest.envelope import sign_statement
 from governance.attest.predicates import Artifact, Registration
-from governance.base.errors import RefusedError
-from governance.history.state import state
+from governance.attest.requests import ReleaseRequest
+from governance.base.errors import RefusedError, VerificationError
+from governance.commands.reading import live_command
+from governance.commands.status import command as status_command
+from governance.commands.verify import verify_command
+from governance.history.state import LogState, state
 from governance.history.timeline import Timeline
 from governance.log import api, evidence
 from governance.log.evidence import Evidence
 from governance.log.rules import RuleVersions
 from governance.people import subjects
 from governance.people.pending import pending
-from governance.release import promotion
+from governance.release import promotion, retrospect, serving
 from governance.server.append import verifier
+from tests.governance.forged import forge
 from tests.governance.governed import Governed, person
 from tests.governance.story import MODEL
 
@@ -125,3 +133,76 @@ def test_by_the_earlier_rules_the_last_one_stood(
     earlier = Timeline(now.evidence, replace(now.authority, rule_versions=RuleVersions()))
     assert earlier.registrations[VERSION].predicate.model_digest == digests(both)[1]
     assert not earlier.registered_twice
+
+
+# -- An alias that was given before the owners said which stands -----------------------------------
+
+
+@pytest.fixture
+def held(scene: Governed) -> list[Evidence[Registration]]:
+    """Version 1 is champion. Then it is registered again, past the server, with other bytes."""
+    scene.released()
+    other = again(scene)
+    evidence.record(scene.story.log, person("ci"), "registration", [subject(other)], other)
+    return state(scene.story.log).timeline.registered_twice[VERSION]
+
+
+def settle(scene: Governed, registration: Evidence[Registration]) -> LogState:
+    for owner in ("ada", "ben"):
+        scene.approve(owner, "policy-owner", registration.digest, "registration")
+    return state(scene.story.log)
+
+
+def test_the_bytes_that_were_decided_on_are_served_until_the_owners_settle(
+    scene: Governed, held: list[Evidence[Registration]]
+) -> None:
+    """Whoever could add a registration could otherwise stop what serves."""
+    before = state(scene.story.log)
+    assert not retrospect.rejected(before)
+    for now in (before, settle(scene, held[0])):
+        served = serving.resolve(now, f"{MODEL}@champion")
+        assert served.registration.model_digest == digests(held)[0]
+
+
+@pytest.mark.parametrize("alias", ["champion", "candidate"])
+def test_rejected_bytes_are_served_by_nobody(
+    scene: Governed, held: list[Evidence[Registration]], alias: str
+) -> None:
+    if alias == "candidate":  # version 2 is candidate since
+        scene.story.models["sft"] = digests(held)[0]
+        forge(scene, "1", **candidate(scene, digests(held)[0]))
+    now = settle(scene, held[1])
+    with pytest.raises(VerificationError, match="REGISTERED_TWICE") as refused:
+        serving.resolve(now, f"{MODEL}@{alias}")
+    assert refused.value.exit_code == 5
+    assert serving.resolve(now, f"{MODEL}/1").registration.model_digest == digests(held)[1]
+    found = {finding.subject: finding for finding in retrospect.rejected(now)}
+    assert found[f"{MODEL}@{alias}"].code == "REGISTERED_TWICE"
+    live = {row.alias: row.rejected for row in retrospect.live(now, MODEL, scene.now)}
+    assert "REGISTERED_TWICE" in str(live[alias])
+
+
+def test_the_commands_tell_of_rejected_bytes(
+    scene: Governed, held: list[Evidence[Registration]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(scene, held[1])
+    monkeypatch.chdir(scene.story.root)
+    for name, value in scene.story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("governance.commands.verify._registry", lambda *_: None)  # there is none
+    calls: list[tuple[click.Command, tuple[str, ...]]] = [
+        (live_command, (MODEL,)),
+        (verify_command, ("--no-files",)),
+        (status_command, ()),
+    ]
+    for command, words in calls:
+        done = CliRunner().invoke(command, words)
+        assert "REGISTERED_TWICE" in done.output, done.output
+        assert done.exit_code == (0 if command is status_command else 5)
+
+
+def candidate(scene: Governed, sha256: str) -> dict[str, Any]:
+    """What the pipeline would have asked for."""
+    asked = ReleaseRequest(model=MODEL, released=scene.story.reference("sft"))
+    assert asked.released.sha256 == sha256
+    return {"alias": "candidate", "model_digest": sha256, "asked": asked.model_dump(mode="json")}

@@ -101,8 +101,8 @@ def _check_holders(now: LogState, at: datetime, truth: Fold, rows: Any) -> None:
     for (model, alias), version in truth.holders.items():
         held = now.holder(model, alias)
         assert held is not None and held.version == version
-        if alias != CANDIDATE:  # the story's moves of it hold no request to repeat
-            assert serving.resolve(now, f"{model}@{alias}").registration.version == version
+        assert serving.resolve(now, f"{model}@{alias}").registration.version == version
+    assert not retrospect.forged(now) and not retrospect.rejected(now)
     for model in models:
         told = retrospect.history(now, model)
         assert len(told) == len({one.entry for one in told})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def test_files_come_from_the_server_as_they_were_registered(
     served: tuple[Place, Client], tmp_path: Path
 ) -> None:
     here, client = served
-    found = serving.resolve(state(serving.serving_log(client.machine)), f"{MODEL}/1")
+    found = serving.resolve(
+        state(serving.serving_log(client.machine, datetime.now(UTC))), f"{MODEL}/1"
+    )
     with serving.private_copy(found, serving.where(client.machine, found), tmp_path) as copy:
         assert manifest(copy) == manifest(here.scene.story.root / "models/sft/model")
     stored = next(here.artifacts.glob("*/*/artifacts/model/config.json"))

@@ -24,8 +24,10 @@ from governance.base.errors import (
     VerificationError,
 )
 from governance.commands.reading import live_command
+from governance.commands.verify import verify_command
 from governance.commands.verify import verify_model_command as command
 from governance.history.state import state
+from governance.log.port import Log
 from governance.registry.rest import RegistryServer
 from governance.release import promotion, retrospect, serving
 from tests.governance.forged import forge, second
@@ -39,6 +41,10 @@ def scene(tmp_path: Path) -> Governed:
     found = governed(tmp_path)
     found.released()
     return found
+
+
+def serving_log(scene: Governed, **options: Any) -> Log:
+    return serving.serving_log(scene.story.machine, scene.now, **options)
 
 
 def files(scene: Governed) -> Path:
@@ -116,17 +122,15 @@ def test_an_open_incident_is_told(scene: Governed) -> None:
 
 def test_a_log_of_another_origin_is_not_believed(scene: Governed) -> None:
     log = scene.story.log
-    assert (
-        serving.serving_log(scene.story.machine, log.entry(0).leaf_hash.hex()).size() == log.size()
-    )
+    assert serving_log(scene, pinned=log.entry(0).leaf_hash.hex()).size() == log.size()
     for quick, told in ((True, "another log"), (False, "the pinned origin")):
         with pytest.raises(VerificationError, match=told):
-            serving.serving_log(scene.story.machine, "0" * 64, quick=quick)
+            serving_log(scene, pinned="0" * 64, quick=quick)
     pinned = replace(
         scene.story.machine, environ={**scene.story.machine.environ, "COUNTERSIGN_ORIGIN": "0" * 64}
     )
     with pytest.raises(VerificationError, match="the pinned origin"):
-        serving.serving_log(pinned)
+        serving.serving_log(pinned, scene.now)
 
 
 def test_an_entry_that_was_taken_away_is_missed(scene: Governed) -> None:
@@ -142,9 +146,9 @@ def test_an_entry_that_was_taken_away_is_missed(scene: Governed) -> None:
     with sqlite3.connect(scene.story.log.path) as database:
         database.execute("DROP TRIGGER countersign_entry_DELETE")
         database.execute("DELETE FROM countersign_entry WHERE idx = ?", (entry,))
-    assert serving.serving_log(scene.story.machine, quick=True).size()
+    assert serving_log(scene, quick=True).size()
     with pytest.raises(VerificationError, match="does not verify"):
-        serving.serving_log(scene.story.machine)
+        serving_log(scene)
 
 
 def test_a_private_copy_is_the_registered_model_and_goes_away(
@@ -365,9 +369,29 @@ def test_a_forged_candidate_is_not_served(row: str, scene: Governed) -> None:
     fields, told = CANDIDATES[row]
     asked = promotion.ask(state(scene.story.log), "promote", MODEL, "1", "champion")
     forge(scene, "1", **{"asked": asked.model_dump(mode="json"), "alias": "candidate", **fields})
+    now = state(scene.story.log)
     with pytest.raises(CountersignError) as refused:
-        serving.resolve(state(scene.story.log), "support-desk@candidate")
+        serving.resolve(now, "support-desk@candidate")
     assert told in str(refused.value)
+    (found,) = retrospect.forged(now)
+    assert told in found.message and found.subject.endswith("support-desk@candidate")
+    live = retrospect.live(now, MODEL, scene.now)
+    assert [told in (held.not_reproduced or "") for held in live] == [True, False]
+
+
+def test_verify_tells_of_a_candidate_that_was_written_past_the_server(
+    scene: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify() -> tuple[int, str]:
+        done = CliRunner().invoke(verify_command, ["--no-files"])
+        return done.exit_code, done.output
+
+    verify_model(scene, monkeypatch)  # the surroundings
+    monkeypatch.setattr("governance.commands.verify._registry", lambda *_: None)  # there is none
+    assert verify()[0] == 0
+    entry = forge(scene, "1", alias="candidate", asked=None)
+    code, shown = verify()
+    assert code == 5 and f"entry {entry}, support-desk@candidate" in shown
 
 
 def test_live_and_the_command_tell_of_a_forged_move(

@@ -16,6 +16,7 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
 from governance.base.errors import CountersignError, InputError
+from governance.history.verify import TrustAnchors
 from governance.policy.authority import _policies_in
 from governance.policy.policies import load_policies
 from governance.report import sections
@@ -349,7 +350,7 @@ def test_files_at_hand_with_other_bytes_are_not_used(story: Story) -> None:
 
 
 def test_another_machine_sees_that_the_origin_is_not_established(story: Story) -> None:
-    report = build(replace(story.sources, checkpoint_key=None), MODEL, "1")
+    report = build(replace(story.sources, anchors=TrustAnchors()), MODEL, "1")
     assert "ORIGIN_NOT_ESTABLISHED" in notices(report)
     assert "not established" in report.integrity.origin
 
