@@ -64,8 +64,8 @@ def test_a_registered_version_is_live_and_waits_for_people(story: Story) -> None
 
 
 def test_an_alias_is_where_the_log_says_last(story: Story) -> None:
-    story.train("dpo", "dpo", "preference", "desk_sft", "sft")
-    story.register("dpo", "2")
+    story.train("sft", "sft", "conversation", "desk_sft", "base")
+    story.register("sft", "2")
     assert [version.aliases for version in of(story).versions] == [[], ["candidate"]]
 
 
