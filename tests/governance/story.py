@@ -38,7 +38,7 @@ from governance.attest.requests import (
     SuiteRef,
 )
 from governance.base.time import instant
-from governance.gates.decisions import decide_release
+from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import key_ring
@@ -46,6 +46,7 @@ from governance.log.sqlite import SqliteLog
 from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy.policies import Policies, load_policies
+from governance.release.promotion import decide
 from governance.report.sources import Sources
 from pipelines.metrics import suite_digest
 from pipelines.params import Params, load_params
@@ -356,7 +357,7 @@ class Story:
         """A decision about `candidate`, as the pipeline makes it; refused for these findings."""
         asked = ReleaseRequest(model=MODEL, released=self.reference(stage))
         at = self.now()
-        decision = decide_release(asked, self.policies, self.view, at)
+        decision = decide(state(self.log), asked, at, policies=self.policies)
         found = findings or list(decision.findings)
         promotion = Promotion(
             model=MODEL,
@@ -365,6 +366,7 @@ class Story:
             model_digest=self.models[stage],
             allowed=not found,
             findings=found,
+            waived=list(decision.waived),
             policy=self.policies.digest,
             at=instant(at),
             run=self.run(),

@@ -151,6 +151,7 @@ from governance.attest.predicates import (
     Promotion,
     Revocation,
 )
+from governance.attest.requests import ReleaseRequest
 from governance.base.errors import ConfigError, CountersignError, RefusedError, VerificationError
 from governance.base.time import exact_instant, instant
 from governance.base.yaml import parse_yaml
@@ -490,6 +491,9 @@ def _old_candidate_move(world: World, change: Callable[[bytes], bytes]) -> Any:
             policy=story.policies.digest,
             at=instant(story.now()),
             run=story.run(),
+            asked=ReleaseRequest(model=MODEL, released=story.reference(fresh.stage)).model_dump(
+                mode="json"
+            ),
         )
         subject = Artifact(role="model", name=fresh.stage, sha256=sha256)
         entries.append(evidence.record(log, KMS, "promotion", [subject], move))
