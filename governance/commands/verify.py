@@ -43,6 +43,7 @@ from governance.machine.machine import (
     checkpoint_keys,
     exposed_keys,
     log_of,
+    missing_head,
     on_server,
     read_log,
 )
@@ -161,6 +162,7 @@ def _verify_log(
     seen = {**here.seen, **_replaced(target)}
     here = dataclasses.replace(here, checkpoint=anchors.checkpoint, seen=seen)
     report = trust.verified(machine, log, policies, here)
+    missing = missing_head(machine, log) if report.broken is None else ""
     try:
         trust.remember_verified(machine, log, report)
     except StorageError as error:  # an auditor may have no right to write here
@@ -199,8 +201,11 @@ def _verify_log(
         "rejected": [finding.model_dump() for finding in rejected],
         "limits": list(verify.LIMITS),
         "exposed_keys": exposed,
+        "head_missing": missing or None,
     }
     call.draw("verify", result, report=report, shown=SHOWN)
+    if missing and not call.as_json:
+        session.tell([f"warning: {missing}"], err=True)
     for path in () if call.as_json else exposed:
         session.tell([f"warning: other accounts can read {path}; next: chmod 600 {path}"], err=True)
     return report.ok and not wrong, report.checkpoint

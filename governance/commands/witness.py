@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from governance.attest.keys import Signer, public_key
-from governance.base.errors import ConfigError, CountersignError, VerificationError
+from governance.base.errors import ConfigError, VerificationError
 from governance.base.time import instant
 from governance.commands import session
 from governance.commands.session import FILE, Call, clock
@@ -135,12 +135,7 @@ def request_command(call: Call) -> None:
     if not isinstance(log, SqlLog) or on_server(call.machine):
         raise ConfigError("the server asks the witnesses of its log", where="COUNTERSIGN_LOG")
     rules = call.read().authority.policies.rules
-    made, errors = [], []
-    for witness in rules.witnesses:
-        try:
-            made.append(client.request(log, witness, clock))
-        except CountersignError as error:
-            errors.append((witness.name, error))
+    made, errors = client.request_all(log, rules.witnesses, clock)
     lines = [f"{one.witness}: {one.size} entries, {instant(one.at)}" for one in made]
     lines += [f"{name}: {error}" for name, error in errors]
     result = {

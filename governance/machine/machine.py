@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from governance.attest.digests import sha256_bytes
@@ -305,6 +306,32 @@ def check_head(log: Log, machine: Machine) -> None:
         return evidence.check_head(log, machine.project, checkpoint_keys(log))
 
     heads(machine).check(name, head, log.consistency_proof)
+    missing = missing_head(machine, log)
+    if missing:
+        _warn_once(missing)
+
+
+def missing_head(machine: Machine, log: Log) -> str:
+    """What is wrong where this machine signs the log's checkpoints, and the last one is not kept
+    here: somebody took it away, or an older version of Countersign wrote the log. Empty where all
+    is well.
+    """
+    head = parse_checkpoint(log.checkpoint())[0]
+    place = heads(machine).place(head.origin)
+    if on_server(machine) or place.exists():
+        return ""
+    if own_checkpoint_key(machine) not in [pem for _, pem in checkpoint_keys(log)]:
+        return ""
+    return (
+        f"this machine signs the log's checkpoints, but {place} is missing: the {head.size} entries"
+        " are accepted as they are; if you did not move it away, compare the log with a checkpoint"
+        " kept elsewhere (countersign verify --checkpoint FILE)"
+    )
+
+
+@cache
+def _warn_once(text: str) -> None:
+    Progress().warn(text)
 
 
 def heads(machine: Machine) -> Heads:

@@ -52,8 +52,11 @@ def link(key: str, facts: Facts, verified: LogReport) -> Link:
     found = LOOKUPS[key](facts) if is_recorded else Found([], NOT_RECORDED[key])
     statements = {statement.index: statement for statement in found.statements if statement}
     says, lacks = found.says.rstrip("."), list(found.lacks) if statements else []
-    if key == LOG and not verified.origin:
-        lacks.append("an established origin")
+    if key == LOG:
+        lacks += [] if verified.origin else ["an established origin"]
+        lacks += [] if verified.witnessed else ["an anchor outside this machine, with its time"]
+        seen = [f"{one.witness} cosigned {one.size} entries" for one in verified.witnessed]
+        says = "; ".join([says, *seen])
     state: Presence = "missing" if is_recorded else "not recorded"
     if statements:
         kinds = Counter(statement.kind for statement in statements.values())
@@ -344,11 +347,7 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "sod_check": _duties,
     "waiver_register": _waivers,
     "policy_snapshot": _policies,
-    LOG: lambda facts: Found(
-        [facts.registration_statement],
-        "every entry of the log verified",
-        ["an anchor outside this machine, with its time"],
-    ),
+    LOG: lambda facts: Found([facts.registration_statement], "every entry of the log verified"),
     "signature_verification": _signatures,
     "access_control": _rights,
     "inventory_record": _inventory,

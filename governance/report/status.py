@@ -23,7 +23,7 @@ from governance.base.yaml import read_yaml
 from governance.history.state import LogState, state
 from governance.log.evidence import Evidence, key_ring, policy_in_force
 from governance.log.views import log_evidence, made_at
-from governance.machine.machine import Machine, log_of, read_log
+from governance.machine.machine import Machine, log_of, missing_head, read_log
 from governance.policy.policies import Policies, load_policies
 from governance.release import retrospect
 from governance.release.retrospect import Live
@@ -97,7 +97,7 @@ class Wait(Model):
     code: Literal[
         "LOG", "POLICIES", "MORE_MISTAKES", "DATACARD_MISSING", "DATACARD_BLANK", "BASE_UNKNOWN",
         "NOTHING_RUN", "POLICIES_CHANGED", "DATA_REFUSED", "GATE_REFUSED", "NOT_MADE", "NO_VERSION",
-        "NEEDS_APPROVAL",
+        "NEEDS_APPROVAL", "HEAD_MISSING",
     ]  # fmt: skip
     about: str = ""
     """A dataset, a base, a stage, a model or a version."""
@@ -147,6 +147,8 @@ def status(root: Path, machine: Machine, at: datetime) -> Status:
         for name, row in _rows(params, "stages")
     ]
     waits = [Wait(code="LOG", detail=problem)] if problem else []
+    missing = missing_head(machine, now.log) if now else ""
+    waits += [Wait(code="HEAD_MISSING", detail=missing)] if missing else []
     waits += _policy_waits(params, policies)
     if now is None and not problem:
         waits.append(Wait(code="NOTHING_RUN"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -68,6 +68,20 @@ def request(log: SqlLog, witness: Witness, now: Callable[[], datetime]) -> Cosig
         raise VerificationError(found, where=witness.url, fix="set the clocks right")
     log.keep_cosigned(_kept_as(key), size, made.text)
     return Cosigned(witness.name, size, at, made.text)
+
+
+def request_all(
+    log: SqlLog, witnesses: Iterable[Witness], now: Callable[[], datetime]
+) -> tuple[list[Cosigned], list[tuple[str, CountersignError]]]:
+    """Asks each witness. Returns what they cosigned, and the name and error of each other one."""
+    made: list[Cosigned] = []
+    errors: list[tuple[str, CountersignError]] = []
+    for witness in witnesses:
+        try:
+            made.append(request(log, witness, now))
+        except CountersignError as error:
+            errors.append((witness.name, error))
+    return made, errors
 
 
 def _cosign(log: SqlLog, witness: Witness, size: int, note: str) -> str:

@@ -14,14 +14,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from governance.base.errors import ConfigError
+from governance.base.errors import ConfigError, VerificationError
+from governance.base.progress import Progress
+from governance.history.witnesses import check_witnesses
+from governance.log.http_client import is_server
+from governance.log.sql import SqlLog
+from governance.machine.machine import log_of
+from governance.policy.authority import read_authority
 from pipelines import versions
 from pipelines.commands import dvc_process
 from pipelines.isolation import HASH_SEED
@@ -57,6 +63,8 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
         if force and targets:
             options.append("--single-item")
         code = _dvc(root, ["repro", *options, *targets], lock)
+        for line in ask_witnesses(project, lambda: datetime.now(UTC)):
+            click.echo(line, err=True)
     sys.exit(code)
 
 
@@ -122,3 +130,30 @@ def _dvc(root: Path, arguments: list[str], lock: int) -> int:
         if done.returncode and exit_file.exists():
             return int(exit_file.read_text(encoding="ascii"))
         return done.returncode
+
+
+def ask_witnesses(project: Project, now: Callable[[], datetime]) -> list[str]:
+    """Asks the witnesses of the policies in force to cosign a log that is kept here; a server asks
+    those of its own log. Returns a warning for each that did not, and one where too few have
+    cosigned the log within the grace period. What the run made counts in any case.
+    """
+    log = log_of(project.machine)
+    if not isinstance(log, SqlLog) or is_server(project.machine.log_uri) or not log.size():
+        return []
+    authority = read_authority(log)
+    policies = authority.in_force.policies
+    if policies is None or not policies.rules.witnesses:
+        return []
+    from governance.witness import client  # only where there are witnesses
+
+    with Progress().waiting("waiting for the witnesses of the log"):
+        _, errors = client.request_all(log, policies.rules.witnesses, now)
+    warnings = [f"warning: witness {name}: {error.found}" for name, error in errors]
+    try:
+        check_witnesses(log, authority, None, now())
+    except VerificationError as error:
+        warnings.append(
+            f"warning: {error.found} of late; until they have, `countersign verify` fails and"
+            " nothing is promoted; next: countersign witness request"
+        )
+    return warnings

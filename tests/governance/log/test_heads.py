@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,13 +20,15 @@ from governance.log import evidence, merkle
 from governance.log.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from governance.log.heads import Heads
 from governance.log.sql import SqlLog
-from governance.machine.machine import heads, log_of, log_to_add_to, read_log
+from governance.machine.machine import heads, log_of, log_to_add_to, missing_head, read_log
 from governance.machine.signers import CHECKPOINT, stored_signer
+from pipelines.cli import cli
 from tests.governance.examples import A, Scene, artifact, ingest, scene
 from tests.governance.keys import stranger
 from tests.governance.killed import dying_at_step, in_child
 from tests.governance.log.databases import ADAPTERS, raw
 from tests.governance.log.trees import Tree
+from tests.governance.story import begin
 
 TABLES = ("entry", "subject", "node", "head")
 
@@ -283,3 +288,46 @@ def test_only_what_continues_the_last_answered_append_is_accepted(
             assert check(log)
             note = known_here.last(head(log).origin)
             must = log[: parse_checkpoint(note)[0].size] if note else must
+
+
+def test_a_head_that_was_taken_away_is_told(
+    here: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever moved it away could have replaced the log. An append keeps a new one."""
+    read_log(here.machine)
+    assert "missing" not in capsys.readouterr().err and not missing_head(here.machine, here.log)
+    folder = heads(here.machine).folder
+    folder.rename(folder.with_suffix(".moved"))
+    for use in (read_log, log_to_add_to):
+        use(here.machine)
+    told = capsys.readouterr().err
+    assert told.count("is missing: the 4 entries are accepted as they are") == 1, "said once"
+    assert str(folder) in told and "--checkpoint" in told
+    append(here, "ingest@next")
+    assert not missing_head(here.machine, here.log)
+    another = replace(here.machine, home=here.machine.home / "another")
+    assert not missing_head(another, here.log), "a machine that signs nothing has nothing to miss"
+
+
+def test_verify_and_status_tell_of_a_missing_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = begin(tmp_path)
+    monkeypatch.chdir(story.root)
+    for name, value in story.machine.environ.items():
+        monkeypatch.setenv(name, value)
+    shutil.rmtree(heads(story.machine).folder)
+    waits = json.loads(run("status", "--json"))["waits"]
+    assert [wait["code"] for wait in waits if wait["code"] == "HEAD_MISSING"]
+    assert "last_checkpoint" in run("status")
+    found = json.loads(run("verify", "--no-files", "--json"))
+    assert found["verified"] and "is missing" in found["head_missing"]
+    assert json.loads(run("verify", "--no-files", "--json"))["head_missing"] is None, "it is kept"
+    shutil.rmtree(heads(story.machine).folder)
+    assert "is missing" in run("verify", "--no-files") + capsys.readouterr().err
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(cli, words)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.stdout + ("" if "--json" in words else done.stderr)
