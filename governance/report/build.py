@@ -360,7 +360,10 @@ def _integrity(facts: Facts, verified: LogReport) -> Integrity:
 
 def _anchor(verified: LogReport) -> str:
     """What witnesses outside the operator have seen of the log."""
-    seen = [f"{one.witness} cosigned {one.size} entries at {one.at}" for one in verified.witnessed]
+    seen = [
+        f"{one.witness} cosigned {one.size} entries at {moment(one.at)}"
+        for one in verified.witnessed
+    ]
     return "; ".join(seen) or NO_ANCHOR
 
 

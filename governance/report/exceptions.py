@@ -14,7 +14,7 @@ from governance.report.facts import Facts, run_of
 from governance.report.model import Notice, WaiverRow
 from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
-from governance.report.standing import ONCE, Standing
+from governance.report.standing import Standing
 
 SHOWN = 3
 """Entries named in one notice."""
@@ -153,7 +153,7 @@ def _changed(facts: Facts, standing: Standing) -> Iterator[Notice]:
     A later run that made the same bytes is no change, because steps are compared by the digests
     they made.
     """
-    out_of_date = any(finding.code in ONCE for finding in standing.today.findings)
+    out_of_date = "PACKET_OUT_OF_DATE" in {finding.code for finding in standing.today.findings}
     if standing.released is None or standing.packet is None or not out_of_date:
         return
     frozen, steps = standing.packet.predicate, packet.steps(packet.statements(facts))

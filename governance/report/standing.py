@@ -35,7 +35,7 @@ from governance.history.timeline import Tenure
 from governance.history.votes import SetAside, Vote, distinct
 from governance.history.waivers import NotInForce
 from governance.log.evidence import Evidence, PredicateT
-from governance.release import retrospect
+from governance.release import cosigned, retrospect
 from governance.release.promotion import ask, decide
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
 """Findings that people resolve by signing, in addition to those of the request."""
-ONCE = frozenset({"PACKET_OUT_OF_DATE"})
+ONCE = frozenset({"PACKET_OUT_OF_DATE", "WITNESSES_MISSING"})
 """Findings about a new move. They do not revoke an earlier decision: approvals stay valid for
 what was moved then.
 """
@@ -144,8 +144,12 @@ class Standing:
 
     @cached_property
     def today(self) -> ReleaseDecision:
-        """The release decided again on the log as it was read, at the report's time."""
-        return decide(self.now, self.request, self.at)
+        """The release decided again on the log as it was read, at the report's time. Cosignatures
+        that are kept beside the log count, as a promotion would record them.
+        """
+        recorded = cosigned.assumed(self.now, self.registration.model, self.at)
+        evidence = self.now.evidence.assuming(recorded) if recorded else self.now.evidence
+        return decide(self.now, self.request, self.at, evidence=evidence)
 
     @property
     def against(self) -> list[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.base.text import moment
 from governance.history.state import state
 from governance.history.verify import LogReport
 from governance.report.build import build
@@ -90,4 +91,22 @@ def test_a_cosigned_log_lacks_no_anchor(here: Witnessed) -> None:
     )
     shown = page(report).decode()
     for one in verified.witnessed:
-        assert f"{one.witness} cosigned {one.size} entries at {one.at}" in shown
+        assert f"{one.witness} cosigned {one.size} entries at {moment(one.at)}" in shown
+
+
+def test_a_log_that_was_cosigned_of_late_does_not_want_witnesses(here: Witnessed) -> None:
+    assert "WITNESSES_MISSING" in page(report_of(here)[0]).decode()
+    here.ask()
+    assert "WITNESSES_MISSING" not in page(report_of(here)[0]).decode()
+
+
+def test_a_release_stays_approved_when_its_cosignatures_are_old(here: Witnessed) -> None:
+    """They had to be fresh when it was promoted."""
+    here.ask()
+    here.scene.released()
+    before = report_of(here)[0].verdict.word
+    here.pass_hours(30)
+    sources = here.scene.story.sources
+    late = replace(sources.anchors, at=here.scene.now, witnessed=False)
+    report = build(replace(sources, anchors=late), MODEL, "1", as_of=here.scene.now)
+    assert report.verdict.word == before != "NOT APPROVED"

@@ -28,6 +28,7 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
+from governance.base.text import moment
 from governance.bundle import standalone_verifier as standalone
 from governance.bundle import verify_bundle
 from governance.gates.decisions import GOVERNED_CHECKS
@@ -539,7 +540,7 @@ def test_the_reports_anchor_names_witness_size_and_time(here: Witnessed) -> None
     verified = here.verify()
     line = _anchor(verified)
     for one in verified.witnessed:
-        assert f"{one.witness} cosigned {here.log.size()} entries at {one.at}" in line
+        assert f"{one.witness} cosigned {here.log.size()} entries at {moment(one.at)}" in line
     assert _anchor(replace(verified, witnessed=())).startswith("none")
 
 
