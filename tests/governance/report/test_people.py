@@ -638,7 +638,7 @@ def test_every_word_is_in_the_record_in_order(later: Governed) -> None:
     ]
     assert said == [
         ("registered", "ci"),
-        ("allowed", "the"),
+        ("refused", "the"),
         ("frozen", "the"),
         ("rejected", "ben"),
         ("waived", "ben"),
