@@ -1278,10 +1278,17 @@ class Move:
     # -- Waivers and incidents ---------------------------------------------------------------------
     def _waived(self, code: str, about: str = "") -> bool:
         """Whether a finding about the model's bytes is waived; the packet of a promotion shows
-        it.
+        it, and the move states it.
         """
+        if not self._states(code, about or self.model):
+            return False
         shown = self.shown is None or (code, about or self.model) in [one[:2] for one in self.shown]
         return shown and self._is_waived(code, about or self.model, self.of_model)
+
+    def _states(self, code: str, about: str) -> bool:
+        """Whether the move says that a finding was waived; not asked before version 2 of rules."""
+        stated = [(one["code"], one["subject"]) for one in self.move["waived"]]
+        return (code, about) in stated or self.rights.rules_at(self.entry.index) < 2
 
     def _is_waived(self, code: str, about: str, among: list[Entry]) -> bool:
         return any(self._accepts(entry, code, about) for entry in among)
@@ -1305,6 +1312,8 @@ class Move:
     def _check_incidents(self) -> None:
         """Every incident is closed, or somebody accepted it in a waiver since."""
         digest, shown = self.move["model_digest"], self.shown
+        stated = self._states("INCIDENT_OPEN", self.model)
+        need(stated or not self._open_incidents(digest), "an incident that the move does not state")
         need(self._incidents_accepted(digest), "an incident was open")
         for index in self._open_incidents(digest) if shown is not None else ():
             finding = ("INCIDENT_OPEN", self.model, [str(index)])
@@ -1336,17 +1345,20 @@ class Move:
     # -- The evidence ------------------------------------------------------------------------------
     def _check_bases(self, behind: list[Entry]) -> None:
         """Policy allows every base model by its digest, and its licence."""
+        for code, about in self._of_bases(behind):
+            need(code != "BASE_CHANGED" and self._waived(code, about), f"{code}, {about}")
+
+    def _of_bases(self, behind: list[Entry]) -> Iterator[tuple[str, str]]:
+        """Code and subject of each finding about a base model."""
         bases = policy_rules(self.policy.files["bases.yaml"])["bases"] or {}
         licences = {one["digest"]: one["licence"] for one in reversed(bases.values())}
         for entry in (one for one in behind if one.kind == "base"):
             name = entry.predicate["stage"].partition("@")[2]
             (digest, *_) = [sha256 for role, sha256 in entry.subjects if role == "model"]
             if digest not in licences:
-                allowed = name not in bases and self._waived("BASE_NOT_ALLOWED", f"base {name}")
-                need(allowed, f"the base model {name} is not allowed")
+                yield "BASE_CHANGED" if name in bases else "BASE_NOT_ALLOWED", f"base {name}"
             elif licences[digest] not in self.rules["licences"]["bases"]:
-                waived = self._waived("LICENCE_NOT_PERMITTED", f"base {name}")
-                need(waived, f"the licence of the base model {name}")
+                yield "LICENCE_NOT_PERMITTED", f"base {name}"
 
     def _check_lineage(self, behind: list[Entry]) -> None:
         """Every model of the chain was imported, or trained behind a gate that allowed exactly
@@ -1617,7 +1629,7 @@ class Move:
             need(self._registration(given["version"])["model_digest"] == digest, "its digest")
             need(not self._is_retired(digest), "retired")
             need(self._incidents_accepted(digest), "an incident")
-            self._check_bases(self._behind(packets[-1]))
+            need(not list(self._of_bases(self._behind(packets[-1]))), "a base")
         except Refused:
             return True
         return False

@@ -207,7 +207,8 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
         found = f"it allows what the rules in force did not allow: {codes}"
         raise VerificationError(found, where=where)
     if not again.same and before.authority.rules >= TABLE:
-        found = "it states other findings or waived findings than the log gave"
+        codes = ", ".join(dict.fromkeys(each.finding.code for each in again.differences))
+        found = f"it states other findings or waived findings than the log gave: {codes}"
         raise VerificationError(found, where=where)
     asked = ask(before, promotion.action, promotion.model, promotion.version, promotion.alias)
     recorded = (promotion.model_digest, promotion.request, promotion.packet, promotion.from_version)

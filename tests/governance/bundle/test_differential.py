@@ -159,7 +159,7 @@ class History:
 
 
 @pytest.mark.long
-@examples(6)
+@examples(8)
 @given(seed=st.integers(0, 2**32))
 def test_both_verifiers_give_the_same_verdict(
     seed: int, tmp_path_factory: pytest.TempPathFactory

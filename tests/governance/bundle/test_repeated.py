@@ -62,6 +62,18 @@ def waived(code: str, about: str = f"model {MODEL}") -> Callable[[Governed], Non
     return act
 
 
+def silent(code: str) -> Callable[[Governed], None]:
+    """After a waiver, a move past the server that states none."""
+
+    def act(scene: Governed) -> None:
+        if code == "INCIDENT_OPEN":
+            scene.incident("1", "open")
+        scene.waive(code, f"model {MODEL}")
+        promoted(scene)
+
+    return act
+
+
 def held_late(scene: Governed) -> None:
     """The request is open for two days, and policy permits one."""
     frozen = scene.freeze()
@@ -273,6 +285,10 @@ ROWS = {
     "another commit, waived": Row(
         waived("COMMIT_NOT_PERMITTED"), True, f"{RULES}commits: ['{OTHER}']\n"
     ),
+    "another commit, waived, and the move does not say so": Row(
+        silent("COMMIT_NOT_PERMITTED"), False, f"{RULES}commits: ['{OTHER}']\n"
+    ),
+    "an open incident, waived, and the move does not say so": Row(silent("INCIDENT_OPEN"), False),
     "a permitted builder": Row(promoted, True, f"{RULES}builders: [ci]\n"),
     "another builder": Row(promoted, False, f"{RULES}builders: [other]\n"),
     "no canary": Row(promoted, False, changes=tier("canary: true")),
