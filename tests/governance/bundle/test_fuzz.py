@@ -20,10 +20,12 @@ from governance.base.errors import CountersignError
 from governance.bundle import standalone_verifier, verify_bundle
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence
+from governance.log.notes import sign_note
 from governance.machine.machine import log_to_add_to
-from tests.fuzzing import cases, other_bytes, other_value
+from tests.fuzzing import ODD, cases, other_bytes, other_text, other_value
 from tests.governance.bundles import Json, made, opened, pin, sealed
 from tests.governance.governed import Governed
+from tests.governance.keys import stranger
 from tests.governance.nonsense import nonsense, signed
 from tests.governance.story import MODEL
 
@@ -60,8 +62,13 @@ def second_accepts(data: bytes, origin: str) -> bool:
 def spoiled(bundle: Json, chance: Random) -> bytes:
     """The bundle with some changes; sealed again, so that not the seal alone refuses it."""
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
-        part = chance.choice(("entries", "entries", "files", "checkpoint", "whole"))
-        if part == "whole" or not bundle.get(part):
+        part = chance.choice(("entries", "entries", "sequence", "files", "notes", "whole"))
+        if part == "sequence" and bundle.get("entries"):
+            bundle = {**bundle, "entries": other_sequence(bundle["entries"], chance)}
+        elif part == "notes":
+            name = chance.choice(("checkpoint", "index"))
+            bundle = {**bundle, name: other_note(bundle.get(name), chance)}
+        elif part in ("sequence", "whole") or not bundle.get(part):
             bundle = other_value(bundle, chance)
         else:
             bundle = {**bundle, part: other_value(bundle[part], chance)}
@@ -71,6 +78,35 @@ def spoiled(bundle: Json, chance: Random) -> bytes:
         return sealed(bundle)
     except (rfc8785.CanonicalizationError, AttributeError, UnicodeError):
         return json.dumps(bundle).encode()
+
+
+def other_sequence(entries: Any, chance: Random) -> Any:
+    """An entry is left out, repeated or in the place of another; or its envelope is."""
+    if not isinstance(entries, list) or len(entries) < 2:
+        return entries
+    one, two = chance.sample(range(len(entries)), 2)
+    others, how = list(entries), chance.randrange(4)
+    if how == 0:
+        del others[one]
+    elif how == 1:
+        others.insert(two, others[one])
+    elif how == 2:
+        others[one], others[two] = others[two], others[one]
+    elif isinstance(others[one], dict) and isinstance(others[two], dict):
+        others[one] = {**others[one], "envelope": others[two].get("envelope")}
+    return others
+
+
+def other_note(note: Any, chance: Random) -> Any:
+    """Another text, signed as before or by a stranger; or no note."""
+    if not isinstance(note, str) or not note or chance.random() < 0.1:
+        return chance.choice(ODD)
+    body, gap, tail = note.partition("\n\n")
+    body = other_text(body, chance)
+    if chance.random() < 0.5:
+        with suppress(CountersignError):
+            return sign_note(f"{body}\n", stranger())
+    return f"{body}{gap}{tail}"
 
 
 def is_part_of(data: bytes, whole: Json) -> bool:

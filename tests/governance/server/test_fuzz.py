@@ -31,6 +31,7 @@ from tests.governance.keys import P256, pem, stranger, with_other_signature
 from tests.governance.nonsense import is_nobodys, nonsense, signed
 from tests.governance.registry.place import PASSWORD, Place, Server, place, serving
 from tests.governance.story import MODEL
+from tests.postgres import Cluster
 
 pytestmark = pytest.mark.slow
 OTHERS = (stranger(), private_signer(pem(P256), "test"))
@@ -131,9 +132,13 @@ def test_a_replay_of_the_log_changes_nothing(data: st.DataObject, long: Governed
     assert list(log.entries()) == before
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return place(tmp_path_factory.mktemp("fuzzed"))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    environ = {}
+    if request.param == "postgresql":
+        found: Cluster = request.getfixturevalue("cluster")
+        environ = {"COUNTERSIGN_LOG": found.database()}
+    return place(tmp_path_factory.mktemp("fuzzed"), **environ)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +209,7 @@ def raw(server: Server, chance: Random) -> tuple[bytes, bytes]:
 def test_requests_of_every_kind(here: Place, server: Server) -> None:
     scene = here.scene
     size, written = scene.story.log.size(), server.log.stat().st_size
-    for chance in cases(few=150):
+    for chance in cases(few=100):
         if chance.random() < 0.1:
             data, answered = raw(server, chance)
             assert b" 500 " not in answered.partition(b"\r\n")[0], (data, answered)
