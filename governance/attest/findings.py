@@ -20,13 +20,14 @@ def finding(
     found: str = "",
     next: str = "",
     figures: Iterable[str] = (),
+    measure: str = "",
     **fields: str,
 ) -> Finding:
     """A finding of a code that is in the table. The sentence and the next step of the table hold
     where none is given; `fields` fill their blanks.
 
     The sentences may be reworded at any time: nothing compares them. What a waiver of this finding
-    accepts must stand in `figures`.
+    accepts must stand in `figures`, and which measurement it is in `measure`.
     """
     entry, fields = CODES[code], {"name": subject.rpartition(" ")[2], **fields}
     return Finding(
@@ -37,30 +38,37 @@ def finding(
         found=found,
         next=next or entry.step_for(fields),
         figures=list(figures),
+        measure=measure,
     )
 
 
 _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])")
 
 
-def figures_of(finding: Finding) -> list[str]:
-    """What a finding measured. Findings logged before `figures` existed have it in `found` only."""
-    return finding.figures or _NUMBER.findall(finding.found)
-
-
 def same_reason(first: Finding, second: Finding) -> bool:
-    """Whether two findings give the same reason, whatever their words; figures count where both
-    have them.
+    """Whether two findings give the same reason, whatever their words; figures and measure count
+    where both have them.
     """
-    figures_agree = not (first.figures and second.figures) or first.figures == second.figures
-    return (first.code, first.subject) == (second.code, second.subject) and figures_agree
+    return (
+        (first.code, first.subject) == (second.code, second.subject)
+        and _agree(first.figures, second.figures)
+        and _agree(first.measure, second.measure)
+    )
+
+
+def _agree(first: Sequence[str], second: Sequence[str]) -> bool:
+    return not (first and second) or first == second
 
 
 def same_exception(first: Finding, second: Finding) -> bool:
     """Whether somebody who accepted the one has accepted the other: the same code, subject and
-    figures.
+    figures. Findings logged before `figures` existed have them in `found` only.
     """
-    return same_reason(first, second) and figures_of(first) == figures_of(second)
+    if not same_reason(first, second):
+        return False
+    if first.figures and second.figures:
+        return True
+    return _NUMBER.findall(first.found) == _NUMBER.findall(second.found)
 
 
 def not_among(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:

@@ -705,7 +705,7 @@ class Rights:
         said, policy = entry.predicate, self.at(entry.index)
         if "principal" not in said:
             return policy.may_make(entry.kind, owner)
-        if any(isinstance(text, str) and len(text) > LONGEST_TEXT for text in said.values()):
+        if any(_length(text) > LONGEST_TEXT for text in said.values()):
             return False
         if entry.kind == "authorization" and {sha256 for _, sha256 in entry.subjects} != {
             entry.signer
@@ -1154,7 +1154,7 @@ class Move:
         self.moves = [one for one in moves if one["allowed"]]
         self.of_model = [one for one in before if one.about(self.move["model_digest"])]
         self.model = f"model {self.move['model']}"
-        self.shown: list[tuple[str, str, list[str]]] | None = None
+        self.shown: list[Json] | None = None
 
     def check(self) -> None:
         """Raises `Refused` unless the move was rightly allowed."""
@@ -1180,7 +1180,7 @@ class Move:
 
     def _check_promotion(self, packet: Entry, behind: list[Entry]) -> None:
         for one in self.move["waived"]:
-            waived = self._is_waived(one["code"], one["subject"], self.before)
+            waived = self._is_waived(one, self.before)
             need(waived, f"{one['code']} is waived, and no waiver of it is in force")
         need(not self.tier.get("canary") or self._waived("CANARY_MISSING"), "no canary")
         self._check_lineage(behind)
@@ -1261,9 +1261,10 @@ class Move:
         need(packet.predicate["policy"] == self.policy.digest, "policies of the packet")
         for term in ("model", "model_digest", "files", "stage"):
             need(registered[term] == packet.predicate[term], f"{term} of the packet")
-        self.shown = [_finding(one) for one in packet.predicate["waived"]]
+        self.shown = packet.predicate["waived"]
         for one in self.move["waived"]:
-            need(_finding(one) in self.shown, "a waived finding that the packet does not show")
+            shown = any(_same_exception(one, other) for other in self.shown)
+            need(shown, "a waived finding that the packet does not show")
         return packet
 
     def _behind(self, packet: Entry) -> list[Entry]:
@@ -1280,21 +1281,27 @@ class Move:
         """Whether a finding about the model's bytes is waived; the packet of a promotion shows
         it, and the move states it.
         """
-        if not self._states(code, about or self.model):
+        named = (code, about or self.model)
+        if not self._states(*named):
             return False
-        shown = self.shown is None or (code, about or self.model) in [one[:2] for one in self.shown]
-        return shown and self._is_waived(code, about or self.model, self.of_model)
+        if self.shown is None:
+            return any(self._accepts(entry, *named) for entry in self.of_model)
+        shown = [one for one in self.shown if (one["code"], one["subject"]) == named]
+        return any(self._is_waived(one, self.of_model) for one in shown)
 
     def _states(self, code: str, about: str) -> bool:
         """Whether the move says that a finding was waived; not asked before version 2 of rules."""
         stated = [(one["code"], one["subject"]) for one in self.move["waived"]]
         return (code, about) in stated or self.rights.rules_at(self.entry.index) < 2
 
-    def _is_waived(self, code: str, about: str, among: list[Entry]) -> bool:
-        return any(self._accepts(entry, code, about) for entry in among)
+    def _is_waived(self, found: Json, among: list[Entry]) -> bool:
+        named = (found["code"], found["subject"])
+        return any(self._accepts(entry, *named, found) for entry in among)
 
-    def _accepts(self, entry: Entry, code: str, about: str) -> bool:
-        """Whether an entry is a waiver of a finding that is in force at the time of the move."""
+    def _accepts(self, entry: Entry, code: str, about: str, found: Json | None = None) -> bool:
+        """Whether an entry is a waiver of a finding that is in force at the time of the move. Under
+        version 2 of the rules it names what was found.
+        """
         waiver, limits = entry.predicate, self.rules.get("waivers", {"max_days": 0})
         if entry.kind != "waiver" or code in limits.get("never", []):
             return False
@@ -1303,6 +1310,9 @@ class Move:
             return False
         if waiver["role"] not in limits.get("accepted_by", []):
             return False
+        strict = self.rights.rules_at(entry.index) >= 2
+        if found is not None and strict and not _names(waiver, found):
+            return False
         days = self.tier.get("waiver_days")
         longest = timedelta(days=limits["max_days"] if days is None else days)
         begins, ends = instant(waiver["at"]), instant(waiver["expires"])
@@ -1310,19 +1320,26 @@ class Move:
         return in_force and self.rights.acts(entry, self.at, self.policy)
 
     def _check_incidents(self) -> None:
-        """Every incident is closed, or somebody accepted it in a waiver since."""
+        """Every incident is closed, or a waiver since the last was opened accepts it."""
         digest, shown = self.move["model_digest"], self.shown
         stated = self._states("INCIDENT_OPEN", self.model)
         need(stated or not self._open_incidents(digest), "an incident that the move does not state")
         need(self._incidents_accepted(digest), "an incident was open")
         for index in self._open_incidents(digest) if shown is not None else ():
-            finding = ("INCIDENT_OPEN", self.model, [str(index)])
-            need(finding in (shown or []), "an incident that the packet does not show")
+            named = [
+                one
+                for one in shown or []
+                if (one["code"], one["subject"]) == ("INCIDENT_OPEN", self.model)
+                and (one.get("figures") or _numbers(one.get("found", ""))) == [str(index)]
+            ]
+            need(named, "an incident that the packet does not show")
 
     def _incidents_accepted(self, digest: str) -> bool:
+        opened = self._open_incidents(digest)
         about = [one for one in self.before if one.about(digest)]
-        accepted = [one.index for one in about if self._accepts(one, "INCIDENT_OPEN", self.model)]
-        return all(index < max(accepted, default=-1) for index in self._open_incidents(digest))
+        since = [one for one in about if one.index > max(opened, default=-1)]
+        finding = {"code": "INCIDENT_OPEN", "subject": self.model}
+        return all(self._is_waived({**finding, "figures": [str(one)]}, since) for one in opened)
 
     def _open_incidents(self, digest: str) -> list[int]:
         """The entries that opened an incident which is open. The requester of the move cannot close
@@ -1649,10 +1666,38 @@ def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:
     return bool(is_of and same and complete and gate.about(used.get("gate", "")))
 
 
-def _finding(finding: Json) -> tuple[str, str, list[str]]:
-    """What a waiver accepts: code, subject and figures; older findings have these in their text."""
-    numbers = re.findall(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])", finding.get("found", ""))
-    return finding["code"], finding["subject"], finding.get("figures") or numbers
+def _same_exception(one: Json, other: Json) -> bool:
+    """Whether who accepts the one accepts the other: the same code, subject and figures. Older
+    findings have the figures in their text.
+    """
+    for name in ("code", "subject"):
+        if one[name] != other[name]:
+            return False
+    for name in ("figures", "measure"):
+        if one.get(name) and other.get(name) and one[name] != other[name]:
+            return False
+    both_have = one.get("figures") and other.get("figures")
+    return bool(both_have) or _numbers(one.get("found", "")) == _numbers(other.get("found", ""))
+
+
+def _names(waiver: Json, found: Json) -> bool:
+    """Whether a waiver names what was found."""
+    figures = (found.get("measure", ""), found.get("figures", []))
+    rows = [(row.get("measure", ""), row["figures"]) for row in waiver.get("accepts", [])]
+    return figures in [("", []), *rows]
+
+
+def _numbers(text: str) -> list[str]:
+    return re.findall(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-])", text)
+
+
+def _length(value: object) -> int:
+    """Characters of a text, or of all texts in a list."""
+    if isinstance(value, dict):
+        return sum(map(_length, value.values()))
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _in_force(vote: Json, at: datetime) -> bool:

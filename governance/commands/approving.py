@@ -275,7 +275,8 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     target = votes.waiver_target(now, what, call.now)
     acceptance = votes.Acceptance(**terms)
     author, waiver = votes.check_waiver(now, target, acceptance, call.signing)
-    line = f"{waiver.finding} ({waiver.about}) of {what} until {moment(waiver.expires)}"
+    found = f", as found: {waiver.accepted}," if waiver.accepted else ""
+    line = f"{waiver.finding} ({waiver.about}){found} of {what} until {moment(waiver.expires)}"
     question = f"{author.name} waives {line}; compensating control: {waiver.control}."
     sha256 = target.artifact.sha256
     call.confirm(question, waiver.finding, waiver, subject=sha256, entry=None)

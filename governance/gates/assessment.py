@@ -46,6 +46,12 @@ class Judged:
     """
 
     @property
+    def measure(self) -> str:
+        """What the figure is of, e.g. `greedy_exact, language=de, against base`."""
+        against = f"against {self.reference}" if self.reference else ""
+        return ", ".join(part for part in (self.metric, self.slice, against) if part)
+
+    @property
     def figures(self) -> list[str]:
         """The figure as data, to the digits that are shown."""
         if self.figure is None:

@@ -37,6 +37,7 @@ def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterat
             subject,
             expected=", ".join(f"{name}: {minimum[name]:g}" for name in missing),
             found="nothing of it was planted" if measured else "scanned before recall was measured",
+            figures=missing,
         )
     low = [
         name
@@ -50,4 +51,5 @@ def findings(dataset: str, measured: Recall | None, policy: PiiPolicy) -> Iterat
             subject,
             expected=", ".join(f"{name}: {minimum[name]:g} {end}" for name in low),
             found="; ".join(f"{name}: {describe(interval(counts[name]))}" for name in low),
+            figures=[f"{name} {counts[name].found}/{counts[name].planted}" for name in low],
         )

@@ -32,6 +32,7 @@ from governance.attest.predicates import (
 from governance.base.time import instant_of
 from governance.history import incidents
 from governance.history.votes import owners_agreed, seconded_by_another
+from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
@@ -369,7 +370,11 @@ class Timeline:
         one.
         """
         statements = self.waivers.get((model, finding.code, finding.subject), [])
-        waivers = (statement.predicate for statement in statements)
+        waivers = (
+            statement.predicate
+            for statement in statements
+            if other_figures(statement, finding, self.authority) is None
+        )
         ends = [instant_of(waiver.expires) for waiver in waivers if instant_of(waiver.at) <= at]
         return max(ends, default=None)
 

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Literal
 
 from governance.attest.codes import NEVER_WAIVED
 from governance.base.time import instant_of
+from governance.log.rules import WAIVES_FIGURES
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Waiver
+    from governance.attest.predicates import Finding, Waiver
     from governance.log.evidence import Evidence
     from governance.policy.authority import Authority
     from governance.policy.rules import WaiverRules
 
 Reason = Literal[
     "not_accepted", "time_ended", "never_waived", "too_long", "expired", "not_begun", "overtaken",
-    "not_recorded",
+    "not_recorded", "other_figures",
 ]  # fmt: skip
 _TEXTS: dict[Reason, str] = {
     "not_accepted": "its signer may not accept it",
@@ -28,6 +29,7 @@ _TEXTS: dict[Reason, str] = {
     "not_begun": "it begins at {}",
     "overtaken": "an incident was opened since it was accepted",
     "not_recorded": "the log has no waiver of it",
+    "other_figures": "it accepts {}, and something else was found",
 }
 """Recorded in the finding WAIVER_NOT_IN_FORCE."""
 
@@ -38,12 +40,35 @@ class NotInForce:
 
     reason: Reason
     detail: str = ""
-    """The person, code, days or time that the reason names."""
+    """The person, code, days, time or figures that the reason names."""
 
     @property
     def text(self) -> str:
         """The reason, as a finding has it."""
         return _TEXTS[self.reason].format(self.detail)
+
+
+def is_of(statement: Evidence[Waiver], found: Finding, model: str) -> bool:
+    """Whether a waiver is about this model, code and subject, whatever was found."""
+    waiver = statement.predicate
+    return (waiver.finding, waiver.about, waiver.model) == (found.code, found.subject, model)
+
+
+def other_figures(
+    statement: Evidence[Waiver], found: Finding, rights: Authority
+) -> NotInForce | None:
+    """Why a waiver that `is_of` a finding does not cover what was found; None where it does.
+
+    It covers exactly what it accepts: no order of figures is the right one for every finding, and
+    people read the figures that they accept. Under version 1 of the rules it covered any figures.
+    """
+    if rights.rules_at(statement.index) < WAIVES_FIGURES:
+        return None
+    accepted = [(each.measure, each.figures) for each in statement.predicate.accepts]
+    was_found = (found.measure, found.figures)
+    if was_found == ("", []) or was_found in accepted:
+        return None
+    return NotInForce("other_figures", statement.predicate.accepted or "no figures")
 
 
 def problem_of(

@@ -21,7 +21,8 @@ Version 2:
 - waivers and approvals count for `candidate`, too, as they count at gates;
 - whether a run began before its authorization ended is decided by the two times, not by their
   texts;
-- a move of `candidate` holds what was asked, so that it can be repeated.
+- a move of `candidate` holds what was asked, so that it can be repeated;
+- a waiver covers exactly what it says was found.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ CANDIDATE_HAS_RIGHTS = 2
 """From this version on, waivers and approvals count in a decision on `candidate`."""
 HOLDS_REQUEST = 2
 """From this version on, a move of `candidate` holds what was asked, too."""
+WAIVES_FIGURES = 2
+"""From this version on, a waiver covers a finding only with the figures that it names."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

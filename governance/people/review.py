@@ -31,6 +31,7 @@ from governance.history import packet
 from governance.history.incidents import INCIDENT, still_open, unaccepted
 from governance.history.lineage import ModelNode
 from governance.history.state import LogState
+from governance.history.waivers import is_of, other_figures
 from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.people.votes import release_context
@@ -268,16 +269,20 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
 
 
 def _waived(before: LogState, frozen: Packet) -> list[WaivedFinding]:
-    waivers = {
-        (waiver.predicate.finding, waiver.predicate.about): waiver
-        for waiver in before.evidence.all(Waiver)
-        if waiver.digest in frozen.waivers
-    }
-    return [
-        WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
-        for finding in frozen.waived
-        if (waiver := waivers.get((finding.code, finding.subject))) is not None
-    ]
+    waivers = [each for each in before.evidence.all(Waiver) if each.digest in frozen.waivers]
+    rows = []
+    for finding in frozen.waived:
+        covering = [
+            waiver
+            for waiver in waivers
+            if is_of(waiver, finding, frozen.model)
+            and other_figures(waiver, finding, before.authority) is None
+        ]
+        rows += [
+            WaivedFinding(finding=finding, entry=waiver.index, waiver=waiver.predicate)
+            for waiver in covering[-1:]
+        ]
+    return rows
 
 
 def _earlier(before: LogState, frozen: Packet) -> list[Statement]:

@@ -27,7 +27,7 @@ from governance.machine.signers import Ask, person_signer
 from governance.policy.authority import Authority
 from governance.policy.policies import Policies
 from governance.policy.rules import Principal
-from governance.policy.speakers import LONGEST_TEXT
+from governance.policy.speakers import LONGEST_TEXT, length_of
 
 NOT_YET = "DIGEST"
 """Stands for the digest of a statement that nobody has signed."""
@@ -78,15 +78,16 @@ class Speaker:
         `ConfigError` for a text that is too long to count.
         """
         for name, value in predicate:
-            if isinstance(value, str):
-                check_text(value, f"--{name}")
+            check_text(value, f"--{name}")
         return evidence.record(log, self.signer, kind, [subject], predicate)
 
 
-def check_text(text: str, where: str) -> None:
-    """Raises `ConfigError` for a text that is so long that its statement would not count."""
-    if len(text) > LONGEST_TEXT:
-        found = f"a text of {len(text)} characters"
+def check_text(text: object, where: str) -> None:
+    """Raises `ConfigError` for a text, or texts in a list, so long that their statement would not
+    count.
+    """
+    if (length := length_of(text)) > LONGEST_TEXT:
+        found = f"a text of {length} characters"
         expected = f"at most {LONGEST_TEXT}"
         raise ConfigError(found, where=where, expected=expected, fix="say it shorter")
 

@@ -13,7 +13,14 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from governance.attest.codes import CODES, NEVER_WAIVED
-from governance.attest.predicates import Approval, Artifact, Finding, Waiver
+from governance.attest.predicates import (
+    Accepted,
+    Approval,
+    Artifact,
+    Finding,
+    GateDecision,
+    Waiver,
+)
 from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean
 from governance.base.time import exact_instant
 from governance.gates.checks.context import Context, ReleaseContext
@@ -161,7 +168,7 @@ def waiver_target(now: LogState, name: str, at: datetime) -> WaiverTarget:
             )
         gate, request = gates[stage]
         artifact = Artifact(role="data", name=name, sha256=request.data.sha256)
-        return WaiverTarget(request.model, artifact, tuple(gate.predicate.findings))
+        return WaiverTarget(request.model, artifact, _of_gate(gate.predicate))
     model, slash, version = name.partition("/")
     if not slash:
         raise ConfigError(
@@ -171,6 +178,11 @@ def waiver_target(now: LogState, name: str, at: datetime) -> WaiverTarget:
     decision = decide_automatic(release, now.evidence, at, now.authority)
     artifact = Artifact(role="model", name=name, sha256=release.released.sha256)
     return WaiverTarget(model, artifact, decision.findings)
+
+
+def _of_gate(gate: GateDecision) -> tuple[Finding, ...]:
+    """What a gate found, what waivers passed included: a waiver that ends can be renewed."""
+    return (*gate.findings, *gate.waived)
 
 
 def check_waiver(
@@ -186,7 +198,8 @@ def check_waiver(
         raise ConfigError(f"{terms.finding!r} is no finding code", fix=fix)
     if terms.finding in (*NEVER_WAIVED, *rules.never):
         raise RefusedError(f"{terms.finding} is never waived")
-    finding = _finding(target, terms)
+    findings = _findings(target, terms)
+    finding = findings[0]
     person_named(policies, terms.owner)
     author, at = signing.speaker(authority, rules.accepted_by), signing.at
     waiver = Waiver(
@@ -197,6 +210,11 @@ def check_waiver(
         owner=terms.owner,
         control=terms.control,
         expires=exact_instant(at + timedelta(days=terms.days)),
+        accepts=[
+            Accepted(measure=each.measure, figures=each.figures)
+            for each in findings
+            if each.measure or each.figures
+        ],
     )
     context = Context(
         target.model, (), policies, now.evidence, at, authority=authority, governed=True
@@ -209,15 +227,15 @@ def check_waiver(
     return author, waiver
 
 
-def _finding(target: WaiverTarget, terms: Acceptance) -> Finding:
-    """The open finding that the terms name."""
+def _findings(target: WaiverTarget, terms: Acceptance) -> list[Finding]:
+    """The open findings that the terms name: of one code and subject, with what each found."""
     matching = [
         finding
         for finding in target.findings
         if finding.code == terms.finding and terms.about in (None, finding.subject)
     ]
-    if len(matching) > 1:
-        subjects = ", ".join(finding.subject for finding in matching)
+    if len({finding.subject for finding in matching}) > 1:
+        subjects = ", ".join(dict.fromkeys(finding.subject for finding in matching))
         raise ConfigError(
             f"{terms.finding} stands {len(matching)} times", expected=f"--about, one of: {subjects}"
         )
@@ -228,4 +246,4 @@ def _finding(target: WaiverTarget, terms: Acceptance) -> Finding:
             f"no {terms.finding} stands against {target.artifact.name}{about}",
             expected=f"one of: {standing or 'none; what is accepted already does not stand'}",
         )
-    return matching[0]
+    return matching

@@ -86,10 +86,15 @@ def long_text(predicate: Model) -> str | None:
     """The field of the first text that is longer than `LONGEST_TEXT`; None where none is."""
     values: dict[str, Any] = dict(predicate)
     return next(
-        (
-            name
-            for name, value in values.items()
-            if isinstance(value, str) and len(value) > LONGEST_TEXT
-        ),
+        (name for name, value in values.items() if length_of(value) > LONGEST_TEXT),
         None,
     )
+
+
+def length_of(value: Any) -> int:
+    """Characters of a text, or of all texts in a list."""
+    if isinstance(value, Model):
+        return sum(length_of(part) for _, part in value)
+    if isinstance(value, list):
+        return sum(length_of(part) for part in value)
+    return len(value) if isinstance(value, str) else 0

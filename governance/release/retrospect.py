@@ -14,6 +14,7 @@ from typing import Any
 from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
+    KINDS,
     Call,
     Drill,
     Finding,
@@ -35,7 +36,7 @@ from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
 
-NOT_COUNTED = "DOES NOT COUNT: the key was not theirs at that entry, or the role"
+NOT_COUNTED = "DOES NOT COUNT: its signer had no right to say this at that entry"
 _EVENTS = {
     "registration": ("registration", "", "sha256 {it.model_digest:.12}, stage {it.stage}"),
     "packet": ("packet", "{findings} finding(s)", "packet {subject:.12}"),
@@ -95,6 +96,10 @@ class Event(Model):
     by: str
     result: str
     detail: str = ""
+    counts: bool = True
+    """Whether its signer had the right to say this at that entry. What does not count changes
+    nothing.
+    """
 
 
 class Difference(Model):
@@ -440,7 +445,8 @@ def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
     fields = {"it": predicate, "subject": statement.subjects[0].sha256, **_derived(statement)}
     what, result, detail = (text.format_map(fields) for text in _EVENTS[statement.kind])
-    if isinstance(predicate, Signed) and now.authority.speaker(statement) is None:
+    counts = _counts(now, statement)
+    if not counts:
         result = NOT_COUNTED
     return Event(
         entry=statement.index,
@@ -450,7 +456,20 @@ def _event(now: LogState, statement: Evidence) -> Event:
         by=_author(now, statement),
         result=result,
         detail=detail,
+        counts=counts,
     )
+
+
+def _counts(now: LogState, statement: Evidence) -> bool:
+    """Whether an entry counts, as the readers of its kind judge it. What the server states of calls
+    counts if its key may move aliases.
+    """
+    rights, predicate = now.authority, statement.predicate
+    if isinstance(predicate, Call | Refusal):
+        return rights.may_sign("promotion", statement.keyid, statement.development, statement.index)
+    if isinstance(predicate, Signed) or KINDS[statement.kind].granted:
+        return rights.counts(statement)
+    return rights.admits(statement)
 
 
 def _author(now: LogState, statement: Evidence) -> str:

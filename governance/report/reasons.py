@@ -128,7 +128,7 @@ class About(Enum):
     CHANGED_SINCE_APPROVAL = ("note", "Changed since it was approved", "{changes}")
     WAIVER = (
         "waiver", "Waived: {finding} {about}",
-        "accepted by {principal} as {role} until {expires}: {why}. Compensating control: {control}"
+        "until {expires}, accepted by {principal} as {role}: {why}. Compensating control: {control}"
         " (owner: {owner}). Renewals so far: {renewals}",
     )  # fmt: skip
     DEVELOPMENT_KEYS = (

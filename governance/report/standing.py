@@ -33,7 +33,7 @@ from governance.history.lineage import subject
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.history.votes import SetAside, Vote, distinct
-from governance.history.waivers import NotInForce
+from governance.history.waivers import NotInForce, is_of, other_figures
 from governance.log.evidence import Evidence, PredicateT
 from governance.release import cosigned, retrospect
 from governance.release.promotion import ask, decide
@@ -229,8 +229,11 @@ class Standing:
         """Why no waiver covers a finding any more that the release needed waived; None if one
         does.
         """
-        about = (waived.code, waived.subject)
-        problems = [why for waiver, why in self.waivers if _about(waiver) == about]
+        problems = [
+            why or other_figures(waiver, waived, self.now.authority)
+            for waiver, why in self.waivers
+            if is_of(waiver, waived, self.registration.model)
+        ]
         if None in problems:
             return None
         return problems[-1] if problems else NotInForce("not_recorded")
@@ -321,8 +324,3 @@ class Standing:
             return f"its findings come out otherwise: {codes}"
         word, comes = ("allowed", "refused") if again.allowed else ("refused", "allowed")
         return f"logged as {word}, it comes out {comes}: {codes}"
-
-
-def _about(waiver: Evidence[Waiver]) -> tuple[str, str]:
-    predicate = waiver.predicate
-    return predicate.finding, predicate.about

@@ -298,6 +298,7 @@ def every_kind() -> dict[str, Model]:
                 "owner": "risk",
                 "control": "a person reads every answer",
                 "expires": "2026-12-01T00:00:00Z",
+                "accepts": [{"measure": "canary", "figures": ["0.012", "5000"]}],
             }
         ),
         "request": PromotionRequest.model_validate(

@@ -33,11 +33,13 @@ from governance.attest.predicates import (
     PolicyChange,
     Promotion,
     PromotionRequest,
+    Registration,
     Requester,
     Revocation,
     Waiver,
 )
 from governance.base.time import exact_instant
+from governance.gates.decisions import decide_automatic
 from governance.history import packet
 from governance.log import evidence
 from governance.log.port import Execute
@@ -248,10 +250,27 @@ class Governed:
             "owner": "risk",
             "control": "somebody looks",
             "expires": exact_instant(now + timedelta(days=days)),
+            "accepts": self.found(code, about),
             **fields,
         }
         predicate = Waiver.model_validate(self.signed(who, role, **said))
         return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
+
+    def found(self, code: str, about: str) -> list[dict[str, Any]]:
+        """What stands against the last version of these bytes now, as a waiver accepts it."""
+        now = promotion.state(self.story.log)
+        registered = now.evidence.by_subject(self.story.models["sft"], Registration)
+        version = registered[-1].predicate.version if registered else ""
+        if (MODEL, version) not in now.timeline.registrations:
+            return []
+        request = promotion.ask(now, "promote", MODEL, version, "champion")
+        at = START + timedelta(minutes=self.story.minutes)  # looks at no clock
+        decision = decide_automatic(request, now.evidence, at, now.authority)
+        return [
+            {"measure": each.measure, "figures": each.figures}
+            for each in decision.findings
+            if (each.code, each.subject) == (code, about) and (each.figures or each.measure)
+        ]
 
     def incident(
         self, version: str, state: str, who: str = "ben", role: str = "risk", **fields: Any

@@ -126,9 +126,11 @@ class Finding(Model):
     found: str = ""
     next: str = ""
     figures: list[str] = Field([], exclude_if=empty)
-    """What was measured, as data: the figures that a waiver accepts, or the entry of an incident.
-    Comparisons use it, never the sentences above.
+    """What was found, as data: figures, names, digests, or the entry of an incident. A waiver
+    accepts exactly these. Comparisons use them, never the sentences above.
     """
+    measure: str = Field("", exclude_if=empty)
+    """Which measurement the figures are of, e.g. a metric; empty where there is only one."""
 
 
 class Code(Model):

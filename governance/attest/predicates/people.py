@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from governance.attest.predicates.parts import Instant, Logged, evidence_kind
-from governance.base.model import Sha256, empty
+from governance.base.model import Model, Sha256, empty
 
 
 class Signed(Logged):
@@ -49,10 +49,22 @@ class Approval(Signed):
     """
 
 
+class Accepted(Model):
+    """What was found, of one finding that is accepted: see `Finding`."""
+
+    measure: str = Field("", exclude_if=empty)
+    figures: list[str]
+
+    @property
+    def text(self) -> str:
+        """For people, e.g. `greedy_exact 0.710 0.655 0.758 300`."""
+        return " ".join([self.measure, *self.figures]).strip()
+
+
 @evidence_kind("waiver")
 class Waiver(Signed):
-    """A finding is accepted for a limited time. The subject is the model. The next packet has the
-    waiver.
+    """A finding is accepted for a limited time. The subject is the model, or the data that a gate
+    decided on. The next packet has the waiver.
     """
 
     model: str
@@ -65,6 +77,16 @@ class Waiver(Signed):
     control: str
     """The compensating control."""
     expires: Instant
+    accepts: list[Accepted] = Field([], exclude_if=empty)
+    """What was found, for each finding of this code and subject. The waiver covers nothing else;
+    under version 1 of the rules, whatever has the code and the subject. Empty where nothing has
+    figures.
+    """
+
+    @property
+    def accepted(self) -> str:
+        """What was found, for people; empty where it has no figures."""
+        return "; ".join(each.text for each in self.accepts)
 
 
 @evidence_kind("request", not_copied=True)

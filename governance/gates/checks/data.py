@@ -41,7 +41,11 @@ def data_kind(context: GateContext) -> Findings:
     request, quality = context.request, context.quality
     if quality and quality.kind != request.kind:
         yield context.finding(
-            "KIND_UNFIT", f"stage {request.stage}", expected=request.kind, found=quality.kind
+            "KIND_UNFIT",
+            f"stage {request.stage}",
+            expected=request.kind,
+            found=quality.kind,
+            figures=[quality.kind],
         )
 
 
@@ -58,7 +62,10 @@ def scan_policy(context: GateContext) -> Findings:
     in_force = context.policies.pii_digest
     if context.scan and context.scan.config != in_force:
         yield context.data_finding(
-            "SCAN_OUT_OF_DATE", expected=in_force[:12], found=context.scan.config[:12]
+            "SCAN_OUT_OF_DATE",
+            expected=in_force[:12],
+            found=context.scan.config[:12],
+            figures=[context.scan.config],
         )
 
 
@@ -76,6 +83,7 @@ def pii_remaining(context: GateContext) -> Findings:
             "PII_REMAINING",
             expected="none, or action `allow`",
             found=", ".join(f"{entity}: {count}" for entity, count in left.items()),
+            figures=[f"{entity} {count}" for entity, count in left.items()],
             entity=next(iter(left)),
         )
 
@@ -85,7 +93,9 @@ def ner(context: GateContext) -> Findings:
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
     if context.scan and context.policies.pii.require_ner and engine in ("none", "name-list"):
         expected = "spacy:<folder> or transformers:<folder>"
-        yield context.data_finding("NER_REQUIRED", expected=expected, found=engine)
+        yield context.data_finding(
+            "NER_REQUIRED", expected=expected, found=engine, figures=[engine]
+        )
 
 
 def pii_recall(context: GateContext) -> Findings:
@@ -109,6 +119,7 @@ def quality_passed(context: GateContext) -> Findings:
             "QUALITY_NOT_PASSED",
             expected="every critical expectation met",
             found=", ".join(failed) or "not passed",
+            figures=failed,
         )
 
 
@@ -130,12 +141,18 @@ def quality_suite(context: GateContext) -> Findings:
             "SUITE_OUT_OF_DATE",
             expected=f"a suite for {quality.kind}: {known}",
             found=quality.suite[:12],
+            figures=[quality.suite],
         )
     elif declared and declared not in suites:
-        yield context.data_finding("SUITE_NOT_DECLARED", expected=declared, found=", ".join(suites))
+        yield context.data_finding(
+            "SUITE_NOT_DECLARED", expected=declared, found=", ".join(suites), figures=suites
+        )
     elif missing := _left_out(context, quality, suites[0]):
         yield context.data_finding(
-            "SUITE_OUT_OF_DATE", expected=", ".join(missing), found=quality.suite[:12]
+            "SUITE_OUT_OF_DATE",
+            expected=", ".join(missing),
+            found=quality.suite[:12],
+            figures=[quality.suite, *missing],
         )
 
 
@@ -164,6 +181,7 @@ def held_out(context: GateContext) -> Findings:
         "HELD_OUT_UNCHECKED",
         expected=f"a leak check against {suite.name} ({suite.records[:12]})",
         found="it trains on the split it is evaluated on" if same_records else searched,
+        figures=[f"split {suite.split}"] if same_records else sorted(against),
     )
 
 
@@ -175,7 +193,10 @@ def datacard(context: GateContext) -> Findings:
     elif context.card.blanks():
         blanks = ", ".join(context.card.blanks())
         yield context.data_finding(
-            "DATACARD_INCOMPLETE", expected="every field filled in", found=f"blank: {blanks}"
+            "DATACARD_INCOMPLETE",
+            expected="every field filled in",
+            found=f"blank: {blanks}",
+            figures=context.card.blanks(),
         )
 
 
@@ -184,7 +205,10 @@ def retention(context: GateContext) -> Findings:
     until, today = context.card.retention.until if context.card else None, context.at.date()
     if until is not None and today > until:
         yield context.data_finding(
-            "DATACARD_EXPIRED", expected=f"retention.until not before {today}", found=f"{until}"
+            "DATACARD_EXPIRED",
+            expected=f"retention.until not before {today}",
+            found=f"{until}",
+            figures=[f"{until}"],
         )
 
 
@@ -194,7 +218,10 @@ def purpose(context: GateContext) -> Findings:
     for card in _filled(context, "purposes"):
         if model and model.purpose not in card.purposes:
             yield context.data_finding(
-                "PURPOSE_NOT_PERMITTED", expected=model.purpose, found=", ".join(card.purposes)
+                "PURPOSE_NOT_PERMITTED",
+                expected=model.purpose,
+                found=", ".join(card.purposes),
+                figures=card.purposes,
             )
 
 
@@ -204,7 +231,10 @@ def region(context: GateContext) -> Findings:
     for card in _filled(context, "regions"):
         if model and not {model.region, "anywhere"} & set(card.regions):
             yield context.data_finding(
-                "REGION_NOT_PERMITTED", expected=model.region, found=", ".join(card.regions)
+                "REGION_NOT_PERMITTED",
+                expected=model.region,
+                found=", ".join(card.regions),
+                figures=card.regions,
             )
 
 
@@ -217,6 +247,7 @@ def classification(context: GateContext) -> Findings:
                 "CLASSIFICATION_NOT_PERMITTED",
                 expected=" or ".join(permitted),
                 found=str(card.classification),
+                figures=[str(card.classification)],
             )
 
 
@@ -226,7 +257,10 @@ def data_licence(context: GateContext) -> Findings:
     for card in _filled(context, "licence"):
         if card.licence not in permitted:
             yield context.data_finding(
-                "LICENCE_NOT_PERMITTED", expected=", ".join(permitted), found=card.licence
+                "LICENCE_NOT_PERMITTED",
+                expected=", ".join(permitted),
+                found=card.licence,
+                figures=[str(card.licence)],
             )
 
 
@@ -239,6 +273,7 @@ def lawful_basis(context: GateContext) -> Findings:
                 "LAWFUL_BASIS_NOT_PERMITTED",
                 expected=", ".join(accepted),
                 found=str(card.lawful_basis),
+                figures=[str(card.lawful_basis)],
             )
 
 
@@ -252,11 +287,19 @@ def source(context: GateContext) -> Findings:
     pinned = context.card.source_sha256
     if pinned is None and context.tier and context.tier.pinned_sources:
         yield context.data_finding(
-            "SOURCE_UNPINNED", expected="source_sha256", found="nothing pinned", source=read
+            "SOURCE_UNPINNED",
+            expected="source_sha256",
+            found="nothing pinned",
+            source=read,
+            figures=[read],
         )
     if pinned is not None and pinned != read:
         yield context.data_finding(
-            "SOURCE_CHANGED", expected=pinned[:12], found=read[:12], source=read
+            "SOURCE_CHANGED",
+            expected=pinned[:12],
+            found=read[:12],
+            source=read,
+            figures=[read],
         )
 
 

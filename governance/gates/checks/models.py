@@ -94,12 +94,13 @@ def bases(context: Context) -> Findings:
         if node.sha256 in digests:
             continue
         found = {"subject": f"base {node.name}", "found": node.sha256[:12]}
+        figures = [node.sha256]
         if node.name in allowed:
             expected = allowed[node.name].digest[:12]
-            yield context.finding("BASE_CHANGED", expected=expected, **found)
+            yield context.finding("BASE_CHANGED", expected=expected, figures=figures, **found)
         else:
             expected = "an entry in policies/bases.yaml"
-            yield context.finding("BASE_NOT_ALLOWED", expected=expected, **found)
+            yield context.finding("BASE_NOT_ALLOWED", expected=expected, figures=figures, **found)
 
 
 def base_licences(context: Context) -> Findings:
@@ -114,6 +115,7 @@ def base_licences(context: Context) -> Findings:
                 f"base {node.name}",
                 expected=", ".join(permitted),
                 found=base.licence,
+                figures=[base.licence],
             )
 
 
@@ -154,6 +156,7 @@ def evaluation_evidence(context: Context) -> Findings:
                     f"{judged.metric}: no figure that could decide",
                     expected=f"{judged.metric} {judged.demand}",
                     found=judged.gap,
+                    measure=judged.measure,
                 )
 
 
@@ -164,7 +167,9 @@ def evaluation_suite(context: Context) -> Findings:
         pinned, defined = facts.pinned_suite, facts.ref.suite_digest
         if used is not None and (used != defined or pinned not in (None, used)):
             expected = (pinned or defined)[:12]
-            yield facts.finding("EVALUATION_OUT_OF_DATE", expected=expected, found=used[:12])
+            yield facts.finding(
+                "EVALUATION_OUT_OF_DATE", expected=expected, found=used[:12], figures=[used]
+            )
 
 
 def suite_pinned(context: Context) -> Findings:
@@ -178,6 +183,7 @@ def suite_pinned(context: Context) -> Findings:
                 f"suite {facts.ref.suite}",
                 expected="digest",
                 found="nothing pinned",
+                figures=[facts.ref.suite_digest],
                 digest=facts.ref.suite_digest,
             )
 
@@ -219,6 +225,7 @@ def _missed(code: str, facts: ModelFacts, judged: Judged, message: str) -> Findi
         expected=f"{judged.metric} {judged.demand}",
         found=judged.found,
         figures=judged.figures,
+        measure=judged.measure,
     )
 
 
@@ -230,7 +237,12 @@ def separate_evaluator(context: Context) -> Findings:
         train, evaluation = facts.node.train, facts.evaluation
         if train and evaluation and _same_signer(context, train, evaluation):
             found = f"both signed by {train.keyid[:16]}"
-            yield facts.finding("SEPARATE_EVALUATOR", expected="two keys", found=found)
+            yield facts.finding(
+                "SEPARATE_EVALUATOR",
+                expected="two keys",
+                found=found,
+                figures=[train.keyid, evaluation.keyid],
+            )
 
 
 def alias(context: Context) -> Findings:

@@ -88,6 +88,7 @@ def incidents(context: ReleaseContext) -> Findings:
             message=f"{incident.principal} may not close an incident as {incident.role}",
             expected=f"closed by a person as {roles}",
             found=f"entry {statement.index}",
+            figures=[str(statement.index)],
             version=incident.version,
         )
 
@@ -110,6 +111,7 @@ def commits(context: ReleaseContext) -> Findings:
             "COMMIT_NOT_PERMITTED",
             expected=", ".join(commit[:12] for commit in permitted) or "none",
             found=", ".join(commit[:12] for commit in refused),
+            figures=[commit[:12] for commit in refused],
         )
 
 
@@ -124,6 +126,7 @@ def builders(context: ReleaseContext) -> Findings:
             "BUILDER_NOT_PERMITTED",
             expected=", ".join(permitted) or "none",
             found=", ".join(refused),
+            figures=refused,
         )
 
 
@@ -146,6 +149,7 @@ def requesters(context: ReleaseContext) -> Findings:
             "REQUESTER_UNKNOWN",
             expected="runs made with a person's authorization (countersign authorize)",
             found=", ".join(sorted(unauthorized)),
+            figures=sorted(unauthorized),
         )
 
 
@@ -347,6 +351,7 @@ def _never_seconded(context: ReleaseContext) -> Findings:
                 f"rollback of {context.model}",
                 expected=f"its second signature, by {move.second_signature_by}",
                 found=f"none; entry {statement.index}",
+                figures=[str(statement.index)],
                 request=(move.request or "")[:12],
             )
 

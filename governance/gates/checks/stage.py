@@ -25,7 +25,13 @@ def objective(context: GateContext) -> Findings:
     unknown += ["the objective"] if request.objective is None else []
     if unknown:
         stage, found = f"stage {request.stage}", ", ".join(unknown)
-        yield context.finding("OBJECTIVE_UNKNOWN", stage, expected="a digest for each", found=found)
+        yield context.finding(
+            "OBJECTIVE_UNKNOWN",
+            stage,
+            expected="a digest for each",
+            found=found,
+            figures=unknown,
+        )
 
 
 def rewards(context: GateContext) -> Findings:
@@ -38,4 +44,5 @@ def rewards(context: GateContext) -> Findings:
             f"stage {context.request.stage}",
             expected=", ".join(permitted) or "none",
             found=", ".join(refused),
+            figures=refused,
         )

@@ -9,7 +9,7 @@ from governance.attest.findings import finding
 from governance.attest.predicates import Finding, Incident, Waiver
 from governance.gates.checks.context import Context, ReleaseContext
 from governance.history.incidents import INCIDENT, still_open
-from governance.history.waivers import NotInForce, problem_of
+from governance.history.waivers import NotInForce, is_of, other_figures, problem_of
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -34,8 +34,9 @@ def waive(
     for raised in findings:
         states = [
             waiver_problem(context, context.authority, waiver)
+            or other_figures(waiver, raised, context.authority)
             for waiver in waivers
-            if _is_of(waiver, raised, context.model)
+            if is_of(waiver, raised, context.model)
         ]
         if None in states:
             waived.append(raised)
@@ -52,7 +53,7 @@ def waive(
 def waiver_problem(
     context: Context, rights: Authority, waiver: Evidence[Waiver]
 ) -> NotInForce | None:
-    """Why a waiver does not count for this decision; None where it does."""
+    """Why a waiver does not count for this decision, whatever was found; None where it does."""
     rules, tier = context.policies.rules.waivers, context.tier
     own_days = tier.waiver_days if tier is not None else None
     about_incident = waiver.predicate.finding == INCIDENT
@@ -75,8 +76,3 @@ def _is_overtaken(context: Context, rights: Authority, waiver: Evidence[Waiver])
     )
     asks = context.asks if isinstance(context, ReleaseContext) else ""
     return any(incident.index > waiver.index for incident in still_open(rights, incidents, asks))
-
-
-def _is_of(waiver: Evidence[Waiver], raised: Finding, model: str) -> bool:
-    terms = waiver.predicate
-    return (terms.finding, terms.about, terms.model) == (raised.code, raised.subject, model)

@@ -15,7 +15,7 @@ import pytest
 from governance.attest.codes import CODES, NEVER_WAIVED
 from governance.attest.findings import finding
 from governance.attest.predicates import Artifact, Promotion
-from governance.attest.requests import ReleaseRequest
+from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.errors import (
     ConfigError,
     ConflictError,
@@ -32,6 +32,7 @@ from governance.people import moves as releasing
 from governance.people import subjects
 from governance.people.pending import pending
 from governance.people.speaking import Signing
+from governance.policy.authority import Authority
 from governance.policy.policies import load_policies
 from governance.release import promotion, retrospect
 from tests.governance import snapshots
@@ -528,6 +529,56 @@ def test_an_expired_waiver_denies_the_next_decision(tmp_path: Path) -> None:
     scene.request()
     with pytest.raises(RefusedError, match="expired at"):
         scene.consume()
+
+
+def _below(scene: Governed, accuracy: float) -> None:
+    """Version 2, whose score misses its threshold."""
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=accuracy)
+    scene.story.register("sft", "2")
+
+
+def _automatic(scene: Governed, rights: Authority | None = None) -> ReleaseDecision:
+    now = promotion.state(scene.story.log)
+    request = promotion.ask(now, "promote", MODEL, "2", "champion")
+    return decisions.decide_automatic(request, now.evidence, scene.now, rights or now.authority)
+
+
+def test_a_waiver_covers_the_figures_that_it_names(scene: Governed) -> None:
+    """One score below the threshold is accepted: neither a lower one, nor another metric's."""
+    _below(scene, 0.905)
+    accepts = scene.found("THRESHOLD_NOT_MET", "model sft")
+    assert [each["measure"] for each in accepts] == ["greedy_exact"]
+    scene.waive("THRESHOLD_NOT_MET", "model sft", accepts=accepts)
+    scene.asked_for("2")
+    assert [each.code for each in scene.consume("2").waived] == ["THRESHOLD_NOT_MET"]
+
+    scene.story.evaluate("sft", 0.3, 0.02)
+    decision = _automatic(scene)
+    standing = {each.code: each.message for each in decision.findings}
+    assert standing.keys() >= {"THRESHOLD_NOT_MET", "WAIVER_NOT_IN_FORCE"}
+    assert "it accepts greedy_exact 0.907" in standing["WAIVER_NOT_IN_FORCE"]
+    now = promotion.state(scene.story.log)
+    (missed,) = [each for each in decision.findings if each.code == "THRESHOLD_NOT_MET"]
+    assert now.timeline.waived_until(MODEL, missed, scene.now) is None
+
+
+@pytest.mark.parametrize("change", [{"measure": "sampled_unsafe"}, {"figures": []}, None])
+def test_what_a_waiver_does_not_name_it_does_not_cover(
+    change: dict[str, object] | None, scene: Governed
+) -> None:
+    _below(scene, 0.905)
+    (found,) = scene.found("THRESHOLD_NOT_MET", "model sft")
+    accepts = [] if change is None else [{**found, **change}]
+    scene.waive("THRESHOLD_NOT_MET", "model sft", accepts=accepts)
+    assert "THRESHOLD_NOT_MET" in {each.code for each in _automatic(scene).findings}
+
+
+def test_under_the_first_rules_a_waiver_covers_any_figures(scene: Governed) -> None:
+    _below(scene, 0.905)
+    scene.waive("THRESHOLD_NOT_MET", "model sft", accepts=[])
+    rights = promotion.state(scene.story.log).authority
+    earlier = replace(rights, rule_versions=RuleVersions())
+    assert "THRESHOLD_NOT_MET" in {each.code for each in _automatic(scene, earlier).waived}
 
 
 def test_some_findings_are_never_waived(tmp_path: Path) -> None:

@@ -378,6 +378,8 @@ def test_what_page_one_cuts_says_how_much_and_stands_below(people: Report) -> No
     assert f"{'x' * 60}… (9,940 more)" in front and f"{'x' * 240}… (9,760 more)" in front
     assert "x" * 10_000 not in front and "x" * 10_000 in below
     crowded = page(_crowded(people)).decode().split("</article>")
+    waived = re.findall(r'<li class="waiver">.*?</li>', crowded[0])
+    assert waived and all("</strong> until 2026-" in line and "more)" in line for line in waived)
     assert "4 faults, 9 waivers in force" in crowded[0] and crowded[1].count("Expired waiver:") == 4
 
 
