@@ -70,7 +70,8 @@ def forged(scene: Governed, key: str = "", by: Signer | None = None, **fields: A
     one.
     """
     now = promotion.state(scene.story.log)
-    asked = promotion.ask(now, "promote", MODEL, "1", "champion")
+    version = fields.get("version", "1")
+    asked = promotion.ask(now, "promote", MODEL, version, "champion")
     at = exact_instant(scene.now)
     known = {
         "model": MODEL,
@@ -214,6 +215,14 @@ def _incident_after_its_waiver(scene: Governed) -> None:
     scene.request()
 
 
+def _incident_beside_its_waiver(scene: Governed) -> None:
+    """The waiver accepts an incident, and names another entry."""
+    opened = scene.incident("1", "open")
+    scene.waive("INCIDENT_OPEN", f"model {MODEL}", accepts=[{"figures": [str(opened - 1)]}])
+    _both(scene)
+    scene.request()
+
+
 def requested(scene: Governed) -> None:
     """All that a promotion needs."""
     _both(scene)
@@ -257,6 +266,7 @@ LIES: dict[str, tuple[Callable[[Governed], None], Json]] = {
     "the request had ended": (_late, {}),
     "an incident is open": (_incident, {}),
     "an incident is open that was opened after its waiver": (_incident_after_its_waiver, {}),
+    "an incident is open that its waiver does not name": (_incident_beside_its_waiver, {}),
     "an incident of another model with these bytes is open": (_incident_of_another, {}),
     "nobody asked": (_both, {}),
     "another request": (requested, {"request": "0" * 64}),

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from ruamel.yaml.error import YAMLError
 
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
+from governance.history import packet
+from governance.history.state import state
 from governance.history.verify import TrustAnchors
+from governance.log import evidence
+from governance.machine.machine import signer
+from governance.release import promotion
 from tests.governance.bundles import forged, made, pin
 from tests.governance.governed import Governed, authorize, empty
-from tests.governance.story import tell
+from tests.governance.story import MODEL, tell
 
 OPENED = {"opened_at": "2026-11-20T09:00:00Z"}
 
 
-def both_accept(scene: Governed) -> bool:
-    data, origin = made(scene.story.log), pin(scene.story.log)
+def both_accept(scene: Governed, version: str = "1") -> bool:
+    data, origin = made(scene.story.log, version), pin(scene.story.log)
     ours = verify_bundle(data, TrustAnchors(origin)).ok
     try:
         verifier.verify(data, origin)
@@ -34,14 +39,51 @@ def both_accept(scene: Governed) -> bool:
 @pytest.mark.parametrize("during", [False, True])
 def test_an_approval_during_an_incident_does_not_count(scene: Governed, during: bool) -> None:
     """An approval without `opened_at` is from before this rule, and counts."""
-    packet = scene.freeze()
-    scene.approve("ada", "ml-lead", packet, **OPENED)
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen, **OPENED)
     scene.incident("1", "open")
-    scene.approve("ben", "risk", packet, **(OPENED if during else {}))
+    scene.approve("ben", "risk", frozen, **(OPENED if during else {}))
     scene.incident("1", "closed")
     scene.request()
     forged(scene)
     assert both_accept(scene) is not during
+
+
+def _below(scene: Governed) -> list[dict[str, Any]]:
+    scene.story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.905)
+    scene.story.register("sft", "2")
+    return scene.found("THRESHOLD_NOT_MET", "model sft")
+
+
+def test_a_score_that_its_waiver_names(scene: Governed) -> None:
+    scene.waive("THRESHOLD_NOT_MET", "model sft", accepts=_below(scene))
+    scene.asked_for("2")
+    scene.consume("2")
+    assert both_accept(scene, "2")
+
+
+@pytest.mark.parametrize("named", ["another figure", "another metric", "nothing"])
+def test_a_score_that_its_waiver_does_not_name(named: str, scene: Governed) -> None:
+    """The service wrote that the waiver passed it."""
+    (found,) = _below(scene)
+    rows: dict[str, list[dict[str, Any]]] = {
+        "another figure": [{**found, "figures": ["0.99", *found["figures"][1:]]}],
+        "another metric": [{**found, "measure": "sampled_unsafe"}],
+        "nothing": [],
+    }
+    scene.waive("THRESHOLD_NOT_MET", "model sft", accepts=rows[named])
+    now = state(scene.story.log)
+    frozen = promotion.freeze(now, MODEL, "2", scene.now, scene.story.run())
+    missed = [each for each in frozen.findings if each.code == "THRESHOLD_NOT_MET"]
+    lie = frozen.model_copy(update={"findings": [], "waived": missed})
+    service, log = signer(scene.story.machine), scene.story.log
+    evidence.record(log, service, "packet", packet.subjects(lie), lie)
+    digest = packet.digest_of(lie)
+    scene.approve("ada", "ml-lead", digest)
+    scene.approve("ben", "risk", digest)
+    scene.request("2")
+    forged(scene, version="2", waived=missed)
+    assert not both_accept(scene, "2")
 
 
 @pytest.mark.parametrize("field", ["", "sources", "files"])
@@ -52,9 +94,9 @@ def test_statements_that_do_not_say_which_files_ran_move_no_governed_alias(
     authorize(scene)
     scene.story.left_out = field
     tell(scene.story)
-    packet = scene.freeze()
-    scene.approve("ada", "ml-lead", packet, **OPENED)
-    scene.approve("ben", "risk", packet, **OPENED)
+    frozen = scene.freeze()
+    scene.approve("ada", "ml-lead", frozen, **OPENED)
+    scene.approve("ben", "risk", frozen, **OPENED)
     scene.request()
     forged(scene)
     assert both_accept(scene) is (field == "")
