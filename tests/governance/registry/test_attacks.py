@@ -36,8 +36,8 @@ of them up.
    what is refused and yet read:
       governance/attest/test_forgeries::test_what_is_not_accepted_does_not_count_where_it_...
    an account without a right changes an answer:
-      governance/server/test_no_right::test_no_account_without_a_right_changes_any_answer;
-      over every route: governance/server/test_no_right_http
+      governance/server/test_no_right::test_no_account_without_a_right_changes_any_answer,
+      governance/server/test_no_right_http::test_no_answer_of_others_changes
 3  the ECDSA twin of an old candidate move:
       row 60 the other, governance/attest/test_keys::test_an_ecdsa_signature_has_one_form_only
    a statement again, in the same or other bytes: row 60 an, row 60 the same
