@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Finding
+from governance.attest.predicates import Finding, RecordUse
 from governance.base.errors import TrainingError
 from governance.base.model import Model
 
@@ -30,6 +30,28 @@ class StoppedError(TrainingError):
     def __init__(self, stopped: Stopped, message: str, where: str = "", fix: str = "") -> None:
         super().__init__(message, where=where, fix=fix)
         self.stopped = stopped
+
+
+class RecordsRefusedError(StoppedError):
+    """Policy does not permit a training that leaves out or cuts so many records. Exit code 4."""
+
+    exit_code = 4
+
+
+def records_refused(stage: str, findings: Sequence[Finding], use: RecordUse) -> RecordsRefusedError:
+    """The error that these findings about its records stop the DVC stage `stage`."""
+    stopped = Stopped(findings=tuple(findings), counts=counts_of(use))
+    message = "; ".join(f"{each.code}: {each.found}" for each in findings)
+    fix = findings[0].next
+    error = RecordsRefusedError(stopped, message, where=stage, fix=fix)
+    error.expected = findings[0].expected
+    return error
+
+
+def counts_of(use: RecordUse) -> dict[str, int]:
+    """What became of a training's records, as counts of a failure."""
+    dropped = {f"dropped_{reason.lower()}": count for reason, count in use.dropped.items()}
+    return {"offered": use.offered, "used": use.used, "truncated": use.truncated, **dropped}
 
 
 def not_finite(

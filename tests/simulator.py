@@ -445,6 +445,7 @@ def _models(plan: Plan) -> Iterator[Statement]:
                 "records": 10,
                 "steps": 2,
                 "final": {"loss": 0.5},
+                "use": {"train": {"offered": 100, "used": 100, "dropped": {}, "truncated": 0}},
                 "device": "cpu",
                 "threads": 1,
                 "adapter": None,

@@ -145,6 +145,10 @@ LAWFUL_BASIS_NOT_PERMITTED: policy does not accept the lawful basis that the dat
   > use other data, or policies/policy.yaml: lawful_bases
 SUITE_UNPINNED: the tier demands that policy pins the suite by digest
   > policies/evaluation.yaml: suites.{name}.digest: {digest}
+RECORDS_NOT_USED: a training left out or cut more of its records than policy permits
+  > params.yaml: stages.{name}.trainer.max_length; or drop long records in the quality suite
+RECORDS_NOT_COUNTED: a training does not say how many of its records it used
+  > train it again: countersign repro --force train@{name}
 
 # Stages that stop
 NON_FINITE (never waived): a figure of the run is not a finite number, so nothing of it is published

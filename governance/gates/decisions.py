@@ -53,6 +53,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "bases": of_models.bases,
     "base_licences": of_models.base_licences,
     "model_files": of_models.model_files,
+    "records_used": of_models.records_used,
     "thresholds_set": of_models.thresholds_set,
     "evaluation_evidence": of_models.evaluation_evidence,
     "evaluation_suite": of_models.evaluation_suite,

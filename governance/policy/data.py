@@ -264,3 +264,12 @@ class IngestPolicy(Model):
     """With `drop`: the largest share of the source's rows that may be left out; more, and the
     source is refused.
     """
+
+
+class TrainingRules(Model):
+    """policies/policy.yaml, `training`: how many of its records a training may lose."""
+
+    max_dropped_share: Score | None = None
+    """The largest share of the training records that may be left out; no limit where absent."""
+    max_truncated_share: Score | None = None
+    """The largest share that may be cut to `max_length`; no limit where absent."""

@@ -17,7 +17,7 @@ from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError
 from governance.base.model import Model, Sha256, Slug
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
-from governance.policy.data import IngestPolicy
+from governance.policy.data import IngestPolicy, TrainingRules
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -285,6 +285,8 @@ class Rules(Model):
     """What happens to rows that cannot become records; a source that has any is refused unless this
     says otherwise.
     """
+    training: TrainingRules | None = None
+    """How many of its records a training may leave out or cut; any number where absent."""
     rewards: list[Slug] | None = None
     """The reward functions that may be used; any that is known by digest when absent."""
     development_keys: Literal["candidate", "never"]

@@ -34,6 +34,7 @@ from pipelines.training.modelfolder import require_finite_weights, write_json
 from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:
+    from governance.attest.predicates import RecordUse
     from governance.attest.requests import Decision
     from governance.registry.mlflow import MlflowRun
     from governance.registry.port import RunRequest
@@ -82,6 +83,7 @@ def run(job: Job) -> Outcome:
             "method": resolved.method,
             "objective": resolved.digest,
             "records": fitted.records,
+            "use": fitted.use,
             "steps": fitted.steps,
             "final": final,
             "device": fitted.device,
@@ -101,7 +103,7 @@ def run(job: Job) -> Outcome:
 
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
     signals = [f"{name} {value:.4g}" for name, value in final.items() if value is not None]
-    records = f"{fitted.records} records{_left_out(resolved, fitted)}"
+    records = f"{fitted.records} records{_lost(fitted.use['train'])}"
     return f"{fitted.steps} steps on {records}; {', '.join(signals[:3])}"
 
 
@@ -126,7 +128,6 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
     return {
         **resolved.model_dump(mode="json"),
         "processes": fitted.processes,
-        "records_left_out": fitted.left_out,
     }
 
 
@@ -185,6 +186,7 @@ def _plan(job: Job, resolved: Objective) -> Plan:
         scorer=job.input("scorer") if "scorer" in job.inputs else None,
         records=job.input("data"),
         work=work,
+        limits=job.policies.rules.training if job.policies else None,
     )
 
 
@@ -249,14 +251,13 @@ def _release(job: Job, plan: Plan, chosen: Method) -> None:
         release.release_adapter(trained, job.inputs["parent"].sha256, job.output("adapter"))
 
 
-def _left_out(resolved: Objective, fitted: Fitted) -> str:
-    """The records that TRL leaves out silently, in words; empty if there are none."""
-    if not fitted.left_out:
-        return ""
-    limit = resolved.trainer.get("max_length")
-    which = f"max_length {limit}" if limit else f"TRL's max_length for {resolved.method}"
-    offered = fitted.records + fitted.left_out
-    return f" ({fitted.left_out} of {offered} left out: too long for {which})"
+def _lost(use: RecordUse) -> str:
+    """The records that are not used as they are, in words; empty if there are none."""
+    parts = [f"{use.truncated} cut to max_length"] if use.truncated else []
+    if use.dropped:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in use.dropped.items())
+        parts.append(f"{sum(use.dropped.values())} of {use.offered} left out: {reasons}")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted) -> None:
@@ -271,7 +272,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
         "objective": resolved.digest,
         "inputs": used,
         "records": fitted.records,
-        "records_left_out": fitted.left_out,
+        "use": {split: use.model_dump() for split, use in fitted.use.items()},
         "steps": fitted.steps,
         "final": _final(chosen, fitted),
     }

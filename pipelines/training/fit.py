@@ -25,12 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.model import Model
 from governance.base.storage import disk_failure
+from governance.gates.records import record_limits
+from governance.policy.data import TrainingRules
 from pipelines import isolation
-from pipelines.failures import Stopped, StoppedError
-from pipelines.training import arguments, callbacks, rewards
+from pipelines.failures import Stopped, StoppedError, records_refused
+from pipelines.training import arguments, callbacks, rewards, usage
 from pipelines.training.callbacks import Listener
 from pipelines.training.finite import POSITION, Watch
 from pipelines.training.methods import METHODS, Method
@@ -66,26 +69,32 @@ class Plan(Model):
     model, tokenizer) and `fitted.json`.
     """
     checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
+    limits: TrainingRules | None = None
+    """How many records it may leave out or cut."""
 
 
 class Fitted(Model):
     """The result of a training run. Deterministic, except `device` on another machine."""
 
     steps: int
-    records: int
-    """Records that were trained on."""
-    left_out: int
-    """Records of the split that TRL left out because they exceed `max_length`."""
+    use: dict[str, RecordUse]
+    """Split to what became of its records."""
     device: str
     processes: int
     history: list[dict[str, float]]
     """step and signals, in order."""
+
+    @property
+    def records(self) -> int:
+        """Records that were trained on."""
+        return self.use["train"].used
 
 
 class LaunchedError(Model):
     """The error of a launched process."""
 
     text: str
+    exit_code: int
     stopped: Stopped | None = None
     """For an error that is recorded."""
 
@@ -95,14 +104,14 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
-        trainer = _trainer(plan, method, listener)
+        trainer, use = _trainer(plan, method, listener)
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
-        _left_out(plan, trainer)
+        use = _confirmed(plan, trainer, use)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return _finish(plan, method, trainer)
+        return _finish(plan, method, trainer, use)
     except CountersignError:
         raise
     except Exception as error:
@@ -127,11 +136,18 @@ def _settle(objective: Objective) -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
-def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
+def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[str, RecordUse]]:
+    """The trainer with the records that can be used, and what became of the others."""
     from transformers import PrinterCallback
 
     train, validation = _datasets(plan, method)
     tokenizer = _tokenizer(plan, method, train)
+    args = _config(plan, method, evaluates=validation is not None)
+    train, used = _usable(train, tokenizer, method, args)
+    use = {"train": used}
+    if validation is not None:
+        validation, use["validation"] = _usable(validation, tokenizer, method, args)
+    _require_records(plan, use["train"], args)
     extra: dict[str, Any] = {}
     if method.rewards:
         extra["reward_funcs"] = _rewards(plan)
@@ -139,7 +155,7 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
         extra["peft_config"] = _lora(plan.objective.lora, method)
     trainer = arguments.load(method.trainer)(
         model=_model(plan, method, tokenizer),
-        args=_config(plan, method, evaluates=validation is not None),
+        args=args,
         train_dataset=train,
         eval_dataset=validation,
         processing_class=tokenizer,
@@ -148,7 +164,38 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> Any:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callbacks.checkpointing(_grain(trainer.args), plan.checkpoint_seconds))
-    return trainer
+    return trainer, use
+
+
+def _usable(records: Any, tokenizer: Any, method: Method, args: Any) -> tuple[Any, RecordUse]:
+    """The records from which the method can learn, in order."""
+    kept, use = usage.measure(records, tokenizer, method, args)
+    return (records if use.used == use.offered else records.select(kept)), use
+
+
+def _confirmed(plan: Plan, trainer: Any, use: dict[str, RecordUse]) -> dict[str, RecordUse]:
+    """The counts, compared with the records that the trainer has; and their limits. Packing joins
+    records, so there they cannot be compared.
+    """
+    if not getattr(trainer.args, "packing", False):
+        use = {**use, "train": usage.without(use["train"], len(trainer.train_dataset))}
+        _require_records(plan, use["train"], trainer.args)
+    if plan.limits and (findings := record_limits(f"stage train@{plan.stage}", use, plan.limits)):
+        raise records_refused(f"train@{plan.stage}", findings, use["train"])
+    return use
+
+
+def _require_records(plan: Plan, use: RecordUse, args: Any) -> None:
+    """Raises `TrainingError` unless a record is left to train on."""
+    if use.used:
+        return
+    if set(use.dropped) <= {"NO_ROOM", "TOO_LONG", usage.OTHER}:
+        limit = getattr(args, "max_length", None)
+        found = f"all {use.offered} records are too long for max_length {limit}"
+        raise TrainingError(found, where=f"params.yaml: stages.{plan.stage}.trainer.max_length")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in use.dropped.items())
+    found = f"none of {use.offered} records can be trained on: {reasons}"
+    raise TrainingError(found, where=f"params.yaml: stages.{plan.stage}.data")
 
 
 def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
@@ -317,18 +364,17 @@ def require_precision(precision: str, args: Any) -> None:
         raise TrainingError(found, where=where, expected=objective, fix=fix)
 
 
-def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
+def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse]) -> Fitted:
     trained = plan.work / "trained"
     trainer.save_model(str(trained))
     history: dict[int, dict[str, float]] = {}
     for line in trainer.state.log_history:
         if signals := callbacks.signals_of(line, method.signals):
             history.setdefault(int(line["step"]), {"step": float(line["step"])}).update(signals)
-    accelerator, left_out = trainer.accelerator, _left_out(plan, trainer)
+    accelerator = trainer.accelerator
     fitted = Fitted(
         steps=trainer.state.global_step,
-        records=_offered(plan) - left_out,
-        left_out=left_out,
+        use=use,
         device=accelerator.device.type,
         processes=accelerator.num_processes,
         history=list(history.values()),
@@ -338,34 +384,6 @@ def _finish(plan: Plan, method: Method, trainer: Any) -> Fitted:
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
-
-
-def _left_out(plan: Plan, trainer: Any) -> int:
-    """The number of records that TRL silently filtered out for their length. Raises `TrainingError`
-    if none is left.
-
-    What it filters differs by method: a pair with one long answer (reward), a prompt that leaves no
-    room for an answer (DPO, KTO), a conversation whose answers are cut off (SFT). Packing joins
-    records and filters none.
-    """
-    if getattr(trainer.args, "packing", False):
-        return 0
-    used, offered = len(trainer.train_dataset), _offered(plan)
-    if not used:
-        limit = getattr(trainer.args, "max_length", None)
-        found = f"all {offered} records are too long for max_length {limit}"
-        where = f"params.yaml: stages.{plan.stage}.trainer.max_length"
-        raise TrainingError(found, where=where)
-    return max(0, offered - used)
-
-
-def _offered(plan: Plan) -> int:
-    """Records of the training split."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    splits = pq.read_table(plan.records, columns=["split"]).column("split")
-    return int(pc.sum(pc.equal(splits, "train")).as_py() or 0)
 
 
 def translated(error: Exception, plan: Plan) -> CountersignError:
@@ -420,7 +438,7 @@ def main() -> None:
         fit(plan, lambda step, steps, signals: None)
     except CountersignError as error:
         stopped = error.stopped if isinstance(error, StoppedError) else None
-        failure = LaunchedError(text=str(error), stopped=stopped)
+        failure = LaunchedError(text=str(error), exit_code=error.exit_code, stopped=stopped)
         (plan.work / FAILURE).write_text(failure.model_dump_json(), encoding="utf-8")
         sys.exit(error.exit_code)
 

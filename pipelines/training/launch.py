@@ -19,7 +19,7 @@ from pathlib import Path
 
 from governance.base.errors import TrainingError
 from pipelines import isolation
-from pipelines.failures import StoppedError
+from pipelines.failures import RecordsRefusedError, StoppedError
 from pipelines.training.callbacks import Listener
 from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, LaunchedError, Plan
 
@@ -65,7 +65,9 @@ def _error(file: Path, otherwise: str, where: str) -> TrainingError:
     error = LaunchedError.model_validate_json(file.read_text(encoding="utf-8"))
     file.unlink()
     if error.stopped is not None:
-        return StoppedError(error.stopped, error.text, where)
+        refused = error.exit_code == RecordsRefusedError.exit_code
+        kind = RecordsRefusedError if refused else StoppedError
+        return kind(error.stopped, error.text, where)
     return TrainingError(error.text, where=where)
 
 

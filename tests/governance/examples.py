@@ -173,6 +173,9 @@ def every_kind() -> dict[str, Model]:
         "records": 8,
         "steps": 4,
         "final": {"loss": 0.123456789012345, "kl": None},
+        "use": {
+            "train": {"offered": 291, "used": 179, "dropped": {"NO_ROOM": 112}, "truncated": 9}
+        },
     }
     evaluate = {
         "model": A,

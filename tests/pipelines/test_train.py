@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from governance.attest import digests
-from governance.attest.predicates import Train
+from governance.attest.predicates import RecordUse, Train
 from governance.base.errors import RefusedError, TrainingError, VerificationError
 from governance.machine.machine import Machine, machine
 from pipelines import paths
@@ -138,6 +138,7 @@ def test_what_is_left_and_told(
         "method": "sft",
         "objective": wanted.digest,
         "records": 24,
+        "use": {"train": RecordUse(offered=24, used=24, dropped={}, truncated=0)},
         "steps": 4,
         "final": outcome.predicate["final"],
         "device": "cpu",
@@ -190,19 +191,20 @@ def test_the_same_inputs_give_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("left_out", "trainer", "said"),
+    ("dropped", "truncated", "said"),
     [
-        (0, {"max_length": 384}, ""),
-        (253, {"max_length": 384}, " (253 of 990 left out: too long for max_length 384)"),
-        (253, {}, " (253 of 990 left out: too long for TRL's max_length for reward)"),
+        ({}, 0, ""),
+        ({}, 7, " (7 cut to max_length)"),
+        ({"NO_ROOM": 250, "OTHER": 3}, 0, " (253 of 990 left out: NO_ROOM 250, OTHER 3)"),
+        ({"TOO_LONG": 1}, 2, " (2 cut to max_length; 1 of 990 left out: TOO_LONG 1)"),
     ],
 )
-def test_what_trl_leaves_out_is_said(left_out: int, trainer: dict[str, Any], said: str) -> None:
-    fitted = Fitted(
-        steps=1, records=990 - left_out, left_out=left_out, device="cpu", processes=1, history=[]
-    )
-    wanted = tiny.objective("reward").model_copy(update={"trainer": trainer})
-    assert train._left_out(wanted, fitted) == said
+def test_what_is_left_out_or_cut_is_said(
+    dropped: dict[str, int], truncated: int, said: str
+) -> None:
+    used = 990 - sum(dropped.values())
+    use = RecordUse(offered=990, used=used, dropped=dropped, truncated=truncated)
+    assert train._lost(use) == said
 
 
 def test_a_killed_stages_work_is_not_taken_up_by_another_objective(

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
-from governance.base.model import Sha256, empty
+from governance.base.model import Model, Sha256, empty
 
 
 @evidence_kind("base", granted=True)
@@ -32,6 +32,17 @@ class GateDecision(Predicate):
     """Findings that a waiver in force excuses."""
 
 
+class RecordUse(Model):
+    """What a training made of the records of one split: offered = used + dropped."""
+
+    offered: int
+    used: int
+    dropped: dict[str, int]
+    """Reason to records that were left out: EMPTY_ANSWER, NO_ROOM, TOO_LONG, OTHER."""
+    truncated: int
+    """Records that were used and cut to the method's `max_length`."""
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -45,6 +56,10 @@ class Train(Predicate):
     device: str
     threads: int
     adapter: Sha256 | None
+    use: dict[str, RecordUse] = Field({}, exclude_if=empty)
+    """Split (train; validation where it was evaluated) to what became of its records. Older
+    trainings have none.
+    """
 
 
 @evidence_kind("evaluate", granted=True)

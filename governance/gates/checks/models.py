@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from governance.attest.predicates import CANDIDATE, Finding, Predicate
 from governance.gates.assessment import Judged
 from governance.gates.checks.context import Context, Findings, ModelFacts, signed_by
+from governance.gates.records import record_limits
 from governance.history.chain import Chain
 from governance.history.lineage import ModelNode, inputs
 from governance.log.rules import STATES_FILES, WHOLE_CHAIN
@@ -129,6 +130,16 @@ def model_files(context: Context) -> Findings:
                 expected="safetensors, JSON, text",
                 found=", ".join(unsafe[:5]),
             )
+
+
+def records_used(context: Context) -> Findings:
+    """No training left out or cut more of its records than policy permits."""
+    rules = context.policies.rules.training
+    if rules is None:
+        return
+    for node in _nodes(context):
+        if node.train is not None:
+            yield from record_limits(f"model {node.name}", node.train.predicate.use, rules)
 
 
 def thresholds_set(context: Context) -> Findings:

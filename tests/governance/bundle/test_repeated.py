@@ -223,6 +223,7 @@ def past_the_gate(scene: Governed) -> None:
     common = {
         "method": "sft", "objective": digest("objective sft"), "records": 2900, "steps": 150,
         "final": {"loss": 0.42, "reward": None}, "device": "cpu", "threads": 1,
+        "use": {"train": {"offered": 9, "used": 9, "dropped": {}, "truncated": 0}},
         "adapter": digest("adapter"), "run": story.run(),
     }  # fmt: skip
     story.record("train", "train@sft", made, inputs, **common)

@@ -17,6 +17,7 @@ from governance.attest.codes import CODES
 from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef, enforce
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
+from governance.policy.data import TrainingRules
 from governance.policy.evaluation import Demands, SuitePolicy, Threshold
 from governance.policy.rules import Licences, ModelPolicy
 from tests.governance import snapshots
@@ -140,6 +141,17 @@ def _trains_on_what_it_is_evaluated_on(plan: Plan) -> None:
 
 def _later(plan: Plan) -> None:
     plan.at = datetime(2030, 1, 2, tzinfo=UTC)
+
+
+def _training_lost(limit: str, **use: object) -> Change:
+    """The training of `dpo` lost records, under a policy that limits their share to 10 percent."""
+
+    def change(plan: Plan) -> None:
+        plan.rules(training=TrainingRules.model_validate({limit: 0.1}))
+        counts = {"offered": 291, "used": 291, "dropped": {}, "truncated": 0, **use}
+        plan.say("train", "dpo", use={"train": counts} if use else {})
+
+    return change
 
 
 def _base_changed(plan: Plan) -> None:
@@ -516,6 +528,27 @@ SCENARIOS = [
         "base's licence", "LICENCE_NOT_PERMITTED", "base_licences", "base tiny", _base_licence
     ),
     Scenario(
+        "records left out",
+        "RECORDS_NOT_USED",
+        "records_used",
+        "model dpo",
+        _training_lost("max_dropped_share", used=179, dropped={"NO_ROOM": 112}),
+    ),
+    Scenario(
+        "records cut",
+        "RECORDS_NOT_USED",
+        "records_used",
+        "model dpo",
+        _training_lost("max_truncated_share", truncated=30),
+    ),
+    Scenario(
+        "records not counted",
+        "RECORDS_NOT_COUNTED",
+        "records_used",
+        "model dpo",
+        _training_lost("max_dropped_share"),
+    ),
+    Scenario(
         "pickle",
         "UNSAFE_FILES",
         "model_files",
@@ -825,6 +858,29 @@ def test_without_rules_nothing_is_allowed() -> None:
         "SUITE_OUT_OF_DATE",
         "THRESHOLDS_MISSING",
     }
+
+
+@pytest.mark.parametrize(
+    ("limit", "use"),
+    [
+        ("max_dropped_share", {"used": 262, "dropped": {"NO_ROOM": 29}}),
+        ("max_truncated_share", {"truncated": 29}),
+        ("max_truncated_share", {"used": 179, "dropped": {"NO_ROOM": 112}}),
+    ],
+)
+def test_a_training_may_lose_as_many_records_as_policy_permits(
+    limit: str, use: dict[str, object]
+) -> None:
+    plan = desk()
+    _training_lost(limit, **use)(plan)
+    assert _decide(in_memory(plan)).allowed
+
+
+def test_a_policy_without_limits_asks_for_no_counts() -> None:
+    """Older policies and trainings have none."""
+    plan = desk()
+    plan.say("train", "dpo", use={})
+    assert _decide(in_memory(plan)).allowed
 
 
 def test_the_answer_depends_on_its_arguments_alone() -> None:

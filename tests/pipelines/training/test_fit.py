@@ -20,13 +20,15 @@ from jinja2 import TemplateError
 from pyarrow import ArrowInvalid
 
 from governance.attest import digests
+from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
-from pipelines.failures import StoppedError
+from governance.policy.data import TrainingRules
+from pipelines.failures import RecordsRefusedError, StoppedError
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
 from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
-from pipelines.training.fit import fit, require_precision, require_requested, translated
+from pipelines.training.fit import _trainer, fit, require_precision, require_requested, translated
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
 from tests.pipelines import tiny
@@ -388,14 +390,119 @@ def test_what_trl_leaves_out_for_its_length_is_counted(
     assert 0 < long < len(lengths)
     wanted = tiny.objective("reward", lora=True, max_length=limit)
     fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
-    assert (fitted.records, fitted.left_out) == (len(lengths) - long, long)
+    assert fitted.use == {
+        "train": RecordUse(
+            offered=len(lengths), used=len(lengths) - long, dropped={"TOO_LONG": long}, truncated=0
+        )
+    }
 
 
-def test_packing_leaves_out_nothing(models: dict[str, Path], tmp_path: Path) -> None:
-    wanted = tiny.objective("sft", packing=True, max_length=64)
+LOST = [
+    pytest.param(name, marks=[] if name in ("dpo", "orpo") else [pytest.mark.slow])
+    for name in ("sft", "reward", "dpo", "kto", "orpo")
+]
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_is_lost_is_counted_in_one_way_for_every_method(
+    name: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """At each limit, the trainer has the lengths that were predicted."""
+    method = METHODS[name]
+    data = tiny.records(tmp_path / "data", method.kind)
+    seen = set()
+    for limit in (40, 80, 120, 160, 400):
+        wanted = tiny.objective(name, max_length=limit, max_steps=1)
+        plan = tiny.plan(tmp_path / f"{limit}", wanted, models["language"], data)
+        try:
+            trainer, use = _trainer(plan, method, ignore)
+        except TrainingError as error:
+            assert "all 24 records are too long" in str(error)
+            continue
+        train, rows = use["train"], trainer.train_dataset
+        assert train.offered == 24 == train.used + sum(train.dropped.values())
+        assert len(rows) == train.used
+        assert sum(longest(row) > limit for row in rows) <= train.truncated
+        if name in ("dpo", "kto"):  # these keep whole records, and cut batches
+            assert sum(longest(row) > limit for row in rows) == train.truncated
+        assert all(has_answer(row) for row in rows)
+        seen.add((bool(train.dropped), bool(train.truncated)))
+    assert (False, False) in seen and len(seen) > 1
+
+
+def longest(row: dict[str, Any]) -> int:
+    """Tokens of the longer sequence of a prepared record."""
+    answers = [row[key] for key in ("chosen_ids", "rejected_ids", "completion_ids") if key in row]
+    if answers:
+        return len(row.get("prompt_ids", [])) + max(map(len, answers))
+    whole = [row[key] for key in ("input_ids", "chosen_input_ids") if key in row]
+    return max(map(len, whole))
+
+
+def has_answer(row: dict[str, Any]) -> bool:
+    """Whether a prepared record has a token to learn from."""
+    labels = [row[key] for key in ("labels", "chosen_labels", "rejected_labels") if key in row]
+    return all(any(label != -100 for label in each) for each in labels)
+
+
+def test_pairs_without_room_for_an_answer_do_not_make_nan_of_orpo(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    """TRL's ORPO divides by the number of answer tokens, of which such a pair has none."""
+    data = tiny.records(tmp_path / "data", "preference")
+    lengths = prompt_lengths(models["language"], data)
+    limit = sorted(lengths)[len(lengths) // 2]
+    full = sum(length >= limit for length in lengths)
+    wanted = tiny.objective("orpo", max_length=limit, max_steps=6)
+    fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+    assert fitted.use["train"].dropped == {"NO_ROOM": full}
+    assert fitted.steps == 6
+
+
+def prompt_lengths(model: Path, data: Path) -> list[int]:
+    """Tokens of each prompt with the beginning of an answer."""
+    from transformers import AutoTokenizer
+
+    known = AutoTokenizer.from_pretrained(model)
+    return [
+        len(known.apply_chat_template(pair["prompt"], add_generation_prompt=True)["input_ids"])
+        for pair in pq.read_table(data).to_pylist()
+    ]
+
+
+def test_policy_limits_what_a_training_may_lose(models: dict[str, Path], tmp_path: Path) -> None:
+    """It is refused before the first step, with exit code 4 and the counts."""
+    data = tiny.records(tmp_path / "data", "preference")
+    lengths = prompt_lengths(models["language"], data)
+    limit = sorted(lengths)[len(lengths) // 2]
+    full = sum(length >= limit for length in lengths)
+    wanted = tiny.objective("dpo", max_length=limit, max_steps=1)
+    plan = tiny.plan(tmp_path / "work", wanted, models["language"], data)
+    share = full / len(lengths)
+    for rules, refused in (
+        (TrainingRules(max_dropped_share=share), False),
+        (TrainingRules(max_dropped_share=share - 0.01), True),
+        (TrainingRules(max_truncated_share=0.0), full < len(lengths)),
+    ):
+        if not refused:
+            assert fit(plan.model_copy(update={"limits": rules}), ignore).steps == 1
+            continue
+        with pytest.raises(RecordsRefusedError, match="RECORDS_NOT_USED") as caught:
+            fit(plan.model_copy(update={"limits": rules}), ignore)
+        assert caught.value.exit_code == 4
+        assert caught.value.stopped.counts["dropped_no_room"] == full
+
+
+@pytest.mark.parametrize(("strategy", "long"), [("bfd", True), ("wrapped", False)])
+def test_packing_cuts_what_is_too_long_only_where_it_does_not_split(
+    strategy: str, long: bool, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """64 tokens leave most answers no room."""
+    wanted = tiny.objective("sft", packing=True, packing_strategy=strategy, max_length=64)
     data = tiny.records(tmp_path / "data", "conversation")
     fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
-    assert (fitted.records, fitted.left_out) == (24, 0)
+    assert fitted.use["train"].offered == 24
+    assert (fitted.records < 24, "NO_ROOM" in fitted.use["train"].dropped) == (long, long)
 
 
 @pytest.mark.parametrize("method", ["reward", "dpo", "sft"])
