@@ -121,6 +121,18 @@ of them up.
       governance/witness/test_witnessed::test_spoiled_cosignatures_of_a_bundle_are_refused
    files of a version that change:
       governance/models/test_signature::test_the_real_tool_verifies_it_and_finds_every_change
+
+Found later, each between two parts:
+
+a name taken before it was governed; a row put back      test_a_name_that_was_taken_..., test_an_alias_moved_by_sql_...
+a body that is unpacked because of a second header       row 51; governance/server/test_door
+a statement that only names a machine's key, carried     governance/log/test_carry
+the password of one server, sent to another              the same
+a signature of a checkpoint key as one of policies       governance/policy/test_authority
+cosignatures of another log, or of another history       governance/witness/test_witnessed
+a retirement that leaves an alias that policy dropped    governance/release/test_promotion
+compiled code from a folder that a variable names        pipelines/test_isolation
+policies that two parsers read differently               governance/base/test_yamlfile; bundle/test_second_verifier
 """
 
 from __future__ import annotations
