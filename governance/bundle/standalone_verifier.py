@@ -91,6 +91,7 @@ RELIED_ON = {
     EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED""",
     "the objective, the rewards, and what people approved before training": """
     OBJECTIVE_UNKNOWN REWARD_NOT_PERMITTED APPROVAL_MISSING""",
+    "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",
     "the names of the model's files": "UNSAFE_FILES",
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
