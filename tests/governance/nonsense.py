@@ -12,6 +12,7 @@ from governance.attest import canonical
 from governance.attest.envelope import sign_payload, unverified
 from governance.attest.keys import Signer
 from governance.base.errors import CountersignError
+from governance.base.time import exact_instant
 from governance.machine.machine import signer
 from governance.policy.policies import files_digest
 from tests.fuzzing import other_text, other_value
@@ -34,6 +35,8 @@ def nonsense(
     for _ in range(chance.choice((0, 1, 1, 2, 4))):
         statement["predicate"] = other_value(statement["predicate"], chance)
     predicate = statement["predicate"]
+    if isinstance(predicate, dict) and "at" in predicate and chance.random() < 0.3:
+        predicate["at"] = exact_instant(scene.now)  # otherwise a server refuses it for its date
     files = predicate.get("files") if isinstance(predicate, dict) else None
     if isinstance(files, dict) and files and all(isinstance(text, str) for text in files.values()):
         path = chance.choice(sorted(files))

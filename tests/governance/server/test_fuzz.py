@@ -22,6 +22,7 @@ from governance.history.verify import TrustAnchors, verify_log
 from governance.log import api
 from governance.log.port import Entry, Log
 from governance.machine.signers import private_signer
+from governance.registry.governed.limit import Limit
 from governance.release import promotion
 from governance.server.append import verifier
 from tests.conftest import examples
@@ -89,9 +90,11 @@ def released(scene: Governed) -> Governed:
 def test_statements_that_nobody_may_make(released: Governed) -> None:
     size, accepted = released.story.log.size(), 0
     for chance in cases(few=150):
-        verify = verifier(released.story.log, released.story.now)
+        limit = Limit(released.story.now, chance.choice((1, 1000)))
+        verify = verifier(released.story.log, released.story.now, limit)
         with suppress(CountersignError):
-            api.append(released.story.log, verify, an_envelope(released, chance))
+            account = chance.choice((None, "ci", "ada", "guest"))
+            api.append(released.story.log, verify, an_envelope(released, chance), account=account)
             accepted += 1
         if accepted % 20 == 1:
             check(released, size)
