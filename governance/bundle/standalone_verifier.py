@@ -117,6 +117,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "policy": {"files": None},
     "gate": {"waived": []},
     "request": {"break_glass": False},
+    "waiver": {"accepts": []},
     "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
     "promotion": {
         **{"action": "promote", "caller": "", "waived": []},
@@ -1684,7 +1685,7 @@ def _same_exception(one: Json, other: Json) -> bool:
 def _names(waiver: Json, found: Json) -> bool:
     """Whether a waiver names what was found."""
     figures = (found.get("measure", ""), found.get("figures", []))
-    rows = [(row.get("measure", ""), row["figures"]) for row in waiver.get("accepts", [])]
+    rows = [(row.get("measure", ""), row["figures"]) for row in waiver["accepts"]]
     return figures in [("", []), *rows]
 
 
