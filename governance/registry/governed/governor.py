@@ -58,7 +58,9 @@ class Surroundings(Protocol):
         """The account behind the present call."""
 
     def knows(self, model: str, version: str) -> bool:
-        """Whether the log has this version: registered, or made by a call that was let through."""
+        """Whether the log has this version: registered, or made by a call that was let through. One
+        that is not in the registry yet counts as known, because it may be made at this moment.
+        """
 
     def corrected(self, call: Call, caller: str) -> bool:
         """Moves an alias to where the log has it, where the registry differs and the call asks for

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersionTag
@@ -61,12 +61,19 @@ def call_of(operation: str, arguments: Mapping[str, Any]) -> Call:
         operation,
         copied.name if copied else arguments["name"],
         new_name=arguments.get("new_name") or arguments.get("dst_name"),
-        version=None if version is None else str(version),
+        version=None if version is None else _number(version),
         alias=arguments.get("alias"),
         source=arguments.get("source"),
         run_id=arguments.get("run_id") or None,
         tags=tuple(keys),
     )
+
+
+def _number(version: Any) -> str:
+    """As MLflow reads it: `01` is version 1."""
+    with suppress(ValueError):
+        return str(int(version))
+    return str(version)
 
 
 @contextmanager

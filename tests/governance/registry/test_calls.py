@@ -243,6 +243,28 @@ def test_an_alias_and_its_entry_commit_together_or_not_at_all(
     assert log.size() == size + 1
 
 
+def test_a_version_that_is_made_meanwhile_is_known(mlflow_tables: Path, tmp_path: Path) -> None:
+    """Whoever asks to delete the next version before it is made does not get it."""
+    here = place(tmp_path)
+    log = here.scene.story.log
+    with_tables(mlflow_tables, log.path)
+    recorder = GovernedLog(log, signer(here.machine), here.machine, lambda: here.scene.now)
+    with sqlite3.connect(log.path) as database:
+        database.execute(
+            "INSERT INTO registered_models (workspace, name) VALUES ('default', 'desk')"
+        )
+        database.execute(
+            "INSERT INTO model_versions (workspace, name, version, current_stage) VALUES"
+            " ('default', 'desk', 1, 'None')"
+        )
+    others = ("2", "0", "-1", "one", "9" * 5000)
+    assert not recorder.knows("desk", "1")
+    assert all(recorder.knows("desk", version) for version in others)
+    call, new = Call("create_model_version", "desk"), NewVersion("desk", SOURCE, "0" * 32)
+    assert recorder.made(call, new, "ann") == "2"
+    assert [recorder.knows("desk", version) for version in ("1", "2", "3")] == [False, True, True]
+
+
 SOURCE = f"mlflow-artifacts:/0/{'0' * 32}/artifacts/model"
 RECORDED: dict[str, Callable[[GovernedLog], object]] = {
     "a version is made": lambda recorder: recorder.made(

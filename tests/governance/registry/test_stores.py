@@ -139,6 +139,17 @@ def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStor
     store.delete_registered_model_alias(MODEL, "candidate")
 
 
+@pytest.mark.parametrize(
+    "version", ["1", "01", " 1\n", "+1", "\uff11", "1_", "one", "", "9" * 5000]
+)
+def test_a_version_that_the_log_knows_is_not_deleted_however_it_is_written(
+    store: GovernedRegistryStore, version: str
+) -> None:
+    with pytest.raises(MlflowException):
+        store.delete_model_version(MODEL, version)
+    assert store.get_model_version(MODEL, "1").current_stage == "None"
+
+
 def test_what_is_let_through_is_bounded_too(store: GovernedRegistryStore, desk: Desk) -> None:
     """Each is an entry of the log that everybody reads; what others do, or other calls, is counted
     apart.
