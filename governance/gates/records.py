@@ -30,9 +30,10 @@ def record_limits(
             expected=f"at most {limit:.1%} (policies/policy.yaml: training)",
             found=f"{count} of {train.offered} records {what}{_reasons(train, what)}",
             figures=[str(count), str(train.offered)],
+            measure=what,
         )
         for what, count, limit in shares
-        if limit is not None and count > limit * train.offered
+        if limit is not None and count / max(train.offered, 1) > limit
     ]
 
 
