@@ -31,7 +31,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -518,7 +518,7 @@ class Policy:
 
     def __init__(self, start: int, digest: str, files: dict[str, str], strict: bool) -> None:
         self.start, self.digest, self.signed_at, self.files = start, digest, -1, files
-        self.rules = policy_rules(files["policy.yaml"], strict)
+        self.strict, self.rules = strict, policy_rules(files["policy.yaml"], strict)
         self.keys: dict[str, Key] = {}
         self.owner: dict[str, Json] = {}
         for principal in self.rules["principals"]:
@@ -528,6 +528,10 @@ class Policy:
 
         # Who may change policies: the owners, or those who recover.
         self.quorums = [self.rules[name] for name in ("owners", "recovery") if name in self.rules]
+
+    def read(self, file: str) -> Any:
+        """The value of another file, read as `policy.yaml` is."""
+        return policy_rules(self.files[file], self.strict)
 
     def named(self, name: str, *fields: str) -> list[str]:
         """The roles in these fields of the rules with a name (`tiers`, `aliases`)."""
@@ -601,6 +605,7 @@ class Rights:
 
     def __init__(self, entries: list[Entry]) -> None:
         origin, self.log = entries[0].predicate, entries[0].leaf.hex()
+        self.log_name = f"countersign/{origin['project']}/{self.log[:16]}"
         changes = [entry for entry in entries if entry.kind == "rules"]
         self.rules: list[tuple[int, int]] = [(0, origin.get("rules", 1))]
         self.rules += [(entry.index, entry.predicate["version"]) for entry in changes]
@@ -850,9 +855,8 @@ def _verify(data: bytes, pin: str | None, witnesses: tuple[str, ...]) -> Json:
         need(root_of(entry, size) == root, f"entry {entry.index} is not in the checkpoint's tree")
     first = entries[0]
     need(first.index == 0 and first.kind == "origin", "entry 0 is not an origin")  # 5.3
-    expected = f"countersign/{first.predicate['project']}/{first.leaf.hex()[:16]}"
-    need(name == expected, "the checkpoint is of another log")
     rights = Rights(entries)
+    need(name == rights.log_name, "the checkpoint is of another log")
     _check_signer(bundle["checkpoint"], size, rights, "the checkpoint")
     complete = _is_complete(bundle, entries, size, rights)  # 5.9
     pins = (first.leaf.hex(), rights.checkpoint[0][1][0])
@@ -998,10 +1002,11 @@ def _version(
         if said["model"] != version[0] or not said["allowed"]:
             continue
         asked = said.get("asked") is not None or rights.rules_at(one.index) < 2
-        need(asked or not is_own, "a move that does not hold what was asked")
+        is_repeated = is_own or complete
+        need(asked or not is_repeated, "a move that does not hold what was asked")
         if said["alias"] == "candidate":
             continue
-        if is_own or complete:
+        if is_repeated:
             before = [entry for entry in entries if entry.index < one.index]
             Move(one, before, rights).check()
         if is_own:
@@ -1151,9 +1156,9 @@ class Move:
         need(self.move["request"] in requests, "the request of a move is missing")
         self.request = requests[self.move["request"]]
         self.tier = self.rules["tiers"][self.rules["models"][self.move["model"]]["tier"]]
-        moves = [one.predicate for one in before if one.kind == "promotion"]
-        moves = [one for one in moves if one["model"] == self.move["model"]]
-        self.moves = [one for one in moves if one["allowed"]]
+        moves = [one for one in before if one.kind == "promotion" and one.predicate["allowed"]]
+        self.earlier = [one for one in moves if one.predicate["model"] == self.move["model"]]
+        self.moves = [one.predicate for one in self.earlier]
         self.of_model = [one for one in before if one.about(self.move["model_digest"])]
         self.model = f"model {self.move['model']}"
         self.shown: list[Json] | None = None
@@ -1184,7 +1189,7 @@ class Move:
         for one in self.move["waived"]:
             waived = self._is_waived(one, self.before)
             need(waived, f"{one['code']} is waived, and no waiver of it is in force")
-        need(not self.tier.get("canary") or self._waived("CANARY_MISSING"), "no canary")
+        need(not self.tier.get("canary") or self._waived("CANARY_MISSING", []), "no canary")
         self._check_lineage(behind)
         self._check_evidence(behind)
         self._check_makers(behind)
@@ -1279,22 +1284,19 @@ class Move:
         return digest in taken
 
     # -- Waivers and incidents ---------------------------------------------------------------------
-    def _waived(self, code: str, about: str = "") -> bool:
-        """Whether a finding about the model's bytes is waived; the packet of a promotion shows
-        it, and the move states it.
+    def _waived(self, code: str, figures: list[str], about: str = "") -> bool:
+        """Whether a finding about the model's bytes is waived, and the move states it. `figures`:
+        those that it has among others. Before version 2 of the rules, the packet of a promotion
+        shows it, and no figures are compared.
         """
         named = (code, about or self.model)
-        if not self._states(*named):
-            return False
+        if self.rights.rules_at(self.entry.index) >= 2:
+            stated = [one for one in self.move["waived"] if _has(one, *named, figures)]
+            return any(self._is_waived(one, self.of_model) for one in stated)
         if self.shown is None:
             return any(self._accepts(entry, *named) for entry in self.of_model)
-        shown = [one for one in self.shown if (one["code"], one["subject"]) == named]
+        shown = [one for one in self.shown if _has(one, *named)]
         return any(self._is_waived(one, self.of_model) for one in shown)
-
-    def _states(self, code: str, about: str) -> bool:
-        """Whether the move says that a finding was waived; not asked before version 2 of rules."""
-        stated = [(one["code"], one["subject"]) for one in self.move["waived"]]
-        return (code, about) in stated or self.rights.rules_at(self.entry.index) < 2
 
     def _is_waived(self, found: Json, among: list[Entry]) -> bool:
         named = (found["code"], found["subject"])
@@ -1324,7 +1326,8 @@ class Move:
     def _check_incidents(self) -> None:
         """Every incident is closed, or a waiver since the last was opened accepts it."""
         digest, shown = self.move["model_digest"], self.shown
-        stated = self._states("INCIDENT_OPEN", self.model)
+        stated = any(_has(one, "INCIDENT_OPEN", self.model) for one in self.move["waived"])
+        stated = stated or self.rights.rules_at(self.entry.index) < 2
         need(stated or not self._open_incidents(digest), "an incident that the move does not state")
         need(self._incidents_accepted(digest), "an incident was open")
         for index in self._open_incidents(digest) if shown is not None else ():
@@ -1364,20 +1367,22 @@ class Move:
     # -- The evidence ------------------------------------------------------------------------------
     def _check_bases(self, behind: list[Entry]) -> None:
         """Policy allows every base model by its digest, and its licence."""
-        for code, about in self._of_bases(behind):
-            need(code != "BASE_CHANGED" and self._waived(code, about), f"{code}, {about}")
+        for code, figure, about in self._of_bases(behind):
+            waived = code != "BASE_CHANGED" and self._waived(code, [figure], about)
+            need(waived, f"{code}, {about}")
 
-    def _of_bases(self, behind: list[Entry]) -> Iterator[tuple[str, str]]:
-        """Code and subject of each finding about a base model."""
-        bases = policy_rules(self.policy.files["bases.yaml"])["bases"] or {}
+    def _of_bases(self, behind: list[Entry]) -> Iterator[tuple[str, str, str]]:
+        """Code, figure and subject of each finding about a base model."""
+        bases = self.policy.read("bases.yaml")["bases"] or {}
         licences = {one["digest"]: one["licence"] for one in reversed(bases.values())}
         for entry in (one for one in behind if one.kind == "base"):
             name = entry.predicate["stage"].partition("@")[2]
             (digest, *_) = [sha256 for role, sha256 in entry.subjects if role == "model"]
             if digest not in licences:
-                yield "BASE_CHANGED" if name in bases else "BASE_NOT_ALLOWED", f"base {name}"
+                code = "BASE_CHANGED" if name in bases else "BASE_NOT_ALLOWED"
+                yield code, digest, f"base {name}"
             elif licences[digest] not in self.rules["licences"]["bases"]:
-                yield "LICENCE_NOT_PERMITTED", f"base {name}"
+                yield "LICENCE_NOT_PERMITTED", licences[digest], f"base {name}"
 
     def _check_lineage(self, behind: list[Entry]) -> None:
         """Every model of the chain was imported, or trained behind a gate that allowed exactly
@@ -1455,15 +1460,18 @@ class Move:
         """
         commits, builders = self.rules.get("commits"), self.rules.get("builders")
         for entry in self._made(behind):
+            stage = entry.predicate["stage"]
             commit = entry.predicate["code"].get("commit") or "none"
-            permitted = commits is None or commit in commits or self._waived("COMMIT_NOT_PERMITTED")
-            need(permitted, f"the commit of {entry.predicate['stage']} is not permitted")
+            permitted = commits is None or commit in commits
+            permitted = permitted or self._waived("COMMIT_NOT_PERMITTED", [commit[:12]])
+            need(permitted, f"the commit of {stage} is not permitted")
             owner = self.rights.owner(entry.signer, entry.index)
-            is_builder = builders is None or (owner is not None and owner["name"] in builders)
-            is_builder = is_builder or self._waived("BUILDER_NOT_PERMITTED")
-            need(is_builder, f"the builder of {entry.predicate['stage']} is not permitted")
-            authorized = self._is_authorized(entry) or self._waived("REQUESTER_UNKNOWN")
-            need(authorized, f"nobody authorized {entry.predicate['stage']}")
+            builder = owner["name"] if owner else f"key {entry.signer[:16]}"
+            is_builder = builders is None or builder in builders
+            is_builder = is_builder or self._waived("BUILDER_NOT_PERMITTED", [builder])
+            need(is_builder, f"the builder of {stage} is not permitted")
+            authorized = self._is_authorized(entry) or self._waived("REQUESTER_UNKNOWN", [stage])
+            need(authorized, f"nobody authorized {stage}")
 
     def _is_authorized(self, entry: Entry) -> bool:
         """Whether an authorization by the person, earlier in the log, covers a run."""
@@ -1484,14 +1492,15 @@ class Move:
         """Others evaluated the model than trained it, where the tier demands that and policy has
         thresholds for it.
         """
-        suites = policy_rules(self.policy.files["evaluation.yaml"])["suites"]
+        suites = self.policy.read("evaluation.yaml")["suites"]
         suite = suites.get(self._suite(behind).get("name"), {"methods": {}})
         for train in self._trainings(behind) if self.tier.get("separate_evaluator") else ():
             demands = suite["methods"].get(train.predicate["method"])
             if demands is None or demands.get("none") is not None:
                 continue
             same = [one for one in self._evaluations(behind) if self._same_signer(one, train)]
-            waived = self._waived("SEPARATE_EVALUATOR", f"model {packet.predicate['stage']}")
+            about = f"model {packet.predicate['stage']}"
+            waived = self._waived("SEPARATE_EVALUATOR", [train.signer], about)
             need(not same or waived, "one signer trained and evaluated the model")
 
     def _same_signer(self, one: Entry, other: Entry) -> bool:
@@ -1525,7 +1534,7 @@ class Move:
             with suppress(*UNREADABLE):
                 origin, size, _, _ = checkpoint(note)
                 seconds = cosigned_at(note, name, key)
-                if seconds is not None and origin.endswith(f"/{self.rights.log[:16]}"):
+                if seconds is not None and origin == self.rights.log_name:
                     yield size, datetime.fromtimestamp(seconds, UTC)
 
     # -- People ------------------------------------------------------------------------------------
@@ -1546,8 +1555,9 @@ class Move:
         need(emergency or len(people) >= wanted, "too few people asked for it")
         if emergency and len(people) < wanted:
             about = f"rollback of {self.move['model']}"
-            settled = self._all_seconded() or self._waived("SECOND_SIGNATURE_OVERDUE", about)
-            need(settled, "a second signature was overdue")
+            for index in self._overdue():
+                waived = self._waived("SECOND_SIGNATURE_OVERDUE", [index], about)
+                need(waived, "a second signature was overdue")
 
     def _signers(self, author: str, digest: str, at: datetime | None = None) -> set[frozenset[str]]:
         """The people who signed a request; with `at`: whose signatures are in force then."""
@@ -1564,16 +1574,16 @@ class Move:
                 agrees[vote["principal"]] = vote["decision"] == "approve" and holds
         return {self.rights.person(name) for name, yes in agrees.items() if yes}
 
-    def _all_seconded(self) -> bool:
-        """Whether no earlier move by one person alone lacks its second signature for too long."""
+    def _overdue(self) -> Iterator[str]:
+        """The earlier moves by one person alone that lack their second signature for too long."""
         requests = {one.digest: one.predicate for one in self.before if one.kind == "request"}
-        for one in self.moves:
+        for entry in self.earlier:
+            one = entry.predicate
             due, request = one.get("second_signature_by"), requests.get(one["request"])
             if due is None or self.at < instant(due):
                 continue
             if request is None or len(self._signers(request["principal"], one["request"])) < 2:
-                return False
-        return True
+                yield str(entry.index)
 
     def _check_approvals(self, packet: Entry, behind: list[Entry]) -> None:
         """As many people in different roles approved as the tier asks; no author counts."""
@@ -1666,6 +1676,12 @@ def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:
     same = all(used.get(role) == digest for role, digest in decided.items())
     complete = {"data", "parent", "objective"} <= decided.keys()
     return bool(is_of and same and complete and gate.about(used.get("gate", "")))
+
+
+def _has(finding: Json, code: str, about: str, figures: Collection[str] = ()) -> bool:
+    """Whether a finding is of this code and subject, with these among its figures."""
+    named = (finding["code"], finding["subject"]) == (code, about)
+    return named and set(figures) <= set(finding.get("figures", []))
 
 
 def _same_exception(one: Json, other: Json) -> bool:

@@ -290,3 +290,18 @@ def test_a_forged_move_of_another_version_is_found_in_a_complete_bundle(
         in (report.limits[1])
     )
     assert "the moves of the model's other versions" in verifier.verify(data, origin)["relies_on"]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_move_of_candidate_that_holds_no_request_is_found_in_a_complete_bundle(
+    scene: Governed, version: str
+) -> None:
+    scene.released()
+    scene.story.data("other", "conversation", "conversation", 100)
+    second(scene)
+    forge(scene, version, alias="candidate", asked=None)
+    data, origin = made(scene.story.log), pin(scene.story.log)
+    report = verify_bundle(data, TrustAnchors(origin))
+    assert "does not hold what was asked" in (report.broken or "")
+    with pytest.raises(verifier.Refused, match="does not hold what was asked"):
+        verifier.verify(data, origin)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,10 @@ def incident(scene: Governed, version: str) -> None:
     scene.story.models["sft"] = kept
 
 
-def alone_twice(scene: Governed) -> None:
-    """Cleo alone, in an emergency; nobody seconds it in time; cleo alone once more."""
+def alone_twice(scene: Governed, named: str | None = None) -> None:
+    """Cleo alone, in an emergency; nobody seconds it in time; cleo alone once more. `named`: the
+    overdue move that a waiver and the last move name; empty for the right one.
+    """
     scene.released()
     another(scene, "2")
     another(scene, "3")
@@ -170,21 +173,61 @@ def alone_twice(scene: Governed) -> None:
     glass = {"break_glass": True}
     bytes_of = {"model_digest": scene.story.models["sft2"], "stage": "sft2"}
     scene.request("2", action="rollback", **bytes_of, **glass)
-    forge(scene, "2", action="rollback", second_signature_by=due)
+    entry = forge(scene, "2", action="rollback", second_signature_by=due)
     scene.story.minutes += 120
-    rolled_back(scene, "1", **glass)
+    if named is None:
+        rolled_back(scene, "1", **glass)
+        return
+    code, about, figures = "SECOND_SIGNATURE_OVERDUE", f"rollback of {MODEL}", [named or str(entry)]
+    scene.waive(code, about, accepts=[{"figures": figures}])
+    bytes_of = {"model_digest": scene.story.models["sft"], "stage": "sft"}
+    scene.request("1", action="rollback", **bytes_of, **glass)
+    due = exact_instant(scene.now + timedelta(hours=72))
+    waived = [stated(code, about, figures)]
+    forge(scene, "1", action="rollback", waived=waived, second_signature_by=due)
+
+
+def stated(code: str, about: str, figures: list[str]) -> Finding:
+    """A waived finding, as a move states it."""
+    return Finding(
+        code=code, subject=about, message="m", expected="e", found="f", next="n", figures=figures
+    )
+
+
+def waives_another(code: str, about: str = f"model {MODEL}") -> Callable[[Governed], None]:
+    """A waiver accepts other figures of a finding. Packet and move state that these were found."""
+
+    def act(scene: Governed) -> None:
+        figures = ["another"]
+        scene.waive(code, about, accepts=[{"figures": figures}])
+        lies(scene, stated(code, about, figures))
+
+    return act
+
+
+def waives_what_was_found(code: str, about: str = f"model {MODEL}") -> Callable[[Governed], None]:
+    """The same, and they are those that were found."""
+
+    def act(scene: Governed) -> None:
+        (found,) = scene.found(code, about)
+        scene.waive(code, about)
+        lies(scene, stated(code, about, found["figures"]))
+
+    return act
 
 
 def invents_a_waiver(scene: Governed) -> None:
     """Packet and move say that a finding was waived, and nobody waived it."""
+    lies(scene, stated("THRESHOLD_NOT_MET", "model sft", []))
+
+
+def lies(scene: Governed, finding: Finding) -> None:
+    """Packet and move say that this finding was waived."""
     story = scene.story
-    finding = Finding(
-        code="THRESHOLD_NOT_MET", subject="model sft", message="m", expected="e", found="f",
-        next="n",
-    )  # fmt: skip
     now = promotion.state(story.log)
     true = promotion.freeze(now, MODEL, "1", scene.now, story.run())
-    false = true.model_copy(update={"waived": [finding]})
+    findings = [one for one in true.findings if one.code != finding.code]
+    false = true.model_copy(update={"waived": [finding], "findings": findings})
     evidence.record(story.log, signer(story.machine), "packet", packet.subjects(false), false)
     asked_and_forged(scene, "1", packet.digest_of(false), waived=[finding])
 
@@ -289,7 +332,19 @@ ROWS = {
     "another commit, waived, and the move does not say so": Row(
         silent("COMMIT_NOT_PERMITTED"), False, f"{RULES}commits: ['{OTHER}']\n"
     ),
+    "another commit, and a waiver of a third one": Row(
+        waives_another("COMMIT_NOT_PERMITTED"), False, f"{RULES}commits: ['{OTHER}']\n"
+    ),
+    "another commit, and its waiver": Row(
+        waives_what_was_found("COMMIT_NOT_PERMITTED"), True, f"{RULES}commits: ['{OTHER}']\n"
+    ),
     "an open incident, waived, and the move does not say so": Row(silent("INCIDENT_OPEN"), False),
+    "another builder, and a waiver of a third one": Row(
+        waives_another("BUILDER_NOT_PERMITTED"), False, f"{RULES}builders: [other]\n"
+    ),
+    "another builder, and its waiver": Row(
+        waives_what_was_found("BUILDER_NOT_PERMITTED"), True, f"{RULES}builders: [other]\n"
+    ),
     "a permitted builder": Row(promoted, True, f"{RULES}builders: [ci]\n"),
     "another builder": Row(promoted, False, f"{RULES}builders: [other]\n"),
     "no canary": Row(promoted, False, changes=tier("canary: true")),
@@ -300,6 +355,14 @@ ROWS = {
     ),
     "another base": Row(promoted, False, changes=OTHER_BASE),
     "another base, waived": Row(waived("BASE_NOT_ALLOWED", "base tiny"), True, changes=OTHER_BASE),
+    "another base, and a waiver of a third one": Row(
+        waives_another("BASE_NOT_ALLOWED", "base tiny"), False, changes=OTHER_BASE
+    ),
+    "one signer, and a waiver of another": Row(
+        waives_another("SEPARATE_EVALUATOR", "model sft"),
+        False,
+        changes=tier("separate_evaluator: true"),
+    ),
     "another licence": Row(promoted, False, changes=OTHER_LICENCE),
     "a tier without aliases": Row(
         promoted,
@@ -319,6 +382,12 @@ ROWS = {
     "back past a version against which nothing is open": Row(back_past_a_good_version, False),
     "back past a version with an incident": Row(back_past_an_incident, True),
     "alone again while the second signature is overdue": Row(alone_twice, False),
+    "alone again while the second signature is overdue, waived": Row(
+        partial(alone_twice, named=""), True
+    ),
+    "alone again while another second signature is overdue than its waiver names": Row(
+        partial(alone_twice, named="1"), False
+    ),
     "a waived finding of the packet that nobody waived": Row(invents_a_waiver, False),
     "long open": Row(after_their_last_day, True, LONG),
     "an approver whose last day is over": Row(after_their_last_day, False, LONG, people=LEAVING),

@@ -134,3 +134,12 @@ def test_policies_are_plain_yaml(text: str) -> None:
 def test_stars_and_exclamation_marks_in_policies_are_text() -> None:
     assert verifier.policy_rules("a: '*x !!'  # 100%\n") == {"a": "*x !!"}
     assert verifier.policy_rules("'<<': a << b\n") == {"<<": "a << b"}
+
+
+def test_every_file_of_earlier_policies_is_read_as_it_was(scene: Governed) -> None:
+    """Policies that were recorded under version 1 of the rules may have merge keys."""
+    files = {**scene.story.policies.files, "bases.yaml": "bases: {<<: {tiny: {licence: MIT}}}\n"}
+    earlier = verifier.Policy(0, "", files, strict=False)
+    assert earlier.read("bases.yaml") == {"bases": {"tiny": {"licence": "MIT"}}}
+    with pytest.raises(verifier.Refused, match="a merge key"):
+        verifier.Policy(0, "", files, strict=True).read("bases.yaml")

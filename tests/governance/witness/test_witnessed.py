@@ -48,6 +48,7 @@ from governance.server.witnesses import Asking
 from governance.witness import client
 from governance.witness.book import request_body, vkey
 from tests.governance.bundles import made, opened, sealed
+from tests.governance.forged import forge
 from tests.governance.governed import governed, person
 from tests.governance.keys import stranger
 from tests.governance.story import MODEL
@@ -160,6 +161,10 @@ def test_a_checkpoint_of_a_log_whose_name_ends_alike_counts_for_nothing(here: Wi
     assert "WITNESSES_MISSING" in codes(refused)
     found = here.verify()
     assert "a cosigned checkpoint is not one of this log" in str(found.broken)
+    forge(here.scene, "1")
+    here.ask()  # so that only the promotion lacks them
+    first, second = both(here, made(here.log))
+    assert "WITNESSES_MISSING" in first and second == "too few witnesses had cosigned the log"
 
 
 def test_a_recorded_checkpoint_of_another_history_is_found(here: Witnessed, tmp_path: Path) -> None:
