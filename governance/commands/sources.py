@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from governance.base.errors import CountersignError, RefusedError, VerificationError
+from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.bundle.form import content
 from governance.commands import session
 from governance.commands.anchors import anchors_of_bundle
@@ -17,7 +17,6 @@ from governance.exports.records import Records
 from governance.exports.records import read as records_of_version
 from governance.history.state import LogState
 from governance.machine.machine import Machine
-from governance.policy.policies import Policies, load_policies
 from governance.release.reconcile import differing
 from governance.report.model import Report
 from governance.report.reasons import UNVERIFIED, Say
@@ -27,7 +26,7 @@ from governance.report.sources import Sources, open_bundle, open_sources
 def of(call: Call, *, registry: bool = True) -> Sources:
     """The log, files, policies and registry of this machine; or a bundle's, which is verified
     first: warnings about its origin and size go to stderr. Raises `StorageError` where there is no
-    log.
+    log, `ConfigError` for policies that cannot be read: without them, less would be required.
     """
     if call.bundle is not None:
         anchors = anchors_of_bundle(call, content(call.bundle))
@@ -44,11 +43,7 @@ def of(call: Call, *, registry: bool = True) -> Sources:
             session.tell(notes, err=True)
         return sources
     root = Path.cwd()
-    policies: Policies | CountersignError
-    try:
-        policies = load_policies(root / "policies")
-    except CountersignError as error:
-        policies = error
+    policies = call.own_policies or ConfigError("no such folder", where=str(root / "policies"))
     sources = open_sources(root, call.machine, policies, call.now, call.origin)
     return compared(sources, call.machine) if registry else sources
 

@@ -237,6 +237,21 @@ def test_the_true_history_is_not_refused_for_want_of_witnesses(
     assert REFUSED not in clients[""].run(name, monkeypatch)
 
 
+@pytest.mark.parametrize("name", [*COMMANDS, "loader"])
+def test_a_client_whose_policies_cannot_be_read_requires_no_less(
+    name: str, clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = clients["with_the_owners_keys"]
+    path = client.operator.here.scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}\nno_such_rule: 1\n")
+    try:
+        said = client.run(name, monkeypatch)
+    finally:
+        path.write_text(text)
+    assert "no_such_rule" in said and said.endswith("exit code 2"), said
+
+
 @pytest.mark.parametrize("name", FREE)
 def test_what_stops_something_waits_for_no_witness(
     name: str, clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch
