@@ -22,7 +22,8 @@ Version 2:
 - whether a run began before its authorization ended is decided by the two times, not by their
   texts;
 - a move of `candidate` holds what was asked, so that it can be repeated;
-- a waiver covers exactly what it says was found.
+- a waiver covers exactly what it says was found;
+- a move of a governed alias states what was waived.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ HOLDS_REQUEST = 2
 """From this version on, a move of `candidate` holds what was asked, too."""
 WAIVES_FIGURES = 2
 """From this version on, a waiver covers a finding only with the figures that it names."""
+STATES_WAIVED = 2
+"""From this version on, a move of a governed alias states the findings that were waived."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -31,7 +31,7 @@ from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.log.rules import HOLDS_REQUEST, TABLE
+from governance.log.rules import HOLDS_REQUEST, STATES_WAIVED
 from governance.log.views import made_at
 from governance.release import drills
 from governance.release.promotion import ask, decide
@@ -211,7 +211,7 @@ def _check_move(before: LogState, statement: Evidence[Promotion], again: Again, 
         codes = ", ".join(dict.fromkeys(finding.code for finding in again.findings))
         found = f"it allows what the rules in force did not allow: {codes}"
         raise VerificationError(found, where=where)
-    if not again.same and before.authority.rules >= TABLE:
+    if not again.same and before.authority.rules >= STATES_WAIVED:
         codes = ", ".join(dict.fromkeys(each.finding.code for each in again.differences))
         found = f"it states other findings or waived findings than the log gave: {codes}"
         raise VerificationError(found, where=where)
@@ -243,32 +243,37 @@ def rejected(now: LogState) -> list[Finding]:
     """A finding for every alias that was given to bytes of which policy owners say by now that they
     are not the version's.
     """
-    findings = []
-    for tenure in now.timeline.holders.values():
-        move = tenure.given.predicate
-        standing = now.timeline.settled_otherwise(move)
-        if standing is not None:
-            about = f"{move.model}@{move.alias}"
-            found = f"{about} was given to other bytes than policy owners approved for the version"
-            fields = {
-                "expected": f"sha256 {standing.predicate.model_digest} (entry {standing.index})",
-                "found": f"sha256 {move.model_digest} (entry {tenure.given.index})",
-                "next": f"countersign rollback {move.model}, or promote {move.version} again",
-            }
-            findings.append(finding("REGISTERED_TWICE", about, found, **fields))
-    return findings
+    found = (_rejected(now, tenure.given) for tenure in now.timeline.holders.values())
+    return [each for each in found if each is not None]
 
 
-def check_settled(now: LogState, move: Promotion) -> None:
-    """Raises `VerificationError` for an alias that is held by bytes that policy owners rejected."""
-    for found in rejected(now):
-        if found.subject == f"{move.model}@{move.alias}":
-            raise VerificationError(
-                f"REGISTERED_TWICE: {found.message}",
-                where=found.found,
-                expected=found.expected,
-                fix=found.next,
-            )
+def _rejected(now: LogState, given: Evidence[Promotion]) -> Finding | None:
+    move = given.predicate
+    standing = now.timeline.settled_otherwise(move)
+    if standing is None:
+        return None
+    about = f"{move.model}@{move.alias}"
+    found = f"{about} was given to other bytes than policy owners approved for the version"
+    fields = {
+        "expected": f"sha256 {standing.predicate.model_digest} (entry {standing.index})",
+        "found": f"sha256 {move.model_digest} (entry {given.index})",
+        "next": f"countersign rollback {move.model}, or promote {move.version} again",
+    }
+    return finding("REGISTERED_TWICE", about, found, **fields)
+
+
+def check_settled(now: LogState, given: Evidence[Promotion]) -> None:
+    """Raises `VerificationError` where a move gave an alias to bytes that policy owners rejected
+    since.
+    """
+    found = _rejected(now, given)
+    if found is not None:
+        raise VerificationError(
+            f"REGISTERED_TWICE: {found.message}",
+            where=found.found,
+            expected=found.expected,
+            fix=found.next,
+        )
 
 
 def fault(now: LogState, statement: Evidence[Promotion]) -> CountersignError | None:
@@ -406,7 +411,7 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         back_tried=_tried(now, move, drill),
         back_failed=drill is not None and not drill.predicate.passed,
         not_reproduced=_refused(lambda: check_moves(now, statement)),
-        rejected=_refused(lambda: check_settled(now, move)),
+        rejected=_refused(lambda: check_settled(now, statement)),
     )
 
 

@@ -105,7 +105,7 @@ def resolve(now: LogState, text: str) -> Served:
             raise InputError(found, fix=f"countersign history {model}")
         move, version = tenure.given.predicate, tenure.version
         check_moves(now, tenure.given)  # (2)
-        check_settled(now, move)
+        check_settled(now, tenure.given)
     standing = now.registration(model, str(version)).predicate  # raises where there is none
     is_settled = (
         now.authority.rules >= ONE_DIGEST

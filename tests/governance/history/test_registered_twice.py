@@ -182,6 +182,24 @@ def test_rejected_bytes_are_served_by_nobody(
     assert "REGISTERED_TWICE" in str(live[alias])
 
 
+def test_what_an_alias_held_at_an_earlier_moment_is_judged_by_its_own_bytes(
+    scene: Governed, held: list[Evidence[Registration]]
+) -> None:
+    """Not by those that the alias holds since."""
+    settle(scene, held[1])
+    then = scene.now
+    scene.story.minutes += 60
+    scene.released("2")
+    now = state(scene.story.log)
+    rows = {
+        (row.version, "REGISTERED_TWICE" in (row.rejected or ""))
+        for at in (then, scene.now)
+        for row in retrospect.live(now, MODEL, at)
+        if row.alias == "champion"
+    }
+    assert rows == {("1", True), ("2", False)}
+
+
 def test_the_commands_tell_of_rejected_bytes(
     scene: Governed, held: list[Evidence[Registration]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
