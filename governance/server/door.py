@@ -11,8 +11,8 @@
    line sends neither header.
 5. Headers are ASCII: MLflow fails on others.
 6. The account is parsed and its password is checked here, for all routes (`accounts`). Routes see
-   the account in one form, or none. After too many wrong passwords the answer is 429 for a minute
-   (`passwords`).
+   the account in one form, or none. After too many wrong passwords, and while too many checks wait,
+   the answer is 429 (`passwords`).
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def _later() -> Any:
     """(6) The answer where a password cannot be checked now."""
     from starlette.responses import JSONResponse
 
-    message = "Countersign refuses: too many wrong passwords from this address; wait a minute"
+    message = (
+        "Countersign refuses: too many wrong passwords from this address, or too many checks of"
+        " passwords at once; wait a minute"
+    )
     body = {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": message}
     return JSONResponse(body, 429, {"retry-after": f"{WINDOW:.0f}"})
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 CHECKS = max(1, (os.cpu_count() or 1) // 4)
 """Checks that run at once, in each of the two queues: a fraction of the machine."""
 MOST_WAITING = 32
-"""Checks that wait, whoever asked."""
+"""Checks of strangers that wait, from any address."""
 WINDOW = 60.0
 """Seconds in which wrong passwords are counted, and for which there is no further check."""
 WRONG_FOR_ACCOUNT = 5
@@ -81,7 +81,8 @@ class _Claim(NamedTuple):
 
     digest: bytes
     """Of both, keyed."""
-    name: str
+    name: bytes
+    """Its keyed digest: a name may be as long as a header."""
     place: str
 
 
@@ -118,12 +119,12 @@ class PasswordChecks:
 
     def _begun(self, name: str, password: str, place: str) -> Future[bool] | None:
         """The check of this password, which may be waiting already; None where there is none."""
-        claim = _Claim(self._keyed(name, password), name, place)
+        claim = _Claim(self._keyed(name, password), self._keyed(name), place)
         with self._lock:
             running = self._running.get(claim)
             if running is not None:  # (1)
                 return running
-            is_known = self._now() - self._known.get(claim.digest, -KNOWN) < KNOWN
+            is_known = self._was_right(claim)
             if not is_known and self._is_beyond(claim):  # (2), (3)
                 return None
             check = self._threads[is_known].submit(self._is_right, name, password)
@@ -132,20 +133,27 @@ class PasswordChecks:
         return check
 
     def _is_beyond(self, claim: _Claim) -> bool:
-        """Those that wait count as wrong until they are not."""
-        here = [waiting for waiting in self._running if waiting.place == claim.place]
+        """Strangers that wait count as wrong until they are not."""
+        strangers = [waiting for waiting in self._running if not self._was_right(waiting)]
+        here = [waiting for waiting in strangers if waiting.place == claim.place]
         same = [waiting for waiting in here if waiting.name == claim.name]
         return (
-            len(self._running) >= MOST_WAITING
+            len(strangers) >= MOST_WAITING
             or len(same) + self._failures.count((claim.name, claim.place)) >= WRONG_FOR_ACCOUNT
             or len(here) + self._failures.count(claim.place) >= WRONG_FROM_ADDRESS
         )
 
+    def _was_right(self, claim: _Claim) -> bool:
+        """(3)"""
+        return self._now() - self._known.get(claim.digest, -KNOWN) < KNOWN
+
     def _ended(self, claim: _Claim, check: Future[bool]) -> None:
         with self._lock:
             del self._running[claim]
+            if check.exception() is not None:  # nothing is known of the password
+                return
             self._known.pop(claim.digest, None)
-            if check.exception() is None and check.result():
+            if check.result():
                 self._known[claim.digest] = self._now()
                 while len(self._known) > MOST_KEPT:
                     self._known.popitem(last=False)
@@ -153,8 +161,8 @@ class PasswordChecks:
                 self._failures.add((claim.name, claim.place))
                 self._failures.add(claim.place)
 
-    def _keyed(self, name: str, password: str) -> bytes:
-        claimed = f"{name}\0{password}".encode(errors="surrogatepass")
+    def _keyed(self, *texts: str) -> bytes:
+        claimed = "\0".join(texts).encode(errors="surrogatepass")
         return hmac.digest(self._key, claimed, "sha256")
 
 

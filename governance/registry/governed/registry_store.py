@@ -21,7 +21,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlMode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version_tag
 
-from governance.base.errors import CountersignError, InputError, RefusedError
+from governance.base.errors import ConflictError, CountersignError, InputError, RefusedError
 from governance.registry.governed import guard
 from governance.registry.governed.answers import answering, guarded
 from governance.registry.governed.governor import (
@@ -170,6 +170,8 @@ class GovernedRegistryStore(SqlAlchemyStore):  # type: ignore[misc]
                     fix="countersign verify; then "
                     + (f"set the alias to version {holder}" if holder else "delete the alias"),
                 )
+        else:
+            raise ConflictError(f"{alias} of {name} moves all the time", fix="try again")
         return found
 
     @answering

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,23 @@ def test_a_governed_alias_is_read_only_where_the_log_gives_it(
     with pytest.raises(MlflowException, match="expected: version 2"):
         store.get_model_version_by_alias(MODEL, "champion")
     assert desk.said == [], "reading writes nothing"
+
+
+def test_an_alias_that_moves_all_the_time_is_not_given_out(
+    store: GovernedRegistryStore, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.known = Names(frozenset(), frozenset())
+    store.set_registered_model_alias(MODEL, "champion", "1")
+    desk.known = Names(frozenset({MODEL}), frozenset({"champion"}))
+    others, read = count(2), desk.snapshot
+
+    def moved() -> Snapshot:
+        desk.holders = {(MODEL, "champion"): str(next(others))}
+        return read()
+
+    monkeypatch.setattr(desk, "snapshot", moved)
+    with pytest.raises(MlflowException, match="moves all the time"):
+        store.get_model_version_by_alias(MODEL, "champion")
 
 
 def test_what_people_write_beside_a_governed_version(store: GovernedRegistryStore) -> None:

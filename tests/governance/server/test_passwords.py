@@ -196,6 +196,45 @@ def test_a_check_that_fails_is_an_error_for_all_who_wait_and_stays_no_check() ->
     assert not checks._running
 
 
+def test_accounts_that_cannot_be_read_lock_nobody_out() -> None:
+    fails = True
+
+    def read(name: str, password: str) -> bool:
+        if fails:
+            raise OSError("the accounts cannot be read")
+        return RIGHT.get(name) == password
+
+    checks = PasswordChecks(read, lambda *_: False, Clock())
+    for i in range(2 * WRONG_FROM_ADDRESS):
+        with pytest.raises(OSError, match="cannot be read"):
+            ask(checks, (f"user{i}", "x", HERE))
+    fails = False
+    assert ask(checks, ("ada", "right", HERE)) == [Answer.RIGHT]
+    fails = True
+    with pytest.raises(OSError, match="cannot be read"):
+        ask(checks, ("ada", "right", HERE))
+    fails = False
+    guesses = [(f"user{i}", "guess", HERE) for i in range(WRONG_FROM_ADDRESS)]
+    assert ask(checks, *guesses, ("ada", "right", HERE))[-1] is Answer.RIGHT, "still known"
+
+
+def test_known_accounts_behind_one_proxy_keep_no_new_one_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checks, accounts = made()
+    known = [(f"known{i}", "theirs", HERE) for i in range(MOST_WAITING + 5)]
+    for name, password, _ in known:
+        monkeypatch.setitem(RIGHT, name, password)
+    assert set(ask(checks, *known)) == {Answer.RIGHT}
+    assert set(at_once(checks, accounts, [*known, ("ada", "right", HERE)])) == {Answer.RIGHT}
+
+
+def test_long_names_are_not_kept() -> None:
+    checks, _ = made()
+    ask(checks, ("n" * 60_000, "guess", HERE))
+    assert len(repr(vars(checks))) < 5_000
+
+
 def test_nothing_grows_and_no_password_is_kept() -> None:
     clock = Clock()
     checks, _ = made(clock)
