@@ -111,6 +111,8 @@ def incident_command(
     It moves no alias: countersign rollback does.
     """
     model, number = named(version)
+    if state == "close":
+        call.check_witnessed()
     now = call.state()
     digest = now.registration(model, number).predicate.model_digest
     rules = now.authority.policies.rules

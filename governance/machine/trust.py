@@ -132,7 +132,7 @@ def check_before_signing(
     machine: Machine, log: Log, policies: Policies | None, at: datetime
 ) -> None:
     """Raises `VerificationError` where a person would sign what lets something pass, over a server
-    whose log too few witnesses have seen. What stops something (a rollback, a retirement, an
+    whose log too few witnesses have seen. What stops something (a rollback, a retirement, an open
     incident, a revocation, a rejection) waits for no witness, and neither do policies, which may
     replace the witnesses.
     """
