@@ -4,4 +4,5 @@
 `checks`       the checks, one function each
 `assessment`   compares scores with thresholds
 `recall`       how many planted values a scan finds
+`records`      which records a training used, and what share policy permits to lose
 """

@@ -213,7 +213,7 @@ def _verify(
         raise authority
     leaf = merkle.leaf_hash(log.entry(0).envelope)
     head = _verify_head(note, project, leaf, authority, seen.tree)
-    check_recorded(log)
+    check_recorded(log, head.origin)
     established = establish(pins, log_origin, authority, leaf)
     grown_from = None
     if pins.checkpoint is not None:

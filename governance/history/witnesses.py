@@ -66,16 +66,26 @@ def recorded(log: Log) -> list[str]:
     return notes
 
 
-def check_recorded(log: Log) -> None:
-    """Raises `VerificationError` for a recorded checkpoint that this log does not contain: a
-    decision rests on it, as if witnesses had seen this log.
+def check_recorded(log: Log, log_name: str) -> None:
+    """Raises `VerificationError` for a recorded checkpoint that names this log and that it does not
+    contain: a decision rests on it, as if witnesses had seen this log. Other notes do not count.
     """
     for entry in log.by_kind(["cosigned"]):
         where = f"entry {entry.index}"
         predicate = unverified(entry.envelope, where=where)[0].get("predicate")
-        notes = predicate.get("notes") if isinstance(predicate, dict) else None
-        if not all(contains(log, parse_note(note, where)) for note in notes or ()):
-            raise VerificationError("a cosigned checkpoint is not one of this log", where=where)
+        listed = predicate.get("notes") if isinstance(predicate, dict) else None
+        for text in listed or ():
+            note = _readable(text)
+            if note is not None and note.origin == log_name and not contains(log, note):
+                found = "a cosigned checkpoint is not one of this log"
+                raise VerificationError(found, where=where)
+
+
+def _readable(text: object) -> Note | None:
+    try:
+        return parse_note(text) if isinstance(text, str) else None
+    except VerificationError:
+        return None
 
 
 def seen_by(log: Log, authority: Authority, required: Requirement) -> list[Cosignature]:

@@ -121,18 +121,25 @@ of them up.
       governance/witness/test_witnessed::test_spoiled_cosignatures_of_a_bundle_are_refused
    files of a version that change:
       governance/models/test_signature::test_the_real_tool_verifies_it_and_finds_every_change
-
-Found later, each between two parts:
-
-a name taken before it was governed; a row put back      test_a_name_that_was_taken_..., test_an_alias_moved_by_sql_...
-a body that is unpacked because of a second header       row 51; governance/server/test_door
-a statement that only names a machine's key, carried     governance/log/test_carry
-the password of one server, sent to another              the same
-a signature of a checkpoint key as one of policies       governance/policy/test_authority
-cosignatures of another log, or of another history       governance/witness/test_witnessed
-a retirement that leaves an alias that policy dropped    governance/release/test_promotion
-compiled code from a folder that a variable names        pipelines/test_isolation
-policies that two parsers read differently               governance/base/test_yamlfile; bundle/test_second_verifier
+12 a name that somebody took before it was governed: test_a_name_that_was_taken_...
+   an alias moved by SQL: test_an_alias_moved_by_sql_is_put_back_...
+   a body that is unpacked because of a second header:
+      row 51 such a body of,
+      governance/server/test_door::test_a_header_that_is_checked_stands_once
+   a statement that only names a machine's key, carried:
+      governance/log/test_carry::test_what_only_claims_this_machines_key_is_not_signed
+   the password of one server, sent to another:
+      governance/log/test_carry::test_the_password_of_one_server_goes_to_no_other
+   a signature of a checkpoint key as one of policies:
+      governance/policy/test_authority::test_a_signature_about_one_thing_takes_back_none_...
+   cosignatures of a log whose name ends alike:
+      governance/witness/test_witnessed::test_a_checkpoint_of_a_log_whose_name_ends_alike_...
+   cosignatures of another history:
+      governance/witness/test_witnessed::test_a_recorded_checkpoint_of_another_history_is_found
+   a retirement that leaves an alias that policy dropped:
+      governance/release/test_promotion::test_a_retirement_takes_an_alias_that_policy_dropped
+   compiled code from a folder that a variable names:
+      pipelines/test_isolation::test_compiled_code_of_another_folder_is_not_used
 """
 
 from __future__ import annotations

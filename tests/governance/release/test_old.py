@@ -90,7 +90,9 @@ def test_a_packet_that_shows_another_figure_does_not_stand(log: SqliteLog) -> No
     shown, now_found = last.waived[0], made.waived[0]
     assert not shown.figures and now_found.figures == ["0.907", "0.868", "0.935", "300"]
     assert findings.same_exception(shown, now_found)
-    lower = now_found.model_copy(update={"figures": ["0.700", "0.868", "0.935", "300"]})
+    figures = ["0.700", "0.868", "0.935", "300"]
+    found = now_found.found.replace("0.907", "0.700")
+    lower = now_found.model_copy(update={"figures": figures, "found": found})
     assert not findings.same_exception(shown, lower)
     assert not findings.same_exception(now_found, lower)
 

@@ -36,7 +36,7 @@ from governance.release import promotion, retrospect
 from governance.report.build import build
 from tests.governance.registry.place import MODEL, PASSWORD, Answer, Place, Server, place
 from tests.governance.registry.world import World
-from tests.governance.server.test_no_right import authorization, hostile_statement
+from tests.governance.server.statements import authorization, hostile_statement
 from tests.ports import free_port
 
 HOSTILE = ("stranger", "eve", "dora")
