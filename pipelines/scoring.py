@@ -22,7 +22,12 @@ Rows = list[dict[str, Any]]
 
 
 class DivergedError(InputError):
-    """The output of the model is not finite, so no answer can be sampled."""
+    """A figure of the model is not finite: its weights, or the probabilities of an answer."""
+
+    def __init__(self, figure: str, value: str, counts: dict[str, int] | None = None) -> None:
+        found = f"the model has diverged: {figure} are not finite ({value})"
+        super().__init__(found, where="models", fix="train it again, with a lower learning rate")
+        self.figure, self.value, self.counts = figure, value, counts
 
 
 Scores = dict[str, list[float | None]]
@@ -37,13 +42,27 @@ def score(
     threads: int,
     bar: Bar,
 ) -> Scores:
-    """Metric name to one score per row."""
+    """Metric name to one score per row. Raises `DivergedError`."""
     import torch
 
     torch.set_num_threads(threads)
     quiet()
     loaded = load_model(model, kind, dtype=torch.float32)
+    require_finite_weights(loaded)
     return score_loaded(loaded, load_tokenizer(model), rows, suite, metrics, bar)
+
+
+def require_finite_weights(model: Any) -> None:
+    """Raises `DivergedError` unless every weight is finite. What a file has beside the weights may
+    be infinite: old masks of attention are, and loading leaves them out.
+    """
+    import torch
+
+    weights = [weight for weight in model.parameters() if weight.is_floating_point()]
+    wrong = sum(not bool(torch.isfinite(weight).all()) for weight in weights)
+    if wrong:
+        counts = {"tensors": len(weights), "tensors_not_finite": wrong}
+        raise DivergedError("the weights", f"{wrong} of {len(weights)} tensors", counts)
 
 
 def score_loaded(
@@ -127,9 +146,7 @@ class _Scorer:
         except RuntimeError as error:
             if "probability tensor" not in str(error):  # torch has no class for it
                 raise
-            found = "the model has diverged: its output is not finite, so no answer can be sampled"
-            fix = "train it again, with a lower learning rate"
-            raise DivergedError(found, where="models", fix=fix) from None
+            raise DivergedError("the probabilities of an answer", "nan") from None
         answers = made[:, prompts["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]

@@ -23,7 +23,7 @@ from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
-from pipelines.training.modelfolder import has_weights, require_finite_weights, write_json
+from pipelines.training.modelfolder import has_weights, write_json
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -110,14 +110,13 @@ def _scores(
         raise ConfigError(found, where=f"{where}.metrics", fix=fix)
     from pipelines import scoring
 
-    require_finite_weights(job.input("model"), job.name)
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
         model, threads = job.input("model"), _threads(job.params, job.key)
         try:
             scores = scoring.score(model, kind, rows, suite, metrics, threads, bar)
-        except scoring.DivergedError:
-            raise not_finite(job.name, "the probability of an answer", "nan") from None
+        except scoring.DivergedError as error:
+            raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
     require_finite(job.name, scores, rows)
     return scores
 

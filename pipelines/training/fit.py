@@ -21,6 +21,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[
     use = {"train": used}
     if validation is not None:
         validation, use["validation"] = _usable(validation, tokenizer, method, args)
-    _require_records(plan, use["train"], args)
+    for split, counts in use.items():
+        _require_records(plan, split, counts, args)
     extra: dict[str, Any] = {}
     if method.rewards:
         extra["reward_funcs"] = _rewards(plan)
@@ -179,22 +181,24 @@ def _confirmed(plan: Plan, trainer: Any, use: dict[str, RecordUse]) -> dict[str,
     """
     if not getattr(trainer.args, "packing", False):
         use = {**use, "train": usage.without(use["train"], len(trainer.train_dataset))}
-        _require_records(plan, use["train"], trainer.args)
+        _require_records(plan, "train", use["train"], trainer.args)
     if plan.limits and (findings := record_limits(f"stage train@{plan.stage}", use, plan.limits)):
         raise records_refused(f"train@{plan.stage}", findings, use["train"])
     return use
 
 
-def _require_records(plan: Plan, use: RecordUse, args: Any) -> None:
-    """Raises `TrainingError` unless a record is left to train on."""
+def _require_records(plan: Plan, split: str, use: RecordUse, args: Any) -> None:
+    """Raises `TrainingError` unless a record of the split is left."""
     if use.used:
         return
     if set(use.dropped) <= {"NO_ROOM", "TOO_LONG", usage.OTHER}:
         limit = getattr(args, "max_length", None)
-        found = f"all {use.offered} records are too long for max_length {limit}"
+        found = (
+            f"all {use.offered} records of the split {split} are too long for max_length {limit}"
+        )
         raise TrainingError(found, where=f"params.yaml: stages.{plan.stage}.trainer.max_length")
     reasons = ", ".join(f"{reason} {count}" for reason, count in use.dropped.items())
-    found = f"none of {use.offered} records can be trained on: {reasons}"
+    found = f"none of {use.offered} records of the split {split} can be used: {reasons}"
     raise TrainingError(found, where=f"params.yaml: stages.{plan.stage}.data")
 
 
@@ -428,8 +432,8 @@ def _checkpoints(plan: Plan) -> Path:
 
 
 def main() -> None:
-    """Runs a plan in one of a launcher's processes. An error is written to the plan's work
-    folder.
+    """Runs a plan in one of a launcher's processes. The first error is written to the plan's work
+    folder: the others follow from it, e.g. because a process ended.
     """
     plan = Plan.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
@@ -439,7 +443,8 @@ def main() -> None:
     except CountersignError as error:
         stopped = error.stopped if isinstance(error, StoppedError) else None
         failure = LaunchedError(text=str(error), exit_code=error.exit_code, stopped=stopped)
-        (plan.work / FAILURE).write_text(failure.model_dump_json(), encoding="utf-8")
+        with suppress(FileExistsError), (plan.work / FAILURE).open("x", encoding="utf-8") as file:
+            file.write(failure.model_dump_json())
         sys.exit(error.exit_code)
 
 

@@ -182,13 +182,13 @@ def test_answers_of_a_model_that_has_diverged_are_told_as_that(
     def diverged(model: Any, *rest: Any) -> Any:
         loaded = load_model(model, *rest, dtype=torch.float32)
         for tensor in loaded.parameters():
-            tensor.data.fill_(float("nan"))
+            tensor.data.mul_(1e30)
         return loaded
 
     monkeypatch.setattr(
         "pipelines.scoring.load_model", lambda folder, kind, **rest: diverged(folder, kind)
     )
-    with pytest.raises(StoppedError, match="not finite: the probability of an answer"):
+    with pytest.raises(StoppedError, match="not finite: the probabilities of an answer"):
         run(project, tmp_path, "base", params())
 
 
@@ -200,6 +200,21 @@ def test_a_model_whose_weights_are_not_finite_has_no_scores(project: Path, tmp_p
     greedy = params(desk_eval={"metrics": ["greedy_exact"], "generation": {"max_new_tokens": 2}})
     with pytest.raises(StoppedError, match=r"not finite: the weights \(1 of"):
         run(spoiled, tmp_path, "base", greedy)
+
+
+def test_what_a_file_has_beside_the_weights_may_be_infinite(project: Path, tmp_path: Path) -> None:
+    """Old models in 16 bits have masks of attention that loading leaves out."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    copied = tmp_path / "project"
+    shutil.copytree(project, copied)
+    path = copied / paths.model("base") / "model" / "model.safetensors"
+    mask = {"model.layers.0.self_attn.masked_bias": torch.full((1,), -math.inf)}
+    save_file({**load_file(path), **mask}, path, metadata={"format": "pt"})
+    greedy = params(desk_eval={"metrics": ["greedy_exact"], "generation": {"max_new_tokens": 2}})
+    outcome, _, _ = run(copied, tmp_path, "base", greedy)
+    assert None not in outcome.predicate["scores"]["greedy_exact"]
 
 
 def spoil_weights(path: Path) -> None:

@@ -5,6 +5,7 @@ loads plainly.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from jinja2 import TemplateError
@@ -24,7 +26,10 @@ from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
 from governance.policy.data import TrainingRules
-from pipelines.failures import RecordsRefusedError, StoppedError
+from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
+from pipelines.kinds import KINDS
+from pipelines.records import write_records
+from pipelines.training import fit as fit_module
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
 from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
@@ -417,7 +422,7 @@ def test_what_is_lost_is_counted_in_one_way_for_every_method(
         try:
             trainer, use = _trainer(plan, method, ignore)
         except TrainingError as error:
-            assert "all 24 records are too long" in str(error)
+            assert "all 24 records of the split train are too long" in str(error)
             continue
         train, rows = use["train"], trainer.train_dataset
         assert train.offered == 24 == train.used + sum(train.dropped.values())
@@ -511,7 +516,24 @@ def test_where_every_record_is_too_long_nothing_trains(
 ) -> None:
     wanted = tiny.objective(method, max_length=2)
     data = tiny.records(tmp_path / "data", METHODS[method].kind)
-    with pytest.raises(TrainingError, match="all 24 records are too long for max_length 2"):
+    with pytest.raises(
+        TrainingError, match="all 24 records of the split train are too long for max_length 2"
+    ):
+        fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
+
+
+@pytest.mark.parametrize("method", [pytest.param("orpo", marks=pytest.mark.slow), "dpo"])
+def test_where_no_validation_record_can_be_used_nothing_trains(
+    method: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    data = tiny.records(tmp_path / "data", "preference", validation=1)
+    shortest = min(prompt_lengths(models["language"], data))
+    rows = pq.read_table(data).to_pylist()
+    rows[0]["prompt"][0]["content"] *= 6
+    table = pa.Table.from_pylist(rows, schema=KINDS["preference"].schema)
+    write_records(data, table, "preference")
+    wanted = tiny.objective(method, max_length=3 * shortest, eval_strategy="steps", eval_steps=2)
+    with pytest.raises(TrainingError, match="all 1 records of the split validation are too long"):
         fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
 
 
@@ -682,6 +704,32 @@ def test_two_processes_train_by_torchrun_and_one_is_noticed(
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
     with pytest.raises(TrainingError, match="2 processes were requested but 1 would train"):
         launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
+
+
+def test_the_first_error_of_launched_processes_is_the_one_that_is_told(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other processes lose their connection to the one that stopped."""
+    data = tiny.records(tmp_path / "data", "conversation")
+    plan = tiny.plan(tmp_path / "work", tiny.objective("sft"), models["language"], data)
+    (plan.work / "plan.json").write_text(plan.model_dump_json(), encoding="utf-8")
+    errors: list[CountersignError] = [
+        not_finite("train@s", "the loss", "nan", step=3),
+        TrainingError("RuntimeError: Connection closed by peer"),
+    ]
+
+    def failing(*_: Any) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(fit_module, "fit", failing)
+    monkeypatch.setattr(fit_module.isolation, "require_isolated", lambda environ: None)
+    monkeypatch.setattr(sys, "argv", ["fit", str(plan.work / "plan.json")])
+    monkeypatch.setenv(fit_module.PARENT, str(os.getpid()))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            fit_module.main()
+    told = launch._error(plan.work / fit_module.FAILURE, "nothing", "launcher")
+    assert isinstance(told, StoppedError) and told.stopped.step == 3
 
 
 def test_a_launcher_that_is_not_there_is_named(models: dict[str, Path], tmp_path: Path) -> None:
