@@ -11,38 +11,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from governance.base.errors import (
-    BusyError,
-    ConfigError,
-    CountersignError,
-    InputError,
-    StorageError,
-)
+from governance.base.errors import BusyError, CountersignError
 from governance.base.storage import disk_failure
+from pipelines.dvc_errors import family_of
 from pipelines.process import end_with
 
 RUN = "COUNTERSIGN_RUN"
 """Environment variable: the id of the process that this one ends with."""
-
-OURS: dict[str, type[CountersignError]] = {
-    "LockError": BusyError,
-    "MissingDataSource": InputError,
-    "StageNotFound": ConfigError,
-    "NoOutputOrStageError": ConfigError,
-    "StageFileDoesNotExistError": ConfigError,
-    "DvcParserError": ConfigError,
-    "ResolveError": ConfigError,
-    "YAMLFileCorruptedError": ConfigError,
-    "YAMLValidationError": ConfigError,
-    "MissingParamsError": ConfigError,
-    "ConfigError": ConfigError,
-    "CheckoutError": StorageError,
-    "DatabaseError": StorageError,
-    "FileNotFoundError": InputError,
-}
-"""DVC's error classes, by name, and the error of ours with the same meaning."""
 
 
 class Kept(logging.Handler):
@@ -93,16 +70,7 @@ def exit_code(error: BaseException | None) -> int:
     if failure := disk_failure(error):
         print(f"  next: {failure.fix}", file=sys.stderr)
         return failure.exit_code
-    family = next((OURS[name] for name in _kinds(error) if name in OURS), CountersignError)
-    return family.exit_code
-
-
-def _kinds(error: BaseException) -> Iterator[str]:
-    """The names of an error's classes and of its causes' classes."""
-    yield from (class_.__name__ for class_ in type(error).__mro__)
-    cause = error.__cause__ or error.__context__
-    if cause is not None:
-        yield from _kinds(cause)
+    return family_of(error).exit_code
 
 
 if __name__ == "__main__":

@@ -23,12 +23,13 @@ import click
 
 from governance.base.errors import ConfigError, VerificationError
 from governance.base.progress import Progress
+from governance.base.yaml import read_yaml
 from governance.history.witnesses import check_witnesses
 from governance.log.http_client import is_server
 from governance.log.sql import SqlLog
 from governance.machine.machine import log_of
 from governance.policy.authority import read_authority
-from pipelines import versions
+from pipelines import families, versions
 from pipelines.commands import dvc_process
 from pipelines.isolation import HASH_SEED
 from pipelines.plan import checks
@@ -37,6 +38,8 @@ from pipelines.plan.plan import plan
 from pipelines.project import Project, open_project
 
 STAGE = re.compile(r"[\w-]+(@[\w-]+)?")
+SINGLE = frozenset({"-s", "--single-item"})
+"""DVC's options for the named stages without those that they read from."""
 LOOKS = 5
 """How often an unreadable lock table is read again before it counts as broken."""
 
@@ -69,14 +72,22 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
 
 
 def check(project: Project, targets: Collection[str], now: datetime, *, force: bool) -> None:
-    """Raises what would refuse the run. DVC also takes files as targets. What these need is not
-    known here, so only parameters and policies are checked.
+    """Raises what would refuse the run. DVC also takes files and further stages of dvc.yaml as
+    targets. What these need is not known here, so only parameters and policies are checked.
     """
     names = [target for target in targets if not target.startswith("-")]
-    if all(STAGE.fullmatch(name) for name in names):
-        plan(project, names, now, force=force).require()
-    else:
+    if any(not STAGE.fullmatch(name) or name in _further(project.root) for name in names):
         checks.require(checks.parameters(project))
+        return
+    alone = bool(names) and (force or not SINGLE.isdisjoint(targets))
+    plan(project, names, now, force=force, alone=alone).require()
+
+
+def _further(root: Path) -> set[str]:
+    """The stages of dvc.yaml that are of no family: somebody's own."""
+    file = root / "dvc.yaml"
+    stages = (read_yaml(file) or {}).get("stages") if file.exists() else None
+    return set(stages or {}) - set(families.names())
 
 
 def _mend_locks(root: Path) -> None:

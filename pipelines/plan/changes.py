@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines import versions
+from pipelines.dvc_errors import translated
 from pipelines.families import family
 from pipelines.plan.graph import Graph, after
 
@@ -63,12 +64,16 @@ def _planned(
 
 
 def _status(root: Path) -> Mapping[str, list[Any]]:
-    """Stage to what DVC found changed: see `dvc status --json`. Raises DVC's errors."""
+    """Stage to what DVC found changed: see `dvc status --json`. Raises DVC's errors as ours."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    with Repo(str(root)) as repo:
-        status: Mapping[str, list[Any]] = repo.status()
+    try:
+        with Repo(str(root)) as repo:
+            status: Mapping[str, list[Any]] = repo.status()
+    except DvcException as error:
+        raise translated(error) from error
     return status
 
 

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Finding
+from governance.attest.predicates import BaseImport, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
 from governance.base.yaml import read_yaml
@@ -30,6 +30,7 @@ from governance.policy.policies import Policies
 from governance.registry.rest import RegistryServer
 from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
+from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
 from pipelines.training.objective import uses_scorer
 
@@ -162,15 +163,34 @@ def keys_of(family: str, stages: Iterable[str]) -> list[str]:
 
 
 def _bases(project: Project, stages: Collection[str]) -> Iterator[Finding]:
-    """Bases that nobody has allowed. The gate compares their bytes."""
+    """Bases that nobody has allowed. The gate compares their bytes: a base whose import is in the
+    log with allowed bytes is left to it, whatever it is called.
+    """
     allowed = project.policies.bases
     sources = {base.source for base in allowed.values()}
+    digests = {base.digest for base in allowed.values()}
     reached = keys_of("import_base", stages) if keys_of("train", stages) else []
     for name in reached:
         source = project.params.bases[name].source
-        if name not in allowed and source not in sources:
+        known = name in allowed or source in sources
+        if not known and _imported(project, name, source) not in digests:
             expected = "an entry in policies/bases.yaml"
             yield finding("BASE_NOT_ALLOWED", f"base {name}", expected=expected, found=source)
+
+
+def _imported(project: Project, name: str, source: str) -> str | None:
+    """Digest of a base, as the log says that it was imported last from this source."""
+    log = log_of(project.machine)
+    if not log.size():
+        return None
+    view = evidence_view(log, project.policies, read_authority(log)).signed_under(project.policies)
+    digests = [
+        statement.subjects[0].sha256
+        for statement in view.all(BaseImport)
+        if (statement.predicate.stage, statement.predicate.source)
+        == (f"import_base@{name}", source)
+    ]
+    return digests[-1] if digests else None
 
 
 def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:

@@ -42,21 +42,24 @@ def needed(stages: Graph, targets: Iterable[str]) -> list[str]:
     """The targets (stages, or families) and every stage that they read from; all stages without
     targets. In an order in which they can run. Raises `ConfigError` for an unknown one.
     """
-    wanted = list(targets) or list(stages)
-    known = {name for stage in stages for name in (stage, stage.partition("@")[0])}
-    wrong: list[CountersignError] = [_unknown(name, known) for name in wanted if name not in known]
-    if wrong:
-        raise wrong[0] if len(wrong) == 1 else Problems(wrong)
+    queue = named(stages, targets)
     found: set[str] = set()
-    queue = [
-        stage for stage in stages for name in wanted if name in (stage, stage.partition("@")[0])
-    ]
     while queue:
         stage = queue.pop()
         if stage not in found:
             found.add(stage)
             queue += stages[stage]
     return [stage for stage in stages if stage in found]
+
+
+def named(stages: Graph, targets: Iterable[str]) -> list[str]:
+    """The targets alone; all stages without targets. Raises `ConfigError` for an unknown one."""
+    wanted = list(targets) or list(stages)
+    known = {name for stage in stages for name in (stage, stage.partition("@")[0])}
+    wrong: list[CountersignError] = [_unknown(name, known) for name in wanted if name not in known]
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else Problems(wrong)
+    return [stage for stage in stages if {stage, stage.partition("@")[0]} & set(wanted)]
 
 
 def _unknown(name: str, known: Collection[str]) -> ConfigError:

@@ -11,7 +11,7 @@ from governance.attest.requests import refusal
 from governance.base.errors import CountersignError, RefusedError
 from pipelines.plan import checks
 from pipelines.plan.changes import changes
-from pipelines.plan.graph import Graph, graph, needed
+from pipelines.plan.graph import Graph, graph, named, needed
 from pipelines.project import Project
 
 
@@ -34,19 +34,26 @@ class Plan:
             raise RefusedError(refusal("the run", tuple(self.findings)))
 
 
-def plan(project: Project, targets: Collection[str], at: datetime, *, force: bool = False) -> Plan:
+def plan(
+    project: Project,
+    targets: Collection[str],
+    at: datetime,
+    *,
+    force: bool = False,
+    alone: bool = False,
+) -> Plan:
     """The plan of a run of these stages, or of all. `force`: they are made again, whatever is here.
-    Raises `ConfigError` for an unknown target.
+    `alone`: what they read from is not looked at. Raises `ConfigError` for an unknown target.
     """
     mistakes = checks.parameters(project)
     if mistakes:  # the graph may make no sense yet
         return Plan({}, (), mistakes, ())
     stages = graph(project.params)
-    wanted = needed(stages, targets)
+    wanted = (named if alone else needed)(stages, targets)
 
     def running() -> list[str]:
         if force:
-            return [stage for stage in wanted if not targets or stage in targets]
+            return wanted
         planned = changes(project.root, stages, wanted)
         return [each.stage for each in planned if each.why != "after"]
 

@@ -5,6 +5,7 @@ and so is DVC.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from governance.attest.predicates import KINDS
-from governance.base.errors import ConfigError
+from governance.base.errors import BusyError, ConfigError
 from pipelines.commands.graph import mermaid, text
 from pipelines.families import all_families
 from pipelines.params import load_params
@@ -132,6 +133,51 @@ def test_a_key_without_the_right_is_refused_before_anything_runs(project: Projec
     assert "may not sign: base, gate" in mistake["found"] and mistake["next"]
     done = project.repro()
     assert done.code == 2 and "may not sign" in done.out and "Running stage" not in done.out
+
+
+@pytest.mark.slow
+def test_a_base_whose_imported_bytes_are_allowed_under_another_name_is_left_to_the_gate(
+    project: Project,
+) -> None:
+    def rename(file: Any) -> None:
+        file["bases"] = {"other": {**file["bases"]["tiny"], "source": "elsewhere/tiny.json"}}
+
+    project.edit("policies/bases.yaml", rename)
+    assert planned(project, "train@base")["findings"] == []
+    assert project.countersign("gate", "base", "--dry-run").code == 0
+    (project.root / "other.json").write_bytes(
+        (project.root / "pipelines" / "architectures" / "tiny.json").read_bytes()
+    )
+    project.edit("params.yaml", lambda file: file["bases"]["tiny"].update(source="other.json"))
+    answer = planned(project, "train@base", code=4)  # from there it was not imported yet
+    assert [found["code"] for found in answer["findings"]] == ["BASE_NOT_ALLOWED"]
+
+
+@pytest.mark.slow
+def test_what_a_stage_alone_does_not_need_refuses_nothing(project: Project) -> None:
+    without_title(project)
+    assert project.repro("report").code == 4  # the gates before it would run, too
+    assert project.repro("--force", "report").code == 0
+    assert project.repro("--single-item", "report").code == 0
+
+
+def test_a_stage_of_ones_own_in_dvc_yaml_can_be_run(project: Project) -> None:
+    def add(file: Any) -> None:
+        file["stages"]["mine"] = {"cmd": "echo 1 > mine.txt", "outs": ["mine.txt"]}
+
+    project.edit("dvc.yaml", add)
+    assert project.made("mine") and (project.root / "mine.txt").exists()
+    assert project.repro("mnie").code == 2
+
+
+def test_what_dvc_refuses_is_told_as_that(project: Project) -> None:
+    table = project.root / ".dvc" / "tmp" / "rwlock"
+    table.write_text('{"half": ', encoding="utf-8")
+    done = project.countersign("plan")
+    assert done.code == BusyError.exit_code and "next:" in done.out, done.out
+    shutil.rmtree(project.root / ".dvc")
+    done = project.countersign("plan")
+    assert done.code == 2 and "dvc init" in done.out, done.out
 
 
 def test_policy_can_give_every_right_that_a_stage_needs() -> None:
