@@ -103,6 +103,8 @@ RELIED_ON = {
 MAX_BYTES = 64 << 20
 MAX_INTEGER = 2**53 - 1
 POLICY_CHARACTERS = 512 << 10
+DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
+"""Characters that reverse the order of text, and line ends that programs show inside a line."""
 RULES = 2
 """The latest version of the rules that is applied here."""
 LONGEST_TEXT = 2000
@@ -503,6 +505,7 @@ def policy_rules(text: str, strict: bool = True) -> Any:
     and merge keys (`strict=False`: with them).
     """
     need(len(text) <= POLICY_CHARACTERS, "a policy too large")
+    need(not DECEIVING.search(text), "a character in YAML that shows people other text")
     reader = YAML(typ="safe", pure=True)
     for event in reader.parse(text) if set("*!%") & set(text) or "<<" in text else ():
         need(not isinstance(event, AliasEvent), "an alias in YAML")

@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 from ruamel.yaml.error import YAMLError
 
+from governance.base.errors import ConfigError
+from governance.base.yaml import parse_yaml
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle import verify_bundle
 from governance.history import packet
@@ -123,12 +125,19 @@ def test_names_that_one_key_had_are_one_person() -> None:
         "<<: {a: 1}\nb: 2\n",
         "a: [{<<: [{b: 1}, {b: 2}]}]\n",
         "a" * 600_000,
+        "a: b  # \u202eevil\n",
+        "a: b  # c\x85d: e\n",
+        "a: b  # c\rd: e\n",
     ],
-    ids=["an alias", "a tag", "a directive", "a key twice", "a merge", "merges", "too large"],
-)
+    ids=["an alias", "a tag", "a directive", "a key twice", "a merge", "merges", "too large",
+         "another order", "another line", "another line's end"],
+)  # fmt: skip
 def test_policies_are_plain_yaml(text: str) -> None:
+    """Neither verifier reads others: what one of them put in force would be unknown to the other."""
     with pytest.raises((verifier.Refused, YAMLError)):
         verifier.policy_rules(text)
+    with pytest.raises(ConfigError):
+        parse_yaml(text, "policy.yaml")
 
 
 def test_stars_and_exclamation_marks_in_policies_are_text() -> None:
