@@ -185,7 +185,8 @@ def _alias(call: Call, names: Names, registered: bool) -> Judgement:
     """(8)"""
     alias = call.alias or ""
     # one that the log gives to nobody may be taken away; any other needs a retirement
-    is_taken_away = call.operation == "delete_registered_model_alias" and alias != CANDIDATE
+    is_deletion = call.operation == "delete_registered_model_alias"
+    is_taken_away = is_deletion and alias != CANDIDATE and "\0" not in alias  # in no database
     governed_aliases = {*names.aliases, TRIAL_ALIAS} if call.model == TRIAL_MODEL else names.aliases
     if is_taken_away or (alias in governed_aliases and alias != LATEST):
         return PROMOTION
