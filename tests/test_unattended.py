@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.machine.signers import private_signer
 from governance.policy.rules import EvidenceKind
-from tests.project import Project, fresh
+from tests.project import Done, Project, fresh
 
 pytestmark = pytest.mark.slow
 
@@ -132,12 +132,21 @@ def test_a_key_that_is_of_no_use(name: str, tmp_path: Path) -> None:
     assert project.log.size() == 0
 
 
+def without_a_plan(project: Project, kind: str, **environ: str) -> Done:
+    """`countersign repro` refuses before anything runs; what plain DVC says, which asks no plan."""
+    done = project.repro(**environ)
+    assert done.code == 2 and "may not sign: " in done.out and kind in done.out, done.out
+    assert project.log.size() == 0 and "Running stage" not in done.out
+    done = project.run("dvc", "repro", **environ)
+    assert done.code != 0, done.out
+    return done
+
+
 def test_a_key_that_may_not_sign_trainings(tmp_path: Path) -> None:
     """What it signs beyond its right counts as missing: nothing is built on that model."""
     project = fresh(tmp_path)
     pem = hired(project, signs=[kind for kind in EVERYTHING if kind != "train"])
-    done = project.repro(COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
-    assert done.code == 4, done.out
+    done = without_a_plan(project, "train", COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
     assert "gate@sft refused" in done.out
     assert "EVIDENCE_MISSING model base" in done.out
     assert "only by a key that policy does not let sign it" in done.out
@@ -148,8 +157,7 @@ def test_a_key_that_may_not_sign_trainings(tmp_path: Path) -> None:
 def test_a_key_that_may_not_decide(tmp_path: Path) -> None:
     project = fresh(tmp_path)
     pem = hired(project, signs=[kind for kind in EVERYTHING if kind != "gate"])
-    done = project.repro(COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
-    assert done.code == 4, done.out
+    done = without_a_plan(project, "gate", COUNTERSIGN_SIGNER="env:KEY", KEY=pem)
     assert "GATE_MISSING stage base" in done.out
     assert not (project.root / "models/base").exists()
 
@@ -157,7 +165,6 @@ def test_a_key_that_may_not_decide(tmp_path: Path) -> None:
 def test_development_keys_are_refused_where_policy_says_never(tmp_path: Path) -> None:
     project = fresh(tmp_path)
     project.edit("policies/policy.yaml", lambda policy: policy.update(development_keys="never"))
-    done = project.repro()
-    assert done.code == 4, done.out
+    done = without_a_plan(project, "train")
     assert "EVIDENCE_MISSING dataset desk_sft" in done.out
     assert not (project.root / "models/base").exists()
