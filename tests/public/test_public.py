@@ -275,6 +275,7 @@ SMALL = Size(gsm8k=400, gsm8k_eval=100, hh=200, hh_eval=80, max_steps=25)
 DECIDED_ANEW = {"import_base", "gate", "register", "report"}
 
 
+@pytest.mark.nightly
 @pytest.mark.long
 def test_the_whole_graph(public_data: Path, tmp_path: Path) -> None:
     made = project(public_data, tmp_path, SMALL)
