@@ -35,6 +35,7 @@ from governance.people import authorizing
 from governance.policy.authority import read_authority
 from pipelines import isolation, paths, process, versions
 from pipelines.harness import StageRun, staging, work_folder
+from pipelines.plan.checks import PRINCIPALS, no_right
 from pipelines.process import exclusive
 from pipelines.project import Project, open_project, utc_now
 from pipelines.provenance import Work, environment, evidence_view
@@ -166,13 +167,7 @@ def require_right(project: Project) -> None:
     """Raises `ConfigError` if the key in use may not sign a reproduction, before hours of work."""
     signer, policies = known_signer(project.machine, project.policies.keys), project.policies
     if not policies.may_sign(KIND, signer.keyid, project.machine.signer_uri is None, 0):
-        raise ConfigError(
-            f"policies do not permit the key that signs here ({signer.keyid[:16]}) to sign a"
-            " reproduction",
-            where="policies/policy.yaml: principals",
-            expected=f"`{KIND}` in `signs` of its principal",
-            fix="propose it (`countersign policy propose`), or set another COUNTERSIGN_SIGNER",
-        )
+        raise no_right(signer.keyid, [KIND], PRINCIPALS)
 
 
 def recorded_training(project: Project, key: str, log: Log) -> Evidence[Train]:

@@ -34,6 +34,8 @@ from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
 from pipelines.training.objective import uses_scorer
 
+PRINCIPALS = "policies/policy.yaml: principals"
+
 
 def parameters(project: Project) -> list[CountersignError]:
     """(1) All mistakes in parameters and policies, and of a configured signer that does not exist
@@ -57,10 +59,8 @@ def rights(project: Project, running: Callable[[], Collection[str]]) -> list[Cou
     run: under the policies at hand, and under those in force in the log. `running` finds these
     stages; it is asked only if there is a kind of statement that the key may not sign.
     """
-    signer, development = (
-        known_signer(project.machine, project.policies.keys),
-        project.machine.signer_uri is None,
-    )
+    signer = known_signer(project.machine, project.policies.keys)
+    development = project.machine.signer_uri is None
     kinds = {name: declared.signs for name, declared in all_families().items()}
     for where, policies in _policies(project):
         refused = {
@@ -71,19 +71,20 @@ def rights(project: Project, running: Callable[[], Collection[str]]) -> list[Cou
         stages = running() if refused else ()
         missing = {kind for stage in stages for kind in kinds[stage.partition("@")[0]]} & refused
         if missing:
-            return [_no_right(signer.keyid, sorted(missing), where)]
+            return [no_right(signer.keyid, sorted(missing), where)]
     return []
 
 
 def _policies(project: Project) -> Iterator[tuple[str, Policies]]:
-    yield "policies/policy.yaml: principals", project.policies
+    yield PRINCIPALS, project.policies
     log = log_of(project.machine)
     in_force = read_authority(log).in_force.policies if log.size() else None
     if in_force is not None:
         yield "the policies in force in the log", in_force
 
 
-def _no_right(keyid: str, kinds: list[str], where: str) -> ConfigError:
+def no_right(keyid: str, kinds: list[str], where: str) -> ConfigError:
+    """The error for a key that may not sign these kinds under the policies in `where`."""
     return ConfigError(
         f"the key that signs here ({keyid[:16]}) may not sign: {', '.join(kinds)}",
         where=where,

@@ -75,22 +75,13 @@ def silent(code: str) -> Callable[[Governed], None]:
     return act
 
 
-def held_late(scene: Governed) -> None:
+def held(scene: Governed, hours: int) -> None:
     """The request is open for two days, and policy permits one."""
     frozen = scene.freeze()
     scene.approve("ada", "ml-lead", frozen)
     scene.approve("ben", "risk", frozen)
     scene.request(expires=exact_instant(scene.now + timedelta(hours=48)))
-    scene.story.minutes += 25 * 60
-    forge(scene, "1")
-
-
-def held_in_time(scene: Governed) -> None:
-    frozen = scene.freeze()
-    scene.approve("ada", "ml-lead", frozen)
-    scene.approve("ben", "risk", frozen)
-    scene.request(expires=exact_instant(scene.now + timedelta(hours=48)))
-    scene.story.minutes += 23 * 60
+    scene.story.minutes += hours * 60
     forge(scene, "1")
 
 
@@ -373,8 +364,8 @@ ROWS = {
     ),
     "trained past its gate": Row(past_the_gate, False),
     "trained by nobody": Row(from_nowhere, False),
-    "a request that is open for longer than policy permits": Row(held_late, False),
-    "the same request in time": Row(held_in_time, True),
+    "a request that is open for longer than policy permits": Row(partial(held, hours=25), False),
+    "the same request in time": Row(partial(held, hours=23), True),
     "retired": Row(retired, True),
     "retired while an incident is open": Row(retired_in_an_incident, True),
     "given again after its retirement": Row(given_again, False),
