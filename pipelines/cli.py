@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from governance.base.distribution import VERSION
 from governance.base.errors import CountersignError, StorageError, did_you_mean
 from governance.base.storage import disk_failure
 from pipelines import isolation
@@ -127,7 +128,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, envvar="COUNTERSIGN_DEBUG", help="Show tracebacks.")
-@click.version_option(package_name="countersign")
+@click.version_option(VERSION, prog_name="countersign")
 def cli(debug: bool) -> None:
     """Governed post-training: no dataset trains a model, and no model reaches its users, without
     evidence.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from governance.base.distribution import pip_install
 from governance.base.errors import ConfigError
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family
@@ -26,8 +27,7 @@ def installed(name: str) -> dict[str, str]:
         try:
             engines[engine] = importlib.metadata.version(engine)
         except importlib.metadata.PackageNotFoundError:
-            fix = "pip install 'countersign[pipeline]'"
-            raise ConfigError(f"{engine} is not installed", fix=fix) from None
+            raise ConfigError(f"{engine} is not installed", fix=pip_install("pipeline")) from None
     return engines
 
 

@@ -8,7 +8,6 @@ and so has the twin.
 
 from __future__ import annotations
 
-import importlib.metadata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from markupsafe import Markup
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
+from governance.base.distribution import VERSION
 from governance.base.model import Model
 from governance.base.storage import write_atomic
 from governance.report import charts
@@ -47,10 +47,7 @@ OPEN, OPEN_IF_MANY = 4, 2
 
 def generator() -> str:
     """The program that makes a report, with its version."""
-    try:
-        return f"countersign {importlib.metadata.version('countersign')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "countersign, version not recorded"
+    return f"countersign {VERSION}"
 
 
 def json_twin(content: Model) -> bytes:

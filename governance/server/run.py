@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from governance.base.distribution import pip_install
 from governance.base.errors import (
     BusyError,
     ConfigError,
@@ -258,10 +259,10 @@ def _application() -> Any:
     except MlflowException as error:
         if isinstance(error.__cause__, CountersignError):
             raise error.__cause__ from None
-        fix = "see docs/registry.md; `pip install -e .` shows MLflow the governed stores again"
+        fix = "see docs/registry.md; an installation again shows MLflow the governed stores"
         raise StorageError(f"the server cannot be made: {error.message}", fix=fix) from error
     except ImportError as error:
-        fix = 'pip install "countersign[server]" (constraints.txt has the versions)'
+        fix = f"{pip_install('server')} (constraints.txt has the versions)"
         raise ConfigError(f"a package is missing: {error}", fix=fix) from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from governance.attest.predicates import Drill
+from governance.base.distribution import pip_install
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.base.text import duration
@@ -82,7 +83,7 @@ def _libraries() -> None:
     """Raises `ConfigError` if this machine cannot load models: its drill would prove nothing."""
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
-        fix = "install `countersign[pipeline]`, or run the drill on a machine that loads models"
+        fix = f"{pip_install('pipeline')}, or run the drill on a machine that loads models"
         raise ConfigError(
             f"a drill loads the model, and {', '.join(missing)} is not installed here", fix=fix
         )

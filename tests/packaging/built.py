@@ -1,0 +1,85 @@
+"""The sdist and the wheel of this tree, and an environment in which only the wheel is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+BACKEND = "import setuptools.build_meta as b; b.build_sdist('..')"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is uploaded to an index."""
+
+    sdist: Path
+    wheel: Path
+
+
+def files_of_the_tree() -> list[str]:
+    """Every file that git would commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return sorted(name for name in set(listed.stdout.split("\0")) if (ROOT / name).is_file())
+
+
+def build(folder: Path) -> Built:
+    """The sdist of a copy of this tree, and the wheel that the sdist gives. Nothing is downloaded."""
+    tree = folder / "tree"
+    for name in files_of_the_tree():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    _run([sys.executable, "-c", BACKEND], tree)
+    (sdist,) = folder.glob("*.tar.gz")
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps"]
+    _run([*pip, "-w", str(folder), str(sdist)], folder)
+    (wheel,) = folder.glob("*.whl")
+    return Built(sdist, wheel)
+
+
+def environment(folder: Path, wheel: Path) -> Path:
+    """An environment with the wheel, and the dependencies of this one; its folder of programs."""
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], folder.parent)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    _run([*pip, "install", "-q", "--no-deps", "--no-index", str(wheel)], folder)
+    # After the wheel's own folder, so that it is found before an installation in that one.
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return folder / "bin"
+
+
+def variables(folder: Path, programs: Path) -> dict[str, str]:
+    """The environment variables of somebody who has the programs and an empty home."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    return {
+        "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")]),
+        "HOME": str(home),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "GIT_AUTHOR_NAME": "Test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "Test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+        "COUNTERSIGN_HOME": str(folder / "state"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def _run(command: list[str], folder: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

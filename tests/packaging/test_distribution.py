@@ -1,0 +1,86 @@
+"""The name on a package index has one place, and the sdist and wheel hold what they must."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from governance.base.distribution import NAME, VERSION, pip_install
+from tests.conftest import ROOT
+from tests.packaging import built
+from tests.packaging.built import Built
+
+PACKAGES = ("governance", "pipelines")
+SHARED = "pipelines/templates/shared/"
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return built.build(tmp_path_factory.mktemp("distribution"))
+
+
+def test_the_name_is_the_one_of_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == NAME != "countersign"
+    assert set(project["optional-dependencies"]) >= {"pipeline", "server"}
+    assert pip_install("server") == f"pip install '{NAME}[server]=={VERSION}'"
+
+
+def test_nothing_tells_people_to_install_somebody_elses_package() -> None:
+    """`countersign` on the index is not ours."""
+    told = re.compile(r"pip3? install[^`\n]*\bcountersign(?!-llm)\b|\bcountersign\[")
+    for name in built.files_of_the_tree():
+        path = ROOT / name
+        if path.suffix in (".md", ".py", ".j2", ".jinja", ".yaml", ".toml", ".txt"):
+            text = path.read_text(encoding="utf-8")
+            assert path == Path(__file__) or not told.search(text), name
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_packages_and_the_project_they_are_used_with(
+    distributions: Built,
+) -> None:
+    tracked = built.files_of_the_tree()
+    ours = {name for name in tracked if name.partition("/")[0] in PACKAGES}
+    project = {name for name in tracked if name.startswith("policies/")}
+    project |= {"params.yaml", "dvc.yaml", "constraints.txt"}
+    with zipfile.ZipFile(distributions.wheel) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        for name in project:
+            assert wheel.read(SHARED + name) == (ROOT / name).read_bytes()
+        for name in ours:
+            assert wheel.read(name) == (ROOT / name).read_bytes()
+    assert held == ours | {SHARED + name for name in project}
+    assert {f"{package}/py.typed" for package in PACKAGES} <= held
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_no_tests_and_no_docs(distributions: Built) -> None:
+    with tarfile.open(distributions.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    assert folders == {*PACKAGES, "policies", "countersign_llm.egg-info"}
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_in_an_empty_environment(distributions: Built, tmp_path: Path) -> None:
+    programs = built.environment(tmp_path / "venv", distributions.wheel)
+    environ = built.variables(tmp_path, programs)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "Commands" in run("countersign", "--help")
+    assert run("countersign", "--version") == f"countersign, version {VERSION}\n"
+    place = run("python", "-c", "import pipelines; print(pipelines.__path__[0])")
+    assert str(tmp_path / "venv") in place
