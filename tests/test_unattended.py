@@ -6,19 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.machine.signers import private_signer
-from governance.policy.rules import EvidenceKind
+from governance.policy.rules import RIGHTS
 from tests.project import Done, Project, fresh
 
 pytestmark = pytest.mark.slow
 
-EVERYTHING = get_args(EvidenceKind)
+EVERYTHING = RIGHTS
 
 
 def private_pem(key: Ed25519PrivateKey) -> str:

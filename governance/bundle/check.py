@@ -305,10 +305,10 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
                 why = f"at that entry, {who} had no right to say this"
                 yield Aside(statement.index, statement.kind, why)
         elif statement.kind not in FREE and not authority.may_sign(
-            statement.kind, statement.keyid, statement.development, statement.index
+            statement.right, statement.keyid, statement.development, statement.index
         ):
             who = _signer_name(statement, authority)
-            why = f"at that entry, {who} had no right to sign `{statement.kind}`"
+            why = f"at that entry, {who} had no right to sign `{statement.right}`"
             yield Aside(statement.index, statement.kind, why)
 
 

@@ -598,6 +598,11 @@ class Policy:
         return bool(signs if maker["kind"] == "service" else roles & set(self.responsible))
 
 
+def _gives_candidate(entry: Entry) -> bool:
+    """Whether it moves `candidate`, which has a right of its own."""
+    return entry.kind == "promotion" and entry.predicate["alias"] == "candidate"
+
+
 def last_day(owner: Json) -> str:
     """The last day on which a principal's signature counts."""
     return str(owner.get("until") or "9999-12-31")
@@ -740,9 +745,11 @@ class Rights:
         if entry.kind not in STAGES or not self.is_here(entry):
             return self.is_here(entry)
         if not is_development:
-            return owner is not None and entry.kind in owner.get("signs", [])
+            signed = set(owner.get("signs", [])) if owner else set()
+            permitting = {entry.kind, "candidate"} if _gives_candidate(entry) else {entry.kind}
+            return not permitting.isdisjoint(signed)
         free = self.at(entry.index).rules["development_keys"] == "candidate"
-        return free and (entry.kind != "promotion" or entry.predicate["alias"] == "candidate")
+        return free and (entry.kind != "promotion" or _gives_candidate(entry))
 
     def _policy(self, entry: Entry) -> None:
         files, digest = entry.predicate["files"] or {}, entry.subjects[0][1]

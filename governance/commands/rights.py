@@ -16,7 +16,7 @@ from governance.commands import session
 from governance.commands.session import Call
 from governance.history.authorizations import of_person
 from governance.people import authorizing, enrolment, policies
-from governance.people.enrolment import KINDS
+from governance.policy.rules import RIGHTS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
 
@@ -25,7 +25,7 @@ NEXT = "next: countersign policy propose, then its owners: countersign policy si
 @click.argument("name")
 @click.argument("key")
 @click.option("--role", "roles", multiple=True, help="A role of a person; repeat it for several.")
-@click.option("--signs", "kinds", multiple=True, type=click.Choice([*KINDS, "all"]))
+@click.option("--signs", "kinds", multiple=True, type=click.Choice([*RIGHTS, "all"]))
 @session.options("dry_run", "as_json")
 def enrol_command(
     call: Call, name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...]
@@ -39,7 +39,7 @@ def enrol_command(
         expected = "--role ROLE, or --signs KIND"
         raise ConfigError("a person has roles, a service signs", expected=expected)
     public = enrolment.read_key(key)
-    rights = list(roles) or list(KINDS if "all" in kinds else kinds)
+    rights = list(roles) or list(RIGHTS if "all" in kinds else kinds)
     kind = "person" if roles else "service" if kinds else "known"
     digest = _edit(call, lambda text: enrolment.enrolled(text, name, kind, public, rights))
     key = public.fingerprint

@@ -26,6 +26,7 @@ from governance.attest.envelope import (
 )
 from governance.attest.keys import Signer, earlier_key
 from governance.attest.predicates import (
+    CANDIDATE,
     KINDS,
     PREDICATES,
     TYPE_PREFIX,
@@ -69,6 +70,14 @@ class Evidence(Generic[PredicateT_co]):
     """Signed by a key made without ceremony: good for `candidate` only."""
     digest: str
     """sha256 of the statement's bytes."""
+
+    @property
+    def right(self) -> str:
+        """What policy must let a key sign, so that its statement counts: the kind, or `candidate`
+        for a move of this alias (`governance.policy.policies.Policies.may_sign`).
+        """
+        alias = getattr(self.predicate, "alias", None)
+        return CANDIDATE if (self.kind, alias) == ("promotion", CANDIDATE) else self.kind
 
 
 @dataclass(frozen=True)

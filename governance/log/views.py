@@ -33,8 +33,10 @@ class Rights(Protocol):
     the log.
     """
 
-    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
-        """Whether evidence of `kind` at entry `index`, signed by this key, counts."""
+    def may_sign(self, right: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence that needs this right (`Evidence.right`) counts at entry `index`, signed
+        by this key.
+        """
 
 
 class Source(Protocol):
@@ -288,7 +290,7 @@ class EvidenceView:
         if self._until is not None and instant_of(made_at(statement)) > self._until:
             return False
         return self._rights is None or self._rights.may_sign(
-            statement.kind, statement.keyid, statement.development, statement.index
+            statement.right, statement.keyid, statement.development, statement.index
         )
 
 

@@ -23,13 +23,20 @@ from governance.base.storage import home_expanded, write_atomic
 from governance.base.yaml import edited, parse_model
 from governance.machine.signers import start_of
 from governance.policy.policies import Policies, policies_of, policy_files
-from governance.policy.rules import AliasRule, EvidenceKind, Principal, Quorum, Rules, WaiverRules
+from governance.policy.rules import (
+    COVERED_BY,
+    RIGHTS,
+    AliasRule,
+    Principal,
+    Quorum,
+    Right,
+    Rules,
+    WaiverRules,
+)
 
 FILE = "policy.yaml"
 OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 """Default roles: who signs policies, who signs them if owners are lost, who requests a move."""
-KINDS = tuple(kind.name for kind in predicates.KINDS.values() if kind.granted)
-"""The kinds of evidence that services sign."""
 OPTIONAL = frozenset(kind.name for kind in predicates.KINDS.values() if kind.optional_for_release)
 """Kinds that no release depends on. Policies are valid if no service signs them."""
 Change = Callable[[str], str]
@@ -57,7 +64,7 @@ class Service(Model):
     """A service to enrol."""
 
     key: str
-    signs: list[EvidenceKind] = Field(min_length=1)
+    signs: list[Right] = Field(min_length=1)
 
 
 class Founding(Model):
@@ -274,7 +281,8 @@ def impossible(policies: Policies) -> list[CountersignError]:
             problem = f"{principal.name} is a {principal.kind}: people have roles, services sign"
             problems.append(_never("principals", problem))
     signed = {kind for principal in rules.principals for kind in principal.signs}
-    missing = [kind for kind in KINDS if kind not in signed and kind not in OPTIONAL]
+    signed |= {right for right, covering in COVERED_BY.items() if covering in signed}
+    missing = [right for right in RIGHTS if right not in signed and right not in OPTIONAL]
     if missing and rules.aliases:
         problems.append(_never("principals", f"no service signs {', '.join(missing)}"))
     return problems

@@ -73,7 +73,7 @@ def begun(machine: Machine, policies: Policies, log: Log | None, done: list[str]
     0), each principal with rights and fingerprints, and whose signature is missing.
     """
     principals = policies.rules.principals
-    services = [principal.name for principal in principals if principal.kind == "service"]
+    services = [principal.name for principal in principals if "train" in principal.signs]
     now = state(log) if log is not None else None
     signatures = first_signatures(now).model_dump() if now else {}
     pin = now.authority.origin if now else "not begun"

@@ -174,14 +174,14 @@ class Authority:
         kind = "development key" if statement.development else "key"
         return f"{kind} {statement.keyid[:12]}"
 
-    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
-        """Whether evidence of a stage counts at entry `index`. For people's statements see
-        `speaker`.
+    def may_sign(self, right: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence of a stage counts at entry `index`; `right` is `Evidence.right`. For
+        people's statements see `speaker`.
         """
         policies = self.at(index).policies
         if policies is None or self.revoked.get(keyid, index) < index:
             return False
-        return policies.may_sign(kind, keyid, development, index)
+        return policies.may_sign(right, keyid, development, index)
 
     def counts(self, statement: Evidence) -> bool:
         """Whether a statement counts at its entry. A server accepts no other."""
@@ -210,7 +210,7 @@ class Authority:
         """Whether the signer may make a statement that names no person."""
         if statement.kind in _GRANTED:
             return self.may_sign(
-                statement.kind, statement.keyid, statement.development, statement.index
+                statement.right, statement.keyid, statement.development, statement.index
             )
         maker, policies = self.principal(statement.keyid, statement.index), self._rules(statement)
         if self.rules_at(statement.index) < TABLE:

@@ -31,7 +31,15 @@ from governance.base.model import Model
 from governance.base.yaml import parse_model, place, read_text
 from governance.policy.data import PiiPolicy, QualitySuite
 from governance.policy.evaluation import EvaluationPolicy
-from governance.policy.rules import AllowedBase, Bases, Datacard, Principal, Rules, Tier
+from governance.policy.rules import (
+    COVERED_BY,
+    AllowedBase,
+    Bases,
+    Datacard,
+    Principal,
+    Rules,
+    Tier,
+)
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ class Policies:
         keys = (earlier_key(text) for principal in self.rules.principals for text in principal.keys)
         return {key.keyid: key.pem for key in keys}
 
-    def may_sign(self, kind: str, keyid: str, development: bool, index: int) -> bool:
-        """Whether evidence of `kind` signed by this key counts: by a principal's right, or as a
-        development key.
+    def may_sign(self, right: str, keyid: str, development: bool, index: int) -> bool:
+        """Whether evidence signed by this key counts: by a principal's right, or as a development
+        key. `right` is the kind of evidence, or `candidate` for a move of this alias. Who may sign
+        every move (`promotion`) may sign these, too.
 
         These policies are taken as they are at hand, whatever stood in the log at `index`: see
         `governance.policy.authority`.
@@ -78,7 +87,8 @@ class Policies:
         if development:
             return self.rules.development_keys == CANDIDATE
         principal = self.principals.get(keyid)
-        return principal is not None and kind in principal.signs
+        permitting = {right, COVERED_BY.get(right, right)}
+        return principal is not None and not permitting.isdisjoint(principal.signs)
 
     @cached_property
     def principals(self) -> Mapping[str, Principal]:

@@ -39,11 +39,18 @@ Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
 Limit = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Months = Annotated[int, Field(ge=1, le=120, strict=True)]
 
+RIGHTS = (*(kind.name for kind in KINDS.values() if kind.granted), CANDIDATE)
+"""What policy can let a principal sign: the granted kinds of `governance.attest.predicates`, and
+moves of `candidate` alone.
+"""
+COVERED_BY = {CANDIDATE: "promotion"}
+"""Right to the right that includes it. Who decides on every alias also gives `candidate`: policies
+from before it had a right of its own keep their meaning.
+"""
 if TYPE_CHECKING:
-    EvidenceKind = str
+    Right = str
 else:
-    EvidenceKind = Literal[tuple(kind.name for kind in KINDS.values() if kind.granted)]
-"""The kinds of `governance.attest.predicates` that a principal may be given to sign."""
+    Right = Literal[RIGHTS]
 
 
 class Retention(Model):
@@ -249,7 +256,7 @@ class Principal(Model):
     roles: list[Slug] = []
     keys: list[str] = Field(min_length=1)
     """Ed25519 or ECDSA P-256 public keys, PEM or OpenSSH."""
-    signs: list[EvidenceKind] = []
+    signs: list[Right] = []
     until: date | None = None
     """The last day, UTC, on which they act: what is decided later rests on no approval, request or
     waiver of theirs, whatever its date. Rights that end at once are ended by another policy or a

@@ -93,7 +93,7 @@ _TEXTS: dict[Reason, str] = {
     "governed_alias": "a governed alias moves only when it is set in the registry",
     "other_log": "it does not count in this log: it names {log}",
     "key_revoked": "this key was revoked",
-    "no_right": "policy in force does not let this key sign {kind}",
+    "no_right": "policy in force does not let this key sign {right}",
     "not_theirs": "its signer is no person in force with this name and role",
     "time_ended": "policy ended the time of {principal}",
     "long_text": "one of its texts is too long",
@@ -133,6 +133,7 @@ class NotAcceptedError(RefusedError):
         predicate = statement.predicate
         fields = {
             "kind": statement.kind,
+            "right": statement.right,
             "log": (getattr(predicate, "log", None) or "no log")[:12],
             "principal": getattr(predicate, "principal", ""),
             "role": getattr(predicate, "role", ""),

@@ -58,7 +58,7 @@ from governance.registry.rows import (
     newest_version,
 )
 from governance.release.artifacts import registry_run
-from governance.release.promotion import Promoter, to_retire
+from governance.release.promotion import Promoter, check_right, to_retire
 from governance.release.reconcile import governed_names, known_versions
 from governance.server.shown import shown
 
@@ -382,7 +382,9 @@ def _not_begun(log: SqlLog) -> StorageError:
 
 
 def _known_signer(log: Log, place: Machine) -> Signer:
-    """This server's signer. Raises `ConfigError` where nothing names its key."""
+    """This server's signer. Raises `ConfigError` where nothing names its key, or where policy does
+    not let it sign moves: what it accepts would count for nobody.
+    """
     own_signer = signer(place)
     authority = read_authority(log)
     accepted = {*authority.keys.values(), *evidence.origin(log).development_keys}
@@ -390,4 +392,6 @@ def _known_signer(log: Log, place: Machine) -> Signer:
         found = f"policy does not name the key of this server ({own_signer.keyid[:16]})"
         fix = "add a service with this key to policies/policy.yaml; it signs `promotion`"
         raise ConfigError(found, where="COUNTERSIGN_SIGNER", fix=fix)
+    if own_signer.keyid in authority.keys:
+        check_right(state(log), own_signer, "promotion")
     return own_signer

@@ -284,6 +284,6 @@ FAMILY = StageFamily(
     run=run,
     inputs=inputs,
     outputs=outputs,
-    also_signs=("registration", "promotion"),
+    also_signs=("registration", CANDIDATE),
     always_runs=True,
 )

@@ -15,8 +15,10 @@ from governance.attest.envelope import sign_statement
 from governance.attest.keys import Signer
 from governance.attest.predicates import Approval, Artifact, Incident, Promotion, Registration
 from governance.base.time import exact_instant
-from governance.bundle import bundle_of, write
+from governance.bundle import bundle_of, verify_bundle, write
+from governance.bundle import standalone_verifier as verifier
 from governance.history.model_entries import ModelEntries
+from governance.history.verify import TrustAnchors
 from governance.log import evidence, merkle
 from governance.log.port import Log
 from governance.log.sql import SqlLog
@@ -42,6 +44,19 @@ def index_of(log: Log, model: str = MODEL) -> str:
 def pin(log: Log) -> str:
     """The leaf hash of entry 0."""
     return merkle.leaf_hash(log.entry(0).envelope).hex()
+
+
+def both_accept(scene: Governed, version: str = "1") -> bool:
+    """Whether both verifiers accept the bundle of a version; they agree."""
+    data, origin = made(scene.story.log, version), pin(scene.story.log)
+    ours = verify_bundle(data, TrustAnchors(origin)).ok
+    try:
+        verifier.verify(data, origin)
+    except verifier.Refused:
+        assert not ours
+        return False
+    assert ours
+    return True
 
 
 def opened(data: bytes) -> Json:

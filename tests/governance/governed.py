@@ -14,7 +14,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -100,8 +100,10 @@ def person(name: str) -> Signer:
     return private_signer(keypair(name)[0], name)
 
 
-def principals(keys: dict[str, list[str]] | None = None) -> str:
-    """The principals of policy.yaml: the people, and the service."""
+def principals(
+    keys: dict[str, list[str]] | None = None, services: Mapping[str, list[str]] | None = None
+) -> str:
+    """The principals of policy.yaml: the people, and the services with what they sign."""
     named = keys or {name: [name] for name in PEOPLE}
     rows = [
         {
@@ -112,7 +114,10 @@ def principals(keys: dict[str, list[str]] | None = None) -> str:
         }
         for name, mine in named.items()
     ]
-    rows.append({"name": "ci", "kind": "service", "signs": KINDS, "keys": [keypair("ci")[1]]})
+    rows += [
+        {"name": name, "kind": "service", "signs": signs, "keys": [keypair(name)[1]]}
+        for name, signs in (services or {"ci": KINDS}).items()
+    ]
     return "principals:\n" + "".join(f"  - {json.dumps(row)}\n" for row in rows)
 
 

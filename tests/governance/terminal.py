@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from governance.base.errors import CountersignError
 from governance.commands import session
-from governance.people.enrolment import KINDS
+from governance.policy.rules import RIGHTS
 from pipelines.cli import cli
 from tests.governance.governed import Governed, keypair
 
@@ -54,7 +54,7 @@ def people_file(
     and `kind,kind` or `all`.
     """
     kinds = {
-        name: rights if rights != "all" else ",".join(KINDS)
+        name: rights if rights != "all" else ",".join(RIGHTS)
         for name, (_, rights) in services.items()
     }
     content = {

@@ -29,7 +29,8 @@ from governance.exports.publish import STATEMENTS, statement_schemas
 from governance.log import evidence
 from governance.log.views import log_evidence
 from governance.log.carry import NOT_COPIED
-from governance.people.enrolment import OPTIONAL, KINDS
+from governance.people.enrolment import OPTIONAL
+from governance.policy.rules import RIGHTS
 from governance.policy.policies import Principal
 from tests.governance.examples import A, artifact, ingest, scene
 
@@ -42,7 +43,7 @@ assert entry.scope == "probe/grpo"
 view = log_evidence(here.log, evidence.key_ring(here.log, {}))
 (item,) = view.by_subject(A, "probe")
 assert item.predicate.model_copy(update={"log": None}) == probe
-assert "probe" in NOT_COPIED and "probe" in KINDS and "probe" not in OPTIONAL
+assert "probe" in NOT_COPIED and "probe" in RIGHTS and "probe" not in OPTIONAL
 assert STATEMENTS / "probe.v1.json" in statement_schemas()
 key = here.signer.public_pem
 assert Principal.model_validate({"name": "ci", "kind": "service", "signs": ["probe"],

@@ -12,30 +12,16 @@ from ruamel.yaml.error import YAMLError
 from governance.base.errors import ConfigError
 from governance.base.yaml import parse_yaml
 from governance.bundle import standalone_verifier as verifier
-from governance.bundle import verify_bundle
 from governance.history import packet
 from governance.history.state import state
-from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.machine.machine import signer
 from governance.release import promotion
-from tests.governance.bundles import forged, made, pin
+from tests.governance.bundles import both_accept, forged
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
 
 OPENED = {"opened_at": "2026-11-20T09:00:00Z"}
-
-
-def both_accept(scene: Governed, version: str = "1") -> bool:
-    data, origin = made(scene.story.log, version), pin(scene.story.log)
-    ours = verify_bundle(data, TrustAnchors(origin)).ok
-    try:
-        verifier.verify(data, origin)
-    except verifier.Refused:
-        assert not ours
-        return False
-    assert ours
-    return True
 
 
 @pytest.mark.parametrize("during", [False, True])

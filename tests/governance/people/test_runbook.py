@@ -19,7 +19,7 @@ from tests.governance.people.desk import Desk
 from tests.governance.story import MODEL, Story, tell
 
 PAGE = (ROOT / "docs" / "people.md").read_text(encoding="utf-8")
-NAMES = ("ada", "ben", "cleo", "cleo2", "dora", "rita", "rob", "zoe", "finn", "ci")
+NAMES = ("ada", "ben", "cleo", "cleo2", "dora", "rita", "rob", "zoe", "finn", "ci", "server")
 
 
 def blocks() -> list[tuple[str, list[str]]]:
@@ -68,6 +68,7 @@ def test_the_runbook_works_from_the_first_command_to_the_last(
         "rob",
         "finn",
         "ci",
+        "server",
     }
     assert len(authority.checkpoint_keys) == 2
     assert len(done) > 25

@@ -22,7 +22,7 @@ from tests.project import PROJECT, Done, Project, fresh
 
 PEOPLE = {"ada": "policy-owner,ml-lead", "ben": "policy-owner,risk", "cleo": "release-manager"}
 SERVICES = {
-    "ci": "ingest,scan,quality,base,gate,train,evaluate,registration,promotion,drill,reproduction",
+    "ci": "ingest,scan,quality,base,gate,train,evaluate,registration,candidate,drill,reproduction",
     "server": "promotion",
 }
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from governance.attest.predicates import KINDS
 from governance.base.errors import BusyError, ConfigError
+from governance.policy.rules import RIGHTS
 from pipelines.commands.graph import mermaid, text
 from pipelines.families import all_families
 from pipelines.params import load_params
@@ -182,7 +182,7 @@ def test_what_dvc_refuses_is_told_as_that(project: Project) -> None:
 
 def test_policy_can_give_every_right_that_a_stage_needs() -> None:
     needed = {kind for family in all_families().values() for kind in family.signs}
-    assert needed <= {kind.name for kind in KINDS.values() if kind.granted}
+    assert needed <= set(RIGHTS)
 
 
 def test_mistakes_in_parameters_come_first(project: Project) -> None:
