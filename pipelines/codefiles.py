@@ -6,7 +6,8 @@ whether it is the code of the commit.
    (`pipelines.boot`).
 3. What was imported must be what is on disk: `pipelines.boot` kept the digest of each file it
    compiled.
-4. No ignore rule hides a file in these packages, in `policies/`, `params.yaml` or `dvc.yaml`.
+4. No ignore rule hides a file in these packages, in `policies/`, `rewards/`, `params.yaml`
+   or `dvc.yaml`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pipelines.commit import Commit, UnreadableError, read_commit, untracked
 COMPILED = "__pycache__"
 NOT_COMPARED = frozenset({"dvc.lock"})
 """Files of the project that DVC writes during a run."""
+OWN = ("policies", "rewards")
+"""Folders of the project in which every file counts."""
 REQUIRED = ("params.yaml", "dvc.yaml")
 """Files that decide what runs, and must be committed."""
 
@@ -102,7 +105,7 @@ def _changed(root: Path, commit: Commit) -> Iterator[str]:
 def _extra(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
     """(4) Files that the commit does not have, whatever is ignored."""
     below = {folder for folder in here.folders.values() if folder.is_relative_to(root)}
-    for folder in (*sorted(below), *(root / name for name in (*here.folders, "policies"))):
+    for folder in (*sorted(below), *(root / name for name in (*here.folders, *OWN))):
         for path in _files(folder):
             name = path.relative_to(root).as_posix()
             if name not in commit.files:

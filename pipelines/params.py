@@ -117,8 +117,8 @@ class Lora(Model):
 
 
 class Reward(Model):
-    """One reward function of an objective: from `pipelines.training.rewards`, or `model` for the
-    stage's scorer.
+    """One reward function of an objective: from `pipelines.training.rewards`, `rewards/NAME.py` of
+    the project, or `model` for the stage's scorer.
     """
 
     name: Slug

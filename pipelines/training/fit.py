@@ -280,7 +280,7 @@ def _rewards(plan: Plan) -> list[Any]:
         if reward.name == rewards.SCORER:
             functions.append(str(plan.scorer))
         else:
-            functions.append(rewards.for_trainer(reward.name, reward.options))
+            functions.append(rewards.for_trainer(reward.name, reward.options, reward.source))
     return functions
 
 

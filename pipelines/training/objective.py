@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from governance.attest import canonical
-from governance.base.errors import ConfigError, CountersignError, Problems, unknown
+from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256
 from pipelines.params import Params, Stage
 from pipelines.training import arguments, rewards
@@ -93,12 +93,9 @@ def _of_rewards(
     params: Params, stage: Stage, chosen: Method, where: str
 ) -> Iterator[CountersignError]:
     for at, reward in enumerate(stage.rewards):
-        if reward.name not in (*rewards.RULES, rewards.SCORER):
-            names = [*rewards.RULES, rewards.SCORER]
-            yield unknown("reward function", reward.name, names, f"{where}.rewards[{at}].name")
+        yield from rewards.mistakes(reward.name, f"{where}.rewards[{at}].name")
     if chosen.rewards and not stage.rewards:
-        known = ", ".join([*rewards.RULES, rewards.SCORER])
-        expected = f"at least one of {known}"
+        expected = f"at least one of {', '.join(rewards.names())}"
         yield ConfigError("no reward functions", where=f"{where}.rewards", expected=expected)
     if stage.rewards and not chosen.rewards:
         found = f"{chosen.name} uses no reward functions"

@@ -1,8 +1,10 @@
 """Reward functions: small pure rules that score one answer against the prompt's reference answer.
 
 A rule's identity is the sha256 of its own source text, so each rule stands alone: it calls nothing
-of this module and keeps its constants inside. To add one: a function decorated with `@rule`. In
-params.yaml a stage names its rules; `model` is no rule but the stage's scorer (a reward model).
+of this module and keeps its constants inside. To add one: a function decorated with `@rule`. A
+project adds its own in `rewards/` (`pipelines.training.own_rewards`); a name of a rule here stays
+that rule. In params.yaml a stage names its rules; `model` is no rule but the stage's scorer (a
+reward model).
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from governance.base.errors import TrainingError, unknown
+from governance.base.errors import ConfigError, TrainingError, unknown
+from pipelines.training import own_rewards
 
 Rule = Callable[..., float]
 """rule(text, answer, **options) -> score; `answer` is None where the record has none."""
@@ -86,16 +89,42 @@ def choice_answer(text: str, answer: str | None) -> float:
     return float(bool(letters) and bool(wanted) and letters[-1] == wanted[-1])
 
 
-def find(name: str, where: str = "") -> Rule:
-    """The rule called `name`. Raises `ConfigError` with the nearest name."""
+def names() -> list[str]:
+    """What a stage may name: our rules, the scorer, and the project's own rules."""
+    return list(dict.fromkeys([*RULES, SCORER, *own_rewards.names()]))
+
+
+def find(name: str, where: str = "", source: str | None = None) -> Rule:
+    """The rule called `name`; one of the project's own must have the digest `source`, if given.
+    Raises `ConfigError` with the nearest name.
+    """
     if name in RULES:
         return RULES[name]
-    raise unknown("reward function", name, [*RULES, SCORER], where)
+    if name == SCORER or name not in names():
+        raise unknown("reward function", name, names(), where)
+    return own_rewards.load(name, source)
+
+
+def mistakes(name: str, where: str) -> Iterator[ConfigError]:
+    """What speaks against naming this rule in a stage. Runs no rule."""
+    if name not in names():
+        yield unknown("reward function", name, names(), where)
+    elif name in (*RULES, SCORER) and name in own_rewards.names():
+        found, fix = f"{name} is the name of a rule of ours too", "give the file another name"
+        yield ConfigError(found, where=_place(name, own=True), fix=fix)
+    elif name not in (*RULES, SCORER):
+        yield from own_rewards.mistakes(name)
 
 
 def source_text(name: str) -> str:
-    """A rule's source text; the name alone for `model`, whose identity is the scorer's digest."""
-    return SCORER if name == SCORER else inspect.getsource(find(name))
+    """A rule's source text: of the function, or of the file of a project's own rule; the name alone
+    for `model`, whose identity is the scorer's digest.
+    """
+    if name in (*RULES, SCORER):
+        return SCORER if name == SCORER else inspect.getsource(RULES[name])
+    if name not in names():
+        raise unknown("reward function", name, names())
+    return own_rewards.source_text(name)
 
 
 def source_digest(name: str) -> str:
@@ -113,9 +142,11 @@ class TrainerReward(Protocol):
     ) -> list[float]: ...
 
 
-def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:
-    """Rule `name` in TRL's signature. A rule that raises ends the training with `TrainingError`."""
-    function = find(name)
+def for_trainer(name: str, options: dict[str, Any], source: str | None = None) -> TrainerReward:
+    """Rule `name` in TRL's signature; `source` is the digest that was decided on. A rule that
+    raises ends the training with `TrainingError`.
+    """
+    function, file = find(name, source=source), _place(name)
 
     def score(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
         answers = columns.get("answer") or [None] * len(completions)
@@ -127,10 +158,14 @@ def for_trainer(name: str, options: dict[str, Any]) -> TrainerReward:
         except Exception as error:
             found = f"reward function {name!r} raised {type(error).__name__}"
             fix = "correct the function or its options; nothing was published"
-            raise TrainingError(found, where="pipelines/training/rewards.py", fix=fix) from error
+            raise TrainingError(found, where=file, fix=fix) from error
 
     score.__name__ = name
     return score
+
+
+def _place(name: str, *, own: bool = False) -> str:
+    return "pipelines/training/rewards.py" if name in RULES and not own else f"rewards/{name}.py"
 
 
 def text_of(completion: Any) -> str:
