@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from networkx import DiGraph
 
 from benchmarks import architecture, structure
@@ -87,11 +88,13 @@ def test_a_cycle_counts_as_one_file() -> None:
     assert structure.depth(DiGraph([("a", "b"), ("b", "c"), ("c", "d")])) == 4
 
 
+@pytest.mark.slow
 def test_the_drawing_shows_the_imports_there_are() -> None:
     drawn = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
     assert drawn == architecture.drawing(structure.read_tree(ROOT)), "run `make architecture`"
 
 
+@pytest.mark.slow
 def test_packages_import_only_what_stands_below_them() -> None:
     imports = architecture.package_imports(structure.read_tree(ROOT))
     names = architecture.ordered(imports)

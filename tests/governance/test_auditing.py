@@ -61,6 +61,7 @@ def examples() -> Iterator[tuple[str, list[str]]]:
         yield command, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "shown"), list(examples()), ids=[command for command, _ in examples()]
 )
@@ -83,6 +84,7 @@ def test_the_page_answers_all_twenty() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sections.SECTIONS)
 def test_a_section_as_json_is_the_reports_own(scene: Governed, full_report: Any, name: str) -> None:
     part = json.loads(run("show", f"{MODEL}/2", name, "--json", "--at", THEN).output)
@@ -93,6 +95,7 @@ def test_a_section_as_json_is_the_reports_own(scene: Governed, full_report: Any,
     assert part["section"] == name and part["verdict"] == full_report["verdict"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sections.SECTIONS)
 def test_no_section_is_empty(scene: Governed, name: str) -> None:
     """A version about which nobody spoke, too: "none", "not run" and "not recorded" are said."""
@@ -164,6 +167,7 @@ def test_a_bundle_answers_without_a_log(
     assert found.stdout == here
 
 
+@pytest.mark.slow
 def test_a_stranger_answers_all_twenty_from_a_bundle_alone(
     scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +248,7 @@ def test_usage_is_told(scene: Governed) -> None:
         assert done.exit_code != 0 and told in str(done.exception), arguments
 
 
+@pytest.mark.slow
 def test_many_versions_are_told(tmp_path: Path) -> None:
     """How long it takes, `benchmarks.reporting` says."""
     scene = many(tmp_path, 40)

@@ -12,6 +12,7 @@ import pytest
 MAIN = "from pipelines.cli import main; main()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["status"], ["stage", "ingest", "desk_sft"]], ids=" ".join)
 @pytest.mark.parametrize(("setting", "shown"), [("1", True), ("true", True), ("0", False)])
 def test_an_error_shows_its_traceback_only_when_asked(

@@ -77,6 +77,7 @@ def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, by
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
 
 
+@pytest.mark.slow
 def test_scores_stand_in_the_order_of_ids_and_come_out_the_same_again(
     project: Path, tmp_path: Path
 ) -> None:

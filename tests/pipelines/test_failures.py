@@ -67,6 +67,7 @@ def failures(project: Project) -> list[Evidence[Failure]]:
     return list(log_evidence(log, key_ring(log, project.policies.keys)).all(Failure))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stopping")
 def test_a_stage_that_stops_is_recorded_and_publishes_nothing(project: Project) -> None:
     error = attempt(project)
@@ -82,6 +83,7 @@ def test_a_stage_that_stops_is_recorded_and_publishes_nothing(project: Project) 
     assert "pairs.jsonl" not in stated.model_dump_json()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stopping")
 def test_the_same_failure_again_is_one_entry_and_takes_up_no_work(project: Project) -> None:
     attempt(project)

@@ -170,6 +170,7 @@ def test_a_release_is_asked_about_the_released_stage(root: Path) -> None:
     assert decide_release(request, world.policies, world.evidence, world.at, authority=None).allowed
 
 
+@pytest.mark.slow
 def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) -> None:
     """Files are there, as from a colleague's cache; the log here knows nothing of them."""
     root = tmp_path / "project"

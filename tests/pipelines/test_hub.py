@@ -144,6 +144,7 @@ def fetch(folder: Path, *wanted: tuple[str, str, str], **environ: str) -> list[F
 DATA = ("me/data", REVISION, "out.parquet")
 
 
+@pytest.mark.slow
 def test_a_split_at_a_revision_becomes_one_parquet_file_with_the_same_bytes_every_time(
     tmp_path: Path, endpoint: str
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_split_at_a_revision_becomes_one_parquet_file_with_the_same_bytes_ever
     ).num_rows == 2
 
 
+@pytest.mark.slow
 def test_without_a_network_nothing_is_fetched(tmp_path: Path, endpoint: str) -> None:
     ((code, text),) = fetch(tmp_path, DATA, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
     assert code == 8 and "cannot be reached" in text

@@ -240,6 +240,7 @@ def test_the_folders_are_those_of_the_path(tmp_path: Path, monkeypatch: pytest.M
     assert not any(folder.endswith("lib-dynload") for folder in folders.values())
 
 
+@pytest.mark.slow
 def test_nothing_is_altered_in_this_environment(tmp_path: Path) -> None:
     """The files of real packages are those that their RECORD names."""
     found = installed.installed(tmp_path)

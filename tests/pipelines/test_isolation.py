@@ -242,6 +242,7 @@ def test_a_compiled_file_with_other_code_is_not_read(project: Project) -> None:
     assert seen(project)["code"] == "as written"
 
 
+@pytest.mark.slow
 def test_a_source_that_changed_within_its_time_and_size_is_compiled_anew(
     project: Project,
 ) -> None:
@@ -263,6 +264,7 @@ def test_a_package_with_a_compiled_file_only_is_not_imported(project: Project) -
     assert done.code != 0 and "ModuleNotFoundError" in done.out, done.out
 
 
+@pytest.mark.slow
 def test_compiled_code_of_another_folder_is_not_used(project: Project, tmp_path: Path) -> None:
     """Of a folder that others can write, and of one that a variable names: a repository can bring
     such a folder, and a line of `dvc.yaml` the variable.
@@ -290,6 +292,7 @@ def test_compiled_code_of_another_folder_is_not_used(project: Project, tmp_path:
     assert seen(project, COUNTERSIGN_BYTECODE=str(kept))["code"] == "as written"
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_kept_by_digest(project: Project) -> None:
     from governance.attest.digests import sha256_file
 

@@ -144,6 +144,7 @@ def test_a_champion_by_a_forged_move_is_not_loaded(name: str, scene: Governed) -
         load(name, machine=story.machine)
 
 
+@pytest.mark.slow
 def test_without_the_files_it_says_where_they_were_looked_for(scene: Governed) -> None:
     shutil.rmtree(files(scene))
     with pytest.raises(InputError, match="not on this machine"):
@@ -223,6 +224,7 @@ def test_a_file_swapped_between_verification_and_loading_does_not_get_in(
     }
 
 
+@pytest.mark.slow
 def test_a_racing_writer_never_gets_a_weight_in(scene: Governed) -> None:
     """Good and evil weights change places all the time: each load is wholly the good ones, or
     refused.

@@ -89,6 +89,7 @@ def repro(project: Project) -> Done:
     return project.run(sys.executable, "-P", "-c", start, "repro", "line_lengths@desk_eval")
 
 
+@pytest.mark.slow
 def test_a_new_stage_runs_is_recorded_and_is_cached(project: Project) -> None:
     done = repro(project)
     assert done.code == 0 and "60 lengths" in done.out, done.out
@@ -120,6 +121,7 @@ CHANGES_THE_HEAD = """
 """
 
 
+@pytest.mark.slow
 def test_a_log_that_changes_during_the_work_is_noticed_before_the_run_is_recorded(
     project: Project,
 ) -> None:

@@ -68,6 +68,7 @@ def test_what_counts_as_found_covered_and_right() -> None:
     assert allowed.covered["EMAIL_ADDRESS"] == 0
 
 
+@pytest.mark.slow
 def test_the_figures_of_planted_values_in_the_documentation_are_those_measured(
     tmp_path: Path,
 ) -> None:

@@ -79,6 +79,7 @@ RECORDS = conversations(
 )
 
 
+@pytest.mark.slow
 def test_records_are_left_out_for_the_first_expectation_they_fail() -> None:
     judged = judge(RECORDS, "conversation", suite(NO_EMPTY, NO_DUPLICATES, ENOUGH), None)
     assert rows(judged) == [1, 4]
@@ -235,6 +236,7 @@ REASON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated"]
 )

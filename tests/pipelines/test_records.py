@@ -125,6 +125,7 @@ def test_a_null_answer_is_no_text() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_replacing_changes_the_named_text_and_nothing_else(kind: str) -> None:
     before = table(kind, ROW_GROUP + 2)

@@ -119,6 +119,7 @@ def test_the_same_bytes_on_newer_evidence_are_the_same_version(story: Story) -> 
     assert len(logged(story, "promotion")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", ["registration", "promotion", "alias"])
 def test_a_kill_at_any_step_is_mended_by_the_next_run(
     story: Story, killed_at: str, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +150,7 @@ def test_a_version_whose_tag_was_lost_is_found_by_the_log(story: Story) -> None:
     assert [version.number for version in registry(story).versions(MODEL)] == ["1"]
 
 
+@pytest.mark.slow
 def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) -> None:
     run(story)
     story.machine = replace(
@@ -162,6 +164,7 @@ def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) 
     assert len(logged(story, "registration")) == 1
 
 
+@pytest.mark.slow
 def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> None:
     story.evaluate("sft", 0.5)
     with pytest.raises(RefusedError, match="THRESHOLD_NOT_MET"):
@@ -307,6 +310,7 @@ def accept(scene: Governed, code: str, name: str) -> None:
     scene.say("ben", "waiver", [subject], Waiver.model_validate(terms))
 
 
+@pytest.mark.slow
 def test_a_model_that_trained_by_a_waiver_is_registered(
     mlflow_tables: Path, tmp_path: Path
 ) -> None:

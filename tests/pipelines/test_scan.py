@@ -245,6 +245,7 @@ def evidence(outcome: Outcome) -> Scan:
     return Scan.model_validate({**common, **outcome.predicate})
 
 
+@pytest.mark.slow
 def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path) -> None:
     outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
     said_of_it = evidence(outcome)
@@ -345,6 +346,7 @@ def test_no_records_pass_through(tmp_path: Path) -> None:
 # --- the sample data ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"]
 )

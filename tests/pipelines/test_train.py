@@ -125,6 +125,7 @@ def published(one: Job) -> dict[str, str]:
     return {role: digests.digest_of(path) for role, path in one.output_paths.items()}
 
 
+@pytest.mark.slow
 def test_what_is_left_and_told(
     project: Path, here: Machine, allowed: list[str], tmp_path: Path
 ) -> None:
@@ -243,6 +244,7 @@ def edited_while_training(path: Path) -> Callable[[Plan, Any, Mapping[str, str]]
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["data", "parent", "gate"])
 def test_bytes_that_change_meanwhile_publish_nothing(
     role: str,

@@ -155,6 +155,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_what_is_written_reads_back_the_same_and_in_one_form(value: Any) -> None:
     data = canonical.dumps(value)

@@ -139,6 +139,7 @@ def test_policies_that_are_any_text(text: str) -> None:
         policies_of({**FILES, "policy.yaml": text})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [50, 5000])
 def test_policies_nested_deeply(depth: int) -> None:
     with pytest.raises(CountersignError):

@@ -98,6 +98,7 @@ def test_a_log_may_follow_later_rules_than_its_evidence(
     assert not report.aside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rules", "accepted"), [(2, False), (1, True)])
 def test_a_run_begins_before_its_authorization_ends(
     rules: int, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

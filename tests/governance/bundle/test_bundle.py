@@ -189,6 +189,7 @@ def test_whoever_records_what_are_no_policies_stops_nobody(text: str, scene: Gov
     assert both(made(scene.story.log), pin(scene.story.log))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_one_version_of_a_long_log(long: Governed, version: str) -> None:
     log = long.story.log
@@ -473,6 +474,7 @@ def test_what_the_service_writes_itself_verifies_where_the_rules_allow_it(scene:
     assert both(made(scene.story.log), pin(scene.story.log))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIES)
 def test_a_promotion_that_the_rules_did_not_allow_fails(scene: Governed, name: str) -> None:
     before, fields = LIES[name]

@@ -220,6 +220,7 @@ def test_the_second_verifier_prints_what_stands_against_it(
 
 
 # -- Every other omission --------------------------------------------------------------------------
+@pytest.mark.slow
 @examples(30)
 @given(data=st.data())
 def test_any_entries_that_are_left_out_are_missed(full: bytes, root: str, data: Any) -> None:
@@ -230,6 +231,7 @@ def test_any_entries_that_are_left_out_are_missed(full: bytes, root: str, data: 
     assert not is_complete(without_index(less), root)
 
 
+@pytest.mark.slow
 @examples(20)
 @given(data=st.data())
 def test_any_entry_of_the_whole_log_that_is_left_out_is_missed(
@@ -246,6 +248,7 @@ def test_an_entry_more_is_no_complete_bundle(against: Governed, full: bytes, roo
     assert not is_complete(sealed({**whole, "index": opened(full)["index"]}), root)
 
 
+@pytest.mark.slow
 @examples(40)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 6))
 def test_any_bit_of_the_index_that_changes_fails(

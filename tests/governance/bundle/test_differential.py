@@ -158,6 +158,7 @@ class History:
         self.scene.revoke(who, who, "ben", "policy-owner")
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @examples(8)
 @given(seed=st.integers(0, 2**32))

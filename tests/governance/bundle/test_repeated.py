@@ -413,6 +413,7 @@ def test_the_second_verifier_says_what_it_relies_on(tmp_path: Path, capsys: Any)
     assert all(f"for {what}\n" in shown for what in verifier.RELIED_ON)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_both_verifiers_repeat_it(name: str, tmp_path: Path) -> None:
     row = ROWS[name]

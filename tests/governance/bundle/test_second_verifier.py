@@ -74,6 +74,7 @@ def test_a_score_that_its_waiver_does_not_name(named: str, scene: Governed) -> N
     assert not both_accept(scene, "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["", "sources", "files"])
 def test_statements_that_do_not_say_which_files_ran_move_no_governed_alias(
     field: str, tmp_path: Path

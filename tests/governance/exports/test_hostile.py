@@ -103,6 +103,7 @@ def test_the_text_is_really_told(plain: Records) -> None:
     assert all(data.count(b"needle") > 10 for _, data in datasets(told))
 
 
+@pytest.mark.slow
 @given(ANY)
 @FEW
 def test_the_page_has_the_same_elements(plain: Records, text: str) -> None:

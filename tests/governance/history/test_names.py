@@ -98,6 +98,7 @@ def _views(scene: world.Governed) -> str:
     return re.sub(r"[0-9a-f]{12,64}", "DIGEST", text.replace(str(scene.story.root.parent), ""))
 
 
+@pytest.mark.slow
 def test_names_and_reasons_change_nothing_but_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

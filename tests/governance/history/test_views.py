@@ -173,6 +173,7 @@ class Desk:
         self.consume(version, "promote")
 
 
+@pytest.mark.slow
 @examples(15)
 @given(done=st.lists(actions, min_size=3, max_size=14))
 def test_after_whatever_people_do(life: Governed, done: list[tuple[Any, ...]]) -> None:

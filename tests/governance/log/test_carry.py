@@ -104,6 +104,7 @@ def decided(place: Scene) -> list[tuple[str, bool]]:
     return [(gate.predicate.at, gate.predicate.allowed) for gate in gates]
 
 
+@pytest.mark.slow
 def test_pull_carries_each_statement_once_in_order_and_lists_what_it_refuses(
     project: Path, laptop: Scene, team: Scene
 ) -> None:
@@ -143,6 +144,7 @@ def test_pull_carries_each_statement_once_in_order_and_lists_what_it_refuses(
     ] * 6 + ["refused"]
 
 
+@pytest.mark.slow
 def test_a_log_that_is_not_ours_to_append_to_is_left_alone(
     project: Path, laptop: Scene, team: Scene
 ) -> None:
@@ -162,6 +164,7 @@ def served(team: Scene) -> Iterator[Served]:
         yield found
 
 
+@pytest.mark.slow
 def test_push_to_a_server(project: Path, laptop: Scene, team: Scene, served: Served) -> None:
     account = {"COUNTERSIGN_USER": ACCOUNT, "COUNTERSIGN_PASSWORD": PASSWORD}
     code, text = call(project, laptop, "push", served.url, **account)

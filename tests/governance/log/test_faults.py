@@ -73,6 +73,7 @@ def test_a_disk_that_is_full_loses_nothing_in_sqlite(small_disk: Path, tmp_path:
     assert verified(here) == done + 2
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_loses_nothing_in_postgresql(
     small_disk: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return scene(tmp_path_factory.mktemp("shared"), COUNTERSIGN_LOG=address).filled(), address
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cell=st.sampled_from(COLUMNS),

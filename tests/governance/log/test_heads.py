@@ -152,6 +152,7 @@ def test_another_machine_of_the_same_database_goes_on(here: Scene, tmp_path: Pat
     assert (known(here), known(other)) == (6, 7)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_loses_nothing_and_locks_nobody_out(
     here: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_an_append_that_fails_leaves_nothing_that_hinders(here: Scene) -> None:
     assert len(list(heads(here.machine).folder.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_what_was_announced_is_not_kept_before_it_is_committed(
     here: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

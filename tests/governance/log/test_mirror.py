@@ -719,6 +719,7 @@ uvicorn.run(Starlette(routes=[Mount(PREFIX, routes=found)]), port=int(sys.argv[2
 """
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     port = free_port()
     served = Served(scene(tmp_path / "server").log, port)

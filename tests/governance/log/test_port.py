@@ -292,6 +292,7 @@ for n in range(int(sys.argv[3])):
 """
 
 
+@pytest.mark.slow
 def test_processes_append_together_and_nothing_is_lost_or_doubled(
     tmp_path: Path, address: str
 ) -> None:
@@ -322,6 +323,7 @@ def test_threads_append_together(here: Scene) -> None:
     assert verified(here) == 33
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_statement_leaves_the_log_whole(
     here: Scene, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +358,7 @@ def test_a_kill_before_any_statement_leaves_the_log_whole(
     assert verified(here) == before + 1 and aliases(address) == [("champion", "3")]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_log_whole(tmp_path: Path, address: str) -> None:
     here = scene(tmp_path, COUNTERSIGN_LOG=address)
     for n in range(3):

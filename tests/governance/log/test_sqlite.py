@@ -47,6 +47,7 @@ def limited(limit: int, on_excess: signal.Handlers) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_excess", [signal.SIG_DFL, signal.SIG_IGN], ids=["killed", "disk full"])
 def test_a_write_that_stops_in_the_middle_leaves_the_log_whole(
     tmp_path: Path, on_excess: signal.Handlers

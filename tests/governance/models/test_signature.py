@@ -60,6 +60,7 @@ def verified(folder: Path) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(TOOL is None, reason="model_signing is not installed (pip: model-signing)")
 def test_the_real_tool_verifies_it_and_finds_every_change(signed: Path) -> None:
     assert verified(signed)

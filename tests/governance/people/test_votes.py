@@ -226,6 +226,7 @@ def test_an_approval_made_during_an_incident_never_counts(at_desk: Desk) -> None
 ODD = ("brokenshire", "none", "waived", "failed", "e1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_names_and_reasons_change_nothing_but_what_is_displayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordinary: object, name: str
@@ -471,6 +472,7 @@ def test_what_is_not_waived(
     assert d.entries() == before
 
 
+@pytest.mark.slow
 def test_a_waiver_joins_the_next_packet_and_is_read_there(at_desk: Desk) -> None:
     d = reviewed(incident(at_desk))
     done = d.must(

@@ -351,6 +351,7 @@ def test_policies_that_cannot_be_read_change_nothing(scene: Governed) -> None:
     assert _authority(scene).in_force.digest == scene.story.policies.digest
 
 
+@pytest.mark.slow
 def test_a_proposal_is_verified_and_parsed_once(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_name_made_to_take_long_does_not(name: str) -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * (30 << 20), MODEL + "\u200b" * (30 << 20)])
 def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
     began = time.process_time()

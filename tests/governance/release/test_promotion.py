@@ -286,6 +286,7 @@ ROWS: dict[str, tuple[Change, dict[str, object], set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_what_stops_a_promotion(name: str, scene: Governed) -> None:
     change, request, codes = ROWS[name]
@@ -508,6 +509,7 @@ WAIVERS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WAIVERS)
 def test_a_waiver_passes_what_policy_lets_it(name: str, tmp_path: Path) -> None:
     scene = _canary(tmp_path)
@@ -772,6 +774,7 @@ def test_a_rollback_by_two_people(scene: Governed) -> None:
     assert scene.held() == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["rollback", "retire"])
 def test_a_move_is_seconded_in_the_roles_that_policy_names(action: str, tmp_path: Path) -> None:
     scene = governed(tmp_path, RULES + "seconded_by: [risk, product]\n")
@@ -909,6 +912,7 @@ def _to(three: Three, version: int) -> None:
     scene.consume(str(version))
 
 
+@pytest.mark.slow
 def test_a_rollback_goes_to_the_last_earlier_version(three: Three) -> None:
     """3, 1, 3, 2, 3 by one person's break-glass: not one of these steps."""
     with pytest.raises(RefusedError, match=r"ROLLBACK_TARGET(.|\n)*expected 2; found 1"):

@@ -54,6 +54,7 @@ def plain_text(plain: Report) -> dict[str, list[str]]:
     return _text(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
 def test_a_name_changes_nothing_but_the_name(
     name: str, plain: Report, plain_text: dict[str, list[str]], tmp_path: Path
@@ -97,6 +98,7 @@ def _named(line: str) -> str:
     return re.sub(rf"\b({'|'.join([*WORDS, 'e1', PLAIN])})\b", "NAME", line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", WORDS)
 def test_every_free_text_may_be_any_word(
     word: str, plain: Report, plain_text: dict[str, list[str]]

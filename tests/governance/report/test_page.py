@@ -194,6 +194,7 @@ def test_hostile_text_shows_as_text(which: str, request: pytest.FixtureRequest) 
     _harmless(page(poisoned).decode())
 
 
+@pytest.mark.slow
 def test_hostile_text_in_a_terminal_repaints_nothing(people: Report) -> None:
     poisoned = Report.model_validate(_poisoned(people.model_dump()))
     for name in sections.SECTIONS:

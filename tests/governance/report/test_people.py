@@ -199,6 +199,7 @@ ROWS: dict[str, tuple[Change, str, str, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_the_verdict_follows_from_what_people_said(
     scene: Governed, row: tuple[Change, str, str, int]
@@ -211,6 +212,7 @@ def test_the_verdict_follows_from_what_people_said(
     assert exit_code(made) == code
 
 
+@pytest.mark.slow
 def test_who_was_superseded_is_still_approved_and_who_was_rolled_back_is_withdrawn(
     later: Governed,
 ) -> None:

@@ -83,6 +83,7 @@ def test_signing_a_report_changes_nothing_in_it(scene: Governed) -> None:
     assert scene.story.log.size() == size + 1, "the same report by the same key is one entry"
 
 
+@pytest.mark.slow
 def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwards(
     scene: Governed,
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_report_of_the_past_stays_the_same_whatever_is_signed_and_said_afterwa
     assert past() == before
 
 
+@pytest.mark.slow
 def test_the_next_report_says_which_were_signed_before_and_by_whom(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +180,7 @@ def test_what_was_signed_comes_back_to_the_byte_from_another_version_of_counters
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("happened", ["an incident", "a deadline", "the registry"])
 def test_what_was_signed_hides_nothing_that_came_to_light(
     scene: Governed, monkeypatch: pytest.MonkeyPatch, happened: str
@@ -253,6 +256,7 @@ def test_nothing_is_signed_of_a_log_that_does_not_verify(scene: Governed) -> Non
     run("report", "--kept", "0" * 64, code=5)
 
 
+@pytest.mark.slow
 def test_a_bundle_carries_it_and_returns_it(
     scene: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

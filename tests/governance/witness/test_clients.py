@@ -222,6 +222,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clie
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMMANDS, "loader"])
 @pytest.mark.parametrize("history", HISTORIES)
 def test_a_client_that_has_the_policy_refuses_a_forged_history(

@@ -42,6 +42,7 @@ def test_a_witness_is_set_up_and_cosigns(served: Witness) -> None:
     assert shown.exit_code == 0 and f"{ORIGIN}: 9 entries" in shown.output
 
 
+@pytest.mark.slow
 def test_a_killed_witness_goes_on(served: Witness) -> None:
     assert served.ask("POST", "/add-checkpoint", TREE.request(0, 9)).status == 200
     served.kill()

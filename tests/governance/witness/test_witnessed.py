@@ -479,6 +479,7 @@ def both(here: Witnessed, data: bytes, *vkeys: str) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_a_bundle_carries_what_witnesses_saw(here: Witnessed) -> None:
     here.ask()
     here.scene.released()
@@ -497,6 +498,7 @@ def test_a_bundle_carries_what_witnesses_saw(here: Witnessed) -> None:
     assert len(both(here, data, str(vkey("other.example", stranger(74))))) == 2
 
 
+@pytest.mark.slow
 def test_spoiled_cosignatures_of_a_bundle_are_refused(here: Witnessed, tmp_path: Path) -> None:
     here.ask()
     here.scene.released()

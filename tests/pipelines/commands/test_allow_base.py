@@ -66,6 +66,7 @@ def _folder(root: Path, **files: bytes) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
     result = _run("tiny", "--licence", "Apache-2.0")
     assert result.exit_code == 0 and "an architecture without weights" in result.output

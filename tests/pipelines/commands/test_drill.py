@@ -129,6 +129,7 @@ def test_the_way_back_is_tried_and_said(scene: Governed) -> None:
     assert scene.story.log.size() == before + 1 and scene.held() == "3"
 
 
+@pytest.mark.slow
 def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) -> None:
     def told() -> list[str]:
         report = build(sources.of(Call()), MODEL, "3")

@@ -72,6 +72,7 @@ def test_a_word_nearby_raises_the_score(engine: PlainEngine) -> None:
     assert ("US_DRIVER_LICENSE", "H12234567") in found(engine, "my driver license is H12234567")
 
 
+@pytest.mark.slow
 def test_the_engine_imports_no_torch_and_asks_no_network() -> None:
     script = """
 import socket, sys

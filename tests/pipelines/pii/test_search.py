@@ -131,6 +131,7 @@ def test_a_killed_process_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> Non
         assert [bool(found.spans) for found in searcher.find(TEXTS)] == [True, False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     script = """

@@ -166,6 +166,7 @@ def test_a_defect_of_a_row_is_named_and_the_rows_after_it_are_read(
     assert rows(tmp_path, name, content) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
 def test_a_line_of_50_mb_is_left_out_and_the_next_is_read(tmp_path: Path, name: str) -> None:
     long = "y" * (50 << 20)

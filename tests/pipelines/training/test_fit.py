@@ -498,6 +498,7 @@ def test_policy_limits_what_a_training_may_lose(models: dict[str, Path], tmp_pat
         assert caught.value.stopped.counts["dropped_no_room"] == full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "long"), [("bfd", True), ("wrapped", False)])
 def test_packing_cuts_what_is_too_long_only_where_it_does_not_split(
     strategy: str, long: bool, models: dict[str, Path], tmp_path: Path
