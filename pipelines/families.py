@@ -59,6 +59,8 @@ class StageFamily:
     """Python distributions whose version can change an output."""
     network: bool = False
     """Whether its stages may download."""
+    writes_runs: bool = False
+    """Whether its stages write to the registry, so that the account needs a right there."""
     always_runs: bool = False
     """Whether its stages run at every repro, even if no input changed."""
     uses_digests_only: bool = False

@@ -24,6 +24,10 @@ from governance.policy.rules import Principal, Rules
 
 LONGEST_TEXT = 2000
 """Characters of one text in a person's statement: more than a reason needs."""
+OWN_ACCOUNT = frozenset({"registration", "gate", "promotion"})
+"""Kinds whose latest statement decides. A server takes them only from the account that is named
+like the service that signed: whoever could replay one would change an answer.
+"""
 ANSWERS_FOR_RELEASES = frozenset({"registration", "promotion"})
 """A service that signs one of these also makes packets and reports."""
 

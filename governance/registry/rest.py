@@ -33,6 +33,8 @@ GRANT = (
     " (docs/registry.md)"
 )
 """The problem of an account that may only read, and what to do."""
+WRITING = ("EDIT", "MANAGE")
+"""MLflow's permissions that let an account write."""
 _API = "api/2.0/mlflow"
 
 
@@ -53,6 +55,27 @@ class RegistryServer:
         account.
         """
         self._get("registered-models/search", max_results="1")
+
+    def check_may_write(self, experiment: str, model: str = "") -> None:
+        """Raises `StorageError` where the account may not write to this experiment or model. What is
+        not there yet, the account can make. A server without accounts asks for no right.
+        """
+        held = self._one_of("api/3.0/mlflow/users/current/permissions")
+        if held is None or _member(held, "is_admin") is True:
+            return
+        grants = _objects(held, "permissions")
+        row = self._one("experiments/get-by-name", experiment_name=experiment)
+        wanted = {"experiment": str(_member(row, "experiment", "experiment_id") or "")}
+        if model and self._one("registered-models/get", name=model) is not None:
+            wanted["registered_model"] = model
+        missing = [
+            f"{kind} {name}"
+            for kind, name in wanted.items()
+            if name and not any(_permits(grant, kind, name) for grant in grants)
+        ]
+        if missing:
+            found = f"the account may not write to {' and '.join(missing)} there"
+            raise StorageError(found, where=self._client.url, expected="EDIT or MANAGE", fix=GRANT)
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Gives an alias on a governed server, which consumes the open request for it."""
@@ -131,8 +154,11 @@ class RegistryServer:
 
     def _one(self, path: str, **query: str) -> Any:
         """None where the server has no such thing."""
+        return self._one_of(f"{_API}/{path}?{urlencode(query)}")
+
+    def _one_of(self, path: str) -> Any:
         try:
-            return self._get(path, **query)
+            return self._ask("GET", path)
         except MissingError:
             return None
 
@@ -165,6 +191,16 @@ class RegistryServer:
             found = f"the server cannot be asked: {error}"
             fix = "start it, or correct COUNTERSIGN_REGISTRY"
             raise StorageError(found, where=self._client.url, fix=fix) from None
+
+
+def _permits(grant: Mapping[str, Any], kind: str, name: str) -> bool:
+    """Whether one of the account's grants lets it write to this object: MLflow's rows of
+    `users/current/permissions`.
+    """
+    of = (grant.get("resource_type"), grant.get("resource_pattern"))
+    return grant.get("permission") in WRITING and (
+        grant.get("resource_type") == "workspace" or of in ((kind, name), (kind, "*"))
+    )
 
 
 def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

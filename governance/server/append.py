@@ -57,6 +57,7 @@ from governance.log.evidence import Evidence
 from governance.log.port import Filing, Log, same_statement
 from governance.policy.authority import MAX_POLICIES, Authority, Problem, read_authority, ring_of
 from governance.policy.policies import policies_of
+from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.limit import Limit
 from governance.release import promotion
@@ -65,8 +66,6 @@ WHERE = "the envelope"
 APPEND = "append"
 """The operation of a refused statement, in the entry that records it."""
 SERVER_ONLY = frozenset({"origin", "rules", "refusal", "call", "cosigned"})
-OWN_ACCOUNT = frozenset({"registration", "gate", "promotion"})
-"""(4) Kinds whose latest statement decides: whoever could replay one would change an answer."""
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far the date of a packet or of a person's statement may be from this machine's clock."""
 

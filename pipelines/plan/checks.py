@@ -16,17 +16,18 @@ from itertools import chain
 from pathlib import Path
 
 from governance.attest.findings import finding
-from governance.attest.predicates import BaseImport, Finding
+from governance.attest.predicates import CANDIDATE, BaseImport, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
 from governance.base.yaml import read_yaml
 from governance.gates.decisions import declared
 from governance.history.state import state
 from governance.log.http_client import is_server
-from governance.machine.machine import known_signer, log_of
+from governance.machine.machine import known_signer, log_of, on_server
 from governance.people import authorizing
 from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
+from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.rest import RegistryServer
 from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
@@ -111,14 +112,43 @@ def evidence(project: Project) -> list[CountersignError]:
     return [RefusedError(refusal("repro", (missing,)))]
 
 
-def registry(project: Project) -> list[CountersignError]:
-    """(1) Whether the registry's server can be reached and knows the account, because the run would
-    fail at its end.
+def registry(project: Project, stages: Collection[str]) -> list[CountersignError]:
+    """(1) Whether the registry's server can be reached, knows the account and lets it write what the
+    run will write: runs in the project's experiment, and a version of the model. The run would fail
+    after its first training, or at its end.
     """
     uri = project.machine.registry_uri
-    if not is_server(uri):
+    families = {stage.partition("@")[0] for stage in stages}
+    if not is_server(uri) or not any(family(name).writes_runs for name in families):
         return []
-    return mistakes_of(RegistryServer(uri, project.machine.environ).check_account)
+    server = RegistryServer(uri, project.machine.environ)
+    unknown = mistakes_of(server.check_account)
+    model = project.params.release.model if "register" in families else ""
+    may_write = partial(server.check_may_write, project.machine.project, model)
+    return unknown or mistakes_of(may_write)
+
+
+def account(project: Project, stages: Collection[str]) -> list[CountersignError]:
+    """(1) Whether the server takes the statements of these stages from the account: some only from
+    the one that is named like the service whose key signs.
+    """
+    log = log_of(project.machine)
+    if not on_server(project.machine) or project.machine.signer_uri is None or not log.size():
+        return []
+    signed = {kind for stage in stages for kind in family(stage.partition("@")[0]).signs}
+    keyid = known_signer(project.machine, project.policies.keys).keyid
+    service = read_authority(log).principal(keyid, log.size())
+    name = project.machine.environ.get("COUNTERSIGN_USER", "")
+    if service is None or service.name == name or signed.isdisjoint({*OWN_ACCOUNT, CANDIDATE}):
+        return []
+    return [
+        ConfigError(
+            f"the server takes gates and registrations signed by {service.name} from no other account",
+            where=f"COUNTERSIGN_USER={name}",
+            expected=service.name,
+            fix="set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
+        )
+    ]
 
 
 def unauthorized_note(project: Project, at: datetime) -> str:

@@ -60,6 +60,5 @@ def plan(
     mistakes = checks.rights(project, running)
     if not force:
         mistakes += checks.evidence(project)
-    if "register" in wanted:
-        mistakes += checks.registry(project)
+    mistakes += checks.account(project, wanted) + checks.registry(project, wanted)
     return Plan(stages, wanted, mistakes, checks.findings(project, wanted, at))

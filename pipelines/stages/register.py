@@ -286,4 +286,5 @@ FAMILY = StageFamily(
     outputs=outputs,
     also_signs=("registration", CANDIDATE),
     always_runs=True,
+    writes_runs=True,
 )

@@ -90,4 +90,4 @@ def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:
         registry.attach(version, {f"{into}/{path.name}": path for path in paths})
 
 
-FAMILY = StageFamily(run=run, inputs=inputs, outputs=outputs, always_runs=True)
+FAMILY = StageFamily(run=run, inputs=inputs, outputs=outputs, writes_runs=True, always_runs=True)

@@ -312,4 +312,5 @@ FAMILY = StageFamily(
     evidence="train",
     engines=ENGINES,
     mistakes=unfit_objectives,
+    writes_runs=True,
 )

@@ -73,6 +73,56 @@ def test_a_password_does_not_follow_where_a_server_sends_us(serve: Callable[[Ans
     assert thief.asked == []
 
 
+GRANTS: dict[str, tuple[Any, str]] = {
+    # what the server says of the account; what it may not write
+    "no grant": ({"is_admin": False, "permissions": []}, "experiment 7 and registered_model desk"),
+    "an administrator": ({"is_admin": True, "permissions": []}, ""),
+    "both": ([("experiment", "7", "EDIT"), ("registered_model", "desk", "MANAGE")], ""),
+    "all": ([("experiment", "*", "EDIT"), ("registered_model", "*", "EDIT")], ""),
+    "the workspace": ([("workspace", "*", "MANAGE")], ""),
+    "one only": ([("experiment", "7", "EDIT")], "registered_model desk"),
+    "reading": (
+        [("experiment", "7", "READ"), ("registered_model", "desk", "EDIT")],
+        "experiment 7",
+    ),
+    "others": (
+        [("experiment", "8", "EDIT"), ("registered_model", "help", "EDIT")],
+        "experiment 7 and registered_model desk",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", GRANTS)
+def test_an_account_that_may_not_write_is_known_before_a_run(
+    row: str, serve: Callable[[Answer], Any]
+) -> None:
+    held, missing = GRANTS[row]
+    if isinstance(held, list):
+        names = ("resource_type", "resource_pattern", "permission")
+        rows = [dict(zip(names, grant, strict=True)) for grant in held]
+        held = {"is_admin": False, "permissions": rows}
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        found = held if "permissions" in path else {"experiment": {"experiment_id": "7"}}
+        return 200, {}, json.dumps(found).encode()
+
+    server = RegistryServer(serve(answer).uri, ENVIRON)
+    if not missing:
+        server.check_may_write("small", "desk")
+        return
+    with pytest.raises(StorageError, match=f"may not write to {missing} there") as caught:
+        server.check_may_write("small", "desk")
+    assert "docs/registry.md" in caught.value.fix
+
+
+def test_what_is_not_there_yet_needs_no_right(serve: Callable[[Answer], Any]) -> None:
+    none = json.dumps({"is_admin": False, "permissions": []}).encode()
+    server = serve(lambda path: (200, {}, none) if "permissions" in path else (404, {}, b"{}"))
+    RegistryServer(server.uri, ENVIRON).check_may_write("small", "desk")
+    plain = serve(lambda path: (404, {}, b"not here"))  # MLflow without accounts
+    RegistryServer(plain.uri, ENVIRON).check_may_write("small", "desk")
+
+
 NONSENSE: dict[str, Any] = {
     "models that are text": {"registered_models": ["support-desk"]},
     "models that are none": {"registered_models": {"name": "x"}},
