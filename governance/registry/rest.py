@@ -57,8 +57,8 @@ class RegistryServer:
         self._get("registered-models/search", max_results="1")
 
     def check_may_write(self, experiment: str, model: str = "") -> None:
-        """Raises `StorageError` where the account may not write to this experiment or model. What is
-        not there yet, the account can make. A server without accounts asks for no right.
+        """Raises `StorageError` where the account may not write to this experiment or model. What
+        is not there yet, the account can make. A server without accounts asks for no right.
         """
         held = self._one_of("api/3.0/mlflow/users/current/permissions")
         if held is None or _member(held, "is_admin") is True:

@@ -113,9 +113,9 @@ def evidence(project: Project) -> list[CountersignError]:
 
 
 def registry(project: Project, stages: Collection[str]) -> list[CountersignError]:
-    """(1) Whether the registry's server can be reached, knows the account and lets it write what the
-    run will write: runs in the project's experiment, and a version of the model. The run would fail
-    after its first training, or at its end.
+    """(1) Whether the registry's server can be reached, knows the account and lets it write what
+    the run will write: runs in the project's experiment, and a version of the model. The run would
+    fail after its first training, or at its end.
     """
     uri = project.machine.registry_uri
     families = {stage.partition("@")[0] for stage in stages}
@@ -143,7 +143,7 @@ def account(project: Project, stages: Collection[str]) -> list[CountersignError]
         return []
     return [
         ConfigError(
-            f"the server takes gates and registrations signed by {service.name} from no other account",
+            f"the server takes what {service.name} signs from no other account",
             where=f"COUNTERSIGN_USER={name}",
             expected=service.name,
             fix="set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
