@@ -1,4 +1,4 @@
-"""The contents of params.yaml: datasets, training stages, and where the result is registered.
+"""The contents of params.yaml: datasets, training stages, and what is registered.
 
 Nothing here can let a refused model pass. Everything that could is in `policies/` (see
 `governance.policy.policies`).
@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Model, Slug, empty
-from governance.base.yaml import load_model, place
+from governance.base.yaml import load_model, place, read_yaml
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """The kinds of record; see `pipelines.kinds`."""
@@ -171,10 +171,10 @@ class Suite(Model):
 
 
 class Release(Model):
-    """The stage whose model is registered, and its registered name."""
+    """One row of the release table, keyed by the registered model's name."""
 
-    model: Slug
     stage: Slug
+    """The stage whose model is registered."""
 
 
 class Params(Model):
@@ -190,11 +190,29 @@ class Params(Model):
     bases: dict[Slug, Base]
     stages: dict[Slug, Stage]
     suites: dict[Slug, Suite]
-    release: Release
+    releases: dict[Slug, Release] = Field(min_length=1)
 
     def suite_of(self, model: str) -> str:
         """The suite of a base or stage."""
         return self.bases[model].suite if model in self.bases else self.stages[model].suite
+
+    def released_from(self, stage: str) -> list[str]:
+        """The registered models whose chain holds this stage. A stage that leads to none of them is
+        held to the demands on all.
+        """
+        rows = self.releases.items()
+        return [name for name, row in rows if stage in self._chain(row.stage)] or [*self.releases]
+
+    def _chain(self, stage: str) -> set[str]:
+        """A stage and all stages and bases that it builds on."""
+        found: set[str] = set()
+        queue = [stage]
+        while queue:
+            name = queue.pop()
+            if name not in found and (row := self.stages.get(name)):
+                queue += [row.parent, row.scorer]
+            found.add(name)
+        return found
 
 
 def load_params(root: Path) -> Params:
@@ -202,10 +220,29 @@ def load_params(root: Path) -> Params:
     mistake.
     """
     path = root / "params.yaml"
-    params = load_model(path, Params)
+    try:
+        params = load_model(path, Params)
+    except Problems as problems:
+        raise _old_release(path) or problems from None
     if broken := broken_references(params, path):
         raise Problems(broken)
     return params
+
+
+def _old_release(path: Path) -> ConfigError | None:
+    """The error for `release: {model: NAME, stage: STAGE}`, which became a table."""
+    content = read_yaml(path)
+    row = content.get("release") if isinstance(content, dict) else None
+    if row is None:
+        return None
+    names = row if isinstance(row, dict) else {}
+    new = f"releases: {{{names.get('model', 'MODEL')}: {{stage: {names.get('stage', 'STAGE')}}}}}"
+    return ConfigError(
+        "`release` is now a table, because a project may release several models",
+        where=place(path, "release"),
+        expected=new,
+        fix="write it so; and in dvc.yaml, write `register` and `report` as in docs/commands.md",
+    )
 
 
 def broken_references(params: Params, path: Path) -> list[CountersignError]:
@@ -232,7 +269,8 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
         need(stage.suite, params.suites, "suite", "stages", name, "suite")
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
-    need(params.release.stage, params.stages, "stage", "release", "stage")
+    for name, release in params.releases.items():
+        need(release.stage, params.stages, "stage", "releases", name, "stage")
     return wrong or _circles(params, path)
 
 

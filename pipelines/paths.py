@@ -54,6 +54,11 @@ def gate(stage: str) -> Path:
     return Path("gates") / f"{stage}.json"
 
 
+def registered(model: str) -> Path:
+    """What `register` did with a released model."""
+    return Path("reports/register") / f"{model}.json"
+
+
 def gate_report(stage: str) -> Path:
     """The gate's findings for people. It is not a DVC output."""
     return Path("reports/gates") / f"{stage}.md"

@@ -92,7 +92,7 @@ PARAMS: dict[str, Any] = {
             "generation": {"max_new_tokens": 4, "batch_size": 64},
         }
     },
-    "release": {"model": "support-desk", "stage": "sft"},
+    "releases": {"support-desk": {"stage": "sft"}},
 }
 """The whole of params.yaml."""
 
@@ -113,8 +113,8 @@ STAGES = [
     "gate@sft",
     "train@sft",
     "evaluate@sft",
-    "register",
-    "report",
+    "register@support-desk",
+    "report@support-desk",
 ]
 """Every DVC stage of it, in the order DVC takes."""
 

@@ -16,7 +16,13 @@ from tests.project import Project
 
 pytestmark = pytest.mark.slow
 
-ALWAYS = ["import_base@tiny", "gate@base", "gate@sft", "register", "report"]
+ALWAYS = [
+    "import_base@tiny",
+    "gate@base",
+    "gate@sft",
+    "register@support-desk",
+    "report@support-desk",
+]
 """The stages that run every time."""
 
 ANEW = [("base", "import_base@tiny", True), ("gate", "gate@base", True), ("gate", "gate@sft", True)]
@@ -81,7 +87,7 @@ EDITS: dict[str, Edit] = {
     ),
     "a threshold the model does not meet": Edit(
         {EVALUATION: _set(*SFT, value=TOO_MUCH)},
-        refused="register",
+        refused="register@support-desk",
         code="THRESHOLD_NOT_MET",
         is_taken_back=True,
     ),

@@ -175,7 +175,7 @@ REGISTERING: dict[str, Callable[[Project], bool]] = {
     "registration logged": logged("registration"),
     "promotion logged": logged("promotion"),
     "alias set": alias_set,
-    "published": lambda project: (project.root / "reports/register.json").exists(),
+    "published": lambda project: (project.root / "reports/register/support-desk.json").exists(),
     "report begun": lambda project: there(project.root / "reports", "support-desk-1*"),
 }
 """Moments of `register` and `report`, in their order."""

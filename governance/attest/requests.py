@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from governance.attest.predicates import CANDIDATE, Finding, GateDecision, Promotion
 from governance.base.errors import RefusedError, VerificationError
-from governance.base.model import Model, Sha256, Slug
+from governance.base.model import Model, Sha256, Slug, empty
 
 M = TypeVar("M", bound=Model)
 
@@ -57,6 +57,8 @@ class GateRequest(Model):
 
     model: Slug
     """The name under which the chain is released; gives the tier."""
+    also: list[Slug] = Field([], exclude_if=empty)
+    """Further names under which it is released. The stage must be allowed for each."""
     stage: Slug
     method: Slug
     kind: str
@@ -70,6 +72,11 @@ class GateRequest(Model):
     objective: Sha256 | None
     rewards: dict[str, Sha256 | None]
     """Reward function to the digest of its source; `model` is the scorer."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every name under which the chain is released."""
+        return (self.model, *self.also)
 
     @property
     def decided_on(self) -> dict[str, str]:

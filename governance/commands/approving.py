@@ -259,12 +259,16 @@ def _shown(
 @click.argument("what", metavar="MODEL/VERSION|gate@STAGE")
 @click.option("--finding", required=True, help="The code of the finding.")
 @click.option("--about", help="The subject, where the code occurs several times.")
+@click.option(
+    "--model",
+    help="For gate@STAGE: the released model, where several are made from the stage.",
+)
 @click.option("--control", required=True, help="The compensating control.")
 @click.option("--owner", required=True, help="The person who answers for the risk.")
 @click.option("--days", type=click.IntRange(1), required=True, help="How many days.")
 @session.reason_option("Why it is acceptable.")
 @session.options(*session.SIGNS)
-def waive_command(call: Call, what: str, **terms: Any) -> None:
+def waive_command(call: Call, what: str, model: str | None, **terms: Any) -> None:
     """Waive one finding of MODEL/VERSION, or of a stage before it trains, until a date.
 
     The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
@@ -272,7 +276,7 @@ def waive_command(call: Call, what: str, **terms: Any) -> None:
     """
     call.check_witnessed()
     now = call.state()
-    target = votes.waiver_target(now, what, call.now)
+    target = votes.waiver_target(now, what, call.now, model)
     acceptance = votes.Acceptance(**terms)
     author, waiver = votes.check_waiver(now, target, acceptance, call.signing)
     found = f", as found: {waiver.accepted}," if waiver.accepted else ""

@@ -169,10 +169,14 @@ def declared(request: GateRequest, policies: Policies, at: datetime) -> tuple[Fi
     """What a gate would find in what is declared, before its inputs exist. The digests in `request`
     are not read.
     """
-    context = GateContext(
-        request.model, (request.parent,), policies, EvidenceView(Nothing()), at, request=request
-    )
-    return _run({name: CHECKS[name] for name in DECLARED}, context)
+    checks = {name: CHECKS[name] for name in DECLARED}
+    found: list[Finding] = []
+    for model in request.models:
+        context = GateContext(
+            model, (request.parent,), policies, EvidenceView(Nothing()), at, request=request
+        )
+        found += _not_among(found, _run(checks, context))
+    return tuple(found)
 
 
 def decide_gate(
@@ -186,15 +190,30 @@ def decide_gate(
     before: Evidence | None = None,
 ) -> Decision:
     """Whether a stage may train on these digests. `before`: the training, if it has happened
-    already. Without `authority`, nobody's waiver or approval counts.
+    already. Without `authority`, nobody's waiver or approval counts. A stage of several released
+    models must be allowed for each; a waiver for one of them excuses nothing for another.
     """
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
-    context = GateContext(
-        request.model, built_on, policies, evidence, at,
-        authority=authority, governed=governed, request=request, before=before,
-    )  # fmt: skip
-    findings, waived = waive(context, request.decided_on.values(), _run(CHECKS, context))
-    return Decision(not findings, context.tier_name, request.decided_on, findings, at, waived)
+    standing: list[Finding] = []
+    excused: list[Finding] = []
+    tiers: list[str] = []
+    for model in request.models:
+        context = GateContext(
+            model, built_on, policies, evidence, at,
+            authority=authority, governed=governed, request=request, before=before,
+        )  # fmt: skip
+        findings, waived = waive(context, request.decided_on.values(), _run(CHECKS, context))
+        standing += _not_among(standing, findings)
+        excused += _not_among(excused, waived)
+        tiers.append(context.tier_name)
+    return Decision(
+        allowed=not standing,
+        tier=", ".join(dict.fromkeys(tiers)),
+        decided_on=request.decided_on,
+        findings=tuple(standing),
+        at=at,
+        waived=tuple(_not_among(standing, excused)),
+    )
 
 
 def decide_release(
@@ -369,7 +388,7 @@ def _decide_again(
             )
         )
         return None
-    renamed = request.model_copy(update={"model": context.model})
+    renamed = request.model_copy(update={"model": context.model, "also": []})
     return decide_gate(
         renamed, context.policies, context.evidence, context.at,
         authority=context.authority, governed=context.governed, before=train,

@@ -273,10 +273,10 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
             continue
         approvals = now.evidence.by_subject(subject.sha256, Approval)
         if "APPROVAL_MISSING" in codes and not agreed(
-            now.authority, approvals, subject.about, subject.fitting, at
+            now.authority, approvals, subject.about, tier.approvers, at
         ):
             named = now.authority.policies.rules.models[subject.model].tier
-            yield _wait("gate_waits", _names(now, subject.fitting), it=subject, tier=named)
+            yield _wait("gate_waits", _names(now, tier.approvers), it=subject, tier=named)
 
 
 # -- What ends -------------------------------------------------------------------------------------

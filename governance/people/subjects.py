@@ -144,11 +144,15 @@ def waiting_before_training(now: LogState) -> Iterator[Subject]:
             ("objective", stage, request.objective),
             *(("reward", name, sha256) for name, sha256 in sorted(request.rewards.items())),
         ]
-        fitting = _approvers(now, request.model)
+        fitting = tuple(
+            dict.fromkeys(role for model in request.models for role in _approvers(now, model))
+        )
         for about, name, sha256 in inputs:
-            if sha256 is not None:
-                shown = _input(now, gate, request, about, name, sha256)
-                yield Subject(about, sha256, name, request.model, fitting, gate, shown, stage=stage)
+            if sha256 is None:
+                continue
+            shown = _input(now, gate, request, about, name, sha256)
+            for model in request.models:
+                yield Subject(about, sha256, name, model, fitting, gate, shown, stage=stage)
 
 
 def _input(

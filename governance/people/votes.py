@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     GateDecision,
     Waiver,
 )
+from governance.attest.requests import GateRequest
 from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean
 from governance.base.time import exact_instant
 from governance.gates.checks.context import Context, ReleaseContext
@@ -157,8 +158,12 @@ class WaiverTarget:
     """Its open findings."""
 
 
-def waiver_target(now: LogState, name: str, at: datetime) -> WaiverTarget:
-    """The target named `MODEL/VERSION` or `gate@STAGE`. Raises `ConfigError`, `InputError`."""
+def waiver_target(
+    now: LogState, name: str, at: datetime, released_as: str | None = None
+) -> WaiverTarget:
+    """The target named `MODEL/VERSION` or `gate@STAGE`. `released_as`: for which of the models that
+    are made from the stage. Raises `ConfigError`, `InputError`.
+    """
     if name.startswith("gate@"):
         stage = name.removeprefix("gate@")
         gates = requests_of_gates(now)
@@ -168,7 +173,10 @@ def waiver_target(now: LogState, name: str, at: datetime) -> WaiverTarget:
             )
         gate, request = gates[stage]
         artifact = Artifact(role="data", name=name, sha256=request.data.sha256)
-        return WaiverTarget(request.model, artifact, _of_gate(gate.predicate))
+        model = _one_of(request, released_as, name)
+        return WaiverTarget(model, artifact, _of_gate(gate.predicate))
+    if released_as is not None:
+        raise ConfigError("--model is for gate@STAGE", fix="name the version alone: MODEL/VERSION")
     model, slash, version = name.partition("/")
     if not slash:
         raise ConfigError(
@@ -178,6 +186,16 @@ def waiver_target(now: LogState, name: str, at: datetime) -> WaiverTarget:
     decision = decide_automatic(release, now.evidence, at, now.authority)
     artifact = Artifact(role="model", name=name, sha256=release.released.sha256)
     return WaiverTarget(model, artifact, decision.findings)
+
+
+def _one_of(request: GateRequest, named: str | None, gate: str) -> str:
+    models = request.models
+    if named is None and len(models) == 1:
+        return request.model
+    if named is not None and named in models:
+        return named
+    found = f"{gate} decides for {', '.join(models)}"
+    raise ConfigError(found, expected="--model with one of them", fix="waive it for each")
 
 
 def _of_gate(gate: GateDecision) -> tuple[Finding, ...]:

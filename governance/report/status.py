@@ -338,17 +338,28 @@ def _run_waits(datasets: Sequence[DatasetState], models: Sequence[ModelState]) -
 def _version_waits(
     params: dict[str, Any], policies: Policies | CountersignError, now: LogState | None
 ) -> Iterator[Wait]:
-    """The version that nobody has approved yet, of the model that params.yaml releases."""
+    """The versions that nobody has approved yet, of the models that params.yaml releases; without
+    the file, of those in the log.
+    """
     versions = [*now.timeline.registrations] if now else []
-    release = params.get("release", {"model": versions[-1][0]} if versions and not params else None)
-    name = release.get("model") if isinstance(release, dict) else None
-    if not params and name is None:
-        return
+    names = [name for name, _ in _rows(params, "releases")]
+    if not params:
+        names = list(dict.fromkeys(name for name, _ in versions))
+    for name in names:
+        yield from _waits_of(name, versions, policies, now)
+
+
+def _waits_of(
+    name: str,
+    versions: Sequence[tuple[str, str]],
+    policies: Policies | CountersignError,
+    now: LogState | None,
+) -> Iterator[Wait]:
     mine = [version for version in versions if version[0] == name]
     if now is None or not mine:
-        yield Wait(code="NO_VERSION", about=str(name))
+        yield Wait(code="NO_VERSION", about=name)
         return
-    tier = policies.tier_of(str(name)) if isinstance(policies, Policies) else None
+    tier = policies.tier_of(name) if isinstance(policies, Policies) else None
     released = {
         (move.predicate.model, move.predicate.version)
         for move in now.timeline.moves

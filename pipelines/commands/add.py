@@ -102,7 +102,8 @@ class Tried:
     help="A field by hand: prompt=question.",
 )
 @click.option(
-    "--held-out", help="The dataset no record may leak into; by default the released stage's suite."
+    "--held-out",
+    help="The dataset no record may leak into; by default the suite of the first release.",
 )
 @click.option("--suite", help="The quality suite; by default that of the kind.")
 @click.option("--encoding", default="utf-8", show_default=True)
@@ -130,7 +131,7 @@ def command(
         "kind": fits[0],
         "source": Path(os.path.relpath(file, root)).as_posix(),
         "suite": suite or usual_suite(fits[0], tried),
-        "held_out": held_out or params.stages[params.release.stage].suite,
+        "held_out": held_out or _first_suite(params),
     }
     require_suite(root, row["suite"], fits[0])
     if given:
@@ -185,6 +186,11 @@ def slug(file: Path) -> str:
         found = f"no name for a dataset in {file.name!r}"
         raise ConfigError(found, expected="letters", fix="give it one: --name NAME")
     return plain
+
+
+def _first_suite(params: Params) -> str:
+    release = next(iter(params.releases.values()))
+    return params.stages[release.stage].suite
 
 
 def _given(fields: Sequence[str]) -> dict[str, str]:

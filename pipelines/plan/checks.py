@@ -122,10 +122,14 @@ def registry(project: Project, stages: Collection[str]) -> list[CountersignError
     if not is_server(uri) or not any(family(name).writes_runs for name in families):
         return []
     server = RegistryServer(uri, project.machine.environ)
-    unknown = mistakes_of(server.check_account)
-    model = project.params.release.model if "register" in families else ""
-    may_write = partial(server.check_may_write, project.machine.project, model)
-    return unknown or mistakes_of(may_write)
+    if unknown := mistakes_of(server.check_account):
+        return unknown
+    experiment = project.machine.project
+    return [
+        mistake
+        for model in keys_of("register", stages) or [""]
+        for mistake in mistakes_of(partial(server.check_may_write, experiment, model))
+    ]
 
 
 def account(project: Project, stages: Collection[str]) -> list[CountersignError]:
@@ -172,20 +176,24 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
     """(2) What the gates of the training stages among `stages` would find in what is declared. A
     finding of which the log has a waiver is left to the gate itself.
     """
+    params = project.params
     found = [
         *(
-            reason
+            (reason, params.released_from(key))
             for key in keys_of("train", stages)
-            for reason in declared(declared_request(project.params, key), project.policies, at)
+            for reason in declared(declared_request(params, key), project.policies, at)
         ),
-        *_bases(project, stages),
-        *_thresholds(project, stages),
+        *((reason, [*params.releases]) for reason in _bases(project, stages)),
+        *((reason, [*params.releases]) for reason in _thresholds(project, stages)),
     ]
-    distinct = [reason for number, reason in enumerate(found) if reason not in found[:number]]
     log = log_of(project.machine)
-    waivers = state(log).timeline.waivers if distinct and log.size() else {}
-    model = project.params.release.model
-    return [reason for reason in distinct if (model, reason.code, reason.subject) not in waivers]
+    waivers = state(log).timeline.waivers if found and log.size() else {}
+    left = [
+        reason
+        for reason, models in found
+        if not any((model, reason.code, reason.subject) in waivers for model in models)
+    ]
+    return [reason for number, reason in enumerate(left) if reason not in left[:number]]
 
 
 def keys_of(family: str, stages: Iterable[str]) -> list[str]:
@@ -230,7 +238,7 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
     rows = [params.stages[key] for key in keys_of("train", stages)]
     names = [row.parent for row in rows]
     names += [row.scorer for row in rows if uses_scorer(row)]
-    names += [params.release.stage] if "register" in stages else []
+    names += [params.releases[key].stage for key in keys_of("register", stages)]
     for name in dict.fromkeys(names):
         method = "base" if name in params.bases else params.stages[name].method
         suite = params.suite_of(name)

@@ -134,12 +134,14 @@ def build_request(
     """
     stage = params.stages[key]
     resolved = objective.resolve(params, key)
+    released, *also = params.released_from(key)
 
     def model(role: str, name: str) -> ModelRef:
         return model_ref(params, root, name, known.get(role), known.get(f"{role}_suite"))
 
     return GateRequest(
-        model=params.release.model,
+        model=released,
+        also=also,
         stage=key,
         method=stage.method,
         kind=method(stage.method).kind,
@@ -155,6 +157,7 @@ def build_request(
 def declared_request(params: Params, key: str) -> GateRequest:
     """The request of stage `key` before its inputs exist: its digests of files are zeros."""
     stage, resolved = params.stages[key], objective.resolve(params, key)
+    released, *also = params.released_from(key)
 
     def model(name: str) -> ModelRef:
         return ModelRef(
@@ -164,7 +167,8 @@ def declared_request(params: Params, key: str) -> GateRequest:
 
     split = params.suites[stage.suite].split
     return GateRequest(
-        model=params.release.model,
+        model=released,
+        also=also,
         stage=key,
         method=stage.method,
         kind=method(stage.method).kind,
@@ -180,18 +184,17 @@ def declared_request(params: Params, key: str) -> GateRequest:
 def release_request(
     params: Params,
     root: Path,
+    model: str,
     *,
     champion: str | None = None,
     alias: str = CANDIDATE,
     digest: str | None = None,
 ) -> ReleaseRequest:
-    """The request to `decide_release` about the stage that params.yaml releases. `digest` is its
-    model's digest, if known.
+    """The request to `decide_release` about the stage that params.yaml releases as `model`.
+    `digest` is its digest, if known.
     """
-    released = model_ref(params, root, params.release.stage, digest)
-    return ReleaseRequest(
-        model=params.release.model, released=released, champion=champion, alias=alias
-    )
+    released = model_ref(params, root, params.releases[model].stage, digest)
+    return ReleaseRequest(model=model, released=released, champion=champion, alias=alias)
 
 
 def model_ref(
@@ -230,7 +233,10 @@ def report(request: GateRequest, decision: Decision) -> str:
     verdict = "allowed" if decision.allowed else f"refused, {len(decision.findings)} finding(s)"
     tier, method = f"tier {decision.tier}", f"method {request.method}"
     lines = [f"# gate@{request.stage}: {verdict}", ""]
-    lines += [f"Model {request.model}, {tier}, {method}, decided {instant(decision.at)}.", ""]
+    lines += [
+        f"Model {', '.join(request.models)}, {tier}, {method}, decided {instant(decision.at)}.",
+        "",
+    ]
     for number, reason in enumerate(decision.findings, 1):
         message = f"{reason.message[:1].upper()}{reason.message[1:]}."
         lines += [f"## {number}. {reason.code}: {reason.subject}", "", message, ""]

@@ -1,4 +1,4 @@
-"""Registers the released stage's model if its release is allowed, once per content, and makes it
+"""Registers the model of a released stage if its release is allowed, once per content, and makes it
 `candidate`.
 
 1. The release is decided before anything is registered: the release itself, and again every gate of
@@ -45,30 +45,29 @@ if TYPE_CHECKING:
 # The stage itself has no statement: registration and promotion are recorded here, each as its own
 # kind.
 
-RESULT = Path("reports/register.json")
 NO_VERSION = "none"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The model that params.yaml releases."""
-    return [Input("model", paths.model(params.release.stage) / "model")]
+    """The model that params.yaml releases under this name."""
+    return [Input("model", paths.model(params.releases[key].stage) / "model")]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
     """What was registered, for the report that follows."""
-    return [Output("register", RESULT)]
+    return [Output("register", paths.registered(key))]
 
 
 def run(job: Job) -> Outcome:
     """Decides, registers, records and sets the alias."""
     log = open_log(job.machine, job.policies, job.now)
     job = replace(job, machine=authorizing.on_behalf(job.machine, log, job.now()))
-    name, digest = job.params.release.model, job.inputs["model"].sha256
+    name, digest = job.key, job.inputs["model"].sha256
     if stands_aside(job.machine.environ):
         why = "experiments register nothing unless COUNTERSIGN_REGISTER=1"
         _write(job, {"model": name, "version": None, "sha256": digest, "why": why})
         return Outcome(summary=f"not registered: {why}")
-    request = gate.release_request(job.params, job.root, digest=digest)
+    request = gate.release_request(job.params, job.root, name, digest=digest)
     decision = _decide(job, request)
     if not decision.allowed:
         _promote(job, request, decision, _known_version(job, digest) or NO_VERSION)
@@ -97,10 +96,10 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
 
     refuse_configs(job.input("model"), str(job.input("model")))
     began, clock = job.now(), time.monotonic()
-    digest, model = job.inputs["model"].sha256, job.params.release.model
+    digest, model = job.inputs["model"].sha256, job.key
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.sweep()  # of a killed run: where its version is found, no other run is started
-    chain = Chain(job.evidence.signed_under(job.policies), digest, job.params.release.stage)
+    chain = Chain(job.evidence.signed_under(job.policies), digest, _stage(job))
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
@@ -113,7 +112,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     registration = Registration(
         model=model,
         version=version.number,
-        stage=job.params.release.stage,
+        stage=_stage(job),
         tier=decision.tier,
         model_digest=digest,
         files=files,
@@ -134,7 +133,7 @@ def _find(job: Job, registry: MlflowRegistry) -> Version | None:
     """(2) The registry's version of these bytes. If its tag was lost, the one that the log
     names.
     """
-    model, digest = job.params.release.model, job.inputs["model"].sha256
+    model, digest = job.key, job.inputs["model"].sha256
     versions, known = registry.versions(model), _known_version(job, digest)
     tagged = [version for version in versions if version.digest == digest]
     lost = [version for version in versions if version.number == known and not version.digest]
@@ -145,8 +144,7 @@ def _known_version(job: Job, digest: str) -> str | None:
     """The version of these bytes in the log."""
     statements = job.evidence.signed_under(job.policies).by_subject(digest, Registration)
     registrations = [statement.predicate for statement in statements]
-    model = job.params.release.model
-    versions = [str(known.version) for known in registrations if known.model == model]
+    versions = [str(known.version) for known in registrations if known.model == job.key]
     return versions[-1] if versions else None
 
 
@@ -155,7 +153,7 @@ def _promote(job: Job, request: ReleaseRequest, decision: ReleaseDecision, versi
     twice.
     """
     promotion = Promotion(
-        model=job.params.release.model,
+        model=job.key,
         version=version,
         alias=CANDIDATE,
         model_digest=request.released.sha256,
@@ -182,7 +180,7 @@ def _freeze(job: Job, version: str) -> bool:
 
     log = open_log(job.machine, job.policies, job.now)
     run = provenance.run(job.now(), job.now(), 0.0, job.machine.requester, {})
-    model, now = job.params.release.model, promotion.state(log)
+    model, now = job.key, promotion.state(log)
     frozen = promotion.freeze(now, model, version, job.now(), run)
     signer = known_signer(job.machine, job.policies.keys)
     evidence.record(log, signer, "packet", packet.subjects(frozen), frozen)
@@ -201,9 +199,8 @@ def _request(
 ) -> VersionRequest:
     from governance.registry.port import DatasetLink, VersionRequest
 
-    release = job.params.release
     attachments = {f"evidence/{name}": path for name, path in _documents(job, chain, files).items()}
-    adapter = job.root / paths.model(release.stage) / "adapter"
+    adapter = job.root / paths.model(_stage(job)) / "adapter"
     if chain.released.train and _same_adapter(adapter, chain.released.train.predicate.adapter):
         attachments["adapter"] = adapter
     datasets = [
@@ -217,14 +214,14 @@ def _request(
         if data.quality
     ]
     return VersionRequest(
-        model=release.model,
+        model=job.key,
         folder=job.input("model"),
         digest=chain.digest,
         files=files,
-        run_name=f"register {release.model}",
+        run_name=f"register {job.key}",
         description=_description(job, chain, decision),
         tags={
-            "pipeline.stage": release.stage,
+            "pipeline.stage": _stage(job),
             "pipeline.method": chain.released.method,
             "pipeline.tier": decision.tier,
             "pipeline.policy": job.policies.digest,
@@ -257,7 +254,7 @@ def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path
         written[name] = folder / name
         written[name].write_bytes(canonical.dumps(document))
     signer = model_signer(job.machine.keys)
-    for name, data in signed_files(job.params.release.model, files, signer).items():
+    for name, data in signed_files(job.key, files, signer).items():
         written[name] = folder / name
         written[name].write_bytes(data)
     return written
@@ -265,15 +262,18 @@ def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path
 
 def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
     """The description for people. Decisions use the log only."""
-    release = job.params.release
-    stage = f"Stage `{release.stage}` ({chain.released.method}), tier {decision.tier}"
-    report = f"`countersign report {release.model}/VERSION` shows its evidence"
+    stage = f"Stage `{_stage(job)}` ({chain.released.method}), tier {decision.tier}"
+    report = f"`countersign report {job.key}/VERSION` shows its evidence"
     lines = [
         f"{stage}; model sha256 `{chain.digest}`.",
         f"{report}; the run's artifacts have it too.",
         "Tags and this text are for display only: decisions use the log.",
     ]
     return "\n\n".join(lines)
+
+
+def _stage(job: Job) -> str:
+    return job.params.releases[job.key].stage
 
 
 def _write(job: Job, result: dict[str, Any]) -> None:
@@ -284,6 +284,7 @@ FAMILY = StageFamily(
     run=run,
     inputs=inputs,
     outputs=outputs,
+    table="releases",
     also_signs=("registration", CANDIDATE),
     always_runs=True,
     writes_runs=True,

@@ -18,11 +18,10 @@ from governance.people.reports import ComputedReport
 from governance.report import html
 from governance.report.build import build
 from governance.report.sources import open_sources
-from pipelines import provenance
+from pipelines import paths, provenance
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
-from pipelines.stages.register import RESULT
 
 FOLDER = Path("reports")
 REASON = "the pipeline registered it"
@@ -34,7 +33,7 @@ because a governed server writes a file once.
 
 def inputs(params: Params, key: str) -> list[Input]:
     """What `register` did."""
-    return [Input("register", RESULT)]
+    return [Input("register", paths.registered(key))]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -80,14 +79,21 @@ def _sign(job: Job, made: ComputedReport) -> None:
     reports.sign(log, signer, machine, made, REASON, None, run)
 
 
-def _attach(job: Job, model: str, digest: str, paths: list[Path]) -> None:
+def _attach(job: Job, model: str, digest: str, files: list[Path]) -> None:
     from governance.registry.mlflow import open_registry
 
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     version = registry.find(model, digest)
     if version is not None:
-        into = f"{IN_REGISTRY}/{sha256_file(paths[-1])[:12]}"
-        registry.attach(version, {f"{into}/{path.name}": path for path in paths})
+        into = f"{IN_REGISTRY}/{sha256_file(files[-1])[:12]}"
+        registry.attach(version, {f"{into}/{path.name}": path for path in files})
 
 
-FAMILY = StageFamily(run=run, inputs=inputs, outputs=outputs, writes_runs=True, always_runs=True)
+FAMILY = StageFamily(
+    run=run,
+    inputs=inputs,
+    outputs=outputs,
+    table="releases",
+    writes_runs=True,
+    always_runs=True,
+)

@@ -70,7 +70,7 @@ def params() -> Params:
                 },
                 "pairs": {"metrics": ["pair_accuracy"]},
             },
-            "release": {"model": "support-desk", "stage": "grpo"},
+            "releases": {"support-desk": {"stage": "grpo"}},
         }
     )
 

@@ -161,7 +161,7 @@ def test_a_mistake_in_the_row_is_told_before_anything_is_decided(root: Path) -> 
 def test_a_release_is_asked_about_the_released_stage(root: Path) -> None:
     params = gated.params()
     world = in_memory(gated.planned(params))
-    request = gate.release_request(params, root, digest=model("grpo"))
+    request = gate.release_request(params, root, "support-desk", digest=model("grpo"))
     assert (
         request.released.name == "grpo"
         and request.model == "support-desk"

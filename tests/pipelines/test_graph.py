@@ -65,13 +65,13 @@ def rows(params: Params, stages: dict[str, Any], name: str) -> dict[str, Any]:
     return getattr(params, table) if table else {"": None}
 
 
-def filled(texts: list[Any], key: str, row: Any, params: Params) -> set[str]:
+def filled(texts: list[Any], key: str, row: Any) -> set[str]:
     """Paths of a stage's `deps` or `outs` with DVC's templates filled in."""
     found = set()
     for text in (next(iter(item)) if isinstance(item, dict) else item for item in texts):
         for name in type(row).model_fields if row is not None else ():
             text = text.replace(f"${{item.{name}}}", str(getattr(row, name)))
-        found.add(text.replace("${key}", key).replace("${release.stage}", params.release.stage))
+        found.add(text.replace("${key}", key))
     return found
 
 
@@ -89,9 +89,9 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
 ) -> None:
     body = bodies(stages, name)
     for key, row in rows(params, stages, name).items():
-        deps = filled(body.get("deps", []), key, row, params)
+        deps = filled(body.get("deps", []), key, row)
         made = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
-        outs = filled(made, key, row, params)
+        outs = filled(made, key, row)
         inputs, outputs = family(name).inputs(params, key), family(name).outputs(params, key)
         missing = [item.path for item in inputs if not covered(item.path, deps)]
         assert name in ALWAYS or not missing, f"{name}@{key}: not among its deps"

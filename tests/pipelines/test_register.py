@@ -24,6 +24,7 @@ from governance.log.evidence import key_ring
 from governance.log.rules import RuleVersions
 from governance.log.views import log_evidence
 from governance.models.signature import FILE, KEY_FILE
+from governance.policy.policies import load_policies
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.release.retrospect import Repeat, forged, made_again
 from pipelines.harness import run_stage
@@ -58,11 +59,20 @@ def story(shared: Story, tmp_path: Path) -> Story:
     return shared.copy(tmp_path)
 
 
-def run(story: Story, family: str = "register", environ: Mapping[str, str] | None = None) -> str:
+def run(
+    story: Story,
+    family: str = "register",
+    environ: Mapping[str, str] | None = None,
+    model: str = MODEL,
+) -> str:
     """The stage in its harness."""
     here = replace(story.machine, environ={**story.machine.environ, **(environ or {})})
     return run_stage(
-        family, "", Project(story.root, story.params, story.policies, here), story.now, Progress()
+        family,
+        model,
+        Project(story.root, story.params, story.policies, here),
+        story.now,
+        Progress(),
     )
 
 
@@ -76,7 +86,9 @@ def registry(story: Story) -> MlflowRegistry:
 
 
 def result(story: Story) -> dict[str, object]:
-    found: dict[str, object] = json.loads((story.root / "reports" / "register.json").read_text())
+    found: dict[str, object] = json.loads(
+        (story.root / "reports/register/support-desk.json").read_text()
+    )
     return found
 
 
@@ -164,6 +176,30 @@ def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) 
     assert len(logged(story, "registration")) == 1
 
 
+def test_two_models_of_one_project_are_registered_side_by_side(story: Story) -> None:
+    """Each by its own name, from its own stage; neither moves or names the other."""
+    policy, params = story.root / "policies" / "policy.yaml", story.root / "params.yaml"
+    params.write_text(f"{params.read_text()}  desk-text: {{stage: base}}\n")
+    with pytest.raises(RefusedError, match="MODEL_UNKNOWN"):
+        run(story, model="desk-text")
+    named = "models:\n  desk-text: {tier: experimental, purpose: customer-support, region: EU}"
+    policy.write_text(policy.read_text().replace("models:", named, 1))
+    story.policies = load_policies(policy.parent)
+    story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.9)
+    assert "support-desk version 1 is candidate" in run(story)
+    first = result(story)
+    assert "desk-text version 1 is candidate" in run(story, model="desk-text")
+    assert (registry(story).versions("desk-text")[0].digest, result(story)) == (
+        story.models["base"],
+        first,
+    )
+    size = story.log.size()
+    assert "version 1" in run(story) + run(story, model="desk-text")
+    assert story.log.size() == size
+    assert "reports/desk-text-1.html" in run(story, "report", model="desk-text")
+    assert "reports/support-desk-1.html" in run(story, "report")
+
+
 @pytest.mark.slow
 def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> None:
     story.evaluate("sft", 0.5)
@@ -173,7 +209,7 @@ def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> Non
     assert logged(story, "registration") == []
     (promotion,) = logged(story, "promotion")
     assert (promotion.allowed, promotion.version) == (False, "none")  # type: ignore[attr-defined]
-    assert not (story.root / "reports" / "register.json").exists()
+    assert not (story.root / "reports/register/support-desk.json").exists()
     size = story.log.size()
     with pytest.raises(RefusedError):
         run(story)
@@ -198,7 +234,7 @@ def test_a_server_that_does_not_answer_leaves_nothing_behind(
     with pytest.raises(StorageError, match="nothing answers there"):
         run(story)
     assert story.log.size() == size
-    assert not (story.root / "reports" / "register.json").exists()
+    assert not (story.root / "reports/register/support-desk.json").exists()
 
 
 def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> None:
@@ -341,7 +377,7 @@ def test_nobody_waived_for_candidate_under_the_first_rules(
     accept(scene, "SCAN_NOT_PASSED", "dataset desk_text")
     story = scene.story
     now = state(story.log)
-    request = gate.release_request(story.params, story.root)
+    request = gate.release_request(story.params, story.root, MODEL)
     earlier = replace(now.authority, rule_versions=RuleVersions())
     for rights, allowed in ((now.authority, True), (earlier, False)):
         decision = decide_release(

@@ -19,10 +19,11 @@ from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.data import TrainingRules
 from governance.policy.evaluation import Demands, SuitePolicy, Threshold
-from governance.policy.rules import Licences, ModelPolicy
+from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
 from tests.simulator import (
     ITEMS,
+    MODEL,
     SCORES,
     InMemory,
     Plan,
@@ -1013,6 +1014,34 @@ def test_enforcing_raises_with_every_finding() -> None:
     _card(steward="", licence="CC-BY-NC-4.0")(plan)
     with pytest.raises(RefusedError, match=r"DATACARD_INCOMPLETE(.|\n)*LICENCE_NOT_PERMITTED"):
         enforce(_decide(in_memory(plan)), "gate@grpo")
+
+
+def test_a_stage_of_two_models_is_allowed_only_for_both() -> None:
+    plan = desk()
+    strict = Tier(promotable=True, approvals=2, classifications=["public"])
+    lax = plan.policies.rules.models[MODEL]
+    plan.rules(
+        tiers={**plan.policies.rules.tiers, "strict": strict},
+        models={
+            **plan.policies.rules.models,
+            "bank-desk": ModelPolicy(tier="strict", purpose="customer-support", region="EU"),
+            "phone-desk": lax,
+        },
+    )
+    world = in_memory(plan)
+
+    def decided(*names: str) -> Decision:
+        request = world.request.model_copy(update={"model": names[0], "also": [*names[1:]]})
+        return decide_gate(request, plan.policies, world.evidence, plan.at, authority=None)
+
+    assert decided(MODEL).allowed
+    assert decided(MODEL, "phone-desk").tier == lax.tier
+    refused = decided(MODEL, "bank-desk")
+    assert (refused.allowed, refused.tier) == (False, f"{lax.tier}, strict")
+    assert refused.findings == decided("bank-desk").findings
+    assert decided("bank-desk", MODEL).findings == refused.findings
+    (unknown,) = decided(MODEL, "nobody").findings
+    assert (unknown.code, unknown.subject) == ("MODEL_UNKNOWN", "model nobody")
 
 
 def test_a_request_survives_being_recorded() -> None:

@@ -329,7 +329,7 @@ def test_every_stage_and_base_of_params_has_its_demands(shipped: Policies) -> No
     for name, (suite, method) in models.items():
         demands = shipped.evaluation.suites[suite].methods[method]
         assert set(demands.thresholds) <= set(params.suites[suite].metrics), name
-    assert shipped.tier_of(params.release.model) is not None
+    assert all(shipped.tier_of(model) is not None for model in params.releases)
 
 
 def test_policies_name_only_what_exists(shipped: Policies) -> None:

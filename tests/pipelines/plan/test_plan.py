@@ -22,7 +22,13 @@ from pipelines.plan.needs import Shape, needs, shape
 from tests.conftest import ROOT
 from tests.project import STAGES, Project
 
-ALWAYS = {"import_base@tiny", "gate@base", "gate@sft", "register", "report"}
+ALWAYS = {
+    "import_base@tiny",
+    "gate@base",
+    "gate@sft",
+    "register@support-desk",
+    "report@support-desk",
+}
 
 
 @pytest.fixture
@@ -226,18 +232,24 @@ def test_the_graph_has_every_stage_in_an_order_that_dvc_could_take(small: Projec
 def test_what_a_stage_needs_and_what_follows_it(small: Project) -> None:
     stages = graph(load_params(small.root))
     assert needed(stages, ["train"]) == [
-        stage for stage in stages if stage not in {"evaluate@sft", "register", "report"}
+        stage
+        for stage in stages
+        if stage not in {"evaluate@sft", "register@support-desk", "report@support-desk"}
     ]
     assert needed(stages, ["ingest@desk_sft"]) == ["sample@desk_sft", "ingest@desk_sft"]
     assert after(stages, ["evaluate@sft"]) == {}
-    assert list(after(stages, ["train@sft"])) == ["evaluate@sft", "register", "report"]
+    assert list(after(stages, ["train@sft"])) == [
+        "evaluate@sft",
+        "register@support-desk",
+        "report@support-desk",
+    ]
     with pytest.raises(ConfigError, match="no stage 'nosuch'"):
         needed(stages, ["nosuch"])
 
 
 def test_the_drawing_has_a_line_for_each_dataset_and_model(small: Project) -> None:
     stages = graph(load_params(small.root))
-    keys = ["base", "desk_eval", "desk_sft", "register", "report", "sft", "tiny"]
+    keys = ["base", "desk_eval", "desk_sft", "sft", "support-desk", "tiny"]
     assert sorted(line.split()[0] for line in text(stages)) == keys
     drawn = list(mermaid(stages))
     assert drawn[0] == "flowchart LR"
