@@ -241,7 +241,7 @@ def _old_release(path: Path) -> ConfigError | None:
         "`release` is now a table, because a project may release several models",
         where=place(path, "release"),
         expected=new,
-        fix="write it so; and in dvc.yaml, write `register` and `report` as in docs/commands.md",
+        fix="write it so; dvc.yaml has `register@MODEL` and `report@MODEL` now: take the new one",
     )
 
 

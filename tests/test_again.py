@@ -41,6 +41,18 @@ def test_nothing_changed(small: Project, tmp_path: Path) -> None:
     assert project.runs() == small.runs()
 
 
+def test_a_second_released_model_trains_nothing(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.edit("params.yaml", _set("releases", "desk-text", value={"stage": "base"}))
+    named = {"tier": "experimental", "purpose": "customer-support", "region": "EU"}
+    project.edit(POLICY, _set("models", "desk-text", value=named))
+    ran = RUNNING.findall(project.made())
+    assert sorted(ran) == sorted([*ALWAYS, "register@desk-text", "report@desk-text"])
+    assert {name for name, _, _ in project.versions()} == {"support-desk", "desk-text"}
+    assert (project.root / "reports/desk-text-1.html").exists()
+    assert "desk-text/1" in project.countersign("status").out
+
+
 @dataclass(frozen=True)
 class Edit:
     """Changes of policy, by file, and what they have to lead to."""
