@@ -159,7 +159,7 @@ def _run_locked(run: StageRun) -> str:
         run = replace(run, project=replace(project, machine=authorized))
     work = Work.begin(run.project, run.now)
     with staging(run.project, run.name) as made:
-        job = run.job(artifacts, made)
+        job = replace(run.job(artifacts, made), code=work.code)
         try:
             outcome = run.family.run(job)  # (4)
         except StoppedError as error:

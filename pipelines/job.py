@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import digests
-from governance.attest.predicates import Artifact, Finding
+from governance.attest.predicates import Artifact, Code, Finding
 from governance.base.errors import VerificationError
 from governance.base.progress import Progress
 from governance.machine.machine import Machine
@@ -74,6 +74,8 @@ class Job:
     progress: Progress
     open_evidence: Callable[[], EvidenceView] = field(repr=False)
     open_authority: Callable[[], Authority | None] = field(repr=False, default=lambda: None)
+    code: Code | None = None
+    """The code as the run began, where that was asked."""
 
     def input(self, role: str) -> Path:
         """The path of an input."""

@@ -1,26 +1,21 @@
 """MLflow's client as the registry of a pipeline; its errors become ours here.
 
 MLflow gets every address and run id as an argument; its globals are neither read nor set. Its
-telemetry, logging and printing are off. With SQLite the tables are made here, in one step.
-
-A training run continues when its tracking server stops (`MlflowRun.problem` says so). Without the
-server, no run starts and no version is registered.
+telemetry, logging and printing are off. With SQLite the tables are made here, in one step. Runs are
+written without MLflow (`governance.registry.runs`).
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import re
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,41 +24,29 @@ from governance.base.model import SLUG
 from governance.log.http_client import bypass_proxies, is_server
 from governance.log.sqlite import SqliteDatabase
 from governance.registry import rest
-from governance.registry.display import param_texts, shortened
+from governance.registry.display import shortened
 from governance.registry.failures import translated
 from governance.registry.port import (
     DIGEST_TAG,
-    DatasetLink,
     Place,
     RunRequest,
-    RunStatus,
     Say,
     Version,
     VersionRequest,
 )
-from governance.registry.process import is_gone, this_process
+from governance.registry.runs import TAG_LENGTH, Runs, open_runs
 from governance.registry.schema import install_tables, unsynced
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-PROCESS_TAG = "pipeline.process"
-ENDED_TAG = "pipeline.ended"
 TABLE = "alembic_version"
 """Of a database in which MLflow's tables are."""
 MODEL_FOLDER = "model"
 """The folder of a version's files below its run's artifacts."""
 
-FLUSH_SECONDS = 5.0
-FLUSH_VALUES = 500
-KEPT_VALUES = 100_000
-"""Metric values held back at most while the server does not answer; the oldest go first."""
-
 PAGE = 200
 """Runs or versions in one answer."""
-PARAMS_PER_CALL = 100
-METRICS_PER_CALL = 1000
-TAG_LENGTH = 5000
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -83,7 +66,6 @@ def open_registry(
     made.
     """
     uri, say = place.registry_uri, say or (lambda text: None)
-    now = now or (lambda: datetime.now(UTC))
     with translated(uri):
         served = is_server(uri)
         _import_quietly(served)
@@ -96,8 +78,7 @@ def open_registry(
         if uri.startswith("sqlite:///"):
             prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = _experiment(client, place.project, None if served else place.artifact_root)
-    return MlflowRegistry(client, uri, experiment, place.requester.name, now)
+    return MlflowRegistry(client, uri, open_runs(place, os.environ, say=say, now=now))
 
 
 @dataclass
@@ -108,66 +89,7 @@ class MlflowRegistry:
 
     _client: MlflowClient
     _uri: str
-    _experiment: str
-    _user: str
-    _now: Callable[[], datetime]
-    _swept: bool = False
-
-    def start_run(self, request: RunRequest) -> MlflowRun:
-        """Starts a run. Runs whose process is gone are ended first."""
-        from mlflow.entities import Param
-
-        if not self._swept:
-            self.sweep()
-        tags = {"mlflow.user": self._user, PROCESS_TAG: this_process(), **request.tags}
-        with translated(self._uri):
-            run = self._client.create_run(
-                self._experiment, _millis(self._now()), _texts(tags), request.name
-            )
-            started = MlflowRun(self._client, str(run.info.run_id), self._now)
-            try:
-                texts = [Param(*text) for text in sorted(param_texts(request.params).items())]
-                for start in range(0, len(texts), PARAMS_PER_CALL):
-                    batch = texts[start : start + PARAMS_PER_CALL]
-                    self._client.log_batch(started.id, params=batch)
-                self._log_datasets(started.id, request.datasets)
-            except BaseException:
-                started.end("FAILED")
-                raise
-        return started
-
-    @contextmanager
-    def run(self, request: RunRequest) -> Iterator[MlflowRun]:
-        """`start_run`, ended by how the block ends: FINISHED, FAILED, or KILLED when it was
-        interrupted.
-        """
-        run = self.start_run(request)
-        try:
-            yield run
-        except BaseException as error:
-            run.end("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        run.end("FINISHED")
-
-    def sweep(self) -> None:
-        """Ends RUNNING runs of processes of this machine that are gone, as KILLED."""
-        from mlflow.entities import ViewType
-        from mlflow.utils import get_results_from_paginated_fn
-
-        def running(size: int, token: str | None) -> Any:
-            query = "attributes.status = 'RUNNING'"
-            return self._client.search_runs(
-                [self._experiment], query, ViewType.ACTIVE_ONLY, size, page_token=token
-            )
-
-        with translated(self._uri):
-            for run in get_results_from_paginated_fn(running, PAGE):
-                if is_gone(run.data.tags.get(PROCESS_TAG, "")):
-                    self._client.set_tag(
-                        run.info.run_id, ENDED_TAG, "its process had ended; found at a later start"
-                    )
-                    self._client.set_terminated(run.info.run_id, "KILLED", _millis(self._now()))
-        self._swept = True
+    runs: Runs
 
     def find(self, model: str, digest: str) -> Version | None:
         """The first complete version of `model` with these bytes, or None."""
@@ -181,7 +103,8 @@ class MlflowRegistry:
         if existing:
             return existing
         shown = {**request.tags, "pipeline.digest": request.digest}
-        with self.run(RunRequest(request.run_name, request.params, shown, request.datasets)) as run:
+        asked = RunRequest(request.run_name, request.params, shown, request.datasets)
+        with self.runs.run(asked) as run:
             run.metrics(0, request.metrics)
             with translated(self._uri):
                 for file in request.files:
@@ -263,73 +186,6 @@ class MlflowRegistry:
                     staged.write_bytes(path.read_bytes())
                     self._client.log_artifact(run_id, str(staged), folder or None)
 
-    def _log_datasets(self, run_id: str, links: Sequence[DatasetLink]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        for link in links:
-            source = json.dumps({"sha256": link.sha256})
-            profile = json.dumps({"num_rows": link.records})
-            dataset = Dataset(link.name, link.sha256[:32], "countersign", source, profile=profile)
-            context = [InputTag("mlflow.data.context", link.context)]
-            self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
-            self._client.set_tag(run_id, f"pipeline.data.{link.context}.{link.name}", link.sha256)
-
-
-@dataclass
-class MlflowRun:
-    """A run in progress, owned by the process that started it."""
-
-    _client: MlflowClient
-    id: str
-    _now: Callable[[], datetime]
-    problem: str | None = None
-    """Why the registry lacks something of this run; None where it lacks nothing."""
-    _values: list[tuple[str, float, int, int]] = field(default_factory=list)
-    _sent: float = field(default_factory=time.monotonic)
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Keeps one step's values, which are sent in batches. Values that are not finite are left
-        out.
-        """
-        at = _millis(self._now())
-        self._values += [
-            (name, float(value), at, step) for name, value in values.items() if math.isfinite(value)
-        ]
-        dropped = len(self._values) - KEPT_VALUES
-        if dropped > 0:
-            self.problem = f"{dropped} metric values were dropped: the registry did not answer"
-            del self._values[:dropped]
-        if len(self._values) >= FLUSH_VALUES or time.monotonic() - self._sent > FLUSH_SECONDS:
-            self._flush()
-
-    def end(self, status: RunStatus) -> None:
-        """Sends what is left and closes the run. Never raises: see `problem`."""
-        while self._values and self._flush():
-            pass
-        self._try(lambda: self._client.set_terminated(self.id, status, _millis(self._now())))
-
-    def _flush(self) -> bool:
-        """Sends one batch; on failure keeps it for the next time. Whether it was sent."""
-        from mlflow.entities import Metric
-
-        batch = self._values[:METRICS_PER_CALL]
-        self._sent = time.monotonic()
-        sent = self._try(
-            lambda: self._client.log_batch(self.id, metrics=[Metric(*value) for value in batch])
-        )
-        if sent:
-            del self._values[: len(batch)]
-        return sent
-
-    def _try(self, call: Callable[[], object]) -> bool:
-        try:
-            with translated("the MLflow run"):
-                call()
-        except StorageError as error:
-            self.problem = error.found
-            return False
-        return True
-
 
 def prepare_sqlite(path: Path, artifact_root: Path, say: Say) -> None:
     """Makes MLflow's tables where they are not there yet (`governance.registry.schema`)."""
@@ -359,18 +215,6 @@ def _unless_there() -> Iterator[None]:
             raise
 
 
-def _experiment(client: MlflowClient, project: str, artifact_root: Path | None) -> str:
-    """The project's experiment, made where it is missing."""
-    if client.get_experiment_by_name(project) is None:
-        location = None if artifact_root is None else artifact_root.absolute().as_uri()
-        with _unless_there():
-            client.create_experiment(project, artifact_location=location)
-    experiment: Any = client.get_experiment_by_name(project)
-    if experiment.lifecycle_stage != "active":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
-
-
 def _safe_name(model: str) -> str:
     """The name, if it can be put into a search. Raises `StorageError`."""
     if not re.fullmatch(SLUG, model):
@@ -380,10 +224,6 @@ def _safe_name(model: str) -> str:
 
 def _texts(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: shortened(str(value), TAG_LENGTH) for name, value in tags.items()}
-
-
-def _millis(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
 
 
 def _import_quietly(served: bool) -> None:

@@ -34,6 +34,17 @@ class DatasetLink:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One value of a metric."""
+
+    name: str
+    value: float
+    at: int
+    """Milliseconds since 1970."""
+    step: int
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """What is known of a run when it starts."""
 
@@ -45,6 +56,20 @@ class RunRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
     """Links by digest: `pipeline.parent` and the like. Text."""
     datasets: Sequence[DatasetLink] = ()
+    scores: str | None = None
+    """Id of the registry's model that the run scores; its metrics are shown with the model."""
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """The registry's row of a model that a run made (MLflow's LoggedModel). It has no files: the
+    version that is registered from it has them.
+    """
+
+    name: str
+    digest: str
+    """sha256 of its manifest, by which evaluations and versions find it."""
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Place(Protocol):

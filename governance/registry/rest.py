@@ -107,6 +107,16 @@ class RegistryServer:
 
         return fetch
 
+    def call(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to a call of MLflow's API. Raises `MissingError` where there is no such thing,
+        `RefusedError`, `StorageError`.
+        """
+        return self._ask(method, f"{_API}/{path}", body)
+
+    def get(self, path: str, **query: str) -> Any:
+        """The answer to a question; None where there is no such thing."""
+        return self._one(path, **query)
+
     def rows(self, models: Collection[str], runs: Collection[str]) -> Rows:
         """What the server shows of these models and runs, and the name of every model.
 

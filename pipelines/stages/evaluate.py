@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
 from governance.base.errors import ConfigError, CountersignError
+from governance.registry.port import DatasetLink
 from pipelines import paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, suite_digest
 from pipelines.params import Params, Suite
+from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights, write_json
 
 if TYPE_CHECKING:
+    from governance.registry.runs import LiveRun
     from pipelines.project import Project
 
 
@@ -57,12 +60,19 @@ def run(job: Job) -> Outcome:
     rows = rows_of(job.input("records"), suite, metrics, where)
     not_run = None if has_weights(job.input("model")) else NO_WEIGHTS
     scores: dict[str, list[float | None]] = {}
-    if not_run is None:
-        scores = _scores(job, suite, metrics, kind, rows, where)
     ids = [str(row["id"]) for row in rows]
-    _write(job, ids, scores)
     model, records = job.inputs["model"], job.inputs["records"]
-    figures = {metric: mean(values) for metric, values in scores.items()}
+    slices: dict[str, list[str]] = {}
+    run: LiveRun | NoRun = NoRun(None)
+    if not_run is None:
+        data = DatasetLink(name, records.sha256, "evaluation", len(rows))
+        parameters = {**suite.model_dump(mode="json"), "suite": name}
+        slices = read_slices(job.input("slices"), ids)
+        with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
+            scores = _scores(job, suite, metrics, kind, rows, where)
+            run.metrics(0, {**figures(scores, slices), "items": len(rows)})
+    _write(job, ids, scores)
+    means = {metric: mean(values) for metric, values in scores.items()}
     return Outcome(
         predicate={
             "model": model.sha256,
@@ -70,12 +80,12 @@ def run(job: Job) -> Outcome:
             "suite_name": name,
             "not_run": not_run,
             "scores": scores,
-            "slices": read_slices(job.input("slices"), ids) if scores else {},
+            "slices": slices,
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
-        detail={"items": len(rows), "means": figures},
+        detail={"items": len(rows), "means": means, **registry(run)},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
-        summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in figures.items()),
+        summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in means.items()),
     )
 
 

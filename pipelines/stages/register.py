@@ -98,7 +98,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     began, clock = job.now(), time.monotonic()
     digest, model = job.inputs["model"].sha256, job.key
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
-    registry.sweep()  # of a killed run: where its version is found, no other run is started
+    registry.runs.sweep()  # of a killed run: where its version is found, no other run is started
     chain = Chain(job.evidence.signed_under(job.policies), digest, _stage(job))
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import resource
 import sys
@@ -18,14 +19,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
 from governance.base.errors import CountersignError, TrainingError
+from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import paths, versions
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
+from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
 from pipelines.training import launch, objective, release
 from pipelines.training.fit import Fitted, Plan
@@ -36,8 +40,7 @@ from pipelines.training.objective import Objective
 if TYPE_CHECKING:
     from governance.attest.predicates import RecordUse
     from governance.attest.requests import Decision
-    from governance.registry.mlflow import MlflowRun
-    from governance.registry.port import RunRequest
+    from governance.registry.runs import LiveRun
     from pipelines.project import Project
     from pipelines.training.callbacks import Listener
 
@@ -74,8 +77,10 @@ def run(job: Job) -> Outcome:
     resolved = objective.resolve(job.params, job.key)
     require_settled(os.environ, resolved.threads)
     began = time.monotonic()
-    with _shown(job, resolved) as (shown, listener):
+    with _shown(job, resolved) as (run, listener):
         fitted, final = perform(job, resolved, listener)
+        model = digests.tree_digest(job.output("model"))
+        run.made(LoggedModel(job.key, model, objective.describe(resolved)))
     adapter = digests.tree_digest(job.output("adapter")) if resolved.lora else None
     seconds = time.monotonic() - began
     return Outcome(
@@ -94,8 +99,7 @@ def run(job: Job) -> Outcome:
         detail={
             **cost(fitted, seconds),
             **launcher(job.machine.environ),
-            "registry_run": shown.id,
-            "registry_problem": shown.problem,
+            **registry(run),
         },
         summary=_summary(resolved, fitted, final),
     )
@@ -191,21 +195,35 @@ def _plan(job: Job, resolved: Objective) -> Plan:
 
 
 @contextmanager
-def _shown(job: Job, resolved: Objective) -> Iterator[tuple[MlflowRun, Listener]]:
+def _shown(job: Job, resolved: Objective) -> Iterator[tuple[LiveRun, Listener]]:
     """(3) Opens the run in the registry; yields a listener that feeds it and the terminal."""
-    from governance.registry.mlflow import open_registry
-
     with ExitStack() as stack:
-        registry = open_registry(job.machine, say=job.progress.step, now=job.now)
-        shown = stack.enter_context(registry.run(_request(job, resolved)))
+        run = stack.enter_context(opened(job).run(_request(job, resolved), system=True))
         draw = stack.enter_context(drawn(job, resolved))
+        settings = launch.arguments_file(_plan(job, resolved))
+        settings.unlink(missing_ok=True)
+        is_told = False
 
         def listener(step: int, steps: int, signals: Mapping[str, float]) -> None:
+            nonlocal is_told
+            if not is_told:
+                is_told = True
+                run.params(_effective(settings, resolved))
             if signals:
-                shown.metrics(step, signals)
+                run.metrics(step, signals)
             draw(step, steps, signals)
 
-        yield shown, listener
+        yield run, listener
+
+
+def _effective(settings: Path, resolved: Objective) -> dict[str, Any]:
+    """The arguments that the objective leaves to TRL, as the trainer resolved them."""
+    known = objective.describe(resolved)
+    try:
+        found = json.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in found.items() if name not in known}
 
 
 @contextmanager
@@ -229,19 +247,13 @@ def drawn(job: Job, resolved: Objective) -> Iterator[Listener]:
 def _request(job: Job, resolved: Objective) -> RunRequest:
     import pyarrow.parquet as pq
 
-    from governance.registry.port import DatasetLink, RunRequest
-
     stage, rows = job.params.stages[job.key], int(pq.read_metadata(job.input("data")).num_rows)
-    tags = {f"pipeline.{role}": artifact.sha256 for role, artifact in job.inputs.items()}
+    tags = {"pipeline.objective": resolved.digest}
     scores = job.root / paths.evaluation(stage.parent) / "scores.jsonl"
     if scores.exists():
         tags["pipeline.parent_evaluation"] = digests.sha256_file(scores)
-    return RunRequest(
-        name=job.name,
-        params=objective.describe(resolved),
-        tags={**tags, "pipeline.objective": resolved.digest, "pipeline.stage": job.key},
-        datasets=[DatasetLink(stage.data, job.inputs["data"].sha256, "training", rows)],
-    )
+    data = DatasetLink(stage.data, job.inputs["data"].sha256, "training", rows)
+    return request(job, objective.describe(resolved), tags, [data])
 
 
 def _release(job: Job, plan: Plan, chosen: Method) -> None:

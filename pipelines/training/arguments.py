@@ -102,6 +102,22 @@ NESTED_REFUSED = frozenset(
 MODEL_INIT_KEYS = ("dtype", "attn_implementation")
 """Allowed keys of `model_init_kwargs`: how the parent is loaded, never what is loaded."""
 
+HIDDEN = frozenset({*REFUSED, "logging_dir", "deepspeed_plugin", "_n_gpu"}) - {"seed", "data_seed"}
+"""Arguments that are not shown: a stage controls them, and none changes what is learned."""
+
+
+def effective(args: Any) -> dict[str, Any]:
+    """The resolved arguments of a trainer that can change its result; those without a value are
+    left out.
+    """
+    resolved: dict[str, Any] = args.to_dict()
+    return {
+        name: value
+        for name, value in sorted(resolved.items())
+        if name not in HIDDEN and value is not None and value not in ("", [], {})
+    }
+
+
 Types = list[str]
 """Type names of one argument: bool, int, float, str, dict, list, null, object, or `=value` for a
 choice.

@@ -54,6 +54,10 @@ def watching(listener: Listener, names: tuple[str, ...]) -> Any:
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for line in state.log_history:  # of the run that was killed, where this one goes on
+                listener(int(line["step"]), state.max_steps, signals_of(line, names))
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             listener(state.global_step, state.max_steps, {})
 

@@ -13,6 +13,7 @@ each of the launcher's processes, which are isolated as the stage is.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -46,6 +47,10 @@ PARENT = "COUNTERSIGN_PARENT"
 """Environment variable: the process id of the stage that launched this process."""
 FAILURE = "failure.json"
 """File of the work folder for the error of a launched process (`LaunchedError`)."""
+ARGUMENTS = "arguments.json"
+"""File of the work folder for the trainer's resolved arguments, for display."""
+SIGNALS = "signals.jsonl"
+"""File of the work folder for the signals of launched processes: [step, all steps, signals]."""
 
 LOGGED_SHARE = 0.05
 """Share of the steps after which signals are logged, unless `logging_steps` is set."""
@@ -110,6 +115,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
         require_requested(trainer.accelerator, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         use = _confirmed(plan, trainer, use)
+        _write_arguments(plan, trainer)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         return _finish(plan, method, trainer, use)
@@ -368,6 +374,22 @@ def require_precision(precision: str, args: Any) -> None:
         raise TrainingError(found, where=where, expected=objective, fix=fix)
 
 
+def _write_arguments(plan: Plan, trainer: Any) -> None:
+    """What the training runs with, all defaults resolved."""
+    if not trainer.accelerator.is_main_process:
+        return
+    parameters = list(trainer.model.parameters())
+    shown = {f"trainer.{name}": value for name, value in arguments.effective(trainer.args).items()}
+    shown |= {
+        "model.parameters": sum(tensor.numel() for tensor in parameters),
+        "model.trainable": sum(tensor.numel() for tensor in parameters if tensor.requires_grad),
+        "device": trainer.accelerator.device.type,
+        "processes": trainer.accelerator.num_processes,
+    }
+    text = json.dumps(shown, default=str)
+    (plan.work / ARGUMENTS).write_text(text, encoding="utf-8")
+
+
 def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse]) -> Fitted:
     trained = plan.work / "trained"
     trainer.save_model(str(trained))
@@ -439,13 +461,27 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     try:
         isolation.require_isolated(os.environ)
-        fit(plan, lambda step, steps, signals: None)
+        fit(plan, _writer(plan))
     except CountersignError as error:
         stopped = error.stopped if isinstance(error, StoppedError) else None
         failure = LaunchedError(text=str(error), exit_code=error.exit_code, stopped=stopped)
         with suppress(FileExistsError), (plan.work / FAILURE).open("x", encoding="utf-8") as file:
             file.write(failure.model_dump_json())
         sys.exit(error.exit_code)
+
+
+def _writer(plan: Plan) -> Listener:
+    """A listener that writes signals for the stage that launched this process; only in the first of
+    its processes.
+    """
+    is_first = os.environ.get("RANK", "0") == "0"
+
+    def write(step: int, steps: int, signals: Mapping[str, float]) -> None:
+        if is_first:
+            with (plan.work / SIGNALS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps([step, steps, dict(signals)]) + "\n")
+
+    return write
 
 
 def _end_with(parent: int) -> None:

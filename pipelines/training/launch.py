@@ -9,23 +9,36 @@ what is requested with what accelerate does: on CPU, accelerate silently ignores
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from governance.base.errors import TrainingError
 from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError
 from pipelines.training.callbacks import Listener
-from pipelines.training.fit import FAILURE, PARENT, PROCESSES, Fitted, LaunchedError, Plan
+from pipelines.training.fit import (
+    ARGUMENTS,
+    FAILURE,
+    PARENT,
+    PROCESSES,
+    SIGNALS,
+    Fitted,
+    LaunchedError,
+    Plan,
+)
 
 LAUNCH = "COUNTERSIGN_LAUNCH"
 FIT = "pipelines.training.fit"
 COUNT = re.compile(r"--(?:nproc[_-]per[_-]node|num[_-]processes)[= ](\d+)")
+LOOK_SECONDS = 1.0
+"""How often the signals of launched processes are read."""
 
 
 def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
@@ -38,6 +51,11 @@ def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
     return fit(plan, listener)
 
 
+def arguments_file(plan: Plan) -> Path:
+    """Where the trainer writes its resolved arguments."""
+    return plan.work / ARGUMENTS
+
+
 def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     path = plan.work / "plan.json"
     path.write_text(plan.model_dump_json(), encoding="utf-8")
@@ -48,14 +66,11 @@ def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     program = [_here(launcher), *options, str(isolation.script()), FIT, str(path)]
     failure = plan.work / FAILURE
     failure.unlink(missing_ok=True)
-    code = _exit_code(program, {**environ, PARENT: str(os.getpid())})
+    signals = Signals(plan.work / SIGNALS, listener)
+    code = _exit_code(program, {**environ, PARENT: str(os.getpid())}, signals)
     if code != 0:
         raise _error(failure, f"the launcher ended with {code}", f"{LAUNCH}={command}")
-    fitted = Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))
-    for line in fitted.history:
-        signals = {name: value for name, value in line.items() if name != "step"}
-        listener(int(line["step"]), fitted.steps, signals)
-    return fitted
+    return Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))
 
 
 def _error(file: Path, otherwise: str, where: str) -> TrainingError:
@@ -77,7 +92,30 @@ def _here(program: str) -> str:
     return str(beside) if beside.exists() else program
 
 
-def _exit_code(command: list[str], environ: Mapping[str, str]) -> int:
+class Signals:
+    """The signals that the first launched process writes to a file, one line a step."""
+
+    def __init__(self, path: Path, listener: Listener) -> None:
+        self._path = path
+        self._listener = listener
+        self._read = 0
+        path.unlink(missing_ok=True)
+
+    def pass_on(self) -> None:
+        """Passes the lines that are new and complete to the listener."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                step, steps, signals = json.loads(line)
+                self._listener(step, steps, signals)
+
+
+def _exit_code(command: list[str], environ: Mapping[str, str], signals: Signals) -> int:
     """Runs the launcher. Its processes end with this one (see `pipelines.training.fit.main`)."""
     quiet = subprocess.DEVNULL
     try:
@@ -87,6 +125,11 @@ def _exit_code(command: list[str], environ: Mapping[str, str]) -> int:
     except OSError as error:
         raise TrainingError(f"{command[0]}: {error.strerror}", where=LAUNCH) from None
     try:
-        return process.wait()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(LOOK_SECONDS)
+                signals.pass_on()
+                return code
+            signals.pass_on()
     finally:
         process.terminate()

@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from governance.attest.predicates import Evaluate
+from governance.attest.predicates import Code, Evaluate
 from governance.base.errors import ConfigError, InputError
+from governance.machine.machine import DATABASE, Machine, machine
 from pipelines import metrics, paths
 from pipelines.failures import StoppedError
 from pipelines.job import Outcome
@@ -22,6 +24,8 @@ from pipelines.slices import write_slices
 from pipelines.stages import evaluate
 from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.conftest import ROOT
+from tests.governance.registry.tables import with_tables
+from tests.governance.registry.told import client
 from tests.pipelines import tiny
 from tests.pipelines.jobs import job
 
@@ -36,11 +40,12 @@ TALKS = {"metrics": ["loss", "perplexity"]}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with suites of three kinds, a language model, a reward model, and an
-    architecture.
+    architecture; and an empty registry.
     """
     root = tmp_path_factory.mktemp("project")
+    with_tables(mlflow_tables, place(root).state / DATABASE)
     for name, kind in {
         "desk_eval": "prompt",
         "desk_pref_eval": "preference",
@@ -71,9 +76,15 @@ def params(suite: str = "desk_eval", stage: str = "base", **suites: Any) -> Para
     return Params.model_validate(raw)
 
 
+def place(project: Path, **environ: str) -> Machine:
+    """The machine, with its state in the project."""
+    home = {"COUNTERSIGN_HOME": str(project / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    return machine("support-desk", {**home, **environ})
+
+
 def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, bytes, bytes]:
-    one = job(evaluate, "evaluate", key, project, made, given)
-    outcome = evaluate.run(one)
+    one = job(evaluate, "evaluate", key, project, made, given, machine=place(project))
+    outcome = replace(evaluate.run(one), detail={})
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
 
 
@@ -334,3 +345,61 @@ def test_answers_are_scored_by_their_rule(
 def test_missing_scores_do_not_count_in_the_mean() -> None:
     assert metrics.mean([1.0, None, 0.0]) == 0.5
     assert metrics.mean([None]) is None
+
+
+def test_an_evaluation_is_a_run_with_means_intervals_and_slices(
+    project: Path, tmp_path: Path
+) -> None:
+    given = params("desk_sft", "base")
+    slices = project / paths.ingested("desk_sft") / "slices.jsonl"
+    ids = read_ids(project, "desk_sft")
+    try:
+        write_slices(
+            slices,
+            {id_: {"product": "phone" if at % 2 else "router"} for at, id_ in enumerate(ids)},
+        )
+        one = job(evaluate, "evaluate", "base", project, tmp_path, given, machine=place(project))
+        outcome = evaluate.run(replace(one, code=Code(commit="12" * 20, dirty=True)))
+    finally:
+        slices.write_text("")
+    assert outcome.detail["registry_problem"] is None
+    seen = client(place(project).registry_uri).get_run(outcome.detail["registry_run"])
+    assert (seen.info.status, seen.info.run_name) == ("FINISHED", "evaluate@base")
+    values = outcome.predicate["scores"]["loss"]
+    measured = {
+        name: value for name, value in seen.data.metrics.items() if not name.startswith("system/")
+    }
+    assert set(measured) == {"items"} | {
+        f"{metric}{part}"
+        for metric in ("loss", "perplexity")
+        for part in ("", "/low", "/high", "/product/phone", "/product/router")
+    }
+    assert measured["loss"] == pytest.approx(sum(values) / len(values)) and measured["items"] == 10
+    assert measured["loss/low"] < measured["loss"] < measured["loss/high"]
+    halves = measured["loss/product/phone"] + measured["loss/product/router"]
+    assert halves / 2 == pytest.approx(measured["loss"])
+    assert seen.inputs.dataset_inputs[0].dataset.name == "desk_sft"
+    tags = seen.data.tags
+    assert tags["pipeline.model"] == outcome.predicate["model"]
+    assert (tags["mlflow.source.git.commit"], tags["pipeline.uncommitted"]) == ("12" * 20, "true")
+    written = str(seen.to_dictionary())
+    assert not [id_ for id_ in ids if id_ in written]
+
+
+def read_ids(project: Path, suite: str) -> list[str]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(project / paths.ready(suite) / "records.parquet", columns=["id"])
+    return sorted(str(id_) for id_ in table["id"].to_pylist())
+
+
+def test_without_a_registry_a_model_is_scored_all_the_same(project: Path, tmp_path: Path) -> None:
+    nowhere = place(project, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
+    one = job(evaluate, "evaluate", "base", project, tmp_path, params("desk_sft"), machine=nowhere)
+    outcome = evaluate.run(one)
+    assert outcome.detail["registry_run"] is None
+    assert "nothing listens there" in outcome.detail["registry_problem"]
+    assert (
+        outcome.predicate["scores"]
+        == run(project, tmp_path / "again", "base", params("desk_sft"))[0].predicate["scores"]
+    )

@@ -28,6 +28,7 @@ HARNESS = {
             "commit",
             "installed",
             "isolation",
+            "shown",
         ),
     )
 }

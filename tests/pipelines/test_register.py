@@ -231,7 +231,7 @@ def test_a_server_that_does_not_answer_leaves_nothing_behind(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     story.machine = replace(story.machine, registry_uri="http://127.0.0.1:9")
     size = story.log.size()
-    with pytest.raises(StorageError, match="nothing answers there"):
+    with pytest.raises(StorageError, match="nothing listens there"):
         run(story)
     assert story.log.size() == size
     assert not (story.root / "reports/register/support-desk.json").exists()

@@ -25,6 +25,7 @@ from pipelines.stages import train
 from pipelines.training import launch, objective, rewards
 from pipelines.training.fit import Fitted, Plan
 from tests.conftest import ROOT
+from tests.governance.registry.told import client
 from tests.pipelines import gated, tiny
 from tests.pipelines.jobs import job
 
@@ -175,8 +176,16 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
     assert (
         shown.data.params["trainer.learning_rate"] == "0.01" and shown.data.params["lora.r"] == "2"
     )
+    params = shown.data.params
+    assert (params["trainer.weight_decay"], params["trainer.optim"]) == ("0.0", "adamw_torch_fused")
+    assert (params["device"], params["processes"]) == ("cpu", "1")
+    assert 0 < int(params["model.trainable"]) < int(params["model.parameters"])
+    assert not [value for value in params.values() if "/" in value]  # no path of this machine
     tags = {f"pipeline.{role}": item.sha256 for role, item in one.inputs.items()}
     assert tags.items() <= shown.data.tags.items()
+    (made,) = shown.outputs.model_outputs
+    model = client(here.registry_uri).get_logged_model(made.model_id)
+    assert model.tags["pipeline.digest"] == published(one)["model"]
 
 
 @pytest.mark.slow

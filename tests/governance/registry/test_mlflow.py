@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -16,12 +14,13 @@ import pytest
 
 from governance.attest.digests import manifest, manifest_digest
 from governance.attest.predicates import Requester
-from governance.base.errors import StorageError
+from governance.base.errors import CountersignError, StorageError
 from governance.registry.failures import translated
-from governance.registry.mlflow import ENDED_TAG, MlflowRegistry, open_registry
+from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
 from tests.governance.registry.place import Server, wait
 from tests.governance.registry.tables import with_tables
+from tests.governance.registry.told import check, tell
 from tests.ports import free_port
 
 ANN = Requester(name="ann", authenticated=False)
@@ -77,58 +76,6 @@ def raw(registry: MlflowRegistry) -> object:
     return registry._client
 
 
-def test_a_run_shows_what_it_was_told(place: Place) -> None:
-    registry = open_registry(place)
-    request = RunRequest(
-        "train@sft",
-        {
-            "learning_rate": 1e-4,
-            "lora": {"r": 16},
-            "hub_token": "hf_secret",
-            "eos_token": "<|end|>",
-            "long": "x" * 9000,
-        },
-        {"pipeline.parent": "ab" * 32},
-        [DatasetLink("desk_sft", "cd" * 32, "training", 3000)],
-    )
-    with registry.run(request) as run:
-        for step in range(700):
-            run.metrics(step, {"loss": 1.0 / (step + 1), "nan": float("nan"), "inf": float("inf")})
-    assert run.problem is None
-    client = raw(registry)
-    seen = client.get_run(run.id)  # type: ignore[attr-defined]
-    assert seen.info.status == "FINISHED"
-    assert seen.data.params["learning_rate"] == "0.0001"
-    assert seen.data.params["lora.r"] == "16"
-    assert seen.data.params["eos_token"] == "<|end|>"
-    assert "hub_token" not in seen.data.params and "hf_secret" not in str(seen.to_dictionary())
-    assert len(seen.data.params["long"]) == 500 and "9000 characters" in seen.data.params["long"]
-    assert seen.data.tags["pipeline.data.training.desk_sft"] == "cd" * 32
-    assert seen.inputs.dataset_inputs[0].dataset.name == "desk_sft"
-    history = client.get_metric_history(run.id, "loss")  # type: ignore[attr-defined]
-    assert [point.step for point in history] == list(range(700))
-    assert set(seen.data.metrics) == {"loss"}
-
-
-@pytest.mark.parametrize(
-    ("raised", "status"),
-    [
-        (None, "FINISHED"),
-        (ValueError, "FAILED"),
-        (KeyboardInterrupt, "KILLED"),
-        (SystemExit, "KILLED"),
-    ],
-)
-def test_a_run_ends_as_its_block_did(
-    place: Place, raised: type[BaseException] | None, status: str
-) -> None:
-    registry = open_registry(place)
-    with contextlib.suppress(BaseException), registry.run(RunRequest("train@sft")) as run:
-        if raised:
-            raise raised
-    assert raw(registry).get_run(run.id).info.status == status  # type: ignore[attr-defined]
-
-
 def test_the_same_bytes_are_the_same_version(place: Place, request_of: VersionRequest) -> None:
     registry = open_registry(place)
     first = registry.register(request_of)
@@ -176,28 +123,6 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _start_and_die(place: Place, pipe: object) -> None:
-    pipe.send(open_registry(place).start_run(RunRequest("train@dpo")).id)  # type: ignore[attr-defined]
-    os._exit(9)
-
-
-def test_the_run_of_a_killed_process_is_ended_at_the_next_start(place: Place) -> None:
-    open_registry(place)
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    process = context.Process(target=_start_and_die, args=(place, there))
-    process.start()
-    dead = here.recv()
-    process.join()
-    registry = open_registry(place)
-    alive = registry.start_run(RunRequest("train@sft"))
-    client = raw(registry)
-    assert client.get_run(dead).info.status == "KILLED"  # type: ignore[attr-defined]
-    assert client.get_run(dead).data.tags[ENDED_TAG]  # type: ignore[attr-defined]
-    open_registry(place).sweep()
-    assert client.get_run(alive.id).info.status == "RUNNING"  # type: ignore[attr-defined]
-
-
 def test_tables_are_made_in_one_step_beside_what_is_there(bare: Place) -> None:
     path = Path(bare.registry_uri.removeprefix("sqlite:///"))
     path.parent.mkdir()
@@ -220,7 +145,7 @@ def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) ->
         "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\nfrom"
         " governance.registry.mlflow import open_registry; from governance.registry.port import"
         f" RunRequest\nplace = Place('sqlite:///{tmp_path}/s/d.db',"
-        f" Path('{tmp_path}/s/artifacts'))\nwith open_registry(place).run(RunRequest('train@sft',"
+        f" Path('{tmp_path}/s/artifacts'))\nwith open_registry(place).runs.run(RunRequest('train@sft',"
         " {'a': 1})) as run: run.metrics(1, {'loss': 1.0})\n"
     )
     folder = tmp_path / "cwd"
@@ -242,7 +167,7 @@ def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [
-        ("http://127.0.0.1:9", "nothing answers there"),
+        ("http://127.0.0.1:9", "nothing listens there"),
         ("sqlite:////proc/nowhere/desk.db", "No such file"),
         ("sqlite:///{tmp}/junk.db", "file is not a database"),
         ("nonsense://x", "registry cannot be used"),
@@ -276,9 +201,9 @@ def test_a_password_in_an_address_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(StorageError) as raised:
+    with pytest.raises(CountersignError) as raised:
         open_registry(Place("http://ann:hunter2@127.0.0.1:9", tmp_path))
-    assert "hunter2" not in str(raised.value) and "127.0.0.1:9" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.fixture
@@ -328,6 +253,7 @@ def test_a_server_by_address_does_the_same(
     uri, process = server
     place = Place(uri, tmp_path / "unused")
     registry = open_registry(place)
+    check(uri, *tell(registry.runs))
     version = registry.register(request_of)
     registry.set_alias("support-desk", "candidate", version.number)
     assert open_registry(place).register(request_of).aliases == ("candidate",)
@@ -335,9 +261,9 @@ def test_a_server_by_address_does_the_same(
     stored = Path(raw(registry).download_artifacts(version.run_id, "model", str(tmp_path)))  # type: ignore[attr-defined]
     assert manifest(stored) == list(request_of.files)
     assert not (tmp_path / "unused").exists()
-    run = registry.start_run(RunRequest("train@sft"))
+    run = registry.runs.start(RunRequest("train@sft"))
     process.terminate()
     process.wait(300)
     run.metrics(1, {"loss": 1.0})
     run.end("FINISHED")
-    assert run.problem and "nothing answers there" in run.problem
+    assert run.problem and "nothing listens there" in run.problem

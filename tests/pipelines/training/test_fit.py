@@ -695,16 +695,34 @@ def test_two_processes_train_by_torchrun_and_one_is_noticed(
 ) -> None:
     data = tiny.records(tmp_path / "data", "conversation")
     plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
-    seen: list[int] = []
+    seen: list[tuple[int, bool]] = []
     torchrun = f"{sys.executable} -m torch.distributed.run --nproc_per_node 2"
     environ = {"COUNTERSIGN_LAUNCH": torchrun}
-    fitted = launch.run(plan, lambda step, steps, signals: seen.append(step), environ)
-    assert (fitted.processes, fitted.steps, seen) == (2, 4, [1, 2, 3, 4])
+    listener = lambda step, steps, signals: seen.append((step, "loss" in signals))  # noqa: E731
+    fitted = launch.run(plan, listener, environ)
+    assert (fitted.processes, fitted.steps) == (2, 4)
+    assert [step for step, has_signals in seen if has_signals] == [1, 2, 3, 4]
+    assert json.loads(launch.arguments_file(plan).read_text())["processes"] == 2
     assert (plan.work / "trained" / "adapter_model.safetensors").exists()
 
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
     with pytest.raises(TrainingError, match="2 processes were requested but 1 would train"):
         launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
+
+
+def test_signals_are_passed_on_while_they_are_written(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, Mapping[str, float]]] = []
+    path = tmp_path / "signals.jsonl"
+    signals = launch.Signals(path, lambda *line: seen.append(line))
+    signals.pass_on()
+    path.write_text('[1, 9, {"loss": 0.5}]\n[2, 9')
+    signals.pass_on()
+    assert seen == [(1, 9, {"loss": 0.5})]
+    with path.open("a") as file:
+        file.write(", {}]\n")
+    signals.pass_on()
+    signals.pass_on()
+    assert seen[1:] == [(2, 9, {})]
 
 
 def test_the_first_error_of_launched_processes_is_the_one_that_is_told(
