@@ -10,8 +10,8 @@ COUNTERSIGN_LOG             sqlite:///PATH, postgresql://USER@HOST/DATABASE, or 
 COUNTERSIGN_USER, COUNTERSIGN_PASSWORD   the account on that server
 COUNTERSIGN_ORIGIN          digest of the log's entry 0, or id of its checkpoint key: pins which log
                             it is
-COUNTERSIGN_REGISTRY        an MLflow server or database; default: the server of COUNTERSIGN_LOG where it names
-                            one, else as the log's
+COUNTERSIGN_REGISTRY        an MLflow server or database; default: the server of
+                            COUNTERSIGN_LOG where it names one, else as the log's
 COUNTERSIGN_SIGNER          who signs evidence: env:NAME, file2:PATH, awskms:..., gcpkms:...,
                             hv:..., hsm:...;
                             default: a development key made on first use

@@ -7,31 +7,20 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from governance.attest.digests import manifest, manifest_digest
-from governance.attest.predicates import Requester
 from governance.base.errors import CountersignError, StorageError
 from governance.registry.failures import translated
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.registry.port import DatasetLink, RunRequest, VersionRequest
 from tests.governance.registry.place import Server, wait
 from tests.governance.registry.tables import with_tables
-from tests.governance.registry.told import check, tell
+from tests.governance.registry.told import Place, check, tell
 from tests.ports import free_port
-
-ANN = Requester(name="ann", authenticated=False)
-
-
-@dataclass(frozen=True)
-class Place:
-    registry_uri: str
-    artifact_root: Path
-    project: str = "desk"
-    requester: Requester = ANN
 
 
 @pytest.fixture
@@ -142,7 +131,7 @@ def test_tables_are_made_in_one_step_beside_what_is_there(bare: Place) -> None:
 @pytest.mark.slow
 def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     script = (
-        "from tests.governance.registry.test_mlflow import Place; from pathlib import Path\nfrom"
+        "from tests.governance.registry.told import Place; from pathlib import Path\nfrom"
         " governance.registry.mlflow import open_registry; from governance.registry.port import"
         f" RunRequest\nplace = Place('sqlite:///{tmp_path}/s/d.db',"
         f" Path('{tmp_path}/s/artifacts'))\nwith open_registry(place).runs.run(RunRequest('train@sft',"

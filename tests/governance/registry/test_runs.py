@@ -22,8 +22,7 @@ from governance.registry.runs import ENDED_TAG, NewRun, Runs, open_runs
 from governance.registry.system import SystemMonitor
 from governance.registry.table_runs import REVISION, TableRuns
 from tests.governance.registry.tables import with_tables
-from tests.governance.registry.test_mlflow import Place
-from tests.governance.registry.told import check, client, tell
+from tests.governance.registry.told import Place, check, client, tell
 
 
 @pytest.fixture
@@ -189,7 +188,7 @@ def test_runs_need_no_mlflow(place: Place, tmp_path: Path) -> None:
     import sys
 
     script = (
-        "import sys\nfrom tests.governance.registry.test_mlflow import Place\nfrom pathlib import"
+        "import sys\nfrom tests.governance.registry.told import Place\nfrom pathlib import"
         " Path\nfrom governance.registry.runs import open_runs\nfrom governance.registry.port import"
         f" RunRequest\nplace = Place({place.registry_uri!r}, Path({str(place.artifact_root)!r}))\n"
         "with open_runs(place, {}).run(RunRequest('train@sft', {'a': 1}), system=True) as run:\n"

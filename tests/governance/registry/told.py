@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from governance.attest.predicates import Requester
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from governance.registry.runs import Runs
+
+ANN = Requester(name="ann", authenticated=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    registry_uri: str
+    artifact_root: Path
+    project: str = "desk"
+    requester: Requester = ANN
+
 
 DATA = DatasetLink("desk_sft", "cd" * 32, "training", 3000)
 EVALUATED = DatasetLink("desk_eval", "ef" * 32, "evaluation", 300)
