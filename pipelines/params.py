@@ -92,6 +92,10 @@ class Dataset(Model):
     """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`.
     Evaluations are also shown by slice. Every other value of the field is `other`.
     """
+    ignore: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], exclude_if=empty)
+    """Source fields that no record keeps, by name or pattern (`meta_*`, `messages.name`). A source
+    with any other such field is refused. The signed statement counts them.
+    """
 
 
 class Base(Model):

@@ -64,6 +64,7 @@ PARAMS: dict[str, Any] = {
             "suite": "prompt",
             "held_out": "desk_eval",
             "splits": {"train": 0, "test": 1},
+            "ignore": ["product", "team"],
         },
     },
     "bases": {"tiny": {"source": "pipelines/architectures/tiny.json", "suite": "desk_eval"}},

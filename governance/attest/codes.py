@@ -167,6 +167,9 @@ FIELD_NOT_TEXT: a field is not text
 MESSAGES_MALFORMED: the conversation is no list of messages, is empty, or lacks the last answer
 ROLE_UNKNOWN: a message's role is none of user, assistant, system and tool
   > rename the role in the source, or add it to ROLE_NAMES in pipelines/sources/messages.py
+FIELDS_LOST: the source has fields that no record would keep
+  > name them in params.yaml: under `fields` to use them, `slices` to report by them, or `ignore` to
+  leave them out
 LABEL_NOT_BOOLEAN: the label is neither true nor false
 RATING_INVALID: a rating is not finite, names one rater twice or an absent answer, or there is none
 TURNS_UNANSWERED: several turns without the answers between them

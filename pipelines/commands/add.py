@@ -86,6 +86,8 @@ class Tried:
     records: list[dict[str, Any]]
     problems: Counter[str]
     """Finding code to the number of rows that could not become records."""
+    lost: list[str]
+    """Fields that no record keeps, sorted."""
 
 
 @click.command("add")
@@ -107,6 +109,7 @@ class Tried:
 )
 @click.option("--suite", help="The quality suite; by default that of the kind.")
 @click.option("--encoding", default="utf-8", show_default=True)
+@click.option("--text", is_flag=True, help="Show the texts where output is no terminal, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; shows no text.")
 def command(
     file: Path,
@@ -116,6 +119,7 @@ def command(
     held_out: str | None,
     suite: str | None,
     encoding: str,
+    text: bool,
     as_json: bool,
 ) -> None:
     """Add a dataset from FILE, a JSONL, JSON, CSV or Parquet file or a folder of them."""
@@ -136,6 +140,8 @@ def command(
     require_suite(root, row["suite"], fits[0])
     if given:
         row["fields"] = given
+    if tried.lost:
+        row["ignore"] = tried.lost
     if encoding != "utf-8":
         row["encoding"] = encoding
     card = CARD.format(name=name, suite=row["suite"], sha256=digest_of(file))
@@ -143,7 +149,7 @@ def command(
     if as_json:
         click.echo(json.dumps(asdict(added), indent=2, sort_keys=True))
     else:
-        click.echo("\n".join(_shown(added, tried.records, texts=sys.stdout.isatty())))
+        click.echo("\n".join(_shown(added, tried.records, texts=text or sys.stdout.isatty())))
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -169,12 +175,15 @@ def first_rows(source: Path, encoding: str) -> list[dict[str, Any]]:
 
 def tried_rows(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> Tried:
     """The records that a binding makes of the rows."""
-    tried = Tried(binding, len(rows), [], Counter())
+    tried = Tried(binding, len(rows), [], Counter(), [])
+    lost: set[str] = set()
     for row in rows:
         try:
             tried.records.append(binding.record(row))
+            lost |= binding.lost(row)
         except RowProblem as problem:
             tried.problems[problem.reason] += 1
+    tried.lost.extend(sorted(lost, key=str))
     return tried
 
 
@@ -313,6 +322,10 @@ def _shown(added: Added, records: list[dict[str, Any]], *, texts: bool) -> Itera
         reasons = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
         yield ""
         yield f"of the first {added.rows_tried} rows these cannot be records: {reasons}"
+    if ignored := added.row.get("ignore"):
+        yield ""
+        yield f"no record keeps these fields, so the row ignores them: {', '.join(ignored)}"
+        yield "(to use one: --field TARGET=SOURCE; to report by one: `slices` in the row)"
     yield ""
     yield f"written: {WHERE} (datasets.{added.name}), {added.datacard}"
     yield f"quality suite: {added.row['suite']} (--suite)"

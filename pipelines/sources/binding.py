@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from governance.base.errors import InputError, unknown
+from pipelines.sources.messages import messages_lost
 from pipelines.sources.readers import RowProblem, plain_name
 from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
 
@@ -42,9 +44,42 @@ class Binding:
         names = (*self.names.values(), *self.raters)
         return frozenset((*names, *(name.split(".")[0] for name in names)))
 
+    def lost(self, row: Mapping[str, Any]) -> set[str]:
+        """Fields with a value that the record of this row does not keep: whole columns, parts of
+        nested ones (`instances.1`), and members of messages (`messages.name`).
+        """
+        kept = frozenset((*self.names.values(), *self.raters))
+        lost = {name for name in row.keys() - self.used if row[name] is not None}
+        for name in row.keys() & self.used:
+            lost |= set(messages_lost(row[name], name) if name in kept else _rest(row, name, kept))
+        return lost
+
     def record(self, row: Mapping[str, Any]) -> Record:
         """The record of a row. Raises `RowProblem`."""
         return self.shape.build(Fields(row, self.names, self.raters))
+
+
+def is_ignored(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a field that no record keeps may be left out."""
+    return any(fnmatchcase(str(name), pattern) for pattern in patterns)
+
+
+def _rest(value: Any, path: str, kept: Collection[str]) -> Iterator[str]:
+    """What a nested value has beside the parts that are used."""
+    inner = value[path] if "." not in path and isinstance(value, Mapping) else value
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(inner, Mapping):
+        members = inner.items()
+    elif isinstance(inner, list):
+        members = enumerate(inner)
+    for name, member in members:
+        below = f"{path}.{name}"
+        if below in kept or member is None:
+            continue
+        if any(used.startswith(f"{below}.") for used in kept):
+            yield from _rest(member, below, kept)
+        else:
+            yield below
 
 
 class NoShape(InputError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +48,28 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 def message(content: str, role: str = "user") -> Message:
     """One message."""
     return {"role": role, "content": content}
+
+
+READ = frozenset({"role", "from", "content", "value", "type", "text", "rater", "input", "output"})
+"""Members of messages, parts, ratings and instances that records keep."""
+
+
+def messages_lost(value: Any, name: str) -> Iterator[str]:
+    """Members of the objects in a used field that its record does not keep: `messages.name`. A call
+    of a tool is kept where the message has no text.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, list):
+            yield from messages_lost(item, name)
+        elif isinstance(item, dict):
+            is_call = item.get("content", item.get("value")) is None
+            known = READ | {"tool_calls"} if is_call else READ
+            yield from (f"{name}.{key}" for key in item.keys() - known if item[key] is not None)
+            if isinstance(item.get("content"), list):
+                yield from messages_lost(item["content"], f"{name}.content")
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,20 @@ def _choices(row: Fields) -> list[Message]:
 
 
 def _messages(row: Fields) -> list[Message]:
-    messages = row["messages"].conversation()
-    return messages if messages[0]["role"] == "system" else [*_system(row), *messages]
+    return _after_system(row, row["messages"].conversation())
+
+
+def _after_system(row: Fields, messages: list[Message]) -> list[Message]:
+    """The messages, after the row's system text if they have none. Raises `RowProblem` for two that
+    differ: one of them would be lost.
+    """
+    system = _system(row)
+    if not system or messages[0] == system[0]:
+        return messages
+    if messages[0]["role"] == "system":
+        detail = "a system text beside the one that the messages begin with"
+        raise row["system"].problem("MESSAGES_MALFORMED", detail)
+    return [*system, *messages]
 
 
 def _conversation(row: Fields) -> Record:
@@ -222,7 +234,7 @@ def _compared(row: Fields) -> Record:
     if before != other:
         detail = f"the two prompts differ ({len(before)} and {len(other)} messages)"
         raise row["rejected"].problem("PROMPT_MISMATCH", detail)
-    return {"prompt": before, "chosen": chosen, "rejected": rejected}
+    return {"prompt": _after_system(row, before), "chosen": chosen, "rejected": rejected}
 
 
 def _ranked(row: Fields) -> Record:

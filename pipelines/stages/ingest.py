@@ -33,7 +33,7 @@ from pipelines.params import Dataset, Params
 from pipelines.record_ids import Key, canonical, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
 from pipelines.slices import labels_of, write_slices
-from pipelines.sources.binding import PROBE, Binding, bind
+from pipelines.sources.binding import PROBE, Binding, bind, is_ignored
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ as malformed.
 
 MAX_FIELDS = 100
 """Number of unused fields that are named; all others are counted together."""
+
+STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "ignore"}
+"""What the statement has of the dataset's row in params.yaml."""
+
+MAX_NAMED = 20
+"""Number of lost fields that a finding names."""
 
 PLACES = 3
 """Number of places that a finding names."""
@@ -92,7 +98,7 @@ def run(job: Job) -> Outcome:
     with job.progress.bar(0, "rows") as bar:
         tally = ingest(job.input("source"), dataset, key, job.output("records"), bar)
     counts = tally.counts()
-    findings = judge(job.key, tally, policy)
+    findings = (*judge(job.key, tally, policy), *lost_fields(job.key, dataset, tally))
     write_slices(job.output("slices"), tally.slices)
     write_excluded(job.output("excluded"), tally.excluded)
     report = _report(job.key, dataset, key, tally, counts, policy)
@@ -106,9 +112,7 @@ def run(job: Job) -> Outcome:
             "counts": counts,
         },
         parameters={
-            **dataset.model_dump(
-                mode="json", include={"kind", "source", "fields", "splits", "encoding", "slices"}
-            ),
+            **dataset.model_dump(mode="json", include=STATED),
             "malformed": policy.model_dump(mode="json"),
         },
         refused=findings,
@@ -166,8 +170,7 @@ def _record(
     content = binding.record(row.value)
     identity = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
-    if unused := row.value.keys() - binding.used - dataset.slices.keys():
-        tally.unused.update(unused)
+    tally.unused.update(binding.lost(row.value) - dataset.slices.keys())
     if dataset.slices:
         tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
     tally.ids.append(identity)
@@ -240,6 +243,21 @@ def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ..
             )
         )
     return tuple(findings)
+
+
+def lost_fields(name: str, dataset: Dataset, tally: Tally) -> tuple[Finding, ...]:
+    """A finding if rows have fields that no record keeps and that params.yaml does not ignore."""
+    lost = {
+        plain_name(unused): count
+        for unused, count in sorted(tally.unused.items(), key=lambda field: str(field[0]))
+        if not is_ignored(unused, dataset.ignore)
+    }
+    if not lost:
+        return ()
+    listed = [f"{unused} ({count} rows)" for unused, count in lost.items()]
+    found = ", ".join(listed[:MAX_NAMED]) + (" ..." if len(listed) > MAX_NAMED else "")
+    expected = f"each in `fields`, `slices` or `ignore` (params.yaml: datasets.{name})"
+    return (finding("FIELDS_LOST", name, expected=expected, found=found),)
 
 
 def _place(record: Excluded) -> str:
