@@ -68,7 +68,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Show what differs between two versions.",
     "lineage": "Show where a version comes from, source by source.",
     "erasure": "Show which datasets and versions have seen a record.",
-    "versions": "Show the engine versions that results depend on.",
+    "upgrade": "Show what newer code or engines run again, and write it to the lock.",
     "stage": "Run one stage, as DVC does.",
 }
 """Command to its line in the help."""

@@ -1,8 +1,8 @@
 """What a family of stages declares about itself; everything else is derived from it.
 
 A family is a module of `pipelines.stages` with the family's name and a `FAMILY`. To add one, write
-three files: the module, its entry in dvc.yaml, and its test. The harness, `countersign repro`, the
-engine versions and the network setting read the declaration; nothing else lists the families.
+three files: the module, its entry in dvc.yaml, and its test. The harness, `countersign repro`,
+`countersign.lock` and the network setting read the declaration; nothing else lists the families.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class StageFamily:
     """The files and folders that stage `key` writes."""
     table: str = ""
     """The table of params.yaml that has one row per stage; empty for a family of one stage."""
+    settings: tuple[str, ...] = ()
+    """Further tables of params.yaml that its results depend on."""
     evidence: str | None = None
     """The kind of the signed statement; None records nothing."""
     also_signs: tuple[str, ...] = ()

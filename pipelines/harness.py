@@ -3,10 +3,10 @@
 It does the shared part once, in this order:
 
 1. end together with the process that started it, and refuse a second run of the same stage;
-2. compare the installed engines with `pipelines/versions.yaml`;
+2. compare the installed code and engines of the family with `countersign.lock`;
 3. hash every input;
 4. run the stage, which writes to temporary paths, and hash the inputs again: an input that changed
-   meanwhile stops the stage;
+   meanwhile stops the stage, and so does another lock;
 5. publish the outputs, each in one step;
 6. sign a statement about the digests and append it to the log.
 
@@ -38,7 +38,7 @@ from governance.log.port import Log
 from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from pipelines import versions
+from pipelines import lock
 from pipelines.failures import StoppedError
 from pipelines.families import StageFamily, family, require_row
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
@@ -147,7 +147,7 @@ def run_stage(
     run = StageRun.of(family_name, key, project, now, progress)
     with exclusive(work_folder(project) / f"{run.name}.lock", run.name):  # (1)
         end_with_parent(os.environ)
-        versions.check(project.root, family_name)  # (2)
+        lock.check(project.root, family_name)  # (2)
         return _run_locked(run)
 
 
@@ -168,6 +168,7 @@ def _run_locked(run: StageRun) -> str:
             raise
         if run.family.evidence and not run.family.uses_digests_only:
             require_unchanged(job)
+        lock.check(run.project.root, run.family_name)
         if outcome.refused:
             _keep_reports(run, made)
         with _published(run.project.root, [] if outcome.refused else run.outputs, made):  # (5)
@@ -224,7 +225,7 @@ def _append(
         **fields,
         "stage": run.name,
         "inputs": list(artifacts.values()),
-        "environment": environment(versions.installed(run.family_name), run.project.machine),
+        "environment": environment(lock.engines(run.family_name), run.project.machine),
     }
     # The log is opened and checked again: its keys, head and policies may have changed meanwhile.
     log = open_log(run.project.machine, run.project.policies, run.now)

@@ -102,8 +102,8 @@ class Base(Model):
     """A model from outside the project, imported to `models/NAME/model`."""
 
     source: str
-    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture file (`*.json`) to
-    train from scratch.
+    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture to train from scratch:
+    a file (`*.json`) or `builtin:tiny`.
     """
     suite: Slug
     """The dataset it is evaluated on, to compare it with the models trained from it."""

@@ -32,7 +32,7 @@ from governance.log.sqlite import SqliteLog
 from governance.log.views import log_evidence
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
-from pipelines import versions
+from pipelines import lock
 from tests.warm import warmed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ PARAMS: dict[str, Any] = {
             "ignore": ["product", "team"],
         },
     },
-    "bases": {"tiny": {"source": "pipelines/architectures/tiny.json", "suite": "desk_eval"}},
+    "bases": {"tiny": {"source": "builtin:tiny", "suite": "desk_eval"}},
     "stages": {
         "base": {
             "method": "pretrain",
@@ -366,9 +366,7 @@ def fresh(folder: Path) -> Project:
     for card in (root / "policies" / "datacards").iterdir():
         if card.stem not in PARAMS["datasets"]:
             card.unlink()
-    versions.write(
-        root
-    )  # another build of an engine than the project's own would be an uncommitted change
+    lock.write(root)
     project.git("init", "-q")
     project.git("config", "user.name", "Test")
     project.git("config", "user.email", "test@example.org")

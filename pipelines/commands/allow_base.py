@@ -58,8 +58,8 @@ def look_at(
     files.
     """
     where = f"params.yaml: bases.{name}.source"
-    if not base.HUB.fullmatch(row.source) and not (root / row.source).exists():
-        raise InputError(f"there is no {row.source} here", where=where)
+    if not base.is_there(row.source, root):
+        raise InputError(f"there is no {row.source} here", where=where, expected=base.SOURCES)
     base.take(row.source, root, target, where)
     files = [file.path for file in digests.manifest(target)]
     if unsafe := unsafe_files(files):

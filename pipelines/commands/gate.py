@@ -13,6 +13,7 @@ from governance.base.errors import unknown
 from governance.base.progress import Progress
 from governance.base.time import instant
 from governance.machine.machine import read_log
+from pipelines import lock
 from pipelines.harness import StageRun
 from pipelines.project import open_project, utc_now
 from pipelines.stages import gate
@@ -33,6 +34,7 @@ def command(stage: str, dry_run: bool, as_json: bool) -> None:
     key = stage.removeprefix("gate@")
     if key not in project.params.stages:
         raise unknown("training stage", key, project.params.stages, "params.yaml: stages")
+    lock.check(project.root, "gate")
     log = read_log(project.machine)  # nothing is begun or recorded
     run = StageRun("gate", key, project, utc_now, Progress(), lambda: log)
     with tempfile.TemporaryDirectory() as folder:

@@ -29,7 +29,7 @@ from governance.log.http_client import is_server
 from governance.log.sql import SqlLog
 from governance.machine.machine import log_of
 from governance.policy.authority import read_authority
-from pipelines import families, versions
+from pipelines import families
 from pipelines.commands import dvc_process
 from pipelines.isolation import HASH_SEED
 from pipelines.plan import checks
@@ -59,8 +59,7 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     if not (root / ".dvc").is_dir():
         found, fix = "this folder has no .dvc folder", "git init && dvc init"
         raise ConfigError(found, where=str(root), fix=fix)
-    with _one_at_a_time(root) as lock:
-        versions.write(root)
+    with one_at_a_time(root) as lock:
         _mend_locks(root)
         options = ["--force"] if force else []
         if force and targets:
@@ -108,7 +107,7 @@ def _mend_locks(root: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time(root: Path) -> Iterator[int]:
+def one_at_a_time(root: Path) -> Iterator[int]:
     """Waits with a message while another run is active; yields the descriptor of the lock."""
     lock = root / ".dvc" / "tmp" / "countersign" / "repro.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)

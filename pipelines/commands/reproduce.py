@@ -33,7 +33,7 @@ from governance.log.port import Log
 from governance.machine.machine import known_signer, open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from pipelines import isolation, paths, process, versions
+from pipelines import isolation, lock, paths, process
 from pipelines.harness import StageRun, staging, work_folder
 from pipelines.plan.checks import PRINCIPALS, no_right
 from pipelines.process import exclusive
@@ -143,7 +143,7 @@ def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) ->
         raise unknown("training stage", key, project.params.stages, "params.yaml: stages")
     name = f"reproduce@{key}"
     with exclusive(work_folder(project) / f"{name}.lock", name):
-        versions.check(project.root, "train")
+        lock.check(project.root, "train")
         require_right(project)
         log = open_log(project.machine, project.policies, utc_now)
         requester = authorizing.on_behalf(project.machine, log, utc_now())
@@ -263,7 +263,7 @@ def _train(
         "final": final,
         "device": fitted.device,
         "parameters": train.parameters(resolved, fitted),
-        "environment": environment(versions.installed("train"), job.machine),
+        "environment": environment(lock.engines("train"), job.machine),
     }
     detail = {**train.cost(fitted, seconds), **train.launcher(job.machine.environ)}
     return fields, {**detail, "files_that_differ": list(comparison.files)}

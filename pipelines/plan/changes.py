@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines import versions
+from pipelines import lock
 from pipelines.dvc_errors import translated
 from pipelines.families import family
 from pipelines.plan.graph import Graph, after
@@ -29,7 +29,7 @@ class Planned:
     stage: str
     why: Why
     causes: tuple[str, ...]
-    """The files, parameters and engines that changed, or the stages that run before it."""
+    """The files, parameters, code and engines that changed, or the stages that run before it."""
 
 
 def changes(root: Path, stages: Graph, needed: Collection[str]) -> list[Planned]:
@@ -38,8 +38,8 @@ def changes(root: Path, stages: Graph, needed: Collection[str]) -> list[Planned]
     """
     status = _status(root)
     direct = {stage: _causes(status.get(stage, [])) for stage in needed}
-    for stage, engines in _engines(root, needed).items():
-        direct[stage] += engines
+    for stage, differences in _not_locked(root, needed).items():
+        direct[stage] += differences
     new = {stage for stage in needed if _is_new(status.get(stage, []))}
     changed = {stage for stage, causes in direct.items() if causes}
     followers = after({stage: stages[stage] for stage in needed}, changed | new)
@@ -101,12 +101,16 @@ def _tables(found: Sequence[Any], name: str) -> Iterator[Mapping[str, Any]]:
     return (each[name] for each in found if isinstance(each, dict) and name in each)
 
 
-def _engines(root: Path, needed: Collection[str]) -> dict[str, list[str]]:
-    """Stage to the engines whose installed version differs from the recorded one; `repro` records
-    them.
+def _not_locked(root: Path, needed: Collection[str]) -> dict[str, list[str]]:
+    """Stage to the code and engines that differ from the lock; it refuses to run until they are
+    locked.
     """
-    differing = {
-        name: versions.differing_engines(root, name)
-        for name in {stage.partition("@")[0] for stage in needed}
+    names = {stage.partition("@")[0] for stage in needed}
+    found: dict[str, list[lock.Difference]] = {}
+    for difference in lock.differences(root, names):
+        found.setdefault(difference.family, []).append(difference)
+    return {
+        stage: lock.in_words(found[stage.partition("@")[0]], named=False)
+        for stage in needed
+        if stage.partition("@")[0] in found
     }
-    return {stage: engines for stage in needed if (engines := differing[stage.partition("@")[0]])}

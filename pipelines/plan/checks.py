@@ -1,8 +1,8 @@
 """What would refuse a run, found before anything runs. Each stage repeats its own checks when it
 runs.
 
-1. Mistakes in parameters and policies, the signer and its rights, the registry's account, and an
-   empty log beside results: errors.
+1. Mistakes in parameters and policies, code or engines that are not locked, the signer and its
+   rights, the registry's account, and an empty log beside results: errors.
 2. What policy says against data, objectives, bases and thresholds as they are declared: findings of
    the gate's own checks.
 """
@@ -29,6 +29,7 @@ from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
 from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.rest import RegistryServer
+from pipelines import lock
 from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
@@ -53,6 +54,13 @@ def require(mistakes: list[CountersignError]) -> None:
     """Raises the mistake, or `Problems` with all mistakes."""
     if mistakes:
         raise mistakes[0] if len(mistakes) == 1 else Problems(mistakes)
+
+
+def locked(project: Project, stages: Iterable[str]) -> list[CountersignError]:
+    """(1) That the code and engines installed for these stages are those of the lock."""
+    names = dict.fromkeys(stage.partition("@")[0] for stage in stages)
+    error = lock.mistake(project.root, list(names))
+    return [error] if error else []
 
 
 def rights(project: Project, running: Callable[[], Collection[str]]) -> list[CountersignError]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import paths
+from pipelines import architectures, paths
 from pipelines.params import Params, Stage
 from pipelines.training.methods import method
 from pipelines.training.objective import uses_scorer
@@ -88,7 +88,7 @@ def shape(root: Path, params: Params, name: str) -> Shape | None:
     """
     while name in params.stages:
         name = params.stages[name].parent
-    source = root / params.bases[name].source
+    source = architectures.place(params.bases[name].source, root)
     places = [root / paths.model(name) / "model" / "config.json", source / "config.json", source]
     for place in places:
         if place.is_file():

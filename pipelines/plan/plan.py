@@ -57,7 +57,8 @@ def plan(
         planned = changes(project.root, stages, wanted)
         return [each.stage for each in planned if each.why != "after"]
 
-    mistakes = checks.rights(project, running)
+    mistakes = checks.locked(project, wanted)
+    mistakes += checks.rights(project, running)
     if not force:
         mistakes += checks.evidence(project)
     mistakes += checks.account(project, wanted) + checks.registry(project, wanted)

@@ -181,6 +181,7 @@ FAMILY = StageFamily(
     inputs=inputs,
     outputs=outputs,
     table="stages",
+    settings=("suites",),
     evidence="evaluate",
     engines=("torch", "transformers", "tokenizers", "numpy"),
     mistakes=unknown_metrics,

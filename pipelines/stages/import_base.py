@@ -5,9 +5,9 @@ on it.
 2. Weights are checked before any library loads them (`governance.models.weights`).
 3. The same source gives the same folder. Policy names it by digest.
 
-A source is an architecture (`*.json`: a configuration to train from scratch), a local folder, or a
-Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is downloaded once and
-cached.
+A source is an architecture (`*.json` or `builtin:NAME`: a configuration to train from scratch), a
+local folder, or a Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is
+downloaded once and cached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from governance.base.errors import ConfigError, CountersignError, InputError, Ve
 from governance.base.yaml import place
 from governance.models import weights
 from governance.models.files import refuse_configs, remote_code
-from pipelines import paths
+from pipelines import architectures, paths
 from pipelines.families import StageFamily
 from pipelines.hub import hub_errors
 from pipelines.job import Input, Job, Outcome, Output
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
 
-SOURCES = "an architecture (*.json), a folder, or OWNER/NAME@<40 hex digits> of the Hub"
+SOURCES = (
+    f"an architecture ({', '.join(architectures.names())}, *.json), a folder, or"
+    " OWNER/NAME@<40 hex digits> of the Hub"
+)
 
 PICKLES = (
     *(".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"),
@@ -46,9 +49,12 @@ PICKLES = (
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The local file or folder. A model of the Hub has none: its revision identifies it."""
+    """The file or folder of the project. A model of the Hub has none: its revision identifies it.
+    Nor has an architecture of the package: the digest of the imported folder identifies it.
+    """
     source = params.bases[key].source
-    return [] if HUB.fullmatch(source) else [Input("source", Path(source))]
+    elsewhere = HUB.fullmatch(source) or architectures.is_builtin(source)
+    return [] if elsewhere else [Input("source", Path(source))]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -76,12 +82,12 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
     `ConfigError`, `InputError` or `OfflineError`.
     """
     target.mkdir(parents=True, exist_ok=True)
-    local = root / source
+    local = architectures.place(source, root)
     if hub := HUB.fullmatch(source):
         take_folder(_fetched(hub["name"], hub["revision"], where), target)
     elif local.is_dir():
         take_folder(local, target)
-    elif source.endswith(".json"):
+    elif architectures.is_architecture(source):
         take_architecture(local, target)
     else:
         raise ConfigError(f"{source!r} is not a source of a model", where=where, expected=SOURCES)
@@ -155,10 +161,19 @@ def _fetched(name: str, revision: str, where: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
 
 
+def is_there(source: str, root: Path) -> bool:
+    """Whether a source is a file here, an architecture of the package, or a model of the Hub at a
+    revision.
+    """
+    if architectures.is_builtin(source):
+        return source in architectures.names()
+    return HUB.fullmatch(source) is not None or (root / source).exists()
+
+
 def unknown_sources(project: Project) -> Iterator[CountersignError]:
     """Bases whose source is neither here nor a pinned model of the Hub."""
     for name, row in project.params.bases.items():
-        if not HUB.fullmatch(row.source) and not (project.root / row.source).exists():
+        if not is_there(row.source, project.root):
             found = f"{row.source!r} is neither a file here nor a model of the Hub at a revision"
             where = place(project.root / "params.yaml", "bases", name, "source")
             yield ConfigError(found, where=where, expected=SOURCES)

@@ -316,6 +316,7 @@ FAMILY = StageFamily(
     inputs=inputs,
     outputs=outputs,
     table="datasets",
+    settings=("records",),
     evidence="ingest",
     engines=("pyarrow",),
     mistakes=missing_sources,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from governance.attest import canonical, digests
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
-from pipelines import paths, versions
+from pipelines import lock, paths
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
@@ -180,7 +180,8 @@ def _plan(job: Job, resolved: Objective) -> Plan:
     their work is never resumed.
     """
     inputs = {role: artifact.sha256 for role, artifact in job.inputs.items()}
-    identity = [resolved.digest, versions.installed("train"), inputs]
+    code = lock.installed("train").code
+    identity = [resolved.digest, code, lock.engines("train"), inputs]
     work = job.scratch / digests.sha256_bytes(canonical.dumps(identity))[:16]
     work.mkdir(parents=True, exist_ok=True)
     return Plan(

@@ -14,6 +14,7 @@ from typing import Any
 from governance.attest import canonical
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256
+from pipelines.architectures import is_architecture
 from pipelines.params import Params, Stage
 from pipelines.training import arguments, rewards
 from pipelines.training.methods import Method, method
@@ -121,13 +122,13 @@ def _of_models(
     if parent is not None and method(parent.method).model != "language":
         found = f"{stage.parent} is a reward model"
         yield ConfigError(found, where=place, expected="a language model")
-    bare = parent is None and params.bases[stage.parent].source.endswith(".json")
+    bare = parent is None and is_architecture(params.bases[stage.parent].source)
     if bare and not chosen.from_scratch:
         found = f"{stage.parent} is an untrained architecture"
         fix = "train it first with a stage of method pretrain"
         yield ConfigError(found, where=place, fix=fix)
     if chosen.from_scratch and not bare:
-        expected = "a base whose source is an architecture (*.json)"
+        expected = "a base whose source is an architecture (builtin:tiny, *.json)"
         yield ConfigError(f"{stage.parent} has weights already", where=place, expected=expected)
     if chosen.from_scratch and stage.lora:
         found = "LoRA needs weights to start from"

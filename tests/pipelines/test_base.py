@@ -192,7 +192,7 @@ def test_the_shipped_architecture_becomes_a_base_and_stays_the_same(tmp_path: Pa
         made = job(base, "import_base", "tiny", ROOT, tmp_path / part)
         outcome = base.run(made)
         assert outcome.predicate == {
-            "source": "pipelines/architectures/tiny.json",
+            "source": "builtin:tiny",
             "files": 1,
             "weights": False,
         }

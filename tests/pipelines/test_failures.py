@@ -18,7 +18,7 @@ from governance.base.progress import Progress
 from governance.log.evidence import Evidence, key_ring
 from governance.log.views import log_evidence
 from governance.machine.machine import open_log
-from pipelines import harness
+from pipelines import harness, lock
 from pipelines.failures import ROWS_SHOWN, StoppedError, not_finite
 from pipelines.harness import run_stage
 from pipelines.job import Job, Outcome
@@ -35,9 +35,7 @@ def project(tmp_path: Path) -> Project:
     root = tmp_path / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
     shutil.copy(ROOT / "params.yaml", root / "params.yaml")
-    (root / "pipelines").mkdir()
-    shutil.copytree(ROOT / "pipelines" / "architectures", root / "pipelines" / "architectures")
-    shutil.copy(ROOT / "pipelines" / "versions.yaml", root / "pipelines" / "versions.yaml")
+    lock.write(root)
     return open_project(
         root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"}
     )
@@ -79,7 +77,7 @@ def test_a_stage_that_stops_is_recorded_and_publishes_nothing(project: Project) 
     stated = failure.predicate
     assert (stated.stage, stated.step, stated.counts) == ("import_base@tiny", 3, {"records": 8})
     assert [finding.code for finding in stated.findings] == ["NON_FINITE"]
-    assert stated.parameters["source"] == "pipelines/architectures/tiny.json"
+    assert stated.parameters["source"] == "builtin:tiny"
     assert "pairs.jsonl" not in stated.model_dump_json()
 
 

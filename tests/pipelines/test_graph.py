@@ -1,43 +1,16 @@
-"""dvc.yaml says what the stages are: the same inputs and outputs, and all the code that their
-results depend on.
-"""
+"""dvc.yaml says what the stages are: the same inputs, outputs and parameters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import grimp
 import pytest
 
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family, names
 from pipelines.params import Params, load_params
 from tests.conftest import ROOT
-
-HARNESS = {
-    f"pipelines.{name}"
-    for name in (
-        *("cli", "families", "harness", "job", "params", "paths", "process", "project"),
-        *(
-            "provenance",
-            "stages",
-            "versions",
-            "boot",
-            "codefiles",
-            "commit",
-            "installed",
-            "isolation",
-            "shown",
-        ),
-    )
-}
-"""What runs a stage without being part of what it writes; a stage's parameters are dependencies of
-their own.
-"""
-
-WHETHER = {"pipelines.stages.gate"}
-"""What decides whether a stage runs, and nothing of what it writes."""
 
 FAMILIES = all_families()
 ALWAYS = {name for name, declared in FAMILIES.items() if declared.always_runs}
@@ -100,49 +73,24 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
         assert not strays, f"{name}@{key}: not among its outs"
 
 
-def code_of(name: str) -> set[str]:
-    """The modules of ours that a stage's module reaches, and the data files that those name."""
-    graph = grimp.build_graph("pipelines", "governance")
-    seen: set[str] = set()
-    queue = [f"pipelines.stages.{name}"]
-    while queue:
-        module = queue.pop()
-        if module in seen or module in HARNESS | WHETHER:
-            continue
-        seen.add(module)
-        queue += [
-            imported
-            for imported in graph.find_modules_directly_imported_by(module)
-            if imported.startswith("pipelines.")
-        ]
-    sources = {f"{module.replace('.', '/')}.py" for module in seen if module != "pipelines"}
-    data = [
-        path
-        for path in (ROOT / "pipelines").rglob("*.*")
-        if path.suffix in (".json", ".txt", ".jinja", ".yaml")
-    ]
-    texts = [(ROOT / source).read_text(encoding="utf-8") for source in sources]
-    named = [path for path in data if any(f'"{path.name}"' in text for text in texts)]
-    return sources | {path.relative_to(ROOT).as_posix() for path in named}
+@pytest.mark.parametrize("name", names())
+def test_each_stage_tracks_the_lock_of_its_family_and_names_no_code(
+    name: str, stages: dict[str, Any]
+) -> None:
+    body = bodies(stages, name)
+    assert {"countersign.lock": [name]} in body["params"]
+    assert not [dep for dep in body.get("deps", []) if dep.startswith(("pipelines", "governance"))]
 
 
 @pytest.mark.parametrize("name", sorted(set(names()) - ALWAYS))
-def test_all_code_that_a_result_depends_on_is_a_dependency(
+def test_a_family_names_the_tables_that_dvc_tracks_for_it(
     name: str, stages: dict[str, Any]
 ) -> None:
-    needed = code_of(name)
-    listed = {dep for dep in bodies(stages, name)["deps"] if dep.startswith("pipelines/")}
-    assert sorted(needed - listed) == [], f"{name}: code that is missing from its deps"
-    assert sorted(listed - needed) == [], f"{name}: code it does not use"
-
-
-@pytest.mark.parametrize("name", names())
-def test_engines_are_parameters_of_the_stages_that_use_them(
-    name: str, stages: dict[str, Any]
-) -> None:
-    engines = {"pipelines/versions.yaml": [name]}
-    listed = engines in bodies(stages, name).get("params", [])
-    assert listed == bool(FAMILIES[name].engines)
+    """Their defaults are part of the family's entry in the lock."""
+    params = [text for text in bodies(stages, name)["params"] if isinstance(text, str)]
+    tables = {text.partition(".")[0] for text in params}
+    declared = FAMILIES[name]
+    assert tables - {declared.table} == set(declared.settings)
 
 
 @pytest.mark.parametrize("name", names())

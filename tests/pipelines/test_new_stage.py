@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from governance.base.yaml import read_yaml
 from tests.conftest import ROOT
 from tests.project import Done, Project, fresh
 
@@ -61,8 +62,8 @@ DVC_STAGE = {
     "foreach": "${datasets}",
     "do": {
         "cmd": "countersign stage line_lengths ${key}",
-        "deps": ["${item.source}", "pipelines/stages/line_lengths.py"],
-        "params": [{"pipelines/versions.yaml": ["line_lengths"]}],
+        "deps": ["${item.source}"],
+        "params": [{"countersign.lock": ["line_lengths"]}],
         "outs": ["data/lengths/${key}.txt"],
     },
 }
@@ -84,9 +85,16 @@ def project(tmp_path: Path) -> Project:
 
 
 def repro(project: Project) -> Done:
-    """`countersign repro` in a process of its own: a warm one has this checkout's `pipelines`."""
-    start = "from pipelines.cli import main; main()"
-    return project.run(sys.executable, "-P", "-c", start, "repro", "line_lengths@desk_eval")
+    """The new stage is not in the lock yet; `countersign upgrade` writes it."""
+    done = start(project, "upgrade")
+    assert done.code == 0, done.out
+    return start(project, "repro", "line_lengths@desk_eval")
+
+
+def start(project: Project, *arguments: str) -> Done:
+    """`countersign` in a process of its own: a warm one has this checkout's `pipelines`."""
+    program = "from pipelines.cli import main; main()"
+    return project.run(sys.executable, "-P", "-c", program, *arguments)
 
 
 @pytest.mark.slow
@@ -100,8 +108,9 @@ def test_a_new_stage_runs_is_recorded_and_is_cached(project: Project) -> None:
     assert statement.predicate.stage == "line_lengths@desk_eval"
     assert [item.role for item in statement.predicate.inputs] == ["source"]
     assert list(statement.predicate.environment.versions) == ["click"]
-    versions = (project.root / "pipelines/versions.yaml").read_text(encoding="utf-8")
-    assert "line_lengths:\n  click: " in versions
+    assert read_yaml(project.root / "countersign.lock")["line_lengths"]["engines"].keys() == {
+        "click"
+    }
 
     again = repro(project)
     assert again.code == 0 and "60 lengths" not in again.out, again.out

@@ -18,6 +18,7 @@ from governance.log.evidence import key_ring
 from governance.log.views import log_evidence
 from governance.machine.machine import open_log
 from governance.policy.policies import load_policies
+from pipelines import lock
 from pipelines.commands import allow_base
 from pipelines.harness import run_stage
 from pipelines.job import Job, Outcome
@@ -33,15 +34,17 @@ WEIGHTS = struct.pack("<Q", 2) + b"{}"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project without any base allowed."""
     folder = tmp_path / "project"
-    (folder / "pipelines" / "architectures").mkdir(parents=True)
+    folder.mkdir()
     shutil.copytree(ROOT / "policies", folder / "policies")
-    shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
-    shutil.copy(
-        ROOT / "pipelines" / "architectures" / "tiny.json", folder / "pipelines" / "architectures"
+    shutil.copy(ROOT / "pipelines" / "architectures" / "tiny.json", folder / "own.json")
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(
+        params.replace("builtin:tiny", "own.json"), encoding="utf-8"
     )
     (folder / allow_base.FILE).write_text(
         "# what may be built upon\nbases: {}  # none yet\n", encoding="utf-8"
     )
+    lock.write(folder)
     monkeypatch.chdir(folder)
     return folder
 
@@ -61,7 +64,7 @@ def _folder(root: Path, **files: bytes) -> None:
         (folder / name.replace("__", ".")).write_bytes(data)
     params = root / "params.yaml"
     params.write_text(
-        params.read_text(encoding="utf-8").replace("pipelines/architectures/tiny.json", "local"),
+        params.read_text(encoding="utf-8").replace("own.json", "local"),
         encoding="utf-8",
     )
 
@@ -125,7 +128,7 @@ def test_saying_it_again_changes_nothing(root: Path) -> None:
 def test_another_architecture_is_another_digest(root: Path) -> None:
     _run("tiny", "--licence", "Apache-2.0")
     before = load_policies(root / "policies").bases["tiny"].digest
-    path = root / "pipelines" / "architectures" / "tiny.json"
+    path = root / "own.json"
     path.write_text(
         path.read_text(encoding="utf-8").replace(
             '"num_hidden_layers": 2', '"num_hidden_layers": 3'
@@ -164,7 +167,7 @@ def test_what_is_not_known_is_told_with_what_is(root: Path) -> None:
         _run("tinny", "--licence", "Apache-2.0")
     with pytest.raises(ConfigError, match=r"licences\.bases"):
         _run("tiny", "--licence", "GPL-3.0-only")
-    (root / "pipelines" / "architectures" / "tiny.json").unlink()
+    (root / "own.json").unlink()
     with pytest.raises(InputError, match="there is no"):
         _run("tiny", "--licence", "Apache-2.0")
     assert _run("tiny").exit_code == 2
