@@ -6,8 +6,8 @@ whether it is the code of the commit.
    (`pipelines.boot`).
 3. What was imported must be what is on disk: `pipelines.boot` kept the digest of each file it
    compiled.
-4. No ignore rule hides a file in these packages, in `policies/`, `rewards/`, `params.yaml`
-   or `dvc.yaml`.
+4. No ignore rule hides a file in these packages, in `policies/`, `rewards/`, `params.yaml`,
+   `dvc.yaml` or `countersign.lock`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_COMPARED = frozenset({"dvc.lock"})
 """Files of the project that DVC writes during a run."""
 OWN = ("policies", "rewards")
 """Folders of the project in which every file counts."""
-REQUIRED = ("params.yaml", "dvc.yaml")
+REQUIRED = ("params.yaml", "dvc.yaml", "countersign.lock")
 """Files that decide what runs, and must be committed."""
 
 

@@ -48,7 +48,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("governance", "pipelines", "policies"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, root / name, ignore=ignored)
-    for name in ("params.yaml", "dvc.yaml", ".gitignore"):
+    for name in ("params.yaml", "dvc.yaml", "countersign.lock", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
     git(root, "init", "-q")
     git(root, "add", "-A")
@@ -226,7 +226,14 @@ def test_an_edit_that_git_is_told_to_overlook_is_an_uncommitted_change(
 
 
 @pytest.mark.parametrize(
-    "name", ["params.yaml", "policies/policy.yaml", "pipelines/stages/train.py", "dvc.yaml"]
+    "name",
+    [
+        "params.yaml",
+        "policies/policy.yaml",
+        "pipelines/stages/train.py",
+        "dvc.yaml",
+        "countersign.lock",
+    ],
 )
 def test_a_file_that_is_gone_or_edited_is_a_change(name: str, project: Path) -> None:
     path = project / name
@@ -293,13 +300,13 @@ def test_a_project_below_the_top_of_its_repository_is_compared_at_its_place(
 ) -> None:
     root = tmp_path / "one" / "two"
     root.mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "countersign.lock"):
         (root / name).write_text("{}\n", encoding="utf-8")
     (tmp_path / "beside.txt").write_text("x", encoding="utf-8")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "-q", "-m", "a project below")
-    assert set(read_commit(root).files) == {"params.yaml", "dvc.yaml"}
+    assert set(read_commit(root).files) == {"params.yaml", "dvc.yaml", "countersign.lock"}
     assert not codefiles.code(root).dirty
     (tmp_path / "beside.txt").write_text("y", encoding="utf-8")
     assert not codefiles.code(root).dirty
