@@ -47,16 +47,22 @@ def request(
 ) -> RunRequest:
     """A run of the stage, with its inputs by digest and its code by commit."""
     inputs = {f"pipeline.{role}": artifact.sha256 for role, artifact in job.inputs.items()}
-    family, _, key = job.name.partition("@")
-    source = {
-        "mlflow.source.name": f"countersign stage {family} {key}".strip(),
+    stage = {"pipeline.stage": job.key}
+    return RunRequest(
+        job.name, params, {**inputs, **stage, **source(job), **tags}, datasets, scores
+    )
+
+
+def source(job: Job) -> dict[str, str]:
+    """MLflow's tags for what ran, and of which commit."""
+    tags = {
+        "mlflow.source.name": " ".join(["countersign stage", *job.name.split("@")]),
         "mlflow.source.type": "LOCAL",
-        "pipeline.stage": key or family,
     }
     if job.code is not None and job.code.commit:
-        source["mlflow.source.git.commit"] = job.code.commit
-        source["pipeline.uncommitted"] = str(job.code.dirty).lower()
-    return RunRequest(job.name, params, {**inputs, **source, **tags}, datasets, scores)
+        tags["mlflow.source.git.commit"] = job.code.commit
+        tags["pipeline.uncommitted"] = str(job.code.dirty).lower()
+    return tags
 
 
 def opened(job: Job) -> Runs:

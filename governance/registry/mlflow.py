@@ -26,6 +26,7 @@ from governance.log.sqlite import SqliteDatabase
 from governance.registry import rest
 from governance.registry.display import shortened
 from governance.registry.failures import translated
+from governance.registry.mlmodel import SEALED, is_loadable, write_around
 from governance.registry.port import (
     DIGEST_TAG,
     Place,
@@ -102,18 +103,38 @@ class MlflowRegistry:
         existing = self.find(request.model, request.digest)
         if existing:
             return existing
-        shown = {**request.tags, "pipeline.digest": request.digest}
+        made = self.runs.find_model(request.digest)
+        linked = {"pipeline.logged_model": made} if made else {}
+        tags = {**request.tags, **linked}
+        shown = {**tags, **request.run_tags, "pipeline.digest": request.digest}
         asked = RunRequest(request.run_name, request.params, shown, request.datasets)
         with self.runs.run(asked) as run:
             run.metrics(0, request.metrics)
             with translated(self._uri):
-                for file in request.files:
-                    into = "/".join([MODEL_FOLDER, *file.path.split("/")[:-1]])
-                    self._client.log_artifact(run.id, str(request.folder / file.path), into)
+                self._log_model(run.id, request)
                 self._attach(run.id, request.attachments)
-                tags = {**request.tags, DIGEST_TAG: request.digest}
+                tags[DIGEST_TAG] = request.digest
                 number = self._create_version(request, run.id, tags)
+        if made:
+            self.runs.link_version(made, request.model, number)
         return Version(request.model, number, request.digest, run.id)
+
+    def _log_model(self, run_id: str, request: VersionRequest) -> None:
+        """The model's files; and where MLflow can load it, what tells MLflow how
+        (`governance.registry.mlmodel`).
+        """
+        folder = MODEL_FOLDER
+        if is_loadable(request.folder):
+            folder = f"{MODEL_FOLDER}/{SEALED}"
+            with tempfile.TemporaryDirectory() as staging:
+                around = Path(staging)
+                for path in write_around(request.folder, request.digest, around):
+                    self._log_file(run_id, around / path, MODEL_FOLDER, path)
+        for file in request.files:
+            self._log_file(run_id, request.folder / file.path, folder, file.path)
+
+    def _log_file(self, run_id: str, file: Path, folder: str, path: str) -> None:
+        self._client.log_artifact(run_id, str(file), "/".join([folder, *path.split("/")[:-1]]))
 
     def versions(self, model: str) -> list[Version]:
         """Oldest first; empty where the model is not registered."""

@@ -110,6 +110,8 @@ class VersionRequest:
     run_name: str
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Of the version, and of the run that registers it."""
+    run_tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     datasets: Sequence[DatasetLink] = ()

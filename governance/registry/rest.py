@@ -19,6 +19,7 @@ from governance.base.errors import ConflictError, CountersignError, RefusedError
 from governance.log import http_client
 from governance.log.http_client import is_server, parse_json
 from governance.models.folder import CHUNK, Fetch
+from governance.registry.mlmodel import DESCRIPTION, SEALED
 from governance.registry.port import DIGEST_TAG
 from governance.registry.rows import AliasRow, Rows, VersionRow
 
@@ -36,6 +37,7 @@ GRANT = (
 WRITING = ("EDIT", "MANAGE")
 """MLflow's permissions that let an account write."""
 _API = "api/2.0/mlflow"
+_ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 
 
 class MissingError(StorageError):
@@ -96,9 +98,11 @@ class RegistryServer:
             found = f"the files of {model}/{version} are not on this server"
             raise StorageError(found, where=self._client.url, fix="name their folder")
         below = quote(place.removeprefix("mlflow-artifacts:").strip("/"))
+        if self._has_file(f"{_ARTIFACTS}/{below}/{DESCRIPTION}"):
+            below = f"{below}/{SEALED}"
 
         def fetch(file: ModelFile, target: Path) -> None:
-            path = f"api/2.0/mlflow-artifacts/artifacts/{below}/{quote(file.path)}"
+            path = f"{_ARTIFACTS}/{below}/{quote(file.path)}"
             left = file.size + 1  # one byte more shows that it is another file
             with self._open("GET", path) as answer, target.open("xb") as copy:
                 while left and (data := answer.read(min(CHUNK, left))):
@@ -138,6 +142,13 @@ class RegistryServer:
             ]
         active = frozenset(run for run in runs if self._is_active(run))
         return Rows(names, tuple(versions), tuple(aliases), active)
+
+    def _has_file(self, path: str) -> bool:
+        try:
+            with self._open("GET", path):
+                return True
+        except MissingError:
+            return False
 
     def _is_active(self, run: str) -> bool:
         stage = _member(self._one("runs/get", run_id=run), "run", "info", "lifecycle_stage")

@@ -33,6 +33,7 @@ from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.machine.machine import Machine
 from governance.models.folder import Fault
+from governance.registry.mlmodel import differences, sealed_folder
 
 OUTPUTS = (
     "data/ingested",
@@ -115,8 +116,21 @@ def registry_run(run: Run) -> str:
 
 
 def in_artifact_root(root: Path) -> Locate:
-    """Finds a version's files in the registry of this machine: ROOT/RUN/artifacts/model, or with a
-    server ROOT/EXPERIMENT/RUN/artifacts/model.
+    """Finds a version's files in the registry of this machine: ROOT/RUN/artifacts/model/model, or
+    with a server ROOT/EXPERIMENT/RUN/artifacts/model/model; for versions of before, without the
+    last part (`governance.registry.mlmodel`).
+    """
+    artifacts = _artifacts(root)
+
+    def locate(registration: Registration) -> Path | None:
+        folder = artifacts(registration)
+        return sealed_folder(folder / "model") if folder else None
+
+    return locate
+
+
+def _artifacts(root: Path) -> Locate:
+    """Finds the artifacts of a version's run.
 
     Raises `VerificationError` if a run has several folders, because only the registry knows which
     of them is served.
@@ -131,7 +145,7 @@ def in_artifact_root(root: Path) -> Locate:
         if len(folders) > 1:
             found = f"the files of run {run} stand in several folders"
             raise VerificationError(found, where=", ".join(str(path) for path in folders))
-        return (folders[0] if folders else root / run) / "artifacts" / "model"
+        return (folders[0] if folders else root / run) / "artifacts"
 
     return locate
 
@@ -208,7 +222,11 @@ def _source(path: Path, expected: str) -> list[str]:
 
 
 def _registered(registration: Registration, folder: Path) -> list[str]:
-    return digests.difference(registration.files, digests.manifest(folder))
+    """`folder`: of the model itself. What stands around it tells MLflow how to load it."""
+    found = digests.difference(registration.files, digests.manifest(folder))
+    is_wrapped = sealed_folder(folder.parent) == folder
+    around = differences(folder.parent, registration.model_digest) if is_wrapped else []
+    return found + ([] if found else around)
 
 
 # -- A retired version -----------------------------------------------------------------------------
@@ -228,8 +246,8 @@ def delete_files(
             f"{model}/{version} was not retired, so its files stay",
             fix=f"countersign retire {model}/{version} --reason ...",
         )
-    folder = in_artifact_root(machine.artifact_root)(now.registration(model, version).predicate)
-    folders = [folder.parent / name for name in BESIDE] if folder else []
+    artifacts = _artifacts(machine.artifact_root)(now.registration(model, version).predicate)
+    folders = [artifacts / name for name in BESIDE] if artifacts else []
     present = [path for path in folders if path.is_dir()]
     for path in () if dry_run else present:
         try:

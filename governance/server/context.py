@@ -50,6 +50,7 @@ from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown, Snapshot
 from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
 from governance.registry.governed.rules import Call
+from governance.registry.mlmodel import differences, sealed_folder
 from governance.registry.rows import (
     NewVersion,
     alias_holder,
@@ -146,10 +147,18 @@ class GovernedLog:
         no model may have.
         """
         path = self.machine.artifact_root / folder
-        if not path.is_dir():
+        model = sealed_folder(path)
+        if not model.is_dir():
             return None
-        refuse_configs(path, folder)
-        return tree_digest(path)
+        refuse_configs(model, folder)
+        digest = tree_digest(model)
+        if around := differences(path, digest):
+            raise InputError(
+                f"what stands around the model does not follow from it: {'; '.join(around[:5])}",
+                where=folder,
+                fix="register it by `countersign repro`",
+            )
+        return digest
 
     def caller(self) -> str:
         """The account behind the present call: as the server authenticated it, else the client's

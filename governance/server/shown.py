@@ -12,7 +12,10 @@ from governance.registry.governed.governor import Shown
 from governance.release.promotion import latest_packet
 
 PREFIX = "governance."
-NOTE = "Countersign's server writes this for people. Only the log counts: `countersign verify`."
+NOTE = (
+    "Countersign's server writes this for people. Only the log counts: `countersign verify`.\n\n"
+    "MLflow verifies nothing when it loads. Load it with `pipelines.loader.load`, which does."
+)
 RECENT = 4
 """Decisions whose versions are written anew."""
 LENGTH = 4900

@@ -35,6 +35,7 @@ from pipelines import paths, provenance
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
+from pipelines.shown import source
 from pipelines.stages import gate
 from pipelines.training.modelfolder import write_json
 
@@ -228,6 +229,7 @@ def _request(
             "pipeline.parent": chain.released.parent or NO_VERSION,
             "pipeline.train_run": _train_run(chain),
         },
+        run_tags=source(job),
         params=dossier.parameters(chain),
         metrics=dossier.means(chain),
         datasets=datasets,
@@ -268,6 +270,7 @@ def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
         f"{stage}; model sha256 `{chain.digest}`.",
         f"{report}; the run's artifacts have it too.",
         "Tags and this text are for display only: decisions use the log.",
+        "MLflow verifies nothing when it loads. Load it with `pipelines.loader.load`, which does.",
     ]
     return "\n\n".join(lines)
 

@@ -704,6 +704,26 @@ def _config(text: str, name: str = "config.json") -> Attack:
     return attack
 
 
+def _described(path: str, text: str) -> Attack:
+    """A version that MLflow can load, with such a file around its model."""
+
+    def attack(world: World) -> Any:
+        run = world.server.post("runs/create", experiment_id="0").value["run"]["info"]
+        folder = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        files = {
+            "model/config.json": '{"architectures": ["LlamaForCausalLM"]}',
+            "MLmodel": '{"flavors": {}}',
+            path: text,
+        }
+        for name, content in files.items():
+            target = f"/api/2.0/mlflow-artifacts/artifacts/{folder}/model/{name}"
+            assert world.server.ask("PUT", target, raw=content.encode()).status == 200
+        body = {"name": MODEL, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
+        return world.server.post("model-versions/create", **body)
+
+    return attack
+
+
 def _anothers_tag(world: World) -> Any:
     world.server.post("registered-models/create", name="theirs")
     body = {"name": "theirs", "key": "governance.status", "value": "champion"}
@@ -1064,6 +1084,21 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
         _config('{"normalizer": {"pattern": {"Regex": "(a+)+$"}}}', "tokenizer.json"),
         (403,),
         "could take very long",
+    ),
+    "55 a description that loads a module": (
+        _described("MLmodel", '{"flavors": {"python_function": {"loader_module": "evil"}}}'),
+        (403,),
+        "MLmodel: is not the one of this model",
+    ),
+    "55 code beside the model, where MLflow looks for it": (
+        _described("code/evil.py", "import os"),
+        (403,),
+        "code/evil.py: stands beside the model",
+    ),
+    "55 another tokenizer beside the model": (
+        _described("components/tokenizer/config.json", "{}"),
+        (403,),
+        "components/tokenizer/config.json: is not the model's own",
     ),
     "56 a tag of ours on a run": (
         lambda world: world.server.post(
