@@ -17,11 +17,14 @@ from governance.attest.predicates import (
     KINDS,
     Call,
     Drill,
+    Failure,
     Finding,
     GateDecision,
     Packet,
+    Predicate,
     Promotion,
     Refusal,
+    Registration,
     Signed,
 )
 from governance.attest.requests import Decision, asked_of_gate, asked_of_move
@@ -29,6 +32,7 @@ from governance.base.errors import CountersignError, InputError, VerificationErr
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate
+from governance.history.chain import Chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.rules import HOLDS_REQUEST, STATES_WAIVED
@@ -43,6 +47,7 @@ _EVENTS = {
     "approval": ("{it.decision} {it.about} {subject:.12}", "as {it.role}", "{it.reason}"),
     "waiver": ("waiver of {it.finding} {it.about}", "until {it.expires}", "{it.reason}"),
     "request": ("request to {it.action} {it.alias}", "open until {it.expires}", "{it.reason}"),
+    "failure": ("{it.stage} stopped", "published nothing", "{it.findings[0].code}"),
     "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
     "incident": ("incident {it.state}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
@@ -158,6 +163,7 @@ def history(now: LogState, model: str) -> list[Event]:
     requests = now.timeline.requests.items()
     subjects = {statement.subjects[0].sha256 for statement in packets}
     subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
+    subjects |= _stages(now, model)
     events = [
         _event(now, statement)
         for kind in _EVENTS
@@ -441,9 +447,27 @@ def _tried(now: LogState, move: Promotion, drill: Evidence[Drill] | None) -> str
 
 def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
     predicate = statement.predicate
+    if isinstance(predicate, Failure):
+        return predicate.stage in subjects
     if statement.kind == "approval":
         return bool(subjects & {subject.sha256 for subject in statement.subjects})
     return bool(predicate.model == model)
+
+
+def _stages(now: LogState, model: str) -> set[str]:
+    """The stages that the model's versions rest on."""
+    registered = {
+        (one.predicate.model_digest, one.predicate.stage)
+        for one in now.view.all(Registration)
+        if one.predicate.model == model
+    }
+    chains = (Chain(now.view, digest, stage) for digest, stage in registered)
+    return {
+        statement.predicate.stage
+        for chain in chains
+        for statement in chain.statements()
+        if isinstance(statement.predicate, Predicate)
+    }
 
 
 def _event(now: LogState, statement: Evidence) -> Event:

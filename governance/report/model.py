@@ -233,6 +233,7 @@ Answer = Literal[
     "closed",
     "does not count",
     "registered",
+    "stopped",
 ]
 
 

@@ -14,8 +14,10 @@ from governance.attest.predicates import (
     CANDIDATE,
     Approval,
     Call,
+    Failure,
     Finding,
     GateDecision,
+    Predicate,
     PromotionRequest,
 )
 from governance.log.evidence import Evidence
@@ -30,7 +32,7 @@ FUNCTION = "the automatic checks"
 
 def decisions(facts: Facts) -> list[Decision]:
     """Every decision about the version or a stage it rests on, in the order of the log."""
-    rows = (*_gates(facts), *_moves(facts), *_statements(facts))
+    rows = (*_gates(facts), *_failures(facts), *_moves(facts), *_statements(facts))
     by_entry = sorted({decision.evidence[0]: decision for decision in rows}.items())
     run, own_entry = facts.registration.run, facts.registration_statement.index
     registered = Decision(
@@ -76,6 +78,29 @@ def _gates(facts: Facts) -> Iterator[Decision]:
             findings=_findings(gate.findings, gate.waived),
             evidence=[statement.index],
         )
+
+
+def _failures(facts: Facts) -> Iterator[Decision]:
+    """Attempts of the stages that this version rests on which stopped, and published nothing."""
+    stages = {statement.predicate.stage for statement in facts.rests_on() if _is_stage(statement)}
+    for statement in facts.of("failure"):
+        failure: Failure = statement.predicate
+        if failure.stage not in stages or not facts.now.authority.counts(statement):
+            continue
+        yield Decision(
+            about=failure.stage,
+            what="An attempt stopped and published nothing"
+            + (f", at step {failure.step}" if failure.step is not None else ""),
+            answer="stopped",
+            by=name_of(facts, statement),
+            at=failure.run.finished,
+            findings=_findings(failure.findings, []),
+            evidence=[statement.index],
+        )
+
+
+def _is_stage(statement: Evidence) -> bool:
+    return isinstance(statement.predicate, Predicate)
 
 
 QUESTIONS = {"promote": "May it become {}?", "rollback": "May it be {} again?", "retire": "Retire?"}
