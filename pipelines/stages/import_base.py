@@ -2,7 +2,8 @@
 on it.
 
 1. Only configuration, tokenizer and safetensors weights are imported: no pickle, no code.
-2. Weights are checked before any library loads them (`governance.models.weights`).
+2. Weights are checked before any library loads them (`governance.models.weights`), and hold no
+   number that is not finite.
 3. The same source gives the same folder. Policy names it by digest.
 
 A source is an architecture (`*.json` or `builtin:NAME`: a configuration to train from scratch), a
@@ -24,7 +25,9 @@ from governance.base.yaml import place
 from governance.models import weights
 from governance.models.files import refuse_configs, remote_code
 from pipelines import architectures, paths
+from pipelines.failures import not_finite
 from pipelines.families import StageFamily
+from pipelines.finite_weights import tensors
 from pipelines.hub import hub_errors
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -68,6 +71,7 @@ def run(job: Job) -> Outcome:
     if HUB.fullmatch(source):
         job.progress.step(f"downloading {source}")
     take(source, job.root, target, f"params.yaml: bases.{job.key}.source")
+    require_finite(job.name, target)
     files = sorted(path.name for path in target.iterdir())
     has_weights = any(name.endswith(".safetensors") for name in files)
     return Outcome(
@@ -75,6 +79,18 @@ def run(job: Job) -> Outcome:
         parameters={"source": source},
         summary=f"{len(files)} files{'' if has_weights else ', untrained architecture'}",
     )
+
+
+def require_finite(stage: str, folder: Path) -> None:
+    """Raises `StoppedError` for a tensor with NaN, or a weight that is infinite. Buffers beside the
+    weights may be infinite: old masks of attention are, and loading leaves them out.
+    """
+    found = list(tensors(folder))
+    wrong = [one.name for one in found if one.nan or (one.infinite and "weight" in one.name)]
+    if wrong:
+        counts = {"tensors": len(found), "tensors_not_finite": len(wrong)}
+        value = f"{len(wrong)} of {len(found)} tensors, the first is {wrong[0]}"
+        raise not_finite(stage, "the weights", value, counts=counts)
 
 
 def take(source: str, root: Path, target: Path, where: str) -> None:

@@ -27,6 +27,7 @@ from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import lock, paths
 from pipelines.families import StageFamily, mistakes_of
+from pipelines.finite_weights import require_finite_weights
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
 from pipelines.shown import opened, registry, request
@@ -34,7 +35,7 @@ from pipelines.stages import gate
 from pipelines.training import launch, objective, release
 from pipelines.training.fit import Fitted, Plan
 from pipelines.training.methods import Method, method
-from pipelines.training.modelfolder import require_finite_weights, write_json
+from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
 
 if TYPE_CHECKING:

@@ -88,6 +88,7 @@ REFUSED = {
     **_REMOTE,
     **_refused("set `seed` of the stage", "seed data_seed"),
     "reward_weights": "set `weight` of each entry of the stage's `rewards`",
+    "dataloader_drop_last": "it leaves out records that nothing counts",
     "auto_find_batch_size": (
         "the result would depend on the memory of the machine; set per_device_train_batch_size"
     ),

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pipelines.failures import not_finite
 from pipelines.training.methods import ModelClass
 
 MODEL_FILES = (
@@ -37,34 +36,6 @@ def belongs(name: str) -> bool:
 def has_weights(folder: Path) -> bool:
     """False for an architecture to be trained from scratch."""
     return any(folder.glob("*.safetensors"))
-
-
-def require_finite_weights(folder: Path, stage: str, step: int | None = None) -> None:
-    """Raises `StoppedError` unless every number in every safetensors file of a folder is finite."""
-    tensors, wrong = 0, 0
-    for path in sorted(folder.glob("*.safetensors")):
-        seen, not_all_finite = _weights(path)
-        tensors, wrong = tensors + seen, wrong + not_all_finite
-    if wrong:
-        counts = {"tensors": tensors, "tensors_not_finite": wrong}
-        raise not_finite(
-            stage, "the weights", f"{wrong} of {tensors} tensors", step=step, counts=counts
-        )
-
-
-def _weights(path: Path) -> tuple[int, int]:
-    """The tensors of a file, and how many hold a number that is not finite."""
-    import torch
-    from safetensors import safe_open
-
-    wrong = 0
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        for name in names:
-            tensor = file.get_tensor(name)
-            if tensor.is_floating_point():
-                wrong += not bool(torch.isfinite(tensor.float()).all())
-    return len(names), wrong
 
 
 def load_model(folder: Path, kind: ModelClass, **options: Any) -> Any:
