@@ -24,6 +24,7 @@ from governance.base.storage import disk_failure
 from pipelines import isolation
 
 COMMANDS: dict[str, str] = {
+    "new": "Make a project of your own, which runs at once on sample data.",
     "init": "Begin a governed log: people, services, the first policy.",
     "policy": "Show the policies in force; propose, show and sign a change.",
     "enrol": "Write a person's public key and roles into policy.",

@@ -49,7 +49,7 @@ def test_the_wheel_holds_the_packages_and_the_project_they_are_used_with(
     tracked = built.files_of_the_tree()
     ours = {name for name in tracked if name.partition("/")[0] in PACKAGES}
     project = {name for name in tracked if name.startswith("policies/")}
-    project |= {"params.yaml", "dvc.yaml", "constraints.txt"}
+    project |= {"params.yaml", "dvc.yaml", "constraints.txt", ".dvcignore"}
     with zipfile.ZipFile(distributions.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
         for name in project:
