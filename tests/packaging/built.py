@@ -60,21 +60,50 @@ def environment(folder: Path, wheel: Path) -> Path:
     return folder / "bin"
 
 
-def variables(folder: Path, programs: Path) -> dict[str, str]:
-    """The environment variables of somebody who has the programs and an empty home."""
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    return {
-        "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")]),
-        "HOME": str(home),
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        "GIT_AUTHOR_NAME": "Test",
-        "GIT_AUTHOR_EMAIL": "test@example.org",
-        "GIT_COMMITTER_NAME": "Test",
-        "GIT_COMMITTER_EMAIL": "test@example.org",
-        "COUNTERSIGN_HOME": str(folder / "state"),
-        "DVC_NO_ANALYTICS": "1",
-    }
+@dataclass(frozen=True)
+class Place:
+    """A folder outside the checkout, for somebody who has the wheel and an empty home."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def run(self, *command: str, within: str = ".") -> str:
+        """A command that has to succeed; what it said."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder / within,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+
+def place(folder: Path, wheel: Path) -> Place:
+    """Installs the wheel there."""
+    programs = environment(folder / "venv", wheel)
+    (folder / "home").mkdir()
+    person = {"NAME": "Test", "EMAIL": "test@example.org"}
+    path = [str(programs), os.environ.get("PATH", "")]
+    return Place(
+        folder,
+        {
+            "PATH": os.pathsep.join(path),
+            "HOME": str(folder / "home"),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            "COUNTERSIGN_HOME": str(folder / "state"),
+            "DVC_NO_ANALYTICS": "1",
+            **{
+                f"GIT_{who}_{what}": value
+                for who in ("AUTHOR", "COMMITTER")
+                for what, value in person.items()
+            },
+        },
+    )
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tarfile
 import tomllib
 import zipfile
@@ -12,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from governance.base.distribution import NAME, VERSION, pip_install
+from pipelines.template import RECIPES
 from tests.conftest import ROOT
 from tests.packaging import built
-from tests.packaging.built import Built
+from tests.packaging.built import Built, Place
 
 PACKAGES = ("governance", "pipelines")
 SHARED = "pipelines/templates/shared/"
@@ -68,19 +68,37 @@ def test_the_sdist_holds_no_tests_and_no_docs(distributions: Built) -> None:
     assert folders == {*PACKAGES, "policies", "countersign_llm.egg-info"}
 
 
+@pytest.fixture(scope="module")
+def place(distributions: Built, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A machine with the wheel, far from this checkout."""
+    return built.place(tmp_path_factory.mktemp("machine"), distributions.wheel)
+
+
 @pytest.mark.slow
-def test_the_wheel_runs_in_an_empty_environment(distributions: Built, tmp_path: Path) -> None:
-    programs = built.environment(tmp_path / "venv", distributions.wheel)
-    environ = built.variables(tmp_path, programs)
+@pytest.mark.long
+def test_a_project_from_the_wheel_runs_its_first_stages(place: Place) -> None:
+    assert "Commands" in place.run("countersign", "--help")
+    assert place.run("countersign", "--version") == f"countersign, version {VERSION}\n"
+    packages = place.run("python", "-c", "import pipelines; print(pipelines.__path__[0])")
+    assert str(place.folder / "venv") in packages
+    place.run("countersign", "new", "first", "--recipe", "grpo")
+    assert "nothing that is known now" in place.run("countersign", "plan", within="first")
+    place.run("countersign", "repro", "ingest@desk_eval", "import_base@tiny", within="first")
+    assert (place.folder / "first/models/tiny/model/config.json").is_file()
+    verified = place.run("countersign", "verify", within="first")
+    assert "ingest" in verified or "OK" in verified.upper()
+    place.run("make", "test", within="first")
 
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    assert "Commands" in run("countersign", "--help")
-    assert run("countersign", "--version") == f"countersign, version {VERSION}\n"
-    place = run("python", "-c", "import pipelines; print(pipelines.__path__[0])")
-    assert str(tmp_path / "venv") in place
+@pytest.mark.nightly
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_project_of_each_recipe_is_made_whole(recipe: str, place: Place) -> None:
+    """From the wheel to a registered model; then once more, and nothing is trained."""
+    place.run("countersign", "new", recipe, "--recipe", recipe, "--name", f"{recipe}-x")
+    place.run("make", "repro", within=recipe)
+    assert f"{recipe}-x/1" in place.run("countersign", "status", within=recipe)
+    assert "Running stage 'train@" not in place.run("make", "repro", within=recipe)
+    place.run("countersign", "verify", within=recipe)
+    changed = place.run("git", "status", "--porcelain", within=recipe).split()
+    assert changed == ["??", "dvc.lock"]

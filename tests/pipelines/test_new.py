@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,3 +174,8 @@ def test_no_other_folder_of_git_is_touched(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
     assert run("mine").exit_code == 0
     assert Path("mine/.git/HEAD").is_file() and not (tmp_path / "other.git").exists()
+
+
+def test_the_readme_lists_every_recipe() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([\w-]+)` \| S", readme, re.MULTILINE) == list(RECIPES)
