@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from governance.base.errors import ConfigError, InputError, StorageError
 from governance.base.storage import write_atomic
-from pipelines.template_record import RECORD, TemplateRecord
+from pipelines.template_record import RECORD, TemplateRecord, current, read
 
 How = Literal["added", "updated", "merged", "conflict", "removed", "kept"]
 MARKS = ("<<<<<<< ", "=======", ">>>>>>> ")
@@ -52,6 +52,63 @@ class Change:
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in made)
 
 
+@dataclass(frozen=True)
+class Newer:
+    """A newer template and what it changes in a project."""
+
+    old: TemplateRecord
+    new: TemplateRecord
+    changes: list[Change]
+
+    @property
+    def conflicts(self) -> list[str]:
+        """The files that a person must finish."""
+        return [change.path for change in self.changes if change.how == "conflict"]
+
+    def document(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "recipe": self.new.recipe,
+            "from": self.old.version,
+            "to": self.new.version,
+            "files": [
+                {"path": change.path, "how": change.how, "diff": change.diff}
+                for change in self.changes
+            ],
+            "conflicts": self.conflicts,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """For people: a line for each file, then the diffs."""
+        versions = f"{self.new.recipe} {self.old.version} -> {self.new.version}"
+        yield f"TEMPLATE  {versions}: {len(self.changes)} files"
+        width = max((len(change.path) for change in self.changes), default=0)
+        for change in self.changes:
+            yield f"  {change.path:<{width}}  {_WORDS[change.how]}"
+        yield from (change.diff.rstrip("\n") for change in self.changes if change.diff)
+
+    def write(self, root: Path) -> None:
+        """Writes the files, then the record: a run that was stopped is done again from the start.
+        Raises `StorageError`.
+        """
+        for change in self.changes:
+            _write(root / change.path, change)
+        (root / RECORD).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(root / RECORD, self.new.dumps())
+
+
+def newer(root: Path) -> Newer | None:
+    """The installed version's template, where it differs from the one that the project at `root`
+    was made from. None if it does not, or if the project has no record. Raises `ConfigError` or
+    `InputError`.
+    """
+    old = read(root)
+    if old is None:
+        return None
+    new = current(old.recipe, old.name)
+    return Newer(old, new, merge(root, old, new)) if new != old else None
+
+
 def merge(root: Path, old: TemplateRecord, new: TemplateRecord) -> list[Change]:
     """What the newer template changes in the project at `root`, sorted by path. Writes nothing.
 
@@ -68,23 +125,16 @@ def merge(root: Path, old: TemplateRecord, new: TemplateRecord) -> list[Change]:
     return changes
 
 
-def write(root: Path, changes: list[Change], new: TemplateRecord) -> None:
-    """Writes the files, then the record: a run that was stopped is done again from the start.
-    Raises `StorageError`.
-    """
-    for change in changes:
-        path = root / change.path
-        try:
-            if change.after is None and change.before is not None:
-                path.unlink()
-            elif change.after is not None and change.after != change.before:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, change.after.encode())
-        except OSError as error:
-            found = f"cannot be written: {error.strerror or error}"
-            raise StorageError(found, where=str(path)) from None
-    (root / RECORD).parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(root / RECORD, new.dumps())
+def _write(path: Path, change: Change) -> None:
+    try:
+        if change.after is None and change.before is not None:
+            path.unlink()
+        elif change.after is not None and change.after != change.before:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, change.after.encode())
+    except OSError as error:
+        found = f"cannot be written: {error.strerror or error}"
+        raise StorageError(found, where=str(path)) from None
 
 
 def _of_file(
@@ -145,15 +195,6 @@ def _text(root: Path, name: str) -> str | None:
 
 def _lines(text: str | None) -> list[str]:
     return (text or "").splitlines(keepends=True)
-
-
-def in_words(changes: list[Change], old: TemplateRecord, new: TemplateRecord) -> Iterator[str]:
-    """The changes for people: a line for each file, then the diffs."""
-    yield f"TEMPLATE  {old.recipe} {old.version} -> {new.version}: {len(changes)} files"
-    width = max((len(change.path) for change in changes), default=0)
-    for change in changes:
-        yield f"  {change.path:<{width}}  {_WORDS[change.how]}"
-    yield from (change.diff.rstrip("\n") for change in changes if change.diff)
 
 
 _WORDS: dict[How, str] = {

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.base.errors import ConfigError, CountersignError, InputError
-from pipelines import template_merge, template_record
-from pipelines.template_merge import merge
+from pipelines import template_record
+from pipelines.template_merge import Newer, merge
 from pipelines.template_record import RECORD, TemplateRecord
 
 BASE = "one\ntwo\nthree\nfour\nfive\n"
@@ -57,7 +57,7 @@ def test_three_ways(
     newer = record(new, "2")
     changes = merge(tmp_path, record(old, "1"), newer)
     assert [change.how for change in changes] == ([how] if how else [])
-    template_merge.write(tmp_path, changes, newer)
+    Newer(record(old, "1"), newer, changes).write(tmp_path)
     file = tmp_path / "folder" / "file"
     assert (file.read_text() if file.exists() else None) == after
     assert template_record.read(tmp_path) == newer
