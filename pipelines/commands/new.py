@@ -23,6 +23,7 @@ import click
 from governance.base.errors import ConfigError, StorageError
 from governance.base.home import state_home
 from governance.base.model import SLUG
+from pipelines import lock
 from pipelines.template import RECIPES
 from pipelines.template_record import RECORD, current
 
@@ -128,7 +129,9 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def write(folder: Path, recipe: str, name: str) -> int:
-    """Writes the files of the project; returns how many."""
+    """Writes the files of the project; returns how many. Raises `ConfigError` where an engine of
+    the stages is not installed.
+    """
     template = current(recipe, name)
     content = {path: text.encode() for path, text in template.files.items()}
     content[RECORD.as_posix()] = template.dumps()
@@ -136,7 +139,8 @@ def write(folder: Path, recipe: str, name: str) -> int:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    return len(content)
+    lock.write(folder)
+    return len(content) + 1
 
 
 # --- git ------------------------------------------------------------------------------------------
