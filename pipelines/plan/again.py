@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from governance.base.yaml import read_yaml
+from pipelines import dvc_lock
 from pipelines.families import family
 from pipelines.lock import FILE, Difference, Entry, between, in_words
 from pipelines.plan.changes import Planned
@@ -56,12 +56,8 @@ def _family(stage: str) -> Any:
 
 def _recorded(root: Path) -> dict[str, Entry | None]:
     """Stage to the entry under which DVC has kept its results; None if to none that can be read."""
-    path = root / "dvc.lock"
-    content = read_yaml(path) if path.exists() else None
-    stages = content.get("stages") if isinstance(content, dict) else None
     return {
-        stage: _entry(stage.partition("@")[0], kept)
-        for stage, kept in (stages if isinstance(stages, dict) else {}).items()
+        stage: _entry(stage.partition("@")[0], kept) for stage, kept in dvc_lock.read(root).items()
     }
 
 

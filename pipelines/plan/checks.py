@@ -19,7 +19,6 @@ from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, BaseImport, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
-from governance.base.yaml import read_yaml
 from governance.gates.decisions import declared
 from governance.history.state import state
 from governance.log.http_client import is_server
@@ -29,7 +28,7 @@ from governance.policy.authority import read_authority
 from governance.policy.policies import Policies
 from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.rest import RegistryServer
-from pipelines import lock
+from pipelines import dvc_lock, lock
 from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
@@ -263,13 +262,11 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
 
 def _made(root: Path) -> list[str]:
     """The stages that leave evidence, count as made for DVC and have an output here."""
-    lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").exists() else None
-    stages = lock.get("stages", {}) if isinstance(lock, dict) else {}
     return [
         name
-        for name, stage in stages.items()
+        for name, stage in dvc_lock.read(root).items()
         if _leaves_evidence(name.partition("@")[0])
-        and any((root / str(out["path"])).exists() for out in stage.get("outs", []))
+        and any((root / str(out["path"])).exists() for out in dvc_lock.items(stage, "outs"))
     ]
 
 

@@ -31,7 +31,7 @@ from governance.models.signature import signed_files
 from governance.people import authorizing
 from governance.release.artifacts import REGISTRY_RUN
 from governance.report import dossier
-from pipelines import paths, provenance
+from pipelines import dvc_lock, paths, provenance
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
@@ -110,16 +110,18 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
         job.machine.requester,
         {REGISTRY_RUN: version.run_id},
     )
+    stage = _stage(job)
     registration = Registration(
         model=model,
         version=version.number,
-        stage=_stage(job),
+        stage=stage,
         tier=decision.tier,
         model_digest=digest,
         files=files,
         chain=dossier.links(chain),
         policy=job.policies.digest,
         run=run,
+        dvc=dvc_lock.behind(job.root, (paths.model(stage), paths.evaluation(stage))),
     )
     _record(job, "registration", registration)
     _promote(job, request, decision, version.number)

@@ -228,6 +228,18 @@ def every_kind() -> dict[str, Model]:
                 "tier": "limited",
                 "files": [file],
                 "chain": [artifact("train", D)],
+                "dvc": {
+                    "lock": A,
+                    "objects": [
+                        {"path": "data/own.jsonl", "md5": "c" * 32, "size": 9},
+                        {
+                            "path": "models/sft",
+                            "md5": f"{'d' * 32}.dir",
+                            "size": 7,
+                            "stage": "train@sft",
+                        },
+                    ],
+                },
             }
         ),
         "promotion": Promotion.model_validate(

@@ -27,6 +27,7 @@ from governance.models.signature import FILE, KEY_FILE
 from governance.policy.policies import load_policies
 from governance.registry.mlflow import MlflowRegistry, open_registry
 from governance.release.retrospect import Repeat, forged, made_again
+from pipelines import lock
 from pipelines.harness import run_stage
 from pipelines.project import Project
 from pipelines.stages import gate, register
@@ -42,6 +43,7 @@ def shared(mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Sto
     registry.
     """
     story = begin(tmp_path_factory.mktemp("story"))
+    lock.write(story.root)
     story.data("desk_eval", "prompt", "prompt", 300)
     story.data("desk_text", "conversation", "text", 5900)
     story.data("desk_sft", "conversation", "conversation", 2900)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import versions
+from pipelines import lock
 
 ROOT = Path(__file__).parent.parent.parent
 OVERLAY = Path(__file__).parent
@@ -92,7 +92,7 @@ def prepare(data: Path, project: Path, size: Size = WHOLE) -> None:
         shutil.copyfile(ROOT / name, project / name)
     params = (OVERLAY / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(_capped(params, size.max_steps), encoding="utf-8")
-    versions.write(project)
+    lock.write(project)
     _sources(data, project / "data" / "source", size)
     _commit(project)
 

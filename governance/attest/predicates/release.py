@@ -14,7 +14,29 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Json, Model, Sha256
+from governance.base.model import Json, Model, Sha256, empty
+
+
+class DvcObject(Model):
+    """A file or folder as DVC keeps it, in a cache or remote."""
+
+    path: str
+    """Where it stood in the project."""
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
+    """DVC's id: an address, no proof."""
+    size: int
+    """In bytes."""
+    stage: str = Field("", exclude_if=empty)
+    """The DVC stage that wrote it; empty for what no stage wrote: sources, policies."""
+
+
+class DvcState(Model):
+    """What DVC knew of everything that a model depends on."""
+
+    lock: Sha256
+    """Over the RFC 8785 form of the entries in dvc.lock of the stages that it depends on."""
+    objects: list[DvcObject]
+    """Everything that these stages read and wrote, by path."""
 
 
 @evidence_kind(
@@ -36,6 +58,8 @@ class Registration(Logged):
     """Evidence it rests on: role is the kind of evidence, sha256 the digest of the statement."""
     policy: Sha256
     run: Run
+    dvc: DvcState | None = Field(None, exclude_if=empty)
+    """Absent from older statements, and where the model was made without DVC."""
 
 
 @evidence_kind(

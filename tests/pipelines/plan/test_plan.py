@@ -285,7 +285,7 @@ def test_lora_needs_less_memory_than_all_weights_and_a_reference_needs_more() ->
 @pytest.mark.parametrize("content", ["", "[]", '{"hidden_size": "x"}', '{"hidden_size": 0}'])
 def test_what_cannot_be_estimated_is_left_out(content: str, tmp_path: Path) -> None:
     params = load_params(ROOT)
-    place = tmp_path / params.bases["tiny"].source
-    place.parent.mkdir(parents=True)
-    place.write_text(content, encoding="utf-8")
+    own = params.bases["tiny"].model_copy(update={"source": "own.json"})
+    params = params.model_copy(update={"bases": {"tiny": own}})
+    (tmp_path / "own.json").write_text(content, encoding="utf-8")
     assert list(needs(tmp_path, params, ["train@sft"])) == []
