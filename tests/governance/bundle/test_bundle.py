@@ -741,6 +741,7 @@ def test_a_verifier_loads_nothing_large(data: bytes, root: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_five_hundred_statements(scene: Governed) -> None:
     """How long it takes, `benchmarks.reporting` says."""
     for number in range(470):

@@ -149,7 +149,7 @@ def in_postgres(scene: Governed, address: str) -> None:
 COPIES = iter(range(1_000_000))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.nightly)])
 def databases(request: pytest.FixtureRequest) -> Callable[[Before, Path], str]:
     """The address of a fresh copy of a place's database; the folder has the copy for SQLite."""
     if request.param == "sqlite":

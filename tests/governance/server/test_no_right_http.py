@@ -23,7 +23,9 @@ STEPS = int(os.environ.get("TESTS_HOSTILE_STEPS", "300"))
 REPO = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)]
+)
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     database = []
     if request.param == "postgresql":
