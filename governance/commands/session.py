@@ -34,6 +34,7 @@ from governance.machine.trust import check_before_signing, own_policies
 from governance.people import speaking
 from governance.people.speaking import Signing
 from governance.policy.policies import Policies
+from governance.release.shown import refresh
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -116,6 +117,13 @@ class Call:
         """The log as it stands, for a command that adds to it."""
         return state(self.log)
 
+    def refresh_pages(self) -> None:
+        """Writes what the pages of this machine's registry show, where the call may have added an
+        entry.
+        """
+        if "log" in self.__dict__ and not self.dry_run:
+            refresh(self.machine, self.log, self.now)
+
     def check_witnessed(self) -> None:
         """Before a person signs what lets something pass. Raises `VerificationError`."""
         check_before_signing(self.machine, self.log, self.own_policies, self.now)
@@ -193,8 +201,11 @@ def options(*names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def called(**values: Any) -> None:
-            shared = {name: values.pop(name) for name in names}
-            command(Call(**shared), **values)
+            call = Call(**{name: values.pop(name) for name in names})
+            try:
+                command(call, **values)
+            finally:
+                call.refresh_pages()
 
         for name in reversed(names):
             called = OPTIONS[name](called)

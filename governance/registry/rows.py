@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'None', 'READY')"""
 _TAG = (
     "INSERT INTO model_version_tags (workspace, name, version, key, value) VALUES (?, ?, ?, ?, ?)"
 )
+_OF_VERSION = "WHERE workspace = ? AND name = ? AND version = ?"
+_RETAG = f"""{_TAG}
+ON CONFLICT (workspace, name, version, key) DO UPDATE SET value = excluded.value"""
 
 
 @dataclass(frozen=True)
@@ -173,3 +176,27 @@ def make_version(execute: Execute, new: NewVersion, number: int, at: datetime) -
     execute(_MAKE, (*key, created, created, *places))
     for name, value in new.tags.items():
         execute(_TAG, (*key, name, value))
+
+
+def is_shown(
+    execute: Execute, model: str, version: str, description: str, tags: Mapping[str, str]
+) -> bool | None:
+    """(2) Whether a version's page has this description and these tags; None where there is no such
+    version.
+    """
+    key = (WORKSPACE, model, int(version))
+    rows = execute(f"SELECT description FROM model_versions {_OF_VERSION}", key)  # noqa: S608
+    if not rows:
+        return None
+    found = execute(f"SELECT key, value FROM model_version_tags {_OF_VERSION}", key)  # noqa: S608
+    return rows[0][0] == description and tags.items() <= {str(k): v for k, v in found}.items()
+
+
+def show_version(
+    execute: Execute, model: str, version: str, description: str, tags: Mapping[str, str]
+) -> None:
+    """(2) Writes what a version's page shows: its description, and tags of ours."""
+    key = (WORKSPACE, model, int(version))
+    execute(f"UPDATE model_versions SET description = ? {_OF_VERSION}", (description, *key))  # noqa: S608
+    for name, value in sorted(tags.items()):
+        execute(_RETAG, (*key, name, value))

@@ -6,5 +6,6 @@
 `serving`      finds and verifies the version that a name or alias means
 `reconcile`    compares the registry with the log
 `artifacts`    compares files at hand with the evidence that names them; deletes a retired version's
+`shown`        what MLflow's pages show of a version's status
 `drills`       rollback drills
 """

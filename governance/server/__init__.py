@@ -12,6 +12,5 @@ started.
 6. `append`       which statements that API accepts
 7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
                   tests itself
-8. `shown`        what MLflow's pages show of a version's status
-9. `witnesses`    asks the witnesses of the policies in force, in the background
+8. `witnesses`    asks the witnesses of the policies in force, in the background
 """

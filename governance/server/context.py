@@ -61,7 +61,7 @@ from governance.registry.rows import (
 from governance.release.artifacts import registry_run
 from governance.release.promotion import Promoter, check_right, to_retire
 from governance.release.reconcile import governed_names, known_versions
-from governance.server.shown import shown
+from governance.release.shown import shown
 
 if TYPE_CHECKING:
     from governance.log.port import Also, Execute, Log
@@ -140,7 +140,7 @@ class GovernedLog:
 
     def shown(self, model: str) -> Mapping[str, Shown]:
         """What the pages show of a model's versions."""
-        return shown(state(self.log), model)
+        return shown(state(self.log), model, self.now())
 
     def digest_of(self, folder: str) -> str | None:
         """sha256 of a version's files, as this server has them. Raises `InputError` for files that

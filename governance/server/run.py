@@ -49,6 +49,7 @@ from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 from governance.registry.governed.rules import MARK
 from governance.release.reconcile import reconcile
 from governance.release.serving import serving_log
+from governance.release.shown import Refreshing
 from governance.server.context import begun_log
 from governance.server.settings import Settings, environment, own_secrets, write_accounts
 from governance.server.witnesses import Asking
@@ -165,6 +166,7 @@ def serve(
     calls.setLevel(logging.INFO)
     calls.propagate = False
     Asking(log, lambda: datetime.now(UTC), say).start()
+    Refreshing(log, lambda: datetime.now(UTC), say).start()
     # uvicorn ends on it, and raises it again when all is closed
     signal.signal(signal.SIGTERM, lambda *_: None)
     has_workers = settings.workers > 1

@@ -15,6 +15,7 @@ from governance.machine.machine import known_signer, on_server, open_log
 from governance.machine.trust import unwitnessed
 from governance.people import authorizing, reports
 from governance.people.reports import ComputedReport
+from governance.release.shown import refresh
 from governance.report import html
 from governance.report.build import build
 from governance.report.sources import open_sources
@@ -63,6 +64,7 @@ def run(job: Job) -> Outcome:
         _sign(job, made)
         if html.differs(folder, made.files):
             _attach(job, model, registered["sha256"], html.write(job.scratch, made.files))
+    refresh(job.machine, open_log(job.machine, job.policies, job.now), at)
     page = html.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:
         found = f"evidence does not verify: {report.integrity.first_broken}"

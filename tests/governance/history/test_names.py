@@ -13,10 +13,10 @@ from governance.history.state import state
 from governance.history.verify import LogReport
 from governance.people.pending import pending
 from governance.release import retrospect
+from governance.release.shown import shown
 from governance.report.index import index
 from governance.report.standing import Standing
 from governance.report.status import status
-from governance.server.shown import shown
 from tests.governance import governed as world
 from tests.governance.story import MODEL
 
@@ -81,7 +81,7 @@ def _views(scene: world.Governed) -> str:
         "history": [one.model_dump() for one in retrospect.history(now, MODEL)],
         "status": status(scene.story.root, scene.story.machine, at).model_dump(),
         "index": index(now, LogReport(project="x", entries=now.size), at).model_dump(),
-        "pages": {name: (one.description, one.tags) for name, one in shown(now, MODEL).items()},
+        "pages": {name: (one.description, one.tags) for name, one in shown(now, MODEL, at).items()},
         "pending": [one.model_dump() for one in pending(now, at)],
         "standing": [
             {

@@ -14,10 +14,10 @@ from governance.history.state import LogState
 from governance.history.verify import LogReport
 from governance.history.votes import distinct
 from governance.release import promotion, retrospect, serving
+from governance.release.shown import shown
 from governance.report.index import index
 from governance.report.standing import Standing
 from governance.report.status import versions_of
-from governance.server.shown import shown
 
 Holders = dict[tuple[str, str], str]
 
@@ -119,7 +119,7 @@ def _check_version(now: LogState, at: datetime, truth: Fold, row: Any, standing:
     assert (row.state == "live") == bool(held - {CANDIDATE})
     retired = version in truth.retired
     assert (standing.retired is not None) == retired == (row.state == "retired")
-    page = shown(now, model).get(version)
+    page = shown(now, model, at).get(version)
     if page is not None:
         assert ("governance.retired" in page.tags) == retired
         if not retired:

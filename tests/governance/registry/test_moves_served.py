@@ -5,6 +5,7 @@ registry.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from governance.attest.digests import manifest
 from governance.base.errors import VerificationError
 from governance.history.state import state
+from governance.registry.rest import RegistryServer
 from governance.release import serving
 from tests.governance.registry.client import Client
 from tests.governance.registry.place import MODEL, Place, place, register
@@ -38,6 +40,17 @@ def approved(here: Place, version: str) -> None:
     here.scene.approve("ben", "risk", frozen)
 
 
+def tagged(client: Client, name: str, value: str) -> bool:
+    """Whether the server's page of version 1 shows this within a minute."""
+    server = RegistryServer(client.machine.registry_uri, client.environ)
+    for _ in range(120):
+        found = server.get("model-versions/get", name=MODEL, version="1")["model_version"]
+        if {"key": name, "value": value} in found.get("tags", []):
+            return True
+        time.sleep(0.5)
+    return False
+
+
 def champion(client: Client) -> Any:
     live = json.loads(client.run("live", MODEL, "--json")[1])["live"]
     return next((one["version"] for one in live if one["alias"] == "champion"), None)
@@ -58,6 +71,7 @@ def test_an_alias_moves_over_the_server(
         and "missing   the packet" in told
     )
     approved(here, "1")
+    assert tagged(client, "governance.approved_by", "ada (ml-lead), ben (risk)")
     code, told = client.run("promote", f"{MODEL}/1", who="cleo")
     assert code == 0 and told.startswith("support-desk/1 is now champion"), told
     assert champion(client) == "1"
