@@ -5,6 +5,7 @@ only.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import click
 from governance.base.errors import ConfigError
 from governance.commands import session
 from governance.commands.session import Call
+from governance.machine import projects
 from governance.machine.machine import Machine
 
 
@@ -23,6 +25,9 @@ from governance.machine.machine import Machine
 @click.option("--cors-origin", "origins", multiple=True, help="A web origin that may call it: URL.")
 @click.option("--artifacts", type=session.FILE, help="Folder of model files; default: as before.")
 @click.option("--workers", default=1, type=click.IntRange(1, 64), help="More than 1: PostgreSQL.")
+@click.option(
+    "--projects", "file", type=session.FILE, help="Serve the projects of a projects.yaml."
+)
 @session.options("origin")
 def command(
     call: Call,
@@ -32,8 +37,9 @@ def command(
     origins: tuple[str, ...],
     artifacts: Path | None,
     workers: int,
+    file: Path | None,
 ) -> None:
-    """Serve registry, runs, files and log for a team.
+    """Serve registry, runs, files and log for a team; or for several teams, with --projects.
 
     The database is COUNTERSIGN_LOG's (sqlite:/// or postgresql://); the administrator's password
     COUNTERSIGN_ADMIN_PASSWORD's, or made at the first start. It refuses to start when it can move a
@@ -42,18 +48,35 @@ def command(
     from governance.server.run import serve
     from governance.server.settings import Settings
 
-    machine = call.machine
-    settings = Settings(
-        database=_database(machine, os.environ.get("COUNTERSIGN_REGISTRY")),
-        artifacts=(artifacts or machine.artifact_root).absolute(),
-        state=machine.state / "server",
-        host=host,
-        port=port,
-        allowed_hosts=allowed_hosts(host, port, allowed),
-        origins=web_origins(origins) or (f"http://{host}:{port}",),
-        workers=workers,
-    )
-    serve(settings, machine, call.origin, os.environ, lambda text: click.echo(text, err=True))
+    def settings_of(machine: Machine, project: str = "") -> Settings:
+        return Settings(
+            database=_database(machine, machine.environ.get("COUNTERSIGN_REGISTRY")),
+            artifacts=(artifacts or machine.artifact_root).absolute(),
+            state=machine.state / "server",
+            host=host,
+            port=port,
+            allowed_hosts=allowed_hosts(host, port, allowed),
+            origins=web_origins(origins) or (f"http://{host}:{port}",),
+            workers=workers,
+            project=project,
+        )
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    if file is None:
+        serve(settings_of(call.machine), call.machine, call.origin, os.environ, say)
+        return
+    if artifacts is not None or call.origin is not None:
+        found = "--artifacts and --origin are of one project"
+        fix = "write `origin` in projects.yaml; files are in each project's state folder"
+        raise ConfigError(found, where="--projects", fix=fix)
+    from governance.server.several import Served, serve_several
+
+    machines = projects.listed(file, os.environ)
+    served = {name: Served(each, settings_of(each, name)) for name, each in machines.items()}
+    front = replace(next(iter(served.values())).settings, project="")
+    serve_several(served, front, say)
 
 
 def allowed_hosts(host: str, port: int, given: tuple[str, ...]) -> tuple[str, ...]:

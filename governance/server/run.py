@@ -135,7 +135,8 @@ def serve(
     settings: Settings, machine: Machine, pin: str | None, environ: Mapping[str, str], say: Say
 ) -> None:
     """Runs the server until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
-    check_port(settings)
+    if settings.socket is None:
+        check_port(settings)
     log = begun_log(settings.database)
     established = check_origin(log, machine, pin)
     os.umask(0o077)
@@ -170,11 +171,14 @@ def serve(
     # uvicorn ends on it, and raises it again when all is closed
     signal.signal(signal.SIGTERM, lambda *_: None)
     has_workers = settings.workers > 1
+    behind = settings.socket is not None
     uvicorn.run(
         FACTORY if has_workers else app,
         factory=has_workers,
         host=settings.host,
         port=settings.port,
+        uds=str(settings.socket) if behind else None,
+        forwarded_allow_ips="*" if behind else None,  # only the front reaches the socket
         workers=settings.workers,
         log_level="warning",
         server_header=False,

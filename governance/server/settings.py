@@ -47,6 +47,10 @@ class Settings:
     """Web origins whose scripts may call it."""
     workers: int = 1
     admin: str = "admin"
+    project: str = ""
+    """The part of the address that names the project, where one address serves several."""
+    socket: Path | None = None
+    """Listen here instead, behind the front (`governance.server.front`)."""
 
     @property
     def store_uri(self) -> str:
@@ -56,7 +60,8 @@ class Settings:
     @property
     def address(self) -> str:
         """The address that people use."""
-        return f"http://{self.host}:{self.port}"
+        below = f"/{self.project}" if self.project else ""
+        return f"http://{self.host}:{self.port}{below}"
 
 
 @dataclass(frozen=True)

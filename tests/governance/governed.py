@@ -343,10 +343,16 @@ class Governed:
 
 
 def empty(
-    folder: Path, rules: str = RULES, people: str = "", tier: str = "", **more: str
+    folder: Path,
+    rules: str = RULES,
+    people: str = "",
+    tier: str = "",
+    project: str = MODEL,
+    models: str = "",
+    **more: str,
 ) -> Governed:
     """A log whose first policy names people and is signed by its owners; nothing has run yet.
-    `more`: environment.
+    `models`: rows of `models` in the policy. `more`: environment.
     """
     story = begin(folder / "unused")
     root = folder / "project"
@@ -357,6 +363,7 @@ def empty(
     approved = "    approvals: 2\n    approvers: [ml-lead, risk, product]\n"
     text = text.replace("    approvals: 2\n", approved)
     text = text.replace(approved, approved + tier, 1)  # tier `limited`
+    text = text.replace("models:\n", f"models:\n{models}", 1)
     path.write_text(text + rules, encoding="utf-8")
     environ = {
         "COUNTERSIGN_HOME": str(folder / "home"),
@@ -364,7 +371,7 @@ def empty(
         "CI_KEY": keypair("ci")[0].decode(),
         **more,
     }
-    here = machine(MODEL, environ)
+    here = machine(project, environ)
     policies = load_policies(root / "policies")
     told = Story(root, here, policies, open_log(here, policies, lambda: START))
     scene = Governed(told, Table())

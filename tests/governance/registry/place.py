@@ -128,11 +128,13 @@ class Place:
         }
 
 
-def place(folder: Path, people: str = "", **environ: str) -> Place:
+def place(
+    folder: Path, people: str = "", project: str = MODEL, models: str = "", **environ: str
+) -> Place:
     """Policies signed by their owners, stages told, one version in the log; nothing in the registry
     yet.
     """
-    scene = empty(folder, people=people, **environ)
+    scene = empty(folder, people=people, project=project, models=models, **environ)
     authorize(scene)
     here = Place(scene, folder, scene.story.machine.log_uri)
     tell(scene.story)
@@ -183,7 +185,7 @@ def register(
     return version
 
 
-def start(here: Place, *more: str, **environ: str) -> Server:
+def start(here: Place, *more: str, ready: str = "/health", **environ: str) -> Server:
     """`countersign server`, when it answers; raises with what it said where it ends instead. With
     modules of its own (`PYTHONPATH`) it starts cold: a warm process has imported the others.
     """
@@ -198,7 +200,7 @@ def start(here: Place, *more: str, **environ: str) -> Server:
             command, cwd=here.scene.story.root, env=env, stdout=out, stderr=out
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
-    wait(server)
+    wait(server, ready)
     return server
 
 
@@ -210,14 +212,14 @@ class NotStarted(Exception):
         self.code, self.said = code, said
 
 
-def wait(server: Server) -> None:
+def wait(server: Server, ready: str = "/health") -> None:
     until = time.monotonic() + 300
     while time.monotonic() < until:
         if server.process.poll() is not None:
             raise NotStarted(server.process.returncode, server.log.read_text(encoding="utf-8"))
         with (
             contextlib.suppress(OSError),
-            urllib.request.urlopen(f"{server.uri}/health", timeout=10),
+            urllib.request.urlopen(f"{server.uri}{ready}", timeout=10),
         ):
             return
         time.sleep(0.1)
