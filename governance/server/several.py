@@ -124,7 +124,8 @@ def _begin(served: Served) -> Process:
     machine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
-        env=dict(machine.environ),
+        # the same code as here, whatever is installed elsewhere
+        env={**machine.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         cwd=machine.state,  # the policies of a working folder are those of one project
         stdin=subprocess.PIPE,
     )
@@ -212,3 +213,5 @@ def _stop(processes: Mapping[str, Process]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()

@@ -31,7 +31,7 @@ from tests.governance.registry.world import World
 from tests.governance.server.statements import authorization
 from tests.postgres import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 MODELS = {"desk": ("chat", "tickets", "shared"), "claims": ("letters", "shared")}
 """Five models; both projects have one of the same name."""
