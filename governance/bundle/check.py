@@ -34,6 +34,7 @@ from governance.attest.digests import manifest_digest
 from governance.attest.keys import public_key
 from governance.attest.predicates import (
     CANDIDATE,
+    KINDS,
     Approval,
     Origin,
     Packet,
@@ -304,12 +305,18 @@ def _aside(statements: Sequence[Evidence], authority: Authority) -> Iterator[Asi
                 who = f"{statement.predicate.principal} as {statement.predicate.role}"
                 why = f"at that entry, {who} had no right to say this"
                 yield Aside(statement.index, statement.kind, why)
-        elif statement.kind not in FREE and not authority.may_sign(
-            statement.right, statement.keyid, statement.development, statement.index
-        ):
+        elif statement.kind not in FREE and not _may_make(statement, authority):
             who = _signer_name(statement, authority)
             why = f"at that entry, {who} had no right to sign `{statement.right}`"
             yield Aside(statement.index, statement.kind, why)
+
+
+def _may_make(statement: Evidence, authority: Authority) -> bool:
+    if not KINDS[statement.kind].granted:
+        return authority.admits(statement)
+    return authority.may_sign(
+        statement.right, statement.keyid, statement.development, statement.index
+    )
 
 
 def _with_version(

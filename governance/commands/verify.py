@@ -35,6 +35,7 @@ from governance.log.http_client import is_server
 from governance.log.notes import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.notes import read_vkey
 from governance.log.port import Log
+from governance.log.sql import SqlLog
 from governance.log.views import read_entry
 from governance.machine import trust
 from governance.machine.machine import (
@@ -50,6 +51,7 @@ from governance.machine.machine import (
 from governance.models import folder as model_folder
 from governance.policy.policies import load_policies
 from governance.policy.witnesses import Requirement
+from governance.registry.addresses import moved_from
 from governance.release import retrospect
 from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
@@ -163,6 +165,7 @@ def _verify_log(
     here = dataclasses.replace(here, checkpoint=anchors.checkpoint, seen=seen)
     report = trust.verified(machine, log, policies, here)
     missing = missing_head(machine, log) if report.broken is None else ""
+    moved = _moved(machine, log)
     try:
         trust.remember_verified(machine, log, report)
     except StorageError as error:  # an auditor may have no right to write here
@@ -202,12 +205,15 @@ def _verify_log(
         "limits": list(verify.LIMITS),
         "exposed_keys": exposed,
         "head_missing": missing or None,
+        "addresses_moved": moved or None,
     }
     call.draw("verify", result, report=report, shown=SHOWN)
     if missing and not call.as_json:
         session.tell([f"warning: {missing}"], err=True)
     for path in () if call.as_json else exposed:
         session.tell([f"warning: other accounts can read {path}; next: chmod 600 {path}"], err=True)
+    if moved and not call.as_json:
+        session.tell([f"warning: {moved}"], err=True)
     return report.ok and not wrong, report.checkpoint
 
 
@@ -250,6 +256,21 @@ def _registry(machine: Machine, log: Log) -> Sequence[Finding] | None:
             raise
         session.tell([f"warning: the registry was not compared: {error.found}"], err=True)
         return None
+
+
+def _moved(machine: Machine, log: Log) -> str:
+    """What is to be said where the folder of this machine's registry was moved; empty otherwise.
+    The next command that writes lets the addresses follow.
+    """
+    if not isinstance(log, SqlLog) or machine.registry_uri != machine.log_uri:
+        return ""
+    before = moved_from(log.database, machine.project, machine.artifact_root)
+    if before is None:
+        return ""
+    return (
+        f"MLflow's addresses of files begin with {before}, but the files are in"
+        f" {machine.artifact_root}; next: countersign repro, which corrects them"
+    )
 
 
 def _replaced(target: Path | None) -> dict[str, str]:

@@ -73,16 +73,17 @@ def may_revoke(rules: Rules, author: Principal, owner: Principal | None) -> bool
 
 def may_make(rules: Rules, kind: str, maker: Principal) -> bool:
     """Whether a principal may make a statement that names no person: a proposal of policies, a
-    packet, a report or a failure. Who signs the evidence of any stage may say that one failed.
+    packet, a report, a judgement or a failure. Who signs the evidence of any stage may say that one
+    failed.
     """
     if kind == "policy":
         return maker.kind == "person" and bool(set(maker.roles) & set(rules.owner_roles))
     if kind == "failure":
         return bool(maker.signs)
-    if kind not in ("packet", "report"):
+    if kind not in ("packet", "report", "judgement"):
         return False
     if maker.kind == "service":
-        return bool(ANSWERS_FOR_RELEASES & set(maker.signs))
+        return kind != "judgement" and bool(ANSWERS_FOR_RELEASES & set(maker.signs))
     return bool(set(maker.roles) & set(rules.responsible_roles))
 
 

@@ -4,6 +4,7 @@
 `display`, `failures`, `process` what is shown there; its errors in our words; whose run it was
 `runs`                           runs while they last, without MLflow: `table_runs` in its tables,
                                  `served_runs` over HTTP; `system`: the machine's load
+`addresses`                      where its files are, after the folder was moved
 `mlmodel`                        what tells MLflow how to load a registered model
 `rows`                           its tables: read, and written with an entry of the log
 `rest`                           the same over HTTP

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from governance.base.errors import CountersignError, StorageError
 from governance.log.http_client import is_server
+from governance.registry.addresses import follow
 from governance.registry.display import param_texts, shortened, without_credentials
 from governance.registry.port import (
     DatasetLink,
@@ -120,7 +121,9 @@ def open_runs(
     else:
         from governance.registry.table_runs import TableRuns, database_at
 
-        store = TableRuns(database_at(place, say or (lambda text: None)), place.artifact_root)
+        database = database_at(place, say or (lambda text: None))
+        follow(database, place.project, place.artifact_root)
+        store = TableRuns(database, place.artifact_root)
     return Runs(
         store, store.experiment(place.project, _millis(clock())), place.requester.name, clock
     )

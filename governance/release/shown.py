@@ -25,6 +25,7 @@ from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.log.sql import Database, SqlLog
 from governance.machine.machine import Machine
+from governance.registry.addresses import follow
 from governance.registry.governed.governor import Shown
 from governance.registry.rows import TABLES, is_shown, show_version
 from governance.release.promotion import ask, latest_packet
@@ -200,6 +201,7 @@ def refresh(machine: Machine, log: Log, at: datetime) -> None:
         and machine.registry_uri.removeprefix("governed+") == machine.log_uri
     ):
         with suppress(CountersignError):
+            follow(log.database, machine.project, machine.artifact_root)
             write(log.database, state(log), at)
 
 

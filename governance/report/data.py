@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from governance.attest.codes import CODES
-from governance.attest.predicates import Scan
+from governance.attest.predicates import Judgement, Scan
+from governance.base.statistics import share_interval
 from governance.base.text import plain
 from governance.gates import recall
 from governance.history.lineage import DataChain, subject
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Dataset, DataStep, Excluded, Recalled
+from governance.report.model import (
+    Dataset,
+    DataStep,
+    Excluded,
+    JudgedSample,
+    Precision,
+    Recalled,
+)
+from governance.report.people import name_of
 
 IDS_SHOWN = 20
 """Record ids named per reason."""
@@ -35,6 +44,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         steps=[_step(facts, statement) for statement in statements if statement],
         scan=scan,
         recall=recalled(facts, scan) if scan else [],
+        judged=judged_samples(facts, chain.scan) if chain.scan else [],
         quality=chain.quality.predicate if chain.quality else None,
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
@@ -91,6 +101,42 @@ def _id(row: dict[str, object]) -> str:
     """The start of a record's id, enough to find it in excluded.jsonl; else its file and row."""
     identity = row.get("id")
     return str(identity)[:PREFIX] if identity else f"{row.get('file')}:{row.get('row')}"
+
+
+def judged_samples(facts: Facts, scan: Evidence[Scan]) -> list[JudgedSample]:
+    """What people said of random samples of a scan's findings: of this result under this policy."""
+    subjects = {subject.sha256 for subject in scan.subjects}
+    statements = {
+        statement.index: statement
+        for sha256 in sorted(subjects)
+        for statement in facts.now.evidence.by_subject(sha256, Judgement)
+        if statement.predicate.config == scan.predicate.config
+        and facts.now.authority.counts(statement)
+    }
+    return [_judged(facts, statement) for _, statement in sorted(statements.items())]
+
+
+def _judged(facts: Facts, statement: Evidence[Judgement]) -> JudgedSample:
+    said, rows = statement.predicate, []
+    for name, counts in sorted(said.entities.items()):
+        judged = counts.correct + counts.false_alarm
+        if judged:
+            share = share_interval(counts.correct, judged, recall.CONFIDENCE)
+            rows.append(
+                Precision(
+                    name=name, findings=counts.findings, correct=counts.correct, judged=judged,
+                    low=share.low, high=share.high,
+                )
+            )  # fmt: skip
+    return JudgedSample(
+        by=name_of(facts, statement),
+        at=said.run.finished,
+        seed=said.seed,
+        sample=said.sample,
+        findings=said.findings,
+        rows=rows,
+        evidence=[statement.index],
+    )
 
 
 def recalled(facts: Facts, scan: Scan) -> list[Recalled]:

@@ -379,6 +379,31 @@ class Recalled(Model):
     """What policy wants the lower end to reach; None where it demands nothing."""
 
 
+class Precision(Model):
+    """Findings of one type in a person's random sample: how many of them are personal data."""
+
+    name: str
+    findings: int
+    correct: int
+    judged: int
+    low: float
+    high: float
+    """The 95% interval of the share."""
+
+
+class JudgedSample(Model):
+    """A person's judgement of a random sample of a scan's findings."""
+
+    by: str
+    at: str
+    seed: int
+    sample: int
+    findings: int
+    """How many the sample was drawn from."""
+    rows: list[Precision]
+    evidence: Refs
+
+
 class Dataset(Model):
     """One dataset this version rests on."""
 
@@ -394,6 +419,8 @@ class Dataset(Model):
     """The signed result of the search for personal data."""
     recall: list[Recalled]
     """Of that search, the least first; empty where it was not measured."""
+    judged: list[JudgedSample]
+    """What people said of samples of its findings, in the order of the log."""
     quality: Quality | None
     """The signed results of the quality checks."""
     gap: str | None

@@ -209,7 +209,8 @@ def _is_limited(statement: Evidence) -> bool:
     predicate = statement.predicate
     if isinstance(predicate, Revocation | Incident):
         return False
-    return isinstance(predicate, Signed) or statement.kind in ("policy", "packet", "report")
+    by_people = ("policy", "packet", "report", "judgement")
+    return isinstance(predicate, Signed) or statement.kind in by_people
 
 
 def _wrong_account(

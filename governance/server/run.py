@@ -34,6 +34,7 @@ from governance.base.errors import (
 )
 from governance.base.storage import write_atomic
 from governance.log import evidence
+from governance.log.port import Execute
 from governance.log.sql import Database, SqlLog
 from governance.machine.machine import (
     SERVED_FILES,
@@ -44,6 +45,8 @@ from governance.machine.machine import (
     own_checkpoint_key,
 )
 from governance.policy.policies import load_policies
+from governance.registry.addresses import ADDRESSES, follow, prefix_of
+from governance.registry.addresses import replace as replace_prefix
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 from governance.registry.governed.rules import MARK
@@ -60,14 +63,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 SHOWN = 5
 FACTORY = "governance.server.plugin:app"
-ADDRESSES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-    ("logged_models", "artifact_location"),
-)
-"""Tables and columns of MLflow that have addresses of files."""
 ROOTS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 """Paths of the client's API and of the web pages' API."""
 _ALIAS = {"name": TRIAL_MODEL, "alias": TRIAL_ALIAS}
@@ -143,6 +138,7 @@ def serve(
     for folder in (settings.state, settings.artifacts):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remember_files(settings, machine)
+    follow(log.database, machine.project, settings.artifacts)
     _prepare(settings, log.database, say)
     for warning in check_private(settings, machine):
         say(f"warning    {warning}")
@@ -239,20 +235,25 @@ def _adopt(database: Database, root: Path) -> int:
     same files through the write-once store, so `file:///ROOT/x` becomes `mlflow-artifacts:/x`. The
     files stay where they are.
     """
-    prefix = root.absolute().as_uri().rstrip("/") + "/"
+    prefix, served = prefix_of(root), "mlflow-artifacts:/"
     changed = 0
     with database.transaction() as execute:
         for table, column in ADDRESSES:
-            if not database.has(execute, table):
-                continue
-            below = f"WHERE substr({column} || '/', 1, {len(prefix)}) = ?"
-            path = f"substr({column}, {len(prefix) + 1})"
             if table == "experiments":  # its folder may be the root itself
-                path = "CAST(experiment_id AS VARCHAR(20))"
-            changed += execute(f"SELECT COUNT(*) FROM {table} {below}", (prefix,))[0][0]  # noqa: S608
-            statement = f"UPDATE {table} SET {column} = ? || {path} {below}"  # noqa: S608
-            execute(statement, ("mlflow-artifacts:/", prefix))
+                changed += _adopt_experiments(database, execute, prefix, served)
+            else:
+                changed += replace_prefix(database, execute, table, column, prefix, served)
     return changed
+
+
+def _adopt_experiments(database: Database, execute: Execute, prefix: str, served: str) -> int:
+    if not database.has(execute, "experiments"):
+        return 0
+    below = f"WHERE substr(artifact_location || '/', 1, {len(prefix)}) = ?"
+    count: int = execute(f"SELECT COUNT(*) FROM experiments {below}", (prefix,))[0][0]  # noqa: S608
+    place = "? || CAST(experiment_id AS VARCHAR(20))"
+    execute(f"UPDATE experiments SET artifact_location = {place} {below}", (served, prefix))  # noqa: S608
+    return count
 
 
 def _application() -> Any:

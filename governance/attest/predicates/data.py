@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.parts import Predicate, evidence_kind
+from governance.attest.predicates.parts import Logged, Predicate, Run, evidence_kind
 from governance.base.model import Model, Sha256, empty
 
 
@@ -88,6 +88,37 @@ class Scan(Predicate):
     counts: DataCounts
     recall: Recall | None = Field(None, exclude_if=empty)
     """Absent from scans that are older than this measurement."""
+
+
+class JudgedFindings(Model):
+    """Findings of one type that a person looked at."""
+
+    findings: int = Field(ge=0)
+    """How many the search found in the whole dataset."""
+    correct: int = Field(ge=0)
+    false_alarm: int = Field(ge=0)
+
+
+@evidence_kind("judgement", not_copied=True)
+class Judgement(Logged):
+    """Somebody looked at a random sample of what a scan found, and said of each finding whether it
+    is personal data or a false alarm. It holds counts only. No decision reads it.
+
+    Its subject is the scan's result. The sample is drawn by Python's `random.Random(seed).sample`
+    from the findings in the order of the records.
+    """
+
+    dataset: str
+    config: Sha256
+    """Digest of the scan's part of the policy."""
+    seed: int = Field(ge=0, le=2**53 - 1)
+    findings: int = Field(ge=1)
+    """Findings that the sample was drawn from."""
+    sample: int = Field(ge=1)
+    """Findings that were drawn; those that nobody answered are in no count."""
+    entities: dict[str, JudgedFindings] = Field(min_length=1)
+    """Type of personal data to what was judged of it."""
+    run: Run
 
 
 class Expectation(Model):
