@@ -29,6 +29,8 @@ from governance.attest.predicates import (
     GateDecision,
     Incident,
     Ingest,
+    JudgedFindings,
+    Judgement,
     ModelFile,
     Origin,
     Packet,
@@ -376,6 +378,15 @@ def every_kind() -> dict[str, Model]:
                 f"countersign/desk/{A[:16]}\n7\n{b64encode(bytes.fromhex(B)).decode()}\n\n"
                 "\u2014 witness.example/w1 AAAAAAA=\n"
             ],
+            run=run(),
+        ),
+        "judgement": Judgement(
+            dataset="desk_sft",
+            config=A,
+            seed=7,
+            findings=40,
+            sample=20,
+            entities={"PERSON": JudgedFindings(findings=40, correct=17, false_alarm=2)},
             run=run(),
         ),
         "failure": Failure.model_validate(
