@@ -62,7 +62,7 @@ def test_nothing_changed(root: Path) -> None:
     said = CliRunner().invoke(command, catch_exceptions=False).output
     assert "up to date" in said
     assert run() | {"unchanged": 0} == {
-        "differences": [], "stages": [], "unchanged": 0, "written": False,
+        "differences": [], "stages": [], "unchanged": 0, "template": None, "written": False,
     }  # fmt: skip
     assert (root / lock.FILE).read_bytes() == before
 
@@ -152,5 +152,7 @@ def test_a_family_whose_code_did_not_change_is_not_run_again(
     changed = [each["stage"] for each in answer["stages"] if each["why"] == "changed"]
     assert changed == ["evaluate_base@tiny"]
     out = project.made("gate@sft")
-    ran = {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
-    assert "evaluate_base@tiny" in ran and not {"train@base", "ingest@desk_sft"} & ran
+    # DVC has the result of this very code from before, and takes it.
+    done = [line for line in out.splitlines() if line.startswith("Running") or "is cached" in line]
+    ran = {line.split("'")[1] for line in done}
+    assert "evaluate_base@tiny" in ran and not {"train@base", "ingest@desk_sft"} & ran, out
