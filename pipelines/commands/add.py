@@ -20,12 +20,12 @@ from typing import Any
 import click
 
 from governance.attest.digests import digest_of
-from governance.base.errors import ConfigError, InputError
+from governance.base.errors import ConfigError, InputError, unknown
 from governance.base.storage import write_atomic
-from governance.base.yaml import load_model, parse_yaml
+from governance.base.yaml import edited, load_model, parse_yaml
 from governance.policy.data import QualitySuite
 from governance.policy.rules import Datacard
-from pipelines.commands.params_edit import WHERE, with_dataset
+from pipelines.commands.params_edit import WHERE, with_dataset, with_row
 from pipelines.kinds import KINDS, suite_mistake
 from pipelines.params import Params, broken_references, load_params
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
@@ -38,10 +38,11 @@ WIDTH = 100
 """Characters of each text that are shown."""
 
 SUITES = Path("policies/quality")
+CARDS = Path("policies/datacards")
 
 CARD = """\
 # yaml-language-server: $schema=../schemas/datacard.json
-# What is declared about {name}. The gate names every blank; nothing trains until all are filled in.
+# What is declared about this dataset. The gate names every blank; nothing trains until none is left
 title: ""
 steward: ""            # who answers for it: a role or a team
 origin: ""             # who made it, how and when, and how it came here
@@ -108,6 +109,10 @@ class Tried:
     help="The dataset no record may leak into; by default the suite of the first release.",
 )
 @click.option("--suite", help="The quality suite; by default that of the kind.")
+@click.option(
+    "--evaluation", is_flag=True, help="Models are evaluated on it: no record of it trains."
+)
+@click.option("--card", "like", metavar="DATASET", help="Begin with the datacard of this dataset.")
 @click.option("--encoding", default="utf-8", show_default=True)
 @click.option("--text", is_flag=True, help="Show the texts where output is no terminal, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; shows no text.")
@@ -118,6 +123,8 @@ def command(
     fields: tuple[str, ...],
     held_out: str | None,
     suite: str | None,
+    evaluation: bool,
+    like: str | None,
     encoding: str,
     text: bool,
     as_json: bool,
@@ -135,8 +142,10 @@ def command(
         "kind": fits[0],
         "source": Path(os.path.relpath(file, root)).as_posix(),
         "suite": suite or usual_suite(fits[0], tried),
-        "held_out": held_out or _first_suite(params),
+        "held_out": held_out or (name if evaluation else _first_suite(params)),
     }
+    if evaluation:
+        row["splits"] = {"train": 0, "test": 1}
     require_suite(root, row["suite"], fits[0])
     if given:
         row["fields"] = given
@@ -144,8 +153,10 @@ def command(
         row["ignore"] = tried.lost
     if encoding != "utf-8":
         row["encoding"] = encoding
-    card = CARD.format(name=name, suite=row["suite"], sha256=digest_of(file))
-    added = _added(name, fits, tried, row, write(root, name, row, card), card)
+    blank = CARD.format(suite=row["suite"], sha256=digest_of(file))
+    card = _like(root, like, row["suite"], digest_of(file)) if like else blank
+    metrics = _metrics(fits[0], tried) if evaluation else None
+    added = _added(name, fits, tried, row, write(root, name, row, card, metrics), card, metrics)
     if as_json:
         click.echo(json.dumps(asdict(added), indent=2, sort_keys=True))
     else:
@@ -251,15 +262,44 @@ def require_suite(root: Path, name: str, kind: str) -> None:
         raise mistake
 
 
-def write(root: Path, name: str, row: dict[str, Any], card: str) -> Path:
-    """Writes row and datacard, both or neither; returns the datacard's path. Raises `ConfigError`
-    or `Problems`.
+def _like(root: Path, other: str, suite: str, sha256: str) -> str:
+    """The datacard of another dataset, for another suite and source. Raises `ConfigError`."""
+    path = root / CARDS / f"{other}.yaml"
+    if not path.is_file():
+        known = sorted(card.stem for card in (root / CARDS).glob("*.yaml"))
+        raise unknown("datacard", other, known, f"{CARDS}")
+    load_model(path, Datacard)
+
+    def change(card: Any) -> None:
+        card["suite"], card["source_sha256"] = suite, sha256
+
+    return edited(path.read_text(encoding="utf-8"), change)
+
+
+def _metrics(kind: str, tried: Tried) -> list[str]:
+    """The first metric that such records can be evaluated with. Raises `ConfigError`."""
+    answers = any(record.get("answer") is not None for record in tried.records)
+    usual = {"conversation": "loss", "preference": "pair_accuracy", "prompt": "greedy_exact"}
+    if kind not in usual or (kind == "prompt" and not answers):
+        what = "prompts without reference answers" if kind == "prompt" else f"kind {kind}"
+        kinds = "prompts with answers, conversations or preferences"
+        raise ConfigError(f"{what}: no metric compares models on it", expected=kinds)
+    return [usual[kind]]
+
+
+def write(
+    root: Path, name: str, row: dict[str, Any], card: str, metrics: list[str] | None = None
+) -> Path:
+    """Writes row and datacard, both or neither; returns the datacard's path. With `metrics`, models
+    are evaluated on the dataset. Raises `ConfigError` or `Problems`.
     """
-    path, params = Path("policies/datacards") / f"{name}.yaml", root / WHERE
+    path, params = CARDS / f"{name}.yaml", root / WHERE
     if (root / path).exists():
         found, fix = "there is a datacard already", "choose another --name, or remove it"
         raise ConfigError(found, where=str(path), fix=fix)
     text = with_dataset(params.read_text(encoding="utf-8"), name, row)
+    if metrics:
+        text = with_row(text, "suites", name, {"metrics": metrics})
     _validated(text)
     Datacard.model_validate(parse_yaml(card, str(path)))
     (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -285,9 +325,23 @@ def _validated(text: str) -> None:
 
 
 def _added(
-    name: str, fits: list[str], tried: Tried, row: dict[str, Any], card_path: Path, card: str
+    name: str,
+    fits: list[str],
+    tried: Tried,
+    row: dict[str, Any],
+    card_path: Path,
+    card: str,
+    metrics: list[str] | None,
 ) -> Added:
-    steps = [f"fill in {card_path}", f"countersign repro check_quality@{name}"]
+    blanks = Datacard.model_validate(parse_yaml(card, str(card_path))).blanks()
+    steps = [f"{'fill in' if blanks else 'check'} {card_path}"]
+    if metrics:
+        steps += [
+            f"choose the metrics: {WHERE}, suites.{name}; now {', '.join(metrics)}",
+            f"set thresholds: policies/evaluation.yaml, suites.{name}",
+            f"name it as `suite` of a stage, and as `held_out` of what trains: {WHERE}",
+        ]
+    steps.append(f"countersign repro check_quality@{name}")
     if row["source"].startswith("../"):
         copy = "copy the source into data/source/ and name it there, so that others have it too"
         steps.insert(0, copy)
@@ -299,7 +353,7 @@ def _added(
         fields=dict(tried.binding.names),
         row=row,
         datacard=str(card_path),
-        blanks=Datacard.model_validate(parse_yaml(card, str(card_path))).blanks(),
+        blanks=blanks,
         rows_tried=tried.rows,
         problems=dict(sorted(tried.problems.items())),
         next=steps,
@@ -330,7 +384,8 @@ def _shown(added: Added, records: list[dict[str, Any]], *, texts: bool) -> Itera
     yield f"written: {WHERE} (datasets.{added.name}), {added.datacard}"
     yield f"quality suite: {added.row['suite']} (--suite)"
     yield f"leaks are searched for into: {added.row['held_out']} (--held-out)"
-    yield f"blank in the datacard: {', '.join(added.blanks)}"
+    if added.blanks:
+        yield f"blank in the datacard: {', '.join(added.blanks)}"
     yield "next:"
     yield from (f"  {step}" for step in added.next)
 

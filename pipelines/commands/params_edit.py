@@ -1,4 +1,4 @@
-"""Adds a dataset's row to the text of params.yaml and keeps every other character."""
+"""Adds a row to a table of params.yaml and keeps every other character."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ def with_dataset(text: str, name: str, row: dict[str, Any]) -> str:
     """`text` with `name: row` as the last entry of `datasets`. Raises `ConfigError` if the entry
     exists.
     """
+    return with_row(text, "datasets", name, row)
+
+
+def with_row(text: str, table: str, name: str, row: dict[str, Any]) -> str:
+    """The same for any table."""
     before = parse_yaml(text, WHERE)
-    if not isinstance(before, dict) or not isinstance(before.get("datasets"), dict | None):
-        raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
-    known = before.get("datasets") or {}
+    if not isinstance(before, dict) or not isinstance(before.get(table), dict | None):
+        raise _no_table(table)
+    known = before.get(table) or {}
     if name in known:
-        found, where = f"there is a dataset {name!r} already", f"{WHERE}: datasets"
+        found, where = f"{name!r} is there already", f"{WHERE}: {table}"
         raise ConfigError(found, where=where, fix="choose another --name")
-    made = _inserted(text, f"{name}: {flow(row)}")
-    if parse_yaml(made, WHERE) != {**before, "datasets": {**known, name: row}}:
-        found, where = "the row cannot be added without changing other rows", f"{WHERE}: datasets"
+    made = _inserted(text, table, f"{name}: {flow(row)}")
+    if parse_yaml(made, WHERE) != {**before, table: {**known, name: row}}:
+        found, where = "the row cannot be added without changing other rows", f"{WHERE}: {table}"
         raise ConfigError(found, where=where, fix=f"add it by hand: {name}: {flow(row)}")
     return made
 
@@ -46,9 +51,9 @@ def flow(value: Any) -> str:
     return value if plain and parse_yaml(value, WHERE) == value else json.dumps(value)
 
 
-def _inserted(text: str, entry: str) -> str:
-    """`text` with `entry` after the last entry of `datasets`."""
-    key, value = _datasets(text)
+def _inserted(text: str, table: str, entry: str) -> str:
+    """`text` with `entry` after the last entry of a table."""
+    key, value = _table(text, table)
     if not isinstance(value, MappingNode):  # `datasets:` without a value
         at = text.index(":", key.end_mark.index) + 1
         return f"{text[:at]} {{{entry}}}{text[at:]}"
@@ -61,13 +66,17 @@ def _inserted(text: str, entry: str) -> str:
     return "\n".join([*lines[: line + 1], f"{indent}{entry}", *lines[line + 1 :]])
 
 
-def _datasets(text: str) -> tuple[Node, Node]:
-    """The key and the value of `datasets`."""
+def _table(text: str, table: str) -> tuple[Node, Node]:
+    """The key and the value of a table."""
     root = YAML(typ="safe", pure=True).compose(text)
     for key, value in root.value:
-        if key.value == "datasets":
+        if key.value == table:
             return key, value
-    raise ConfigError("no `datasets` mapping", where=WHERE, fix="add a line `datasets: {}`")
+    raise _no_table(table)
+
+
+def _no_table(table: str) -> ConfigError:
+    return ConfigError(f"no `{table}` mapping", where=WHERE, fix=f"add a line `{table}: {{}}`")
 
 
 def _last_line(node: Node) -> int:

@@ -102,7 +102,7 @@ def test_nothing_is_overwritten(project: Path) -> None:
     with pytest.raises(ConfigError, match="already"):
         ran("My Pairs-2.jsonl", "--name", "mine")
     (project / "policies/datacards/mine.yaml").unlink()
-    with pytest.raises(ConfigError, match="there is a dataset 'mine' already"):
+    with pytest.raises(ConfigError, match="'mine' is there already"):
         ran("My Pairs-2.jsonl", "--name", "mine")
     assert (project / "params.yaml").read_bytes() == once[0]
     assert not (project / "policies/datacards/mine.yaml").exists()
@@ -283,3 +283,35 @@ def test_public_files_are_guessed_right(project: Path, public_data: Path, name: 
     usual = "text" if said["shape"] == "text" else said["kind"]
     assert said["row"]["suite"] == ("question" if name == "xstest/xstest_prompts.csv" else usual)
     assert load_params(project).datasets["x"].kind == said["kind"]
+
+
+def test_evaluation_data_never_trains_and_has_its_suite(project: Path) -> None:
+    rows = [{"question": f"zanzibar {at}", "answer": f"#### {at}"} for at in range(5)]
+    Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = ran("test.jsonl", "--evaluation", "--kind", "prompt").output
+    params = load_params(project)
+    row = params.datasets["test"]
+    assert (row.held_out, row.splits.train, row.splits.test) == ("test", 0, 1)
+    assert params.suites["test"].metrics == ["greedy_exact"]
+    assert "policies/evaluation.yaml, suites.test" in said
+    assert list(params.suites)[:-1] == list(load_params(ROOT).suites)
+
+
+def test_what_no_metric_compares_models_on_is_no_evaluation_data(project: Path) -> None:
+    Path("ask.jsonl").write_text('{"prompt": "zanzibar"}\n' * 5)
+    before = Path("params.yaml").read_text()
+    with pytest.raises(ConfigError, match="no metric"):
+        ran("ask.jsonl", "--evaluation")
+    assert Path("params.yaml").read_text() == before
+
+
+def test_a_datacard_begins_with_that_of_another_dataset(project: Path) -> None:
+    shutil.copytree(ROOT / "policies/datacards", project / "policies/datacards")
+    said = json.loads(ran("My Pairs-2.jsonl", "--card", "desk_sft", "--json").output)
+    card = load_model(project / "policies/datacards/my_pairs_2.yaml", Datacard)
+    other = load_model(project / "policies/datacards/desk_sft.yaml", Datacard)
+    assert said["blanks"] == [] and (card.title, card.steward) == (other.title, other.steward)
+    assert card.suite == "preference"
+    assert card.source_sha256 == sha256_file(project / "My Pairs-2.jsonl")
+    with pytest.raises(ConfigError, match="did you mean 'desk_sft'"):
+        ran("My Pairs-2.jsonl", "--name", "more", "--card", "desk_sf")
