@@ -11,6 +11,8 @@ from pathlib import Path
 from governance.attest.digests import sha256_file
 from governance.base.errors import VerificationError
 from governance.commands.sources import compared
+from governance.exports.formats.model_card import model_card
+from governance.exports.records import read
 from governance.machine.machine import known_signer, on_server, open_log
 from governance.machine.trust import unwitnessed
 from governance.people import authorizing, reports
@@ -30,6 +32,7 @@ IN_REGISTRY = "report"
 """Folder of the run's artifacts for reports. Each report has a subfolder named by its digest,
 because a governed server writes a file once.
 """
+CARD = "model-card.md"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -63,7 +66,10 @@ def run(job: Job) -> Outcome:
     if report.integrity.verified:
         _sign(job, made)
         if html.differs(folder, made.files):
-            _attach(job, model, registered["sha256"], html.write(job.scratch, made.files))
+            card = job.scratch / CARD
+            card.write_text(model_card(read(sources, (model, version), at)), encoding="utf-8")
+            pages = html.write(job.scratch, made.files)
+            _attach(job, model, registered["sha256"], [card, *pages])
     refresh(job.machine, open_log(job.machine, job.policies, job.now), at)
     page = html.write(folder, made.files)[-1].relative_to(job.root)
     if not report.integrity.verified:

@@ -285,7 +285,10 @@ def test_the_report_is_written_and_put_beside_the_version(
     client, (version,) = registry(story)._client, registry(story).versions(MODEL)
     (stored,) = Path(client.download_artifacts(version.run_id, "report")).iterdir()
     assert stored.name == sha256_bytes(written["support-desk-1.html"])[:12]
-    assert {path.name: path.read_bytes() for path in stored.iterdir()} == written
+    shown = {path.name: path.read_bytes() for path in stored.iterdir()}
+    card = shown.pop("model-card.md").decode()
+    assert card.startswith("---\n") and "support-desk" in card
+    assert shown == written
     (signed,) = _signed_reports(story)
     assert signed.page == sha256_bytes(written["support-desk-1.html"])
     assert (story.machine.state / "pages" / signed.page).read_bytes() == written[
