@@ -69,6 +69,7 @@ COMMANDS: dict[str, str] = {
     "show": "Show one section of a version's report in the terminal.",
     "diff": "Show what differs between two versions.",
     "lineage": "Show where a version comes from, source by source.",
+    "data": "Show or restore the data and models that a version depends on.",
     "erasure": "Show which datasets and versions have seen a record.",
     "upgrade": "Show what newer code or engines run again, and write it to the lock.",
     "stage": "Run one stage, as DVC does.",

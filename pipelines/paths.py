@@ -4,7 +4,7 @@ compares them.
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 def sample(dataset: str) -> Path:
@@ -62,3 +62,10 @@ def registered(model: str) -> Path:
 def gate_report(stage: str) -> Path:
     """The gate's findings for people. It is not a DVC output."""
     return Path("reports/gates") / f"{stage}.md"
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name that came from outside is of a file below the folder it is meant for."""
+    path = PurePosixPath(name)
+    odd = path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name
+    return not odd and path.as_posix() == name

@@ -371,6 +371,7 @@ def test_a_model_whose_data_people_approved_before_training_is_registered(
     mlflow_tables: Path, tmp_path: Path
 ) -> None:
     scene = trained(tmp_path, mlflow_tables, "    approved_before_training: [data]\n")
+    lock.write(scene.story.root)
     assert "version 1 is candidate" in run(scene.story)
 
 
