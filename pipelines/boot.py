@@ -41,6 +41,8 @@ LOADED: dict[str, str] = {}
 """File to sha256 of the source that was compiled from it."""
 STARTED = 0
 """When this process began, in nanoseconds since 1970; 0 if it was not started here."""
+STARTER = 0
+"""The process that asked for this one (`pipelines.workers`); 0 if that is its parent."""
 _VERSION = f"{sys.implementation.cache_tag}-{sys.hexversion:x}-{sys.flags.optimize}"
 
 

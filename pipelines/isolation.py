@@ -102,11 +102,14 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         **{name: environ[name] for name in sorted(names) if name in environ},
         **PYTHON,
-        boot.PACKAGES: os.pathsep.join(
-            str(Path(package.__path__[0]).absolute()) for package in (governance, pipelines)
-        ),
+        boot.PACKAGES: os.pathsep.join(map(str, packages())),
         boot.BYTECODE: str(_bytecode(environ)),
     }
+
+
+def packages() -> tuple[Path, Path]:
+    """The folders of both packages, as this process imports them."""
+    return Path(governance.__path__[0]).absolute(), Path(pipelines.__path__[0]).absolute()
 
 
 def named(environ: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from governance.base.errors import BusyError
+from pipelines import boot
 
 if TYPE_CHECKING:
     import psutil
@@ -95,6 +96,12 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
     import psutil
 
     above = psutil.Process().parents()
+    if boot.STARTER:
+        try:
+            starter = psutil.Process(boot.STARTER)
+            above = [starter, *starter.parents()]
+        except psutil.Error:  # it is gone already
+            sys.exit(128 + signal.SIGTERM)
     dvc = next((number for number, process in enumerate(above) if _is_dvc(process)), 0)
     end_with(above[: dvc + 1])
 

@@ -161,6 +161,7 @@ class Project:
             "DVC_GLOBAL_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_SYSTEM_CONFIG_DIR": str(self.home.parent / "dvc"),
             "DVC_NO_ANALYTICS": "1",
+            "COUNTERSIGN_WORKERS": "off",  # these commands start warm already
             **self.environ,
             **more,
         }

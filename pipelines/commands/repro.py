@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from pipelines.plan import checks
 from pipelines.plan.checks import unauthorized_note
 from pipelines.plan.plan import plan
 from pipelines.project import Project, open_project
+from pipelines.workers.start import workers
 
 STAGE = re.compile(r"[\w-]+(@[\w-]+)?")
 SINGLE = frozenset({"-s", "--single-item"})
@@ -53,21 +54,31 @@ def command(force: bool, targets: tuple[str, ...]) -> None:
     """
     root = Path.cwd()
     project, now = open_project(root, os.environ), datetime.now(UTC)
-    check(project, targets, now, force=force)
-    if note := unauthorized_note(project, now):
-        click.echo(note, err=True)
-    if not (root / ".dvc").is_dir():
-        found, fix = "this folder has no .dvc folder", "git init && dvc init"
-        raise ConfigError(found, where=str(root), fix=fix)
+    with workers(root, _environment()) as environ:  # which import while this checks
+        check(project, targets, now, force=force)
+        if note := unauthorized_note(project, now):
+            click.echo(note, err=True)
+        if not (root / ".dvc").is_dir():
+            found, fix = "this folder has no .dvc folder", "git init && dvc init"
+            raise ConfigError(found, where=str(root), fix=fix)
+        code = _run(project, targets, environ, force=force)
+    sys.exit(code)
+
+
+def _run(
+    project: Project, targets: tuple[str, ...], environ: Mapping[str, str], *, force: bool
+) -> int:
+    """Runs the stages. Returns the exit code."""
+    root = project.root
     with one_at_a_time(root) as lock:
         _mend_locks(root)
         options = ["--force"] if force else []
         if force and targets:
             options.append("--single-item")
-        code = _dvc(root, ["repro", *options, *targets], lock)
+        code = _dvc(root, ["repro", *options, *targets], lock, environ)
         for line in ask_witnesses(project, lambda: datetime.now(UTC)):
             click.echo(line, err=True)
-    sys.exit(code)
+    return code
 
 
 def check(project: Project, targets: Collection[str], now: datetime, *, force: bool) -> None:
@@ -120,7 +131,13 @@ def one_at_a_time(root: Path) -> Iterator[int]:
         yield handle.fileno()
 
 
-def _dvc(root: Path, arguments: list[str], lock: int) -> int:
+def _environment() -> dict[str, str]:
+    """For DVC and its stages. Programs are looked for beside this Python first."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return {**os.environ, **HASH_SEED, "PATH": os.pathsep.join(folders)}
+
+
+def _dvc(root: Path, arguments: list[str], lock: int, environ: Mapping[str, str]) -> int:
     """Runs DVC, which holds the lock too, because it may outlive this process by a moment.
 
     Returns its exit code, or that of the stage that failed.
@@ -128,13 +145,10 @@ def _dvc(root: Path, arguments: list[str], lock: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         exit_file = Path(folder) / "exit"
         environ = {
-            **os.environ,
-            **HASH_SEED,
+            **environ,
             "COUNTERSIGN_EXIT_FILE": str(exit_file),
             dvc_process.RUN: str(os.getpid()),
         }
-        folders = [str(Path(sys.executable).parent), environ.get("PATH", "")]
-        environ["PATH"] = os.pathsep.join(folders)
         command = [sys.executable, "-P", "-m", "pipelines.commands.dvc_process", *arguments]
         done = subprocess.run(command, cwd=root, env=environ, pass_fds=[lock], check=False)
         if done.returncode and exit_file.exists():

@@ -11,6 +11,7 @@ from governance.base.progress import Progress
 from pipelines import harness, isolation, process
 from pipelines.families import family as declaration
 from pipelines.families import require_row
+from pipelines.params import Params
 from pipelines.project import open_project, utc_now
 
 
@@ -23,6 +24,11 @@ def command(family: str, key: str) -> None:
     project = open_project(Path.cwd(), os.environ)
     network = declaration(family).network
     require_row(family, key, project.params)
-    row = project.params.stages[key] if family == "train" else None
-    process.settle(os.environ, threads=row.threads if row else 1, network=network)
+    process.settle(os.environ, threads=threads_of(family, key, project.params), network=network)
     click.echo(harness.run_stage(family, key, project, utc_now, Progress()))
+
+
+def threads_of(family: str, key: str, params: Params) -> int:
+    """CPU threads of a stage: part of the result of a training, and otherwise 1."""
+    row = params.stages.get(key) if family == "train" else None
+    return row.threads if row else 1

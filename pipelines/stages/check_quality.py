@@ -355,9 +355,10 @@ def unfit_suites(project: Project) -> Iterator[CountersignError]:
     """Datasets whose quality suite does not exist or is for another kind."""
     kinds = {name: suite.kind for name, suite in project.policies.quality.items()}
     for name, dataset in project.params.datasets.items():
-        where = place(project.root / "params.yaml", "datasets", name, "suite")
-        if mistake := suite_mistake(kinds, dataset.suite, dataset.kind, where):
-            yield mistake
+        if suite_mistake(kinds, dataset.suite, dataset.kind, ""):
+            where = place(project.root / "params.yaml", "datasets", name, "suite")
+            mistake = suite_mistake(kinds, dataset.suite, dataset.kind, where)
+            yield from [mistake] if mistake else []
 
 
 FAMILY = StageFamily(

@@ -1,0 +1,328 @@
+"""Stages as forks of a process that has imported libraries: what they say, how they end, and when
+they start cold instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipelines.workers import client, start
+from pipelines.workers.libraries import GROUP_OF, GROUPS
+from tests.project import BIN, Project, fresh, wait_for
+
+COLD = client.COLD.decode().strip()
+
+
+def test_every_family_with_libraries_exists() -> None:
+    from pipelines import families
+
+    assert set(GROUP_OF) <= set(families.names())
+    assert set(GROUP_OF.values()) == set(GROUPS)
+
+
+# --- the client -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A private folder with a `countersign` that answers for the cold run."""
+    folder, beside = tmp_path / "private", tmp_path / "beside"
+    folder.mkdir(mode=0o700)
+    beside.mkdir()
+    cold = beside / "countersign"
+    cold.write_text('#!/bin/sh\necho "cold $*; PATH=$PATH"\nexit 7\n', encoding="utf-8")
+    cold.chmod(0o755)
+    yield folder
+
+
+def ask(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [BIN / "python", "-I", "-S", client.__file__, str(place / "socket"), *arguments],
+        env={"PATH": f"{place}{os.pathsep}{place.parent / 'beside'}", "COUNTERSIGN_DEBUG": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def listening(place: Path, answer: Callable[[socket.socket], None]) -> threading.Thread:
+    """A parent that accepts one client."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place / "socket"))
+    listener.listen(1)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, listener:
+            received(connection)
+            answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return thread
+
+
+def received(connection: socket.socket) -> list[str]:
+    head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    text = b""
+    while len(text) < int.from_bytes(head, "big"):
+        text += connection.recv(1 << 16)
+    return text.decode().split("\0")
+
+
+def starts_cold(asked: subprocess.Popen[str], *arguments: str) -> None:
+    out, err = asked.communicate(timeout=60)
+    assert asked.returncode == 7
+    assert out.startswith(f"cold {' '.join(arguments)}; PATH=")
+    assert "private" not in out
+    assert err.strip() == (COLD if arguments[0] == "stage" else "")
+
+
+def test_without_a_parent_a_stage_starts_cold(place: Path) -> None:
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+
+
+def test_a_stale_socket_starts_a_stage_cold(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place / "socket"))
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+
+
+def test_a_parent_that_ends_before_it_answers_starts_a_stage_cold(place: Path) -> None:
+    thread = listening(place, lambda connection: None)
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+    thread.join(60)
+
+
+def test_only_stages_are_asked_for(place: Path) -> None:
+    starts_cold(ask(place, "status", "--json"), "status", "--json")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
+def test_a_folder_that_others_can_enter_is_not_used(mode: int, place: Path) -> None:
+    thread = listening(place, lambda connection: None)
+    place.chmod(mode)
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+    assert thread.is_alive(), "nobody connected"
+
+
+def test_a_link_to_a_folder_is_not_used(place: Path) -> None:
+    place.rename(place.parent / "elsewhere")
+    place.symlink_to(place.parent / "elsewhere")
+    thread = listening(place, lambda connection: None)
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+    assert thread.is_alive(), "nobody connected"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another account")
+def test_another_accounts_folder_is_not_used(place: Path) -> None:
+    thread = listening(place, lambda connection: None)
+    os.chown(place, 12345, 12345)
+    starts_cold(ask(place, "stage", "gate", "x"), "stage", "gate", "x")
+    assert thread.is_alive(), "nobody connected"
+
+
+@pytest.mark.parametrize("status", [0, 4, 255, -signal.SIGTERM, -signal.SIGKILL])
+def test_a_client_ends_as_its_worker_ended(status: int, place: Path) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(status.to_bytes(4, "big", signed=True))
+
+    listening(place, answer)
+    asked = ask(place, "stage", "gate", "x")
+    assert asked.communicate(timeout=60) == ("", "")
+    assert asked.returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_passed_on_and_never_followed_by_a_cold_run(
+    number: signal.Signals, place: Path
+) -> None:
+    told: list[int] = []
+    ready = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        ready.set()
+        told.extend(connection.recv(1))
+
+    listening(place, answer)
+    asked = ask(place, "stage", "gate", "x")
+    assert ready.wait(60)
+    asked.send_signal(number)
+    assert asked.communicate(timeout=60) == ("", "")
+    assert (asked.returncode, told) == (-number, [number])
+
+
+# --- the parent -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return fresh(tmp_path_factory.mktemp("workers"))
+
+
+@pytest.fixture
+def project(first: Project, tmp_path: Path) -> Project:
+    return first.copy(tmp_path)
+
+
+def with_workers(project: Project) -> dict[str, str]:
+    environ = project.env(COUNTERSIGN_DEBUG="1", PYTHONHASHSEED="0")
+    return {name: value for name, value in environ.items() if name != start.SWITCH}
+
+
+def stage(
+    project: Project, environ: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["countersign", "stage", *arguments],
+        cwd=project.root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_parent_serves_only_what_is_as_it_was(project: Project) -> None:
+    """Another environment, another account's program and a changed file start cold."""
+    with start.workers(project.root, with_workers(project)) as environ:
+        done = stage(project, environ, "sample", "desk_eval")
+        assert (done.returncode, done.stderr) == (0, ""), "a worker"
+        wrong = stage(project, environ, "sample", "nothing")
+        assert wrong.returncode == 2
+        assert "nothing" in wrong.stderr
+        assert COLD not in wrong.stderr
+        other = stage(project, {**environ, "LANG": "de_DE.UTF-8"}, "sample", "desk_eval")
+        assert (other.returncode, other.stderr.strip()) == (0, COLD)
+        hostile = stage(project, {**environ, "LD_PRELOAD": "/nothing.so"}, "sample", "desk_eval")
+        assert hostile.returncode == 0
+        again = stage(project, environ, "sample", "desk_eval")
+        assert again.stderr == ""
+    assert stage(project, environ, "sample", "desk_eval").stderr.strip() == COLD, "it has ended"
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["client", "worker", "parent"])
+def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
+    victim: str, project: Project
+) -> None:
+    project.edit("params.yaml", lambda params: params["samples"]["desk_sft"].update(n=900_000))
+    with start.workers(project.root, with_workers(project)) as environ:
+        parent = next(
+            each for each in descendants() if "pipelines.workers.parent" in each.cmdline()
+        )
+        asked = subprocess.Popen(
+            ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for(lambda: bool(parent.children()), 60, "a worker runs")
+        worker = parent.children()[0]
+        {"client": psutil.Process(asked.pid), "worker": worker, "parent": parent}[victim].kill()
+        wait_for(lambda: not lives(worker.pid), 20, "the worker ends")
+        if victim == "parent":
+            wait_for(lambda: Path(f"/proc/{asked.pid}/cmdline").read_bytes().find(b"boot.py") > 0
+                     or asked.poll() is not None, 60, "the stage starts cold")  # fmt: skip
+            asked.terminate()
+        _, err = asked.communicate(timeout=60)
+        assert (COLD in err) == (victim == "parent")
+        if victim != "parent":
+            assert asked.returncode == -signal.SIGKILL
+            assert stage(project, environ, "sample", "desk_eval").stderr == "", "others still run"
+    assert not (project.root / "data/source/desk_sft.jsonl").exists()
+    assert not lives(parent.pid)
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_worker(project: Project) -> None:
+    project.edit("params.yaml", lambda params: params["samples"]["desk_sft"].update(n=900_000))
+    with start.workers(project.root, with_workers(project)) as environ:
+        parent = next(
+            each for each in descendants() if "pipelines.workers.parent" in each.cmdline()
+        )
+        asked = subprocess.Popen(
+            ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for(lambda: bool(parent.children()), 60, "a worker runs")
+        time.sleep(0.5)
+        asked.send_signal(signal.SIGINT)
+        assert asked.communicate(timeout=60)[1] == "stopped\n"
+        assert asked.returncode == 130
+
+
+@pytest.mark.slow
+def test_a_parent_ends_with_the_run_that_started_it(project: Project, tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time, pathlib\n"
+        "from pipelines.workers import start\n"
+        "with start.workers(pathlib.Path.cwd(), os.environ) as environ:\n"
+        "    print(environ['PATH'].split(os.pathsep)[0], flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    run = subprocess.Popen(
+        [BIN / "python", "-P", "-c", script], cwd=project.root, env=with_workers(project),
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert run.stdout
+    run.stdout.readline()
+    parent = psutil.Process(run.pid).children()[0]
+    run.kill()
+    run.wait()
+    wait_for(lambda: not lives(parent.pid), 30, "the parent ends")
+
+
+def said(project: Project) -> list[dict[str, Any]]:
+    """Everything in the log but when and how it ran."""
+    found = []
+    for item in project.evidence():
+        predicate = item.predicate.model_dump(mode="json")
+        for name in ("run", "log", "at", "project_key", "development_keys", "checkpoint_key"):
+            predicate.pop(name, None)
+        subjects = [each.model_dump() for each in item.subjects]
+        found.append({"kind": item.kind, "subjects": subjects, **predicate})
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_evidence_of_workers_equals_that_of_cold_runs(first: Project, tmp_path: Path) -> None:
+    """Of every family: the same bytes, the same statements."""
+    warm, cold = first.copy(tmp_path / "warm"), first.copy(tmp_path / "cold")
+    logs = []
+    for project, switch in ((warm, "on"), (cold, "off")):
+        environ = {**with_workers(project), start.SWITCH: switch}
+        done = subprocess.run(
+            [BIN / "countersign", "repro"], cwd=project.root, env=environ, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert COLD not in done.stderr
+        logs.append([each for each in said(project) if each["kind"] not in ("origin", "report")])
+    assert [each["kind"] for each in logs[0]] == [each["kind"] for each in logs[1]]
+    for one, other in zip(*logs, strict=True):
+        assert one == other
