@@ -169,7 +169,7 @@ class Parent:
             _send(self.groups[group], request.content, rights)
             request.close()
             return
-        if not self._is_unchanged():
+        if not self.is_unchanged():
             request.close()
             self.open = False  # what comes later runs cold as well
             return
@@ -193,9 +193,9 @@ class Parent:
             return False
         return arguments[1] not in ON_DEVICES or not any(Path(path).exists() for path in DEVICES)
 
-    def _is_unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         """(4)"""
-        return all(_status(path) == status for path, status in self.loaded.items())
+        return all(status_of(path) == status for path, status in self.loaded.items())
 
     def _start(self, group: int) -> None:
         """Forks the process of a group, which imports its libraries."""
@@ -259,29 +259,36 @@ def main() -> None:
 
 
 def preload(names: Sequence[str]) -> None:
-    """Imports our own modules, and vendor libraries by name."""
+    """Imports our own modules, and vendor libraries by name. Raises `OSError` where no fork can
+    follow.
+    """
     importlib.import_module("pipelines.commands.stage")
     families.all_families()
     for name in names:
         with suppress(ImportError):
             importlib.import_module(name)
+    require_no_threads()
     gc.collect()
     gc.freeze()  # or the first collection of each fork would copy every page
 
 
 def loaded_files(since: int) -> Files:
-    """(3), (4) The files that this process has loaded. Raises `OSError` if one has changed since
-    the process began, or if there are threads.
+    """(4) The files that this process has loaded. Raises `OSError` if one has changed `since` then,
+    in nanoseconds since 1970.
     """
-    tasks = (task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid()))
-    if {_thread(task) for task in tasks} - SURVIVING:
-        raise OSError("threads")
     own = (path for folder in isolation.packages() for path in folder.rglob("*"))
     files = {*boot.LOADED, *_mapped(), *sys.path, *(str(path) for path in own if path.is_file())}
-    found = {path: status for path in files if (status := _status(path)) is not None}
+    found = {path: status for path in files if (status := status_of(path)) is not None}
     if any(status[4] > since - TICK_NANOSECONDS for status in found.values()):
-        raise OSError("changed")
+        raise OSError("a file changed while it was imported")
     return found
+
+
+def require_no_threads() -> None:
+    """(3) Raises `OSError` if there are any that a fork would lack."""
+    tasks = (task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid()))
+    if names := {_thread(task) for task in tasks} - SURVIVING:
+        raise OSError(f"threads: {', '.join(sorted(names))}")
 
 
 def _thread(task: Path) -> str:
@@ -297,7 +304,8 @@ def _mapped() -> set[str]:
     return {each[5] for each in fields if len(each) == 6 and each[5].startswith("/")}
 
 
-def _status(path: str) -> tuple[int, int, int, int, int] | None:
+def status_of(path: str) -> tuple[int, int, int, int, int] | None:
+    """What changes with a file, or with the names in a folder; None if it is not there."""
     try:
         status = os.stat(path)  # noqa: PTH116 - for thousands of files
     except OSError:

@@ -11,13 +11,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from pipelines.workers import client, start
+from pipelines.process import exclusive
+from pipelines.workers import client, parent, start
 from pipelines.workers.libraries import GROUP_OF, GROUPS
 from tests.project import BIN, Project, fresh, wait_for
 
@@ -198,7 +200,7 @@ def stage(
 
 @pytest.mark.slow
 def test_the_parent_serves_only_what_is_as_it_was(project: Project) -> None:
-    """Another environment, another account's program and a changed file start cold."""
+    """Another environment starts cold."""
     with start.workers(project.root, with_workers(project)) as environ:
         done = stage(project, environ, "sample", "desk_eval")
         assert (done.returncode, done.stderr) == (0, ""), "a worker"
@@ -212,7 +214,32 @@ def test_the_parent_serves_only_what_is_as_it_was(project: Project) -> None:
         assert hostile.returncode == 0
         again = stage(project, environ, "sample", "desk_eval")
         assert again.stderr == ""
-    assert stage(project, environ, "sample", "desk_eval").stderr.strip() == COLD, "it has ended"
+    assert stage(project, environ, "sample", "desk_eval").returncode == 0, "without a parent"
+
+
+def test_a_parent_forks_no_more_when_a_file_that_it_loaded_changes(tmp_path: Path) -> None:
+    file, folder = tmp_path / "module.py", tmp_path / "site-packages"
+    file.touch()
+    folder.mkdir()
+    loaded = {str(path): parent.status_of(str(path)) for path in (file, folder)}
+    listener = socket.socket(socket.AF_UNIX)
+    listener.close()
+    served = parent.Parent(listener, {}, loaded)  # type: ignore[arg-type]
+    assert served.is_unchanged()
+    (folder / "another.py").touch()
+    assert not served.is_unchanged()
+    served.loaded.pop(str(folder))
+    assert served.is_unchanged()
+    os.utime(file, ns=(1, 1))
+    assert not served.is_unchanged()
+    file.unlink()
+    assert not served.is_unchanged()
+
+
+def test_a_parent_whose_files_changed_while_it_imported_serves_nobody() -> None:
+    assert parent.loaded_files(time.time_ns())
+    with pytest.raises(OSError, match="changed"):
+        parent.loaded_files(0)
 
 
 def lives(pid: int) -> bool:
@@ -222,8 +249,14 @@ def lives(pid: int) -> bool:
         return False
 
 
-def descendants() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def held(project: Project) -> AbstractContextManager[None]:
+    """While this lasts, the stage sample@desk_sft waits for its lock."""
+    return exclusive(project.root / ".dvc/tmp/countersign/sample@desk_sft.lock", "a test")
+
+
+def the_parent() -> psutil.Process:
+    below = psutil.Process().children(recursive=True)
+    return next(each for each in below if "pipelines.workers.parent" in each.cmdline())
 
 
 @pytest.mark.slow
@@ -231,18 +264,15 @@ def descendants() -> list[psutil.Process]:
 def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
     victim: str, project: Project
 ) -> None:
-    project.edit("params.yaml", lambda params: params["samples"]["desk_sft"].update(n=900_000))
-    with start.workers(project.root, with_workers(project)) as environ:
-        parent = next(
-            each for each in descendants() if "pipelines.workers.parent" in each.cmdline()
-        )
+    with held(project), start.workers(project.root, with_workers(project)) as environ:
+        first = the_parent()
         asked = subprocess.Popen(
             ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        wait_for(lambda: bool(parent.children()), 60, "a worker runs")
-        worker = parent.children()[0]
-        {"client": psutil.Process(asked.pid), "worker": worker, "parent": parent}[victim].kill()
+        wait_for(lambda: bool(first.children()), 60, "a worker runs")
+        worker = first.children()[0]
+        {"client": psutil.Process(asked.pid), "worker": worker, "parent": first}[victim].kill()
         wait_for(lambda: not lives(worker.pid), 20, "the worker ends")
         if victim == "parent":
             wait_for(lambda: Path(f"/proc/{asked.pid}/cmdline").read_bytes().find(b"boot.py") > 0
@@ -254,24 +284,21 @@ def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
             assert asked.returncode == -signal.SIGKILL
             assert stage(project, environ, "sample", "desk_eval").stderr == "", "others still run"
     assert not (project.root / "data/source/desk_sft.jsonl").exists()
-    assert not lives(parent.pid)
+    assert not lives(first.pid)
 
 
 @pytest.mark.slow
 def test_ctrl_c_reaches_the_worker(project: Project) -> None:
-    project.edit("params.yaml", lambda params: params["samples"]["desk_sft"].update(n=900_000))
-    with start.workers(project.root, with_workers(project)) as environ:
-        parent = next(
-            each for each in descendants() if "pipelines.workers.parent" in each.cmdline()
-        )
+    with held(project), start.workers(project.root, with_workers(project)) as environ:
+        first = the_parent()
         asked = subprocess.Popen(
             ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        wait_for(lambda: bool(parent.children()), 60, "a worker runs")
+        wait_for(lambda: bool(first.children()), 60, "a worker runs")
         time.sleep(0.5)
         asked.send_signal(signal.SIGINT)
-        assert asked.communicate(timeout=60)[1] == "stopped\n"
+        assert asked.communicate(timeout=60)[1].strip() == "stopped"
         assert asked.returncode == 130
 
 
@@ -290,10 +317,10 @@ def test_a_parent_ends_with_the_run_that_started_it(project: Project, tmp_path: 
     )  # fmt: skip
     assert run.stdout
     run.stdout.readline()
-    parent = psutil.Process(run.pid).children()[0]
+    first = psutil.Process(run.pid).children()[0]
     run.kill()
     run.wait()
-    wait_for(lambda: not lives(parent.pid), 30, "the parent ends")
+    wait_for(lambda: not lives(first.pid), 30, "the parent ends")
 
 
 def said(project: Project) -> list[dict[str, Any]]:
