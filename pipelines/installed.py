@@ -14,6 +14,8 @@ A distribution's RECORD says what its files were when it was installed. This mod
    read.
 5. A file that changed since this process began may have been another one when it was imported. It
    counts as altered.
+6. A worker (`pipelines.workers`) of a stage that needs no engine does not look at each file again.
+   What its parent found still holds if no folder has changed, and no file that the worker loaded.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,6 +45,8 @@ APART = frozenset({COMPILED, "site-packages", "dist-packages"})
 """Folders of the standard library that are not part of it."""
 RUNNING = "/proc/self/exe"
 """On Linux, the program of this process."""
+MAPS = "/proc/self/maps"
+"""On Linux, the files in its memory."""
 CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 RECENT_NANOSECONDS = 2_000_000_000
 """A clock of the file system has ticks; a file that is so young may change within one."""
@@ -65,28 +69,76 @@ class Installed:
     """
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):  # not a dataclass: there are tens of thousands
     path: str
     status: Status
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """(6) What was installed when a process took it."""
+
+    installed: Installed
+    folders: dict[str, Status]
+    files: dict[str, Status]
+    """By path."""
+
+    def still_holds(self, loaded: Iterable[str]) -> bool:
+        """Whether no file was added, removed or replaced since, and these files are the same."""
+        return all(_status_of(folder) == status for folder, status in self.folders.items()) and all(
+            _status_of(path) == self.files[path] for path in loaded if path in self.files
+        )
+
+
+_TAKEN: list[Snapshot] = []
+"""(6) The one of the process that this one was forked from."""
+
+
+def take_snapshot(state: Path) -> None:
+    """(6) Takes the snapshot that forks of this process use."""
+    _TAKEN[:] = [snapshot(state)]
+
+
+def still_installed(state: Path) -> Installed:
+    """(6) As `installed`, for a stage that needs no engine."""
+    loaded = {*boot.LOADED, *mapped()}
+    holding = (taken.installed for taken in _TAKEN if taken.still_holds(loaded))
+    return next(holding, None) or installed(state)
+
+
+def mapped() -> set[str]:
+    """Programs and libraries in this process's memory; empty where the system does not tell."""
+    try:
+        lines = Path(MAPS).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return set()
+    fields = (line.split(maxsplit=5) for line in lines)
+    return {each[5] for each in fields if len(each) == 6 and each[5].startswith("/")}
+
+
 def installed(state: Path) -> Installed:
     """What is installed now. `state`: the folder in which hashes are kept from run to run."""
-    folders = _folders()
-    identity = sha256_bytes(repr(sorted(folders.items())).encode("utf-8", "surrogateescape"))
+    return snapshot(state).installed
+
+
+def snapshot(state: Path) -> Snapshot:
+    """As `installed`, with what is needed to see whether it still holds."""
+    roots = _folders()
+    identity = sha256_bytes(repr(sorted(roots.items())).encode("utf-8", "surrogateescape"))
     kept = state / "installed" / f"{identity}.json"
     began = time.time_ns()
-    files = dict(_all_files(folders))
+    folders: dict[str, Status] = {}
+    files = dict(_all_files(roots, folders))
     known = _known(kept)
-    key = _lines(files, lambda name: repr(files[name].status))
+    key = _lines(files, lambda name: str(files[name].status))
     if known.get("key") != key:
-        known = {"key": key, **_read_again(folders, files, state / "installed" / identity)}
+        known = {"key": key, **_read_again(roots, files, state / "installed" / identity)}
         if not any(_is_young(file, began) for file in files.values()):
             write_state(kept, orjson.dumps(known))
     meanwhile = [name for name, file in files.items() if file.status[3] > boot.STARTED > 0]
     altered = {*known["altered"], *sorted(meanwhile)[:MOST_NAMED]}
-    return Installed(known["digest"], tuple(sorted(altered)))
+    found = Installed(known["digest"], tuple(sorted(altered)))
+    return Snapshot(found, folders, {file.path: file.status for file in files.values()})
 
 
 def _read_again(folders: dict[str, str], files: dict[str, _File], kept: Path) -> dict[str, Any]:
@@ -138,23 +190,27 @@ def _folders() -> dict[str, str]:
     return {name: folder for name, folder in found.items() if not standard or folder != inner}
 
 
-def _all_files(folders: dict[str, str]) -> Iterator[tuple[str, _File]]:
+def _all_files(folders: dict[str, str], seen: dict[str, Status]) -> Iterator[tuple[str, _File]]:
+    """Name to file. Adds each folder that was looked into to `seen`."""
     program = os.path.realpath(RUNNING if Path(RUNNING).exists() else sys.executable)
     yield "python", _File(program, _status(Path(program).stat()))
     for name, folder in folders.items():
         apart = APART if name == "stdlib" else frozenset({COMPILED})
         only_code = name.startswith("path")
-        for path, status in _files(folder, apart):
+        for path, status in _files(folder, apart, seen):
             inner = path[len(folder) + 1 :]
             if not only_code or (inner.endswith(CODE) and not inner.startswith(".")):
                 yield f"{name}/{inner}", _File(path, status)
 
 
-def _files(folder: str, apart: frozenset[str]) -> Iterator[tuple[str, Status]]:
+def _files(
+    folder: str, apart: frozenset[str], seen: dict[str, Status]
+) -> Iterator[tuple[str, Status]]:
     """Every file below a folder. Links are followed, each one once on a way down."""
     folders: list[tuple[str, frozenset[str]]] = [(folder, frozenset())]
     while folders:
         here, links = folders.pop()
+        seen[here] = _status(os.stat(here))  # noqa: PTH116 - for thousands of folders
         with os.scandir(here) as scan:
             entries = list(scan)
         for entry in entries:
@@ -171,6 +227,13 @@ def _files(folder: str, apart: frozenset[str]) -> Iterator[tuple[str, Status]]:
 
 def _status(status: os.stat_result) -> Status:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
+def _status_of(path: str) -> Status | None:
+    try:
+        return _status(os.stat(path))  # noqa: PTH116
+    except OSError:
+        return None
 
 
 # --- their hashes ---------------------------------------------------------------------------------

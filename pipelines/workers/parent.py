@@ -1,8 +1,8 @@
 """The process that workers are forked from: `boot.py pipelines.workers.parent DESCRIPTOR`, which is
 that of a listening socket.
 
-1. It imports and runs nothing: a worker begins where a cold process is after its imports. What it
-   reads beside code (parameters, policies) is kept by content.
+1. It imports and runs no stage: a worker begins where a cold process is after its imports. What it
+   reads beside code (parameters, policies) is kept by content, and typed models are built.
 2. One process per group of vendor libraries (`libraries`), forked from the first. The next group is
    imported while the one before it works.
 3. No fork of a process with threads, other than those that outlive a fork by themselves. Where
@@ -35,9 +35,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from governance.attest.predicates import PREDICATES
 from governance.base.errors import CountersignError
-from pipelines import boot, families, isolation, process
+from pipelines import boot, families, isolation, process, provenance
 from pipelines.commands.stage import threads_of
+from pipelines.installed import mapped
 from pipelines.project import open_project
 from pipelines.workers import client
 from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS
@@ -253,7 +255,8 @@ def main() -> None:
     process.settle(os.environ, threads=1, network=False)
     preload(())
     with suppress(CountersignError, OSError):  # a stage says what is wrong with them
-        open_project(Path.cwd(), os.environ)
+        project = open_project(Path.cwd(), os.environ)
+        provenance.prepare(project.machine)
     loaded = loaded_files(boot.STARTED)
     Parent(socket.socket(fileno=int(sys.argv[1])), environ, loaded).serve(0)
 
@@ -267,6 +270,8 @@ def preload(names: Sequence[str]) -> None:
     for name in names:
         with suppress(ImportError):
             importlib.import_module(name)
+    for model in set(PREDICATES.values()):
+        model.model_rebuild()
     require_no_threads()
     gc.collect()
     gc.freeze()  # or the first collection of each fork would copy every page
@@ -277,7 +282,7 @@ def loaded_files(since: int) -> Files:
     in nanoseconds since 1970.
     """
     own = (path for folder in isolation.packages() for path in folder.rglob("*"))
-    files = {*boot.LOADED, *_mapped(), *sys.path, *(str(path) for path in own if path.is_file())}
+    files = {*boot.LOADED, *mapped(), *sys.path, *(str(path) for path in own if path.is_file())}
     found = {path: status for path in files if (status := status_of(path)) is not None}
     if any(status[4] > since - TICK_NANOSECONDS for status in found.values()):
         raise OSError("a file changed while it was imported")
@@ -295,13 +300,6 @@ def _thread(task: Path) -> str:
     with suppress(OSError):
         return (task / "comm").read_text(encoding="utf-8").strip()
     return ""
-
-
-def _mapped() -> set[str]:
-    """Programs and libraries in memory."""
-    lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
-    fields = (line.split(maxsplit=5) for line in lines.splitlines())
-    return {each[5] for each in fields if len(each) == 6 and each[5].startswith("/")}
 
 
 def status_of(path: str) -> tuple[int, int, int, int, int] | None:
