@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from governance.base.errors import StorageError
 from governance.base.model import SLUG
@@ -46,9 +47,6 @@ TABLE = "alembic_version"
 MODEL_FOLDER = "model"
 """The folder of a version's files below its run's artifacts."""
 
-PAGE = 200
-"""Runs or versions in one answer."""
-
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -66,31 +64,39 @@ def open_registry(
     """The registry at `place.registry_uri`. Raises `StorageError` where it cannot be reached or
     made.
     """
-    uri, say = place.registry_uri, say or (lambda text: None)
-    with translated(uri):
-        served = is_server(uri)
-        _import_quietly(served)
-        from mlflow.tracking import MlflowClient
+    return MlflowRegistry(
+        place.registry_uri, open_runs(place, os.environ, say=say, now=now), partial(_client, place)
+    )
 
-        bypass_proxies(os.environ)
-        account = rest.account(uri, os.environ) if served else None
-        if account:  # MLflow's client reads nothing else
-            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = account
-        if uri.startswith("sqlite:///"):
-            prepare_sqlite(Path(uri.removeprefix("sqlite:///")), place.artifact_root, say)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    return MlflowRegistry(client, uri, open_runs(place, os.environ, say=say, now=now))
+
+def _client(place: Place) -> MlflowClient:
+    """MLflow's own client."""
+    uri = place.registry_uri
+    served = is_server(uri)
+    _import_quietly(served)
+    from mlflow.tracking import MlflowClient
+
+    bypass_proxies(os.environ)
+    account = rest.account(uri, os.environ) if served else None
+    if account:  # MLflow's client reads nothing else
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = account
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @dataclass
 class MlflowRegistry:
     """Runs, versions and aliases. Raises `StorageError` where the registry cannot be reached or
-    written.
+    written. What it holds is read without MLflow, which takes seconds to import.
     """
 
-    _client: MlflowClient
     _uri: str
     runs: Runs
+    _connect: Callable[[], MlflowClient]
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        with translated(self._uri):
+            return self._connect()
 
     def find(self, model: str, digest: str) -> Version | None:
         """The first complete version of `model` with these bytes, or None."""
@@ -138,27 +144,20 @@ class MlflowRegistry:
 
     def versions(self, model: str) -> list[Version]:
         """Oldest first; empty where the model is not registered."""
-        from mlflow.utils import get_results_from_paginated_fn
-
-        query = f"name = '{_safe_name(model)}'"
-
-        def registered(size: int, token: str | None) -> Any:
-            return self._client.search_model_versions(query, size, page_token=token)
-
+        name = _safe_name(model)
         with translated(self._uri):
-            models = self._client.search_registered_models(query)
-            aliases = models[0].aliases if models else {}
-            versions = get_results_from_paginated_fn(registered, PAGE)
-        holders = {(str(holder), alias) for alias, holder in aliases.items()}
+            rows = self.runs.store.rows(name)
+        holders = [(alias.version, alias.alias) for alias in rows.aliases if alias.model == name]
         return [
             Version(
-                model,
-                str(version.version),
-                version.tags.get(DIGEST_TAG),
-                version.run_id or None,
-                tuple(sorted(alias for holder, alias in holders if holder == str(version.version))),
+                name,
+                row.version,
+                row.digest,
+                row.run_id or None,
+                tuple(sorted(alias for holder, alias in holders if holder == row.version)),
             )
-            for version in sorted(versions, key=lambda version: int(version.version))
+            for row in sorted(rows.versions, key=lambda row: int(row.version))
+            if row.model == name and not row.deleted
         ]
 
     def set_alias(self, model: str, alias: str, number: str) -> None:

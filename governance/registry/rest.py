@@ -126,22 +126,27 @@ class RegistryServer:
 
         Raises `StorageError` where it cannot be asked, or shows this account less than all of it.
         """
-        versions: list[VersionRow] = []
-        aliases: list[AliasRow] = []
         registered = self._listed("registered-models/search", "registered_models")
         names = frozenset(str(row.get("name")) for row in registered)
-        for name in sorted(models):
-            answer = self._one("registered-models/get", name=name)
-            if answer is None:
-                continue
-            rows = self._listed("model-versions/search", "model_versions", filter=f"name='{name}'")
-            versions += [self._version(row) for row in rows]
-            aliases += [
-                AliasRow(name, str(row.get("alias")), str(row.get("version")))
-                for row in _objects(answer, "registered_model", "aliases")
-            ]
-        active = frozenset(run for run in runs if self._is_active(run))
-        return Rows(names, tuple(versions), tuple(aliases), active)
+        found = [self.rows_of(name) for name in sorted(models)]
+        versions = tuple(row for rows in found for row in rows.versions)
+        aliases = tuple(row for rows in found for row in rows.aliases)
+        return Rows(names, versions, aliases, frozenset(filter(self._is_active, runs)))
+
+    def rows_of(self, name: str, *, located: bool = True) -> Rows:
+        """What the server shows of one model; nothing where it has none of that name. `located`:
+        it is asked from where each version is loaded. Raises `StorageError`.
+        """
+        answer = self._one("registered-models/get", name=name)
+        if answer is None:
+            return Rows(frozenset(), (), (), frozenset())
+        rows = self._listed("model-versions/search", "model_versions", filter=f"name='{name}'")
+        aliases = tuple(
+            AliasRow(name, str(row.get("alias")), str(row.get("version")))
+            for row in _objects(answer, "registered_model", "aliases")
+        )
+        versions = tuple(self._version(row, located=located) for row in rows)
+        return Rows(frozenset({name}), versions, aliases, frozenset())
 
     def _has_file(self, path: str) -> bool:
         try:
@@ -154,11 +159,11 @@ class RegistryServer:
         stage = _member(self._one("runs/get", run_id=run), "run", "info", "lifecycle_stage")
         return bool(stage == "active")
 
-    def _version(self, shown: Mapping[str, Any]) -> VersionRow:
+    def _version(self, shown: Mapping[str, Any], *, located: bool) -> VersionRow:
         """One version as the server shows it. Some servers leave the stage out."""
         name, number = str(shown.get("name")), str(shown.get("version"))
         source = str(shown.get("source") or "")
-        place = self._one("model-versions/get-download-uri", name=name, version=number)
+        place = located and self._one("model-versions/get-download-uri", name=name, version=number)
         tags = {str(tag.get("key")): tag.get("value") for tag in _objects(shown, "tags")}
         return VersionRow(
             name,

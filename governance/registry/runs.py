@@ -34,6 +34,7 @@ from governance.registry.port import (
     Say,
 )
 from governance.registry.process import is_gone, this_process
+from governance.registry.rows import Rows
 from governance.registry.system import SystemMonitor
 
 PROCESS_TAG = "pipeline.process"
@@ -99,6 +100,9 @@ class RunStore(Protocol):
 
     def tag_model(self, experiment: str, model_id: str, name: str, value: str) -> None:
         """Sets a tag of a model."""
+
+    def rows(self, model: str) -> Rows:
+        """The versions and aliases of a registered model, and perhaps of others."""
 
 
 def open_runs(

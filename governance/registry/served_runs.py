@@ -13,6 +13,7 @@ from governance.base.errors import StorageError
 from governance.registry.display import param_texts
 from governance.registry.port import DatasetLink, LoggedModel, Point, RunStatus
 from governance.registry.rest import RegistryServer
+from governance.registry.rows import Rows
 from governance.registry.runs import DIGEST, PROCESS_TAG, NewRun
 from governance.registry.table_runs import described, short_digest
 
@@ -26,6 +27,10 @@ class ServedRuns:
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
         self._server = RegistryServer(uri, environ)
         self.where = uri
+
+    def rows(self, model: str) -> Rows:
+        """See `RunStore`."""
+        return self._server.rows_of(model, located=False)
 
     def experiment(self, project: str, at: int) -> str:
         """See `RunStore`."""

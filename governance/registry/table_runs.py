@@ -16,7 +16,7 @@ from governance.log.port import Execute
 from governance.log.sql import Database
 from governance.registry.display import param_texts
 from governance.registry.port import DatasetLink, LoggedModel, Place, Point, RunStatus, Say
-from governance.registry.rows import WORKSPACE
+from governance.registry.rows import WORKSPACE, Rows, read_rows
 from governance.registry.runs import DIGEST, PROCESS_TAG, NewRun, sqlite_path, unusable
 
 REVISION = "dc11669786a5"
@@ -125,6 +125,13 @@ class TableRuns:
         self._database = database
         self._root = artifact_root
         self.where = database.where
+
+    def rows(self, model: str) -> Rows:
+        """See `RunStore`."""
+        found = read_rows(self._database, ())
+        if found is None:
+            raise StorageError("the registry has no tables", where=self.where)
+        return found
 
     def experiment(self, project: str, at: int) -> str:
         """See `RunStore`."""

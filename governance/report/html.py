@@ -160,6 +160,13 @@ def _page_one_environment() -> Environment:
     )
 
 
+def prepare() -> None:
+    """Compiles the templates, in a process that others are forked from."""
+    for name in environment().list_templates(extensions=["j2"]):
+        environment().get_template(name)
+    _page_one_environment().get_template("front.html.j2")
+
+
 def _is_text(value: Any) -> bool:
     """Whether a value is text of the records. Markup of our own stays as it is."""
     return isinstance(value, str) and not isinstance(value, Markup)

@@ -37,6 +37,8 @@ from pathlib import Path
 
 from governance.attest.predicates import PREDICATES
 from governance.base.errors import CountersignError
+from governance.report import html
+from governance.report.frameworks import catalogue_of
 from pipelines import boot, families, isolation, process, provenance
 from pipelines.commands.stage import threads_of
 from pipelines.installed import mapped
@@ -257,6 +259,8 @@ def main() -> None:
     with suppress(CountersignError, OSError):  # a stage says what is wrong with them
         project = open_project(Path.cwd(), os.environ)
         provenance.prepare(project.machine)
+        catalogue_of(project.policies)
+        html.prepare()
     loaded = loaded_files(boot.STARTED)
     Parent(socket.socket(fileno=int(sys.argv[1])), environ, loaded).serve(0)
 
