@@ -30,7 +30,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ from governance.report import html
 from governance.report.frameworks import catalogue_of
 from pipelines import boot, families, isolation, process, provenance
 from pipelines.commands.stage import threads_of
-from pipelines.installed import mapped
+from pipelines.installed import COMPILED, mapped
 from pipelines.project import open_project
 from pipelines.workers import client
 from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS
@@ -285,12 +285,21 @@ def loaded_files(since: int) -> Files:
     """(4) The files that this process has loaded. Raises `OSError` if one has changed `since` then,
     in nanoseconds since 1970.
     """
-    own = (path for folder in isolation.packages() for path in folder.rglob("*"))
-    files = {*boot.LOADED, *mapped(), *sys.path, *(str(path) for path in own if path.is_file())}
-    found = {path: status for path in files if (status := status_of(path)) is not None}
+    found = {}
+    for path in {*boot.LOADED, *mapped(), *sys.path, *map(str, _own_files())}:
+        if (status := status_of(path)) is not None:
+            found[path] = status
     if any(status[4] > since - TICK_NANOSECONDS for status in found.values()):
         raise OSError("a file changed while it was imported")
     return found
+
+
+def _own_files() -> Iterator[Path]:
+    """Every file of our own packages that a stage may read: no compiled ones (`pipelines.boot`)."""
+    for folder in isolation.packages():
+        for path in folder.rglob("*"):
+            if path.is_file() and COMPILED not in path.parts:
+                yield path
 
 
 def require_no_threads() -> None:
