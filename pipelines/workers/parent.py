@@ -168,7 +168,7 @@ class Parent:
         if group is not None and self.group is None:
             for each in (group, group + 1):
                 if each < len(GROUPS) and each not in self.groups:
-                    self._start(each)
+                    self._start(each, request)
             rights = [request.connection.fileno(), *request.descriptors]
             _send(self.groups[group], request.content, rights)
             request.close()
@@ -201,13 +201,14 @@ class Parent:
         """(4)"""
         return all(status_of(path) == status for path, status in self.loaded.items())
 
-    def _start(self, group: int) -> None:
-        """Forks the process of a group, which imports its libraries."""
+    def _start(self, group: int, request: Request) -> None:
+        """Forks the process of a group, which imports its libraries. The request is not its own."""
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         if os.fork() == 0:
             ours.close()
             self._forget()
+            request.close()
             code = 0
             try:
                 os.dup2(1, 0)  # the lifeline is the first process's alone

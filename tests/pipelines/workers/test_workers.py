@@ -337,6 +337,21 @@ def said(project: Project) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
+def test_statements_about_data_are_those_of_cold_runs(first: Project, tmp_path: Path) -> None:
+    warm, cold = first.copy(tmp_path / "warm"), first.copy(tmp_path / "cold")
+    stages = [(name, "desk_eval") for name in ("sample", "ingest", "scan_pii", "check_quality")]
+    stages.append(("import_base", "tiny"))
+    with start.workers(warm.root, with_workers(warm)) as environ:
+        for each in stages:
+            done = stage(warm, environ, *each)
+            assert (done.returncode, COLD in done.stderr) == (0, False), done.stderr
+    for each in stages:
+        assert stage(cold, with_workers(cold), *each).returncode == 0
+    assert said(warm)[1:] == said(cold)[1:], "all but the origin"
+    assert {item.kind for item in warm.evidence()} >= {"ingest", "scan", "quality", "base"}
+
+
 @pytest.mark.nightly
 def test_evidence_of_workers_equals_that_of_cold_runs(first: Project, tmp_path: Path) -> None:
     """Of every family: the same bytes, the same statements."""
