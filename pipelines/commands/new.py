@@ -13,10 +13,12 @@ import secrets
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -38,6 +40,8 @@ class Made:
     project: str
     recipe: str
     files: int
+    remote: str | None
+    """The address of the DVC remote, as it was given."""
     commit: str | None
     """The first commit; None where git made none."""
     note: str
@@ -55,20 +59,26 @@ class Made:
     help="What it trains: " + "; ".join(f"{name}: {each.what}" for name, each in RECIPES.items()),
 )
 @click.option("--name", help="The project's name; by default the folder's.")
+@click.option(
+    "--remote", metavar="URL", help="Where DVC shares data and models: s3://..., a folder."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(folder: Path, recipe: str, name: str | None, as_json: bool) -> None:
+def command(folder: Path, recipe: str, name: str | None, remote: str | None, as_json: bool) -> None:
     """Make a project in FOLDER: parameters, policies, stages and sample data."""
     target = Path(os.path.abspath(folder))  # noqa: PTH100 - links are not followed
     name = name_of(target, name)
     require_free(target)
     with beside(target) as unfinished:
         count = write(unfinished, recipe, name)
+        if remote:
+            add_remote(unfinished, remote)
         commit, note = first_commit(unfinished, target)
         made = Made(
             str(folder),
             name,
             recipe,
             count,
+            remote,
             commit,
             note,
             [f"cd {shlex.quote(str(folder))}", "make repro", "make test"],
@@ -143,6 +153,31 @@ def write(folder: Path, recipe: str, name: str) -> int:
     return len(content) + 1
 
 
+def add_remote(folder: Path, remote: str) -> None:
+    """Makes `remote` the project's DVC remote; a folder becomes an absolute path. Raises
+    `ConfigError` for what DVC does not take, and for a password, which would be committed.
+    """
+    if "://" not in remote:
+        remote = str(Path(os.path.abspath(remote)))  # noqa: PTH100 - links are not followed
+    elif _has_password(remote):
+        fix = "leave it out; `dvc remote modify --local storage password ...` keeps it out of git"
+        raise ConfigError("the address holds a password", where="--remote", fix=fix)
+    add = [sys.executable, "-P", "-m", "dvc", "remote", "add", "-q", "-d", "storage", remote]
+    done = subprocess.run(
+        add, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = " ".join(done.stderr.replace("ERROR:", "").split())[:200]
+        raise ConfigError(f"DVC does not take it: {reason}", where="--remote")
+
+
+def _has_password(remote: str) -> bool:
+    try:
+        return urlsplit(remote).password is not None
+    except ValueError:
+        return True
+
+
 # --- git ------------------------------------------------------------------------------------------
 
 
@@ -203,3 +238,5 @@ def _shown(made: Made) -> Iterator[str]:
     yield "next:"
     yield from (f"  {step}" for step in made.next)
     yield "your own data: countersign add FILE"
+    if not made.remote:
+        yield "share data and models: dvc remote add -d storage URL; after a run: dvc push"

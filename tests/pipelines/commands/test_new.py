@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,6 +96,27 @@ def test_a_row_that_nobody_has_cannot_be_replaced() -> None:
 
 def test_the_same_version_recipe_and_name_give_the_same_files() -> None:
     assert template.files("grpo", "mine") == template.files("grpo", "mine")
+
+
+@pytest.mark.slow
+def test_a_remote_is_that_of_dvc(empty: Path) -> None:
+    assert run("mine", "--remote", "shared").exit_code == 0
+    assert git("-C", "mine", "status", "--porcelain") == ""
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "remote", "list"],
+        cwd="mine",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout.split() == ["storage", str(empty / "shared"), "(default)"]
+
+
+@pytest.mark.parametrize("address", ["https://me:secret@example.org/x", "s3://[x"])
+def test_a_remote_with_a_password_is_not_committed(address: str, empty: Path) -> None:
+    result = run("mine", "--remote", address)
+    assert isinstance(result.exception, ConfigError) and "secret" not in str(result.exception)
+    assert not list(empty.iterdir())
 
 
 def test_it_prints_json() -> None:
