@@ -186,7 +186,9 @@ def _confirmed(plan: Plan, trainer: Any, use: dict[str, RecordUse]) -> dict[str,
     records, so there they cannot be compared.
     """
     if not getattr(trainer.args, "packing", False):
-        use = {**use, "train": usage.without(use["train"], len(trainer.train_dataset))}
+        method, kept = METHODS[plan.objective.method], len(trainer.train_dataset)
+        kept -= usage.unfinished(method, trainer.args, kept)
+        use = {**use, "train": usage.without(use["train"], kept)}
         _require_records(plan, "train", use["train"], trainer.args)
     if plan.limits and (findings := record_limits(f"stage train@{plan.stage}", use, plan.limits)):
         raise records_refused(f"train@{plan.stage}", findings, use["train"])

@@ -95,6 +95,18 @@ def left_out(size: Size, limits: Limits) -> str | None:
     return "NO_ROOM" if limits.keeps_start and size.start >= limits.length else None
 
 
+def unfinished(method: Method, args: Any, records: int) -> int:
+    """How many records the trainer never reaches: GRPO and RLOO leave out the last batch of each
+    pass if it is not full. In several passes in random order, others are left out each time.
+    """
+    if not method.rewards:
+        return 0
+    several = args.max_steps > 0 or args.num_train_epochs > 1
+    if several and args.shuffle_dataset:
+        return 0
+    return int(records % max(1, args.generation_batch_size // args.num_generations))
+
+
 def without(use: RecordUse, used: int) -> RecordUse:
     """The counts if the trainer used only so many."""
     more = use.used - used
