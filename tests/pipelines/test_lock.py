@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance.base.errors import ConfigError, CountersignError
+from governance.base.progress import Progress
 from governance.base.yaml import read_yaml
+from governance.log.evidence import key_ring
+from governance.log.views import log_evidence
+from governance.machine.machine import open_log
 from pipelines import lock
 from pipelines.families import all_families, names
+from pipelines.harness import run_stage
+from pipelines.job import Job, Outcome
+from pipelines.project import open_project
+from pipelines.stages import import_base
 from tests.conftest import ROOT
+from tests.pipelines.jobs import NOW
 from tests.project import write_yaml
 
 
@@ -116,3 +127,24 @@ def test_a_spoiled_lock_is_a_mistake_with_its_place(root: Path, text: str) -> No
     with pytest.raises(CountersignError) as caught:
         lock.check(root, "train")
     assert caught.value.exit_code == 2 and "countersign.lock" in str(caught.value)
+
+
+def test_a_lock_that_changes_during_a_run_keeps_no_result(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else DVC would keep the result of one code under the entry of another."""
+    shutil.copytree(ROOT / "policies", root / "policies")
+    shutil.copy(ROOT / "params.yaml", root)
+    environ = {"COUNTERSIGN_HOME": str(root / "home"), "COUNTERSIGN_REQUESTER": "ada"}
+    project, real = open_project(root, environ), import_base.run
+
+    def locked_anew(job: Job) -> Outcome:
+        edit(root, lambda content: content["import_base"].update(code="0" * 64))
+        return real(job)
+
+    monkeypatch.setattr(import_base, "FAMILY", replace(import_base.FAMILY, run=locked_anew))
+    with pytest.raises(ConfigError, match="differs from the lock"):
+        run_stage("import_base", "tiny", project, lambda: NOW, Progress())
+    assert not (root / "models/tiny/model").exists()
+    log = open_log(project.machine, project.policies, lambda: NOW)
+    assert not list(log_evidence(log, key_ring(log, project.policies.keys)).all("base"))
