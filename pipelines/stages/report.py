@@ -11,7 +11,7 @@ from pathlib import Path
 from governance.attest.digests import sha256_file
 from governance.base.errors import VerificationError
 from governance.commands.sources import compared
-from governance.exports.formats.model_card import model_card
+from governance.exports.formats.model_card import page_of
 from governance.exports.records import read
 from governance.machine.machine import known_signer, on_server, open_log
 from governance.machine.trust import unwitnessed
@@ -67,7 +67,7 @@ def run(job: Job) -> Outcome:
         _sign(job, made)
         if html.differs(folder, made.files):
             card = job.scratch / CARD
-            card.write_text(model_card(read(sources, (model, version), at)), encoding="utf-8")
+            card.write_text(page_of(read(sources, (model, version), at)), encoding="utf-8")
             pages = html.write(job.scratch, made.files)
             _attach(job, model, registered["sha256"], [card, *pages])
     refresh(job.machine, open_log(job.machine, job.policies, job.now), at)

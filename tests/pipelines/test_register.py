@@ -287,7 +287,7 @@ def test_the_report_is_written_and_put_beside_the_version(
     assert stored.name == sha256_bytes(written["support-desk-1.html"])[:12]
     shown = {path.name: path.read_bytes() for path in stored.iterdir()}
     card = shown.pop("model-card.md").decode()
-    assert card.startswith("---\n") and "support-desk" in card
+    assert card.startswith("# support-desk/1\n")
     assert shown == written
     (signed,) = _signed_reports(story)
     assert signed.page == sha256_bytes(written["support-desk-1.html"])

@@ -31,10 +31,15 @@ _ARGUMENTS = {"low", "high", "n"}
 
 def model_card(records: Records) -> str:
     """The text of the card."""
+    return f"---\n{yaml_text(metadata(records))}---\n\n{page_of(records)}"
+
+
+def page_of(records: Records) -> str:
+    """The card without metadata, for pages that do not read them."""
     facts = records.facts
     scans = {chain.dataset: chain.scan.predicate for chain, _ in facts.datasets if chain.scan}
     rules = facts.policies.rules if facts.policies else None
-    page = drawn(
+    return drawn(
         "model_card.md.j2",
         records=records,
         facts=facts,
@@ -49,7 +54,6 @@ def model_card(records: Records) -> str:
         recall=recall_summary({name: scan.recall for name, scan in scans.items()}),
         titles={code: entry.title for code, entry in CODES.items()},
     )
-    return f"---\n{yaml_text(metadata(records))}---\n\n{page}"
 
 
 def metadata(records: Records) -> dict[str, Any]:
