@@ -158,7 +158,8 @@ def serve(
     say(f"accounts   {settings.admin} (password {password}); the page /#/account makes others")
     say(f"serving    {settings.address} (COUNTERSIGN_LOG={settings.address}) until SIGTERM")
     handler = logging.StreamHandler()  # accepted and refused calls
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    name = f"[{settings.project}] " if settings.project else ""
+    handler.setFormatter(logging.Formatter(f"{name}%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     calls.addHandler(handler)
     calls.setLevel(logging.INFO)
     calls.propagate = False
