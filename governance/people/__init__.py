@@ -8,5 +8,5 @@ policies and keys   `enrolment` edits policy.yaml; `policies`: what owners propo
 a version           `review`: its page, `subjects`, `votes` and waivers, `reports`; `kept`: pages on
                     this machine
 an alias            `moves`; `drill` rehearses a rollback
-open tasks          `pending`
+open tasks          `pending`; `fleet`: of all projects, with what is live
 """

@@ -13,4 +13,6 @@ started.
 7. `run`          the start, step by step: it takes over a registry that one machine used alone, and
                   tests itself
 8. `witnesses`    asks the witnesses of the policies in force, in the background
+9. `several`      one such server for each of several projects; `front` passes each request to the
+                  project that its address names
 """
