@@ -20,6 +20,7 @@ from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import MODEL, digest, tell
 
 YES = "--yes"
+OTHER = "bank-desk"
 
 
 def waits(d: Desk, who: str = "", **only: str) -> list[dict[str, Any]]:
@@ -146,9 +147,34 @@ def test_a_gate_s_finding_is_waived_before_anything_trains(
     )
 
 
-def _high(folder: Path) -> Governed:
+def test_a_stage_of_two_models_waits_for_both_and_is_waived_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = _high(
+        tmp_path, models=f"  {OTHER}: {{tier: high, purpose: customer-support, region: EU}}\n"
+    )
+    codes = _gate(scene, OTHER) - NEVER_WAIVED
+    code = sorted(codes - {"APPROVAL_MISSING"})[0]
+    d = desk(tmp_path, scene, monkeypatch)
+    data = {one["what"] for one in waits(d, "ada", kind="before training") if "data" in one["what"]}
+    assert data == {f"data desk_sft of {MODEL}", f"data desk_sft of {OTHER}"}
+    d.must("ada", "approve", "data", "desk_sft", WHY, YES)
+    assert not [one for one in waits(d, kind="before training") if "data" in one["what"]]
+    terms = ("--control", "looked at", "--owner", "ben", "--days", "5", "--reason", "known", YES)
+    words = ("waive", "gate@sft", "--finding", code, *terms)
+    assert f"decides for {MODEL}, {OTHER}" in d.refused("ben", *words, code=2)
+    assert "decides for" in d.refused("ben", *words, "--model", "nobody", code=2)
+    d.must("ben", *words, "--model", MODEL)
+    assert code in _gate(scene, OTHER), "a waiver for one of them excuses nothing for the other"
+    assert code not in _gate(scene)
+    _gate(scene, OTHER)
+    d.must("ben", *words, "--model", OTHER)
+    assert code not in _gate(scene, OTHER)
+
+
+def _high(folder: Path, models: str = "") -> Governed:
     """The same policy, the model in tier high."""
-    scene = empty(folder)
+    scene = empty(folder, models=models)
     path = scene.story.root / "policies" / "policy.yaml"
     text = path.read_text().replace("    tier: limited\n", "    tier: high\n")
     path.write_text(text)
@@ -170,14 +196,14 @@ def _enacted(scene: Governed) -> Policies:
     return made
 
 
-def _gate(scene: Governed) -> set[str]:
+def _gate(scene: Governed, *also: str) -> set[str]:
     """gate@sft decided as the pipeline does, and recorded; the codes of its findings."""
     story, now = scene.story, state(scene.story.log)
     suite = SuiteRef(
         name="desk_eval", digest=story.suite, records=story.records["desk_eval"], split="test"
     )
     request = GateRequest(
-        model=MODEL, stage="sft", method="sft", kind="conversation",
+        model=MODEL, also=[*also], stage="sft", method="sft", kind="conversation",
         data=DataRef(dataset="desk_sft", sha256=story.records["desk_sft"]), suite=suite,
         parent=story.reference("tiny"), scorer=None, objective=digest("objective sft"), rewards={},
     )  # fmt: skip
