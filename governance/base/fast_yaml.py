@@ -33,7 +33,7 @@ _LEFT_TO_STRICT = re.compile(
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+|(?:\.[0-9]+)?[eE][-+]?[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_HEX = re.compile(r"(?=[0-9a-f]*[acdf])(?:[0-9a-f]{40}|[0-9a-f]{64})")
+_HEX = re.compile(r"(?=[0-9a-f]*[acdf])(?:[0-9a-f]{32}(?:\.dir)?|[0-9a-f]{40}|[0-9a-f]{64})")
 _TEXT = re.compile(r"[A-Za-z_/^(\\$][^\n]*|[0-9.]+[,(][^\n]*")
 _IN_FLOW = re.compile(r"[^:?#,\[\]{}]*")
 _WORDS: dict[str, bool | None] = {"": None, "null": None, "true": True, "false": False}

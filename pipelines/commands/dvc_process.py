@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from governance.base.errors import BusyError, CountersignError
 from governance.base.storage import disk_failure
+from pipelines.commands import dvc_yaml
 from pipelines.dvc_errors import family_of
 from pipelines.process import end_with
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     psutil.pid_exists = _runs  # (3): `dvc.rwlock` calls it
     from dvc.cli import main as dvc
 
+    dvc_yaml.install()
     kept = Kept(logging.ERROR)
     logging.getLogger("dvc").addHandler(kept)
     code = dvc(list(arguments))

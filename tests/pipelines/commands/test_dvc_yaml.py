@@ -1,0 +1,66 @@
+"""DVC with faster YAML writes the bytes that DVC writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+LOCK = """\
+schema: '2.0'
+stages:
+  gate@sft:
+    cmd: countersign stage gate sft
+    deps:
+    - path: data/ready/desk_sft
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+      size: 4711
+      nfiles: 3
+    params:
+      params.yaml:
+        stages.sft:
+          learning_rate: 0.004
+          rewards: []
+          name: '12'
+          trainer:
+            beta: 1e-05
+            use: true
+            last:
+    outs:
+    - path: gates/sft.json
+      hash: md5
+      md5: 8f14e45fceea167a5a36dedd4bea2543
+      size: 12
+"""
+CHANGE = """
+import sys
+from pathlib import Path
+from dvc import dvcfile
+path, fast, change = Path(sys.argv[1]), sys.argv[2] == "fast", sys.argv[3] == "change"
+if fast:
+    from pipelines.commands import dvc_yaml
+    dvc_yaml.install()
+with dvcfile.modify_yaml(str(path)) as data:
+    if change:
+        data["stages"]["gate@sft"]["outs"][0]["md5"] = "0" * 32
+        data["stages"].update({"new": {"cmd": "x: y", "deps": [{"path": "ä", "size": 1}]}})
+"""
+
+
+def changed(path: Path, *how: str) -> tuple[bytes, int]:
+    path.write_text(LOCK, encoding="utf-8")
+    before = path.stat().st_mtime_ns
+    subprocess.run([sys.executable, "-P", "-c", CHANGE, str(path), *how], check=True)
+    return path.read_bytes(), path.stat().st_mtime_ns - before
+
+
+def test_dvc_lock_gets_the_bytes_that_dvc_writes(tmp_path: Path) -> None:
+    slow, _ = changed(tmp_path / "dvc.lock", "slow", "change")
+    fast, _ = changed(tmp_path / "dvc.lock", "fast", "change")
+    assert fast == slow != LOCK.encode()
+
+
+def test_an_equal_dvc_lock_is_not_written(tmp_path: Path) -> None:
+    content, later = changed(tmp_path / "dvc.lock", "fast", "same")
+    assert (content, later) == (LOCK.encode(), 0)
