@@ -31,7 +31,7 @@ def one_stage(folder: Path) -> Project:
     def fewer(params: dict[str, object]) -> None:
         params["project"] = "support-desk"
         params["stages"] = {"base": params["stages"]["base"]}  # type: ignore[index]
-        params["release"] = {"model": "support-desk", "stage": "base"}
+        params["releases"] = {"support-desk": {"stage": "base"}}
 
     project.edit("params.yaml", fewer)
     project.commit("one stage")
