@@ -26,7 +26,7 @@ class TemplateRecord(Model):
     version: str
     """The version of Countersign that it came with."""
     recipe: str
-    name: str
+    name: Slug
     """The name that stands in the files."""
     files: dict[str, str]
     """POSIX path to text."""

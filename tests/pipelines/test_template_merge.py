@@ -113,7 +113,10 @@ def test_a_record_names_no_file_outside_the_project(path: str, tmp_path: Path) -
         template_record.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"version": 1}'])
+NAMED = b'{"version": "1", "recipe": "grpo", "name": "../x", "files": {}}'
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"version": 1}', NAMED])
 def test_a_damaged_record_is_an_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / RECORD).parent.mkdir()
     (tmp_path / RECORD).write_bytes(content)
