@@ -111,7 +111,9 @@ def test_results_that_this_code_made_are_kept_when_a_lock_returns_to_it(root: Pa
     assert answer["stages"] == []
 
 
-@pytest.mark.parametrize("text", ["", "stages: 3", "stages: {train@sft: 3, evaluate@sft: {}}"])
+@pytest.mark.parametrize(
+    "text", ["", "stages: 3", "stages: {train@sft: {params: 3}, evaluate@sft: {}}"]
+)
 def test_results_of_an_unknown_lock_run_again(root: Path, text: str) -> None:
     (root / "dvc.lock").write_text(text, encoding="utf-8")
     relocked = read_yaml(root / lock.FILE)
