@@ -203,3 +203,12 @@ def test_table_runs_are_a_store() -> None:
     from governance.registry.served_runs import ServedRuns
 
     assert methods == {name for name in dir(ServedRuns) if not name.startswith("_")}
+
+
+@pytest.mark.slow
+def test_the_same_in_postgresql(cluster: Any, tmp_path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = cluster.database().replace("postgresql://", "postgresql+psycopg://", 1)
+    SqlAlchemyStore(uri, (tmp_path / "artifacts").as_uri()).engine.dispose()
+    check(uri, *tell(opened(Place(uri, tmp_path / "artifacts"))))
