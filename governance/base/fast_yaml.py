@@ -34,7 +34,10 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+|(?:\.[0-9]+)?[eE][-+]?[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HEX = re.compile(r"(?=[0-9a-f]*[acdf])(?:[0-9a-f]{32}(?:\.dir)?|[0-9a-f]{40}|[0-9a-f]{64})")
-_TEXT = re.compile(r"[A-Za-z_/^(\\$][^\n]*|[0-9.]+[,(][^\n]*")
+_TEXT = re.compile(
+    r"[A-Za-z_/^(\\$][^\n]*|[0-9.]+[,(][^\n]*|[0-9]+(?:\.[0-9]+){2,}(?:[+a-z][a-z0-9.]*)?"
+)
+"""A letter or mark at the beginning; numbers in a list or before a bracket; a version."""
 _IN_FLOW = re.compile(r"[^:?#,\[\]{}]*")
 _WORDS: dict[str, bool | None] = {"": None, "null": None, "true": True, "false": False}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from governance.base import fast_yaml, yaml
 from governance.base.errors import ConfigError
@@ -64,6 +65,30 @@ def test_both_readers_agree_on_spoiled_policies(path: Path, at: int, cut: int, p
 def test_the_projects_own_files_are_read_fast() -> None:
     slow = [path.name for path in FILES if not _agrees(path.read_text(encoding="utf-8"))]
     assert len(slow) <= 2, slow
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "25.0.1",
+        "2026.11.15",
+        "2.13.0+cpu",
+        "1.2.3rc1",
+        "1.2.3e5",
+        "0.0.0",
+        "2.1, 2.3, 2.11",
+        "1(a)(2)-(4)",
+        "0123456789abcdef0123456789abcdef",
+        "8f14e45fceea167a5a36dedd4bea2543.dir",
+        ".5(x)",
+    ],
+)
+def test_versions_lists_and_digests_are_text(text: str) -> None:
+    assert (
+        fast_yaml.read(f"a: {text}")
+        == {"a": text}
+        == YAML(typ="safe", pure=True).load(f"a: {text}")
+    )
 
 
 @pytest.mark.parametrize(
