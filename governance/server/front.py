@@ -54,6 +54,8 @@ class Front:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
         if scope["type"] != "http":
             return  # no route of a governed server speaks WebSocket
         name, slash, rest = scope["raw_path"].removeprefix(b"/").partition(b"/")
@@ -66,6 +68,17 @@ class Front:
         else:
             query = b"?" + scope["query_string"] if scope["query_string"] else b""
             await _pass_on(pool, b"/" + rest + query, scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        """Closes the connections at the end."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                for pool in self._pools.values():
+                    await pool.aclose()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
 
 async def _pass_on(

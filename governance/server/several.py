@@ -111,7 +111,7 @@ def _listen(sockets: Mapping[str, Path], front: Settings) -> None:
         host=front.host,
         port=front.port,
         log_level="warning",
-        lifespan="off",
+        lifespan="on",
         server_header=False,
         date_header=False,  # the project's server sends one
         timeout_graceful_shutdown=10,

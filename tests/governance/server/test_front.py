@@ -58,7 +58,7 @@ class Echo:
 def _running(app: Any, **where: Any) -> Iterator[None]:
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="critical", lifespan="off", forwarded_allow_ips=where.pop("trusts", None),
+            app, log_level="critical", forwarded_allow_ips=where.pop("trusts", None),
             **where,
         )
     )  # fmt: skip
