@@ -14,8 +14,7 @@ from governance.registry.mlflow import open_registry
 from governance.registry.port import LoggedModel, RunRequest
 from governance.registry.runs import open_runs
 from tests.governance.registry.tables import with_tables
-from tests.governance.registry.test_mlmodel import folder_of, request_of
-from tests.governance.registry.told import Place, client
+from tests.governance.registry.told import Place, client, folder_of, request_of
 
 
 @pytest.fixture

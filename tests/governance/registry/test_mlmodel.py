@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from governance.attest.digests import manifest, manifest_digest, tree_digest
+from governance.attest.digests import manifest, tree_digest
 from governance.attest.predicates import Registration, Run
 from governance.base.errors import InputError
 from governance.registry import mlmodel
 from governance.registry.mlflow import open_registry
-from governance.registry.port import LoggedModel, RunRequest, VersionRequest
+from governance.registry.port import LoggedModel, RunRequest
 from governance.release.artifacts import in_artifact_root, verify_files
 from tests.governance.registry.tables import with_tables
-from tests.governance.registry.told import Place, client
+from tests.governance.registry.told import Place, client, folder_of, request_of
 
 RAN = Run.model_validate(
     {
@@ -29,21 +29,6 @@ RAN = Run.model_validate(
         "requested_by": {"name": "ada", "authenticated": False},
     }
 )
-
-
-def folder_of(path: Path, architecture: str = "LlamaForCausalLM") -> Path:
-    """A model folder, as far as files go."""
-    path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
-    (path / "tokenizer_config.json").write_text("{}")
-    (path / "tokenizer.json").write_text('{"version": "1.0"}')
-    (path / "model.safetensors").write_bytes(b"\0" * 64)
-    return path
-
-
-def request_of(folder: Path) -> VersionRequest:
-    files = manifest(folder)
-    return VersionRequest("support-desk", folder, manifest_digest(files), files, "register")
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from governance.attest.digests import manifest, manifest_digest
 from governance.attest.predicates import Requester
-from governance.registry.port import DatasetLink, LoggedModel, RunRequest
+from governance.registry.port import DatasetLink, LoggedModel, RunRequest, VersionRequest
 from governance.registry.runs import Runs
 
 ANN = Requester(name="ann", authenticated=False)
@@ -25,6 +27,21 @@ class Place:
 
 DATA = DatasetLink("desk_sft", "cd" * 32, "training", 3000)
 EVALUATED = DatasetLink("desk_eval", "ef" * 32, "evaluation", 300)
+
+
+def folder_of(path: Path, architecture: str = "LlamaForCausalLM") -> Path:
+    """A model folder, as far as files go."""
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    (path / "tokenizer_config.json").write_text("{}")
+    (path / "tokenizer.json").write_text('{"version": "1.0"}')
+    (path / "model.safetensors").write_bytes(b"\0" * 64)
+    return path
+
+
+def request_of(folder: Path) -> VersionRequest:
+    files = manifest(folder)
+    return VersionRequest("support-desk", folder, manifest_digest(files), files, "register")
 
 
 def client(uri: str) -> Any:
