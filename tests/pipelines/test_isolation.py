@@ -72,6 +72,7 @@ MODULE = "pipelines/stages/probe.py"
 KEY = "desk_eval"
 EVIL = "import builtins\nbuiltins.evil = __name__\n"
 START = "from pipelines.cli import main; main()"
+LOCK = "from pathlib import Path; from pipelines import lock; lock.write(Path.cwd())"
 
 
 @pytest.fixture
@@ -83,8 +84,14 @@ def project(tmp_path: Path) -> Project:
     return made
 
 
+def write_lock(project: Project) -> None:
+    """The project's lock has the probe as its source is now."""
+    project.run(sys.executable, "-P", "-B", "-c", LOCK)
+
+
 def run(project: Project, **environ: str) -> Done:
     """The probe, in a process that starts cold."""
+    write_lock(project)
     arguments = ("-P", "-c", START, "stage", "probe", KEY)
     return project.run(sys.executable, *arguments, **environ)
 
@@ -316,6 +323,7 @@ def test_a_stage_refuses_to_run_in_another_process(project: Project) -> None:
 
 def test_the_command_line_as_a_module_runs_a_stage_too(project: Project) -> None:
     """`python -m pipelines.cli` did nothing, and ended with 0."""
+    write_lock(project)
     done = project.run(sys.executable, "-m", "pipelines.cli", "stage", "probe", KEY)
     assert done.code == 0, done.out
     assert (project.root / f"data/seen/{KEY}.json").exists()
@@ -382,6 +390,7 @@ def test_a_stage_that_dvc_starts_is_isolated(project: Project, tmp_path: Path) -
         }
 
     project.edit("dvc.yaml", add)
+    write_lock(project)
     environ = hostile(project, tmp_path)
     for name in ("GIT_DIR", "GIT_CONFIG_GLOBAL"):  # DVC itself needs the repository
         environ.pop(name)

@@ -181,13 +181,15 @@ def serve(folder: Path, run: str, spoil: bytes = b"") -> Iterator[str]:
                 return
             answer = {"model_version": {"source": f"mlflow-artifacts:/7/{run}/artifacts/model"}}
             is_run = self.path == "/api/2.0/mlflow/model-versions/get?name=support-desk&version=1"
-            place = f"/api/2.0/mlflow-artifacts/artifacts/7/{run}/artifacts/model/{name}"
-            assert is_run or self.path == place
+            place = f"/api/2.0/mlflow-artifacts/artifacts/7/{run}/artifacts/model"
+            is_description = self.path == f"{place}/MLmodel"
+            assert is_run or is_description or self.path == f"{place}/model/{name}"
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(
-                json.dumps(answer).encode() if is_run else (folder / name).read_bytes() + spoil
-            )
+            if is_run:
+                self.wfile.write(json.dumps(answer).encode())
+            elif not is_description:
+                self.wfile.write((folder / name).read_bytes() + spoil)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
