@@ -22,6 +22,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 CODE = re.compile(r"```(?:console|sh|bash)\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+FENCED = re.compile(r"^```.*?^```[^\n]*\n", re.DOTALL | re.MULTILINE)
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -72,6 +73,33 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
             r"[A-Z]{3}|pairs", path
         ):  # a name to be filled in; the file of the walk-through
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = FENCED.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text):
+        to = page.parent / target if target else page
+        assert to.suffix != ".md" or anchor in headings(to), f"{page.name}: {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_whole_and_headings_stand_apart(page: Path) -> None:
+    """An empty line within a table makes its last rows plain text."""
+    lines = ["", *FENCED.sub("", page.read_text(encoding="utf-8")).splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("|") and not before.startswith("|"):
+            assert re.match(r"\|[ :]*-", after), f"{page.name}: a table without a head: {line}"
+        if line.startswith("#"):
+            assert not (before.strip() or after.strip()), f"{page.name}: no empty line: {line}"
 
 
 def test_the_page_of_commands_lists_every_command_once() -> None:

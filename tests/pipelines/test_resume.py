@@ -41,7 +41,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "arguments", "killed", "resumed"), CASES, ids=[case[0] for case in CASES]
+    ("name", "arguments", "killed", "resumed"),
+    [
+        pytest.param(*case, id=case[0], marks=pytest.mark.nightly if case[0] == "dpo" else ())
+        for case in CASES
+    ],
 )
 def test_killed_and_run_again_gives_the_same_bytes(
     name: str, arguments: dict[str, Any], killed: int, resumed: int, base: Path, tmp_path: Path

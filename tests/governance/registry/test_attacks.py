@@ -2,7 +2,7 @@
 clear words.
 
 Numbers are those of the list the design was made against (1 to 30), then others. Rows of the server
-run against a real one, on SQLite and on PostgreSQL where that is installed; after each, the
+run against a real one, on SQLite and, at night, on PostgreSQL where that is installed; after each, the
 champion is who it was, the log has only grown, and registry and log agree; after all, the log verifies.
 
 The cases of the second trust round: the number of the point, what is tried, and what holds it.
@@ -1372,6 +1372,9 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "world", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
 @pytest.mark.parametrize("row", REFUSED)
 def test_refused_by_the_server(row: str, world: World) -> None:
     attack, statuses, said = REFUSED[row]

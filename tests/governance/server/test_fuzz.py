@@ -135,7 +135,9 @@ def test_a_replay_of_the_log_changes_nothing(data: st.DataObject, long: Governed
     assert list(log.entries()) == before
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)]
+)
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
     environ = {}
     if request.param == "postgresql":
