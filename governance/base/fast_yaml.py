@@ -27,9 +27,12 @@ from yaml.events import (
 )
 
 _LEFT_TO_STRICT = re.compile(
-    r"[\t\r\ufeff]|^(?:%|---|\.\.\.)|^ +$|[|>][-+0-9]*#|[|>][^\n]*\n\n", re.MULTILINE
+    r"[\t\r\ufeff]|^(?:%|---|\.\.\.)|^ +$|[|>][-+0-9]*#|[|>][^\n]*\n\n|[\"'][ \n]*:[^ \n]",
+    re.MULTILINE,
 )
-"""Directives, documents, and block texts whose beginning the two parsers read differently."""
+"""Directives and documents; block texts whose beginning, and quoted keys whose colon, the two
+parsers read differently.
+"""
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+|(?:\.[0-9]+)?[eE][-+]?[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -38,7 +41,8 @@ _TEXT = re.compile(
     r"[A-Za-z_/^(\\$][^\n]*|[0-9.]+[,(][^\n]*|[0-9]+(?:\.[0-9]+){2,}(?:[+a-z][a-z0-9.]*)?"
 )
 """A letter or mark at the beginning; numbers in a list or before a bracket; a version."""
-_IN_FLOW = re.compile(r"[^:?#,\[\]{}]*")
+_IN_FLOW = re.compile(r"(?:[^:?#,\[\]{}]|(?<=[A-Za-z]):(?=[A-Za-z]))*")
+"""In brackets, a colon is part of the text only between two letters (`builtin:tiny`)."""
 _WORDS: dict[str, bool | None] = {"": None, "null": None, "true": True, "false": False}
 
 
