@@ -90,7 +90,7 @@ def _differs(root: Path, commit: Commit, here: Packages) -> bool:
         or any(name not in commit.files for name in REQUIRED)
         or bool(untracked(root, commit) - NOT_COMPARED)
         or any(_extra(root, commit, here))
-        or any(_other_code(commit, here))
+        or any(_other_code(root, commit, here))
         or any(here.path(name).is_symlink() for name in here.files)
     )
 
@@ -112,8 +112,9 @@ def _extra(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
                 yield name
 
 
-def _other_code(commit: Commit, here: Packages) -> Iterator[str]:
-    """Files of this process that differ from the package of that name in the commit.
+def _other_code(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
+    """Files of this process that differ from the package of that name in the commit. Those at the
+    commit's own place are left to `_changed`.
 
     A package that the commit does not have is installed software: its digest alone identifies it.
     """
@@ -123,9 +124,10 @@ def _other_code(commit: Commit, here: Packages) -> Iterator[str]:
             continue
         imported = {name for name in here.files if name.startswith(f"{package}/")}
         yield from imported ^ committed
-        yield from (
-            name for name in imported & committed if not commit.files[name].is_at(here.path(name))
-        )
+        if here.folders[package] != root / package:
+            for name in imported & committed:
+                if not commit.files[name].is_at(here.path(name)):
+                    yield name
 
 
 def _imported_from_disk(here: Packages) -> bool:

@@ -84,10 +84,13 @@ def object_id(kind: str, content: bytes, algorithm: str) -> str:
 def read_commit(root: Path) -> Commit:
     """The commit that is checked out at `root`. Raises `UnreadableError`."""
     top = _top(root)
-    asked = _git(top, "rev-parse", "--verify", "--end-of-options", "HEAD^{commit}")
-    commit = asked.decode("ascii", "replace").strip()
-    if len(commit) not in ALGORITHMS:
-        raise UnreadableError("no commit")
+    try:
+        return _read(root.resolve(), top)
+    except OSError as error:
+        raise UnreadableError("git does not run") from error
+
+
+def _read(root: Path, top: Path) -> Commit:
     process = subprocess.Popen(
         _command(top, "cat-file", "--batch"),
         cwd=top,
@@ -100,8 +103,9 @@ def read_commit(root: Path) -> Commit:
         assert process.stdin and process.stdout  # noqa: S101 - for the type checker
         try:
             objects = _Objects(process.stdin, process.stdout)
-            tree = _tree_of(objects.read(commit, "commit"))
-            for name in root.resolve().relative_to(top).parts:
+            commit, content = objects.named("HEAD^{commit}", "commit")
+            tree = _tree_of(content)
+            for name in root.relative_to(top).parts:
                 tree = _below(objects, tree, name)
             return Commit(commit, dict(_files(objects, tree, "")))
         finally:
@@ -171,16 +175,23 @@ class _Objects:
         self._requests, self._answers = requests, answers
 
     def read(self, id_: str, kind: str) -> bytes:
-        self._requests.write(f"{id_}\n".encode())
+        found, content = self.named(id_, kind)
+        if found != id_:
+            raise UnreadableError(f"{kind} {id_} has another id")
+        return content
+
+    def named(self, name: str, kind: str) -> tuple[str, bytes]:
+        """Id and bytes of the object that git finds for a name."""
+        self._requests.write(f"{name}\n".encode())
         self._requests.flush()
         header = self._answers.readline().split()
         if len(header) != 3 or header[1] != kind.encode() or not header[2].isdigit():
-            raise UnreadableError(f"no {kind} {id_}")
-        content = self._answers.read(int(header[2]))
+            raise UnreadableError(f"no {kind} {name}")
+        id_, content = header[0].decode("ascii", "replace"), self._answers.read(int(header[2]))
         self._answers.read(1)  # the line's end
-        if object_id(kind, content, ALGORITHMS[len(id_)]) != id_:
+        if len(id_) not in ALGORITHMS or object_id(kind, content, ALGORITHMS[len(id_)]) != id_:
             raise UnreadableError(f"{kind} {id_} has other bytes")
-        return content
+        return id_, content
 
 
 def _tree_of(commit: bytes) -> str:
