@@ -111,6 +111,8 @@ class Store:
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.transfer import transfer
 
+        if self.remote is None and not self.repo.config["core"].get("remote"):
+            raise InputError("there is no default one; `dvc remote add -d NAME URL` sets it")
         with _quiet():
             try:
                 source = self.repo.cloud.get_remote_odb(self.remote, "fetch")

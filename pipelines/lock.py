@@ -110,10 +110,13 @@ def differences(root: Path, families: Collection[str]) -> list[Difference]:
 
 
 def between(name: str, old: Entry | None, new: Entry) -> Iterator[Difference]:
-    """How the entry of a family differs from an older one."""
-    if old is None or old.code != new.code:
-        yield Difference(name, "code", "", old.code if old else None, new.code)
-    before, after = (old.engines if old else {}), new.engines
+    """How the entry of a family differs from an older one. Without an older one, only that."""
+    if old is None:
+        yield Difference(name, "code", "", None, new.code)
+        return
+    if old.code != new.code:
+        yield Difference(name, "code", "", old.code, new.code)
+    before, after = old.engines, new.engines
     for engine in sorted(before.keys() | after.keys()):
         if before.get(engine) != after.get(engine):
             yield Difference(name, "engine", engine, before.get(engine), after.get(engine))

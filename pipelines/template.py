@@ -62,7 +62,7 @@ def files(recipe: str, name: str) -> dict[str, bytes]:
         rows = own.pop("params.yaml", b"").decode()
         found |= own
         found["params.yaml"] = with_rows(found["params.yaml"].decode(), rows).encode()
-    found["requirements.txt"] = f"{NAME}[pipeline]=={VERSION}\npytest\n".encode()
+    found["requirements.txt"] = f"{NAME}[pipeline]=={VERSION}\n".encode()
     _choose(found, RECIPES[recipe])
     for path in NAMED:
         found[path] = re.sub(rf"\b{SLUG_OF_THE_SHARED}\b", name, found[path].decode()).encode()

@@ -38,7 +38,16 @@ inside a line.
 """
 _UNPLAIN = re.compile("[*!%]|<<")
 """With one of these begin aliases, tags, directives and merge keys."""
+_CONFLICT = re.compile("^<{7} ", re.MULTILINE)
+"""How git begins a conflict."""
+NAME = "a small letter, then at most 62 small letters, figures, - and _; not true, false or null"
+"""What `is_name` accepts, in words."""
 M = TypeVar("M", bound=Model)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a name in YAML as it stands: `null` would be read as no text."""
+    return re.fullmatch(SLUG, text) is not None and parse_yaml(text, "") == text
 
 
 def read_yaml(path: Path) -> Any:
@@ -85,6 +94,7 @@ def _parse_strictly(text: str, where: str, plain: bool = True) -> Any:
         _refuse_unplain(text, where, plain)
         return _strict().load(text)
     except MarkedYAMLError as error:
+        _refuse_conflict(text, where)
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(
@@ -94,6 +104,15 @@ def _parse_strictly(text: str, where: str, plain: bool = True) -> Any:
         raise ConfigError(
             str(error).splitlines()[0][:200], where=where, expected="valid YAML"
         ) from None
+
+
+def _refuse_conflict(text: str, where: str) -> None:
+    if match := _CONFLICT.search(text):
+        raise ConfigError(
+            "a merge conflict is marked in it",
+            where=f"{where}:{text.count(chr(10), 0, match.start()) + 1}",
+            fix="keep what is right between <<<<<<< and >>>>>>>, and delete the marks",
+        )
 
 
 def load_model(path: Path, model: type[M]) -> M:

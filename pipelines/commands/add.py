@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import click
 from governance.attest.digests import digest_of
 from governance.base.errors import ConfigError, InputError, unknown
 from governance.base.storage import write_atomic
-from governance.base.yaml import edited, load_model, parse_yaml
+from governance.base.yaml import NAME, edited, is_name, load_model, parse_yaml
 from governance.policy.data import QualitySuite
 from governance.policy.rules import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset, with_row
@@ -137,7 +138,7 @@ def command(
     if not fits:
         raise _no_kind(file, rows)
     tried = tried_rows(bind(fits[0], rows, given, str(file)), rows)
-    name = name or slug(file)
+    name = slug(file) if name is None else require_name(name)
     row: dict[str, Any] = {
         "kind": fits[0],
         "source": Path(os.path.relpath(file, root)).as_posix(),
@@ -156,7 +157,8 @@ def command(
     blank = CARD.format(suite=row["suite"], sha256=digest_of(file))
     card = _like(root, like, row["suite"], digest_of(file)) if like else blank
     metrics = _metrics(fits[0], tried) if evaluation else None
-    added = _added(name, fits, tried, row, write(root, name, row, card, metrics), card, metrics)
+    path = write(root, name, row, card, metrics)
+    added = _added(name, fits, tried, row, path, card, metrics, params)
     if as_json:
         click.echo(json.dumps(asdict(added), indent=2, sort_keys=True))
     else:
@@ -202,10 +204,17 @@ def slug(file: Path) -> str:
     """A dataset name made from a file name. Raises `ConfigError` if nothing usable is left."""
     stem = file.name if file.is_dir() else file.stem
     plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:63]
-    if not re.match(r"[a-z]", plain):
+    if not is_name(plain):
         found = f"no name for a dataset in {file.name!r}"
-        raise ConfigError(found, expected="letters", fix="give it one: --name NAME")
+        raise ConfigError(found, expected=NAME, fix="give it one: --name NAME")
     return plain
+
+
+def require_name(name: str) -> str:
+    """The name. Raises `ConfigError` for one that no dataset can have."""
+    if not is_name(name):
+        raise ConfigError(f"{name[:80]!r} is no name of a dataset", where="--name", expected=NAME)
+    return name
 
 
 def _first_suite(params: Params) -> str:
@@ -332,6 +341,7 @@ def _added(
     card_path: Path,
     card: str,
     metrics: list[str] | None,
+    params: Params,
 ) -> Added:
     blanks = Datacard.model_validate(parse_yaml(card, str(card_path))).blanks()
     steps = [f"{'fill in' if blanks else 'check'} {card_path}"]
@@ -345,6 +355,8 @@ def _added(
     if row["source"].startswith("../"):
         copy = "copy the source into data/source/ and name it there, so that others have it too"
         steps.insert(0, copy)
+    elif _is_ignored_and_kept_nowhere(row["source"], params):
+        steps.insert(0, f"dvc add {shlex.quote(row['source'])}")
     return Added(
         name=name,
         kind=fits[0],
@@ -358,6 +370,14 @@ def _added(
         problems=dict(sorted(tried.problems.items())),
         next=steps,
     )
+
+
+def _is_ignored_and_kept_nowhere(source: str, params: Params) -> bool:
+    """Whether nobody else would have the source: git ignores it, and no stage of DVC makes it."""
+    made = {f"data/source/{name}.jsonl" for name in params.samples}
+    made |= {f"data/source/{name}.parquet" for name in params.hub}
+    kept = source in made or Path(f"{source}.dvc").exists()
+    return source.startswith("data/source/") and not kept
 
 
 def _shown(added: Added, records: list[dict[str, Any]], *, texts: bool) -> Iterator[str]:

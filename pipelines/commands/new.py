@@ -24,7 +24,7 @@ import click
 
 from governance.base.errors import ConfigError, StorageError
 from governance.base.home import state_home
-from governance.base.model import SLUG
+from governance.base.yaml import NAME, is_name
 from pipelines import lock
 from pipelines.template import RECIPES
 from pipelines.template_record import RECORD, current
@@ -81,7 +81,7 @@ def command(folder: Path, recipe: str, name: str | None, remote: str | None, as_
             remote,
             commit,
             note,
-            [f"cd {shlex.quote(str(folder))}", "make repro", "make test"],
+            [_cd(folder), "make repro", "make test"],
         )
     if as_json:
         click.echo(json.dumps(asdict(made), indent=2, sort_keys=True))
@@ -94,10 +94,9 @@ def name_of(target: Path, given: str | None) -> str:
     a log of.
     """
     name = given or re.sub(r"[^a-z0-9_]+", "-", target.name.lower()).strip("-_")[:63]
-    if not re.fullmatch(SLUG, name):
+    if not is_name(name):
         found = f"{given!r} is no name of a project" if given else f"no name in {target.name!r}"
-        expected = "a small letter, then at most 62 small letters, figures, - and _"
-        raise ConfigError(found, expected=expected, fix="give it one: --name NAME")
+        raise ConfigError(found, expected=NAME, fix="give it one: --name NAME")
     state = state_home(os.environ) / name
     if state.exists():
         found = f"this machine has a log or other state of the name {name!r} already"
@@ -227,6 +226,12 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _is_identity(name: str) -> bool:
     return name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG"))
+
+
+def _cd(folder: Path) -> str:
+    """A command of a shell; `-folder` would be an option."""
+    path = f"./{folder}" if str(folder).startswith("-") else str(folder)
+    return f"cd {shlex.quote(path)}"
 
 
 def _shown(made: Made) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines import lock
+from pipelines import dvc_lock, lock
 from pipelines.dvc_errors import translated
 from pipelines.families import family
 from pipelines.plan.graph import Graph, after
@@ -40,7 +40,8 @@ def changes(root: Path, stages: Graph, needed: Collection[str]) -> list[Planned]
     direct = {stage: _causes(status.get(stage, [])) for stage in needed}
     for stage, differences in _not_locked(root, needed).items():
         direct[stage] += differences
-    new = {stage for stage in needed if _is_new(status.get(stage, []))}
+    ran = dvc_lock.read(root).keys()
+    new = {stage for stage in needed if _is_new(status.get(stage, []), stage in ran)}
     changed = {stage for stage, causes in direct.items() if causes}
     followers = after({stage: stages[stage] for stage in needed}, changed | new)
     return list(_planned(needed, direct, new, followers))
@@ -77,9 +78,12 @@ def _status(root: Path) -> Mapping[str, list[Any]]:
     return status
 
 
-def _is_new(found: Sequence[Any]) -> bool:
+def _is_new(found: Sequence[Any], ran: bool) -> bool:
+    """`ran`: DVC has a record of the stage, the only trace of one without outputs."""
     outs = [state for each in _tables(found, "changed outs") for state in each.values()]
-    return bool(outs) and all(state in NEVER_RAN for state in outs)
+    if not outs:
+        return bool(found) and not ran
+    return all(state in NEVER_RAN for state in outs)
 
 
 def _causes(found: Sequence[Any]) -> list[str]:

@@ -104,6 +104,11 @@ def test_a_difference_is_refused_for_that_family_alone(
     assert {each.family for each in lock.differences(root, names())} == {"train"}
 
 
+def test_a_family_without_an_entry_is_one_difference(root: Path) -> None:
+    edit(root, lambda content: content.pop("train"))
+    assert lock.in_words(lock.differences(root, names())) == ["no entry (train)"]
+
+
 def test_a_project_without_a_lock_is_told_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no lock") as caught:
         lock.check(tmp_path, "gate")

@@ -90,6 +90,13 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, says: str, li
     assert error.value.where.startswith(f"x.yaml{line}")
 
 
+def test_a_conflict_of_git_is_named(tmp_path: Path) -> None:
+    text = "name: desk\n<<<<<<< yours\ncolour: blue\n=======\ncolour: green\n>>>>>>> theirs\n"
+    with pytest.raises(ConfigError, match=r"x\.yaml:2: a merge conflict") as caught:
+        load(tmp_path, text)
+    assert "delete the marks" in caught.value.fix
+
+
 def test_a_missing_large_or_undecodable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_yaml(tmp_path / "none.yaml")

@@ -139,7 +139,7 @@ REFUSED: dict[str, tuple[list[str], type[CountersignError], str]] = {
         "'prompt' is for prompt",
     ),
     "another encoding": (["latin.csv"], InputError, "--encoding cp1252"),
-    "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "pattern"),
+    "a name that is none": (["My Pairs-2.jsonl", "--name", "Not A Name"], ConfigError, "no name"),
     "a file without a name": (["123.jsonl"], ConfigError, "--name"),
     "an empty file": (["empty.jsonl"], InputError, "no rows"),
 }
@@ -168,6 +168,27 @@ def test_a_source_outside_the_project_is_named_relative_to_it_with_a_hint(projec
     finally:
         outside.unlink()
     assert said["row"]["source"] == f"../{outside.name}" and "data/source" in said["next"][0]
+
+
+def test_a_source_that_git_ignores_is_given_to_dvc(project: Path) -> None:
+    own, hub = Path("data/source/My pairs.jsonl"), Path("data/source/desk_pref.jsonl")
+    own.parent.mkdir(parents=True)
+    for path in (own, hub):
+        shutil.copy(project / "My Pairs-2.jsonl", path)
+    steps = [
+        json.loads(ran(str(path), "--name", name, "--json").output)["next"]
+        for path, name in ((own, "own"), (hub, "again"))
+    ]
+    assert steps[0][0] == "dvc add 'data/source/My pairs.jsonl'"
+    assert not any("dvc add" in step for step in steps[1])
+
+
+@pytest.mark.parametrize("name", ["null", "true", "../x", "", "Pairs"])
+def test_a_name_that_no_dataset_can_have_is_refused(name: str, project: Path) -> None:
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="no name of a dataset"):
+        ran("My Pairs-2.jsonl", "--name", name)
+    assert (project / "params.yaml").read_bytes() == before
 
 
 def test_fields_named_by_hand_reach_params(project: Path) -> None:

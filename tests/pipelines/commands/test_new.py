@@ -137,6 +137,8 @@ REFUSED = [
     (".", (), "the working folder"),
     ("日本", (), "--name NAME"),
     ("mine", ("--name", "Mine!"), "no name of a project"),
+    ("mine", ("--name", "null"), "no name of a project"),
+    ("True", (), "--name NAME"),
     ("known", (), "another name"),
 ]
 
@@ -154,6 +156,22 @@ def test_what_cannot_be_made_is_refused_and_nothing_is_written(
     result = run(folder, *options)
     assert isinstance(result.exception, ConfigError) and told in str(result.exception)
     assert sorted(empty.rglob("*")) == before
+
+
+def test_the_next_command_is_one_of_a_shell() -> None:
+    made = run("--", "-mine")
+    assert made.exit_code == 0 and "cd ./-mine" in made.output
+
+
+def test_a_source_of_ones_own_is_kept_by_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("mine").exit_code == 0
+    monkeypatch.chdir("mine")
+    Path("data/source").mkdir(parents=True)
+    Path("data/source/pairs.jsonl").write_text("{}\n")
+    Path("data/other").touch()
+    add = [sys.executable, "-m", "dvc", "add", "-q", "data/source/pairs.jsonl"]
+    subprocess.run(add, check=True, capture_output=True)
+    assert git("status", "--porcelain", "-uall") == "?? data/source/pairs.jsonl.dvc"
 
 
 def test_a_failure_in_the_middle_leaves_nothing(
