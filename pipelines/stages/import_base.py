@@ -25,6 +25,7 @@ from governance.base.yaml import place
 from governance.models import weights
 from governance.models.files import refuse_configs, remote_code
 from pipelines import architectures, paths
+from pipelines.architectures import builtin
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily
 from pipelines.finite_weights import tensors
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
 
 SOURCES = (
-    f"an architecture ({', '.join(architectures.names())}, *.json), a folder, or"
+    f"an architecture ({', '.join(builtin.names())}, *.json), a folder, or"
     " OWNER/NAME@<40 hex digits> of the Hub"
 )
 
@@ -53,7 +54,7 @@ PICKLES = (
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The file or folder of the project. A model of the Hub has none: its revision identifies it.
-    Nor has an architecture of the package: the digest of the imported folder identifies it.
+    Nor has an architecture of the package, which is part of this family's code.
     """
     source = params.bases[key].source
     elsewhere = HUB.fullmatch(source) or architectures.is_builtin(source)
@@ -98,7 +99,7 @@ def take(source: str, root: Path, target: Path, where: str) -> None:
     `ConfigError`, `InputError` or `OfflineError`.
     """
     target.mkdir(parents=True, exist_ok=True)
-    local = architectures.place(source, root)
+    local = builtin.place(source, root)
     if hub := HUB.fullmatch(source):
         take_folder(_fetched(hub["name"], hub["revision"], where), target)
     elif local.is_dir():
@@ -182,7 +183,7 @@ def is_there(source: str, root: Path) -> bool:
     revision.
     """
     if architectures.is_builtin(source):
-        return source in architectures.names()
+        return source in builtin.names()
     return HUB.fullmatch(source) is not None or (root / source).exists()
 
 
