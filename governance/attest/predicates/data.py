@@ -120,6 +120,18 @@ class Judgement(Logged):
     """Type of personal data to what was judged of it."""
     run: Run
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        counts = self.entities.values()
+        judged = [one.correct + one.false_alarm for one in counts]
+        if any(part > one.findings for part, one in zip(judged, counts, strict=True)):
+            raise ValueError("more findings of a type are judged than there are")
+        if sum(one.findings for one in counts) != self.findings:
+            raise ValueError("the types together do not have as many findings as there are")
+        if not sum(judged) <= self.sample <= self.findings:
+            raise ValueError("more is judged than drawn, or more drawn than there is")
+        return self
+
 
 class Expectation(Model):
     """One expectation of a quality suite and its result."""
