@@ -38,6 +38,8 @@ KINDS: dict[Kind, str] = {
     "model": "train",
 }
 """Each kind and the family of stages that makes it."""
+UNREADABLE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, shutil.Error)
+"""Errors of one place. Others, such as a full disk, are errors of all of them."""
 MADE_AGAIN = frozenset({"check_quality", "import_base"})
 """Families that are made again here. A training is repeated by `countersign reproduce`."""
 
@@ -137,6 +139,10 @@ def restore(item: Item, target: Path, root: Path, store: Store) -> Restored:
     """(3), (4) Writes an item below `target` and proves it."""
     if not item.proofs:
         return located(item, root, store)
+    if (target / item.path).exists():  # what is restored already must not be touched
+        if _differing(item, target):
+            return Restored(item, "not provable", ("another item has other files at its path",))
+        return Restored(item, "project", ("restored with another item",))
     reasons: list[str] = []
     other = False
     for where, work in _ways(item, target, root, store):
@@ -149,6 +155,9 @@ def restore(item: Item, target: Path, root: Path, store: Store) -> Restored:
         except CountersignError as error:
             differing = None
             reasons.append(f"{where}: {error.found}")
+        except UNREADABLE as error:
+            differing = None
+            reasons.append(f"{where}: {error.strerror or 'not all of it can be copied'}")
         if differing == []:
             reasons += _left_out(item, target)
             return Restored(item, where, tuple(reasons))
