@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from governance.base.distribution import VERSION
 from governance.base.errors import ConfigError
@@ -23,7 +23,7 @@ RECORD = Path(".countersign/template.json")
 class TemplateRecord(Model):
     """The template of a project, as it was when the project was made or last upgraded."""
 
-    version: str
+    version: str = Field(pattern=r"^[\w.+!-]{1,60}$")
     """The version of Countersign that it came with."""
     recipe: str
     name: Slug
@@ -65,7 +65,7 @@ def read(root: Path) -> TemplateRecord | None:
 
 def _require_inside(name: str) -> None:
     """Raises `ConfigError` for a path that would be written outside the project, or into git."""
-    parts = name.split("/")
-    if name.startswith("/") or {"", ".", "..", ".git"} & set(parts) or "\\" in name or "\0" in name:
+    parts = name.lower().split("/")  # some file systems know no letter case
+    if {"", ".", "..", ".git"} & set(parts) or "\\" in name or not name.isprintable():
         found = f"{name[:80]!r} is no path of a file of the project"
         raise ConfigError(found, where=str(RECORD), fix="restore the file from git")

@@ -104,7 +104,20 @@ def test_a_run_that_was_stopped_is_done_again(tmp_path: Path) -> None:
     assert not [each for each in again if each.diff or each.how == "conflict"]
 
 
-@pytest.mark.parametrize("path", ["../out", "/etc/x", "a/../../b", ".git/hooks/x", "a//b", ""])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../out",
+        "/etc/x",
+        "a/../../b",
+        ".git/hooks/x",
+        "a//b",
+        "",
+        ".GIT/hooks/x",
+        "a\x1b[2J",
+        "a\nb",
+    ],
+)
 def test_a_record_names_no_file_outside_the_project(path: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).parent.mkdir()
     content = {"version": "1", "recipe": "grpo", "name": "mine", "files": {path: "x"}}
@@ -113,10 +126,11 @@ def test_a_record_names_no_file_outside_the_project(path: str, tmp_path: Path) -
         template_record.read(tmp_path)
 
 
+VERSION = b'{"version": "1\\u001b[2J", "recipe": "grpo", "name": "x", "files": {}}'
 NAMED = b'{"version": "1", "recipe": "grpo", "name": "../x", "files": {}}'
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"version": 1}', NAMED])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"version": 1}', NAMED, VERSION])
 def test_a_damaged_record_is_an_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / RECORD).parent.mkdir()
     (tmp_path / RECORD).write_bytes(content)
