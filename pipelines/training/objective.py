@@ -56,8 +56,9 @@ def texts(objective: Objective) -> dict[str, str]:
     """sha256 to text of the objective and its reward functions: what a person reads before they
     approve a digest.
     """
-    sources = {reward.source: rewards.source_text(reward.name) for reward in objective.rewards}
-    return {**sources, objective.digest: objective.text}
+    texts = [objective.text, *(rewards.source_text(reward.name) for reward in objective.rewards)]
+    # by what each text is: a file that changed meanwhile must not stand under the older digest
+    return {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
 
 
 def resolve(params: Params, name: str) -> Objective:

@@ -9,6 +9,7 @@ import pytest
 
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from pipelines.training import own_rewards, rewards
+from pipelines.training.objective import Objective, ResolvedReward, texts
 
 BRIEF = '''"""Short answers."""
 LIMIT = 3
@@ -100,6 +101,16 @@ def test_another_file_of_the_project_cannot_be_imported() -> None:
     write("brief", f"import helper\n{BRIEF}")
     with pytest.raises(TrainingError, match="ModuleNotFoundError"):
         rewards.find("brief")
+
+
+def test_a_text_is_shown_under_its_own_digest_only() -> None:
+    """The file is edited between the decision and the copy of its text for people."""
+    decided = write("brief", BRIEF)
+    reward = ResolvedReward(name="brief", weight=1.0, options={}, source=decided)
+    found = Objective(method="grpo", seed=1, threads=1, lora=None, rewards=[reward], trainer={})
+    edited = write("brief", f"{BRIEF}# edited\n")
+    shown = texts(found)
+    assert decided not in shown and edited in shown and found.digest in shown
 
 
 def test_an_unknown_function_names_the_nearest() -> None:
