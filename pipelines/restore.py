@@ -146,18 +146,9 @@ def restore(item: Item, target: Path, root: Path, store: Store) -> Restored:
     reasons: list[str] = []
     other = False
     for where, work in _ways(item, target, root, store):
-        try:
-            work()
-            differing = _differing(item, target)
-        except NotThereError:
-            differing = None
-            reasons.append(f"{where}: not there")
-        except CountersignError as error:
-            differing = None
-            reasons.append(f"{where}: {error.found}")
-        except UNREADABLE as error:
-            differing = None
-            reasons.append(f"{where}: {error.strerror or 'not all of it can be copied'}")
+        differing, reason = _tried(work, item, target)
+        if reason:
+            reasons.append(f"{where}: {reason}")
         if differing == []:
             reasons += _left_out(item, target)
             return Restored(item, where, tuple(reasons))
@@ -168,6 +159,19 @@ def restore(item: Item, target: Path, root: Path, store: Store) -> Restored:
     if KINDS[item.kind] not in MADE_AGAIN:
         reasons.append(f"a training is repeated by `countersign reproduce {item.name}`")
     return Restored(item, "not provable" if other else "nowhere", tuple(reasons))
+
+
+def _tried(work: Callable[[], object], item: Item, target: Path) -> tuple[list[str] | None, str]:
+    """The files that differ after `work`, or why there are none."""
+    try:
+        work()
+        return _differing(item, target), ""
+    except NotThereError:
+        return None, "not there"
+    except CountersignError as error:
+        return None, error.found
+    except UNREADABLE as error:
+        return None, error.strerror or "not all of it can be copied"
 
 
 def _ways(

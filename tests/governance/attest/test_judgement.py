@@ -23,5 +23,5 @@ def test_impossible_counts_are_refused(field: str, value: object) -> None:
     """The example: 40 findings, 20 drawn, 17 correct, 2 false alarms."""
     good = every_kind()["judgement"].model_dump(mode="json")
     assert Judgement.model_validate(good)
-    with pytest.raises(ValidationError, match="judged|findings"):
+    with pytest.raises(ValidationError, match=r"judged|findings"):
         Judgement.model_validate({**good, field: value})
