@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import architectures, paths
+from pipelines import paths
+from pipelines.architectures import builtin
 from pipelines.params import Params, Stage
 from pipelines.training.methods import method
 from pipelines.training.objective import uses_scorer
@@ -88,7 +89,7 @@ def shape(root: Path, params: Params, name: str) -> Shape | None:
     """
     while name in params.stages:
         name = params.stages[name].parent
-    source = architectures.place(params.bases[name].source, root)
+    source = builtin.place(params.bases[name].source, root)
     places = [root / paths.model(name) / "model" / "config.json", source / "config.json", source]
     for place in places:
         if place.is_file():
