@@ -6,6 +6,7 @@
    accounts, hosts and sites; the front has no rights and opens no log.
 3. Headers about one connection are not passed on (RFC 9110, 7.6.1), nor what the client says of its
    own address: the address that the front sees is sent instead, so that limits by address hold.
+   Behind a proxy that uvicorn trusts (docs/registry.md), it is the address that the proxy names.
 4. Each server listens on a socket in a folder that only this account can enter.
 5. No request is sent twice.
 """
@@ -63,6 +64,8 @@ class Front:
         if pool is None:
             found = "no such project here; the address of a project is https://SERVER/PROJECT"
             await _answer(send, 404, found)
+        elif scope["method"] == "CONNECT":  # a tunnel would end what the front knows of HTTP
+            await _answer(send, 405, "no tunnel leads through here")
         elif not slash:  # relative addresses of the pages begin below the project
             await _answer(send, 308, "see below it", [(b"location", b"/" + name + b"/")])
         else:
@@ -130,11 +133,10 @@ async def _body(receive: Any) -> AsyncIterator[bytes]:
 
 def _asked(scope: Any) -> Headers:
     """(3) The headers of a request to a project's server."""
-    passed = [
-        (name, value)
-        for name, value in _without(scope["headers"])
-        if not name.lower().startswith(OF_THE_WAY)
-    ]
+    headers = _without(scope["headers"])
+    if any(name.lower() == b"transfer-encoding" for name, _ in headers):
+        headers = _without(headers, (b"content-length",))  # it is overridden: RFC 9112, 6.3
+    passed = [(name, value) for name, value in headers if not name.lower().startswith(OF_THE_WAY)]
     client = (scope.get("client") or ("",))[0]
     told = [(b"x-forwarded-for", client.encode("ascii", "replace"))] if client else []
     return [*passed, *told, (b"x-forwarded-proto", scope["scheme"].encode("ascii"))]

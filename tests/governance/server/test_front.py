@@ -178,6 +178,19 @@ def test_a_client_cannot_have_a_checked_header_left_out(port: int) -> None:
     assert {"origin", "host"} <= names and "x-own" not in names
 
 
+def test_one_length_is_passed_on_where_a_client_names_two(port: int) -> None:
+    text = "POST /desk/ HTTP/1.1\nContent-Length: 9\nTransfer-Encoding: chunked"
+    told = _told(port, text, b"2\r\nab\r\n0\r\n\r\n")
+    assert told["body"] == 2
+    assert "content-length" not in {name for name, _ in told["headers"]}
+
+
+@pytest.mark.parametrize("target", ["/desk/", "/desk/x:443", "/claims/"])
+def test_no_tunnel_leads_through(port: int, target: str) -> None:
+    status, _, _ = _sent(port, f"CONNECT {target} HTTP/1.1")
+    assert status == 405
+
+
 def test_a_project_whose_server_is_away_is_told(port: int) -> None:
     status, _, answer = _sent(port, "GET /gone/ HTTP/1.1")
     assert status == 503 and b"try again" in answer
