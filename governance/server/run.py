@@ -47,6 +47,7 @@ from governance.machine.machine import (
 from governance.policy.policies import load_policies
 from governance.registry.addresses import ADDRESSES, follow, prefix_of
 from governance.registry.addresses import replace as replace_prefix
+from governance.registry.display import without_credentials
 from governance.registry.governed.governor import log as calls
 from governance.registry.governed.names import TRIAL_ALIAS, TRIAL_MODEL
 from governance.registry.governed.rules import MARK
@@ -268,7 +269,8 @@ def _application() -> Any:
         if isinstance(error.__cause__, CountersignError):
             raise error.__cause__ from None
         fix = "see docs/registry.md; an installation again shows MLflow the governed stores"
-        raise StorageError(f"the server cannot be made: {error.message}", fix=fix) from error
+        reason = without_credentials(error.message)  # MLflow quotes the database's address
+        raise StorageError(f"the server cannot be made: {reason}", fix=fix) from error
     except ImportError as error:
         fix = f"{pip_install('server')} (constraints.txt has the versions)"
         raise ConfigError(f"a package is missing: {error}", fix=fix) from error

@@ -33,7 +33,7 @@ from governance.registry.mlflow import open_registry
 from governance.release import promotion
 from governance.release.reconcile import reconcile
 from governance.server.context import begun_log
-from governance.server.run import check_origin
+from governance.server.run import _application, check_origin
 from tests.governance.examples import ingest
 from tests.governance.governed import governed, person
 from tests.governance.registry.place import (
@@ -583,6 +583,21 @@ def _restored(here: Place) -> dict[str, str]:
     here.scene.incident("1", "open")
     shutil.copy(here.folder / "older.db", path)
     return {}
+
+
+def test_a_server_that_mlflow_cannot_make_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MLflow's messages quote the address of the database."""
+    from mlflow.exceptions import MlflowException
+
+    def no_store() -> None:
+        raise MlflowException("got unsupported URI 'governed+postgresql://desk:a%2Fb-pass@db/log'")
+
+    monkeypatch.setattr("governance.server.plugin.app", no_store)
+    with pytest.raises(StorageError, match="unsupported URI") as told:
+        _application()
+    assert "b-pass" not in str(told.value) and "@db/log" in str(told.value)
 
 
 @pytest.mark.parametrize(
