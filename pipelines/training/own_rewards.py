@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from governance.base.errors import ConfigError, TrainingError
 
 FOLDER = Path("rewards")
 """In the project's folder, which is the working folder of every command and stage."""
+ON_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -75,12 +77,21 @@ def load(name: str, source: str | None = None) -> Callable[..., float]:
     scope: dict[str, Any] = {"__name__": f"rewards.{name}", "__file__": path}
     try:
         exec(compile(text, path, "exec"), scope)  # noqa: S102 - decided on under its digest
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        leave_if_asked(error)
         found = f"running the file raised {type(error).__name__}"
         fix = "correct it; the error's text is shown by `python FILE`"
         raise TrainingError(found, where=path, fix=fix) from error
     function: Callable[..., float] = scope[name]
     return function
+
+
+def leave_if_asked(error: BaseException) -> None:
+    """Raises `error` again if it is how this process ends on a signal (`pipelines.process`). Any
+    other exit is the function's, and must not end a training as if it were done.
+    """
+    if isinstance(error, SystemExit) and error.code in ON_SIGNAL:
+        raise error
 
 
 def _file(name: str) -> Path:

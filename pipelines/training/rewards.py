@@ -155,7 +155,8 @@ def for_trainer(name: str, options: dict[str, Any], source: str | None = None) -
                 float(function(text_of(completion), answer, **options))
                 for completion, answer in zip(completions, answers, strict=True)
             ]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            own_rewards.leave_if_asked(error)
             found = f"reward function {name!r} raised {type(error).__name__}"
             fix = "correct the function or its options; nothing was published"
             raise TrainingError(found, where=file, fix=fix) from error

@@ -96,6 +96,22 @@ def test_a_file_that_fails_ends_the_training_without_its_message() -> None:
     assert "secret" not in str(caught.value) and "rewards/brief.py" in str(caught.value)
 
 
+@pytest.mark.parametrize("code", ["", "0", "3"])
+def test_a_function_that_exits_does_not_end_the_training_as_done(code: str) -> None:
+    write("brief", f"{BRIEF}\nraise SystemExit({code})\n")
+    with pytest.raises(TrainingError, match="raised SystemExit"):
+        rewards.find("brief")
+    write("brief", f"def brief(text, answer):\n    raise SystemExit({code})\n")
+    with pytest.raises(TrainingError, match="raised SystemExit"):
+        rewards.for_trainer("brief", {})([], ["one"])
+
+
+def test_a_signal_still_ends_the_training() -> None:
+    write("brief", "def brief(text, answer):\n    raise SystemExit(143)\n")
+    with pytest.raises(SystemExit):
+        rewards.for_trainer("brief", {})([], ["one"])
+
+
 def test_another_file_of_the_project_cannot_be_imported() -> None:
     write("helper", "def helper(text, answer):\n    return 1.0\n")
     write("brief", f"import helper\n{BRIEF}")
