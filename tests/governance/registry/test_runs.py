@@ -183,6 +183,7 @@ def test_another_experiment_of_the_name_that_was_deleted_is_used_again(place: Pl
     assert client(place.registry_uri).get_experiment(runs.experiment).lifecycle_stage == "active"
 
 
+@pytest.mark.slow
 def test_runs_need_no_mlflow(place: Place, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -107,6 +107,7 @@ def _second_counts(scene: Governed, index: int) -> bool:
     return rights.counts(entries[index])
 
 
+@pytest.mark.slow
 def test_somebody_must_be_able_to_give_candidate(tmp_path: Path) -> None:
     needed = set(KINDS) - {"promotion"}
     for extra in (set(), *map(set, combinations((CANDIDATE, "promotion"), 1))):

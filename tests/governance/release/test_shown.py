@@ -58,6 +58,7 @@ def page(scene: Governed) -> Any:
     return client(scene.story.machine.registry_uri).get_model_version(MODEL, "1")
 
 
+@pytest.mark.slow
 def test_what_people_sign_is_shown_at_once(scene: Governed, tmp_path: Path) -> None:
     assert "governance.status" not in page(scene).tags
     code, told = run(
@@ -113,6 +114,7 @@ def test_a_waiver_is_shown_with_its_end(scene: Governed) -> None:
     assert waivers.startswith("MODEL_UNPINNED model sft until 2")
 
 
+@pytest.mark.slow
 def test_an_approval_counts_under_the_policy_in_force(scene: Governed) -> None:
     """Somebody whose role policy takes away is no approver any more, on the page too."""
     story, looks = scene.story, shown.Refreshing(scene.story.log, lambda: scene.now, print)

@@ -163,6 +163,7 @@ def test_the_next_command_is_one_of_a_shell() -> None:
     assert made.exit_code == 0 and "cd ./-mine" in made.output
 
 
+@pytest.mark.slow
 def test_a_source_of_ones_own_is_kept_by_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("mine").exit_code == 0
     monkeypatch.chdir("mine")
