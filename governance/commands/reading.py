@@ -135,8 +135,10 @@ def _show(call: Call, version: str, section: str) -> None:
             fix=did_you_mean(section, sections.SECTIONS),
         )
     report = build(of(call), *named(version), as_of=call.as_of, clock=call.now)
-    lines = () if call.as_json else sections.text(report, section)
-    call.show(sections.document(report, section), lines)
+    if call.as_json:
+        call.show(sections.document(report, section), ())
+    else:
+        session.tell(sections.text(report, section))
     call.exit(exit_code(report))
 
 

@@ -73,8 +73,8 @@ class KeptReport(ReportBytes):
 def computed(report: Report, as_of: datetime | None) -> ComputedReport:
     """Renders a report."""
     asked_at = instant(as_of) if as_of else None
-    rendered = (page(report), json_twin(report))
-    return ComputedReport(report.model, report.version, *rendered, report, asked_at)
+    twin = json_twin(report)
+    return ComputedReport(report.model, report.version, page(report, twin), twin, report, asked_at)
 
 
 def sign(

@@ -55,8 +55,10 @@ def json_twin(content: Model) -> bytes:
     return canonical.dumps(content.model_dump(mode="json"))
 
 
-def page(report: Report) -> bytes:
-    """The report as HTML, with the digest of its JSON twin in it."""
+def page(report: Report, twin: bytes | None = None) -> bytes:
+    """The report as HTML, with the digest of its JSON twin in it; `twin` is made where none is
+    given.
+    """
     templates, faults = environment(), sum(item.kind == "fault" for item in report.exceptions)
     names = (text.brief(report.model, HEADER), text.brief(report.version, HEADER))
     content = {
@@ -70,7 +72,7 @@ def page(report: Report) -> bytes:
     ).render(
         content,
         front=Markup(front),  # noqa: S704 - our own template escaped it
-        twin=sha256_bytes(json_twin(report)),
+        twin=sha256_bytes(json_twin(report) if twin is None else twin),
         style=style(templates),
         names={node.id: node.label for node in report.nodes},
         running=f"{' '.join(names)}  {report.digest[:12]}  {report.verdict.word}",
