@@ -16,6 +16,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_commands_of_the_page_work_in_their_order(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     remote, teammate, branch, version = BLOCKS
