@@ -256,7 +256,9 @@ def tampering(stage: Stage) -> None:
         "Who owns the machine can write its files, past every rule. They cannot do it unseen.",
     )
     weights = next(
-        (stage.project.home / PROJECT / "artifacts").glob("*/artifacts/model/model.safetensors")
+        (stage.project.home / PROJECT / "artifacts").glob(
+            "*/artifacts/model/model/model.safetensors"
+        )
     )
     original = weights.read_bytes()
     stage.say("One byte of the champion's weights is another:")

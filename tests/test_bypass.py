@@ -226,7 +226,7 @@ def test_a_model_put_in_the_place_of_a_trained_one_is_not_registered(
     assert project.run("dvc", "commit", "--force", "train@sft").code == 0
     done = project.repro()
     assert done.code == 4, done.out
-    assert "register refused" in done.out
+    assert "register@support-desk refused" in done.out
     assert "EVIDENCE_MISSING model sft" in done.out
     assert project.versions() == small.versions()
     assert project.log_is_whole()

@@ -175,7 +175,8 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
     """Files are there, as from a colleague's cache; the log here knows nothing of them."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
-    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    for name in ("params.yaml", "countersign.lock"):
+        shutil.copy(ROOT / name, root / name)
     project = open_project(
         root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"}
     )

@@ -356,6 +356,7 @@ def test_a_model_that_trained_by_a_waiver_is_registered(
     mlflow_tables: Path, tmp_path: Path
 ) -> None:
     scene = trained(tmp_path, mlflow_tables, scan_passed=False)
+    lock.write(scene.story.root)
     with pytest.raises(RefusedError, match="SCAN_NOT_PASSED"):
         run(scene.story)
     accept(scene, "SCAN_NOT_PASSED", "dataset desk_text")

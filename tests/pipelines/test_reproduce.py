@@ -180,7 +180,7 @@ def test_a_key_that_may_not_sign_it_is_told_before_anything_runs(project: Projec
     done = project.countersign(
         "reproduce", "sft", COUNTERSIGN_SIGNER="env:KEY", KEY=private.decode()
     )
-    assert done.code == 2 and "sign a reproduction" in done.out, done.out
+    assert done.code == 2 and "may not sign: reproduction" in done.out, done.out
 
 
 def stopped_while_training(

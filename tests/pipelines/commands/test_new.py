@@ -105,6 +105,7 @@ def test_a_remote_is_that_of_dvc(empty: Path) -> None:
     listed = subprocess.run(
         [sys.executable, "-m", "dvc", "remote", "list"],
         cwd="mine",
+        env={**os.environ, "COLUMNS": "1000"},  # DVC wraps a long path
         capture_output=True,
         text=True,
         check=True,
