@@ -207,7 +207,11 @@ def test_killed_while_training(
 def test_killed_while_registering(
     moment: str, small: Project, before_registering: Project, tmp_path: Path
 ) -> None:
-    commands = ["repro"] if moment in WITH_DVC else ["stage register", "stage report"]
+    commands = (
+        ["repro"]
+        if moment in WITH_DVC
+        else ["stage register support-desk", "stage report support-desk"]
+    )
     happened = REGISTERING[moment]
     project = killed_at(before_registering, tmp_path, happened, mode_at(moment), commands[0])
     same(project, small, *commands)

@@ -16,6 +16,8 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from governance.attest.digests import sha256_file
 from governance.attest.envelope import unverified
 from governance.attest.predicates import (
@@ -157,7 +159,10 @@ class Facts(Chain):
     def reference(self) -> ModelRef | None:
         """The version as a reference for decisions; None where its gate's request is missing."""
         request = self.requests.get(self.released.name)
-        return model_reference(self.registration, request) if request else None
+        try:
+            return model_reference(self.registration, request) if request else None
+        except ValidationError:  # written past the server: no stage has such a name
+            return None
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:
