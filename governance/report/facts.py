@@ -16,8 +16,6 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from governance.attest.digests import sha256_file
 from governance.attest.envelope import unverified
 from governance.attest.predicates import (
@@ -159,10 +157,7 @@ class Facts(Chain):
     def reference(self) -> ModelRef | None:
         """The version as a reference for decisions; None where its gate's request is missing."""
         request = self.requests.get(self.released.name)
-        try:
-            return model_reference(self.registration, request) if request else None
-        except ValidationError:  # written past the server: no stage has such a name
-            return None
+        return model_reference(self.registration, request) if request else None
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:

@@ -14,7 +14,7 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Json, Model, Sha256, empty
+from governance.base.model import Json, Model, Sha256, Slug, empty
 
 
 class DvcObject(Model):
@@ -48,9 +48,9 @@ class DvcState(Model):
 class Registration(Logged):
     """A model version was registered."""
 
-    model: str
+    model: Slug
     version: str
-    stage: str
+    stage: Slug
     tier: str
     model_digest: Sha256
     files: list[ModelFile]
