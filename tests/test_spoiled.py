@@ -597,16 +597,24 @@ def test_datacard_with_a_blank(small: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["train@sft", "register"])
-def test_mlflow_server_that_does_not_answer(stage: str, small: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("repro", "--force", "train@sft"),
+        ("repro", "--force", "register"),
+        ("stage", "train", "sft"),
+    ],
+    ids=" ".join,
+)
+def test_mlflow_server_that_does_not_answer(
+    command: tuple[str, ...], small: Project, tmp_path: Path
+) -> None:
+    """It is asked before anything runs or is removed."""
     project = small.copy(tmp_path)
-    output = "models/sft" if stage == "train@sft" else "nothing"
-    done = project.repro("--force", stage, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
-    wanted = {
-        "train@sft": ("connection refused", "next: start that MLflow server"),
-        "register": ("nothing listens there", "next: start it"),  # before anything runs
-    }[stage]
-    check(project, done, Spoiled(print, 6, ("http://127.0.0.1:9", *wanted), output=output))
+    done = project.countersign(*command, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
+    says = ("http://127.0.0.1:9", "nothing listens there", "next: start it")
+    check(project, done, Spoiled(print, 6, says, output="nothing"))
+    assert (project.root / "models/sft").exists()
     assert project.said() == small.said()
 
 
