@@ -331,6 +331,31 @@ def card(suite: str) -> Datacard:
     )
 
 
+def declaration() -> dict[str, Any]:
+    """What is declared of `bought`, a model that was trained elsewhere; nothing is unknown."""
+    dataset = {
+        "name": "their/chats",
+        "licence": "MIT",
+        "lawful_basis": "contract",
+        "personal_data": "present",
+        "classification": "internal",
+        "purposes": ["customer-support"],
+        "regions": ["EU"],
+        "sha256": digest("their chats"),
+    }
+    return {
+        "digest": model("bought"),
+        "trained_by": {"organisation": "Acme", "tool": "verl", "tool_version": "0.6.1"},
+        "methods": ["sft", "grpo"],
+        "parent": {"model": "acme/base@1", "licence": "Apache-2.0"},
+        "datasets": [dataset],
+        "built_from": {"commit": "1" * 40, "container": digest("image")},
+        "documents": [{"title": "model card", "sha256": digest("card")}],
+        "declared_by": "cleo",
+        "declared_on": "2026-11-20",
+    }
+
+
 def _world(plan: Plan, view: EvidenceView) -> World:
     release = ReleaseRequest(model=MODEL, released=reference("grpo", plan.suites))
     return World(

@@ -88,7 +88,9 @@ class SuitePolicy(Model):
     digest: Sha256 | None = None
     """Pins dataset, split, metrics and generation settings."""
     methods: dict[Slug, Demands]
-    """By the method of the evaluated stage; `base` for a model from outside."""
+    """By the method of the evaluated stage. `base`: a model from outside that a stage builds on;
+    `imported`: one that is released.
+    """
 
 
 class EvaluationPolicy(Model):

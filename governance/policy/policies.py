@@ -7,8 +7,9 @@
 3. Nothing here decides. `governance.gates.decisions` does, over these models and evidence.
 
 Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`EvaluationPolicy`),
-`pii.yaml` (`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `quality/SUITE.yaml`
-(`QualitySuite`), `controls/NAME.yaml` (`governance.report.frameworks`; nothing is decided by it).
+`pii.yaml` (`PiiPolicy`), `datacards/DATASET.yaml` (`Datacard`), `imports/NAME.yaml`
+(`Declaration`), `quality/SUITE.yaml` (`QualitySuite`), `controls/NAME.yaml`
+(`governance.report.frameworks`; nothing is decided by it).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from governance.base.errors import ConfigError, CountersignError, Problems, did_
 from governance.base.model import Model
 from governance.base.yaml import parse_model, place, read_text
 from governance.policy.data import PiiPolicy, QualitySuite
+from governance.policy.declarations import Declaration
 from governance.policy.evaluation import EvaluationPolicy
 from governance.policy.rules import (
     COVERED_BY,
@@ -55,11 +57,18 @@ class Policies:
     quality: Mapping[str, QualitySuite]
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Path to text of every file, as an origin and a proposal carry them."""
+    imports: Mapping[str, Declaration] = field(default_factory=dict)
+    """Declarations of models that were trained elsewhere, by the name of the base."""
 
     @cached_property
     def pii_digest(self) -> str:
         """sha256 of the typed content of pii.yaml: what a scan is made under."""
         return _typed_digest(self.pii)
+
+    def declaration_of(self, digest: str) -> tuple[str, Declaration] | None:
+        """The declaration of a model by its digest, with its name; None where there is none."""
+        named = self.imports.items()
+        return next(((name, made) for name, made in named if made.digest == digest), None)
 
     def suite_digest(self, name: str) -> str:
         """sha256 of the typed content of quality/NAME.yaml. Raises `ConfigError` where there is
@@ -154,7 +163,11 @@ FILES: dict[str, type[Model]] = {
 }
 """The files that must be there."""
 
-FOLDERS: dict[str, type[Model]] = {"datacards": Datacard, "quality": QualitySuite}
+FOLDERS: dict[str, type[Model]] = {
+    "datacards": Datacard,
+    "imports": Declaration,
+    "quality": QualitySuite,
+}
 """The folders of one file per name."""
 
 UNDECIDING = "controls"
@@ -228,15 +241,19 @@ class PolicyReader:
         evaluation = self._file("evaluation.yaml", EvaluationPolicy)
         pii = self._file("pii.yaml", PiiPolicy)
         datacards, quality = self.each("datacards", Datacard), self.each("quality", QualitySuite)
+        imports = self.each("imports", Declaration)
         if rules:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
         self._check_suites(datacards, quality)
+        self._check_imports(imports)
         self._check_names()
         if self.problems or rules is None or bases is None or evaluation is None or pii is None:
             raise Problems(self.problems)
         digest, files = files_digest(self.files), dict(self.files)
-        return Policies(digest, rules, bases.bases, evaluation, datacards, pii, quality, files)
+        return Policies(
+            digest, rules, bases.bases, evaluation, datacards, pii, quality, files, imports
+        )
 
     def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:
         """Notes a mistake."""
@@ -303,6 +320,15 @@ class PolicyReader:
             if card.suite is not None and card.suite not in suites:
                 found = f"no quality suite {card.suite!r}{_near(card.suite, suites)}"
                 self.note(found, self._place(f"datacards/{name}.yaml", "suite"))
+
+    def _check_imports(self, imports: Mapping[str, Declaration]) -> None:
+        """No two declarations are about the same bytes."""
+        about: dict[str, str] = {}
+        for name, declaration in imports.items():
+            other = about.setdefault(declaration.digest, name)
+            if other != name:
+                found = f"{other!r} and {name!r} are about the same bytes"
+                self.note(found, self._place(f"imports/{name}.yaml", "digest"), fix="keep one")
 
     def _check_names(self) -> None:
         """No YAML file is there that nothing reads, most likely with a wrong name."""

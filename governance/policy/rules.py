@@ -145,6 +145,8 @@ class Tier(Model):
     """Whether every datacard names the sha256 of its source."""
     pinned_suites: bool = False
     """Whether evaluation.yaml names the digest of every suite that decides."""
+    imported: bool = False
+    """Whether a model that was trained elsewhere may be released, with its declaration."""
     canary: bool = False
     """Whether a canary must have passed before an alias is given. Nothing records one yet: only a
     waiver passes.

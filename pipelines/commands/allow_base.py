@@ -3,10 +3,15 @@
 It imports the base exactly as the stage `import_base` does, which refuses pickled weights and code.
 It changes one entry of the file and keeps every comment. The base is allowed only once the changed
 policy is in force.
+
+With `--declared-by PERSON` it also writes `policies/imports/NAME.yaml`, the declaration of a model
+that was trained elsewhere and is to be released as it is. It fills in what it can read; every other
+fact is the word `unknown` until a person replaces it. A declaration that is there stays.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,14 +21,38 @@ from ruamel.yaml.comments import CommentedMap
 
 from governance.attest import digests
 from governance.base.errors import ConfigError, InputError, unknown
+from governance.base.model import SLUG
 from governance.base.storage import write_atomic
 from governance.base.yaml import edited, load_model, parse_yaml
 from governance.models.files import unsafe_files
+from governance.policy.declarations import Declaration
 from governance.policy.rules import AllowedBase, Bases, Rules
 from pipelines.params import Base, load_params
+from pipelines.project import utc_now
 from pipelines.stages import import_base as base
 
 FILE = Path("policies/bases.yaml")
+DECLARATIONS = Path("policies/imports")
+DRAFT = """\
+# yaml-language-server: $schema=../schemas/import.json
+# What {person} declares of a model that was trained elsewhere (docs/imports.md). Nothing here was
+# measured or run here. Write what its maker states; leave `unknown` where nobody knows.
+digest: {digest}
+trained_by: {{organisation: unknown, tool: unknown, tool_version: unknown}}
+# In their order, e.g. [sft, dpo].
+methods: unknown
+# `none` twice for a model that was trained from scratch.
+parent: {{model: unknown, licence: unknown}}
+# One entry for each dataset:
+# - {{name: their-chats, licence: own-data, lawful_basis: contract, personal_data: present,
+#    classification: confidential, purposes: [customer-support], regions: [EU], sha256: unknown}}
+datasets: unknown
+built_from: {{commit: unknown, container: unknown}}
+# The maker's model card, a contract: {{title: ..., sha256: ...}}
+documents: []
+declared_by: {person}
+declared_on: {day}
+"""
 
 
 @click.command()
@@ -31,15 +60,24 @@ FILE = Path("policies/bases.yaml")
 @click.option(
     "--licence", required=True, help="The base's licence, by SPDX identifier; you have read it."
 )
-def command(name: str, licence: str) -> None:
+@click.option(
+    "--declared-by",
+    "person",
+    metavar="PERSON",
+    help="It was trained elsewhere and is to be released: also write its declaration to fill in.",
+)
+def command(name: str, licence: str, person: str | None) -> None:
     """Write the digests of base NAME (a row of params.yaml: bases) into policies/bases.yaml, after
     looking at it.
     """
     root = Path.cwd()
     row = _row(root, name)
     _check_licence(root, licence)
+    if person is not None:
+        _check_person(person)
     with tempfile.TemporaryDirectory() as folder:
         entry, files = look_at(root, name, row, licence, Path(folder) / "model")
+    declaration = _declaration(root, name, entry, person) if person is not None else None
     path = root / FILE
     before = load_model(path, Bases).bases.get(name)
     write_atomic(path, with_base(path.read_text(encoding="utf-8"), name, entry).encode())
@@ -48,6 +86,10 @@ def command(name: str, licence: str) -> None:
     click.echo(f"{name}: {entry.source}, {files_shown}, licence {entry.licence}")
     change = "replaced in" if before else "written to"
     click.echo(f"{'unchanged in' if before == entry else change} {FILE}")
+    if declaration:
+        target = DECLARATIONS / f"{name}.yaml"
+        write_atomic(root / target, declaration.encode())
+        click.echo(f"written to {target}: fill in what its maker states")
     click.echo("next: review the change (git diff policies), then: countersign repro")
 
 
@@ -90,6 +132,34 @@ def with_base(text: str, name: str, entry: AllowedBase) -> str:
         found = "the entry cannot be written without changing another"
         raise ConfigError(found, where=str(FILE), fix=f"{name}: {value}")
     return made
+
+
+def _declaration(root: Path, name: str, entry: AllowedBase, person: str) -> str | None:
+    """The declaration to fill in; None where one is there. Raises `InputError` for a base without
+    weights, and `ConfigError` for a declaration of other bytes.
+    """
+    path = root / DECLARATIONS / f"{name}.yaml"
+    if not entry.weights:
+        found = f"{name} is an architecture without weights, so nobody has trained it"
+        raise InputError(found, where=f"params.yaml: bases.{name}.source", expected="a model")
+    if not path.exists():
+        (root / DECLARATIONS).mkdir(exist_ok=True)
+        return DRAFT.format(digest=entry.digest, person=person, day=utc_now().date())
+    declared = load_model(path, Declaration).digest
+    if declared != entry.digest:
+        raise ConfigError(
+            f"the declaration is about other bytes: {declared[:12]}",
+            where=str(DECLARATIONS / f"{name}.yaml"),
+            expected=entry.digest[:12],
+            fix="ask the maker again, then remove the old declaration and run this command again",
+        )
+    return None
+
+
+def _check_person(person: str) -> None:
+    if re.fullmatch(SLUG, person) is None:
+        found = f"{person[:80]!r} is no name of a person in policy.yaml"
+        raise ConfigError(found, where="--declared-by", expected="lower case, digits, - and _")
 
 
 def _row(root: Path, name: str) -> Base:

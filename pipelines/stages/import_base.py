@@ -26,6 +26,7 @@ from governance.models import weights
 from governance.models.files import refuse_configs, remote_code
 from pipelines import architectures, paths
 from pipelines.architectures import builtin
+from pipelines.checkpoints import require_whole
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily
 from pipelines.finite_weights import tensors
@@ -122,7 +123,10 @@ def take_architecture(path: Path, target: Path) -> None:
 
 
 def take_folder(folder: Path, target: Path) -> None:
-    """Copies the files of a model from `folder`, after (1) and (2). Raises `InputError`."""
+    """Copies the files of a model from `folder`, after (1) and (2). Raises `InputError`, also for a
+    checkpoint of a trainer that is no whole model.
+    """
+    require_whole(folder)
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     code = [name for name in names if name.endswith(".py")]
     if code:

@@ -218,3 +218,36 @@ def test_a_hub_model_that_is_not_here_needs_the_network(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OfflineError, match="run this once with a network"):
         base._fetched("someone/some-model", "0" * 40, "params.yaml: bases.x.source")
+
+
+CHECKPOINTS = [
+    (["model_world_size_8_rank_0.pt", "fsdp_config.json", "huggingface"], "verl (FSDP)", "merge"),
+    (["latest", "zero_to_fp32.py", "global_step100"], "DeepSpeed", "--safe_serialization"),
+    (
+        ["zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"],
+        "DeepSpeed",
+        "fp32",
+    ),
+    (["latest_checkpointed_iteration.txt", "iter_0000100"], "Megatron", "export_ckpt"),
+    (["__0_0.distcp", "__1_0.distcp", ".metadata"], "FSDP", "accelerate merge-weights"),
+    (["adapter_config.json", "adapter_model.safetensors"], "LoRA", "merge_and_unload"),
+]
+
+
+@pytest.mark.parametrize(("names", "found", "fix"), CHECKPOINTS, ids=lambda value: str(value)[:30])
+def test_a_checkpoint_of_a_trainer_is_refused_with_the_way_to_a_model(
+    names: list[str], found: str, fix: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(b"")
+    with pytest.raises(InputError) as refused:
+        take(folder, tmp_path)
+    assert found in refused.value.found and fix in refused.value.fix
+
+
+def test_a_model_beside_what_a_trainer_left_is_taken(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "latest_checkpointed_iteration.txt").write_text("100")
+    assert "model.safetensors" in take(folder, tmp_path)

@@ -171,3 +171,44 @@ def test_what_is_not_known_is_told_with_what_is(root: Path) -> None:
     with pytest.raises(InputError, match="there is no"):
         _run("tiny", "--licence", "Apache-2.0")
     assert _run("tiny").exit_code == 2
+
+
+WHOLE = (
+    struct.pack("<Q", 56) + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  ' + bytes(4)
+)
+
+
+@pytest.mark.slow
+def test_it_writes_a_declaration_to_fill_in(root: Path) -> None:
+    _folder(root, model__safetensors=WHOLE)
+    result = _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo")
+    assert result.exit_code == 0 and "policies/imports/tiny.yaml" in result.output
+    policies = load_policies(root / "policies")
+    declared = policies.imports["tiny"]
+    assert policies.declaration_of(policies.bases["tiny"].digest) == ("tiny", declared)
+    assert (declared.declared_by, declared.datasets, declared.methods) == (
+        "cleo", "unknown", "unknown"
+    )  # fmt: skip
+    filled = root / allow_base.DECLARATIONS / "tiny.yaml"
+    filled.write_text(filled.read_text().replace("methods: unknown", "methods: [sft, dpo]"))
+    assert _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo").exit_code == 0
+    assert load_policies(root / "policies").imports["tiny"].method_names == "sft, dpo"
+
+
+@pytest.mark.slow
+def test_a_declaration_of_other_bytes_stays_and_nothing_is_allowed(root: Path) -> None:
+    _folder(root, model__safetensors=WHOLE)
+    assert _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo").exit_code == 0
+    before = (root / allow_base.FILE).read_text(), load_policies(root / "policies").digest
+    (root / "local" / "model.safetensors").write_bytes(WHOLE[:-1] + b"\1")
+    with pytest.raises(ConfigError, match="other bytes"):
+        _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo")
+    assert ((root / allow_base.FILE).read_text(), load_policies(root / "policies").digest) == before
+
+
+@pytest.mark.slow
+def test_an_architecture_has_no_declaration(root: Path) -> None:
+    with pytest.raises(InputError, match="nobody has trained it"):
+        _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo")
+    with pytest.raises(ConfigError, match="no name of a person"):
+        _run("tiny", "--licence", "Apache-2.0", "--declared-by", "Cleo Smith")
