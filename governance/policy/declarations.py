@@ -1,4 +1,4 @@
-"""policies/imports/NAME.yaml as typed models: the declaration of a model that was trained elsewhere.
+"""policies/imports/NAME.yaml as typed models: what is declared of a model trained elsewhere.
 
 1. Every field must be there. A fact that nobody knows is the word `unknown`, so that a reader sees
    it and a check can refuse it.
@@ -109,12 +109,12 @@ class Declaration(Model):
     @property
     def declared_datasets(self) -> list[DeclaredDataset]:
         """The datasets; none where they are unknown."""
-        return [] if self.datasets == UNKNOWN else list(self.datasets)
+        return [] if isinstance(self.datasets, str) else self.datasets
 
     @property
     def method_names(self) -> str:
         """The methods in their order, as text."""
-        return UNKNOWN if self.methods == UNKNOWN else ", ".join(self.methods)
+        return self.methods if isinstance(self.methods, str) else ", ".join(self.methods)
 
     @model_validator(mode="after")
     def _distinct_datasets(self) -> Self:
