@@ -154,6 +154,10 @@ RECORDS_NOT_COUNTED: a training does not say how many of its records it used
 NON_FINITE (never waived): a figure of the run is not a finite number, so nothing of it is published
   > look at the rows that the terminal named; set a lower learning_rate, or use other data
 
+# Reading
+READ_NOT_ALLOWED (never waived): policy does not let the reader read this content
+  > policies/policy.yaml: readers; a policy owner proposes who may: countersign policy propose
+
 # Rows left out at ingest (information)
   > mend it in the source, or permit the row's loss in policies/policy.yaml: ingest
 ROW_UNREADABLE: the row is not valid JSON, is nested too deeply, or has other fields than its header

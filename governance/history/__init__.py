@@ -7,6 +7,7 @@
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
 `waivers`   which waivers are in force, and why others are not
+`contents`  which dataset or model a digest is the content of
 `lineage`   from a digest back through the statements that made it
 `chain`     one model and everything it was made from
 `packet`    what a release rests on, frozen under one digest

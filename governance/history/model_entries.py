@@ -4,7 +4,8 @@
    revocations, checkpoint keys, and each kind that a later version adds. Not an authorization
    about the key that signed it: any enrolled person can sign many.
 2. Every entry that names the model: registrations, packets, requests, promotions, waivers,
-   incidents, calls, drills, reports, approvals. Not a refused call: any account can cause many.
+   incidents, calls, drills, reports, approvals. Not a refused call or a read: any account can cause
+   many, and no decision reads them.
 3. The chain of digests: from the bytes of every version, and of every champion that one was
    compared with, every statement about a digest that a stage made, read or decided on; every
    evaluation of such a model; every decision of the gates on the way, refusals included.
@@ -35,6 +36,8 @@ from governance.policy.authority import RIGHTS_BY_APPROVAL, read_authority
 
 STAGES = frozenset(name for name, kind in KINDS.items() if issubclass(kind.model, Predicate))
 """Evidence of stages: it is about digests and names no model."""
+UNDECIDING = frozenset({"refusal", "read"})
+"""Kinds that concern no model here: any account can cause many, and no decision reads them."""
 WAIT = 0.5
 """Seconds that a request waits for another one to read the log."""
 
@@ -223,7 +226,9 @@ def _facts(entry: Entry) -> _Facts:
     elif kind in ("request", "registration", "authorization"):
         payload = Envelope.model_validate_json(entry.envelope).payload
         about = (*about, sha256_bytes(base64.b64decode(payload)))
-    name = "" if is_stage or kind == "refusal" else model  # (2)
+    if kind == "read":
+        about = ()  # (2): it would be found by the digest that was read
+    name = "" if is_stage or kind in UNDECIDING else model  # (2)
     return _Facts(
         index=entry.index,
         kind=kind,
@@ -240,7 +245,7 @@ def _facts(entry: Entry) -> _Facts:
 
 def _is_common(kind: str, model: str, predicate: dict[str, Any]) -> bool:
     """(1) A kind that this version does not know is common, so that nothing is left out."""
-    if kind in STAGES or kind == "refusal":
+    if kind in STAGES or kind in UNDECIDING:
         return False
     if kind == "approval":
         return predicate.get("about") in RIGHTS_BY_APPROVAL

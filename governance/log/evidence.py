@@ -33,6 +33,7 @@ from governance.attest.predicates import (
     Artifact,
     Logged,
     Origin,
+    Read,
 )
 from governance.base.errors import VerificationError
 from governance.base.model import Json, Model
@@ -206,8 +207,8 @@ def record(
 
 def is_stated_anew(log: Log, entry: Entry, predicate: Any) -> bool:
     """Whether a statement becomes an entry although `entry` has the same identity: a person
-    authorized its run and nobody that of the entry, or the entry does not count here. An older
-    program that still runs writes entries that do not name their log.
+    authorized its run and nobody that of the entry, it is a read of another day, or the entry does
+    not count here. An older program that still runs writes entries that do not name their log.
     """
     if not isinstance(predicate, Logged):
         return False
@@ -215,7 +216,8 @@ def is_stated_anew(log: Log, entry: Entry, predicate: Any) -> bool:
     statement, _ = unverified(entry.envelope, where=where)
     _, _, logged_predicate = parse_statement(statement, where)
     gains = _authorization(predicate) is not None and _authorization(logged_predicate) is None
-    return gains or not _is_here(log, entry, logged_predicate)
+    is_later = isinstance(predicate, Read) and predicate.day != logged_predicate.day
+    return gains or is_later or not _is_here(log, entry, logged_predicate)
 
 
 def _is_here(log: Log, entry: Entry, predicate: Logged) -> bool:

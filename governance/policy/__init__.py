@@ -2,6 +2,7 @@
 
 `rules`, `data`, `evaluation`   what each file can say
 `declarations`                  what is declared of a model that was trained elsewhere
+`readers`                       who may read which dataset and model
 `witnesses`                     which cosignatures of the log's checkpoints count
 `policies`                      policies/ read whole, with one digest
 `speakers`                      who may make which statement, from version 2 of a log's rules on

@@ -36,6 +36,7 @@ from governance.attest.predicates import (
     Logged,
     Origin,
     PolicyChange,
+    Read,
     Revocation,
     Signed,
 )
@@ -48,7 +49,7 @@ from governance.log.rules import COUNTS_ONCE, TABLE, RuleVersions, is_here, vers
 from governance.log.rules import KINDS as VERSION_KINDS
 from governance.policy.policies import Policies, files_digest, policies_of
 from governance.policy.rules import Principal, Quorum, Rules
-from governance.policy.speakers import long_text, may_make, may_revoke, roles_for
+from governance.policy.speakers import long_text, may_make, may_revoke, may_state_read, roles_for
 
 if TYPE_CHECKING:
     from governance.log.port import Entry, Log
@@ -213,6 +214,8 @@ class Authority:
                 statement.right, statement.keyid, statement.development, statement.index
             )
         maker, policies = self.principal(statement.keyid, statement.index), self._rules(statement)
+        if isinstance(statement.predicate, Read):
+            return may_state_read(statement.predicate, maker, statement.development)
         if self.rules_at(statement.index) < TABLE:
             return statement.development or maker is not None
         if statement.development:

@@ -18,6 +18,7 @@ from governance.base.errors import ConfigError
 from governance.base.model import Model, Sha256, Slug
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
+from governance.policy.readers import Readers, odd_names
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -325,6 +326,8 @@ class Rules(Model):
     """
     builders: list[Slug] | None = None
     """The services whose machines may have made a release; any that may sign where absent."""
+    readers: Readers | None = None
+    """Who may read the content of datasets and models; everybody who has the files where absent."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""
@@ -387,6 +390,13 @@ class Rules(Model):
         wanted = max((tier.witnesses for tier in self.tiers.values()), default=0)
         if wanted > len(keys):
             raise ValueError(f"a tier asks for {wanted} witnesses, and {len(keys)} are named")
+        return self
+
+    @model_validator(mode="after")
+    def _readers_are_known(self) -> Self:
+        wrong = odd_names(self.readers, self.principals) if self.readers else []
+        if wrong:
+            raise ValueError(f"readers: {'; '.join(wrong)}")
         return self
 
     @model_validator(mode="after")

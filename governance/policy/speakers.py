@@ -15,6 +15,7 @@ from governance.attest.predicates import (
     CheckpointKey,
     Incident,
     PromotionRequest,
+    Read,
     Revocation,
     Signed,
     Waiver,
@@ -85,6 +86,16 @@ def may_make(rules: Rules, kind: str, maker: Principal) -> bool:
     if maker.kind == "service":
         return kind != "judgement" and bool(ANSWERS_FOR_RELEASES & set(maker.signs))
     return bool(set(maker.roles) & set(rules.responsible_roles))
+
+
+def may_state_read(read: Read, maker: Principal | None, development: bool) -> bool:
+    """Whether the signer may say who read: everybody of themselves, and a server of the account
+    that it authenticated. `maker` is None for a key that policy does not name.
+    """
+    if read.account:
+        return development or (maker is not None and "promotion" in maker.signs)
+    name = maker.name if maker else None
+    return read.reader == name and (development or maker is not None)
 
 
 def long_text(predicate: Model) -> str | None:

@@ -4,7 +4,7 @@
    origin.
 2. It counts (`Authority.problem`): readers judge it by the same code.
 3. Nobody sends a statement that the server alone makes: the origin, refused and accepted calls,
-   cosigned checkpoints, and moves of governed aliases.
+   cosigned checkpoints, reads of an account, and moves of governed aliases.
 4. A service sends its registrations, gates and moves of `candidate` itself: the account is named
    like the service. Another account could replay them. A development key has no name; what it signs
    counts in its own log only and for no governed alias, so any account may send it.
@@ -38,6 +38,7 @@ from governance.attest.predicates import (
     Packet,
     PolicyChange,
     Promotion,
+    Read,
     Registration,
     Revocation,
     Signed,
@@ -209,7 +210,7 @@ def _is_limited(statement: Evidence) -> bool:
     predicate = statement.predicate
     if isinstance(predicate, Revocation | Incident):
         return False
-    by_people = ("policy", "packet", "report", "judgement")
+    by_people = ("policy", "packet", "report", "judgement", "read")
     return isinstance(predicate, Signed) or statement.kind in by_people
 
 
@@ -288,7 +289,7 @@ def _check_no_incident(
 def refusal(statement: Evidence, authority: Authority) -> Reason | None:
     """Why this statement is refused, whoever sends it and whenever; None where it is accepted."""
     predicate = statement.predicate
-    if statement.kind in SERVER_ONLY:
+    if statement.kind in SERVER_ONLY or (isinstance(predicate, Read) and predicate.account):
         return "server_only"
     if isinstance(predicate, Promotion) and predicate.alias != CANDIDATE:
         return "governed_alias"

@@ -39,6 +39,7 @@ from governance.attest.predicates import (
     Promotion,
     PromotionRequest,
     Quality,
+    Read,
     Refusal,
     Registration,
     Reproduction,
@@ -387,6 +388,13 @@ def every_kind() -> dict[str, Model]:
             findings=40,
             sample=20,
             entities={"PERSON": JudgedFindings(findings=40, correct=17, false_alarm=2)},
+            run=run(),
+        ),
+        "read": Read(
+            reader="ada",
+            command="look",
+            purpose="false alarms of the scan",
+            policy=C,
             run=run(),
         ),
         "failure": Failure.model_validate(

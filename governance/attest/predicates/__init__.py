@@ -15,6 +15,7 @@ only counts, types, digests and Merkle roots.
 `training` what the model stages state: base, gate, train, evaluate, reproduction, failure
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
+`access`   who read datasets and models
 """
 
 from governance.attest.predicates.parts import *
@@ -23,3 +24,4 @@ from governance.attest.predicates.data import *
 from governance.attest.predicates.training import *
 from governance.attest.predicates.release import *
 from governance.attest.predicates.people import *
+from governance.attest.predicates.access import *

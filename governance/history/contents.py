@@ -1,0 +1,98 @@
+"""Which dataset or model a digest is the content of, as far as the log says.
+
+1. What ingest, scan and quality made of a dataset is that dataset: records, left-out records,
+   reports.
+2. What a training made is the model that is released from its stage; several models where several
+   are; the stage's own name where none is.
+3. A registered model is that model, whichever stage made it.
+4. A base is its own name. An evaluation's results are the model that was evaluated.
+5. A digest that no such statement names is nobody's: the caller decides (`UNKNOWN`).
+
+Only statements that count are read. Bytes of several names have all of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from governance.attest.predicates import (
+    BaseImport,
+    Evaluate,
+    Ingest,
+    Predicate,
+    Quality,
+    Registration,
+    Reproduction,
+    Scan,
+    Train,
+)
+from governance.log.evidence import Evidence
+from governance.log.views import EvidenceView
+from governance.policy.readers import Content
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The datasets and models of a log."""
+
+    view: EvidenceView
+    """The statements that count."""
+
+    def of_digest(self, sha256: str) -> frozenset[Content]:
+        """What these bytes are the content of; empty where the log does not say it."""
+        about = self.view.by_subject(sha256)
+        return frozenset(content for each in about for content in self.of_statement(each))
+
+    def of_statement(self, statement: Evidence) -> frozenset[Content]:
+        """What the subjects of a statement are the content of; empty for other kinds."""
+        match statement.predicate:
+            case Ingest() | Scan() | Quality():
+                return frozenset({Content("dataset", statement.predicate.dataset)})
+            case Registration():
+                return frozenset({Content("model", statement.predicate.model)})
+            case Evaluate():
+                return self.of_model(statement.predicate.model)
+            case Train() | Reproduction() | BaseImport():
+                return self._made(statement)
+        return frozenset()
+
+    def of_model(self, sha256: str) -> frozenset[Content]:
+        """(2) to (4) The names of a model by its digest."""
+        made = (*self.view.by_subject(sha256, Train), *self.view.by_subject(sha256, BaseImport))
+        registered = self._registered_as.get(sha256, frozenset())
+        return registered.union(*(self._made(statement) for statement in made))
+
+    def of_stage(self, stage: str) -> frozenset[Content]:
+        """(2) The models that are released from a stage; else the stage itself."""
+        return self._released_from.get(stage) or frozenset({Content("model", stage)})
+
+    def _made(self, statement: Evidence[Predicate]) -> frozenset[Content]:
+        """The names of what a stage made: by its bytes where they are registered, and its stage."""
+        by_stage = self.of_stage(statement.predicate.stage.partition("@")[2])
+        registered = (self._registered_as.get(one.sha256) for one in statement.subjects)
+        return by_stage.union(*(names for names in registered if names))
+
+    @cached_property
+    def _registrations(self) -> list[Evidence[Registration]]:
+        return self.view.all(Registration)
+
+    @cached_property
+    def _released_from(self) -> Mapping[str, frozenset[Content]]:
+        """Stage to the models that were ever registered from it."""
+        return _grouped((one.predicate.stage, one.predicate.model) for one in self._registrations)
+
+    @cached_property
+    def _registered_as(self) -> Mapping[str, frozenset[Content]]:
+        """Digest to the models that it is registered as."""
+        rows = ((one.predicate.model_digest, one.predicate.model) for one in self._registrations)
+        return _grouped(rows)
+
+
+def _grouped(rows: Iterable[tuple[str, str]]) -> Mapping[str, frozenset[Content]]:
+    groups: dict[str, set[Content]] = defaultdict(set)
+    for key, model in rows:
+        groups[key].add(Content("model", model))
+    return {key: frozenset(contents) for key, contents in groups.items()}
