@@ -17,6 +17,7 @@ from governance.attest.keys import Signer
 from governance.attest.predicates import Read, Requester
 from governance.base.errors import ConfigError, RefusedError, StorageError
 from governance.history.contents import Contents
+from governance.history.model_entries import ModelEntries
 from governance.history.state import state
 from governance.log import evidence
 from governance.log.evidence import Evidence
@@ -372,3 +373,12 @@ def test_whose_statement_about_a_read_counts(
 def test_a_read_holds_nothing_but_names_and_digests() -> None:
     with pytest.raises(ValidationError):
         Read.model_validate({"reader": "ada", "command": "look", "text": "a record"})
+
+
+def test_no_read_is_in_a_models_index(scene: Governed) -> None:
+    """Any account can cause many, and a bundle goes to other people."""
+    log = scene.story.log
+    before = ModelEntries().of(log, MODEL, log.size())
+    entry = read(scene, "cleo", MODEL_CONTENT, sha256=scene.story.models["sft"])
+    assert entry is not None and entry.index == log.size() - 1
+    assert ModelEntries().of(log, MODEL, log.size()) == before
