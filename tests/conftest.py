@@ -54,11 +54,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _long_first(items: list[pytest.Item]) -> list[pytest.Item]:
     """Long tests at the beginning and in the middle, where the first and the second of two workers
-    begin.
+    begin. Those of one module stay together: each worker would make its fixtures.
     """
     long = [item for item in items if item.get_closest_marker("long")]
     others = [item for item in items if not item.get_closest_marker("long")]
-    first, second = long[::2], long[1::2]
+    modules = list(dict.fromkeys(item.path for item in long))
+    first = [item for item in long if modules.index(item.path) % 2 == 0]
+    second = [item for item in long if modules.index(item.path) % 2 == 1]
     half = max(0, len(items) // 2 - len(first))
     return [*first, *others[:half], *second, *others[half:]]
 

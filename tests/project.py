@@ -7,14 +7,12 @@ kill and delete whatever they like.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +31,7 @@ from governance.log.views import log_evidence
 from governance.machine.machine import machine, own_checkpoint_key
 from governance.policy.policies import load_policies
 from pipelines import lock
+from tests.kept import share
 from tests.warm import warmed
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PROJECT = "small"
-BYTECODE = Path(tempfile.gettempdir()) / f"countersign-tests-bytecode-{os.getuid()}"
-"""Compiled code that the stages of all tests share: each has a state folder of its own."""
 PARAMS: dict[str, Any] = {
     "project": PROJECT,
     "records": {"key": "development", "key_id": "development"},
@@ -152,7 +149,7 @@ class Project:
             for name in ("LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
             if name in os.environ
         }
-        self._share_bytecode()
+        share(self.home)
         return {
             **kept,
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
@@ -165,15 +162,6 @@ class Project:
             **self.environ,
             **more,
         }
-
-    def _share_bytecode(self) -> None:
-        """All projects use one folder of compiled code, so that each module is compiled once."""
-        link = self.home / "bytecode"
-        if not link.exists():
-            BYTECODE.mkdir(mode=0o700, exist_ok=True)
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                link.symlink_to(BYTECODE)
 
     def run(
         self, *command: str, timeout: float = 600, cwd: Path | None = None, **environ: str

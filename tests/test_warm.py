@@ -59,6 +59,10 @@ def test_the_same_inputs_give_the_same_files(project: Project, tmp_path: Path) -
     assert len(made) >= 2
     for path in made:
         assert (first.root / path).read_bytes() == (second.root / path).read_bytes()
+    environments = [
+        [item.predicate.environment for item in one.evidence("ingest")] for one in (first, second)
+    ]
+    assert environments[0] == environments[1] != []
 
 
 def test_a_command_has_its_own_environment(project: Project, tmp_path: Path) -> None:

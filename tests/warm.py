@@ -31,6 +31,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.kept import KEPT
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 SOCKET = "COUNTERSIGN_WARM_SOCKET"
@@ -182,6 +184,7 @@ def serve(address: str, owner: int) -> None:
             with suppress(ImportError, AttributeError):
                 getattr(sys.modules[name], attribute)
     _build_models()
+    _look_at_what_is_installed()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
@@ -212,6 +215,26 @@ def _build_models() -> None:
         from transformers import conversion_mapping
 
         conversion_mapping.get_checkpoint_conversion_mapping("qwen3")
+
+
+def _look_at_what_is_installed() -> None:
+    """Looks at each installed file once. A fork looks at the folders and at what it has loaded, as
+    the stages without an engine do that `pipelines.workers` starts.
+    """
+    from pipelines import provenance
+    from pipelines.installed import still_installed, take_snapshot
+
+    path = list(sys.path)
+    sys.path[:] = _path_of_a_stage()
+    take_snapshot(KEPT)
+    sys.path[:] = path
+    provenance.installed = still_installed
+
+
+def _path_of_a_stage() -> list[str]:
+    """As of a process that was started without PYTHONPATH: the path is part of what is recorded."""
+    beside = {str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    return [entry for entry in sys.path if entry and entry not in beside]
 
 
 def _alive(pid: int) -> bool:
@@ -320,9 +343,7 @@ def _main(program: str) -> int:
         from pipelines import boot
 
         boot.install()
-        # as of a process that was started without PYTHONPATH: the path is part of what is recorded
-        beside = {str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-        sys.path[:] = [entry for entry in sys.path if entry and entry not in beside]
+        sys.path[:] = _path_of_a_stage()
         sys.argv = ["countersign", *sys.argv[sys.argv.index(ISOLATED) + 1 :]]
     if CODE in sys.argv:
         sys.argv = ["countersign", *sys.argv[sys.argv.index(CODE) + 1 :]]
