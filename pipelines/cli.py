@@ -21,7 +21,7 @@ import click
 from governance.base.distribution import VERSION
 from governance.base.errors import CountersignError, StorageError, did_you_mean
 from governance.base.storage import disk_failure
-from pipelines import isolation
+from pipelines import boot, isolation
 
 COMMANDS: dict[str, str] = {
     "new": "Make a project of your own, which runs at once on sample data.",
@@ -76,6 +76,9 @@ COMMANDS: dict[str, str] = {
 }
 """Command to its line in the help."""
 
+INTERNAL = frozenset({"ready"})
+"""Commands that only other commands call."""
+
 FAMILIES = {
     "approving": ("freeze", "review", "approve", "reject", "waive"),
     "moves": ("promote", "rollback", "retire", "incident"),
@@ -114,13 +117,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _load(cmd_name) if cmd_name in COMMANDS else None
+        return _load(cmd_name) if cmd_name in COMMANDS or cmd_name in INTERNAL else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in COMMANDS and name not in INTERNAL and not name.startswith("-"):
             advice = _section(name) or did_you_mean(name, COMMANDS).capitalize()
             ctx.fail(f"No such command {name!r}. {advice}".strip())
         return super().resolve_command(ctx, args)
@@ -143,6 +146,10 @@ def main() -> None:
     """Runs the command. Every error becomes one message and one exit code."""
     debug = "--debug" in sys.argv or _is_set(os.environ.get("COUNTERSIGN_DEBUG", ""))
     try:
+        if sys.argv[1:2] == ["stage"] and not boot.installed():
+            from pipelines.workers import under_dvc
+
+            under_dvc.serve(sys.argv[1:], os.environ)
         isolation.enter(sys.argv[1:])
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:

@@ -26,6 +26,9 @@ GRACE_SECONDS = 10
 PATIENCE_SECONDS = GRACE_SECONDS + 5.0
 """Seconds that a stage waits for another run of itself, which may be ending."""
 
+RUN = "COUNTERSIGN_RUN"
+"""Environment variable: the id of the process that DVC ends with, under `countersign repro`."""
+
 SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
@@ -111,11 +114,16 @@ def end_with(processes: Sequence[psutil.Process]) -> None:
     threading.Thread(target=_watch, args=(processes,), daemon=True).start()
 
 
+def is_dvc(command: Sequence[str]) -> bool:
+    """Whether this is the command line of DVC: `dvc`, `python -m dvc`, or ours that runs it."""
+    return any("dvc" in Path(part).name for part in command[:4])
+
+
 def _is_dvc(process: psutil.Process) -> bool:
     import psutil
 
     try:
-        return any("dvc" in Path(part).name for part in process.cmdline()[:4])
+        return is_dvc(process.cmdline())
     except psutil.Error:  # it is gone, or not ours
         return False
 

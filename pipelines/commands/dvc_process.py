@@ -17,10 +17,7 @@ from governance.base.errors import BusyError, CountersignError
 from governance.base.storage import disk_failure
 from pipelines.commands import dvc_yaml
 from pipelines.dvc_errors import family_of
-from pipelines.process import end_with
-
-RUN = "COUNTERSIGN_RUN"
-"""Environment variable: the id of the process that this one ends with."""
+from pipelines.process import RUN, end_with
 
 
 class Kept(logging.Handler):

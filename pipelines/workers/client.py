@@ -20,6 +20,8 @@ import sys
 FORWARDED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 DESCRIPTORS = 3
 """stdin, stdout, stderr."""
+SERVED = ("stage", "ready")
+"""Commands that workers run."""
 COLD = b"no worker for this stage: it starts cold\n"
 """What is said of it with COUNTERSIGN_DEBUG."""
 
@@ -28,17 +30,21 @@ def main() -> None:
     """Runs the command in a worker, or cold."""
     address, *arguments = sys.argv[1:]
     environ = _without_us(os.environ, os.path.dirname(address))  # noqa: PTH120 - no pathlib here
+    if arguments and arguments[0] in SERVED:
+        run(address, arguments, environ)
+    os.execvpe("countersign", ["countersign", *arguments], environ)  # noqa: S606
+
+
+def run(address: str, arguments: list[str], environ: dict[str, str]) -> None:
+    """Runs the command in a worker and ends as the worker ends. Returns if it has to start cold."""
     asked: list[int] = []
-    status = None
-    if arguments[:1] == ["stage"]:
-        status = _status(address, arguments, environ, asked)
+    status = _status(address, arguments, environ, asked)
     if status is None and asked:
         status = -asked[0]
-    if status is None:
-        if arguments[:1] == ["stage"] and environ.get("COUNTERSIGN_DEBUG"):
-            os.write(2, COLD)
-        os.execvpe("countersign", ["countersign", *arguments], environ)  # noqa: S606
-    _end(status)
+    if status is not None:
+        _end(status)
+    if arguments[0] == "stage" and environ.get("COUNTERSIGN_DEBUG"):
+        os.write(2, COLD)
 
 
 def _without_us(environ: os._Environ[str], folder: str) -> dict[str, str]:
@@ -87,6 +93,8 @@ def _status(
         return int.from_bytes(answer, "big", signed=True)
     except (OSError, ValueError):
         return None
+    finally:
+        server.close()
 
 
 def message(folder: str, arguments: list[str], environ: dict[str, str]) -> bytes:

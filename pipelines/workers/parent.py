@@ -1,5 +1,5 @@
-"""The process that workers are forked from: `boot.py pipelines.workers.parent DESCRIPTOR`, which is
-that of a listening socket.
+"""The process that workers are forked from: `boot.py pipelines.workers.parent SOCKET [PROCESS]`,
+descriptors of a listening socket and of the process to end with.
 
 1. It imports and runs no stage: a worker begins where a cold process is after its imports. What it
    reads beside code (parameters, policies) is kept by content, and typed models are built.
@@ -12,8 +12,8 @@ that of a listening socket.
    the parent did (`boot.STARTED`).
 5. The environment is that of a cold run. Variables that are read at import or before must be the
    parent's own; only this project's and DVC's may differ.
-6. A worker is killed with its parent, and with its client. The parent ends when stdin ends, as soon
-   as nothing runs.
+6. A worker is killed with its parent, and with its client. The parent ends as soon as nothing runs
+   and stdin, or the process to end with, has ended.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import importlib
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -130,7 +131,7 @@ class Parent:
             for pid, request in list(self.running.items()):
                 if request.connection in ready:
                     _pass_on(pid, request.connection)
-            if lifeline in ready and not os.read(lifeline or 0, 1024):
+            if lifeline in ready:  # nobody writes to stdin
                 self.open = False
             if self.source in ready and self.open:
                 self._take()
@@ -187,12 +188,14 @@ class Parent:
 
     def _is_as_cold(self, arguments: Sequence[str], wanted: dict[str, str]) -> bool:
         """(3), (5)"""
-        if len(arguments) < 2 or arguments[0] != "stage" or arguments[1] not in families.names():
+        if not _is_served(arguments):
             return False
         named = set(isolation.named(wanted))
         names = {name for name in {*wanted, *self.environ} if not FREE.fullmatch(name)} | named
         if any(wanted.get(name) != self.environ.get(name) for name in names):
             return False
+        if arguments[0] != "stage":
+            return True
         if families.family(arguments[1]).network and "huggingface_hub" in sys.modules:
             return False
         return arguments[1] not in ON_DEVICES or not any(Path(path).exists() for path in DEVICES)
@@ -254,23 +257,30 @@ class Parent:
 def main() -> None:
     """The first process. Clients may connect at once; they wait until the imports are done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    environ = isolation.environment(os.environ)
-    process.settle(os.environ, threads=1, network=False)
-    preload(())
-    with suppress(CountersignError, OSError):  # a stage says what is wrong with them
-        project = open_project(Path.cwd(), os.environ)
-        provenance.prepare(project.machine)
-        catalogue_of(project.policies)
-        html.prepare()
-    loaded = loaded_files(boot.STARTED)
-    Parent(socket.socket(fileno=int(sys.argv[1])), environ, loaded).serve(0)
+    source = socket.socket(fileno=int(sys.argv[1]))
+    own = os.getpid()
+    try:
+        environ = isolation.environment(os.environ)
+        process.settle(os.environ, threads=1, network=False)
+        preload(())
+        with suppress(CountersignError, OSError):  # a stage says what is wrong with them
+            project = open_project(Path.cwd(), os.environ)
+            provenance.prepare(project.machine)
+            catalogue_of(project.policies)
+            html.prepare()
+        loaded = loaded_files(boot.STARTED)
+        Parent(source, environ, loaded).serve(int(sys.argv[2]) if sys.argv[2:] else 0)
+    finally:
+        if sys.argv[2:] and os.getpid() == own:  # nobody else removes the socket's folder
+            shutil.rmtree(Path(source.getsockname()).parent, ignore_errors=True)
 
 
 def preload(names: Sequence[str]) -> None:
     """Imports our own modules, and vendor libraries by name. Raises `OSError` where no fork can
     follow.
     """
-    importlib.import_module("pipelines.commands.stage")
+    for command in client.SERVED:
+        importlib.import_module(f"pipelines.commands.{command}")
     families.all_families()
     for name in names:
         with suppress(ImportError):
@@ -331,9 +341,16 @@ def status_of(path: str) -> tuple[int, int, int, int, int] | None:
     )
 
 
+def _is_served(arguments: Sequence[str]) -> bool:
+    """Whether a worker may run this command."""
+    if arguments[:1] == ["stage"]:
+        return len(arguments) > 1 and arguments[1] in families.names()
+    return arguments[:1] == ["ready"]
+
+
 def _group_of(arguments: Sequence[str]) -> int | None:
     """The group of libraries of a stage; None if it needs none."""
-    libraries = GROUP_OF.get(arguments[1])
+    libraries = GROUP_OF.get(arguments[1]) if arguments[0] == "stage" else None
     return None if libraries is None else GROUPS.index(libraries)
 
 
@@ -412,6 +429,8 @@ def _work(
 
 def _needs_more_threads(arguments: Sequence[str]) -> bool:
     """(5) Libraries read at import how many threads they may start; here, it was one."""
+    if arguments[0] != "stage":
+        return False
     with suppress(CountersignError, IndexError):  # the stage says what is wrong
         params = open_project(Path.cwd(), os.environ).params
         return threads_of(arguments[1], arguments[2], params) != 1

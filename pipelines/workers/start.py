@@ -30,13 +30,13 @@ def workers(root: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     possible. Raises `ConfigError` for an environment that no stage may get.
     """
     plain = dict(environ)
-    if sys.platform != "linux" or environ.get(SWITCH, "").strip().lower() == "off":
+    if not wanted(environ):
         yield plain
         return
     with TemporaryDirectory(prefix="countersign-") as folder:
         address = f"{folder}/socket"
-        parent = _parent(root, plain, address) if len(os.fsencode(address)) <= LONGEST else None
-        if parent is None:
+        started = parent(root, plain, address) if fits(address) else None
+        if started is None:
             yield plain
             return
         script = Path(folder) / "countersign"
@@ -46,23 +46,40 @@ def workers(root: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         try:
             yield {**plain, "PATH": os.pathsep.join([folder, plain.get("PATH", os.defpath)])}
         finally:
-            _end(parent)
+            _end(started)
 
 
-def _parent(root: Path, environ: Mapping[str, str], address: str) -> subprocess.Popen[bytes] | None:
-    """The parent, which listens at `address` at once; None if it cannot be started."""
+def wanted(environ: Mapping[str, str]) -> bool:
+    """Whether there can be workers here, and nobody has switched them off."""
+    return sys.platform == "linux" and environ.get(SWITCH, "").strip().lower() != "off"
+
+
+def fits(address: str) -> bool:
+    """Whether the system takes this address of a socket."""
+    return len(os.fsencode(address)) <= LONGEST
+
+
+def parent(
+    root: Path, environ: Mapping[str, str], address: str, ends_with: int | None = None
+) -> subprocess.Popen[bytes] | None:
+    """The parent, which listens at `address` at once; None if it cannot be started. It ends when
+    its stdin ends; with `ends_with`, when the process of this descriptor has ended.
+    """
+    further = [] if ends_with is None else [ends_with]
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(address)
             listener.listen(BACKLOG)
             return subprocess.Popen(
-                isolation.command("pipelines.workers.parent", str(listener.fileno())),
+                isolation.command(
+                    "pipelines.workers.parent", *map(str, [listener.fileno(), *further])
+                ),
                 cwd=root,
                 env=isolation.environment(environ),
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL if further else subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[listener.fileno()],
+                pass_fds=[listener.fileno(), *further],
                 start_new_session=True,
             )
         except OSError:

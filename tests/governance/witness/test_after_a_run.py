@@ -19,7 +19,7 @@ from governance.report.facts import gather
 from governance.report.html import page
 from governance.report.links import LOG, link
 from governance.report.model import Report
-from pipelines.commands.repro import ask_witnesses
+from pipelines.commands.ready import ask_witnesses
 from pipelines.project import Project, open_project
 from tests.governance.story import MODEL
 from tests.governance.witness.worlds import NAMES, Witnessed, world

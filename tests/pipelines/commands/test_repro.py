@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import repro
+from tests.project import fresh
 
 
 @pytest.mark.parametrize("left", ["", "{", '{"a": '])
@@ -28,3 +29,15 @@ def test_a_table_of_locks_that_can_be_read_stays(tmp_path: Path) -> None:
     repro._mend_locks(tmp_path)
     assert table.exists()
     repro._mend_locks(tmp_path / "nowhere")
+
+
+@pytest.mark.slow
+def test_what_would_refuse_a_run_stops_it_before_dvc(tmp_path: Path) -> None:
+    """The check is a command of its own; its message and exit code are those of the run."""
+    project = fresh(tmp_path)
+    done = project.run("countersign", "repro", "gate@nothing")
+    assert done.code == 2
+    assert "no stage 'gate@nothing'" in done.out
+    assert "Running stage" not in done.out
+    unknown = project.run("countersign", "ready", "--", "gate@nothing")
+    assert (unknown.code, unknown.out) == (2, done.out)

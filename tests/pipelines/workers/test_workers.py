@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 import pytest
 
 from pipelines.process import exclusive
-from pipelines.workers import client, parent, start
+from pipelines.workers import client, parent, start, under_dvc
 from pipelines.workers.libraries import GROUP_OF, GROUPS
 from tests.project import BIN, Project, fresh, wait_for
 
@@ -321,6 +322,49 @@ def test_a_parent_ends_with_the_run_that_started_it(project: Project, tmp_path: 
     run.kill()
     run.wait()
     wait_for(lambda: not lives(first.pid), 30, "the parent ends")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket's address."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.mark.slow
+def test_stages_of_plain_dvc_are_workers_of_a_parent_that_ends_with_dvc(
+    project: Project, short: Path
+) -> None:
+    done = subprocess.run(
+        [BIN / "dvc", "repro", "ingest@desk_eval"], cwd=project.root,
+        env={**with_workers(project), "TMPDIR": str(short)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Running stage 'ingest@desk_eval'" in done.stdout
+    assert COLD not in done.stderr
+    wait_for(lambda: not any(short.iterdir()), 30, "the parent ends and removes its folder")
+
+
+@pytest.mark.slow
+def test_a_folder_that_a_killed_parent_left_starts_stages_cold(
+    project: Project, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_dvc, "_dvc", os.getpid)
+    monkeypatch.setattr("tempfile.tempdir", str(short))
+    (short / f"countersign-{under_dvc._name(os.getpid())}").mkdir(mode=0o700)
+    environ = {**with_workers(project), "DVC_STAGE": "sample@desk_eval"}
+    under_dvc.serve(["stage", "sample", "desk_eval"], environ)  # returns: no worker took it
+
+
+def test_a_process_that_is_not_below_dvc_has_no_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_dvc, "_dvc", lambda: None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    under_dvc.serve(["stage", "sample", "x"], {"DVC_STAGE": "sample@x"})
+    under_dvc.serve(["stage", "sample", "x"], {})
+    assert not list(tmp_path.iterdir())
 
 
 def said(project: Project) -> list[dict[str, Any]]:
