@@ -4,7 +4,7 @@ It does the shared part once, in this order:
 
 1. end together with the process that started it, and refuse a second run of the same stage;
 2. compare the installed code and engines of the family with `countersign.lock`;
-3. hash every input;
+3. hash every input, and check that the key that signs here may read them (`pipelines.reading`);
 4. run the stage, which writes to temporary paths, and hash the inputs again: an input that changed
    meanwhile stops the stage, and so does another lock;
 5. publish the outputs, each in one step;
@@ -38,7 +38,7 @@ from governance.log.port import Log
 from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
-from pipelines import lock
+from pipelines import lock, reading
 from pipelines.failures import StoppedError
 from pipelines.families import StageFamily, family, require_row
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
@@ -153,6 +153,7 @@ def run_stage(
 
 def _run_locked(run: StageRun) -> str:
     artifacts = run.hash_inputs()  # (3)
+    _require_rights(run, artifacts)
     if run.family.evidence:  # a log that refuses statements must stop the stage before the work
         project = run.project
         authorized = authorizing.on_behalf(project.machine, run.log(), run.now())
@@ -177,6 +178,12 @@ def _run_locked(run: StageRun) -> str:
         raise RefusedError(refusal(run.name, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
     return outcome.summary
+
+
+def _require_rights(run: StageRun, artifacts: dict[str, Artifact]) -> None:
+    """Raises `RefusedError` unless the key that signs here may read what the stage reads."""
+    if artifacts and not run.family.uses_digests_only:
+        reading.require_inputs(run.project, run.name, artifacts.values(), run.log(), run.now())
 
 
 def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: Outcome) -> None:

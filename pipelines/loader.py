@@ -9,7 +9,8 @@ It is here, not in `governance`, because it imports transformers and the trust c
 `governance.release.serving` decides what may be loaded and from where. This module turns the
 verified copy into a model.
 
-1. The log resolves the name. The decisions that lead to the alias are repeated.
+1. The log resolves the name. The decisions that lead to the alias are repeated. Where policy says
+   who may read the model, that is asked and recorded.
 2. The files are copied into a folder of this process.
 3. The copy is compared with the registered manifest.
 4. Exactly this copy is loaded: safetensors, no remote code, no network.
@@ -26,9 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConfigError
-from governance.history.state import state
-from governance.machine.machine import Machine, machine_of
+from governance.history.contents import Contents
+from governance.history.state import LogState, state
+from governance.log import evidence
+from governance.machine.machine import Machine, log_to_add_to, machine_of, signer
+from governance.machine.signers import person_signer
 from governance.machine.trust import own_policies
+from governance.people.speaking import KEY
+from governance.policy.policies import Policies
+from governance.policy.readers import Content
+from governance.release.reading import Reading, Rights, Wanted, admit
 from governance.release.serving import (
     Served,
     check_registry,
@@ -72,6 +80,7 @@ def load(
     folder: Path | None = None,
     scratch: Path | None = None,
     scorer: bool = False,
+    purpose: str = "",
     **options: Any,
 ) -> Loaded:
     """The model of `MODEL@ALIAS` or `MODEL/VERSION` (with or without `models:/`). Raises
@@ -81,15 +90,38 @@ def load(
     0, or the id of its checkpoint key. `folder` holds the files if the registry is not used.
     `scratch` holds the temporary copy. `options` are those of transformers' `from_pretrained`
     (`OPTIONS`).
+
+    Where policy says who may read the model, the key of COUNTERSIGN_KEY, else the machine's, needs
+    the right, and the log records the read with its `purpose`. Raises `RefusedError` without it.
     """
     _refuse(options)
     folder_here = root or Path.cwd()
     here = machine or machine_of(folder_here, os.environ)
-    log = serving_log(here, datetime.now(UTC), own_policies(folder_here), origin)
-    served = resolve(state(log), name)
+    own, at = own_policies(folder_here), datetime.now(UTC)
+    log = serving_log(here, at, own, origin)
+    now = state(log)
+    served = resolve(now, name)
     check_registry(log, here, served)
+    _admit(now, own, here, served, purpose, at)
     with private_copy(served, folder or where(here, served), scratch) as copy:
         return from_copy(served, copy, scorer=scorer, **options)
+
+
+def _admit(
+    now: LogState, own: Policies | None, here: Machine, served: Served, purpose: str, at: datetime
+) -> None:
+    """(1) Records the read, before any file is copied. Raises as `reading.admit`."""
+    rights = Rights(now.authority, own)
+    if not rights.restricted:
+        return
+    address = here.environ.get(KEY)
+    key = person_signer(address, here.environ, None) if address else signer(here)
+    is_development = key.public_pem in evidence.origin(now.log).development_keys
+    reading = Reading(key, is_development, "load", purpose, here.requester, at)
+    digest, model = served.registration.model_digest, served.registration.model
+    own_name = frozenset({Content("model", model)})
+    wanted = Wanted.of(digest, Contents(now.view).of_model(digest), own_name)
+    admit(rights, reading, [wanted], lambda: log_to_add_to(here))
 
 
 def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: Any) -> Loaded:

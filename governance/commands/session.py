@@ -53,6 +53,9 @@ OPTIONS = {
     "origin": click.option(
         "--origin", envvar="COUNTERSIGN_ORIGIN", help="Digest of entry 0, or id of checkpoint key."
     ),
+    "purpose": click.option(
+        "--purpose", default="", help="What you read it for; the log keeps it."
+    ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 SIGNS = ("key", "role", "yes", "dry_run", "as_json")
@@ -77,6 +80,7 @@ class Call:
     moment: str | None = None
     bundle: Path | None = None
     origin: str | None = None
+    purpose: str = ""
     as_json: bool = False
 
     @cached_property

@@ -1,8 +1,8 @@
 """`countersign data MODEL/VERSION`: the training sets, suites and models that a version depends on;
 with `--get`, their proven files.
 
-Exit codes: 0 everything is here or restored; 3 something is in no place that was asked; 5 something
-cannot be proven.
+Exit codes: 0 everything is here or restored; 3 something is in no place that was asked; 4 policy
+does not let you read it; 5 something cannot be proven.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import click
 from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
 from governance.base.progress import Progress
 from governance.commands import session, sources
+from governance.commands.admitting import admitted
 from governance.commands.session import FILE, Call
+from governance.history.contents import Contents
+from governance.policy.readers import Content
+from governance.release.reading import Wanted
 from pipelines.dvc_store import store
 from pipelines.restore import Item, Restored, Where, items, located, restore, worst
 
@@ -41,21 +45,37 @@ PLACES: dict[Where, str] = {
 @click.argument("version", metavar="MODEL/VERSION")
 @click.option("--get", "folder", type=FILE, metavar="DIR", help="Restore to this new folder.")
 @click.option("--remote", metavar="NAME", help="The DVC remote to ask; else the default one.")
-@session.options(*session.READS)
+@session.options("key", "purpose", *session.READS)
 def command(call: Call, version: str, folder: Path | None, remote: str | None) -> None:
     """The training sets, suites and models that MODEL/VERSION depends on. Without --get, nothing is
     read but their names.
 
     With --get: from DVC's cache, the project, the remote, or made again from sources. Only files
-    with the recorded sha256 are written.
+    with the recorded sha256 are written. Where policy says who may read, you need the right for
+    each of them, and the log records the read.
     """
     model, number = session.named(version)
     now, root = sources.looking(call, model), Path.cwd()
     registration = now.registration(model, number).predicate
     wanted = items(now.view, registration, root)
+    if folder is not None:
+        admitted(call, "data", now, lambda: _contents(wanted, Contents(now.view)))
     found = _located(wanted, root) if folder is None else _get(wanted, root, folder, remote)
     call.show(document(version, found, folder), list(lines(version, found, folder)))
     call.exit(EXIT[worst(found)])
+
+
+def _contents(wanted: Sequence[Item], known: Contents) -> list[Wanted]:
+    """What the files are the content of."""
+    return [
+        Wanted.of(item.sha256, known.of_digest(item.sha256), _named(item, known)) for item in wanted
+    ]
+
+
+def _named(item: Item, known: Contents) -> frozenset[Content]:
+    if item.kind in ("training set", "suite"):
+        return frozenset({Content("dataset", item.name)})
+    return known.of_model(item.sha256) or known.of_stage(item.name)
 
 
 def _located(wanted: Sequence[Item], root: Path) -> list[Restored]:

@@ -7,18 +7,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from governance.attest.predicates import Drill
+from governance.attest.predicates import Drill, Evaluate
 from governance.base.distribution import pip_install
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.progress import Progress
 from governance.base.text import duration
 from governance.commands import session
 from governance.commands.session import Call
+from governance.history.contents import Contents
 from governance.history.state import LogState, state
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_to_add_to, signer
@@ -26,7 +28,9 @@ from governance.people import authorizing
 from governance.people import drill as rehearsal
 from governance.people.drill import Failed, Rehearsal
 from governance.people.moves import Plan
+from governance.policy.readers import Content
 from governance.release.promotion import check_right
+from governance.release.reading import Rights, Wanted, require
 from governance.release.serving import private_copy, serving_log, where
 
 ITEMS = 16
@@ -57,6 +61,7 @@ def command(call: Call, model: str, alias: str, items: int) -> None:
     done = Rehearsal(time.perf_counter, session.clock())
     now = done.step("log", lambda: _verified(call), must=True)
     found = done.step("target", lambda: rehearsal.target(now, model, alias, done.began), must=True)
+    _require_readable(Rights(now.authority, call.own_policies), now, found, key.keyid, done.began)
     with suppress(Failed):  # it is among the steps, with its reason
         done.items = _steps(done, machine, now, found, items)
     requester = authorizing.on_behalf(machine, log, done.began)
@@ -77,6 +82,21 @@ def lines(drill: Drill, entry: int) -> Iterator[str]:
         outcome, seconds = "ok" if step.passed else "FAILED", duration(step.seconds)
         yield f"  {outcome:<8}{step.name:<10}{seconds:>9}  {step.found}"
     yield f"  nothing was moved; to go back: countersign rollback {drill.model} --reason ..."
+
+
+def _require_readable(rights: Rights, now: LogState, plan: Plan, keyid: str, at: datetime) -> None:
+    """Raises `RefusedError` unless the key that signs may read the model and the suite that it is
+    tested with. The drill's own statement says what was read.
+    """
+    digest = plan.release.released.sha256
+    suites = (each.predicate for each in now.view.all(Evaluate))
+    names = {suite.suite_name for suite in suites if suite.model == digest}
+    model = frozenset({Content("model", plan.move.model)})
+    wanted = [
+        Wanted.of(digest, Contents(now.view).of_model(digest), model),
+        *(Wanted.of("", frozenset({Content("dataset", name)})) for name in sorted(names)),
+    ]
+    require(rights, keyid, wanted, "the drill", at)
 
 
 def _libraries() -> None:

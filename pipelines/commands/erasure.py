@@ -4,7 +4,9 @@
    into which model.
 2. If a dataset's file is here with the recorded digest, the id is looked up in it and in the list
    of excluded records. If not, the answer is "not looked up" with the reason, never "no".
-3. Everything made from a dataset that holds the record is followed by digest: trainings,
+3. Where policy says who may read, a dataset that the person may not read is not looked up. The
+   reads of the others are recorded first.
+4. Everything made from a dataset that holds the record is followed by digest: trainings,
    evaluations, versions.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +25,15 @@ from governance.attest.digests import sha256_file
 from governance.attest.predicates import Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
+from governance.commands.admitting import admitted, reader_of, rights_of
 from governance.commands.session import Call
 from governance.history.chain import Chain
+from governance.history.contents import Contents
 from governance.history.lineage import inputs, subject
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
+from governance.policy.readers import Content
+from governance.release.reading import CODE, Wanted, refused
 
 ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
@@ -43,6 +49,10 @@ NOT_SHOWN = (
 
 
 Result = Literal["holds", "excluded", "absent", "not looked up"]
+NOT_ALLOWED: tuple[Result, str] = (
+    "not looked up",
+    f"policy does not let you read it ({CODE})",
+)
 TEXTS: dict[Result, str] = {
     "holds": "holds it",
     "excluded": "left it out: {reason}",
@@ -81,7 +91,7 @@ class Touched:
 
 @click.command("erasure")
 @click.argument("record", metavar="HASH")
-@session.options(*session.READS)
+@session.options("key", "purpose", *session.READS)
 def command(call: Call, record: str) -> None:
     """Which datasets, models and versions have seen the record with this id (12 characters of it at
     least).
@@ -91,7 +101,7 @@ def command(call: Call, record: str) -> None:
         raise ConfigError(found, expected="12 to 64 hexadecimal digits")
     here = sources.verified(sources.of(call))
     now, _ = here.read
-    look_ups = list(look_up(now, Path.cwd(), record))
+    look_ups = list(look_up(now, Path.cwd(), record, _closed(call, now, Path.cwd())))
     holders = {step.digest for step in look_ups if step.result == "holds"}
     touched = list(made_from(now, holders))
     document = {
@@ -119,18 +129,67 @@ def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterat
     yield from (f"not shown: {line}" for line in NOT_SHOWN)
 
 
-def look_up(now: LogState, root: Path, record: str) -> Iterator[LookUp]:
-    """(2) Every step of every dataset in the log, in order."""
+def _steps(now: LogState) -> Iterator[tuple[Evidence, str]]:
+    """Every step of every dataset in the log, and the digest of its records."""
     for kind in ("ingest", "scan", "quality"):
         for statement in now.evidence.all(kind):
-            digest, step = subject(statement, "records"), statement.predicate
+            digest = subject(statement, "records")
             if digest is not None:
-                result, reason = _result(statement, root, record)
-                yield LookUp(step.dataset, step.stage, statement.index, digest, result, reason)
+                yield statement, digest
+
+
+def _closed(call: Call, now: LogState, root: Path) -> set[str]:
+    """(3) The digests of records that this person may not read. Raises as `admitted`."""
+    rights = rights_of(call, now)
+    if not rights.restricted:
+        return set()
+    known, keyid = Contents(now.view), reader_of(call, now).keyid
+    wanted = {
+        Wanted.of(
+            digest,
+            known.of_digest(digest),
+            frozenset({Content("dataset", statement.predicate.dataset)}),
+        )
+        for statement, digest in _steps(now)
+        if _is_here(statement, root)
+    }
+    closed = {
+        each
+        for each in wanted
+        if refused(rights, lambda policies: rights.of_key(policies, keyid, call.now), [each])
+    }
+    open_ones = sorted(wanted - closed, key=lambda each: each.sha256)
+    if open_ones:
+        admitted(call, "erasure", now, lambda: open_ones)
+    return {each.sha256 for each in closed}
+
+
+def _is_here(statement: Evidence, root: Path) -> bool:
+    """Whether the step's records are here, so that they can be looked up."""
+    try:
+        _file(statement, root, "records")
+    except InputError:
+        return False
+    return True
+
+
+def look_up(
+    now: LogState, root: Path, record: str, closed: Collection[str] = ()
+) -> Iterator[LookUp]:
+    """(2) Every step of every dataset in the log, in order. `closed`: digests of records that are
+    not looked up.
+    """
+    for statement, digest in _steps(now):
+        step = statement.predicate
+        if digest in closed:
+            result, reason = NOT_ALLOWED
+        else:
+            result, reason = _result(statement, root, record)
+        yield LookUp(step.dataset, step.stage, statement.index, digest, result, reason)
 
 
 def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
-    """(3) The trainings on these datasets, the models trained from theirs, and the versions made of
+    """(4) The trainings on these datasets, the models trained from theirs, and the versions made of
     them.
     """
     yield from trained(list(now.evidence.all(Train)), digests)

@@ -24,9 +24,14 @@ from governance.base.errors import ConfigError, InputError, RefusedError, unknow
 from governance.base.progress import Progress
 from governance.base.time import exact_instant
 from governance.commands import session
+from governance.commands.admitting import admitted, state_here
 from governance.commands.session import Call
+from governance.history.contents import Contents
+from governance.history.state import LogState
 from governance.log import evidence
 from governance.machine.machine import signer
+from governance.policy.readers import Content
+from governance.release.reading import Wanted
 from pipelines import paths
 from pipelines.pii.engine import PlainEngine
 from pipelines.pii.sample import AROUND, Shown, counted, draw, findings, scan_report, written
@@ -53,7 +58,7 @@ WIDTH = 160
 @click.option("--judge", is_flag=True, help="Judge a random sample of the findings, and sign it.")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), help="Of the sample; random by default.")
 @click.option("--text", is_flag=True, help="Show texts where output is no terminal, too.")
-@session.options("key", "role", "yes", "as_json")
+@session.options("key", "role", "yes", "purpose", "as_json")
 def command(
     call: Call,
     dataset: str,
@@ -76,6 +81,8 @@ def command(
         raise unknown("dataset", dataset, project.params.datasets)
     if judge and (left_out or reasons or entities):
         raise ConfigError("a sample is drawn from all findings", fix="give --judge alone")
+    now = state_here(call)
+    admitted(call, "look", now, lambda: [_wanted(project, dataset, now)])
     texts_too = text or (sys.stdout.isatty() and not call.as_json)
     if left_out or reasons:
         rows = _left_out(project, dataset, reasons)
@@ -99,6 +106,17 @@ def command(
     }
     lines = list(_lines(chosen, page_of, skip, after if texts_too else None))
     call.show(_without_texts(document, texts_too), lines)
+
+
+def _wanted(project: Project, dataset: str, now: LogState | None) -> Wanted:
+    """What the scan read, by its digest; left-out records and findings are content of it, too."""
+    path = project.root / paths.ingested(dataset) / "records.parquet"
+    if not path.is_file():
+        fix = f"dvc pull, or countersign repro ingest@{dataset}"
+        raise InputError("the records are not here", where=str(path), fix=fix)
+    sha256 = sha256_file(path)
+    known = Contents(now.view).of_digest(sha256) if now else frozenset()
+    return Wanted.of(sha256, known, frozenset({Content("dataset", dataset)}))
 
 
 # --- what was found -------------------------------------------------------------------------------

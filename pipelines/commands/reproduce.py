@@ -39,6 +39,7 @@ from pipelines.plan.checks import PRINCIPALS, no_right
 from pipelines.process import exclusive
 from pipelines.project import Project, open_project, utc_now
 from pipelines.provenance import Work, environment, evidence_view
+from pipelines.reading import require_inputs
 from pipelines.stages import train
 from pipelines.training import objective
 from pipelines.training.compare import compare
@@ -151,6 +152,7 @@ def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) ->
         first = recorded_training(project, key, log)
         run = StageRun.of("train", key, project, utc_now, Progress())
         inputs = recorded_inputs(run, first)
+        require_inputs(project, name, inputs.values(), log, utc_now())
         resolved = recorded_objective(project, key, first)
         work = Work.begin(project, utc_now)
         with staging(project, name) as folder:

@@ -13,6 +13,7 @@ from pipelines.plan import checks
 from pipelines.plan.changes import changes
 from pipelines.plan.graph import Graph, graph, named, needed
 from pipelines.project import Project
+from pipelines.reading import missing_rights
 
 
 @dataclass(frozen=True)
@@ -62,4 +63,5 @@ def plan(
     if not force:
         mistakes += checks.evidence(project)
     mistakes += checks.account(project, wanted) + checks.registry(project, wanted)
-    return Plan(stages, wanted, mistakes, checks.findings(project, wanted, at))
+    found = [*checks.findings(project, wanted, at), *missing_rights(project, wanted, at)]
+    return Plan(stages, wanted, mistakes, found)

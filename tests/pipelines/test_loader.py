@@ -10,6 +10,7 @@ import re
 import shutil
 import threading
 import time
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ from typing import Any
 import pytest
 
 from governance.attest.digests import manifest, tree_digest
-from governance.attest.predicates import Artifact, Promotion, Registration
-from governance.base.errors import ConfigError, InputError, VerificationError
+from governance.attest.predicates import Artifact, Promotion, Read, Registration
+from governance.base.errors import ConfigError, InputError, RefusedError, VerificationError
+from governance.history.state import state
 from governance.log import evidence
 from governance.machine.machine import signer
 from pipelines.loader import Loaded, load
 from tests.conftest import ROOT
-from tests.governance.governed import Governed, governed
+from tests.governance.governed import RULES, Governed, governed
 from tests.governance.story import MODEL, Story
+from tests.governance.terminal import key_file
 
 WEIGHTS = 1.5
 RUN = "a" * 32
@@ -54,7 +57,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def scene(tmp_path: Path, trained: Path) -> Governed:
     """The model registered as version 1, candidate, its files in the registry's folder."""
-    found = governed(tmp_path)
+    return registered(governed(tmp_path), trained)
+
+
+def registered(found: Governed, trained: Path) -> Governed:
     folder = found.story.machine.artifact_root / RUN / "artifacts" / "model"
     shutil.copytree(trained, folder)
     registration = Registration(
@@ -263,3 +269,23 @@ def test_a_racing_writer_never_gets_a_weight_in(scene: Governed) -> None:
     path.write_bytes(good)
     loaded(scene)
     assert outcomes == {"refused", "loaded"}
+
+
+@pytest.mark.slow
+def test_a_model_that_policy_closes_is_not_loaded(tmp_path: Path, trained: Path) -> None:
+    """The key at hand needs the right, and the log has the read before any file is copied."""
+    rows = "readers: {datasets: {}, models: {support-desk: [release-manager]}}\n"
+    scene = registered(governed(tmp_path, RULES + rows), trained)
+    log = scene.story.log
+    before = log.size()
+    with pytest.raises(RefusedError, match="READ_NOT_ALLOWED model support-desk"):
+        loaded(scene)  # by the service's key
+    assert log.size() == before
+    cleo = key_file(tmp_path, "cleo")
+    environ = {**scene.story.machine.environ, "COUNTERSIGN_KEY": cleo}
+    here = replace(scene.story.machine, environ=environ)
+    for _ in range(2):
+        assert load(f"{MODEL}/7", machine=here, root=scene.story.root, purpose="serving").model
+    (said,) = state(log).evidence.all(Read)
+    assert (said.predicate.reader, said.predicate.command) == ("cleo", "load")
+    assert said.subjects[0].sha256 == tree_digest(files(scene))
