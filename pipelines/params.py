@@ -4,6 +4,7 @@ Nothing here can let a refused model pass. Everything that could is in `policies
 `governance.policy.policies`).
 """
 
+import json
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -91,10 +92,6 @@ class Dataset(Model):
     )
     """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`.
     Evaluations are also shown by slice. Every other value of the field is `other`.
-    """
-    ignore: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], exclude_if=empty)
-    """Source fields that no record keeps, by name or pattern (`meta_*`, `messages.name`). A source
-    with any other such field is refused. The signed statement counts them.
     """
 
 
@@ -227,7 +224,7 @@ def load_params(root: Path) -> Params:
     try:
         params = load_model(path, Params)
     except Problems as problems:
-        raise _old_release(path) or problems from None
+        raise _old_release(path) or _old_ignore(path) or problems from None
     if broken := broken_references(params, path):
         raise Problems(broken)
     return params
@@ -246,6 +243,27 @@ def _old_release(path: Path) -> ConfigError | None:
         where=place(path, "release"),
         expected=new,
         fix="write it so; dvc.yaml has `register@MODEL` and `report@MODEL` now: take the new one",
+    )
+
+
+def _old_ignore(path: Path) -> ConfigError | None:
+    """The error for `ignore` in a dataset's row, which became policy."""
+    content = read_yaml(path)
+    datasets = content.get("datasets") if isinstance(content, dict) else None
+    rows = datasets if isinstance(datasets, dict) else {}
+    ignored = {
+        name: row["ignore"]
+        for name, row in rows.items()
+        if isinstance(row, dict) and "ignore" in row
+    }
+    if not ignored:
+        return None
+    policy = json.dumps({"ignored_fields": ignored})
+    return ConfigError(
+        "`ignore` is now policy, because it says which data may be left out",
+        where=place(path, "datasets", next(iter(ignored)), "ignore"),
+        expected=f"in policies/policy.yaml, under `ingest`: {policy}",
+        fix="write it there, and delete `ignore` here",
     )
 
 

@@ -61,7 +61,6 @@ PARAMS: dict[str, Any] = {
             "suite": "prompt",
             "held_out": "desk_eval",
             "splits": {"train": 0, "test": 1},
-            "ignore": ["product", "team"],
         },
     },
     "bases": {"tiny": {"source": "builtin:tiny", "suite": "desk_eval"}},
@@ -93,6 +92,7 @@ PARAMS: dict[str, Any] = {
     "releases": {"support-desk": {"stage": "sft"}},
 }
 """The whole of params.yaml."""
+IGNORED = "ignored_fields: {desk_eval: [product, team]}"
 
 STAGES = [
     "sample@desk_eval",
@@ -352,6 +352,7 @@ def fresh(folder: Path) -> Project:
     write_yaml(root / "params.yaml", PARAMS)
     project = Project(root, folder / "home")
     project.edit("policies/evaluation.yaml", _demand_nothing)
+    project.replace("policies/policy.yaml", "ignored_fields: {}", IGNORED)
     for card in (root / "policies" / "datacards").iterdir():
         if card.stem not in PARAMS["datasets"]:
             card.unlink()

@@ -69,6 +69,9 @@ EVIDENCE_INCONSISTENT (never waived): statements that belong together name diffe
   > record the evidence again in one go: countersign repro --force {stages}
 MODEL_UNKNOWN (never waived): policy gives this model no tier, so it sets no requirements for it
   > policies/policy.yaml: models.{name}: tier, purpose, region
+FIELDS_NOT_PERMITTED: fields of the source were left out that policy does not permit to leave out
+  > policies/policy.yaml: ingest.ignored_fields.{name}; or use them (params.yaml: datasets.{name},
+  `fields` or `slices`), then: countersign repro ingest@{name}
 KIND_UNFIT: the method cannot train on records of this kind
   > params.yaml: stages.{name}: another `data` or another `method`
 SCAN_NOT_PASSED: the PII scan refused these records
@@ -172,8 +175,8 @@ MESSAGES_MALFORMED: the conversation is no list of messages, is empty, or lacks 
 ROLE_UNKNOWN: a message's role is none of user, assistant, system and tool
   > rename the role in the source, or add it to ROLE_NAMES in pipelines/sources/messages.py
 FIELDS_LOST: the source has fields that no record would keep
-  > name them in params.yaml: under `fields` to use them, `slices` to report by them, or `ignore` to
-  leave them out
+  > params.yaml: datasets.{name}: `fields` to use them, `slices` to report by them; or permit to
+  leave them out, policies/policy.yaml: ingest.ignored_fields.{name}
 LABEL_NOT_BOOLEAN: the label is neither true nor false
 RATING_INVALID: a rating is not finite, names one rater twice or an absent answer, or there is none
 TURNS_UNANSWERED: several turns without the answers between them

@@ -68,6 +68,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
 CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     **MODEL_CHECKS,
     "data_evidence": of_data.data_evidence,
+    "ignored_fields": of_data.ignored_fields,
     "data_kind": of_data.data_kind,
     "scan_passed": of_data.scan_passed,
     "scan_policy": of_data.scan_policy,

@@ -8,6 +8,8 @@
 """
 
 import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -21,6 +23,9 @@ EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")
 
 FindingCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
 """A code of `governance.attest.codes.CODES`."""
+
+FieldPattern = Annotated[str, Field(min_length=1, max_length=100)]
+"""The name of a source's field, or a pattern with `*`, `?` and `[]`."""
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
@@ -264,6 +269,24 @@ class IngestPolicy(Model):
     """With `drop`: the largest share of the source's rows that may be left out; more, and the
     source is refused.
     """
+    ignored_fields: dict[Slug, list[FieldPattern]] | None = None
+    """Dataset to the fields of its source that no record keeps and that may be left out, by name or
+    pattern (`meta_*`, `messages.name`). A source with any other such field is refused. Gates check
+    it, except where the key is absent, as in older policies.
+    """
+
+    def ignored(self, dataset: str) -> list[str]:
+        """The names and patterns of the fields of this dataset that may be left out."""
+        return (self.ignored_fields or {}).get(dataset, [])
+
+    def not_permitted(self, dataset: str, unused: Mapping[str, int]) -> dict[str, int]:
+        """Those of the fields that an ingest statement calls unused that may not be left out."""
+        patterns = self.ignored(dataset)
+        return {
+            name: count
+            for name, count in unused.items()
+            if not any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
 
 
 class TrainingRules(Model):

@@ -6,6 +6,7 @@ It changes nothing until all that it would write is valid.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -27,10 +28,11 @@ from governance.base.yaml import NAME, edited, is_name, load_model, parse_yaml
 from governance.policy.data import QualitySuite
 from governance.policy.rules import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset, with_row
+from pipelines.commands.policy_edit import POLICY, with_ignored_fields
 from pipelines.kinds import KINDS, suite_mistake
 from pipelines.params import Params, broken_references, load_params
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
-from pipelines.sources.readers import RowProblem, read_rows, source_files
+from pipelines.sources.readers import RowProblem, plain_name, read_rows, source_files
 
 SHOWN = 3
 """Number of records that are shown."""
@@ -71,6 +73,8 @@ class Added:
     shape: str
     fields: dict[str, str]
     row: dict[str, Any]
+    ignored_fields: list[str]
+    """Written to policy: fields of the source that no record keeps and that may be left out."""
     datacard: str
     blanks: list[str]
     rows_tried: int
@@ -89,7 +93,7 @@ class Tried:
     problems: Counter[str]
     """Finding code to the number of rows that could not become records."""
     lost: list[str]
-    """Fields that no record keeps, sorted."""
+    """Fields that no record keeps, as patterns that match the names in statements, sorted."""
 
 
 @click.command("add")
@@ -150,14 +154,12 @@ def command(
     require_suite(root, row["suite"], fits[0])
     if given:
         row["fields"] = given
-    if tried.lost:
-        row["ignore"] = tried.lost
     if encoding != "utf-8":
         row["encoding"] = encoding
     blank = CARD.format(suite=row["suite"], sha256=digest_of(file))
     card = _like(root, like, row["suite"], digest_of(file)) if like else blank
     metrics = _metrics(fits[0], tried) if evaluation else None
-    path = write(root, name, row, card, metrics)
+    path = write(root, name, row, card, metrics, tried.lost)
     added = _added(name, fits, tried, row, path, card, metrics, params)
     if as_json:
         click.echo(json.dumps(asdict(added), indent=2, sort_keys=True))
@@ -196,7 +198,7 @@ def tried_rows(binding: Binding, rows: Sequence[Mapping[str, Any]]) -> Tried:
             lost |= binding.lost(row)
         except RowProblem as problem:
             tried.problems[problem.reason] += 1
-    tried.lost.extend(sorted(lost, key=str))
+    tried.lost.extend(sorted({glob.escape(plain_name(field)) for field in lost}))
     return tried
 
 
@@ -297,10 +299,16 @@ def _metrics(kind: str, tried: Tried) -> list[str]:
 
 
 def write(
-    root: Path, name: str, row: dict[str, Any], card: str, metrics: list[str] | None = None
+    root: Path,
+    name: str,
+    row: dict[str, Any],
+    card: str,
+    metrics: list[str] | None = None,
+    ignored_fields: Sequence[str] = (),
 ) -> Path:
-    """Writes row and datacard, both or neither; returns the datacard's path. With `metrics`, models
-    are evaluated on the dataset. Raises `ConfigError` or `Problems`.
+    """Writes row, datacard and the fields that policy lets be left out, all or nothing; returns the
+    datacard's path. With `metrics`, models are evaluated on the dataset. Raises `ConfigError` or
+    `Problems`.
     """
     path, params = CARDS / f"{name}.yaml", root / WHERE
     if (root / path).exists():
@@ -310,11 +318,22 @@ def write(
     if metrics:
         text = with_row(text, "suites", name, {"metrics": metrics})
     _validated(text)
+    policy = _policy_with(root, name, ignored_fields)
     Datacard.model_validate(parse_yaml(card, str(path)))
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     write_atomic(root / path, card.encode())
+    if policy:
+        write_atomic(root / POLICY, policy.encode())
     write_atomic(params, text.encode())
     return path
+
+
+def _policy_with(root: Path, name: str, ignored_fields: Sequence[str]) -> str | None:
+    """The new text of policy.yaml; None if nothing is to be left out."""
+    if not ignored_fields:
+        return None
+    text = (root / POLICY).read_text(encoding="utf-8")
+    return with_ignored_fields(text, name, list(ignored_fields))
 
 
 def _validated(text: str) -> None:
@@ -351,6 +370,8 @@ def _added(
             f"set thresholds: policies/evaluation.yaml, suites.{name}",
             f"name it as `suite` of a stage, and as `held_out` of what trains: {WHERE}",
         ]
+    if tried.lost:
+        steps.append(f"check what may be left out: {POLICY}, ingest.ignored_fields.{name}")
     steps.append(f"countersign repro check_quality@{name}")
     if row["source"].startswith("../"):
         copy = "copy the source into data/source/ and name it there, so that others have it too"
@@ -364,6 +385,7 @@ def _added(
         shape=tried.binding.shape.name,
         fields=dict(tried.binding.names),
         row=row,
+        ignored_fields=tried.lost,
         datacard=str(card_path),
         blanks=blanks,
         rows_tried=tried.rows,
@@ -396,9 +418,10 @@ def _shown(added: Added, records: list[dict[str, Any]], *, texts: bool) -> Itera
         reasons = ", ".join(f"{reason} {count}" for reason, count in added.problems.items())
         yield ""
         yield f"of the first {added.rows_tried} rows these cannot be records: {reasons}"
-    if ignored := added.row.get("ignore"):
+    if added.ignored_fields:
         yield ""
-        yield f"no record keeps these fields, so the row ignores them: {', '.join(ignored)}"
+        yield f"no record keeps these fields: {', '.join(added.ignored_fields)}"
+        yield f"{POLICY} now permits to leave them out: ingest.ignored_fields.{added.name}"
         yield "(to use one: --field TARGET=SOURCE; to report by one: `slices` in the row)"
     yield ""
     yield f"written: {WHERE} (datasets.{added.name}), {added.datacard}"

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -57,11 +56,6 @@ class Binding:
     def record(self, row: Mapping[str, Any]) -> Record:
         """The record of a row. Raises `RowProblem`."""
         return self.shape.build(Fields(row, self.names, self.raters))
-
-
-def is_ignored(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a field that no record keeps may be left out."""
-    return any(fnmatchcase(str(name), pattern) for pattern in patterns)
 
 
 def _rest(value: Any, path: str, kept: Collection[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -33,7 +33,7 @@ from pipelines.params import Dataset, Params
 from pipelines.record_ids import Key, canonical, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
 from pipelines.slices import labels_of, write_slices
-from pipelines.sources.binding import PROBE, Binding, bind, is_ignored
+from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
 as malformed.
 """
 
-MAX_FIELDS = 100
+MAX_FIELDS = 1000
 """Number of unused fields that are named; all others are counted together."""
 
-STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "ignore"}
+STATED = {"kind", "source", "fields", "splits", "encoding", "slices"}
 """What the statement has of the dataset's row in params.yaml."""
 
 MAX_NAMED = 20
@@ -98,22 +98,24 @@ def run(job: Job) -> Outcome:
     with job.progress.bar(0, "rows") as bar:
         tally = ingest(job.input("source"), dataset, key, job.output("records"), bar)
     counts = tally.counts()
-    findings = (*judge(job.key, tally, policy), *lost_fields(job.key, dataset, tally))
+    unused = _unused(tally)
+    findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
     write_slices(job.output("slices"), tally.slices)
     write_excluded(job.output("excluded"), tally.excluded)
-    report = _report(job.key, dataset, key, tally, counts, policy)
+    stated = _stated(job.key, policy)
+    report = _report(job.key, dataset, key, tally, counts, stated)
     pages.write_reports(job, PAGE, findings, report)
     return Outcome(
         predicate={
             "dataset": job.key,
             "kind": dataset.kind,
             "record_key": key.key_id,
-            "fields_unused": report["fields_unused"],
+            "fields_unused": unused,
             "counts": counts,
         },
         parameters={
             **dataset.model_dump(mode="json", include=STATED),
-            "malformed": policy.model_dump(mode="json"),
+            **stated,
         },
         refused=findings,
         summary=f"{job.name}: {counts.records_out} of {counts.records_in} rows are records",
@@ -245,18 +247,19 @@ def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ..
     return tuple(findings)
 
 
-def lost_fields(name: str, dataset: Dataset, tally: Tally) -> tuple[Finding, ...]:
-    """A finding if rows have fields that no record keeps and that params.yaml does not ignore."""
-    lost = {
-        plain_name(unused): count
-        for unused, count in sorted(tally.unused.items(), key=lambda field: str(field[0]))
-        if not is_ignored(unused, dataset.ignore)
-    }
+def lost_fields(name: str, unused: Mapping[str, int], policy: IngestPolicy) -> tuple[Finding, ...]:
+    """A finding if rows have fields that no record keeps and that policy does not permit to leave
+    out.
+    """
+    lost = policy.not_permitted(name, unused)
     if not lost:
         return ()
-    listed = [f"{unused} ({count} rows)" for unused, count in lost.items()]
+    listed = [f"{field} ({count} rows)" for field, count in lost.items()]
     found = ", ".join(listed[:MAX_NAMED]) + (" ..." if len(listed) > MAX_NAMED else "")
-    expected = f"each in `fields`, `slices` or `ignore` (params.yaml: datasets.{name})"
+    expected = (
+        f"each in `fields` or `slices` (params.yaml: datasets.{name}), or permitted"
+        f" (policies/policy.yaml: ingest.ignored_fields.{name})"
+    )
     return (finding("FIELDS_LOST", name, expected=expected, found=found),)
 
 
@@ -283,7 +286,12 @@ def _labels(tally: Tally, name: str) -> dict[str, int]:
 
 
 def _report(
-    name: str, dataset: Dataset, key: Key, tally: Tally, counts: DataCounts, policy: IngestPolicy
+    name: str,
+    dataset: Dataset,
+    key: Key,
+    tally: Tally,
+    counts: DataCounts,
+    stated: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "stage": f"ingest@{name}",
@@ -294,8 +302,14 @@ def _report(
         "fields_unused": _unused(tally),
         "slices": {name: _labels(tally, name) for name in sorted(dataset.slices)},
         "files": dict(sorted(tally.files.items())),
-        "policy": policy.model_dump(mode="json"),
+        "policy": stated,
     }
+
+
+def _stated(name: str, policy: IngestPolicy) -> dict[str, Any]:
+    """What policy says of this dataset. A line about another one changes no output."""
+    malformed = policy.model_dump(mode="json", exclude={"ignored_fields"})
+    return {"malformed": malformed, "ignored_fields": policy.ignored(name)}
 
 
 def missing_sources(project: Project) -> Iterator[CountersignError]:

@@ -55,6 +55,10 @@ def dataset(kind: str, **more: Any) -> Dataset:
     return Dataset(kind=cast(Any, kind), source="source", suite="s", held_out="d", **more)
 
 
+def ignoring(*patterns: str) -> IngestPolicy:
+    return DROP.model_copy(update={"ignored_fields": {"d": [*patterns], "other": ["*"]}})
+
+
 def job(
     folder: Path,
     source: Path,
@@ -107,8 +111,9 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
 def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(
     tmp_path: Path, part: str
 ) -> None:
-    row = dataset(KINDS[part], ignore=["product", "team"])
-    outcome, out = run(tmp_path, sample(tmp_path, part), row)
+    outcome, out = run(
+        tmp_path, sample(tmp_path, part), dataset(KINDS[part]), ignoring("product", "team")
+    )
     planted = {
         mark.line: mark.what
         for mark in samples.planted(part, 600, 5)
@@ -185,11 +190,11 @@ def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> N
         for at in range(20)
     ]
     source = jsonl(tmp_path / "x.jsonl", rows)
-    refused, _ = run(tmp_path / "refused", source, dataset("conversation", ignore=["top*"]))
+    refused, _ = run(tmp_path / "refused", source, dataset("conversation"), ignoring("top*"))
     (lost,) = refused.refused
     assert (lost.code, lost.found) == ("FIELDS_LOST", "rare (3 rows)")
-    outcome, out = run(tmp_path, source, dataset("conversation", ignore=["rare", "top*"]))
-    assert outcome.refused == () and outcome.parameters["ignore"] == ["rare", "top*"]
+    outcome, out = run(tmp_path, source, dataset("conversation"), ignoring("rare", "top*"))
+    assert outcome.refused == () and outcome.parameters["ignored_fields"] == ["rare", "top*"]
     assert outcome.predicate["fields_unused"] == {"rare": 3, "topic": 20}
     assert outcome.predicate["record_key"] == "development"
     assert (
@@ -217,7 +222,7 @@ def test_slices_stand_beside_the_records_and_only_by_labels_that_are_listed(tmp_
         {"prompt": "question 9", "answer": "x"},
     ]
     source = jsonl(tmp_path / "rows.jsonl", rows)
-    plain, folder = run(tmp_path / "plain", source, dataset("prompt", ignore=["topic"]))
+    plain, folder = run(tmp_path / "plain", source, dataset("prompt"), ignoring("topic"))
     sliced, other = run(
         tmp_path / "sliced",
         source,
@@ -498,7 +503,7 @@ def test_public_data_becomes_records_with_its_real_defects_named(
 ) -> None:
     kind, out, excluded = PUBLIC[name]
     lost = LOST.get(name, [])
-    outcome, folder = run(tmp_path, public_data / name, dataset(kind, ignore=lost))
+    outcome, folder = run(tmp_path, public_data / name, dataset(kind), ignoring(*lost))
     assert sorted(outcome.predicate["fields_unused"]) == lost
     counts = outcome.predicate["counts"]
     assert (counts.records_out, counts.excluded, outcome.refused) == (out, excluded, ())

@@ -235,7 +235,7 @@ def test_pandalm_is_refused_where_policy_blocks_malformed_rows(
     policy = made.root / "policies/policy.yaml"
     text = policy.read_text(encoding="utf-8")
     policy.write_text(
-        text.replace("{malformed: drop, max_share: 0.05}", "{malformed: block}"), encoding="utf-8"
+        text.replace("malformed: drop, max_share: 0.05", "malformed: block"), encoding="utf-8"
     )
     done = made.repro("ingest@pandalm")
     assert done.code == 4 and "FIELD_NOT_TEXT pandalm" in done.out and "6 of 490 rows" in done.out

@@ -36,6 +36,22 @@ def data_evidence(context: GateContext) -> Findings:
     )
 
 
+def ignored_fields(context: GateContext) -> Findings:
+    """Policy in force permits to leave out every field that the ingest left out."""
+    ingest, policy = context.chain.ingest, context.policies.rules.ingest
+    if ingest is None or policy.ignored_fields is None:
+        return
+    name = context.chain.dataset
+    fields = list(policy.not_permitted(name, ingest.predicate.fields_unused))
+    if fields:
+        yield context.data_finding(
+            "FIELDS_NOT_PERMITTED",
+            expected=", ".join(policy.ignored(name)) or "none",
+            found=", ".join(fields),
+            figures=fields,
+        )
+
+
 def data_kind(context: GateContext) -> Findings:
     """The method can train on this kind of record."""
     request, quality = context.request, context.quality

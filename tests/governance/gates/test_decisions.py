@@ -17,7 +17,7 @@ from governance.attest.codes import CODES
 from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef, enforce
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
-from governance.policy.data import TrainingRules
+from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.evaluation import Demands, SuitePolicy, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
@@ -114,6 +114,15 @@ def _model_required_for_names(plan: Plan) -> None:
         pii=plan.policies.pii.model_copy(update={"ner": "spacy:somewhere", "require_ner": True})
     )
     plan.say("scan", "tickets", config=plan.policies.pii_digest)
+
+
+def _left_out(*fields: str) -> Change:
+    def change(plan: Plan) -> None:
+        permitted = {"tickets": ["id", "meta_*"], "pairs": ["elsewhere"]}
+        plan.rules(ingest=IngestPolicy(malformed="drop", ignored_fields=permitted))
+        plan.say("ingest", "tickets", fields_unused=dict.fromkeys(fields, 3))
+
+    return change
 
 
 def _weaker_suite(plan: Plan) -> None:
@@ -327,6 +336,20 @@ SCENARIOS = [
                 }
             ],
         ),
+    ),
+    Scenario(
+        "fields left out",
+        "FIELDS_NOT_PERMITTED",
+        "ignored_fields",
+        "dataset tickets",
+        _left_out("id", "note", "meta_a"),
+    ),
+    Scenario(
+        "fields that only another dataset may lose",
+        "FIELDS_NOT_PERMITTED",
+        "ignored_fields",
+        "dataset tickets",
+        _left_out("elsewhere"),
     ),
     Scenario(
         "old suite",
@@ -1047,3 +1070,13 @@ def test_a_stage_of_two_models_is_allowed_only_for_both() -> None:
 def test_a_request_survives_being_recorded() -> None:
     request = in_memory(desk()).request
     assert GateRequest.model_validate(request.model_dump(mode="json")) == request
+
+
+def test_a_policy_without_a_list_of_ignored_fields_judges_none() -> None:
+    """Older policies have none, and their decisions stay."""
+    plan = desk()
+    plan.say("ingest", "tickets", fields_unused={"note": 3})
+    plan.rules(ingest=IngestPolicy(malformed="drop"))
+    assert _decide(in_memory(plan)).allowed
+    plan.rules(ingest=IngestPolicy(malformed="drop", ignored_fields={}))
+    assert [one.code for one in _decide(in_memory(plan)).findings] == ["FIELDS_NOT_PERMITTED"]

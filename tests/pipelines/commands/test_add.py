@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from governance.attest.digests import sha256_file
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.yaml import load_model, parse_yaml
-from governance.policy.rules import Datacard
+from governance.policy.rules import Datacard, Rules
 from pipelines.commands import add
 from pipelines.commands.params_edit import flow, with_dataset
 from pipelines.params import load_params
@@ -29,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of params.yaml with a data file beside it."""
     shutil.copy2(ROOT / "params.yaml", tmp_path / "params.yaml")
     shutil.copytree(ROOT / "policies/quality", tmp_path / "policies/quality")
+    shutil.copy2(ROOT / "policies/policy.yaml", tmp_path / "policies/policy.yaml")
     (tmp_path / "My Pairs-2.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -73,6 +74,39 @@ def test_a_row_and_a_datacard_are_written_and_everything_else_is_kept(project: P
         "fill in policies/datacards/my_pairs_2.yaml",
         "countersign repro check_quality@my_pairs_2",
     ]
+
+
+def test_fields_that_no_record_keeps_are_written_to_policy_and_every_other_rule_stays(
+    project: Path,
+) -> None:
+    policy = project / "policies/policy.yaml"
+    before = policy.read_text()
+    ran("My Pairs-2.jsonl")
+    assert policy.read_text() == before, "no field is left out"
+    extra = {"id": 7, "Anna <anna@example.com>": 1, "tags[0]": "x"}
+    lines = [json.dumps({**row, **extra}) for row in PAIRS]
+    (project / "wide.jsonl").write_text("\n".join(lines))
+    said = json.loads(ran("wide.jsonl", "--json").output)
+    permitted = ["(odd name)", "id", "tags[[]0]"]
+    assert said["ignored_fields"] == permitted and "ignore" not in said["row"]
+    ingest = load_model(policy, Rules).ingest
+    assert ingest.ignored_fields == {"wide": permitted}
+    assert ingest.not_permitted("wide", {"(odd name)": 5, "id": 5, "tags[0]": 5}) == {}
+    assert ingest.not_permitted("other", {"id": 5}) == {"id": 5}
+    changed = [line for line in policy.read_text().splitlines() if line not in before.splitlines()]
+    assert len(changed) == 1 and changed[0].startswith("ingest: ")
+    shown = ran("wide.jsonl", "--name", "again").output
+    assert "ingest.ignored_fields.again" in shown and "anna" not in policy.read_text()
+
+
+def test_the_list_of_fields_in_a_row_is_refused_with_its_new_place(project: Path) -> None:
+    path = project / "params.yaml"
+    ran("My Pairs-2.jsonl")
+    text = path.read_text().replace('source: "My Pairs-2', 'ignore: [id], source: "My Pairs-2')
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="`ignore` is now policy") as caught:
+        load_params(project)
+    assert '{"ignored_fields": {"my_pairs_2": ["id"]}}' in str(caught.value)
 
 
 def test_text_is_shown_on_a_terminal_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

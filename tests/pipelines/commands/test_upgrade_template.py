@@ -76,7 +76,7 @@ def test_a_persons_edits_and_the_newer_template_are_both_there(project: Path) ->
     assert Path("rewards/mine.py").is_file()
     for told in (
         f"TEMPLATE  grpo 0.0.9 -> {VERSION}",
-        "+ingest: {malformed: drop, max_share: 0.05}",
+        "+ingest: {malformed: drop, max_share: 0.05",
         "policies changed",
         "merged with your changes",
     ):
@@ -127,6 +127,16 @@ def test_parameters_that_only_the_newer_template_makes_readable_are_no_obstacle(
     result = upgrade()
     assert result.exit_code == 2 and "not known before the conflict" in result.output
     assert lock.mistake(project, ["train"]) is None
+
+
+def test_a_list_of_fields_that_became_policy_is_named_before_anything_is_written(
+    project: Path,
+) -> None:
+    edit("params.yaml", "suite: prompt,", "suite: prompt, ignore: [id],")
+    before = files(project)
+    result = upgrade()
+    assert "policies/policy.yaml, under `ingest`" in str(result.exception)
+    assert files(project) == before
 
 
 def test_a_project_without_a_record_is_left_as_it_is(project: Path) -> None:

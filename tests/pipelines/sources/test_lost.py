@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sources.binding import bind, is_ignored
+from pipelines.sources.binding import bind
 from pipelines.sources.readers import RowProblem
 
 TALK = [{"role": "user", "content": "u0"}, {"role": "assistant", "content": "a0"}]
@@ -97,8 +97,3 @@ def test_two_system_texts_are_refused() -> None:
     with pytest.raises(RowProblem, match="MESSAGES_MALFORMED"):
         binding.record(row)
     assert binding.record({**row, "system": "one"})["messages"][0]["content"] == "one"
-
-
-def test_patterns_name_what_may_be_left_out() -> None:
-    assert is_ignored("meta_id", ["meta_*"]) and is_ignored("messages.name", ["messages.*"])
-    assert not is_ignored("Meta_id", ["meta_*"]) and not is_ignored("id", [])
