@@ -11,8 +11,10 @@ fact is the word `unknown` until a person replaces it. A declaration that is the
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ declared_on: {day}
     metavar="PERSON",
     help="It was trained elsewhere and is to be released: also write its declaration to fill in.",
 )
-def command(name: str, licence: str, person: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str, licence: str, person: str | None, as_json: bool) -> None:
     """Write the digests of base NAME (a row of params.yaml: bases) into policies/bases.yaml, after
     looking at it.
     """
@@ -81,16 +84,34 @@ def command(name: str, licence: str, person: str | None) -> None:
     path = root / FILE
     before = load_model(path, Bases).bases.get(name)
     write_atomic(path, with_base(path.read_text(encoding="utf-8"), name, entry).encode())
+    written = None
+    if declaration:
+        written = DECLARATIONS / f"{name}.yaml"
+        write_atomic(root / written, declaration.encode())
+    if as_json:
+        allowed = {"name": name, **entry.model_dump(mode="json"), "files": files}
+        told = {"changed": before != entry, "declaration": str(written) if written else None}
+        click.echo(json.dumps({**allowed, **told}, indent=2, sort_keys=True))
+    else:
+        click.echo("\n".join(_shown(name, entry, files, before, written)))
+
+
+def _shown(
+    name: str,
+    entry: AllowedBase,
+    files: list[str],
+    before: AllowedBase | None,
+    declaration: Path | None,
+) -> Iterator[str]:
+    """The result for people."""
     weights = "with weights" if entry.weights else "an architecture without weights"
     files_shown = f"{weights}, {len(files)} file(s), sha256 {entry.digest}"
-    click.echo(f"{name}: {entry.source}, {files_shown}, licence {entry.licence}")
+    yield f"{name}: {entry.source}, {files_shown}, licence {entry.licence}"
     change = "replaced in" if before else "written to"
-    click.echo(f"{'unchanged in' if before == entry else change} {FILE}")
+    yield f"{'unchanged in' if before == entry else change} {FILE}"
     if declaration:
-        target = DECLARATIONS / f"{name}.yaml"
-        write_atomic(root / target, declaration.encode())
-        click.echo(f"written to {target}: fill in what its maker states")
-    click.echo("next: review the change (git diff policies), then: countersign repro")
+        yield f"written to {declaration}: fill in what its maker states"
+    yield "next: review the change (git diff policies), then: countersign repro"
 
 
 def look_at(

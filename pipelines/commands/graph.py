@@ -1,4 +1,4 @@
-"""`countersign graph [STAGE...]`: which stage reads from which, as text or as a Mermaid drawing."""
+"""`countersign graph [STAGE...]`: which stage reads from which."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ import click
 from pipelines.plan.graph import Graph, graph, needed
 from pipelines.project import open_project
 
-FORMATS = ("text", "mermaid", "json")
+FORMATS = ("text", "mermaid")
 
 
 @click.command()
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: stage to the stages it reads from."
+)
 @click.argument("targets", nargs=-1)
-def command(form: str, targets: tuple[str, ...]) -> None:
+def command(form: str, as_json: bool, targets: tuple[str, ...]) -> None:
     """Draw the pipeline, or what the named stages need."""
     stages = graph(open_project(Path.cwd(), os.environ).params)
     chosen = {stage: stages[stage] for stage in needed(stages, targets)}
-    if form == "json":
+    if as_json:
         click.echo(json.dumps({stage: sorted(reads) for stage, reads in chosen.items()}, indent=2))
     else:
         click.echo("\n".join(mermaid(chosen) if form == "mermaid" else text(chosen)))

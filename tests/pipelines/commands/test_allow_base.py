@@ -74,6 +74,12 @@ def test_it_writes_the_digest_that_the_import_makes(root: Path) -> None:
     result = _run("tiny", "--licence", "Apache-2.0")
     assert result.exit_code == 0 and "an architecture without weights" in result.output
     allowed = load_policies(root / "policies").bases["tiny"]
+    again = json.loads(_run("tiny", "--licence", "Apache-2.0", "--json").output)
+    assert (again["digest"], again["files"], again["changed"]) == (
+        allowed.digest,
+        ["config.json"],
+        False,
+    )
     assert (allowed.weights, allowed.licence) == (False, "Apache-2.0")
     project = open_project(
         root, {"COUNTERSIGN_HOME": str(root.parent / "home"), "COUNTERSIGN_REQUESTER": "ada"}
