@@ -1,18 +1,25 @@
-"""Translates the exceptions of the Hugging Face libraries, which wrap one another's errors."""
+"""Downloads of the Hugging Face libraries: their exceptions, which wrap one another's errors, are
+translated, and no token travels unencrypted.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from governance.base.errors import InputError, OfflineError
+from governance.log.http_client import refuse_unencrypted
 
 
 @contextmanager
 def hub_errors(name: str, revision: str, where: str) -> Iterator[None]:
     """Translates the exceptions of a download of `name` at `revision`. Raises `OfflineError`
-    without a network, `InputError` where the download is not permitted or there is no such thing.
+    without a network, `InputError` where the download is not permitted or there is no such thing,
+    `ConfigError` where HF_ENDPOINT is another machine without TLS.
     """
+    if endpoint := os.environ.get("HF_ENDPOINT"):
+        refuse_unencrypted(endpoint, "HF_ENDPOINT", is_token=True)
     import httpx
     from huggingface_hub import errors as hub
 

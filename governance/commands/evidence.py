@@ -12,14 +12,13 @@ from governance.base.progress import Progress
 from governance.commands import session
 from governance.commands.session import Call
 from governance.log.carry import Transfer, carry
-from governance.log.http_client import is_server
+from governance.log.http_client import is_server, same_origin
 from governance.machine.machine import (
     Machine,
     begun,
     check_head,
     log_of,
     log_to_add_to,
-    on_server,
     signer,
 )
 from governance.registry.display import place_of
@@ -73,11 +72,14 @@ def command(call: Call, direction: str, address: str) -> None:
 
 def _check_account(machine: Machine, address: str) -> None:
     """Raises `ConfigError` where the password of one server would be sent to another."""
-    own = machine.log_uri.rstrip("/")
-    both = on_server(machine) and is_server(address) and address.rstrip("/") != own
-    if both and machine.environ.get("COUNTERSIGN_PASSWORD"):
+    if not (is_server(address) and machine.environ.get("COUNTERSIGN_PASSWORD")):
+        return
+    log, registry = machine.log_uri, machine.registry_uri
+    own = log if is_server(log) else registry
+    is_its = address.rstrip("/") == own.rstrip("/") if own == log else same_origin(address, own)
+    if is_server(own) and not is_its:
         raise ConfigError(
-            f"the password in COUNTERSIGN_PASSWORD is for {machine.log_uri}; it is not sent to"
+            f"the password in COUNTERSIGN_PASSWORD is for {own}; it is not sent to"
             f" {place_of(address)}",
             fix="carry through a log of this machine: COUNTERSIGN_LOG=sqlite:////PATH and the"
             " account of one server, then of the other",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import click
 
@@ -31,7 +30,7 @@ from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log.checkpoint import parse_checkpoint
 from governance.log.evidence import Evidence, key_ring
-from governance.log.http_client import is_server
+from governance.log.http_client import is_server, same_origin
 from governance.log.notes import MAX_BYTES as MAX_CHECKPOINT
 from governance.log.notes import read_vkey
 from governance.log.port import Log
@@ -115,7 +114,7 @@ def _compare(call: Call, address: str) -> NoReturn:
     """Compares the log here with another copy, and ends the command."""
     machine, account = call.machine, None
     log = read_log(machine)
-    if on_server(machine) and urlsplit(address).netloc == urlsplit(machine.log_uri).netloc:
+    if same_origin(address, machine.log_uri):
         environ = machine.environ
         account = (environ.get("COUNTERSIGN_USER", ""), environ.get("COUNTERSIGN_PASSWORD", ""))
     result = compare(log, checkpoint_keys(log), address, account)

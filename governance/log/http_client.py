@@ -118,6 +118,21 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Whether both are addresses of one server: the same scheme, host and port. An account for one
+    may then be told to the other.
+    """
+    try:
+        return is_server(one) and is_server(other) and _origin(one) == _origin(other)
+    except ValueError:  # a port that is none
+        return False
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
 def is_loopback(url: str) -> bool:
     """Whether an address is this machine's."""
     return urlsplit(url).hostname in LOOPBACK
@@ -130,11 +145,14 @@ def bypass_proxies(environ: MutableMapping[str, str]) -> None:
     environ["no_proxy"] = environ["NO_PROXY"] = ",".join(dict.fromkeys([*given, *LOOPBACK]))
 
 
-def refuse_unencrypted(url: str, setting: str) -> None:
-    """(1) Raises `ConfigError` where a password would go to another machine without TLS."""
+def refuse_unencrypted(url: str, setting: str, *, is_token: bool = False) -> None:
+    """(1) Raises `ConfigError` where a password or token would go to another machine without
+    TLS.
+    """
     parts = urlsplit(url)
     if parts.scheme != "https" and not is_loopback(url):
-        found = f"the password would be sent unencrypted to {parts.hostname}"
+        sent = "token" if is_token else "password"
+        found = f"the {sent} would be sent unencrypted to {parts.hostname}"
         raise ConfigError(found, where=setting, expected="https://")
 
 

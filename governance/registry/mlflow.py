@@ -57,6 +57,11 @@ QUIET = {
 }
 """Settings that MLflow reads from the environment. Values that are set already stay."""
 
+CONFINED = {"MLFLOW_ALLOW_HTTP_REDIRECTS": "false", "NETRC": os.devnull}
+"""Settings that keep the account at the server: no redirect is followed, and no account of another
+file takes its place.
+"""
+
 
 def open_registry(
     place: Place, *, say: Say | None = None, now: Callable[[], datetime] | None = None
@@ -77,6 +82,7 @@ def _client(place: Place) -> MlflowClient:
     from mlflow.tracking import MlflowClient
 
     bypass_proxies(os.environ)
+    os.environ.update(CONFINED)
     account = rest.account(uri, os.environ) if served else None
     if account:  # MLflow's client reads nothing else
         os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = account

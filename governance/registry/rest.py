@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from governance.attest.predicates import ModelFile
 from governance.base.errors import ConflictError, CountersignError, RefusedError, StorageError
 from governance.log import http_client
-from governance.log.http_client import is_server, parse_json
+from governance.log.http_client import is_server, parse_json, same_origin
 from governance.models.folder import CHUNK, Fetch
 from governance.registry.mlmodel import DESCRIPTION, SEALED
 from governance.registry.port import DIGEST_TAG
@@ -239,7 +239,7 @@ def account(uri: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     log = environ.get("COUNTERSIGN_LOG", "")
     chosen = ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]
     if not all(environ.get(name) for name in chosen):
-        if is_server(log) and urlsplit(log)[:2] != urlsplit(uri)[:2]:
+        if is_server(log) and not same_origin(log, uri):
             return None
         chosen = ["COUNTERSIGN_USER", "COUNTERSIGN_PASSWORD"]
     name, password = (environ.get(variable, "") for variable in chosen)
