@@ -22,7 +22,7 @@ import pipelines
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Code
-from pipelines import boot
+from pipelines import boot, known_files
 from pipelines.commit import Commit, UnreadableError, read_commit, untracked
 
 COMPILED = "__pycache__"
@@ -58,10 +58,17 @@ def packages() -> Packages:
     folders = {module.__name__: Path(module.__path__[0]) for module in (governance, pipelines)}
     found = {}
     for package, folder in folders.items():
-        for path in _files(folder):
-            content = os.fsencode(path.readlink()) if path.is_dir() else path.read_bytes()
-            found[f"{package}/{path.relative_to(folder).as_posix()}"] = sha256_bytes(content)
+        for path in _files(str(folder)):
+            name = path[len(str(folder)) :].lstrip("/")
+            found[f"{package}/{name}"] = _digest(path)
     return Packages(folders, found)
+
+
+def _digest(path: str) -> str:
+    """sha256 of a file, or of the target's name if it is a link to a folder."""
+    if Path(path).is_symlink() and Path(path).is_dir():
+        return sha256_bytes(os.fsencode(Path(path).readlink()))
+    return known_files.digest(path, "sha256", sha256_bytes)
 
 
 def code(root: Path, before: Code | None = None) -> Code:
@@ -71,7 +78,7 @@ def code(root: Path, before: Code | None = None) -> Code:
     `before` is the state when the work began: a change since then counts as a difference. So does
     everything that cannot be told.
     """
-    here = packages()
+    root, here = root.absolute(), packages()
     try:
         commit = read_commit(root)
         same = not _differs(root, commit, here)
@@ -98,7 +105,7 @@ def _differs(root: Path, commit: Commit, here: Packages) -> bool:
 def _changed(root: Path, commit: Commit) -> Iterator[str]:
     """Files of the commit that are missing here or have other bytes."""
     for name, blob in commit.files.items():
-        if name not in NOT_COMPARED and not blob.is_at(root / name):
+        if name not in NOT_COMPARED and not blob.is_at(f"{root}/{name}"):
             yield name
 
 
@@ -106,8 +113,8 @@ def _extra(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
     """(4) Files that the commit does not have, whatever is ignored."""
     below = {folder for folder in here.folders.values() if folder.is_relative_to(root)}
     for folder in (*sorted(below), *(root / name for name in (*here.folders, *OWN))):
-        for path in _files(folder):
-            name = path.relative_to(root).as_posix()
+        for path in _files(str(folder)):
+            name = path[len(str(root)) :].lstrip("/")
             if name not in commit.files:
                 yield name
 
@@ -126,7 +133,7 @@ def _other_code(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
         yield from imported ^ committed
         if here.folders[package] != root / package:
             for name in imported & committed:
-                if not commit.files[name].is_at(here.path(name)):
+                if not commit.files[name].is_at(str(here.path(name))):
                     yield name
 
 
@@ -141,10 +148,15 @@ def _imported_from_disk(here: Packages) -> bool:
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: str) -> Iterator[str]:
     """Every file below a folder; a link counts as a file, also one to a folder."""
-    for parent, folders, names in os.walk(folder):
-        here = Path(parent)
-        yield from (here / name for name in names)
-        yield from (here / name for name in folders if (here / name).is_symlink())
-        folders[:] = sorted(name for name in folders if name != COMPILED)
+    try:
+        with os.scandir(folder) as scan:
+            entries = list(scan)
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            yield entry.path
+        elif entry.name != COMPILED:
+            yield from _files(entry.path)

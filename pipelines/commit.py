@@ -6,7 +6,8 @@ replaced objects and settings. This module reads objects only, and checks each o
 1. `.git` is looked for at the project's folder and above it. No variable and no setting moves it.
 2. A commit, tree or file is identified by the hash of its bytes, computed here. An object that does
    not have its own id is an error.
-3. Files are compared by their bytes. No filter, attribute or line ending is applied.
+3. Files are compared by their bytes (`known_files`). No filter, attribute or line ending applies.
+4. A tree is kept in memory under its id, which the hash of its bytes has proven.
 
 The object format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
 """
@@ -23,6 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from pipelines import known_files
+
 ALGORITHMS = {40: "sha1", 64: "sha256"}
 """Length of an object's id in hexadecimal characters to the hash that makes it."""
 SAFE = (
@@ -33,6 +36,8 @@ SAFE = (
 SECONDS = 60
 """How long git may take."""
 _LINK, _FOLDER, _FILE = "120000", "40000", "100"
+_TREES: dict[str, list[tuple[str, str, str]]] = {}
+"""(4)"""
 
 
 class UnreadableError(Exception):
@@ -46,24 +51,21 @@ class Blob:
     id: str
     mode: str
 
-    def is_at(self, path: Path) -> bool:
+    def is_at(self, path: str) -> bool:
         """Whether the file at `path` has these bytes. A link is compared by its target."""
         try:
-            status = path.lstat()
+            mode = os.lstat(path).st_mode
             if self.mode == _LINK:
-                content = os.fsencode(path.readlink())
-                return stat.S_ISLNK(status.st_mode) and self.has(content)
-            return (
-                self.mode.startswith(_FILE)
-                and stat.S_ISREG(status.st_mode)
-                and self.has(path.read_bytes())
-            )
+                return stat.S_ISLNK(mode) and self._id(_target(path)) == self.id
+            if not self.mode.startswith(_FILE) or not stat.S_ISREG(mode):
+                return False
+            return known_files.digest(path, f"git {len(self.id)}", self._id) == self.id
         except OSError:
             return False
 
-    def has(self, content: bytes) -> bool:
-        """Whether these are its bytes."""
-        return object_id("blob", content, ALGORITHMS[len(self.id)]) == self.id
+    def _id(self, content: bytes) -> str:
+        """The id that these bytes have in the same repository."""
+        return object_id("blob", content, ALGORITHMS[len(self.id)])
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Commit:
     id: str
     files: dict[str, Blob]
     """POSIX path relative to the project's folder to file. A submodule is a file of no bytes."""
+
+
+def _target(link: str) -> bytes:
+    return os.fsencode(Path(link).readlink())
 
 
 def object_id(kind: str, content: bytes, algorithm: str) -> str:
@@ -201,8 +207,14 @@ def _tree_of(commit: bytes) -> str:
     return id_.decode("ascii", "replace")
 
 
-def _entries(objects: _Objects, tree: str) -> Iterator[tuple[str, str, str]]:
-    """Mode, name and id of each entry of a tree."""
+def _entries(objects: _Objects, tree: str) -> list[tuple[str, str, str]]:
+    """(4) Mode, name and id of each entry of a tree."""
+    if tree not in _TREES:
+        _TREES[tree] = list(_read_tree(objects, tree))
+    return _TREES[tree]
+
+
+def _read_tree(objects: _Objects, tree: str) -> Iterator[tuple[str, str, str]]:
     content, size = objects.read(tree, "tree"), len(tree) // 2
     while content:
         header, _, content = content.partition(b"\0")
@@ -219,7 +231,7 @@ def _below(objects: _Objects, tree: str, name: str) -> str:
 
 
 def _files(objects: _Objects, tree: str, prefix: str) -> Iterator[tuple[str, Blob]]:
-    for mode, name, id_ in list(_entries(objects, tree)):
+    for mode, name, id_ in _entries(objects, tree):
         if mode == _FOLDER:
             yield from _files(objects, id_, f"{prefix}{name}/")
         else:

@@ -35,6 +35,7 @@ from governance.attest.requests import refusal
 from governance.base.errors import CountersignError, InputError, RefusedError
 from governance.base.progress import Progress
 from governance.log.port import Log
+from governance.log.sqlite import one_reader
 from governance.machine.machine import open_log
 from governance.people import authorizing
 from governance.policy.authority import read_authority
@@ -145,7 +146,7 @@ def run_stage(
     """
     require_row(family_name, key, project.params)
     run = StageRun.of(family_name, key, project, now, progress)
-    with exclusive(work_folder(project) / f"{run.name}.lock", run.name):  # (1)
+    with exclusive(work_folder(project) / f"{run.name}.lock", run.name), one_reader():  # (1)
         end_with_parent(os.environ)
         lock.check(project.root, family_name)  # (2)
         return _run_locked(run)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +89,13 @@ def engines(name: str) -> dict[str, str]:
 def installed(name: str) -> Entry:
     """The entry of a family as it is installed. Raises `ConfigError`."""
     versions = {engine: version.partition("+")[0] for engine, version in engines(name).items()}
-    return Entry(code=familycode.digest(name), engines=versions)
+    return Entry(code=_code(name), engines=versions)
+
+
+@cache
+def _code(name: str) -> str:
+    """What this process has imported does not change."""
+    return familycode.digest(name)
 
 
 def read(root: Path) -> Lock:

@@ -54,9 +54,10 @@ def environment(versions: dict[str, str], machine: Machine) -> Environment:
     )
 
 
-def prepare(machine: Machine) -> None:
-    """Finds out beforehand what `environment` needs, where workers are forked."""
+def prepare(root: Path, machine: Machine) -> None:
+    """Finds out beforehand what statements need, where workers are forked."""
     take_snapshot(machine.home)
+    code(root)
     _distributions()
 
 

@@ -2,15 +2,21 @@
 
 - Each operation opens its own connection, so that threads and forks need no care; SQLite's rollback
   journal is left as it is, because the file is shared with MLflow and may stand on a network disk.
+- Within `one_reader`, a thread reads over one connection: each new one reads the schema of all
+  tables first. Between two questions the connection holds no lock.
 - An append is one `BEGIN IMMEDIATE` transaction, fully synchronous: after a kill or a full disk at
   any moment it is there whole or not at all.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from governance.attest.keys import Signer
@@ -39,6 +45,70 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
+@dataclass
+class _Idle:
+    """Connections of one thread that nobody uses at the moment."""
+
+    owner: tuple[int, int]
+    """Process and thread. Forks and other threads use none of them."""
+    connections: dict[Path, tuple[tuple[int, int], sqlite3.Connection]] = field(
+        default_factory=dict
+    )
+    """By file, with its device and inode."""
+
+
+_IDLE: ContextVar[_Idle | None] = ContextVar("_IDLE", default=None)
+
+
+def _here() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def one_reader() -> Iterator[None]:
+    """Within it, this thread reads each database over one connection."""
+    idle = _Idle(_here())
+    token = _IDLE.set(idle)
+    try:
+        yield
+    finally:
+        _IDLE.reset(token)
+        if idle.owner == _here():
+            for _, connection in idle.connections.values():
+                connection.close()
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for reading: the idle one of this thread, or a new one."""
+    idle = _IDLE.get()
+    if idle is None or idle.owner != _here():
+        with closing(connect(path, write=False)) as connection:
+            yield connection
+        return
+    inode = _inode(path)
+    known, kept = idle.connections.pop(path, (None, None))
+    if kept is not None and known != inode:  # another file has its name
+        kept.close()
+        kept = None
+    connection = kept or connect(path, write=False)
+    try:
+        yield connection
+        connection.rollback()
+    except BaseException:
+        connection.close()
+        raise
+    if path in idle.connections:  # of a question within this one
+        connection.close()
+    else:
+        idle.connections[path] = inode, connection
+
+
 class SqliteDatabase(Database):
     """A database file."""
 
@@ -64,7 +134,7 @@ class SqliteDatabase(Database):
             if not self.path.exists():
                 yield None
                 return
-            with closing(connect(self.path, write=False)) as connection:
+            with _reader(self.path) as connection:
                 connection.execute("BEGIN")
                 yield _execute(connection)
 

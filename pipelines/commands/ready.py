@@ -18,6 +18,7 @@ from governance.base.yaml import read_yaml
 from governance.history.witnesses import check_witnesses
 from governance.log.http_client import is_server
 from governance.log.sql import SqlLog
+from governance.log.sqlite import one_reader
 from governance.machine.machine import log_of
 from governance.policy.authority import read_authority
 from pipelines import families
@@ -38,14 +39,20 @@ SINGLE = frozenset({"-s", "--single-item"})
 def command(force: bool, done: bool, targets: tuple[str, ...]) -> None:
     """Check what would refuse a run; after a run (`--done`), ask the witnesses of the log."""
     project = open_project(Path.cwd(), os.environ)
-    if done:
-        for line in ask_witnesses(project, lambda: datetime.now(UTC)):
+    with one_reader():
+        for line in _after(project) if done else _before(project, targets, force=force):
             click.echo(line, err=True)
-        return
+
+
+def _before(project: Project, targets: Collection[str], *, force: bool) -> list[str]:
     now = datetime.now(UTC)
     check(project, targets, now, force=force)
-    if note := unauthorized_note(project, now):
-        click.echo(note, err=True)
+    note = unauthorized_note(project, now)
+    return [note] if note else []
+
+
+def _after(project: Project) -> list[str]:
+    return ask_witnesses(project, lambda: datetime.now(UTC))
 
 
 def check(project: Project, targets: Collection[str], now: datetime, *, force: bool) -> None:

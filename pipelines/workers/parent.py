@@ -36,11 +36,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from governance.attest.predicates import PREDICATES
 from governance.base.errors import CountersignError
+from governance.base.model import Model
 from governance.report import html
 from governance.report.frameworks import catalogue_of
-from pipelines import boot, families, isolation, process, provenance
+from pipelines import boot, families, isolation, lock, process, provenance
 from pipelines.commands.stage import threads_of
 from pipelines.installed import COMPILED, mapped
 from pipelines.project import open_project
@@ -265,7 +265,10 @@ def main() -> None:
         preload(())
         with suppress(CountersignError, OSError):  # a stage says what is wrong with them
             project = open_project(Path.cwd(), os.environ)
-            provenance.prepare(project.machine)
+            provenance.prepare(project.root, project.machine)
+            for name, family in families.all_families().items():
+                if family.always_runs:
+                    lock.installed(name)
             catalogue_of(project.policies)
             html.prepare()
         loaded = loaded_files(boot.STARTED)
@@ -285,11 +288,18 @@ def preload(names: Sequence[str]) -> None:
     for name in names:
         with suppress(ImportError):
             importlib.import_module(name)
-    for model in set(PREDICATES.values()):
+    for model in _models(Model):
         model.model_rebuild()
     require_no_threads()
     gc.collect()
     gc.freeze()  # or the first collection of each fork would copy every page
+
+
+def _models(above: type[Model]) -> Iterator[type[Model]]:
+    """All typed models, which are built at their first use otherwise."""
+    for model in above.__subclasses__():
+        yield model
+        yield from _models(model)
 
 
 def loaded_files(since: int) -> Files:

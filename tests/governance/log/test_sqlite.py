@@ -4,11 +4,13 @@ the neighbours.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import resource
 import signal
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,72 @@ def test_a_database_without_a_log_is_an_empty_log(tmp_path: Path) -> None:
     assert log.latest("x") is None and log.page(0, 9) == ([], {})
     with pytest.raises(VerificationError, match="there is no log"):
         log.inclusion_proof(0, 1)
+
+
+# --- one connection for reading -------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Each connection that was opened: whether for writing."""
+    found: list[bool] = []
+    connect = sqlite.connect
+
+    def counted(path: Path, *, write: bool) -> sqlite3.Connection:
+        found.append(write)
+        return connect(path, write=write)
+
+    monkeypatch.setattr(sqlite, "connect", counted)
+    return found
+
+
+def test_one_reader_opens_one_connection_and_sees_what_is_written(
+    here: Scene, opened: list[bool]
+) -> None:
+    with sqlite.one_reader():
+        before = here.log.size()
+        here.record("gate", gate(True), artifact("gate", B))
+        assert here.log.size() == before + 1
+        for _ in range(3):
+            here.log.entry(before)
+    assert opened.count(False) == 1
+    here.log.size()
+    here.log.size()
+    assert opened.count(False) == 3, "outside, each question has its own"
+
+
+def test_a_question_within_another_has_its_own_connection(here: Scene, opened: list[bool]) -> None:
+    with sqlite.one_reader():
+        with here.log.reading() as execute:
+            assert execute is not None
+            assert here.log.size() == len(execute("SELECT 1 FROM countersign_entry", ()))
+        here.log.size()
+    assert opened == [False, False]
+
+
+def test_another_file_of_the_same_name_is_read(here: Scene, tmp_path: Path) -> None:
+    other = tmp_path / "empty.db"
+    sqlite3.connect(other).close()
+    with sqlite.one_reader():
+        assert here.log.size() > 0
+        other.replace(here.log.database.path)
+        assert here.log.size() == 0
+
+
+def test_a_fork_and_a_thread_use_no_connection_of_another(here: Scene, opened: list[bool]) -> None:
+    with sqlite.one_reader():
+        here.log.size()
+        assert in_child(lambda: here.log.size() and None) == 0
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(context.run, here.log.size).result() == here.log.size()
+    assert opened == [False, False], "the first, and the thread's"
+
+
+def test_an_error_leaves_no_connection_behind(here: Scene, opened: list[bool]) -> None:
+    with sqlite.one_reader():
+        with pytest.raises(StorageError), here.log.reading() as execute:
+            assert execute is not None
+            execute("SELECT nothing FROM nowhere", ())
+        here.log.size()
+    assert opened == [False, False]
