@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -20,6 +22,9 @@ if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # started in a shell's background; processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+CI_LIMIT = 3000
+"""CPU-seconds: 25 minutes of two cores."""
+WORTH_TELLING = 100
 PROFILE = os.environ.get("TESTS_PROFILE", "ci")
 """`ci`; `nightly`: many examples, and the tests marked so; `mutation`: a failure is not made smaller."""
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -39,6 +44,14 @@ settings.load_profile(PROFILE)
 def examples(number: int) -> settings:
     """For a property whose examples take long: `number` of them in CI, forty times as many at night."""
     return settings(max_examples=number * settings().max_examples // 50)
+
+
+def rows(table: Iterable[str], *, in_ci: Collection[str]) -> list[Any]:
+    """The rows of a costly table for `parametrize`: those of `in_ci`, and at night all the others."""
+    names = list(table)
+    assert set(in_ci) <= set(names), sorted(set(in_ci) - set(names))
+    marks = {name: () if name in in_ci else (pytest.mark.nightly,) for name in names}
+    return [pytest.param(name, marks=marks[name]) for name in names]
 
 
 @pytest.hookimpl(trylast=True)  # what `-m` leaves out has gone by then
@@ -63,6 +76,16 @@ def _long_first(items: list[pytest.Item]) -> list[pytest.Item]:
     second = [item for item in long if modules.index(item.path) % 2 == 1]
     half = max(0, len(items) // 2 - len(first))
     return [*first, *others[:half], *second, *others[half:]]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Says what a long run cost. CPU time, as the workers' wall time depends on what else runs."""
+    if hasattr(config, "workerinput"):
+        return
+    spent = os.times()  # the workers, and all that they waited for, count as children
+    seconds = spent.user + spent.system + spent.children_user + spent.children_system
+    if seconds > WORTH_TELLING:
+        print(f"{seconds:.0f} CPU-seconds; CI's limit is {CI_LIMIT}, with lint and set-up")
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from pipelines.process import exclusive
+from tests.conftest import rows
 from tests.project import Done, Project, fresh
 
 MARK = "Zebrafish-4711"
@@ -525,7 +526,9 @@ def test_full_disk_under_the_project(unspoiled: Project, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [8, 40, 400])
+@pytest.mark.parametrize(
+    "kilobytes", [40, *(pytest.param(size, marks=pytest.mark.nightly) for size in (8, 400))]
+)
 def test_no_file_may_grow(kilobytes: int, unspoiled: Project, tmp_path: Path) -> None:
     """As on a full disk, by a limit on the size of files, which needs no rights."""
     project = unspoiled.copy(tmp_path)
@@ -550,7 +553,7 @@ UNWRITABLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", UNWRITABLE)
+@pytest.mark.parametrize("name", rows(UNWRITABLE, in_ci={"its data", "the state folder"}))
 def test_folder_that_cannot_be_written(name: str, unspoiled: Project, tmp_path: Path) -> None:
     """Root is no exception here: it runs without the right to pass over permissions."""
     project = unspoiled.copy(tmp_path)

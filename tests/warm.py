@@ -56,6 +56,8 @@ PRELOADED = [
     "mlflow.store.tracking.sqlalchemy_workspace_store", "pipelines.training.tokenizer",
     "torch.utils.serialization", "peft.utils.transformers_weight_conversion", "spacy.lang.en",
     "transformers.models.qwen2.tokenization_qwen2", "spacy_legacy", "spacy_loggers",
+    "uvicorn", "aiohttp", "flask_cors", "flask_wtf.csrf", "starlette.testclient",
+    "mlflow.genai.review_queues", "mlflow.gateway.providers.openai", "mlflow.webhooks.delivery",
 ]  # fmt: skip
 """What the warm process imports; a name that is gone costs time only."""
 PRELOADED_NAMES = [

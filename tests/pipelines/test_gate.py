@@ -22,6 +22,7 @@ from pipelines.harness import run_stage
 from pipelines.project import open_project
 from pipelines.stages import gate
 from pipelines.training import objective
+from tests.kept import share
 from tests.pipelines import gated
 from tests.pipelines.jobs import NOW
 from tests.simulator import digest, in_memory, model, ready
@@ -177,6 +178,7 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
     shutil.copytree(ROOT / "policies", root / "policies")
     for name in ("params.yaml", "countersign.lock"):
         shutil.copy(ROOT / name, root / name)
+    share(tmp_path / "home")
     project = open_project(
         root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"}
     )

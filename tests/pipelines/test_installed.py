@@ -15,6 +15,7 @@ import pytest
 
 from pipelines import boot, installed
 from pipelines.installed import Installed
+from tests.kept import KEPT
 
 PACKAGE = "kit/train.py"
 SOURCE = b"REWARD = 1\n"
@@ -241,8 +242,8 @@ def test_the_folders_are_those_of_the_path(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_nothing_is_altered_in_this_environment(tmp_path: Path) -> None:
+def test_nothing_is_altered_in_this_environment() -> None:
     """The files of real packages are those that their RECORD names."""
-    found = installed.installed(tmp_path)
+    found = installed.installed(KEPT)
     assert isinstance(found, Installed)
     assert found.altered == ()

@@ -690,9 +690,7 @@ def test_signals_are_the_methods_figures_and_no_timings(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_two_processes_train_by_torchrun_and_one_is_noticed(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_two_processes_train_by_torchrun(models: dict[str, Path], tmp_path: Path) -> None:
     data = tiny.records(tmp_path / "data", "conversation")
     plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
     seen: list[tuple[int, bool]] = []
@@ -705,6 +703,14 @@ def test_two_processes_train_by_torchrun_and_one_is_noticed(
     assert json.loads(launch.arguments_file(plan).read_text())["processes"] == 2
     assert (plan.work / "trained" / "adapter_model.safetensors").exists()
 
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_launcher_that_starts_one_process_of_two_is_noticed(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    data = tiny.records(tmp_path / "data", "conversation")
+    plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
     with pytest.raises(TrainingError, match="2 processes were requested but 1 would train"):
         launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
