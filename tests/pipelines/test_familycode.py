@@ -93,6 +93,7 @@ def test_every_module_that_a_family_reaches_counts(name: str) -> None:
     assert sorted(found - set(familycode.files(name))) == []
 
 
+@pytest.mark.slow
 def test_a_package_that_runs_only_because_a_module_lies_in_it_has_no_code() -> None:
     """Python runs it before its modules; an import of it by name counts as any other."""
     found = []

@@ -144,6 +144,7 @@ def hostile(project: Project, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_nothing_hostile_in_the_environment_reaches_a_stage(
     project: Project, tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def test_nothing_hostile_in_the_environment_reaches_a_stage(
         }
 
 
+@pytest.mark.slow
 def test_a_library_that_is_preloaded_is_not_in_a_stage(project: Project, tmp_path: Path) -> None:
     source, library = tmp_path / "evil.c", tmp_path / "evil.so"
     source.write_text("int evil_is_here(void) { return 1; }\n", encoding="utf-8")
@@ -182,6 +184,7 @@ def test_a_library_that_is_preloaded_is_not_in_a_stage(project: Project, tmp_pat
     assert (found["evil"], "LD_PRELOAD" in found["environ"]) == (False, False)
 
 
+@pytest.mark.slow
 def test_equal_hashes_in_every_run(project: Project) -> None:
     """`-I` would ignore PYTHONHASHSEED."""
     code = "print(hash('countersign'))"
@@ -191,6 +194,7 @@ def test_equal_hashes_in_every_run(project: Project) -> None:
     assert (found["hash"], found["child"]["hash"]) == (expected, expected)
 
 
+@pytest.mark.slow
 def test_what_a_machine_needs_reaches_a_stage(project: Project) -> None:
     needed = {
         "COUNTERSIGN_REQUESTER": "ada",
@@ -218,6 +222,7 @@ LOADING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rows(LOADING, in_ci={"PYTHONPATH"}))
 def test_a_stage_does_not_start_with_a_variable_that_loads_other_code(
     name: str, project: Project
@@ -247,6 +252,7 @@ def poison(source: Path, evil: str) -> None:
     compiled.write_bytes(content[:8] + header + content[16:])
 
 
+@pytest.mark.slow
 def test_a_compiled_file_with_other_code_is_not_read(project: Project) -> None:
     module = project.root / MODULE
     poison(module, PROBE.replace("as written", "poisoned"))
@@ -267,6 +273,7 @@ def test_a_source_that_changed_within_its_time_and_size_is_compiled_anew(
     assert seen(project)["code"] == "AS WRITTEN"
 
 
+@pytest.mark.slow
 def test_a_package_with_a_compiled_file_only_is_not_imported(project: Project) -> None:
     """Python imports `x.pyc` where there is no `x.py`: no source to compare with the commit."""
     module = project.root / MODULE
@@ -327,6 +334,7 @@ def test_a_stage_refuses_to_run_in_another_process(project: Project) -> None:
         isolation.require_isolated(os.environ)
 
 
+@pytest.mark.slow
 def test_the_command_line_as_a_module_runs_a_stage_too(project: Project) -> None:
     """`python -m pipelines.cli` did nothing, and ended with 0."""
     write_lock(project)

@@ -89,6 +89,7 @@ def loaded(scene: Governed, **options: Any) -> Loaded:
     return load("models:/support-desk/7", machine=scene.story.machine, **options)
 
 
+@pytest.mark.slow
 def test_it_loads_what_is_registered(scene: Governed, tmp_path: Path) -> None:
     found = loaded(scene, scratch=tmp_path)
     assert {float(one) for p in found.model.parameters() for one in p.detach().flatten()[:3]} == {

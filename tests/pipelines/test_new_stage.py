@@ -146,6 +146,7 @@ def test_a_log_that_changes_during_the_work_is_noticed_before_the_run_is_recorde
     assert not (project.root / "data/lengths/desk_eval.txt").exists()
 
 
+@pytest.mark.slow
 def test_mistakes_that_a_new_stage_declares_are_found_before_anything_runs(
     project: Project,
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_registry_that_was_lost_is_filled_again(story: Story, tmp_path: Path) 
     assert len(logged(story, "registration")) == 1
 
 
+@pytest.mark.slow
 def test_two_models_of_one_project_are_registered_side_by_side(story: Story) -> None:
     """Each by its own name, from its own stage; neither moves or names the other."""
     policy, params = story.root / "policies" / "policy.yaml", story.root / "params.yaml"
@@ -273,6 +274,7 @@ def test_what_stands_beside_a_version_is_evidence_and_no_data(story: Story) -> N
     }
 
 
+@pytest.mark.slow
 def test_the_report_is_written_and_put_beside_the_version(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,6 +370,7 @@ def test_a_model_that_trained_by_a_waiver_is_registered(
     assert forged(now) == []
 
 
+@pytest.mark.slow
 def test_a_model_whose_data_people_approved_before_training_is_registered(
     mlflow_tables: Path, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "arguments", "killed", "resumed"),
     [
-        pytest.param(*case, id=case[0], marks=pytest.mark.nightly if case[0] == "dpo" else ())
+        pytest.param(*case, id=case[0], marks=() if case[0] == "grpo" else pytest.mark.nightly)
         for case in CASES
     ],
 )

@@ -265,6 +265,7 @@ def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path)
     assert "low assurance" in everything
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_with_and_without_the_cache(tmp_path: Path) -> None:
     made = []
     for _ in range(2):
@@ -274,6 +275,7 @@ def test_the_same_input_gives_the_same_bytes_with_and_without_the_cache(tmp_path
     assert outcome.detail == {"texts_searched": 0}, "the second run searched nothing"
 
 
+@pytest.mark.slow
 def test_a_blocked_entity_refuses_the_dataset(tmp_path: Path) -> None:
     leak = conversations(said("-----BEGIN PRIVATE KEY-----", "ok"))
     outcome, folder = run(tmp_path, leak, "conversation", shipped_pii())
@@ -282,6 +284,7 @@ def test_a_blocked_entity_refuses_the_dataset(tmp_path: Path) -> None:
     assert "PII_BLOCKED" in (folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_scan_without_a_model_is_refused_where_policy_demands_one(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, TWO, "conversation", email("redact", require_ner=True))
     assert [one.code for one in outcome.refused] == ["NER_REQUIRED"]
@@ -376,6 +379,7 @@ def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path)
     }
 
 
+@pytest.mark.slow
 def test_the_stage_reads_back_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,6 +307,7 @@ def test_a_rollback_passes_over_a_version_with_an_incident(desk: Desk) -> None:
     assert desk.rows() == [("champion", 2)]
 
 
+@pytest.mark.slow
 def test_what_a_rollback_goes_back_through(desk: Desk) -> None:
     desk.promoted("1")
     desk.another()
@@ -389,6 +390,7 @@ def test_live_at_a_time_and_history(desk: Desk) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_decision_comes_out_the_same_when_it_is_made_again(desk: Desk) -> None:
     desk.scene.freeze()
     desk.run("promote", "support-desk/1", who="cleo")  # refused
@@ -428,6 +430,7 @@ def test_a_decision_that_was_not_what_the_evidence_says_is_found(desk: Desk) -> 
     assert "finding found only now: APPROVAL_MISSING" in told
 
 
+@pytest.mark.slow
 def test_a_waiver_that_ended_is_told_of_a_live_model(prepare: Prepare) -> None:
     desk = prepare(RULES + "commits: []\n")
     desk.scene.waive("COMMIT_NOT_PERMITTED", "model support-desk", days=7)
@@ -447,6 +450,7 @@ def waits(desk: Desk) -> str:
     return "\n".join(lines(status(story.root, story.machine, story.now())))
 
 
+@pytest.mark.slow
 def test_status_says_what_serves_and_what_is_asked_for(desk: Desk) -> None:
     desk.scene.freeze()
     desk.run("promote", "support-desk/1", who="cleo")

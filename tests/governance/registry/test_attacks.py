@@ -1386,6 +1386,7 @@ def test_refused_by_the_server(row: str, world: World) -> None:
         assert "Traceback" not in answer.text
 
 
+@pytest.mark.nightly
 def test_a_replay_blocks_nobody(world: World) -> None:
     """A reader sends ben's approval again, more often than an account may add statements. The same
     account can still send his rejection, his incident, and the revocation of a key that he lost.

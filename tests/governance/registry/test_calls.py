@@ -185,6 +185,7 @@ def test_a_hostile_client_does_not_fill_the_log(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_refused_decisions_are_bounded_too(world: World) -> None:
     """Another account has its own count: the one that is refused hides nobody else."""
     world.server.post("users/create", username="eve", password="password of eve")

@@ -112,6 +112,7 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_tables_are_made_in_one_step_beside_what_is_there(bare: Place) -> None:
     path = Path(bare.registry_uri.removeprefix("sqlite:///"))
     path.parent.mkdir()
@@ -153,6 +154,7 @@ def test_nothing_is_printed_and_nothing_is_left_in_the_folder(tmp_path: Path) ->
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [

@@ -139,6 +139,7 @@ def test_a_name_longer_than_any_is_refused_unread(name: str) -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=40))
 def test_a_name_is_governed_plain_or_like_none(name: str) -> None:
     assert NAMES.is_governed(name) == (name in (MODEL, TRIAL_MODEL))
