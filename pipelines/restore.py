@@ -80,7 +80,7 @@ class Restored:
 
 def items(view: EvidenceView, registration: Registration, root: Path) -> list[Item]:
     """(1), (2) Everything that the version depends on, data first."""
-    chain = Chain(view, registration.model_digest, registration.stage)
+    chain = Chain.registered(view, registration)
     state = registration.dvc or _state_here(root, registration.stage)
     return [
         *(_dataset(data, uses, state) for data, uses in chain.datasets),

@@ -23,6 +23,7 @@ from governance.log.evidence import Evidence, key_ring
 from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
+from governance.policy.declarations import Declaration
 from governance.policy.evaluation import (
     Comparison,
     Demands,
@@ -76,6 +77,7 @@ SCORES: dict[str, dict[str, list[float]]] = {
     "reward": {"accuracy": [1.0] * 180 + [0.0] * 20},
     "dpo": {"exact": [1.0] * 192 + [0.0] * 8, "unsafe": [0.0] * ITEMS},
     "grpo": {"exact": [1.0] * 196 + [0.0] * 4, "unsafe": [0.0] * ITEMS},
+    "bought": {"exact": [1.0] * 194 + [0.0] * 6, "unsafe": [0.0] * ITEMS},
 }
 
 
@@ -167,6 +169,25 @@ def desk() -> Plan:
     return Plan(policies())
 
 
+def imported() -> Plan:
+    """The plan under which `bought`, a model that was trained elsewhere, may be released."""
+    plan = desk()
+    allowed = AllowedBase(
+        digest=model("bought"), weights=True, source="bought", licence="Apache-2.0"
+    )
+    plan.policy(
+        bases={**plan.policies.bases, "bought": allowed},
+        imports={"bought": Declaration.model_validate(declaration())},
+    )
+    plan.tier(imported=True)
+    on_eval = plan.policies.evaluation.suites["eval"].methods
+    plan.policy(evaluation=evaluation(imported=on_eval["sft"]))
+    plan.released = lambda request: request.model_copy(
+        update={"released": reference("bought", plan.suites)}
+    )
+    return plan
+
+
 def in_memory(plan: Plan) -> World:
     """The world of a plan, its evidence in a list."""
     view = InMemory()
@@ -245,7 +266,7 @@ def reference(name: str, suites: dict[str, str]) -> ModelRef:
     )
     return ModelRef(
         name=name,
-        outside=name == "tiny",
+        outside=name in ("tiny", "bought"),
         sha256=model(name),
         files=files,
         suite=suite,
@@ -288,8 +309,8 @@ def policies() -> Policies:
     )
 
 
-def evaluation() -> EvaluationPolicy:
-    """Thresholds that the scores of `SCORES` meet."""
+def evaluation(**more: Demands) -> EvaluationPolicy:
+    """Thresholds that the scores of `SCORES` meet. `more`: those of further methods on `eval`."""
     exact, safe = Threshold(at_least=0.9), Threshold(at_most=0.05)
     online = Demands(
         thresholds={"exact": exact, "unsafe": safe},
@@ -305,6 +326,7 @@ def evaluation() -> EvaluationPolicy:
         "sft": Demands(thresholds={"exact": exact}),
         "dpo": online,
         "grpo": online,
+        **more,
     }
     on_pairs = {"reward": Demands(thresholds={"accuracy": Threshold(at_least=0.8)})}
     return EvaluationPolicy(
@@ -436,6 +458,10 @@ def _models(plan: Plan) -> Iterator[Statement]:
         {"source": "tiny.json", "files": 1, "weights": False},
     )
     yield _evaluate("tiny", plan.suites)
+    if "bought" in plan.policies.bases:
+        fields = {"source": "bought", "files": 3, "weights": True}
+        yield "base", "bought", [_at("model", model("bought"))], fields
+        yield _evaluate("bought", plan.suites)
     for name, (method, data, parent, scorer) in STAGES.items():
         request = gate_request(name, plan.suites)
         answer = digest(f"gate {name}")
@@ -530,7 +556,7 @@ def _said(plan: Plan, kind: str, key: str, fields: dict[str, Any]) -> dict[str, 
 
 
 def _at(role: str, sha256: str) -> Artifact:
-    places = {model(name): f"models/{name}/model" for name in ("tiny", *STAGES)}
+    places = {model(name): f"models/{name}/model" for name in ("tiny", "bought", *STAGES)}
     return Artifact(role=role, name=places.get(sha256, f"somewhere/{role}"), sha256=sha256)
 
 

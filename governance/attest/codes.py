@@ -116,6 +116,14 @@ BASE_NOT_ALLOWED: policies/bases.yaml does not allow this base model
   > review it, then: countersign allow-base {name} --licence SPDX-ID
 BASE_CHANGED (never waived): policy allows a base of this name with other bytes
   > bring back the allowed bytes, or review the new: countersign allow-base {name} --licence SPDX-ID
+IMPORT_NOT_ALLOWED (never waived): the tier permits no model that was trained elsewhere
+  > train it here, or policies/policy.yaml: tiers.{tier}.imported: true
+IMPORT_NOT_DECLARED (never waived): nobody has declared how this model was trained elsewhere
+  > countersign allow-base {name} --licence SPDX-ID --declared-by PERSON, then fill in the file
+IMPORT_DATA_UNKNOWN: the declaration of a model that was trained elsewhere leaves its data unknown
+  > ask its maker, then policies/imports/{name}.yaml
+IMPORT_TRAINED_BEFORE: the tier wants approvals before training, and it was trained elsewhere
+  > countersign waive --finding IMPORT_TRAINED_BEFORE, where policy permits; or train it here
 UNSAFE_FILES (never waived): the model folder holds files that can run code, or that nobody knows
   > use a revision with safetensors weights and without code
 GATE_MISSING (never waived): no decision allowing its training stands before it in the log

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from governance.attest.predicates import CANDIDATE, Finding, GateDecision, Promotion
+from governance.attest.predicates import SuiteRef as SuiteRef
 from governance.base.errors import RefusedError, VerificationError
 from governance.base.model import Model, Sha256, Slug, empty
 
@@ -21,18 +22,6 @@ class DataRef(Model):
 
     dataset: Slug
     sha256: Sha256
-
-
-class SuiteRef(Model):
-    """An evaluation suite as it is defined now."""
-
-    name: Slug
-    """The dataset it is made of."""
-    digest: Sha256
-    """Of dataset, split, metrics and generation settings."""
-    records: Sha256
-    """Of the dataset's ready records."""
-    split: str
 
 
 class ModelRef(Model):

@@ -74,7 +74,8 @@ REPEATED = """
     SECOND_SIGNATURE_OVERDUE PACKET_MISSING PACKET_OUT_OF_DATE REJECTED APPROVAL_MISSING
     WAIVER_NOT_IN_FORCE INCIDENT_OPEN CANARY_MISSING COMMIT_NOT_PERMITTED BUILDER_NOT_PERMITTED
     SEPARATE_EVALUATOR BASE_NOT_ALLOWED BASE_CHANGED LICENCE_NOT_PERMITTED GATE_MISSING
-    EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED
+    EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED IMPORT_NOT_ALLOWED
+    IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE
 """
 """The findings for which a move is refused here. Those that `RELIED_ON` has, too, are repeated in
 part.
@@ -86,6 +87,9 @@ RELIED_ON = {
     HELD_OUT_UNCHECKED DATACARD_MISSING DATACARD_INCOMPLETE DATACARD_EXPIRED PURPOSE_NOT_PERMITTED
     REGION_NOT_PERMITTED CLASSIFICATION_NOT_PERMITTED LAWFUL_BASIS_NOT_PERMITTED
     LICENCE_NOT_PERMITTED SOURCE_CHANGED SOURCE_UNPINNED""",
+    "the data that is declared of a model trained elsewhere": """
+    IMPORT_DATA_UNKNOWN PURPOSE_NOT_PERMITTED REGION_NOT_PERMITTED CLASSIFICATION_NOT_PERMITTED
+    LAWFUL_BASIS_NOT_PERMITTED LICENCE_NOT_PERMITTED""",
     "the scores, with intervals, slices and comparisons": """
     THRESHOLDS_MISSING THRESHOLD_NOT_MET SLICE_NOT_MET WORSE_THAN_REFERENCE NOT_COMPARABLE
     EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED""",
@@ -1190,6 +1194,7 @@ class Move:
         behind = self._behind(packet)
         self._check_incidents()
         self._check_bases(behind)
+        self._check_imported(packet)
         if self.move["action"] == "promote":
             self._check_promotion(packet, behind)
         else:
@@ -1394,6 +1399,29 @@ class Move:
             elif licences[digest] not in self.rules["licences"]["bases"]:
                 yield "LICENCE_NOT_PERMITTED", licences[digest], f"base {name}"
 
+    def _check_imported(self, packet: Entry) -> None:
+        """A model that was trained elsewhere: the tier permits it, and policy has a declaration of
+        its bytes. Nobody approved anything before its training.
+        """
+        if self._trainings(self._behind(packet)):
+            return
+        need(self._is_declared(self.move["model_digest"]), "an import that policy does not permit")
+        wanted = self.tier.get("approved_before_training", [])
+        if wanted and self.move["action"] == "promote":
+            waived = self._waived(
+                "IMPORT_TRAINED_BEFORE", wanted, f"model {packet.predicate['stage']}"
+            )
+            need(waived, "a model trained elsewhere, before anybody could approve its training")
+
+    def _is_declared(self, digest: str) -> bool:
+        return bool(self.tier.get("imported")) and any(
+            declared["digest"] == digest for declared in self._declarations()
+        )
+
+    def _declarations(self) -> list[Json]:
+        files = [name for name in self.policy.files if name.startswith("imports/")]
+        return [self.policy.read(name) for name in files]
+
     def _check_lineage(self, behind: list[Entry]) -> None:
         """Every model of the chain was imported, or trained behind a gate that allowed exactly
         that.
@@ -1437,7 +1465,11 @@ class Move:
             need(has_digests, f"no digest of the files that ran in {entry.kind}")
 
     def _suite(self, behind: list[Entry]) -> Json:
-        """The suite that the gate of the model's training names."""
+        """The suite that the gate of the model's training names; of a model that was trained
+        elsewhere, the suite of its registration.
+        """
+        if not self._trainings(behind):
+            return self._registration(self.move["version"]).get("suite") or {}
         gates = [one.predicate for one in behind if one.kind == "gate"]
         named = [gate["parameters"]["suite"] for gate in gates if self._is_own(gate, behind)]
         return named[-1] if named else {}
@@ -1624,6 +1656,10 @@ class Move:
     def _authors(self, behind: list[Entry]) -> set[str]:
         """Who asked for, signed or requested what is approved."""
         authors = {self.request.predicate["principal"]}
+        if not self._trainings(behind):
+            digest = self.move["model_digest"]
+            declared = [one for one in self._declarations() if one["digest"] == digest]
+            authors |= {one["declared_by"] for one in declared}
         for entry in self._made(behind):
             owner = self.rights.owner(entry.signer, entry.index)
             authors |= {owner["name"]} if owner else set()
@@ -1668,7 +1704,12 @@ class Move:
             need(self._registration(given["version"])["model_digest"] == digest, "its digest")
             need(not self._is_retired(digest), "retired")
             need(self._incidents_accepted(digest), "an incident")
-            need(not list(self._of_bases(self._behind(packets[-1]))), "a base")
+            behind = self._behind(packets[-1])
+            need(not list(self._of_bases(behind)), "a base")
+            made = [
+                one for one in behind if one.kind == "train" and ("model", digest) in one.subjects
+            ]
+            need(made or self._is_declared(digest), "an import")
         except Refused:
             return True
         return False

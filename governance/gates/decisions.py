@@ -29,6 +29,7 @@ from governance.attest.requests import (
 )
 from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks import data as of_data
+from governance.gates.checks import imports as of_imports
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
 from governance.gates.checks import stage as of_stage
@@ -94,6 +95,12 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
 
 RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     **MODEL_CHECKS,
+    "import_allowed": of_imports.import_allowed,
+    "import_declared": of_imports.import_declared,
+    "import_thresholds": of_imports.import_thresholds,
+    "import_approvals": of_imports.import_approvals,
+    "import_parent": of_imports.import_parent,
+    "import_data": of_imports.import_data,
     "alias": of_models.alias,
 }
 """The checks of a release. Every gate of its chain is decided again as well."""
@@ -128,6 +135,8 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "bases": of_models.bases,
         "base_licences": of_models.base_licences,
         "model_files": of_models.model_files,
+        "import_allowed": of_imports.import_allowed,
+        "import_declared": of_imports.import_declared,
         "alias": of_models.alias,
         "policy_signed": of_people.policy_signed,
         "incidents": of_people.incidents,
@@ -151,6 +160,8 @@ STANDING = (
     "bases",
     "base_licences",
     "model_files",
+    "import_allowed",
+    "import_declared",
     "alias",
     "incidents",
     "registered_once",

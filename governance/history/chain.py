@@ -6,10 +6,10 @@ Registrations, packets and reports all read the chain from here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from governance.attest.predicates import Evaluate
+from governance.attest.predicates import Evaluate, Registration, SuiteRef
 from governance.attest.requests import GateRequest, asked_of_gate
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
@@ -41,12 +41,20 @@ class Chain:
     digest: str
     """The digest of the model."""
     stage: str
-    """The name of the training stage that made the model."""
+    """The name of the training stage that made the model, or of its base."""
+    suite: SuiteRef | None = field(default=None, kw_only=True)
+    """The suite of a model that was trained elsewhere, from its registration."""
+
+    @classmethod
+    def registered(cls, view: EvidenceView, registration: Registration) -> Chain:
+        """The chain of a registered version."""
+        stage, suite = registration.stage, registration.suite
+        return Chain(view, registration.model_digest, stage, suite=suite)
 
     @cached_property
     def chain(self) -> list[ModelNode]:
         """The model and every model it was made from, each after its own parents."""
-        return model_chain(self.view, self.digest, self.stage)
+        return model_chain(self.view, self.digest, self.stage, released=True)
 
     @property
     def released(self) -> ModelNode:
@@ -71,6 +79,16 @@ class Chain:
                 continue
         return requests
 
+    @property
+    def own_suite(self) -> SuiteRef | None:
+        """The suite that decides on the model: of its gate's request, or of the registration where
+        it was trained elsewhere. None where neither is known.
+        """
+        if self.released.imported:
+            return self.suite
+        request = self.requests.get(self.released.name)
+        return request.suite if request else None
+
     @cached_property
     def datasets(self) -> list[tuple[DataChain, list[str]]]:
         """Each dataset that a model of the chain was trained or evaluated on, with its uses."""
@@ -83,6 +101,9 @@ class Chain:
             uses.setdefault((request.suite.name, request.suite.records), []).append(
                 f"evaluate@{stage}"
             )
+        if self.released.imported and self.suite is not None:
+            use = f"evaluate_base@{self.released.name}"
+            uses.setdefault((self.suite.name, self.suite.records), []).append(use)
         return [(data_chain(self.view, name, sha256), use) for (name, sha256), use in uses.items()]
 
     @cached_property
@@ -94,6 +115,8 @@ class Chain:
             Suite(request.suite.name, request.suite.digest)
             for request in reversed(self.requests.values())
         ]
+        if self.released.imported and self.suite is not None:
+            suites.append(Suite(self.suite.name, self.suite.digest))
         return list(dict.fromkeys(suites))
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:

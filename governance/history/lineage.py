@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from governance.attest.predicates import (
@@ -83,11 +83,22 @@ class ModelNode:
     parent: str | None = None
     """The digest of the model that this one was trained from."""
     scorer: str | None = None
+    released: bool = False
+    """Whether the chain is that of a release of this model."""
 
     @property
     def method(self) -> str:
-        """The training method; `base` for an imported model."""
-        return self.train.predicate.method if self.train else "base"
+        """The training method. For an imported model `imported` where it is released as it is, else
+        `base`.
+        """
+        if self.train is not None:
+            return self.train.predicate.method
+        return "imported" if self.released else "base"
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is released as it was imported: it was trained elsewhere."""
+        return self.released and self.train is None and self.base is not None
 
     @property
     def known(self) -> bool:
@@ -118,9 +129,11 @@ def data_chain(
     return DataChain(dataset, sha256, quality, scan, ingest)
 
 
-def model_chain(view: EvidenceView, sha256: str, name: str = "") -> list[ModelNode]:
+def model_chain(
+    view: EvidenceView, sha256: str, name: str = "", *, released: bool = False
+) -> list[ModelNode]:
     """A model with its parents and scorers, each after what it was made from. Ends at bases and
-    gaps.
+    gaps. `released`: whether this model itself is released.
     """
     done: dict[str, ModelNode] = {}
 
@@ -134,6 +147,7 @@ def model_chain(view: EvidenceView, sha256: str, name: str = "") -> list[ModelNo
         done[digest] = node
 
     visit(sha256, name, frozenset())
+    done[sha256] = replace(done[sha256], released=released)
     return list(done.values())
 
 

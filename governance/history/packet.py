@@ -94,7 +94,7 @@ def build(
     run: Run,
 ) -> Packet:
     """The packet of a registered version, from the log at this size."""
-    chain = Chain(view, registered.model_digest, registered.stage)
+    chain = Chain.registered(view, registered)
     chain_statements = statements(chain)
     commits, environments = _made_by(chain_statements)
     return Packet(
@@ -114,6 +114,7 @@ def build(
         environments=environments,
         run=run,
         log=authority.origin if authority.rules >= NAMES_ITS_LOG else None,
+        declaration=_declaration(authority, chain),
     )
 
 
@@ -148,7 +149,9 @@ def differing(
     nothing did. An expired waiver is no difference; the waiver checks judge it.
     """
     packet = statement.predicate
-    chain = Chain(view, packet.model_digest, packet.stage)
+    registration = _registration(view, packet)
+    suite = registration.suite if registration else None
+    chain = Chain(view, packet.model_digest, packet.stage, suite=suite)
     chain_statements = statements(chain)
     steps_now = {step.name: step for step in steps(chain_statements)}
     steps_then = {step.name: step for step in packet.stages}
@@ -156,7 +159,10 @@ def differing(
     changed: list[str] = [name for name in names if steps_now.get(name) != steps_then.get(name)]
     if _made_by(chain_statements) != (packet.commits, packet.environments):
         changed.append(Part.CODE)
-    if not _is_registered(view, packet):
+    expected = (packet.model_digest, packet.files, packet.stage)
+    if registration is None or expected != (
+        registration.model_digest, registration.files, registration.stage
+    ):  # fmt: skip
         changed.append(Part.REGISTRATION)
     if packet.policy != authority.in_force.digest:
         changed.append(Part.POLICIES)
@@ -201,18 +207,22 @@ def _made_by(statements: Sequence[Evidence]) -> tuple[list[str], list[str]]:
     return sorted(commits), sorted({stage.environment.distributions for stage in stages})
 
 
-def _is_registered(view: EvidenceView, packet: Packet) -> bool:
-    """Whether the version's last registration is of these bytes, files and stage."""
+def _registration(view: EvidenceView, packet: Packet) -> Registration | None:
+    """The last registration of these bytes as the packet's version."""
     registrations = [
         statement
         for statement in view.by_subject(packet.model_digest, Registration)
         if _of(statement, packet.model, packet.version)
     ]
-    registration: Registration | None = registrations[-1].predicate if registrations else None
-    expected = (packet.model_digest, packet.files, packet.stage)
-    if registration is None:
-        return False
-    return (registration.model_digest, registration.files, registration.stage) == expected
+    return registrations[-1].predicate if registrations else None
+
+
+def _declaration(authority: Authority, chain: Chain) -> str | None:
+    """The digest of the file that declares a model which was trained elsewhere."""
+    declared = authority.policies.declaration_of(chain.digest)
+    if declared is None or not chain.released.imported:
+        return None
+    return sha256_bytes(authority.policies.files[f"imports/{declared[0]}.yaml"].encode())
 
 
 def _tier(authority: Authority, model: str) -> str:

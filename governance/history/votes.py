@@ -34,6 +34,7 @@ Reason = Literal[
     "asked_for_run",
     "signed_run",
     "asks_for_move",
+    "declared_it",
 ]
 """Why a vote does not count."""
 _TEXTS: dict[Reason, str] = {
@@ -49,6 +50,7 @@ _TEXTS: dict[Reason, str] = {
     "asked_for_run": "{person} started {detail}",
     "signed_run": "{person}'s key signed {detail}",
     "asks_for_move": "{person} requests the move",
+    "declared_it": "{person} declared how {detail} was trained",
 }
 """Recorded in the finding APPROVAL_MISSING."""
 

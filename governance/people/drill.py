@@ -106,7 +106,7 @@ def evidence_of(now: LogState, plan: moves.Plan) -> tuple[Served, str]:
     if made_again(now, promotion) is not Repeat.SAME:
         found = f"the decision of entry {promotion.index} comes out otherwise"
         raise VerificationError(found, fix=f"countersign explain {promotion.index}")
-    chain = Chain(now.view, registration.model_digest, registration.stage)
+    chain = Chain.registered(now.view, registration)
     statements = {statement.index for statement in chain.statements()}
     again = f"the decision of entry {promotion.index} comes out again"
     return served, f"{len(statements)} statements, each signature valid; {again}"

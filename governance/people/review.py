@@ -249,6 +249,7 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         view=before.view,
         digest=frozen.model_digest,
         stage=frozen.stage,
+        suite=registration.predicate.suite,
         project=evidence.origin(before.log).project,
         root=NOWHERE,
         now=before,

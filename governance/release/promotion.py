@@ -33,6 +33,7 @@ from governance.attest.requests import (
     ModelRef,
     ReleaseDecision,
     ReleaseRequest,
+    SuiteRef,
     asked_of_gate,
     explain,
 )
@@ -183,23 +184,24 @@ def _made_again(now: LogState, statement: Evidence[Packet]) -> Packet:
 def _reference(now: LogState, registered: Registration) -> ModelRef:
     """The released model. Raises `InputError` where its files do not add up to its digest."""
     node = model_node(now.view, registered.model_digest, registered.stage)
-    gate_request = _gate_request(node.gate) if node.gate else None
+    is_trained = node.train is not None
+    suite = _gate_request(node.gate).suite if node.gate else None
     if manifest_digest(registered.files) != registered.model_digest:
         raise InputError(
             f"the files of {registered.model}/{registered.version} do not add up to its digest"
         )
-    return model_reference(registered, gate_request)
+    return model_reference(registered, suite if is_trained else registered.suite)
 
 
-def model_reference(registered: Registration, gate_request: GateRequest | None) -> ModelRef:
-    """A registered model for a decision: its files, and the suite of its gate's request."""
+def model_reference(registered: Registration, suite: SuiteRef | None) -> ModelRef:
+    """A registered model for a decision: its files, and the suite that decides on it."""
     return ModelRef(
         name=registered.stage,
         outside=False,
         sha256=registered.model_digest,
         files=sorted(file.path for file in registered.files),
-        suite=gate_request.suite.name if gate_request else "none",
-        suite_digest=gate_request.suite.digest if gate_request else "0" * 64,
+        suite=suite.name if suite else "none",
+        suite_digest=suite.digest if suite else "0" * 64,
     )
 
 

@@ -457,11 +457,11 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
 def _stages(now: LogState, model: str) -> set[str]:
     """The stages that the model's versions rest on."""
     registered = {
-        (one.predicate.model_digest, one.predicate.stage)
+        (one.predicate.model_digest, one.predicate.stage): one.predicate
         for one in now.view.all(Registration)
         if one.predicate.model == model
     }
-    chains = (Chain(now.view, digest, stage) for digest, stage in registered)
+    chains = (Chain.registered(now.view, registration) for registration in registered.values())
     return {
         statement.predicate.stage
         for chain in chains

@@ -155,9 +155,9 @@ class Facts(Chain):
 
     @cached_property
     def reference(self) -> ModelRef | None:
-        """The version as a reference for decisions; None where its gate's request is missing."""
-        request = self.requests.get(self.released.name)
-        return model_reference(self.registration, request) if request else None
+        """The version as a reference for decisions; None where its suite is not known."""
+        suite = self.own_suite
+        return model_reference(self.registration, suite) if suite else None
 
     @cached_property
     def model_facts(self) -> ModelFacts | None:
@@ -332,6 +332,7 @@ def gather(
         view=now.evidence.signed_under(rights) if rights else now.evidence,
         digest=statement.predicate.model_digest,
         stage=statement.predicate.stage,
+        suite=statement.predicate.suite,
         project=project,
         root=root,
         now=now,

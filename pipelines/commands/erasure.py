@@ -195,7 +195,7 @@ def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
     yield from trained(list(now.evidence.all(Train)), digests)
     for registration in now.evidence.all(Registration):
         version = registration.predicate
-        chain = Chain(now.evidence, version.model_digest, version.stage)
+        chain = Chain.registered(now.evidence, version)
         uses = {use for data, uses in chain.datasets for use in uses if data.sha256 in digests}
         if uses:
             name = f"{version.model}/{version.version}"

@@ -231,6 +231,7 @@ def every_kind() -> dict[str, Model]:
                 "tier": "limited",
                 "files": [file],
                 "chain": [artifact("train", D)],
+                "suite": {"name": "desk_eval", "digest": A, "records": B, "split": "test"},
                 "dvc": {
                     "lock": A,
                     "objects": [
@@ -296,6 +297,7 @@ def every_kind() -> dict[str, Model]:
             commits=["0" * 40],
             environments=[D],
             run=run(),
+            declaration=A,
         ),
         "approval": Approval.model_validate(
             {

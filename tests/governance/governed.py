@@ -14,7 +14,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,6 +147,8 @@ class Governed:
 
     story: Story
     table: Table
+    main: str = "sft"
+    """The stage or base whose version requests, waivers and incidents are about."""
 
     @property
     def now(self) -> datetime:
@@ -213,7 +215,7 @@ class Governed:
         self, version: str = "1", who: str = "cleo", role: str = "release-manager", **fields: Any
     ) -> str:
         """A signed request; the digest of its statement."""
-        stage, named = fields.pop("stage", "sft"), fields.pop("names", version)
+        stage, named = fields.pop("stage", self.main), fields.pop("names", version)
         frozen = promotion.ask(
             promotion.state(self.story.log), "promote", MODEL, version, "champion"
         ).packet
@@ -259,12 +261,12 @@ class Governed:
             **fields,
         }
         predicate = Waiver.model_validate(self.signed(who, role, **said))
-        return self.say(who, "waiver", [_model(self.story.models["sft"])], predicate)
+        return self.say(who, "waiver", [_model(self.story.models[self.main])], predicate)
 
     def found(self, code: str, about: str) -> list[dict[str, Any]]:
         """What stands against the last version of these bytes now, as a waiver accepts it."""
         now = promotion.state(self.story.log)
-        registered = now.evidence.by_subject(self.story.models["sft"], Registration)
+        registered = now.evidence.by_subject(self.story.models[self.main], Registration)
         version = registered[-1].predicate.version if registered else ""
         if (MODEL, version) not in now.timeline.registrations:
             return []
@@ -283,7 +285,7 @@ class Governed:
         predicate = Incident.model_validate(
             self.signed(who, role, model=MODEL, version=version, state=state, **fields)
         )
-        return self.say(who, "incident", [_model(self.story.models["sft"])], predicate)
+        return self.say(who, "incident", [_model(self.story.models[self.main])], predicate)
 
     def revoke(self, key: str, owner: str, who: str, role: str, by: str = "") -> int:
         predicate = Revocation.model_validate(self.signed(who, role, owner=owner))
@@ -326,8 +328,9 @@ class Governed:
             log=log,
             models=dict(self.story.models),
             records=dict(self.story.records),
+            outside=set(self.story.outside),
         )
-        return Governed(story, Table())
+        return Governed(story, Table(), self.main)
 
     def asked_for(self, version: str = "1") -> None:
         """Packet, two approvals, request."""
@@ -349,10 +352,12 @@ def empty(
     tier: str = "",
     project: str = MODEL,
     models: str = "",
+    edit: Callable[[Path], object] | None = None,
     **more: str,
 ) -> Governed:
     """A log whose first policy names people and is signed by its owners; nothing has run yet.
-    `models`: rows of `models` in the policy. `more`: environment.
+    `models`: rows of `models` in the policy. `edit`: changes files below policies/ before they are
+    in force. `more`: environment.
     """
     story = begin(folder / "unused")
     root = folder / "project"
@@ -365,6 +370,8 @@ def empty(
     text = text.replace(approved, approved + tier, 1)  # tier `limited`
     text = text.replace("models:\n", f"models:\n{models}", 1)
     path.write_text(text + rules, encoding="utf-8")
+    if edit is not None:
+        edit(root / "policies")
     environ = {
         "COUNTERSIGN_HOME": str(folder / "home"),
         "COUNTERSIGN_SIGNER": "env:CI_KEY",

@@ -80,6 +80,8 @@ class Story:
     """Digest of the evaluation suite, known with its dataset."""
     asked: Requester = field(default_factory=lambda: Requester(name="ada", authenticated=False))
     """Who asks for the runs."""
+    outside: set[str] = field(default_factory=lambda: {"tiny"})
+    """The models that were imported."""
 
     @property
     def params(self) -> Params:
@@ -219,6 +221,23 @@ class Story:
         )
         self.evaluate(name, None)
 
+    def bring(self, name: str, *, accuracy: float = 0.97, unsafe: float = 0.02) -> None:
+        """A model that was trained elsewhere, imported and evaluated. Each time the same bytes."""
+        self.outside.add(name)
+        folder = self.root / f"models/{name}/model"
+        self.models[name] = bought(folder, name)
+        made = [_at("model", f"models/{name}/model", self.models[name])]
+        read = [_at("source", name, digest(f"source of {name}"))]
+        fields: dict[str, Any] = {"source": name, "files": 2, "weights": True}
+        self.record("base", f"import_base@{name}", made, read, **fields)
+        self.evaluate(name, accuracy, unsafe)
+
+    @property
+    def suite_ref(self) -> SuiteRef:
+        """The evaluation suite."""
+        records = self.records["desk_eval"]
+        return SuiteRef(name="desk_eval", digest=self.suite, records=records, split="test")
+
     def train(
         self,
         name: str,
@@ -238,9 +257,7 @@ class Story:
             method=method,
             kind=kind,
             data=DataRef(dataset=data, sha256=self.records[data]),
-            suite=SuiteRef(
-                name="desk_eval", digest=self.suite, records=self.records["desk_eval"], split="test"
-            ),
+            suite=self.suite_ref,
             parent=self.reference(parent),
             scorer=None,
             objective=digest(f"objective {method}"),
@@ -310,7 +327,7 @@ class Story:
             right, wrong = round(ITEMS * accuracy), round(ITEMS * unsafe)
             scores["greedy_exact"] = [1.0] * right + [0.0] * (ITEMS - right)
             scores["sampled_unsafe"] = [1.0] * wrong + [0.0] * (ITEMS - wrong)
-        family = "evaluate_base" if name == "tiny" else "evaluate"
+        family = "evaluate_base" if name in self.outside else "evaluate"
         made = [
             _at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))
         ]
@@ -330,7 +347,7 @@ class Story:
     def reference(self, name: str) -> ModelRef:
         return ModelRef(
             name=name,
-            outside=name == "tiny",
+            outside=name in self.outside,
             sha256=self.models[name],
             files=["config.json", "model.safetensors"],
             suite="desk_eval",
@@ -351,6 +368,7 @@ class Story:
             chain=[],
             policy=self.policies.digest,
             run=self.run({"registry_run": run_id} if run_id else None),
+            suite=self.suite_ref if stage in self.outside else None,
         )
         evidence.record(self.log, signer(self.machine), "registration", subject, registration)
         self.promote(stage, version)
@@ -382,7 +400,8 @@ class Story:
         shutil.copytree(self.root.parent, folder, dirs_exist_ok=True)
         here = _machine(folder)
         log = open_log(here, self.policies, lambda: START)
-        made = {"records": dict(self.records), "models": dict(self.models)}
+        made: dict[str, Any] = {"records": dict(self.records), "models": dict(self.models)}
+        made["outside"] = set(self.outside)
         return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property
@@ -451,6 +470,14 @@ class Story:
         ]
         path.write_text("step,loss,reward\n" + "\n".join(lines) + "\n", encoding="utf-8")
         return _at("curves", name, sha256_file(path))
+
+
+def bought(folder: Path, name: str) -> str:
+    """Writes the folder of a model that was trained elsewhere; its digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(_weights(f"bought {name}"))
+    return tree_digest(folder)
 
 
 def begin(folder: Path) -> Story:

@@ -17,6 +17,18 @@ from governance.attest.predicates.parts import (
 from governance.base.model import Json, Model, Sha256, Slug, empty
 
 
+class SuiteRef(Model):
+    """An evaluation suite as it was defined at that time."""
+
+    name: Slug
+    """The dataset it is made of."""
+    digest: Sha256
+    """Of dataset, split, metrics and generation settings."""
+    records: Sha256
+    """Of the dataset's ready records."""
+    split: str
+
+
 class DvcObject(Model):
     """A file or folder as DVC keeps it, in a cache or remote."""
 
@@ -60,6 +72,10 @@ class Registration(Logged):
     run: Run
     dvc: DvcState | None = Field(None, exclude_if=empty)
     """Absent from older statements, and where the model was made without DVC."""
+    suite: SuiteRef | None = Field(None, exclude_if=empty)
+    """The suite that decides on a model which was trained elsewhere. Absent for a model that was
+    trained here: the gate of its training names the suite.
+    """
 
 
 @evidence_kind(
@@ -178,6 +194,10 @@ class Packet(Logged):
     environments: list[Sha256]
     """Digests of what was installed, sorted."""
     run: Run
+    declaration: Sha256 | None = Field(None, exclude_if=empty)
+    """sha256 of the file by which a model that was trained elsewhere is declared: how it was made
+    is self-attested. Absent for a model that was trained here.
+    """
 
 
 @evidence_kind(

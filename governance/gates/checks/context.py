@@ -57,7 +57,9 @@ class ModelFacts:
     @cached_property
     def chain(self) -> list[ModelNode]:
         """Every model that it was made from, itself last."""
-        return lineage.model_chain(self.view, self.ref.sha256, self.ref.name)
+        return lineage.model_chain(
+            self.view, self.ref.sha256, self.ref.name, released=self.released
+        )
 
     @property
     def node(self) -> ModelNode:

@@ -108,6 +108,10 @@ def authors(context: ReleaseContext) -> dict[str, Author]:
         signer = context.rights.principal(statement.keyid, statement.index)
         if signer is not None:
             authors.setdefault(signer.name, ("signed_run", stage))
+    for facts in context.models:
+        declared = context.policies.declaration_of(facts.ref.sha256)
+        if declared is not None and facts.node.imported:
+            authors.setdefault(declared[1].declared_by, ("declared_it", declared[0]))
     if context.requester is not None:  # nobody is made to ask by whoever writes their name
         authors.setdefault(context.requester.name, ("asks_for_move", ""))
     other_names = {
