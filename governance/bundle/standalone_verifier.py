@@ -124,6 +124,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "gate": {"waived": []},
     "request": {"break_glass": False},
     "waiver": {"accepts": []},
+    "registration": {"suite": None},
     "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
     "promotion": {
         **{"action": "promote", "caller": "", "waived": []},
@@ -1469,7 +1470,7 @@ class Move:
         elsewhere, the suite of its registration.
         """
         if not self._trainings(behind):
-            return self._registration(self.move["version"]).get("suite") or {}
+            return self._registration(self.move["version"])["suite"] or {}
         gates = [one.predicate for one in behind if one.kind == "gate"]
         named = [gate["parameters"]["suite"] for gate in gates if self._is_own(gate, behind)]
         return named[-1] if named else {}

@@ -129,7 +129,7 @@ def test_members_that_may_be_absent_are_the_same_to_both() -> None:
     """Those with a default, but for what the second verifier reads with one of its own: the log's
     name, and what it does not read.
     """
-    unread = {"log", "slices", "recall", "rules", "use", "dvc"}
+    unread = {"log", "slices", "recall", "rules", "use", "dvc", "declaration"}
     expected = {
         name: {
             field: info.get_default(call_default_factory=True)
