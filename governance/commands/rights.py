@@ -16,6 +16,7 @@ from governance.commands import session
 from governance.commands.session import Call
 from governance.history.authorizations import of_person
 from governance.people import authorizing, enrolment, policies
+from governance.people.enrolment import PIPELINE
 from governance.policy.rules import RIGHTS
 
 NEXT = "next: countersign policy propose, then its owners: countersign policy sign"
@@ -25,7 +26,7 @@ NEXT = "next: countersign policy propose, then its owners: countersign policy si
 @click.argument("name")
 @click.argument("key")
 @click.option("--role", "roles", multiple=True, help="A role of a person; repeat it for several.")
-@click.option("--signs", "kinds", multiple=True, type=click.Choice([*RIGHTS, "all"]))
+@click.option("--signs", "kinds", multiple=True, type=click.Choice([*RIGHTS, PIPELINE]))
 @session.options("dry_run", "as_json")
 def enrol_command(
     call: Call, name: str, key: str, roles: tuple[str, ...], kinds: tuple[str, ...]
@@ -33,13 +34,14 @@ def enrol_command(
     """Write NAME with the public key KEY (a file or the line itself) into policies/policy.yaml.
 
     A person has roles (--role), a service signs kinds of evidence (--signs); without either,
-    somebody who is there has a further key. Nothing counts before the owners signed.
+    somebody who is there has a further key. `--signs pipeline` is every kind but promotion, which
+    is for the server's key. Nothing counts before the owners signed.
     """
     if roles and kinds:
         expected = "--role ROLE, or --signs KIND"
         raise ConfigError("a person has roles, a service signs", expected=expected)
     public = enrolment.read_key(key)
-    rights = list(roles) or list(RIGHTS if "all" in kinds else kinds)
+    rights = list(roles) or enrolment.rights_of(kinds)
     kind = "person" if roles else "service" if kinds else "known"
     digest = _edit(call, lambda text: enrolment.enrolled(text, name, kind, public, rights))
     key = public.fingerprint

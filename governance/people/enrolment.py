@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from governance.policy.rules import (
 FILE = "policy.yaml"
 OWNER, RECOVERY, RELEASER = "policy-owner", "recovery", "release-manager"
 """Default roles: who signs policies, who signs them if owners are lost, who requests a move."""
+PIPELINE = "pipeline"
+"""In place of a list of rights: those of a key that runs the pipeline."""
 OPTIONAL = frozenset(kind.name for kind in predicates.KINDS.values() if kind.optional_for_release)
 """Kinds that no release depends on. Policies are valid if no service signs them."""
 Change = Callable[[str], str]
@@ -141,6 +143,19 @@ def enrolled(text: str, name: str, kind: str, key: PublicKey, rights: list[str])
         _append(yaml, name, kind, rights, key)
 
     return _changed(text, change)
+
+
+def rights_of(named: Iterable[str]) -> list[str]:
+    """The rights that are named, in order. `PIPELINE` stands for all but those that cover another:
+    moves of governed aliases need a key of their own.
+    """
+    rights = [
+        right
+        for name in named
+        for right in (RIGHTS if name == PIPELINE else [name])
+        if name != PIPELINE or right not in COVERED_BY.values()
+    ]
+    return list(dict.fromkeys(rights))
 
 
 def rotated(text: str, name: str, old: str, new: PublicKey) -> str:

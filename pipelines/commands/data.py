@@ -7,8 +7,6 @@ does not let you read it; 5 something cannot be proven.
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from governance.history.contents import Contents
 from governance.policy.readers import Content
 from governance.release.reading import Wanted
 from pipelines.dvc_store import store
+from pipelines.new_folder import beside
 from pipelines.restore import Item, Restored, Where, items, located, restore, worst
 
 EXIT: dict[Where | None, int] = {
@@ -89,19 +88,18 @@ def _get(wanted: Sequence[Item], root: Path, folder: Path, remote: str | None) -
     if folder.is_symlink() or (folder.exists() and not _is_empty(folder)):
         fix = "name a new folder"
         raise ConfigError("this is there already", where=str(folder), fix=fix)
-    beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     progress = Progress()
     try:
-        made = beside / "made"
-        made.mkdir(parents=True)
-        with store(root, remote, beside / "fetched") as kept:
-            found = [_one(item, made, root, kept, progress) for item in wanted]
-        if any(made.iterdir()):
-            made.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with beside(folder) as unfinished:
+            made = unfinished / "made"
+            made.mkdir()
+            with store(root, remote, unfinished / "fetched") as kept:
+                found = [_one(item, made, root, kept, progress) for item in wanted]
+            if any(made.iterdir()):
+                made.replace(folder)
     except OSError as error:
         raise StorageError(error.strerror or "cannot be written", where=str(folder)) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return found
 
 

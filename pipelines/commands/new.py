@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from governance.base.errors import ConfigError, StorageError
 from governance.base.home import state_home
 from governance.base.yaml import NAME, is_name
 from pipelines import lock
+from pipelines.new_folder import beside
 from pipelines.template import RECIPES
 from pipelines.template_record import RECORD, current
 
@@ -68,7 +68,7 @@ def command(folder: Path, recipe: str, name: str | None, remote: str | None, as_
     target = Path(os.path.abspath(folder))  # noqa: PTH100 - links are not followed
     name = name_of(target, name)
     require_free(target)
-    with beside(target) as unfinished:
+    with appearing(target) as unfinished:
         count = write(unfinished, recipe, name)
         if remote:
             add_remote(unfinished, remote)
@@ -123,18 +123,15 @@ def require_free(target: Path) -> None:
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def appearing(target: Path) -> Iterator[Path]:
     """A new folder beside `target` that takes its place when the block ends without an error."""
-    unfinished = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
     try:
-        unfinished.mkdir(mode=0o755)
-        yield unfinished
-        unfinished.replace(target)
+        with beside(target) as unfinished:
+            yield unfinished
+            unfinished.replace(target)
     except OSError as error:
         found = f"the project cannot be written: {error.strerror or error}"
         raise StorageError(found, where=str(target)) from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write(folder: Path, recipe: str, name: str) -> int:

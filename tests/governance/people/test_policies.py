@@ -13,6 +13,7 @@ import pytest
 
 from governance.base.text import visible
 from governance.history.state import state
+from governance.policy.rules import RIGHTS
 from tests.governance.governed import RULES, empty, keypair, principals
 from tests.governance.people.desk import WHY, Desk, desk
 from tests.governance.sshagent import add, make, needs_ssh
@@ -115,6 +116,15 @@ def test_a_newcomer_says_nothing_before_the_owners_signed(at_desk: Desk) -> None
     for who in ("ada", "ben"):
         d.must(who, "policy", "sign", digest[:12], WHY, YES)
     d.must("zoe", "authorize", "--hours", "1", YES)
+
+
+def test_a_key_of_the_pipeline_moves_no_governed_alias(at_desk: Desk) -> None:
+    d = at_desk
+    d.run("", "enrol", "ci2", d.public("ci2"), "--signs", "all")
+    told = d.must("", "enrol", "ci2", d.public("ci2"), "--signs", "pipeline", "--json").json
+    assert set(told["rights"]) == set(RIGHTS) - {"promotion"}
+    told = d.must("", "enrol", "desk", d.public("desk"), "--signs", "promotion", "--json").json
+    assert told["rights"] == ["promotion"]
 
 
 def test_a_further_key_is_of_the_same_person(at_desk: Desk) -> None:

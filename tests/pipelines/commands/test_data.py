@@ -5,7 +5,9 @@ restored.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from click.testing import CliRunner
 from governance.attest.digests import sha256_file, tree_digest
 from governance.attest.predicates import DvcObject
 from governance.base.errors import ConfigError, InputError
+from pipelines.commands import data
 from pipelines.commands.data import command
 from pipelines.dvc_store import NotThereError, store
+from tests.governance.killed import in_child
 from tests.project import Project
 from tests.project import small as small  # fixture
 
@@ -82,6 +86,19 @@ def test_everything_a_version_depends_on_is_listed_and_restored(
     with pytest.raises(ConfigError, match="DVC remote"):
         run("--get", str(tmp_path / "other"), "--remote", "nosuch")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_left_is_gone_after_the_next(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "new" / "folder"
+    with monkeypatch.context() as patched:
+        patched.setattr(data, "restore", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        assert in_child(lambda: run("--get", str(target))) == -signal.SIGKILL
+    assert len(list(target.parent.iterdir())) == 1 and not target.exists()
+    run("--get", str(target))
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from pipelines.plan.plan import plan
 from pipelines.project import open_project
 from pipelines.template import RECIPES
 from tests.conftest import ROOT
+from tests.governance.killed import in_child
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +187,17 @@ def test_a_failure_in_the_middle_leaves_nothing(
     monkeypatch.setattr(new, "first_commit", full)
     result = run("mine")
     assert isinstance(result.exception, StorageError) and not list(empty.iterdir())
+
+
+def test_what_a_killed_run_left_is_gone_after_the_next(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(new, "first_commit", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        assert in_child(lambda: run("mine")) == -signal.SIGKILL
+    assert len(list(empty.iterdir())) == 1 and not (empty / "mine").exists()
+    assert run("mine").exit_code == 0
+    assert [path.name for path in empty.iterdir()] == ["mine"]
 
 
 def test_an_empty_folder_is_filled() -> None:
