@@ -271,6 +271,8 @@ def _lost(use: RecordUse) -> str:
     if use.dropped:
         reasons = ", ".join(f"{reason} {count}" for reason, count in use.dropped.items())
         parts.append(f"{sum(use.dropped.values())} of {use.offered} left out: {reasons}")
+    if use.seen is not None:
+        parts.append(f"{use.seen} of {use.used} reached before the last step")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -402,7 +402,7 @@ def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse])
     accelerator = trainer.accelerator
     fitted = Fitted(
         steps=trainer.state.global_step,
-        use=use,
+        use=_reached(method, trainer, use),
         device=accelerator.device.type,
         processes=accelerator.num_processes,
         history=list(history.values()),
@@ -412,6 +412,16 @@ def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse])
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
+
+
+def _reached(method: Method, trainer: Any, use: dict[str, RecordUse]) -> dict[str, RecordUse]:
+    """The counts, with how many records the training reached where it ended before its first pass
+    did.
+    """
+    train, steps, rows = use["train"], trainer.state.global_step, len(trainer.train_dataset)
+    processes = trainer.accelerator.num_processes
+    seen = usage.seen(method, trainer.args, steps, rows, train.used, processes)
+    return use if seen is None else {**use, "train": train.model_copy(update={"seen": seen})}
 
 
 def translated(error: Exception, plan: Plan) -> CountersignError:

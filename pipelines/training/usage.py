@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from governance.attest.predicates import RecordUse
@@ -105,6 +106,19 @@ def unfinished(method: Method, args: Any, records: int) -> int:
     if several and args.shuffle_dataset:
         return 0
     return int(records % max(1, args.generation_batch_size // args.num_generations))
+
+
+def seen(method: Method, args: Any, steps: int, rows: int, used: int, processes: int) -> int | None:
+    """How many of the used records a training of so many steps reached; None if it reached all.
+    `rows`: those of the trainer, of which packed ones hold several records.
+    """
+    batches = steps * args.gradient_accumulation_steps
+    if method.rewards:
+        prompts = max(1, args.generation_batch_size // args.num_generations)
+        reached = ceil(batches / (args.steps_per_generation * args.num_iterations)) * prompts
+    else:
+        reached = batches * args.train_batch_size * processes
+    return None if reached >= rows else max(1, used * reached // rows)
 
 
 def without(use: RecordUse, used: int) -> RecordUse:

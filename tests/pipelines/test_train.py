@@ -140,7 +140,7 @@ def test_what_is_left_and_told(
         "method": "sft",
         "objective": wanted.digest,
         "records": 24,
-        "use": {"train": RecordUse(offered=24, used=24, dropped={}, truncated=0)},
+        "use": {"train": RecordUse(offered=24, used=24, dropped={}, truncated=0, seen=16)},
         "steps": 4,
         "final": outcome.predicate["final"],
         "device": "cpu",

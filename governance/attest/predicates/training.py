@@ -41,6 +41,10 @@ class RecordUse(Model):
     """Reason to records that were left out: EMPTY_ANSWER, NO_ROOM, TOO_LONG, OTHER."""
     truncated: int
     """Records that were used and cut to the method's `max_length`."""
+    seen: int | None = Field(None, ge=1, exclude_if=empty)
+    """Of the used records, how many the training reached before `max_steps` ended it; absent where
+    it reached all. Estimated where records are packed.
+    """
 
 
 @evidence_kind("train", granted=True)

@@ -93,3 +93,39 @@ def test_the_last_batch_of_a_pass_is_counted_as_the_sampler_leaves_it_out(
     args.shuffle_dataset = False
     assert records - usage.unfinished(METHODS[name], args, records) == len(reached)
     assert usage.unfinished(METHODS["sft"], args, records) == 0
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo", "rloo"])
+@given(
+    records=st.integers(1, 40),
+    steps=st.integers(1, 12),
+    batch=st.integers(1, 3),
+    accumulated=st.integers(1, 3),
+)
+def test_the_records_that_an_early_end_reaches_are_those_of_the_sampler(
+    name: str, records: int, steps: int, batch: int, accumulated: int
+) -> None:
+    args = SimpleNamespace(
+        gradient_accumulation_steps=accumulated,
+        train_batch_size=batch * 2,
+        generation_batch_size=batch * 2 * accumulated,
+        num_generations=2,
+        steps_per_generation=accumulated,
+        num_iterations=1,
+    )
+    order, batch = list(range(records)), args.train_batch_size
+    if METHODS[name].rewards:  # each batch of the loader is one generation
+        sampler = pytest.importorskip("trl.trainer.utils").RepeatSampler
+        batch = args.generation_batch_size
+        order = list(sampler(order, 2, batch // 2, accumulated, True, 7))
+    drawn = order[: steps * accumulated * batch]
+    if METHODS[name].rewards and len(set(drawn)) == len(set(order)):
+        return  # a whole pass, whose last batch `unfinished` counts
+    seen = usage.seen(METHODS[name], args, steps, records, records, 1)
+    assert (records if seen is None else seen) == len(set(drawn))
+
+
+def test_packed_records_are_estimated() -> None:
+    args = SimpleNamespace(gradient_accumulation_steps=1, train_batch_size=2)
+    assert usage.seen(METHODS["sft"], args, 3, rows=12, used=50, processes=1) == 25
+    assert usage.seen(METHODS["sft"], args, 3, rows=12, used=50, processes=2) is None
