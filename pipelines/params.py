@@ -175,7 +175,9 @@ class Release(Model):
     """One row of the release table, keyed by the registered model's name."""
 
     stage: Slug
-    """The stage whose model is registered."""
+    """The stage whose model is registered; or the base, if a model that was trained elsewhere is
+    released as it is (docs/imports.md).
+    """
 
 
 class Params(Model):
@@ -292,7 +294,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
     for name, release in params.releases.items():
-        need(release.stage, params.stages, "stage", "releases", name, "stage")
+        need(release.stage, models, "stage or base", "releases", name, "stage")
     return wrong or _circles(params, path)
 
 

@@ -221,7 +221,7 @@ def require_name(name: str) -> str:
 
 def _first_suite(params: Params) -> str:
     release = next(iter(params.releases.values()))
-    return params.stages[release.stage].suite
+    return params.suite_of(release.stage)
 
 
 def _given(fields: Sequence[str]) -> dict[str, str]:

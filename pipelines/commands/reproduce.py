@@ -140,6 +140,9 @@ def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) ->
     policies do, `RefusedError` if the gate refuses, `BusyError` while another run reproduces the
     stage.
     """
+    if key in project.params.bases:
+        found = f"{key} was not trained here, so its training cannot be repeated"
+        raise InputError(found, where=f"params.yaml: bases.{key}", expected="a training stage")
     if key not in project.params.stages:
         raise unknown("training stage", key, project.params.stages, "params.yaml: stages")
     name = f"reproduce@{key}"

@@ -192,6 +192,7 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
         ),
         *((reason, [*params.releases]) for reason in _bases(project, stages)),
         *((reason, [*params.releases]) for reason in _thresholds(project, stages)),
+        *((reason, [*params.releases]) for reason in _imports(project, stages)),
     ]
     log = log_of(project.machine)
     waivers = state(log).timeline.waivers if found and log.size() else {}
@@ -215,13 +216,36 @@ def _bases(project: Project, stages: Collection[str]) -> Iterator[Finding]:
     allowed = project.policies.bases
     sources = {base.source for base in allowed.values()}
     digests = {base.digest for base in allowed.values()}
-    reached = keys_of("import_base", stages) if keys_of("train", stages) else []
+    released = {name for _, name in _released_bases(project, stages)}
+    is_built_on = bool(keys_of("train", stages))
+    reached = [name for name in keys_of("import_base", stages) if is_built_on or name in released]
     for name in reached:
         source = project.params.bases[name].source
         known = name in allowed or source in sources
         if not known and _imported(project, name, source) not in digests:
             expected = "an entry in policies/bases.yaml"
             yield finding("BASE_NOT_ALLOWED", f"base {name}", expected=expected, found=source)
+
+
+def _released_bases(project: Project, stages: Collection[str]) -> list[tuple[str, str]]:
+    """Registered models that were trained elsewhere, with the names of their bases."""
+    rows = [(key, project.params.releases[key].stage) for key in keys_of("register", stages)]
+    return [(model, name) for model, name in rows if name in project.params.bases]
+
+
+def _imports(project: Project, stages: Collection[str]) -> Iterator[Finding]:
+    """Released models that were trained elsewhere, where the tier permits none, or nothing is
+    declared. The release compares the declaration with the bytes.
+    """
+    for model, name in _released_bases(project, stages):
+        tier = project.policies.tier_of(model)
+        if tier is not None and not tier.imported:
+            found = {"expected": "a model that was trained here", "found": "trained elsewhere"}
+            tier_name = project.policies.rules.models[model].tier
+            yield finding("IMPORT_NOT_ALLOWED", f"model {name}", tier=tier_name, **found)
+        if name not in project.policies.imports:
+            expected = f"policies/imports/{name}.yaml"
+            yield finding("IMPORT_NOT_DECLARED", f"model {name}", expected=expected, found="none")
 
 
 def _imported(project: Project, name: str, source: str) -> str | None:
@@ -246,8 +270,10 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
     names = [row.parent for row in rows]
     names += [row.scorer for row in rows if uses_scorer(row)]
     names += [params.releases[key].stage for key in keys_of("register", stages)]
+    released = {name for _, name in _released_bases(project, stages)}
     for name in dict.fromkeys(names):
-        method = "base" if name in params.bases else params.stages[name].method
+        outside = "imported" if name in released else "base"
+        method = outside if name in params.bases else params.stages[name].method
         suite = params.suite_of(name)
         if project.policies.evaluation.demands(suite, method) is None:
             yield finding(

@@ -266,6 +266,14 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
     return []
 
 
+def released_suite(params: Params, root: Path, model: str) -> SuiteRef | None:
+    """The suite of a released model that was trained elsewhere. None for a model that was trained
+    here: the request of its gate has the suite.
+    """
+    name = params.releases[model].stage
+    return _suite(params, root, params.suite_of(name)) if name in params.bases else None
+
+
 def _suite(params: Params, root: Path, name: str, records: str | None = None) -> SuiteRef:
     suite, records = params.suites[name], records or _records(root, name)
     digest = suite_digest(suite, records)

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # kind.
 
 NO_VERSION = "none"
+ELSEWHERE = "elsewhere; how is declared, self-attested"
+"""The tag of a model that was trained elsewhere."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -100,7 +102,8 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     digest, model = job.inputs["model"].sha256, job.key
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.runs.sweep()  # of a killed run: where its version is found, no other run is started
-    chain = Chain(job.evidence.signed_under(job.policies), digest, _stage(job))
+    suite = gate.released_suite(job.params, job.root, model)
+    chain = Chain(job.evidence.signed_under(job.policies), digest, _stage(job), suite=suite)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
@@ -122,6 +125,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
         policy=job.policies.digest,
         run=run,
         dvc=dvc_lock.behind(job.root, (paths.model(stage), paths.evaluation(stage))),
+        suite=suite,
     )
     _record(job, "registration", registration)
     _promote(job, request, decision, version.number)
@@ -230,6 +234,7 @@ def _request(
             "pipeline.policy": job.policies.digest,
             "pipeline.parent": chain.released.parent or NO_VERSION,
             "pipeline.train_run": _train_run(chain),
+            "pipeline.trained": ELSEWHERE if chain.released.imported else "here",
         },
         run_tags=source(job),
         params=dossier.parameters(chain),
@@ -270,6 +275,7 @@ def _description(job: Job, chain: Chain, decision: ReleaseDecision) -> str:
     report = f"`countersign report {job.key}/VERSION` shows its evidence"
     lines = [
         f"{stage}; model sha256 `{chain.digest}`.",
+        *([f"Trained {ELSEWHERE}."] if chain.released.imported else []),
         f"{report}; the run's artifacts have it too.",
         "Tags and this text are for display only: decisions use the log.",
         "MLflow verifies nothing when it loads. Load it with `pipelines.loader.load`, which does.",

@@ -15,7 +15,7 @@ import pytest
 from governance.attest.digests import manifest, sha256_bytes
 from governance.attest.envelope import pae
 from governance.attest.keys import public_key
-from governance.attest.predicates import Artifact, Promotion, SignedReport, Waiver
+from governance.attest.predicates import Artifact, Promotion, Registration, SignedReport, Waiver
 from governance.base.errors import RefusedError, StorageError, VerificationError
 from governance.base.progress import Progress
 from governance.gates.decisions import decide_release
@@ -32,6 +32,7 @@ from pipelines.harness import run_stage
 from pipelines.project import Project
 from pipelines.stages import gate, register
 from pipelines.stages import report as report_stage
+from tests.governance.bought import TIER, permits
 from tests.governance.governed import RULES, Governed, authorize, empty
 from tests.governance.registry.tables import with_tables
 from tests.governance.story import MODEL, Story, altered, begin
@@ -204,6 +205,28 @@ def test_two_models_of_one_project_are_registered_side_by_side(story: Story) -> 
 
 
 @pytest.mark.slow
+def test_a_model_that_was_trained_elsewhere_is_registered(story: Story) -> None:
+    permits(story.root / "policies")
+    policy = story.root / "policies" / "policy.yaml"
+    text = policy.read_text()
+    policy.write_text(text.replace("    approvals: 2\n", f"    approvals: 2\n{TIER}", 1))
+    params = story.root / "params.yaml"
+    rows = "bases:\n  acme: {source: acme, suite: desk_eval}\n"
+    text = params.read_text().replace("bases:\n", rows).replace("stage: sft}", "stage: acme}")
+    params.write_text(text)
+    story.policies = load_policies(story.root / "policies")
+    story.bring("acme")
+    run(story)
+    registered = logged(story, "registration")[-1]
+    assert isinstance(registered, Registration)
+    assert (registered.stage, registered.suite) == ("acme", story.suite_ref)
+    assert {link.role for link in registered.chain} == {
+        "base", "evaluate", "ingest", "scan", "quality",
+    }  # fmt: skip
+    (version,) = registry(story).versions(MODEL)
+    assert version.aliases == ("candidate",) or "candidate" in version.aliases
+
+
 def test_a_denied_release_is_recorded_and_registers_nothing(story: Story) -> None:
     story.evaluate("sft", 0.5)
     with pytest.raises(RefusedError, match="THRESHOLD_NOT_MET"):

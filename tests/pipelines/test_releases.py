@@ -87,3 +87,12 @@ def test_a_release_asks_about_its_own_stage(tmp_path: Path) -> None:
         "desk-scorer": "reward",
     }
     assert all(request.model == name for name, request in asked.items())
+
+
+def test_a_base_can_be_released(tmp_path: Path) -> None:
+    params = _params(tmp_path, "releases: {support-desk: {stage: grpo}, bought: {stage: tiny}}")
+    stages = graph(params)
+    assert stages["register@bought"] == {"import_base@tiny"}
+    assert params.released_from("grpo") == ["support-desk"]
+    message = _first(lambda: _params(tmp_path, "releases: {support-desk: {stage: nothing}}"))
+    assert "stage or base" in str(message)
