@@ -30,6 +30,7 @@ from governance.base.errors import ConfigError
 from governance.history.contents import Contents
 from governance.history.state import LogState, state
 from governance.log import evidence
+from governance.log.http_client import PURPOSE
 from governance.machine.machine import Machine, log_to_add_to, machine_of, signer
 from governance.machine.signers import person_signer
 from governance.machine.trust import own_policies
@@ -117,7 +118,8 @@ def _admit(
     address = here.environ.get(KEY)
     key = person_signer(address, here.environ, None) if address else signer(here)
     is_development = key.public_pem in evidence.origin(now.log).development_keys
-    reading = Reading(key, is_development, "load", purpose, here.requester, at)
+    said = purpose or here.environ.get(PURPOSE, "")
+    reading = Reading(key, is_development, "load", said, here.requester, at)
     digest, model = served.registration.model_digest, served.registration.model
     own_name = frozenset({Content("model", model)})
     wanted = Wanted.of(digest, Contents(now.view).of_model(digest), own_name)

@@ -27,6 +27,7 @@ from governance.base.model import Model
 from governance.base.text import one_line, timed, visible
 from governance.base.time import instant_of
 from governance.history.state import LogState, state
+from governance.log.http_client import PURPOSE
 from governance.log.port import Log
 from governance.machine.machine import Machine, log_to_add_to, machine_of, read_log
 from governance.machine.signers import Ask
@@ -54,7 +55,7 @@ OPTIONS = {
         "--origin", envvar="COUNTERSIGN_ORIGIN", help="Digest of entry 0, or id of checkpoint key."
     ),
     "purpose": click.option(
-        "--purpose", default="", help="What you read it for; the log keeps it."
+        "--purpose", default="", envvar=PURPOSE, help="What you read it for; the log keeps it."
     ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 }

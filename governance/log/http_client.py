@@ -14,13 +14,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from governance.base.errors import ConfigError, VerificationError
+
+PURPOSE_HEADER = "Countersign-Purpose"
+"""In which a client says what it reads content for."""
+PURPOSE = "COUNTERSIGN_PURPOSE"
+"""The variable with that purpose, for commands, the loader and this client."""
 
 SECONDS = 60.0
 MAX_ERROR = 1 << 16
@@ -57,6 +62,8 @@ class Client:
     """Name and password."""
     setting: str = "COUNTERSIGN_LOG"
     """The variable that named the address, for errors."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request."""
 
     def __post_init__(self) -> None:
         """(1) Raises `ConfigError`."""
@@ -91,8 +98,9 @@ class Client:
             def redirect_request(self, *_: Any) -> None:
                 """(2) None: the answer is an error."""
 
+        headers = {"Content-Type": "application/json", **self.headers}
         request = urllib.request.Request(  # noqa: S310 - checked on construction
-            f"{self.url.rstrip('/')}/{path}", data, {"Content-Type": "application/json"}
+            f"{self.url.rstrip('/')}/{path}", data, headers
         )
         request.method = method
         if self.account:

@@ -17,7 +17,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from governance.attest.predicates import ModelFile
 from governance.base.errors import ConflictError, CountersignError, RefusedError, StorageError
 from governance.log import http_client
-from governance.log.http_client import is_server, parse_json, same_origin
+from governance.log.http_client import (
+    PURPOSE,
+    PURPOSE_HEADER,
+    is_server,
+    parse_json,
+    same_origin,
+)
 from governance.models.folder import CHUNK, Fetch
 from governance.registry.mlmodel import DESCRIPTION, SEALED
 from governance.registry.port import DIGEST_TAG
@@ -50,7 +56,10 @@ class RegistryServer:
     """
 
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
-        self._client = http_client.Client(uri, account(uri, environ), "COUNTERSIGN_REGISTRY")
+        purpose = " ".join(environ.get(PURPOSE, "").encode("ascii", "replace").decode().split())
+        headers = {PURPOSE_HEADER: purpose} if purpose else {}
+        known = account(uri, environ)
+        self._client = http_client.Client(uri, known, "COUNTERSIGN_REGISTRY", headers)
 
     def check_account(self) -> None:
         """Raises `StorageError` where the server cannot be reached, or does not know the

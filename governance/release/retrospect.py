@@ -23,6 +23,7 @@ from governance.attest.predicates import (
     Packet,
     Predicate,
     Promotion,
+    Read,
     Refusal,
     Registration,
     Signed,
@@ -51,6 +52,7 @@ _EVENTS = {
     "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
     "incident": ("incident {it.state}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
+    "read": ("read of {read}", "by {it.command}", "{it.purpose}"),
     "call": ("{called}", "accepted by rule", "{detail}"),
     "drill": ("drill of {it.alias}", "", "{detail}"),
     "report": ("report signed", "{it.verdict}", "page {it.page:.12}, of {it.entries} entries"),
@@ -163,7 +165,7 @@ def history(now: LogState, model: str) -> list[Event]:
     requests = now.timeline.requests.items()
     subjects = {statement.subjects[0].sha256 for statement in packets}
     subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
-    subjects |= _stages(now, model)
+    subjects |= _stages(now, model) | _data(now, model)
     events = [
         _event(now, statement)
         for kind in _EVENTS
@@ -449,6 +451,9 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
     predicate = statement.predicate
     if isinstance(predicate, Failure):
         return predicate.stage in subjects
+    if isinstance(predicate, Read):
+        names = {f"{one.role} {one.name}" for one in statement.subjects}
+        return bool(names & (subjects | {f"model {model}"}))
     if statement.kind == "approval":
         return bool(subjects & {subject.sha256 for subject in statement.subjects})
     return bool(predicate.model == model)
@@ -470,9 +475,21 @@ def _stages(now: LogState, model: str) -> set[str]:
     }
 
 
+def _data(now: LogState, model: str) -> set[str]:
+    """The datasets of the model's versions, e.g. `dataset desk_sft`."""
+    return {
+        f"dataset {data.dataset}"
+        for one in now.view.all(Registration)
+        if one.predicate.model == model
+        for data, _ in Chain(now.view, one.predicate.model_digest, one.predicate.stage).datasets
+    }
+
+
 def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
-    fields = {"it": predicate, "subject": statement.subjects[0].sha256, **_derived(statement)}
+    subject = statement.subjects[0].sha256
+    named = ", ".join(dict.fromkeys(f"{one.role} {one.name}" for one in statement.subjects))
+    fields = {"it": predicate, "subject": subject, "read": named, **_derived(statement)}
     what, result, detail = (text.format_map(fields) for text in _EVENTS[statement.kind])
     counts = _counts(now, statement)
     if not counts:
@@ -496,7 +513,7 @@ def _counts(now: LogState, statement: Evidence) -> bool:
     rights, predicate = now.authority, statement.predicate
     if isinstance(predicate, Call | Refusal):
         return rights.may_sign("promotion", statement.keyid, statement.development, statement.index)
-    if isinstance(predicate, Signed) or KINDS[statement.kind].granted:
+    if isinstance(predicate, Signed | Read) or KINDS[statement.kind].granted:
         return rights.counts(statement)
     return rights.admits(statement)
 
@@ -510,6 +527,8 @@ def _author(now: LogState, statement: Evidence) -> str:
         return now.timeline.requested_by(statement)
     if isinstance(predicate, Call | Refusal):
         return f"account {predicate.caller}"
+    if isinstance(predicate, Read) and predicate.account:
+        return f"account {predicate.account}"
     return now.authority.signer(statement)
 
 

@@ -48,7 +48,7 @@ from governance.models.files import refuse_configs
 from governance.people.policies import NEXT, use_successor
 from governance.policy.authority import KINDS, read_authority
 from governance.registry.governed.governor import UNKNOWN, Governor, Shown, Snapshot
-from governance.registry.governed.limit import ACCEPTED_PER_HOUR, Limit
+from governance.registry.governed.limit import ACCEPTED_PER_HOUR, SAID_PER_HOUR, Limit
 from governance.registry.governed.rules import Call
 from governance.registry.mlmodel import differences, sealed_folder
 from governance.registry.rows import (
@@ -62,6 +62,7 @@ from governance.release.artifacts import registry_run
 from governance.release.promotion import Promoter, check_right, to_retire
 from governance.release.reconcile import governed_names, known_versions
 from governance.release.shown import shown
+from governance.server.artifacts import ArtifactReads, ArtifactRights
 
 if TYPE_CHECKING:
     from governance.log.port import Also, Execute, Log
@@ -108,10 +109,18 @@ class GovernedLog:
     signer: Signer
     machine: Machine
     now: Callable[[], datetime]
+    reading: ArtifactReads = field(init=False)
     _lock: Lock = field(default_factory=Lock)
     _snapshot: Snapshot | None = None
+    _readers: ArtifactRights | None = None
+    """Who may read which artifacts, as of the snapshot."""
     _size: int = 0
     """The size of the log that the snapshot is of."""
+
+    def __post_init__(self) -> None:
+        limit = Limit(self.now, SAID_PER_HOUR)
+        asked = self.machine.requester
+        self.reading = ArtifactReads(self.log, self.signer, asked, self.now, limit)
 
     def snapshot(self) -> Snapshot:
         """What the log says now: read again only after an entry that can change it."""
@@ -136,6 +145,7 @@ class GovernedLog:
         registered = frozenset(state_now.timeline.registrations)
         holders = {key: held.version for key, held in state_now.timeline.holders.items()}
         names = governed_names(state_now)
+        self._readers = ArtifactRights.of(state_now)
         return Snapshot(names, registered, frozenset(runs - {""}), holders)
 
     def shown(self, model: str) -> Mapping[str, Shown]:
@@ -169,6 +179,20 @@ class GovernedLog:
         if not has_request_context():
             return account.get() or UNKNOWN
         return str(getattr(g, "mlflow_authenticated_user", None) or request.remote_addr or UNKNOWN)
+
+    def unreadable(self, path: str, caller: str) -> tuple[str, str]:
+        """The model that the caller may not read below this path, and why; empty where they may."""
+        return self.reading.refusal(self._artifact_rights(), path, caller, purpose.get())
+
+    def reads(self, path: str, caller: str) -> None:
+        """Records that a caller is given artifacts below this path."""
+        self.reading.record(self._artifact_rights(), path, caller, purpose.get())
+
+    def _artifact_rights(self) -> ArtifactRights:
+        self.snapshot()
+        if self._readers is None:
+            raise _not_begun(self.log)
+        return self._readers
 
     def promote(self, call: Call, caller: str, keep: bool) -> None:
         """Taking an alias away retires the version that the open request names; without a request,
@@ -337,6 +361,10 @@ class CheckpointSigner:
 
 account: ContextVar[str | None] = ContextVar("countersign_account", default=None)
 """The account of the present request, where no route of Flask's handles it (`app.Door`)."""
+
+
+purpose: ContextVar[str] = ContextVar("countersign_purpose", default="")
+"""What the present request says that it reads for (`http_client.PURPOSE_HEADER`)."""
 
 
 @cache

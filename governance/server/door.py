@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from governance.log.http_client import PURPOSE_HEADER
 from governance.server import accounts
-from governance.server.context import account
+from governance.server.context import account, purpose
 from governance.server.passwords import WINDOW, Answer, PasswordChecks
 
 FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
@@ -29,8 +30,9 @@ FILES = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts
 MAX_BODY = 16 << 20
 """Bytes of any other body; the largest that MLflow takes is an upload from its pages, of 10 MB."""
 AUTHORIZATION = b"authorization"
+PURPOSE = PURPOSE_HEADER.lower().encode()
 ONCE = (
-    *(AUTHORIZATION, b"content-encoding", b"content-length", b"content-type", b"host"),
+    *(AUTHORIZATION, PURPOSE, b"content-encoding", b"content-length", b"content-type", b"host"),
     *(b"sec-fetch-mode", b"sec-fetch-site", b"transfer-encoding"),
 )
 """(1) An `Origin` may be repeated: each one is checked."""
@@ -64,6 +66,7 @@ class Door:
             if checked is None:
                 await _later()(scope, receive, send)
                 return
+            purpose.set(dict(headers).get(PURPOSE, b"").decode("ascii"))
             scope = {**scope, "headers": checked}
         await self.app(scope, receive, send)
 

@@ -5,7 +5,9 @@
 2. Nothing is deleted.
 3. Nothing is added to a folder from which a governed version was registered. A file whose path
    names a run belongs into that run's own folder.
-4. Paths are judged after every decoding. Links, devices and pipes below the root are refused, for
+4. A file is given out, and a folder listed, only to whom policy permits that
+   (`Governor.read`). A folder is given out to whom policy permits to read each file of it.
+5. Paths are judged after every decoding. Links, devices and pipes below the root are refused, for
    reading too.
 
 A program that writes to the folder itself is not stopped. The manifest of the registration shows
@@ -136,18 +138,39 @@ class WriteOnceArtifactRepository(LocalArtifactRepository):  # type: ignore[misc
 
     @answering
     def get_local_path(self, artifact_path: str) -> Any:
-        without_links(self._root, checked(artifact_path))
+        self._admit(artifact_path)
         return super().get_local_path(artifact_path)
 
     @answering
     def list_artifacts(self, path: str | None = None) -> Any:
-        without_links(self._root, checked(path or ""))
+        self._admit(path or "", lists=True)
         return [info for info in super().list_artifacts(path) if not info.path.startswith(STAGING)]
 
     @answering
+    def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> Any:
+        self._admit(artifact_path)
+        return super().download_artifacts(artifact_path, dst_path)
+
+    @answering
+    def download_trace_data(self) -> Any:
+        self._admit("")
+        return super().download_trace_data()
+
+    @answering
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        without_links(self._root, checked(remote_file_path))
+        self._admit(remote_file_path)
         super()._download_file(remote_file_path, local_path)
+
+    def _admit(self, path: str, lists: bool = False) -> None:
+        """(4), (5) Before anything of it is read."""
+        relative = checked(path)
+        place = without_links(self._root, relative)
+        governor = getattr(self._stores()[1], "governor", None)
+        if governor is None:
+            raise StorageError("a write-once artifact folder belongs to a governed registry only")
+        governor.read(relative.as_posix(), lists=lists)
+        for file in place.rglob("*") if place.is_dir() and not lists else ():
+            governor.read(file.relative_to(self._root).as_posix())
 
     # -- Rules
 

@@ -10,6 +10,8 @@
 4. A new version and a move of `candidate` are recorded with their row in one transaction. After
    many such calls within an hour, further ones are refused, because each is an entry that every
    reader of the log reads.
+5. Artifacts are given to whom policy permits to read them, and the read is recorded before. What
+   cannot be recorded is not given.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from governance.registry.governed.rules import Call, Judgement, judge
 from governance.registry.rows import NewVersion
 
 UNKNOWN = "unknown"
+READ = "read artifact"
+"""The operation of a refused read, in the entry that records it."""
 log = logging.getLogger("countersign.registry")
 
 _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", default=frozenset())
@@ -74,6 +78,14 @@ class Surroundings(Protocol):
         Raises `RefusedError` with the findings, which are recorded if `keep`, `InputError` where
         there is nothing to decide on, or `ConflictError` where another call was first.
         """
+
+    def unreadable(self, path: str, caller: str) -> tuple[str, str]:
+        """The model that the caller may not read below this path, as far as it has a name, and why;
+        both empty where they may.
+        """
+
+    def reads(self, path: str, caller: str) -> None:
+        """Records that a caller is given artifacts below this path."""
 
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         """Records a refusal. Equal refusals are one entry."""
@@ -163,6 +175,17 @@ class Governor:
         version = self.surroundings.made(call, new, caller)
         log.info("accepted: version %s of %s by %s", version, call.model, caller)
         return version
+
+    def read(self, path: str, *, lists: bool = False) -> None:
+        """(5) Artifacts below this path. `lists`: names only are given. Raises `RefusedError`, or
+        what the log raises.
+        """
+        caller = self.surroundings.caller()
+        model, reason = self.surroundings.unreadable(path, caller)
+        if reason:
+            raise self.refuse(READ, model, reason, "policies/policy.yaml: readers")
+        if not lists:
+            self.surroundings.reads(path, caller)
 
     def _admitted(self, call: Call) -> str:
         """Counts a call that is let through. Returns its caller. Raises `RefusedError` beyond the

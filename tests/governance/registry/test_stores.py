@@ -76,6 +76,12 @@ class Desk:
     def moved(self, call: Call, caller: str) -> None:
         self.accepted.append((call.model, call.version, call.alias or ""))
 
+    def unreadable(self, path: str, caller: str) -> tuple[str, str]:
+        return "", ""
+
+    def reads(self, path: str, caller: str) -> None:
+        """Not recorded."""
+
     def refused(self, operation: str, model: str, caller: str, reason: str) -> None:
         self.said.append((operation, model))
 
@@ -326,6 +332,9 @@ class Around:
 
     def refuse(self, operation: str, model: str, reason: str, next: str) -> None:
         self.said.append(operation)
+
+    def read(self, path: str, *, lists: bool = False) -> None:
+        """Everybody may read."""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ content of, and the statement about a read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from governance.attest.keys import Signer
-from governance.attest.predicates import Read, Requester
+from governance.attest.predicates import Artifact, Read, Requester
 from governance.base.errors import ConfigError, RefusedError, StorageError
 from governance.history.contents import Contents
 from governance.history.model_entries import ModelEntries
@@ -28,9 +29,11 @@ from governance.policy.authority import read_authority
 from governance.policy.policies import load_policies
 from governance.policy.readers import EVERYBODY, UNKNOWN, Content, Readers, may_read
 from governance.policy.rules import Principal
+from governance.release import retrospect
 from governance.release.reading import Reading, Rights, Wanted, admit, refused_account
 from governance.server.append import refusal
-from tests.governance.governed import RULES, Governed, begun, keypair, person, principals
+from tests.conftest import ROOT
+from tests.governance.governed import RULES, Governed, begun, empty, keypair, person, principals
 from tests.governance.story import MODEL, digest
 
 READERS = """
@@ -382,3 +385,34 @@ def test_no_read_is_in_a_models_index(scene: Governed) -> None:
     entry = read(scene, "cleo", MODEL_CONTENT, sha256=scene.story.models["sft"])
     assert entry is not None and entry.index == log.size() - 1
     assert ModelEntries().of(log, MODEL, log.size()) == before
+
+
+def test_the_history_lists_the_reads_of_a_model_and_of_its_data(scene: Governed) -> None:
+    read(scene, "cleo", MODEL_CONTENT, purpose="serving")
+    read(scene, "ada", DATA)
+    read(scene, "eve", Content("dataset", "unrelated"))
+    log = scene.story.log
+    forged = Read(
+        reader="ada", command="look", policy=scene.story.policies.digest, run=run_by("x", NOON)
+    )
+    subject = Artifact(role="model", name=MODEL, sha256=digest("x"))
+    evidence.record(log, person("ben"), "read", [subject], forged)
+    events = [each for each in retrospect.history(state(log), MODEL) if "read of" in each.what]
+    assert [(each.what, each.by, each.counts) for each in events] == [
+        ("read of model support-desk", "cleo", True),
+        ("read of dataset desk_sft", "ada", True),
+        ("read of model support-desk", "ben", False),
+    ]
+    assert events[0].detail == "serving"
+
+
+PAGE = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_the_page_is_one(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    scene = empty(tmp_path, RULES + shown)
+    table = scene.story.policies.rules.readers
+    assert table is not None and table.purpose == "required"
+    assert may(scene, "cleo", MODEL_CONTENT, purpose="x") and may(scene, "ben", DATA, purpose="x")
+    assert not may(scene, "eve", Content("model", "unnamed"), purpose="x")
