@@ -52,6 +52,7 @@ def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
     assert project.said() == small.said()
 
 
+@pytest.mark.nightly
 def test_a_log_that_never_saw_these_outputs(small: Project, tmp_path: Path) -> None:
     """A colleague's clone with a log of its own: each gate says what is missing before it, and what
     to do.

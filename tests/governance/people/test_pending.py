@@ -28,6 +28,7 @@ def waits(d: Desk, who: str = "", **only: str) -> list[dict[str, Any]]:
     return [one for one in found if all(one[key] == value for key, value in only.items())]
 
 
+@pytest.mark.slow
 def test_a_release_from_the_first_review_to_the_second_signature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_release_from_the_first_review_to_the_second_signature(
     assert waits(d) == []
 
 
+@pytest.mark.slow
 def test_a_rollback_alone_waits_for_a_second_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ import pytest
 from pipelines.process import exclusive
 from pipelines.workers import client, parent, start, under_dvc
 from pipelines.workers.libraries import GROUP_OF, GROUPS
+from tests.conftest import rows
 from tests.project import BIN, Project, fresh, wait_for
 
 COLD = client.COLD.decode().strip()
@@ -261,7 +262,7 @@ def the_parent() -> psutil.Process:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["client", "worker", "parent"])
+@pytest.mark.parametrize("victim", rows(["client", "worker", "parent"], in_ci={"worker"}))
 def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
     victim: str, project: Project
 ) -> None:
