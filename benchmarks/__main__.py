@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import governing, judging, log, reporting, scanning
+from benchmarks import governing, judging, log, repeating, reporting, scanning
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -56,7 +56,7 @@ def main() -> None:
         *governing.rows(say),
         *reporting.rows(say),
         *log.rows(say, entries),
-        *graph(),
+        *repeating.rows(say, WORK, ENVIRON),
         *command_line(),
     ]
     (ROOT / "benchmarks" / "results.md").write_text(page(rows), encoding="utf-8")
@@ -136,31 +136,6 @@ def training() -> list[Row]:
     return found
 
 
-def graph() -> list[Row]:
-    """Both ways to run the graph with nothing to do. DVC alone has the same graph, where no stage
-    always runs.
-    """
-    say("repro with nothing to do")
-    governed = (WORK / "dvc.yaml").read_text(encoding="utf-8")
-    bare = "".join(
-        line for line in governed.splitlines(keepends=True) if "always_changed" not in line
-    )
-    dvc = [sys.executable, "-m", "dvc", "repro"]
-
-    def repro(text: str, command: list[str]) -> float:
-        (WORK / "dvc.yaml").write_text(text, encoding="utf-8")
-        return run(command)
-
-    found = []
-    for name, command in (("countersign repro", ["countersign", "repro"]), ("dvc repro", dvc)):
-        repro(bare, dvc)
-        repro(governed, command)
-        ours, plain = compared(partial(repro, governed, command), partial(repro, bare, dvc), 5)
-        found.append(row(f"{name}, nothing to do", ours, "bare DVC, same graph", plain))
-    (WORK / "dvc.yaml").write_text(governed, encoding="utf-8")
-    return found
-
-
 def command_line() -> list[Row]:
     """Start-up of the command."""
     say("start-up of the command line")
@@ -169,17 +144,11 @@ def command_line() -> list[Row]:
         lambda: run([sys.executable, "-c", "import click"]),
         10,
     )
-    status, _ = compared(lambda: run(["countersign", "status"]), lambda: 0.0, 5)
-    return [
-        row("countersign --help", ours, "python -c 'import click'", plain),
-        row("countersign status", status, "", None),
-    ]
+    return [row("countersign --help", ours, "python -c 'import click'", plain)]
 
 
-def row(what: str, ours: float, alternative: str, plain: float | None) -> Row:
+def row(what: str, ours: float, alternative: str, plain: float) -> Row:
     """One line of the table: seconds, the alternative's, and the difference and ratio."""
-    if plain is None:
-        return what, f"{ours:.2f} s", "", ""
     return (
         what,
         f"{ours:.2f} s",
@@ -196,7 +165,7 @@ def page(rows: list[Row]) -> str:
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}. {machine()}.",
         (
             "Medians of runs that alternate with the plain alternative; wall-clock time of whole"
-            " processes."
+            " processes, where a row does not say CPU time."
         ),
         "",
         "| what | governed | plain alternative | difference |",

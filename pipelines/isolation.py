@@ -40,8 +40,9 @@ PYTHON = {
     "PYTHONSAFEPATH": "1",
     "PYTHONNOUSERSITE": "1",
     "PYTHONPYCACHEPREFIX": os.devnull,  # below it nothing can be read or written
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # they would see and change what is validated
 }
-"""(4) The settings of Python for every process of a stage."""
+"""(4) The settings of Python and of typed models for every process of a stage."""
 
 _SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE", r"LC_\w+"),

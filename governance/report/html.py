@@ -163,10 +163,11 @@ def _page_one_environment() -> Environment:
 
 
 def prepare() -> None:
-    """Compiles the templates, in a process that others are forked from."""
-    for name in environment().list_templates(extensions=["j2"]):
+    """Compiles the templates of a report, in a process that others are forked from."""
+    for name in ("page.html.j2", "base.html.j2", "parts.html.j2", "charts.svg.j2"):
         environment().get_template(name)
-    _page_one_environment().get_template("front.html.j2")
+    for name in ("front.html.j2", "parts.html.j2"):
+        _page_one_environment().get_template(name)
 
 
 def _is_text(value: Any) -> bool:

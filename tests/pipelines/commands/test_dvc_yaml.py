@@ -64,3 +64,43 @@ def test_dvc_lock_gets_the_bytes_that_dvc_writes(tmp_path: Path) -> None:
 def test_an_equal_dvc_lock_is_not_written(tmp_path: Path) -> None:
     content, later = changed(tmp_path / "dvc.lock", "fast", "same")
     assert (content, later) == (LOCK.encode(), 0)
+
+
+READ_TWICE = """
+from dvc.utils import serialize
+from pipelines.commands import dvc_yaml
+dvc_yaml.install()
+first = serialize.parse_yaml("a: {b: [1, 2]}", "params.yaml")
+first["a"]["b"].append(3)
+first["c"] = 1
+assert serialize.parse_yaml("a: {b: [1, 2]}", "params.yaml") == {"a": {"b": [1, 2]}}
+"""
+
+
+def test_a_change_of_a_value_that_was_read_changes_no_other() -> None:
+    subprocess.run([sys.executable, "-P", "-c", READ_TWICE], check=True)
+
+
+LOCKED = """
+import json, sys
+from dvc import rwlock
+from dvc.fs import localfs
+from pipelines.commands import dvc_yaml
+if sys.argv[2] == "fast":
+    dvc_yaml.install()
+with rwlock.rwlock(sys.argv[1], localfs, "dvc repro \\u00e4", ["/a"], ["/b"], False):
+    print(open(sys.argv[1] + "/rwlock").read().replace(str(__import__("os").getpid()), "PID"))
+print(open(sys.argv[1] + "/rwlock").read())
+"""
+
+
+def test_the_table_of_locks_is_what_dvc_writes(tmp_path: Path) -> None:
+    slow, fast = (
+        subprocess.run(
+            [sys.executable, "-P", "-c", LOCKED, str(tmp_path), how], check=True,
+            capture_output=True, text=True,
+        ).stdout
+        for how in ("slow", "fast")
+    )  # fmt: skip
+    assert "PID" in slow
+    assert fast == slow
