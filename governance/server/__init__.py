@@ -15,4 +15,5 @@ started.
 8. `witnesses`    asks the witnesses of the policies in force, in the background
 9. `several`      one such server for each of several projects; `front` passes each request to the
                   project that its address names
+10. `artifacts`   which dataset or model a served file is of, and who may read it
 """
