@@ -38,6 +38,18 @@ def one_stage(folder: Path) -> Project:
     return project
 
 
+LOAD = """
+export MLFLOW_TRACKING_URI=$COUNTERSIGN_LOG
+export MLFLOW_TRACKING_USERNAME=$COUNTERSIGN_USER MLFLOW_TRACKING_PASSWORD=$COUNTERSIGN_PASSWORD
+python -c '
+import mlflow
+pipe = mlflow.transformers.load_model("models:/support-desk@candidate")
+print("loaded:", pipe("hello", max_new_tokens=2)[0]["generated_text"])
+'
+"""
+"""As docs/registry.md loads a version in MLflow."""
+
+
 def followed(folder: Path, database: str = "") -> None:
     walk = Walk(folder, one_stage(folder / "server"), database)
     with following(walk):
@@ -45,6 +57,7 @@ def followed(folder: Path, database: str = "") -> None:
         assert "support-desk/1 is now champion" in released and "EVIDENCE VERIFIES" in released
         live = json.loads(walk.run("cleo", "countersign live support-desk --json"))["live"]
         assert {row["alias"]: row["version"] for row in live} == {"candidate": "1", "champion": "1"}
+        assert "loaded: hello" in walk.run("cleo", LOAD)
         history = walk.run("ben", "countersign history support-desk")
         assert re.search(r"promote candidate.* ci\b", history), history
         told = walk.run("ci", "COUNTERSIGN_USER=ben countersign plan", code=2)

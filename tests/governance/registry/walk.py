@@ -127,13 +127,14 @@ class Walk:
     def _filled(self, who: str, lines: str) -> str:
         """With what a person replaces, and answers to what ssh-keygen asks."""
         known = {
-            ADDRESS: self.address, "HASH": self.origin, "NAME": who, "DIGEST": self.policies,
+            ADDRESS: self.address, "HASH": self.origin, "DIGEST": self.policies,
             "'...'": f"'{PASSWORD}'", '"..."': f'"{PASSWORD}"',
             "ssh-keygen -t ed25519 -C ada@laptop":
                 "mkdir -p ~/.ssh && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519",
         }  # fmt: skip
         for old, new in known.items():
             lines = lines.replace(old, new)
+        lines = re.sub(r"\bNAME\b", who, lines)
         if "init --people" in lines:
             self._write_people()
         return lines
