@@ -116,9 +116,28 @@ class Declaration(Model):
         """The methods in their order, as text."""
         return self.methods if isinstance(self.methods, str) else ", ".join(self.methods)
 
+    @property
+    def unknowns(self) -> list[str]:
+        """The fields that nobody knows, by their names in the file, in its order."""
+        content = self.model_dump(mode="json", exclude={"datasets"})
+        data = self.model_dump(mode="json", include={"datasets"})["datasets"]
+        found = _unknown(content, "")
+        if data == UNKNOWN:
+            return [*found, "datasets"]
+        return [*found, *(name for row in data for name in _unknown(row, f"{row['name']}."))]
+
     @model_validator(mode="after")
     def _distinct_datasets(self) -> Self:
         names = [dataset.name for dataset in self.declared_datasets]
         if len(set(names)) < len(names):
             raise ValueError("two datasets have one name")
         return self
+
+
+def _unknown(value: object, name: str) -> list[str]:
+    if value == UNKNOWN:
+        return [name]
+    if not isinstance(value, dict):
+        return []
+    prefix = f"{name}." if name and not name.endswith(".") else name
+    return [found for key, held in value.items() for found in _unknown(held, f"{prefix}{key}")]

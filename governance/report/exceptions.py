@@ -28,6 +28,7 @@ def exceptions(facts: Facts, left_out: Sequence[str], origin: str | None) -> lis
     """Faults and waivers first, then notes: facts that contradict nothing."""
     return [
         *_faults(facts),
+        *_elsewhere(facts),
         *_keys(facts),
         *_unestablished(facts, left_out, origin),
         *_runs(facts),
@@ -206,6 +207,25 @@ def _unestablished(facts: Facts, left_out: Sequence[str], origin: str | None) ->
         yield notice(About.ENTRIES_LEFT_OUT, count=len(left_out), entries=entries)
     if facts.policies is None:
         yield notice(About.POLICIES_NOT_AVAILABLE, why=facts.policies_note)
+
+
+def _elsewhere(facts: Facts) -> Iterator[Notice]:
+    """That the version was trained elsewhere, by whose word, and what nobody knows."""
+    node, declared = facts.released, facts.declaration
+    entries = [node.base.index] if node.base else []
+    if node.imported and declared is None:
+        yield notice(About.TRAINED_ELSEWHERE_UNDECLARED, entries, name=node.name)
+    elif declared is not None:
+        yield notice(
+            About.TRAINED_ELSEWHERE,
+            entries,
+            name=node.name,
+            organisation=declared.trained_by.organisation,
+            tool=f"{declared.trained_by.tool} {declared.trained_by.tool_version}",
+            person=declared.declared_by,
+            on=declared.declared_on.isoformat(),
+            unknown=", ".join(declared.unknowns) or "nothing that was asked",
+        )
 
 
 def _runs(facts: Facts) -> Iterator[Notice]:

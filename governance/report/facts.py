@@ -40,6 +40,7 @@ from governance.history.chain import Chain, Suite
 from governance.history.lineage import DataChain, ModelNode, model_node
 from governance.history.state import LogState, no_version
 from governance.log.evidence import Evidence, parse_statement
+from governance.policy.declarations import Declaration
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Tier
 from governance.release import drills
@@ -101,6 +102,14 @@ class Facts(Chain):
     def tier(self) -> Tier | None:
         """The risk tier that policy sets for the model."""
         return self.policies.tier_of(self.registration.model) if self.policies else None
+
+    @property
+    def declaration(self) -> Declaration | None:
+        """What is declared of a version that was trained elsewhere; None for one trained here."""
+        if self.policies is None or not self.released.imported:
+            return None
+        declared = self.policies.declaration_of(self.digest)
+        return declared[1] if declared else None
 
     @property
     def cards(self) -> Mapping[str, Datacard]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from governance.attest.predicates import (
     BaseImport,
     ModelFile,
@@ -24,7 +26,8 @@ from governance.attest.predicates import (
     Train,
     Waiver,
 )
-from governance.base.model import Json, Model, Sha256
+from governance.base.model import Json, Model, Sha256, empty
+from governance.policy.declarations import Declaration
 from governance.report.frameworks import Control
 
 FORMAT = "https://countersign.dev/report/v2"
@@ -463,6 +466,8 @@ class Base(Model):
     """The signed record of its import; None where there is no evidence of its origin."""
     licence: str
     evidence: Refs
+    declared: Declaration | None = Field(None, exclude_if=empty)
+    """What is declared of a version that was trained elsewhere: self-attested."""
 
 
 class Estimate(Model):

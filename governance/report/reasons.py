@@ -157,6 +157,15 @@ class About(Enum):
         "{count} statements were made with uncommitted code, parameters or policies"
         " ({outside} outside any git work tree)",
     )  # fmt: skip
+    TRAINED_ELSEWHERE = (
+        "note", "Trained elsewhere: self-attested",
+        "{name} was trained by {organisation} with {tool}; {person} declared it on {on}. Nothing of"
+        " its training and data was run or checked here. Unknown: {unknown}",
+    )  # fmt: skip
+    TRAINED_ELSEWHERE_UNDECLARED = (
+        "note", "Trained elsewhere: not declared",
+        "{name} was trained elsewhere, and the policies at hand do not declare how",
+    )  # fmt: skip
     NAMES_BY_LIST = (
         "note", "Low-assurance search for personal data",
         "lists and patterns search for people and places, not a model; section Data says how"

@@ -34,6 +34,7 @@ def bases(facts: Facts) -> list[Base]:
             imported=node.base.predicate if node.base else None,
             licence=allowed[node.name].licence if node.name in allowed else unnamed,
             evidence=[node.base.index] if node.base else [],
+            declared=facts.declaration if node.imported else None,
         )
         for node in facts.chain
         if node.train is None

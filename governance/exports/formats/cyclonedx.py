@@ -138,11 +138,28 @@ def _model(records: Records, node: ModelNode) -> Component:
     elif node.base is not None:
         base, entry = node.base.predicate, node.base.index
         notes |= {"source": outside_path(base.source), "weights": base.weights, "entry": entry}
+        notes |= _declared(records) if node.imported else {}
     else:
         notes["source"] = "not recorded: no evidence of where this model comes from"
     licence = allowed.licence if allowed else None
     ref = _ref("model", node.sha256)
     return _component("machine-learning-model", ref, node.name, node.sha256, licence, notes)
+
+
+def _declared(records: Records) -> dict[str, Any]:
+    """What is declared of a model that was trained elsewhere."""
+    declared = records.facts.declaration
+    if declared is None:
+        return {"assurance": "trained elsewhere, not declared"}
+    by = declared.trained_by
+    return {
+        "assurance": "trained elsewhere; declared, self-attested",
+        "trained_by": f"{by.organisation}, with {by.tool} {by.tool_version}",
+        "declared_methods": declared.method_names,
+        "declared_parent": f"{declared.parent.model}, licence {declared.parent.licence}",
+        "declared_datasets": ", ".join(data.name for data in declared.declared_datasets)
+        or "unknown",
+    }
 
 
 def _card(records: Records) -> dict[str, Any]:

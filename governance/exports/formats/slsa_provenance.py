@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from governance.attest.predicates import Train
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records
 from governance.exports.statements import Resource, artifact, model_subjects, resource, statement
 from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
+from governance.policy.declarations import UNKNOWN, Declaration
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://countersign.dev/build/train/v1"
+DECLARED_TYPE = "https://countersign.dev/build/declared/v1"
+"""Of a training elsewhere, as somebody declared it."""
 
 
 def provenance(records: Records) -> Made:
-    """One statement for each training stage behind the version."""
+    """One statement for each training stage behind the version; one for a version that was trained
+    elsewhere, with the declared builder.
+    """
     trainings = [(node, node.train) for node in records.facts.trained if node.train]
     made = [_provenance(records, node, training) for node, training in trainings]
+    if records.facts.declaration is not None:
+        made.append(_declared(records, records.facts.declaration))
     return Made(made, () if made else ("no training of this version is in the log",))
 
 
@@ -55,6 +64,38 @@ def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) ->
     made = [artifact(subject) for subject in training.subjects if subject.role != "model"]
     details = {"builder": builder, "metadata": metadata, "byproducts": made}
     predicate = {"buildDefinition": definition, "runDetails": details}
+    subjects = model_subjects(records, node)
+    return statement(f"provenance-{node.name}", PROVENANCE, subjects, predicate)
+
+
+def _declared(records: Records, declared: Declaration) -> Document:
+    """What is declared of a training elsewhere. The builder is the declared one, not this project:
+    nothing of it was run or seen here.
+    """
+    by, node = declared.trained_by, records.facts.released
+    named = [
+        resource(data.name, data.sha256, role="data")
+        if data.sha256 != UNKNOWN
+        else {"name": data.name, "annotations": {"role": "data", "sha256": UNKNOWN}}
+        for data in declared.declared_datasets
+    ]
+    documents = [resource(each.title, each.sha256, role="document") for each in declared.documents]
+    definition = {
+        "buildType": DECLARED_TYPE,
+        "externalParameters": {
+            "assurance": "self-attested",
+            "declaredOn": declared.declared_on.isoformat(),
+            "methods": declared.method_names,
+            "parent": declared.parent.model,
+        },
+        "internalParameters": declared.built_from.model_dump(),
+        "resolvedDependencies": [*named, *documents],
+    }
+    parts = (by.organisation, by.tool)
+    identifier = ":".join(quote(part, safe="") for part in parts)
+    versions = {by.tool: by.tool_version}
+    builder = {"id": f"urn:countersign:declared:{identifier}", "version": versions}
+    predicate = {"buildDefinition": definition, "runDetails": {"builder": builder}}
     subjects = model_subjects(records, node)
     return statement(f"provenance-{node.name}", PROVENANCE, subjects, predicate)
 

@@ -4,6 +4,7 @@ verifiers judge it alike.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,17 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import Promotion
 from governance.base.errors import RefusedError
+from governance.exports.formats.cyclonedx import bom
+from governance.exports.formats.model_card import model_card
+from governance.exports.formats.slsa_provenance import provenance
 from governance.history.chain import Chain
 from governance.release import promotion, retrospect
+from governance.release.shown import shown
+from governance.report.build import build
+from governance.report.html import page
 from tests.governance.bought import TIER, declared, digest_of, importing
 from tests.governance.bundles import both_accept
+from tests.governance.exports.told import records_of
 from tests.governance.forged import forge
 from tests.governance.governed import RULES, Governed
 from tests.governance.story import MODEL, digest
@@ -94,6 +102,35 @@ def test_a_changed_declaration_needs_new_approvals(scene: Governed, tmp_path: Pa
         ),
     )
     assert other.freeze("2") != frozen
+
+
+def test_every_page_says_that_it_was_trained_elsewhere(scene: Governed) -> None:
+    scene.released("2")
+    now = promotion.state(scene.story.log)
+    report = build(scene.story.sources, MODEL, "2")
+    (note,) = [each for each in report.exceptions if each.code == "TRAINED_ELSEWHERE"]
+    assert "eve declared it" in note.detail and "Acme" in note.detail
+    (base,) = report.bases
+    assert base.declared is not None and report.trainings == []
+    assert b"self-attested" in page(report)
+    earlier = build(scene.story.sources, MODEL, "1")
+    assert all("declared" not in each.model_dump() for each in earlier.bases)
+    tags = {version: page.tags for version, page in shown(now, MODEL, scene.now).items()}
+    assert tags["2"]["governance.trained"] == "elsewhere; self-attested"
+    assert tags["1"]["governance.trained"] == "here"
+
+
+def test_exports_name_the_declared_builder_and_never_us(scene: Governed) -> None:
+    records = records_of(scene.story, "2")
+    (made,) = provenance(records).documents
+    value = json.loads(made.data)
+    assert value["predicate"]["runDetails"]["builder"]["id"] == "urn:countersign:declared:Acme:verl"
+    assert value["predicate"]["buildDefinition"]["buildType"].endswith("/build/declared/v1")
+    assert "urn:countersign:key" not in made.data.decode()
+    component = json.loads(bom(records))["metadata"]["component"]
+    notes = {row["name"]: row["value"] for row in component["properties"]}
+    assert notes["countersign:assurance"] == "trained elsewhere; declared, self-attested"
+    assert "trained elsewhere; how is declared, self-attested" in model_card(records)
 
 
 # -- What stops it, for both verifiers -------------------------------------------------------------
