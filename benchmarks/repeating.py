@@ -30,7 +30,7 @@ sys.exit(code)
 """
 DVC = (sys.executable, "-m", "dvc", "repro")
 OURS = (("countersign repro", ("countersign", "repro")), ("dvc repro", DVC))
-READING = ("status", "live support-desk", "show support-desk/1 gates")
+READING = ("status", "live support-desk")
 
 
 def cpu_seconds(command: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> float:
