@@ -40,6 +40,7 @@ from governance.report import (
     history,
     lines,
     people,
+    readers,
     record,
     scores,
     training,
@@ -127,7 +128,9 @@ def _with_bundle_limits(report: Report, bundle: BundleReport | None, complete: b
     if bundle is None:
         return report
     log_range, reads = f"0..{bundle.size - 1}", "all of it, from a bundle"
+    part = report.readers
     if bundle.completeness is not Completeness.WHOLE:
+        part = readers.without_reads(part)
         log_range = f"{bundle.entries} of {log_range}"
         reads = f"the {bundle.entries} entries that a bundle carries of {bundle.size}"
         whether = "all that concern the model" if complete else "COMPLETENESS NOT SHOWN"
@@ -135,7 +138,12 @@ def _with_bundle_limits(report: Report, bundle: BundleReport | None, complete: b
     shown = {"shows": [SIGNED, IN_TREE], "does_not_show": list(bundle.limits), "complete": complete}
     integrity = report.integrity.model_copy(update=shown)
     return report.model_copy(
-        update={"integrity": integrity, "log_range": log_range, "reads": reads}
+        update={
+            "integrity": integrity,
+            "log_range": log_range,
+            "reads": reads,
+            "readers": part,
+        }
     )
 
 
@@ -242,6 +250,7 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
         control_warnings=warnings,
         decisions=record.decisions(facts),
         signed_reports=record.signed_reports(facts),
+        readers=readers.readers(facts),
         bases=training.bases(facts),
         trainings=training.trainings(facts),
         nodes=nodes,

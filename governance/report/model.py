@@ -28,6 +28,7 @@ from governance.attest.predicates import (
 )
 from governance.base.model import Json, Model, Sha256, empty
 from governance.policy.declarations import Declaration
+from governance.policy.readers import ContentKind
 from governance.report.frameworks import Control
 
 FORMAT = "https://countersign.dev/report/v2"
@@ -430,6 +431,42 @@ class Dataset(Model):
     """Where the chain of evidence breaks."""
 
 
+class ReadCount(Model):
+    """How often somebody read, or was refused."""
+
+    who: str | None
+    """The principal; None for all accounts and keys that policy does not name."""
+    count: int
+    """Entries of the log: the same read is recorded once a day, equal refusals once."""
+    last: str
+    evidence: Refs
+    """The last of them."""
+
+
+class ContentReaders(Model):
+    """Who may read a dataset or model, and who did."""
+
+    kind: ContentKind
+    name: str
+    listed: list[str]
+    """The row of policy: principals, roles, or `everybody`. Empty: nobody."""
+    people: list[str]
+    """Whom the row permits at the report's time: principals, or `everybody`."""
+    reads: list[ReadCount]
+    refused: list[ReadCount]
+    """Refused reads that the log holds: those of models on a server."""
+
+
+class ReadersPart(Model):
+    """Who may read the content of the chain's datasets and models, and who did."""
+
+    state: Literal["restricted", "not restricted", "not shown"] = "not shown"
+    text: str = NOT_USED
+    reads_shown: bool = True
+    """Whether the reads can be counted. False for a bundle of a model, which holds none."""
+    rows: list[ContentReaders] = []
+
+
 class Curve(Model):
     """One training signal by step."""
 
@@ -611,6 +648,7 @@ class Report(EvidenceSections):
     control_warnings: list[str] = [NOT_USED]
     decisions: list[Decision] = []
     signed_reports: list[SignedRow] = []
+    readers: ReadersPart = ReadersPart()
     bases: list[Base] = []
     trainings: list[Training] = []
     nodes: list[Node] = []

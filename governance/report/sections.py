@@ -61,6 +61,7 @@ SECTIONS: Mapping[str, Section] = {
     "data": Section("What data, from which sources, under which licences.", "datasets"),
     "pii": Section("Which personal data was searched for and found.", "datasets"),
     "labels": Section("Who labelled, and how well they agreed.", "datasets gates"),
+    "readers": Section("Who may read the data and models, and who did.", "readers"),
     "training": Section("How it was trained.", "bases trainings"),
     "evaluation": Section(
         "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"

@@ -200,6 +200,10 @@ class Packet(Logged):
     """
 
 
+REFUSED_READ = "read artifact"
+"""The operation of a refused read of a model's files."""
+
+
 @evidence_kind(
     "refusal",
     scope="refusal/{predicate.model}/{predicate.operation}/{predicate.caller}",

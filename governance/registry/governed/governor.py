@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from governance.attest.predicates import CANDIDATE
+from governance.attest.predicates import CANDIDATE, REFUSED_READ
 from governance.base.errors import CountersignError, InputError, RefusedError, StorageError
 from governance.registry.governed.limit import Limit, is_told
 from governance.registry.governed.names import LONGEST, TRIAL_MODEL, Names
@@ -31,8 +31,6 @@ from governance.registry.governed.rules import Call, Judgement, judge
 from governance.registry.rows import NewVersion
 
 UNKNOWN = "unknown"
-READ = "read artifact"
-"""The operation of a refused read, in the entry that records it."""
 log = logging.getLogger("countersign.registry")
 
 _permitted: ContextVar[frozenset[str]] = ContextVar("countersign_permitted", default=frozenset())
@@ -183,7 +181,7 @@ class Governor:
         caller = self.surroundings.caller()
         model, reason = self.surroundings.unreadable(path, caller)
         if reason:
-            raise self.refuse(READ, model, reason, "policies/policy.yaml: readers")
+            raise self.refuse(REFUSED_READ, model, reason, "policies/policy.yaml: readers")
         if not lists:
             self.surroundings.reads(path, caller)
 
