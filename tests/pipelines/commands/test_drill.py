@@ -171,6 +171,41 @@ def test_report_live_status_and_controls_say_when_it_was_tried(scene: Governed) 
     ]
 
 
+def closing(scene: Governed, datasets: str, models: str) -> None:
+    """Writes the project's table `readers`; an earlier one is replaced."""
+    path = scene.story.root / "policies" / "policy.yaml"
+    text = path.read_text().partition("\nreaders:")[0]
+    path.write_text(f"{text}\nreaders:\n  datasets: {datasets}\n  models: {models}\n")
+
+
+EVERYBODY = '{"*": [everybody]}'
+
+
+@pytest.mark.parametrize(
+    ("datasets", "models", "closed"),
+    [
+        (EVERYBODY, f'{{{MODEL}: [], "*": [everybody]}}', f"model {MODEL}"),
+        (EVERYBODY, f"{{{MODEL}: [ben]}}", f"model {MODEL}"),
+        ('{desk_eval: [], "*": [everybody]}', EVERYBODY, "dataset desk_eval"),
+    ],
+)
+def test_a_closed_model_or_suite_is_not_tried(
+    datasets: str, models: str, closed: str, scene: Governed
+) -> None:
+    closing(scene, datasets, models)
+    before = scene.story.log.size()
+    code, told = run("drill", MODEL)
+    assert code == 4 and f"READ_NOT_ALLOWED {closed}" in told, told
+    assert scene.story.log.size() == before and not logged(scene)
+
+
+@pytest.mark.slow
+def test_who_may_read_the_model_tries_it(scene: Governed) -> None:
+    closing(scene, "{desk_eval: [ci]}", f"{{{MODEL}: [ci]}}")
+    code, told = drill()
+    assert (code, told["passed"]) == (0, True), told
+
+
 SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a changed byte": (
         lambda f: (f / "config.json").write_bytes(b"{}"),
