@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -25,7 +25,7 @@ from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.http_client import PURPOSE_HEADER
 from governance.log.port import Log
-from governance.policy.readers import OTHERS, UNKNOWN
+from governance.policy.readers import OTHERS, UNKNOWN, Content
 from governance.registry.governed.limit import Limit
 from governance.release.artifacts import registry_run
 from governance.release.reading import (
@@ -88,6 +88,12 @@ def _model(statement: Evidence) -> str | None:
     return subject(statement, "model")
 
 
+def _named(contents: Iterable[Content]) -> str:
+    """The first model that has a name; empty where none has."""
+    named = (each.name for each in contents if each.kind == "model" and each.name != OTHERS)
+    return next(named, "")
+
+
 @dataclass
 class ArtifactReads:
     """Decides on reads by accounts and records them. One per process."""
@@ -110,14 +116,15 @@ class ArtifactReads:
         """
         if not here.rights.restricted:
             return "", ""
-        closed = refused_account(here.rights, account, here.wanted(path), self.now())
+        wanted = here.wanted(path)
+        closed = refused_account(here.rights, account, wanted, self.now())
         if closed:
-            models = [each.name for each in closed if each.kind == "model" and each.name != OTHERS]
-            return next(iter(models), ""), f"{CODE} {', '.join(map(str, closed))}"
+            return _named(closed), f"{CODE} {', '.join(map(str, closed))}"
         try:
             checked_purpose(here.rights, purpose)
         except ConfigError as error:
-            return "", f"{error.found}: send the header {PURPOSE_HEADER}"
+            contents = sorted(content for each in wanted for content in each.contents)
+            return _named(contents), f"{error.found}: send the header {PURPOSE_HEADER}"
         return "", ""
 
     def record(self, here: ArtifactRights, path: str, account: str, purpose: str) -> None:

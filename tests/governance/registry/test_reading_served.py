@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from governance.attest.predicates import Read, Refusal
+from governance.attest.predicates.access import LONGEST_PURPOSE
+from governance.base.errors import RefusedError
 from governance.history.state import state
 from governance.log.evidence import Evidence
+from governance.log.http_client import PURPOSE_HEADER
 from governance.registry.rest import RegistryServer
 from tests.governance.governed import principals
 from tests.governance.registry.place import MODEL, PASSWORD, place, register, serving
@@ -30,7 +33,17 @@ SERVED = "/api/2.0/mlflow-artifacts/artifacts"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    here = place(tmp_path_factory.mktemp("read"), principals() + READERS)
+    yield from opened(tmp_path_factory.mktemp("read"), READERS)
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose policy asks what each read is for."""
+    yield from opened(tmp_path_factory.mktemp("asking"), f"{READERS}  purpose: required\n")
+
+
+def opened(folder: Path, readers: str) -> Iterator[World]:
+    here = place(folder, principals() + readers)
     with serving(here) as server, pytest.MonkeyPatch.context() as patch:
         world = World(here, server, patch)
         register(here, server, patch)  # version 1, which the story has told
@@ -142,3 +155,44 @@ def test_a_service_takes_a_versions_files(world: World, tmp_path: Path) -> None:
         assert target.stat().st_size == file.size
     (said,) = reads(world)[before:]
     assert (said.predicate.account, said.predicate.purpose) == ("ci", "serving")
+
+
+@pytest.mark.parametrize("way", ["proxy", "pages", "run", "version"])
+def test_policy_may_ask_what_a_read_is_for(way: str, asking: World) -> None:
+    path, before = paths(asking)[way], len(reads(asking))
+    for headers in ({}, {PURPOSE_HEADER: "  "}, {PURPOSE_HEADER: "x" * (LONGEST_PURPOSE + 1)}):
+        answer = asked(asking, "ada", path, **headers)
+        assert answer.status == 403 and PURPOSE_HEADER in answer.text, (headers, answer)
+        assert "vocab" not in answer.text
+    assert len(reads(asking)) == before
+    for _ in range(2):  # the same read is recorded once a day
+        answer = asked(asking, "ada", path, **{PURPOSE_HEADER: f" audit of {way} "})
+        assert answer.status == 200, answer
+    (said,) = reads(asking)[before:]
+    assert (said.predicate.reader, said.predicate.purpose) == ("ada", f"audit of {way}")
+
+
+def test_a_purpose_gives_no_right(asking: World) -> None:
+    before = len(reads(asking))
+    answer = asked(asking, "eve", paths(asking)["proxy"], **{PURPOSE_HEADER: "audit"})
+    assert answer.status == 403 and "vocab" not in answer.text
+    assert len(reads(asking)) == before
+
+
+def test_a_purpose_that_is_not_ascii_is_refused(asking: World) -> None:
+    before = len(reads(asking))
+    answer = asked(asking, "ada", paths(asking)["proxy"], **{PURPOSE_HEADER: "prüfung"})
+    assert 400 <= answer.status < 500, answer
+    assert len(reads(asking)) == before
+
+
+def test_a_service_without_a_purpose_takes_no_file(asking: World, tmp_path: Path) -> None:
+    asking.account("ci")
+    environ = {"COUNTERSIGN_USER": "ci", "COUNTERSIGN_PASSWORD": PASSWORD}
+    environ |= {"COUNTERSIGN_LOG": asking.server.uri}
+    registered = state(asking.scene.story.log).registration(MODEL, asking.champion).predicate
+    file = next(file for file in registered.files if file.path == "config.json")
+    with pytest.raises(RefusedError, match=f"{MODEL}.*{PURPOSE_HEADER}"):
+        fetch = RegistryServer(asking.server.uri, environ).files(MODEL, asking.champion)
+        fetch(file, tmp_path / "config.json")
+    assert not (tmp_path / "config.json").exists()
