@@ -7,6 +7,7 @@
 `yaml`         strict YAML; `fast_yaml` reads plain files of it through libyaml
 `storage`      atomic writes
 `home`         the folder for state on this machine
+`compiled_templates` Jinja templates that are compiled once per machine
 `distribution` the name on a package index, and the version
 `statistics`   means, differences and their intervals
 `progress`     a bar on a terminal

@@ -259,6 +259,9 @@ def text(template: str, **records: Any) -> list[str]:
 def _templates() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # not for JSON
 
+    from governance.base import text as plain
+    from governance.base.compiled_templates import compiled_templates
+
     return Environment(  # noqa: S701 - text for a terminal
         loader=PackageLoader("governance.commands"),
         undefined=StrictUndefined,
@@ -266,4 +269,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         finalize=lambda value: one_line(timed(str(value))),
+        bytecode_cache=compiled_templates(os.environ, "commands", sys.modules[__name__], plain),
     )

@@ -8,6 +8,8 @@ and so has the twin.
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from markupsafe import Markup
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base import text
+from governance.base.compiled_templates import CompiledTemplates, compiled_templates
 from governance.base.distribution import VERSION
 from governance.base.model import Model
 from governance.base.storage import write_atomic
@@ -137,8 +140,8 @@ def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
 
 @cache
 def environment() -> Environment:
-    """Templates of pages, compiled once per process. All text is escaped, invisible characters
-    are shown, an unknown name is an error.
+    """Templates of pages. All text is escaped, invisible characters are shown, an unknown name is
+    an error.
     """
     made = Environment(
         loader=PackageLoader("governance", "report"),
@@ -147,6 +150,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_compiled("pages"),
     )
     made.filters.update({name: getattr(text, name) for name in FILTERS.split()})
     made.globals["charts"] = charts
@@ -158,8 +162,14 @@ def environment() -> Environment:
 def _page_one_environment() -> Environment:
     """The same, and every text is cut."""
     return environment().overlay(
-        finalize=lambda value: text.brief(value, TEXT) if _is_text(value) else value
+        finalize=lambda value: text.brief(value, TEXT) if _is_text(value) else value,
+        bytecode_cache=_compiled("page one"),
     )
+
+
+def _compiled(name: str) -> CompiledTemplates | None:
+    """Constants of templates pass through functions of these two modules."""
+    return compiled_templates(os.environ, name, sys.modules[__name__], text)
 
 
 def prepare() -> None:
@@ -182,7 +192,11 @@ def _css(value: str) -> str:
 
 @cache
 def _terminal() -> Environment:
-    return environment().overlay(autoescape=False, finalize=lambda value: text.one_line(str(value)))
+    return environment().overlay(
+        autoescape=False,
+        finalize=lambda value: text.one_line(str(value)),
+        bytecode_cache=_compiled("terminal"),
+    )
 
 
 def lines(template: str, **records: Any) -> list[str]:
