@@ -27,12 +27,12 @@ import os
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -69,9 +69,8 @@ class Installed:
     """
 
 
-class _File(NamedTuple):  # not a dataclass: there are tens of thousands
-    path: str
-    status: Status
+Files = dict[str, tuple[str, Status]]
+"""Name to path and status. No class: there are tens of thousands."""
 
 
 @dataclass(frozen=True)
@@ -128,38 +127,40 @@ def snapshot(state: Path) -> Snapshot:
     kept = state / "installed" / f"{identity}.json"
     began = time.time_ns()
     folders: dict[str, Status] = {}
-    files = dict(_all_files(roots, folders))
+    files = _all_files(roots, folders)
     known = _known(kept)
-    key = _lines(files, lambda name: str(files[name].status))
+    key = sha256_bytes(repr(sorted(files.items())).encode("utf-8", "surrogateescape"))
     if known.get("key") != key:
         known = {"key": key, **_read_again(roots, files, state / "installed" / identity)}
-        if not any(_is_young(file, began) for file in files.values()):
+        if not any(_is_young(status, began) for _, status in files.values()):
             write_state(kept, orjson.dumps(known))
-    meanwhile = [name for name, file in files.items() if file.status[3] > boot.STARTED > 0]
+    since = boot.STARTED
+    meanwhile = [name for name, (_, status) in files.items() if status[3] > since > 0]
     altered = {*known["altered"], *sorted(meanwhile)[:MOST_NAMED]}
     found = Installed(known["digest"], tuple(sorted(altered)))
-    return Snapshot(found, folders, {file.path: file.status for file in files.values()})
+    return Snapshot(found, folders, dict(files.values()))
 
 
-def _read_again(folders: dict[str, str], files: dict[str, _File], kept: Path) -> dict[str, Any]:
+def _read_again(folders: dict[str, str], files: Files, kept: Path) -> dict[str, Any]:
     """Digest and altered files. Only what changed since the last time is hashed."""
     began = time.time_ns()
     hashes = _hashes(files, _known(kept))
-    old = {name: file for name, file in files.items() if not _is_young(file, began)}
-    entries = {name: [*file.status, hashes[name]] for name, file in old.items()}
+    old = {name: status for name, (_, status) in files.items() if not _is_young(status, began)}
+    entries = {name: [*status, hashes[name]] for name, status in old.items()}
     write_state(kept, orjson.dumps(entries))
     altered = sorted(_not_as_recorded(folders, hashes))[:MOST_NAMED]
-    return {"digest": _lines(hashes, hashes.__getitem__), "altered": altered}
+    return {"digest": _digest(hashes), "altered": altered}
 
 
-def _lines(names: Iterable[str], value: Callable[[str], str]) -> str:
-    lines = "".join(f"{name}\0{value(name)}\n" for name in sorted(names))
+def _digest(hashes: dict[str, str]) -> str:
+    """As `Installed.digest`."""
+    lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(hashes.items()))
     return sha256_bytes(lines.encode("utf-8", "surrogateescape"))
 
 
-def _is_young(file: _File, now: int) -> bool:
+def _is_young(status: Status, now: int) -> bool:
     """(3)"""
-    return file.status[3] > now - RECENT_NANOSECONDS
+    return status[3] > now - RECENT_NANOSECONDS
 
 
 def _known(path: Path) -> dict[str, Any]:
@@ -190,23 +191,27 @@ def _folders() -> dict[str, str]:
     return {name: folder for name, folder in found.items() if not standard or folder != inner}
 
 
-def _all_files(folders: dict[str, str], seen: dict[str, Status]) -> Iterator[tuple[str, _File]]:
-    """Name to file. Adds each folder that was looked into to `seen`."""
+def _all_files(folders: dict[str, str], seen: dict[str, Status]) -> Files:
+    """Every file by its name. Adds each folder that was looked into to `seen`."""
     program = os.path.realpath(RUNNING if Path(RUNNING).exists() else sys.executable)
-    yield "python", _File(program, _status(Path(program).stat()))
+    found = {"python": (program, _status(Path(program).stat()))}
     for name, folder in folders.items():
         apart = APART if name == "stdlib" else frozenset({COMPILED})
-        only_code = name.startswith("path")
-        for path, status in _files(folder, apart, seen):
-            inner = path[len(folder) + 1 :]
-            if not only_code or (inner.endswith(CODE) and not inner.startswith(".")):
-                yield f"{name}/{inner}", _File(path, status)
+        start, below = len(folder) + 1, _files(folder, apart, seen)
+        if name.startswith("path"):  # only code
+            below = [file for file in below if _is_code(file[0][start:])]
+        found.update((f"{name}/{path[start:]}", (path, status)) for path, status in below)
+    return found
 
 
-def _files(
-    folder: str, apart: frozenset[str], seen: dict[str, Status]
-) -> Iterator[tuple[str, Status]]:
+def _is_code(inner: str) -> bool:
+    """(2)"""
+    return inner.endswith(CODE) and not inner.startswith(".")
+
+
+def _files(folder: str, apart: frozenset[str], seen: dict[str, Status]) -> list[tuple[str, Status]]:
     """Every file below a folder. Links are followed, each one once on a way down."""
+    found = []
     folders: list[tuple[str, frozenset[str]]] = [(folder, frozenset())]
     while folders:
         here, links = folders.pop()
@@ -216,13 +221,14 @@ def _files(
         for entry in entries:
             try:
                 if not entry.is_dir():
-                    yield entry.path, _status(entry.stat())
+                    found.append((entry.path, _status(entry.stat())))
                 elif entry.name not in apart:
                     target = {os.path.realpath(entry.path)} if entry.is_symlink() else set()
                     if not target & links:
                         folders.append((entry.path, links | target))
             except FileNotFoundError:  # a link to nothing, or gone by now
                 continue
+    return found
 
 
 def _status(status: os.stat_result) -> Status:
@@ -239,18 +245,18 @@ def _status_of(path: str) -> Status | None:
 # --- their hashes ---------------------------------------------------------------------------------
 
 
-def _hashes(files: dict[str, _File], known: dict[str, Any]) -> dict[str, str]:
+def _hashes(files: Files, known: dict[str, Any]) -> dict[str, str]:
     """(3) Name to sha256."""
     hashes: dict[str, str] = {}
     unknown = []
     for name, file in files.items():
         *status, digest = known.get(name, (None,))
-        if tuple(status) == file.status and isinstance(digest, str):
+        if tuple(status) == file[1] and isinstance(digest, str):
             hashes[name] = digest
         else:
             unknown.append(name)
     with ThreadPoolExecutor() as pool:
-        found = pool.map(_hash, (files[name].path for name in unknown), chunksize=64)
+        found = pool.map(_hash, (files[name][0] for name in unknown), chunksize=64)
         hashes.update(zip(unknown, found, strict=True))
     return hashes
 

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Protocol
 
 from governance.base.errors import ConfigError, TrainingError, unknown
@@ -121,10 +122,16 @@ def source_text(name: str) -> str:
     for `model`, whose identity is the scorer's digest.
     """
     if name in (*RULES, SCORER):
-        return SCORER if name == SCORER else inspect.getsource(RULES[name])
+        return SCORER if name == SCORER else _source_of(RULES[name])
     if name not in names():
         raise unknown("reward function", name, names())
     return own_rewards.source_text(name)
+
+
+@cache
+def _source_of(rule: Rule) -> str:
+    """What this process has imported does not change."""
+    return inspect.getsource(rule)
 
 
 def source_digest(name: str) -> str:

@@ -44,6 +44,7 @@ from pipelines import boot, families, isolation, lock, process, provenance
 from pipelines.commands.stage import threads_of
 from pipelines.installed import COMPILED, mapped
 from pipelines.project import open_project
+from pipelines.training import rewards
 from pipelines.workers import client
 from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS
 
@@ -55,6 +56,8 @@ SURVIVING = frozenset({"jemalloc_bg_thd"})
 """(3) Threads of pyarrow's allocator, which starts them again in a fork."""
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri/renderD128")
 """(3) Where drivers show that there is a GPU."""
+STARTED = ("psutil",)
+"""What each stage needs at its start under DVC (`process`)."""
 ON_DEVICES = frozenset(family for family, libraries in GROUP_OF.items() if libraries is MODELS)
 """Families whose stages use one."""
 TICK_NANOSECONDS = 20_000_000
@@ -262,7 +265,7 @@ def main() -> None:
     try:
         environ = isolation.environment(os.environ)
         process.settle(os.environ, threads=1, network=False)
-        preload(())
+        preload(STARTED)
         with suppress(CountersignError, OSError):  # a stage says what is wrong with them
             project = open_project(Path.cwd(), os.environ)
             provenance.prepare(project.root, project.machine)
@@ -270,6 +273,8 @@ def main() -> None:
                 if family.always_runs:
                     lock.installed(name)
             catalogue_of(project.policies)
+            for name in rewards.RULES:
+                rewards.source_text(name)
             html.prepare()
         loaded = loaded_files(boot.STARTED)
         Parent(source, environ, loaded).serve(int(sys.argv[2]) if sys.argv[2:] else 0)
