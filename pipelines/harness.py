@@ -183,8 +183,8 @@ def _run_locked(run: StageRun) -> str:
 
 def _require_rights(run: StageRun, artifacts: dict[str, Artifact]) -> None:
     """Raises `RefusedError` unless the key that signs here may read what the stage reads."""
-    if artifacts and not run.family.uses_digests_only:
-        reading.require_inputs(run.project, run.name, artifacts.values(), run.log(), run.now())
+    if not run.family.uses_digests_only:
+        reading.require_inputs(run.project, run.name, artifacts.values(), run.log, run.now())
 
 
 def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: Outcome) -> None:

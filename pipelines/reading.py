@@ -10,7 +10,7 @@ may read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -53,18 +53,24 @@ def contents_of_model(params: Params, name: str, now: LogState | None) -> frozen
 
 
 def require_inputs(
-    project: Project, stage: str, artifacts: Iterable[Artifact], log: Log, at: datetime
+    project: Project,
+    stage: str,
+    artifacts: Iterable[Artifact],
+    log: Callable[[], Log],
+    at: datetime,
 ) -> None:
-    """Raises `RefusedError` unless the key that signs here may read these inputs of a stage."""
-    now = state(log)
+    """Raises `RefusedError` unless the key that signs here may read these inputs of a stage. `log`
+    is opened only where one of them is of a dataset or model.
+    """
+    params = project.params
+    governed = [each for each in artifacts if contents_of(params, Path(each.name), None)]
+    if not governed:
+        return
+    now = state(log())
     rights = Rights(now.authority, project.policies)
     if not rights.restricted:
         return
-    wanted = [
-        Wanted(each.sha256, contents)
-        for each in artifacts
-        if (contents := contents_of(project.params, Path(each.name), now))
-    ]
+    wanted = [Wanted(each.sha256, contents_of(params, Path(each.name), now)) for each in governed]
     keyid = known_signer(project.machine, project.policies.keys).keyid
     require(rights, keyid, wanted, stage, at)
 

@@ -155,7 +155,7 @@ def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) ->
         first = recorded_training(project, key, log)
         run = StageRun.of("train", key, project, utc_now, Progress())
         inputs = recorded_inputs(run, first)
-        require_inputs(project, name, inputs.values(), log, utc_now())
+        require_inputs(project, name, inputs.values(), lambda: log, utc_now())
         resolved = recorded_objective(project, key, first)
         work = Work.begin(project, utc_now)
         with staging(project, name) as folder:
