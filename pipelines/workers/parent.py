@@ -181,10 +181,14 @@ class Parent:
             request.close()
             self.open = False  # what comes later runs cold as well
             return
-        parent, pid = os.getpid(), os.fork()
-        if pid == 0:
-            self._forget()
-            _work(request, parent, folder, arguments, wanted)
+        signal.pthread_sigmask(signal.SIG_BLOCK, client.FORWARDED)  # until the worker can take one
+        try:
+            parent, pid = os.getpid(), os.fork()
+            if pid == 0:
+                self._forget()
+                _work(request, parent, folder, arguments, wanted)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, client.FORWARDED)
         for descriptor in request.descriptors:
             os.close(descriptor)
         self.running[pid] = Request(request.connection, (), b"")
@@ -456,7 +460,11 @@ def _run() -> int:
     from pipelines.cli import main as run
 
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, client.FORWARDED)  # one may have come by now
         run()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0

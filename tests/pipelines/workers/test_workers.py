@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -256,6 +256,14 @@ def held(project: Project) -> AbstractContextManager[None]:
     return exclusive(project.root / ".dvc/tmp/countersign/sample@desk_sft.lock", "a test")
 
 
+def workers_of(first: psutil.Process) -> Iterator[psutil.Process]:
+    """Its forks, without programs that it starts while it imports."""
+    for each in first.children():
+        with suppress(psutil.Error):
+            if each.cmdline() == first.cmdline():
+                yield each
+
+
 def the_parent() -> psutil.Process:
     below = psutil.Process().children(recursive=True)
     return next(each for each in below if "pipelines.workers.parent" in each.cmdline())
@@ -272,8 +280,8 @@ def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
             ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        wait_for(lambda: bool(first.children()), 60, "a worker runs")
-        worker = first.children()[0]
+        wait_for(lambda: any(workers_of(first)), 60, "a worker runs")
+        worker = next(workers_of(first))
         {"client": psutil.Process(asked.pid), "worker": worker, "parent": first}[victim].kill()
         wait_for(lambda: not lives(worker.pid), 20, "the worker ends")
         if victim == "parent":
@@ -290,16 +298,23 @@ def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_the_worker(project: Project) -> None:
+@pytest.mark.parametrize(
+    "moment", rows(["before the fork", "in the stage"], in_ci={"before the fork"})
+)
+def test_ctrl_c_reaches_the_worker(moment: str, project: Project) -> None:
     with held(project), start.workers(project.root, with_workers(project)) as environ:
         first = the_parent()
+        if moment == "before the fork":
+            first.suspend()
         asked = subprocess.Popen(
             ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        wait_for(lambda: bool(first.children()), 60, "a worker runs")
-        time.sleep(0.5)
+        if moment == "in the stage":
+            wait_for(lambda: any(workers_of(first)), 60, "a worker runs")
+        time.sleep(1.0)
         asked.send_signal(signal.SIGINT)
+        first.resume()
         assert asked.communicate(timeout=60)[1].strip() == "stopped"
         assert asked.returncode == 130
 
