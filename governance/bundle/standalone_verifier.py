@@ -1480,9 +1480,18 @@ class Move:
         return gate["stage"].partition("@")[2] in [stage.partition("@")[2] for stage in stages]
 
     def _trainings(self, behind: list[Entry]) -> list[Entry]:
-        """The trainings that made the model itself."""
+        """The trainings that made the model itself. One that gave back the bytes of an import made
+        nothing.
+        """
         model = ("model", self.move["model_digest"])
-        return [one for one in behind if one.kind == "train" and model in one.subjects]
+        made = [one for one in behind if one.kind == "train" and model in one.subjects]
+        if not any(one.kind == "base" and model in one.subjects for one in self.before):
+            return made
+        return [one for one in made if self._parent(one) != self.move["model_digest"]]
+
+    def _parent(self, training: Entry) -> str | None:
+        rows = training.predicate["inputs"]
+        return next((row["sha256"] for row in rows if row["role"] == "parent"), None)
 
     def _evaluations(self, behind: list[Entry]) -> list[Entry]:
         """The evaluations of the model on the suite of its own gate."""

@@ -153,9 +153,12 @@ def model_chain(
 
 def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
     """One model by its digest, with its latest training behind an allowed gate; else its latest
-    training; else its import.
+    training; else its import. A training that gave back the bytes of an import made nothing.
     """
-    train = pick(_made(view, sha256, Train), lambda made: allowing_gate(view, made) is not None)
+    trainings, imports = _made(view, sha256, Train), _made(view, sha256, BaseImport)
+    if imports:
+        trainings = [made for made in trainings if inputs(made).get("parent") != sha256]
+    train = pick(trainings, lambda made: allowing_gate(view, made) is not None)
     if train is not None:
         digests, stage = inputs(train), train.predicate.stage.partition("@")[2]
         parent, scorer = digests.get("parent"), digests.get("scorer")
@@ -163,7 +166,7 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
         return ModelNode(
             stage, sha256, train, gate, None, parent, None if scorer == parent else scorer
         )
-    base = pick(_made(view, sha256, BaseImport))
+    base = pick(imports)
     stage = base.predicate.stage.partition("@")[2] if base else name
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
 

@@ -28,7 +28,7 @@ from tests.governance.bundles import both_accept
 from tests.governance.exports.told import records_of
 from tests.governance.forged import forge
 from tests.governance.governed import RULES, Governed
-from tests.governance.story import MODEL, digest
+from tests.governance.story import MODEL, bought, digest
 
 
 @pytest.fixture
@@ -131,6 +131,28 @@ def test_exports_name_the_declared_builder_and_never_us(scene: Governed) -> None
     notes = {row["name"]: row["value"] for row in component["properties"]}
     assert notes["countersign:assurance"] == "trained elsewhere; declared, self-attested"
     assert "trained elsewhere; how is declared, self-attested" in model_card(records)
+
+
+def test_a_training_that_changes_nothing_does_not_make_an_import_ours(tmp_path: Path) -> None:
+    """Its gate allowed it, and its registration is of a training stage."""
+    scene = importing(tmp_path, tier="", edit=_without)
+    story = scene.story
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "_model", lambda name: bought(_folder(story.root, name), "acme"))
+        story.train("again", "sft", "conversation", "desk_sft", "acme")
+    story.register("again", "3")
+    scene.main = "again"
+    assert story.models["again"] == story.models["acme"]
+    scene.asked_for("3")
+    with pytest.raises(RefusedError):
+        scene.consume("3")
+    assert {"IMPORT_NOT_ALLOWED", "IMPORT_NOT_DECLARED"} <= _codes(scene)
+    forge(scene, "3")
+    assert not both_accept(scene, "3")
+
+
+def _folder(root: Path, name: str) -> Path:
+    return root / f"models/{name}/model"
 
 
 # -- What stops it, for both verifiers -------------------------------------------------------------
