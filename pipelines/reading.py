@@ -3,7 +3,8 @@ may read it.
 
 1. A file below `data/` is of the dataset whose stage wrote it; a source, of each dataset that names
    it in params.yaml. A file below `models/` or `evaluations/` is of the models that are released
-   from its stage, here or by the log; else of the stage or base itself.
+   from its stage, here or by the log; else of the stage itself. A base is its own name, too. Bytes
+   that the log knows are what it says, too, whatever they are called here.
 2. Stages record no `read`: their own evidence names the digests that they read, and their signer.
 3. A gate and a report read digests only, and need no right.
 """
@@ -49,7 +50,8 @@ def contents_of_model(params: Params, name: str, now: LogState | None) -> frozen
     here = frozenset(Content("model", model) for model, row in rows if row.stage == name)
     own = frozenset({Content("model", name)})
     logged = Contents(now.view).of_stage(name) if now else own
-    return here | (logged - own) or own
+    named = here | (logged - own) or own
+    return named | own if name in params.bases else named
 
 
 def require_inputs(
@@ -70,7 +72,13 @@ def require_inputs(
     rights = Rights(now.authority, project.policies)
     if not rights.restricted:
         return
-    wanted = [Wanted(each.sha256, contents_of(params, Path(each.name), now)) for each in governed]
+    known = Contents(now.view)
+    wanted = [
+        Wanted(
+            each.sha256, contents_of(params, Path(each.name), now) | known.of_digest(each.sha256)
+        )
+        for each in governed
+    ]
     keyid = known_signer(project.machine, project.policies.keys).keyid
     require(rights, keyid, wanted, stage, at)
 

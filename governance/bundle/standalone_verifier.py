@@ -1404,9 +1404,16 @@ class Move:
         """A model that was trained elsewhere: the tier permits it, and policy has a declaration of
         its bytes. Nobody approved anything before its training.
         """
+        stated = packet.predicate.get("declaration")
         if self._trainings(self._behind(packet)):
+            need(stated is None, "a declaration of a model that was trained here")
             return
-        need(self._is_declared(self.move["model_digest"]), "an import that policy does not permit")
+        digest = self.move["model_digest"]
+        need(self._is_declared(digest), "an import that policy does not permit")
+        if self.move["action"] == "promote":
+            (name, *_) = self._declarations(digest)
+            declared = sha(self.policy.files[name].encode())
+            need(stated == declared, "the packet states another declaration")
         wanted = self.tier.get("approved_before_training", [])
         if wanted and self.move["action"] == "promote":
             waived = self._waived(
@@ -1415,13 +1422,13 @@ class Move:
             need(waived, "a model trained elsewhere, before anybody could approve its training")
 
     def _is_declared(self, digest: str) -> bool:
-        return bool(self.tier.get("imported")) and any(
-            declared["digest"] == digest for declared in self._declarations()
-        )
+        return bool(self.tier.get("imported")) and bool(self._declarations(digest))
 
-    def _declarations(self) -> list[Json]:
+    def _declarations(self, digest: str) -> dict[str, Json]:
+        """The declarations of a model that was trained elsewhere, by file."""
         files = [name for name in self.policy.files if name.startswith("imports/")]
-        return [self.policy.read(name) for name in files]
+        read = {name: self.policy.read(name) for name in files}
+        return {name: declared for name, declared in read.items() if declared["digest"] == digest}
 
     def _check_lineage(self, behind: list[Entry]) -> None:
         """Every model of the chain was imported, or trained behind a gate that allowed exactly
@@ -1667,8 +1674,7 @@ class Move:
         """Who asked for, signed or requested what is approved."""
         authors = {self.request.predicate["principal"]}
         if not self._trainings(behind):
-            digest = self.move["model_digest"]
-            declared = [one for one in self._declarations() if one["digest"] == digest]
+            declared = self._declarations(self.move["model_digest"]).values()
             authors |= {one["declared_by"] for one in declared}
         for entry in self._made(behind):
             owner = self.rights.owner(entry.signer, entry.index)

@@ -1,11 +1,12 @@
 """Which dataset or model a digest is the content of, as far as the log says.
 
 1. What ingest, scan and quality made of a dataset is that dataset: records, left-out records,
-   reports.
+   reports. So is the source that ingest read.
 2. What a training made is the model that is released from its stage; several models where several
    are; the stage's own name where none is.
 3. A registered model is that model, whichever stage made it.
-4. A base is its own name. An evaluation's results are the model that was evaluated.
+4. A base is its own name, also where it is released as it is. An evaluation's results are the
+   model that was evaluated.
 5. A digest that no such statement names is nobody's: the caller decides (`UNKNOWN`).
 
 Only statements that count are read. Bytes of several names have all of them.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import (
     BaseImport,
     Evaluate,
@@ -33,6 +35,9 @@ from governance.log.evidence import Evidence
 from governance.log.views import EvidenceView
 from governance.policy.readers import Content
 
+NOTHING = sha256_bytes(b"")
+"""An empty file holds no content, though many files are equal to it."""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -43,8 +48,11 @@ class Contents:
 
     def of_digest(self, sha256: str) -> frozenset[Content]:
         """What these bytes are the content of; empty where the log does not say it."""
+        if sha256 == NOTHING:
+            return frozenset()
         about = self.view.by_subject(sha256)
-        return frozenset(content for each in about for content in self.of_statement(each))
+        contents = (content for each in about for content in self.of_statement(each))
+        return self._sources.get(sha256, frozenset()).union(contents)
 
     def of_statement(self, statement: Evidence) -> frozenset[Content]:
         """What the subjects of a statement are the content of; empty for other kinds."""
@@ -71,9 +79,22 @@ class Contents:
 
     def _made(self, statement: Evidence[Predicate]) -> frozenset[Content]:
         """The names of what a stage made: by its bytes where they are registered, and its stage."""
-        by_stage = self.of_stage(statement.predicate.stage.partition("@")[2])
+        stage = statement.predicate.stage.partition("@")[2]
+        by_stage = self.of_stage(stage)
+        if isinstance(statement.predicate, BaseImport):
+            by_stage |= {Content("model", stage)}
         registered = (self._registered_as.get(one.sha256) for one in statement.subjects)
         return by_stage.union(*(names for names in registered if names))
+
+    @cached_property
+    def _sources(self) -> Mapping[str, frozenset[Content]]:
+        """(1) Digest of a source to the datasets that were made of it."""
+        sources: dict[str, set[Content]] = defaultdict(set)
+        for made in self.view.all(Ingest):
+            content = Content("dataset", made.predicate.dataset)
+            for read in made.predicate.inputs:
+                sources[read.sha256].add(content)
+        return {sha256: frozenset(contents) for sha256, contents in sources.items()}
 
     @cached_property
     def _registrations(self) -> list[Evidence[Registration]]:

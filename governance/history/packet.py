@@ -164,7 +164,8 @@ def differing(
         registration.model_digest, registration.files, registration.stage
     ):  # fmt: skip
         changed.append(Part.REGISTRATION)
-    if packet.policy != authority.in_force.digest:
+    declaration = _declaration(authority, chain)
+    if (packet.policy, packet.declaration) != (authority.in_force.digest, declaration):
         changed.append(Part.POLICIES)
     if set(_waivers(evidence, chain, authority, at)) - set(packet.waivers):
         changed.append(Part.WAIVERS)

@@ -246,7 +246,7 @@ class PolicyReader:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
         self._check_suites(datacards, quality)
-        self._check_imports(imports)
+        self._check_imports(imports, rules.principals if rules else [])
         self._check_names()
         if self.problems or rules is None or bases is None or evaluation is None or pii is None:
             raise Problems(self.problems)
@@ -321,10 +321,19 @@ class PolicyReader:
                 found = f"no quality suite {card.suite!r}{_near(card.suite, suites)}"
                 self.note(found, self._place(f"datacards/{name}.yaml", "suite"))
 
-    def _check_imports(self, imports: Mapping[str, Declaration]) -> None:
-        """No two declarations are about the same bytes."""
+    def _check_imports(
+        self, imports: Mapping[str, Declaration], principals: Sequence[Principal]
+    ) -> None:
+        """No two declarations are about the same bytes. Whoever declared is a person whom the
+        policy names, where it names any: under another name they could approve their own.
+        """
         about: dict[str, str] = {}
+        people = sorted(each.name for each in principals if each.kind == "person")
         for name, declaration in imports.items():
+            if principals and declaration.declared_by not in people:
+                found = f"no person is called {declaration.declared_by!r}"
+                where = self._place(f"imports/{name}.yaml", "declared_by")
+                self.note(found, where, expected=f"one of: {', '.join(people)}")
             other = about.setdefault(declaration.digest, name)
             if other != name:
                 found = f"{other!r} and {name!r} are about the same bytes"

@@ -39,10 +39,16 @@ class Readers(Model):
     purpose: Literal["optional", "required"] = Field("optional")
     """Whether a person who reads says what for."""
 
-    def row(self, kind: ContentKind, name: str) -> list[str] | None:
-        """Who may read this content; None where neither a row nor `*` says it."""
+    def rows(self, kind: ContentKind, name: str) -> list[list[str]]:
+        """The rows that must each permit to read this content; none where nothing says it. What
+        nothing names (`*`) may be of any row.
+        """
         table = self.datasets if kind == "dataset" else self.models
-        return table.get(name, table.get(OTHERS))
+        others = table.get(OTHERS)
+        if name == OTHERS:
+            return [] if others is None else list(table.values())
+        row = table.get(name, others)
+        return [] if row is None else [row]
 
     def named(self) -> set[str]:
         """Every principal and role in the table."""
@@ -62,17 +68,16 @@ class Content:
 
 
 UNKNOWN = frozenset({Content("dataset", OTHERS), Content("model", OTHERS)})
-"""The content of bytes that may be of anything: both rows `*` must permit it."""
+"""The content of bytes that may be of anything: every row must permit it."""
 
 
 def may_read(readers: Readers | None, reader: Principal | None, content: Content) -> bool:
     """Whether a principal, or somebody who is none, may read this content."""
     if readers is None:
         return True
-    row = readers.row(content.kind, content.name) or ()
-    if EVERYBODY in row:
-        return True
-    return reader is not None and not {reader.name, *reader.roles}.isdisjoint(row)
+    names = {EVERYBODY} if reader is None else {EVERYBODY, reader.name, *reader.roles}
+    rows = readers.rows(content.kind, content.name)
+    return bool(rows) and not any(names.isdisjoint(row) for row in rows)
 
 
 def odd_names(readers: Readers, people: Collection[Principal]) -> list[str]:

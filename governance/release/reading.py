@@ -5,7 +5,7 @@
 2. The reader is the principal of a key that was not revoked, until their last day; on a server, the
    principal who is named like the account. Anybody else is nobody by name: `everybody` only.
 3. Bytes of several datasets or models need the right for each. Bytes that no evidence names need
-   the rows `*` of both tables.
+   every row of both tables, which must have a row `*`.
 4. A read is recorded before content is given out. If that fails, nothing is given out.
 5. A stage that is refused or recorded anyway, and every other caller that states what it read in
    evidence of its own, checks the right with `require`.
@@ -124,14 +124,14 @@ def findings(rights: Rights, reader: str, closed: Iterable[Content]) -> list[Fin
 def _expected(rights: Rights, content: Content) -> str:
     """Whom the policies permit, for people."""
     tables = [policies.rules.readers for policies in rights.policies]
-    rows = [table.row(content.kind, content.name) for table in tables if table]
-    return "; and ".join(_row(row) for row in rows)
+    rows = [table.rows(content.kind, content.name) for table in tables if table]
+    return "; and ".join(dict.fromkeys(text for each in rows for text in _rows(each)))
 
 
-def _row(row: Sequence[str] | None) -> str:
-    if row is None:
-        return f"a row of its own, or a row {OTHERS!r}: there is neither"
-    return f"one of: {', '.join(row)}" if row else "nobody"
+def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return [f"a row of its own, or a row {OTHERS!r}: there is neither"]
+    return [f"one of: {', '.join(row)}" if row else "nobody" for row in rows]
 
 
 # -- With a key ------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _contents(facts: Facts) -> list[Content]:
 
 
 def _row(facts: Facts, policies: Policies, table: Readers, content: Content) -> ContentReaders:
-    listed = table.row(content.kind, content.name) or []
+    listed = [name for row in table.rows(content.kind, content.name) for name in row]
     rights = Rights(facts.now.authority, None)
     people = [
         each.name

@@ -1,7 +1,7 @@
 """Which dataset or model the files of this server are the content of, and who may read them.
 
 1. A file in the folder of a run is of the models that evidence names with this run: registered
-   from it, trained or evaluated in it. Any other file may be of anything: both rows `*` must
+   from it, trained or evaluated in it. Any other file may be of anything: every row must
    permit it.
 2. The read of a run's files by an account is recorded once a day, before the first file is sent.
    Its digest is the model's. To list names needs the same right, and is not recorded.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +50,8 @@ NOT_SHOWN = (
 
 
 Result = Literal["holds", "excluded", "absent", "not looked up"]
+LOOKED_IN = ("records", "excluded")
+"""Roles of the files that say whether a step had a record."""
 NOT_ALLOWED: tuple[Result, str] = (
     "not looked up",
     f"policy does not let you read it ({CODE})",
@@ -165,12 +168,12 @@ def _closed(call: Call, now: LogState, root: Path) -> set[str]:
 
 
 def _is_here(statement: Evidence, root: Path) -> bool:
-    """Whether the step's records are here, so that they can be looked up."""
-    try:
-        _file(statement, root, "records")
-    except InputError:
-        return False
-    return True
+    """Whether a file of the step is here, so that the record can be looked up in it."""
+    for role in LOOKED_IN:
+        with suppress(InputError):
+            _file(statement, root, role)
+            return True
+    return False
 
 
 def look_up(

@@ -78,6 +78,14 @@ def test_nothing_is_given_out_against_policy(small: Project, tmp_path: Path) -> 
     results = {row["dataset"]: row["result"] for row in answer["datasets"]}
     assert results == {"desk_sft": "not looked up", "desk_eval": "absent"}
 
+    away = records.rename(
+        records.with_suffix(".away")
+    )  # the list of left-out records is still here
+    answer = json.loads(run("erasure", record, "--json")[1])
+    steps = [row["answer"] for row in answer["datasets"] if row["dataset"] == "desk_sft"]
+    assert len(steps) > 2 and all("READ_NOT_ALLOWED" in step for step in steps)
+    away.rename(records)
+
     closing(project, '{"*": [everybody]}', "{}")
     code, out = run("data", "support-desk/1", "--get", "out")
     assert code == 4 and "READ_NOT_ALLOWED model support-desk" in out and "model base" in out

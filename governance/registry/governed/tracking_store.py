@@ -38,6 +38,9 @@ DELETIONS = (
     "_hard_delete_logged_model",
 )
 
+PLACES = frozenset({"mlflow.artifactLocation", "mlflow.trace.archiveLocation"})
+"""Tags of a trace from which MLflow's server takes an address. Only its client refuses them."""
+
 
 @contextmanager
 def _untagged(
@@ -48,6 +51,9 @@ def _untagged(
     if ours:
         reason = f"only the server writes tags beginning {' or '.join(OURS)}: {ours[0][:100]!r}"
         raise store.governor.refuse(operation, "", reason, "use another name for your own tag")
+    if PLACES & set(tag_keys(arguments)):
+        reason = "only the server says where the files of a trace are: it would read them there"
+        raise store.governor.refuse(operation, "", reason, "leave the tag out")
     yield
 
 

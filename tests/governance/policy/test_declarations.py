@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from governance.base.yaml import parse_model
 from governance.policy.declarations import Declaration
 from governance.policy.policies import load_policies
 from tests.conftest import ROOT
+from tests.governance.bought import declared, importing
 from tests.simulator import declaration
 
 DATASET: dict[str, Any] = declaration()["datasets"][0]
@@ -70,3 +72,17 @@ def test_two_declarations_of_one_model_are_a_mistake(tmp_path: Path) -> None:
         (folder / "imports" / f"{name}.yaml").write_text(text)
     with pytest.raises(ConfigError, match="about the same bytes"):
         load_policies(folder)
+
+
+@pytest.mark.parametrize("name", ["adaa", "ci"])
+def test_a_declarer_who_is_no_person_is_a_mistake(name: str, tmp_path: Path) -> None:
+    """Who declares under another name could approve it under their own."""
+    with pytest.raises(ConfigError, match=f"no person is called '{name}'"):
+        importing(tmp_path, edit=_declared_by(name))
+
+
+def _declared_by(name: str) -> Callable[[Path], object]:
+    def edit(policies: Path) -> None:
+        (policies / "imports/acme.yaml").write_text(declared("acme", declared_by=name))
+
+    return edit

@@ -615,6 +615,25 @@ def test_our_tags_are_nobody_elses_on_any_object(
         assert desk.said[-1] == (operation, "")
 
 
+@pytest.mark.parametrize("key", ["mlflow.artifactLocation", "mlflow.trace.archiveLocation"])
+def test_nobody_says_where_the_files_of_a_trace_are(
+    key: str, store: GovernedRegistryStore, desk: Desk, tmp_path: Path
+) -> None:
+    """MLflow's server reads a trace from the address in its tag, past the write-once folder."""
+    runs = _tracking_store(store, desk, tmp_path)
+    place = (tmp_path / "elsewhere").as_uri()
+    attacks: list[Callable[[], Any]] = [
+        lambda: runs.deprecated_start_trace_v2("0", 0, {}, {key: place}),
+        lambda: runs.set_trace_tag("tr-1", key, place),
+        lambda: runs.delete_trace_tag("tr-1", key),
+    ]
+    for attack in attacks:
+        with pytest.raises(MlflowException, match="where the files of a trace are"):
+            attack()
+    trace = runs.deprecated_start_trace_v2("0", 0, {}, {"team": "desk"})
+    assert trace.tags["mlflow.artifactLocation"] != place
+
+
 def test_a_tag_of_ours_is_stopped_below_the_methods_too(
     store: GovernedRegistryStore, desk: Desk, tmp_path: Path
 ) -> None:

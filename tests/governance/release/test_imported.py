@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Promotion
+from governance.attest.predicates import Packet, Promotion
 from governance.base.errors import RefusedError
 from governance.exports.formats.cyclonedx import bom
 from governance.exports.formats.model_card import model_card
 from governance.exports.formats.slsa_provenance import provenance
+from governance.history import packet
 from governance.history.chain import Chain
+from governance.history.contents import Contents
+from governance.policy.readers import Content
 from governance.release import promotion, retrospect
 from governance.release.shown import shown
 from governance.report.build import build
@@ -61,6 +64,25 @@ def test_its_packet_states_that_it_is_declared(scene: Governed) -> None:
     assert imported.declaration == sha256_bytes(text.encode())
     assert trained.declaration is None
     assert b"declaration" not in canonical.dumps(trained.model_dump(mode="json"))
+
+
+def test_a_packet_that_hides_the_declaration_is_out_of_date(scene: Governed) -> None:
+    scene.freeze("2")
+    now = promotion.state(scene.story.log)
+    statement = now.evidence.all(Packet)[-1]
+    hidden = statement.predicate.model_copy(update={"declaration": None})
+    for predicate, said in ((statement.predicate, False), (hidden, True)):
+        made = replace(statement, predicate=predicate)
+        differing = packet.differing(
+            made, now.view, now.authority, evidence=now.evidence, at=scene.now
+        )
+        assert (packet.Part.POLICIES in differing) is said
+
+
+def test_a_released_base_keeps_its_own_readers(scene: Governed) -> None:
+    contents = Contents(promotion.state(scene.story.log).view)
+    own = {Content("model", MODEL), Content("model", "acme")}
+    assert contents.of_model(digest_of("acme")) == own
 
 
 def test_it_becomes_champion_and_is_rolled_back(scene: Governed) -> None:
