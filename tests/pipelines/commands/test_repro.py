@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.commands import repro
+from pipelines.process import RUN
 from tests.project import fresh
 
 
@@ -41,3 +45,24 @@ def test_what_would_refuse_a_run_stops_it_before_dvc(tmp_path: Path) -> None:
     assert "Running stage" not in done.out
     unknown = project.run("countersign", "ready", "--", "gate@nothing")
     assert (unknown.code, unknown.out) == (2, done.out)
+
+
+@pytest.mark.slow
+def test_dvc_does_not_warn_of_an_empty_file(tmp_path: Path) -> None:
+    """A dataset without slices has one."""
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True
+    )
+    (tmp_path / "slices.jsonl").touch()
+    (tmp_path / "dvc.yaml").write_text("stages: {read: {cmd: ls, deps: [slices.jsonl]}}")
+
+    def repro_with(module: str) -> str:
+        command = [sys.executable, "-m", module, "repro", "--force"]
+        environ = {**os.environ, RUN: str(os.getpid())}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
+        return done.stdout + done.stderr
+
+    assert "is empty" in repro_with("dvc")
+    assert "is empty" not in repro_with("pipelines.commands.dvc_process")
