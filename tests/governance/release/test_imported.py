@@ -85,6 +85,11 @@ def test_a_released_base_keeps_its_own_readers(scene: Governed) -> None:
     assert contents.of_model(digest_of("acme")) == own
 
 
+def test_a_source_is_of_its_dataset_under_any_path(scene: Governed) -> None:
+    contents = Contents(promotion.state(scene.story.log).view)
+    assert contents.of_digest(digest("source desk_sft")) == {Content("dataset", "desk_sft")}
+
+
 def test_it_becomes_champion_and_is_rolled_back(scene: Governed) -> None:
     scene.released("1")
     assert scene.released("2").allowed
