@@ -91,6 +91,8 @@ class Live(Model):
     """
     rejected: str | None = None
     """Why its bytes are not served: policy owners approved another registration of the version."""
+    trained_elsewhere: bool = False
+    """Whether it was imported as it is: how it was trained is declared, and self-attested."""
 
 
 class Event(Model):
@@ -420,7 +422,13 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         back_failed=drill is not None and not drill.predicate.passed,
         not_reproduced=_refused(lambda: check_moves(now, statement)),
         rejected=_refused(lambda: check_settled(now, statement)),
+        trained_elsewhere=_is_imported(now, move),
     )
+
+
+def _is_imported(now: LogState, move: Promotion) -> bool:
+    registered = now.timeline.registrations.get((move.model, move.version))
+    return registered is not None and registered.predicate.suite is not None
 
 
 def _refused(check: Callable[[], None]) -> str | None:

@@ -145,6 +145,8 @@ def test_every_page_says_that_it_was_trained_elsewhere(scene: Governed) -> None:
     tags = {version: page.tags for version, page in shown(now, MODEL, scene.now).items()}
     assert tags["2"]["governance.trained"] == "elsewhere; self-attested"
     assert tags["1"]["governance.trained"] == "here"
+    live = {one.alias: one.trained_elsewhere for one in retrospect.live(now, MODEL, scene.now)}
+    assert live["champion"]
 
 
 def test_exports_name_the_declared_builder_and_never_us(scene: Governed) -> None:
