@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,8 @@ READERS = (
 )
 LEFT_OUT = {"origin", "rules", "cosigned", "revocation"}
 """Kinds of which any other entry breaks the log, and one that would take all rights away."""
+MOST = 4
+"""Statements of a kind that are added; at night, all."""
 ANSWERS = {0, 4, 5}
 """What they end with: fine; a fault of a version; something does not verify."""
 
@@ -84,7 +87,7 @@ def ask_all(scene: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hostile(scene: Governed, chance: Random) -> Iterator[tuple[dict[str, Any], Signer]]:
     """For each kind, statements with a text, number, list or table that the schema lets stand and
-    no program expects; signed by who signs such a statement. At night, for every field.
+    no program expects; signed by who signs such a statement.
     """
     log = scene.story.log
     latest = {entry.kind: entry for entry in log.entries()}
@@ -98,7 +101,7 @@ def hostile(scene: Governed, chance: Random) -> Iterator[tuple[dict[str, Any], S
             for odd in ODD_OF.get(type(value), ())
         ]
         chance.shuffle(changes)
-        for name, odd in changes if PROFILE == "nightly" else changes[:6]:
+        for name, odd in changes:
             yield {**statement, "predicate": {**statement["predicate"], name: odd}}, author
 
 
@@ -117,12 +120,15 @@ def test_every_field_of_every_kind(
 ) -> None:
     scene = begun.copy(tmp_path)
     log = log_to_add_to(scene.story.machine)
-    kinds = set()
+    added: Counter[str] = Counter()
     for statement, author in hostile(scene, Random(7)):
+        kind = statement["predicateType"].split("/")[-2]
+        if added[kind] == MOST and PROFILE != "nightly":
+            continue
         with suppress(CountersignError):  # its schema refuses it
             add(log, signed(statement, author))
-            kinds.add(statement["predicateType"].split("/")[-2])
-    assert kinds == every_kind().keys() - LEFT_OUT
+            added[kind] += 1
+    assert added.keys() == every_kind().keys() - LEFT_OUT
     ask_all(scene, monkeypatch)
     _, said = run("verify", "--json")
     assert json.loads(said)["log"]["broken"] is None, said
