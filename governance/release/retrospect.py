@@ -167,7 +167,7 @@ def history(now: LogState, model: str) -> list[Event]:
     requests = now.timeline.requests.items()
     subjects = {statement.subjects[0].sha256 for statement in packets}
     subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
-    subjects |= _stages(now, model) | _data(now, model)
+    subjects |= _rests_on(now, model)
     events = [
         _event(now, statement)
         for kind in _EVENTS
@@ -428,7 +428,7 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
 
 def _is_imported(now: LogState, move: Promotion) -> bool:
     registered = now.timeline.registrations.get((move.model, move.version))
-    return registered is not None and registered.predicate.suite is not None
+    return registered is not None and registered.predicate.trained_elsewhere
 
 
 def _refused(check: Callable[[], None]) -> str | None:
@@ -467,30 +467,23 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
     return bool(predicate.model == model)
 
 
-def _stages(now: LogState, model: str) -> set[str]:
-    """The stages that the model's versions rest on."""
+def _rests_on(now: LogState, model: str) -> set[str]:
+    """The stages and the datasets (`dataset desk_sft`) that the model's versions rest on."""
     registered = {
         (one.predicate.model_digest, one.predicate.stage): one.predicate
         for one in now.view.all(Registration)
         if one.predicate.model == model
     }
-    chains = (Chain.registered(now.view, registration) for registration in registered.values())
-    return {
-        statement.predicate.stage
-        for chain in chains
-        for statement in chain.statements()
-        if isinstance(statement.predicate, Predicate)
-    }
-
-
-def _data(now: LogState, model: str) -> set[str]:
-    """The datasets of the model's versions, e.g. `dataset desk_sft`."""
-    return {
-        f"dataset {data.dataset}"
-        for one in now.view.all(Registration)
-        if one.predicate.model == model
-        for data, _ in Chain(now.view, one.predicate.model_digest, one.predicate.stage).datasets
-    }
+    names = set()
+    for registration in registered.values():
+        chain = Chain.registered(now.view, registration)
+        names |= {f"dataset {data.dataset}" for data, _ in chain.datasets}
+        names |= {
+            statement.predicate.stage
+            for statement in chain.statements()
+            if isinstance(statement.predicate, Predicate)
+        }
+    return names
 
 
 def _event(now: LogState, statement: Evidence) -> Event:

@@ -80,7 +80,7 @@ def _page(now: LogState, registration: Registration, last: Promotion | None, at:
         "findings": "; ".join(findings) or "none",
         "digest": registration.model_digest,
         "tier": registration.tier,
-        "trained": "elsewhere; self-attested" if registration.suite else "here",
+        "trained": "elsewhere; self-attested" if registration.trained_elsewhere else "here",
     }
     retirement = now.timeline.retirements.get((registration.model, registration.version))
     if retirement is not None:

@@ -77,6 +77,11 @@ class Registration(Logged):
     trained here: the gate of its training names the suite.
     """
 
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether the model was imported as it is."""
+        return self.suite is not None
+
 
 @evidence_kind(
     "promotion",
