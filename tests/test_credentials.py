@@ -5,11 +5,10 @@ never unencrypted to another machine.
 from __future__ import annotations
 
 import ast
-import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from governance.registry import rest
 from governance.registry.rest import RegistryServer
 from governance.registry.served_runs import ServedRuns
 from tests.conftest import ROOT
+from tests.http_servers import http_servers
 
 NAME, PASSWORD = "ann", "secret of ann"
 ACCOUNT = {"COUNTERSIGN_USER": NAME, "COUNTERSIGN_PASSWORD": PASSWORD}
@@ -104,20 +104,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def serve() -> Iterator[Callable[[str], Any]]:
     """Starts a server that redirects to an address, if it has one."""
-    servers = []
-
-    def begun(target: str = "") -> Any:
-        server: Any = HTTPServer(("127.0.0.1", 0), Handler)
-        server.target, server.accounts = target, []
-        server.uri = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield begun
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with http_servers(Handler) as begun:
+        yield lambda target="": begun(target=target, accounts=[])
 
 
 def mlflow_client(uri: str) -> None:

@@ -18,6 +18,7 @@ from governance.base.errors import ConfigError, CountersignError, StorageError
 from governance.registry import rest
 from governance.registry.rest import RegistryServer
 from governance.registry.rows import Rows
+from tests.http_servers import http_servers
 
 ENVIRON = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "secret of ann"}
 
@@ -44,20 +45,8 @@ Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], Any]]:
-    servers = []
-
-    def begun(answer: Answer) -> Any:
-        server: Any = HTTPServer(("127.0.0.1", 0), Handler)
-        server.answer, server.asked = answer, []
-        server.uri = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield begun
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with http_servers(Handler) as begun:
+        yield lambda answer: begun(answer=answer, asked=[])
 
 
 def _json(value: Any) -> Answer:
