@@ -14,8 +14,9 @@ A distribution's RECORD says what its files were when it was installed. This mod
    read.
 5. A file that changed since this process began may have been another one when it was imported. It
    counts as altered.
-6. A worker (`pipelines.workers`) of a stage that needs no engine does not look at each file again.
-   What its parent found still holds if no folder has changed, and no file that the worker loaded.
+6. A worker (`pipelines.workers`) does not list the folders again. What its parent found still holds
+   if no folder and no file has another status. A worker of a stage that needs no engine looks only
+   at the folders and at the files that it loaded.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ MOST_NAMED = 100
 
 Status = tuple[int, int, int, int]
 """Size, time of the content, inode, time of change."""
+NOTHING: Status = (0, 0, 0, 0)
+"""Of a link to nothing. What has it never counts as unchanged."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,23 @@ class Snapshot:
     """(6) What was installed when a process took it."""
 
     installed: Installed
+    roots: dict[str, str]
+    """Python's path, as `_folders`."""
     folders: dict[str, Status]
     files: dict[str, Status]
     """By path."""
+    settled: bool
+    """Whether each file was old enough for its next change to show (3)."""
 
     def still_holds(self, loaded: Iterable[str]) -> bool:
         """Whether no file was added, removed or replaced since, and these files are the same."""
-        return all(_status_of(folder) == status for folder, status in self.folders.items()) and all(
-            _status_of(path) == self.files[path] for path in loaded if path in self.files
-        )
+        files = {path: self.files[path] for path in loaded if path in self.files}
+        return _are(self.folders) and _are(files)
+
+    def is_still_whole(self) -> bool:
+        """Whether a new snapshot would find the same."""
+        same_path = self.settled and self.roots == _folders()
+        return same_path and _are(self.folders) and _are(self.files)
 
 
 _TAKEN: list[Snapshot] = []
@@ -98,11 +109,12 @@ def take_snapshot(state: Path) -> None:
     _TAKEN[:] = [snapshot(state)]
 
 
-def still_installed(state: Path) -> Installed:
-    """(6) As `installed`, for a stage that needs no engine."""
-    loaded = {*boot.LOADED, *mapped()}
-    holding = (taken.installed for taken in _TAKEN if taken.still_holds(loaded))
-    return next(holding, None) or installed(state)
+def still_installed(state: Path, *, whole: bool) -> Installed:
+    """(6) As `installed`. Not `whole`: for a stage that needs no engine."""
+    for taken in _TAKEN:
+        if taken.is_still_whole() if whole else taken.still_holds({*boot.LOADED, *mapped()}):
+            return taken.installed
+    return installed(state)
 
 
 def mapped() -> set[str]:
@@ -130,15 +142,17 @@ def snapshot(state: Path) -> Snapshot:
     files = _all_files(roots, folders)
     known = _known(kept)
     key = sha256_bytes(repr(sorted(files.items())).encode("utf-8", "surrogateescape"))
-    if known.get("key") != key:
+    settled = known.get("key") == key
+    if not settled:
         known = {"key": key, **_read_again(roots, files, state / "installed" / identity)}
-        if not any(_is_young(status, began) for _, status in files.values()):
+        settled = not any(_is_young(status, began) for _, status in files.values())
+        if settled:
             write_state(kept, orjson.dumps(known))
     since = boot.STARTED
     meanwhile = [name for name, (_, status) in files.items() if status[3] > since > 0]
     altered = {*known["altered"], *sorted(meanwhile)[:MOST_NAMED]}
     found = Installed(known["digest"], tuple(sorted(altered)))
-    return Snapshot(found, folders, dict(files.values()))
+    return Snapshot(found, roots, folders, dict(files.values()), settled)
 
 
 def _read_again(folders: dict[str, str], files: Files, kept: Path) -> dict[str, Any]:
@@ -210,7 +224,9 @@ def _is_code(inner: str) -> bool:
 
 
 def _files(folder: str, apart: frozenset[str], seen: dict[str, Status]) -> list[tuple[str, Status]]:
-    """Every file below a folder. Links are followed, each one once on a way down."""
+    """Every file below a folder. Links are followed, each one once on a way down. Adds to `seen`
+    what a later walk could find to be another folder, or no folder.
+    """
     found = []
     folders: list[tuple[str, frozenset[str]]] = [(folder, frozenset())]
     while folders:
@@ -224,10 +240,12 @@ def _files(folder: str, apart: frozenset[str], seen: dict[str, Status]) -> list[
                     found.append((entry.path, _status(entry.stat())))
                 elif entry.name not in apart:
                     target = {os.path.realpath(entry.path)} if entry.is_symlink() else set()
-                    if not target & links:
+                    if target & links:
+                        seen[entry.path] = _status(entry.stat())
+                    else:
                         folders.append((entry.path, links | target))
             except FileNotFoundError:  # a link to nothing, or gone by now
-                continue
+                seen[entry.path] = NOTHING
     return found
 
 
@@ -235,11 +253,12 @@ def _status(status: os.stat_result) -> Status:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
-def _status_of(path: str) -> Status | None:
+def _are(statuses: dict[str, Status]) -> bool:
+    """Whether each path has this status."""
     try:
-        return _status(os.stat(path))  # noqa: PTH116
+        return all(_status(os.stat(path)) == status for path, status in statuses.items())  # noqa: PTH116
     except OSError:
-        return None
+        return False
 
 
 # --- their hashes ---------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from governance.policy.authority import Authority
 from governance.policy.policies import Policies
 from pipelines import isolation
 from pipelines.codefiles import code
-from pipelines.installed import installed, still_installed, take_snapshot
+from pipelines.installed import still_installed, take_snapshot
 from pipelines.project import Project
 
 LONGEST_LICENCE = 120
@@ -41,7 +41,7 @@ LONGEST_LICENCE = 120
 
 def environment(versions: dict[str, str], machine: Machine) -> Environment:
     """Interpreter, platform, engines of the stage, and digests over all that is installed."""
-    found = installed(machine.home) if versions else still_installed(machine.home)
+    found = still_installed(machine.home, whole=bool(versions))
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",

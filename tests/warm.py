@@ -221,7 +221,7 @@ def _build_models() -> None:
 
 def _look_at_what_is_installed() -> None:
     """Looks at each installed file once. A fork looks at the folders and at what it has loaded, as
-    the stages without an engine do that `pipelines.workers` starts.
+    the stages without an engine do that `pipelines.workers` starts. Here, all stages do.
     """
     from pipelines import provenance
     from pipelines.installed import still_installed, take_snapshot
@@ -230,7 +230,7 @@ def _look_at_what_is_installed() -> None:
     sys.path[:] = _path_of_a_stage()
     take_snapshot(KEPT)
     sys.path[:] = path
-    provenance.installed = still_installed
+    provenance.still_installed = lambda state, whole: still_installed(state, whole=False)
 
 
 def _path_of_a_stage() -> list[str]:

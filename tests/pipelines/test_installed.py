@@ -241,6 +241,83 @@ def test_the_folders_are_those_of_the_path(tmp_path: Path, monkeypatch: pytest.M
     assert not any(folder.endswith("lib-dynload") for folder in folders.values())
 
 
+def nothing(folder: Path) -> None:
+    """No change."""
+
+
+def a_target(folder: Path) -> None:
+    """The link to nothing leads somewhere. In its own folder nothing changes."""
+    (folder.parent / "nowhere.py").write_bytes(SOURCE)
+
+
+def behind_the_link(folder: Path) -> None:
+    """The folder that a link leads to has another file."""
+    (folder.parent / "elsewhere" / "more.py").write_bytes(SOURCE)
+
+
+@pytest.mark.parametrize("link", [None, linked], ids=["no link", "a link"])
+@pytest.mark.parametrize("change", [nothing, *CHANGES], ids=lambda change: change.__name__)
+def test_a_snapshot_that_is_still_whole_says_what_a_new_one_would(
+    change: Callable[[Path], None],
+    link: Callable[[Path], None] | None,
+    packages: Path,
+    tmp_path: Path,
+    old: None,
+) -> None:
+    if link and change is not linked:
+        link(packages)
+    before = installed.snapshot(tmp_path / "state")
+    assert before.is_still_whole()
+    change(packages)
+    assert before.is_still_whole() == (change is nothing)
+    assert (before == installed.snapshot(tmp_path / "state")) == (change is nothing)
+
+
+def test_a_file_added_behind_a_link_shows(packages: Path, tmp_path: Path, old: None) -> None:
+    linked(packages)
+    before = installed.snapshot(tmp_path / "state")
+    behind_the_link(packages)
+    assert not before.is_still_whole()
+
+
+def test_with_a_link_to_nothing_a_snapshot_is_never_whole(
+    packages: Path, tmp_path: Path, old: None
+) -> None:
+    (packages / "late.py").symlink_to(packages.parent / "nowhere.py")
+    before = installed.snapshot(tmp_path / "state")
+    assert not before.is_still_whole()
+    a_target(packages)
+    assert installed.snapshot(tmp_path / "state").installed != before.installed
+
+
+def test_with_another_path_a_snapshot_is_not_whole(
+    packages: Path, tmp_path: Path, old: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = installed.snapshot(tmp_path / "state")
+    more = {"purelib": str(packages), "path4": str(tmp_path)}
+    monkeypatch.setattr(installed, "_folders", lambda: more)
+    assert not before.is_still_whole()
+
+
+def test_a_snapshot_with_a_young_file_is_not_whole(packages: Path, tmp_path: Path) -> None:
+    """Its next change could be within the same tick of the clock."""
+    assert not installed.snapshot(tmp_path / "state").is_still_whole()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_fork_uses_the_snapshot_only_while_it_holds(
+    whole: bool, packages: Path, tmp_path: Path, old: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installed, "_TAKEN", [])
+    installed.take_snapshot(tmp_path / "state")
+    taken = installed._TAKEN[0].installed
+    assert installed.still_installed(tmp_path / "state", whole=whole) is taken
+    a_table(packages)  # which nobody has imported
+    assert (installed.still_installed(tmp_path / "state", whole=whole) is taken) == (not whole)
+    path_file(packages)
+    assert installed.still_installed(tmp_path / "state", whole=whole) is not taken
+
+
 @pytest.mark.slow
 def test_nothing_is_altered_in_this_environment() -> None:
     """The files of real packages are those that their RECORD names."""
