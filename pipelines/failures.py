@@ -76,6 +76,14 @@ def not_finite(
     return StoppedError(stopped, message, where=stage, fix=fix)
 
 
+def unchanged(stage: str, steps: int) -> StoppedError:
+    """The error that the training `stage` left every weight as it was."""
+    reason = finding("MODEL_UNCHANGED", f"stage {stage}", found=f"the same after {steps} steps")
+    fix = f"nothing was published; {reason.next}"
+    stopped = Stopped(findings=(reason,), step=steps)
+    return StoppedError(stopped, f"the weights are the parent's after {steps} steps", stage, fix)
+
+
 def shown(rows: Sequence[str]) -> str:
     """Rows in words: the first of them, and how many more there are."""
     more = f" and {len(rows) - ROWS_SHOWN} more" if len(rows) > ROWS_SHOWN else ""

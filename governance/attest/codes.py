@@ -164,6 +164,8 @@ RECORDS_NOT_COUNTED: a training does not say how many of its records it used
 # Stages that stop
 NON_FINITE (never waived): a figure of the run is not a finite number, so nothing of it is published
   > look at the rows that the terminal named; set a lower learning_rate, or use other data
+MODEL_UNCHANGED (never waived): the training left every weight of its parent as it was
+  > set a higher learning_rate or more steps, and look whether its gradients are zero
 
 # Reading
 READ_NOT_ALLOWED (never waived): policy does not let the reader read this content

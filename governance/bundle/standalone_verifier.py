@@ -1432,22 +1432,25 @@ class Move:
 
     def _check_lineage(self, behind: list[Entry]) -> None:
         """Every model of the chain was imported, or trained behind a gate that allowed exactly
-        that.
+        that. Each leads back to an import.
         """
-        ahead, seen = [self.move["model_digest"]], set[str]()
+        ahead, origins = [self.move["model_digest"]], dict[str, list[set[str]]]()
         while ahead:
             sha256 = ahead.pop()
             made = [one for one in behind if ("model", sha256) in one.subjects]
             made = [one for one in made if one.kind in ("train", "base")]
             need(made, "a model of the chain has neither training nor import")
-            seen.add(sha256)
+            origins[sha256] = [set() for one in made if one.kind == "base"]
             for train in (one for one in made if one.kind == "train"):
                 used = {row["role"]: row["sha256"] for row in train.predicate["inputs"]}
                 used["objective"] = train.predicate["objective"]
                 lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
                 need(lets, "a training without a gate that allowed it")
                 parents = {used[role] for role in ("parent", "scorer") if role in used}
-                ahead += parents - seen
+                ahead += parents - origins.keys()
+                judged = self.rights.rules_at(train.index) >= 2
+                origins[sha256].append(parents if judged else set())
+        need(_lead_to_imports(origins), "models of the chain that were made from one another only")
 
     def _check_evidence(self, behind: list[Entry]) -> None:
         """No statement behind the model is by a development key, from uncommitted code or altered
@@ -1487,14 +1490,20 @@ class Move:
         return gate["stage"].partition("@")[2] in [stage.partition("@")[2] for stage in stages]
 
     def _trainings(self, behind: list[Entry]) -> list[Entry]:
-        """The trainings that made the model itself. One that gave back the bytes of an import made
-        nothing.
+        """The trainings that made the model itself. One that gave back its parent's bytes made
+        nothing; before version 2 of the rules, only if they were an import.
         """
-        model = ("model", self.move["model_digest"])
-        made = [one for one in behind if one.kind == "train" and model in one.subjects]
-        if not any(one.kind == "base" and model in one.subjects for one in self.before):
-            return made
-        return [one for one in made if self._parent(one) != self.move["model_digest"]]
+        digest = self.move["model_digest"]
+        about = [one for one in behind if ("model", digest) in one.subjects]
+        made = [one for one in about if one.kind == "train"]
+        imported = any(
+            one.kind == "base" and ("model", digest) in one.subjects for one in self.before
+        )
+        return [
+            one
+            for one in made
+            if self._parent(one) != digest or (not imported and self.rights.rules_at(one.index) < 2)
+        ]
 
     def _parent(self, training: Entry) -> str | None:
         rows = training.predicate["inputs"]
@@ -1729,6 +1738,20 @@ class Move:
         except Refused:
             return True
         return False
+
+
+def _lead_to_imports(origins: dict[str, list[set[str]]]) -> bool:
+    """Whether every model was made, in one of its ways, from models that lead to an import. An
+    import is made from none.
+    """
+    known = set[str]()
+    while more := [model for model in origins.keys() - known if _some(origins[model], known)]:
+        known.update(more)
+    return known == origins.keys()
+
+
+def _some(ways: list[set[str]], known: set[str]) -> bool:
+    return any(parents <= known for parents in ways)
 
 
 def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:

@@ -27,6 +27,7 @@ from governance.attest.predicates import (
     Train,
 )
 from governance.base.model import Model
+from governance.log.rules import MAKES_ANOTHER
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -141,6 +142,8 @@ def model_chain(
         if digest in done or digest in above:
             return
         node = model_node(view, digest, called)
+        if _leads_back(view, node, above | {digest}):
+            node = ModelNode(node.name, digest)
         for before, role in ((node.parent, "parent"), (node.scorer, "scorer")):
             if before is not None:
                 visit(before, _named(node.train, role), above | {digest})
@@ -151,13 +154,28 @@ def model_chain(
     return list(done.values())
 
 
+def _leads_back(view: EvidenceView, node: ModelNode, above: frozenset[str]) -> bool:
+    """Whether a model was made from one that was made from it, or from itself: then nothing says
+    where they come from. `above`: the models that lead to it, and itself.
+    """
+    return (
+        node.train is not None
+        and not above.isdisjoint({node.parent, node.scorer})
+        and view.rules_at(node.train.index) >= MAKES_ANOTHER
+    )
+
+
 def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
     """One model by its digest, with its latest training behind an allowed gate; else its latest
-    training; else its import. A training that gave back the bytes of an import made nothing.
+    training; else its import. A training that gave back its parent's bytes made nothing.
     """
-    trainings, imports = _made(view, sha256, Train), _made(view, sha256, BaseImport)
-    if imports:
-        trainings = [made for made in trainings if inputs(made).get("parent") != sha256]
+    imports = _made(view, sha256, BaseImport)
+    trainings = [
+        made
+        for made in _made(view, sha256, Train)
+        if inputs(made).get("parent") != sha256
+        or (not imports and view.rules_at(made.index) < MAKES_ANOTHER)
+    ]
     train = pick(trainings, lambda made: allowing_gate(view, made) is not None)
     if train is not None:
         digests, stage = inputs(train), train.predicate.stage.partition("@")[2]

@@ -23,7 +23,9 @@ Version 2:
   texts;
 - a move of `candidate` holds what was asked, so that it can be repeated;
 - a waiver covers exactly what it says was found;
-- a move of a governed alias states what was waived.
+- a move of a governed alias states what was waived;
+- a training makes another model than its parent: one that gave back the parent's bytes made
+  nothing, and a model whose parents lead back to itself has no origin.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ WAIVES_FIGURES = 2
 """From this version on, a waiver covers a finding only with the figures that it names."""
 STATES_WAIVED = 2
 """From this version on, a move of a governed alias states the findings that were waived."""
+MAKES_ANOTHER = 2
+"""From this version on, a training that gave back its parent's bytes made nothing."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

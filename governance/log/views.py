@@ -15,7 +15,14 @@ from governance.base.model import Model
 from governance.base.time import instant_of
 from governance.log.evidence import Evidence, KeyRing, PredicateT, open_entry
 from governance.log.port import Entry, Log
-from governance.log.rules import COUNTS_ONCE, EVENTS, RuleVersions, is_here, rule_versions
+from governance.log.rules import (
+    COUNTS_ONCE,
+    CURRENT,
+    EVENTS,
+    RuleVersions,
+    is_here,
+    rule_versions,
+)
 
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 
@@ -48,6 +55,9 @@ class Source(Protocol):
     def of_kind(self, kind: str | None) -> Iterable[Evidence]:
         """The statements of a kind; all of them for None."""
 
+    def rules_at(self, index: int) -> int:
+        """The version of the rules that judges entry `index`."""
+
 
 class Nothing:
     """The source of a log without entries."""
@@ -59,6 +69,10 @@ class Nothing:
     def of_kind(self, kind: str | None) -> Iterable[Evidence]:
         """As `Source`."""
         return ()
+
+    def rules_at(self, index: int) -> int:
+        """As `Source`: the newest."""
+        return CURRENT
 
 
 class LogSource:
@@ -90,6 +104,10 @@ class LogSource:
         """
         entries = self._log.entries() if kind is None else self._log.by_kind([kind])
         return self._evidence(entries, kind)
+
+    def rules_at(self, index: int) -> int:
+        """As `Source`."""
+        return self._rules(index).at(index)
 
     def entry(self, index: int) -> Evidence | None:
         """The statement of one entry; None where it does not count."""
@@ -137,7 +155,7 @@ class LogSource:
         if not isinstance(statement.predicate, Logged):
             return True  # the origin
         index = statement.index
-        return is_here(statement.predicate.log, self._origin, self._rules(index).at(index))
+        return is_here(statement.predicate.log, self._origin, self.rules_at(index))
 
     @cached_property
     def _origin(self) -> str:
@@ -149,7 +167,7 @@ class LogSource:
         database could log an old approval again, after its author took it back.
         """
         index = statement.index
-        return statement.kind in EVENTS or self._rules(index).at(index) < COUNTS_ONCE
+        return statement.kind in EVENTS or self.rules_at(index) < COUNTS_ONCE
 
     def _rules(self, index: int) -> RuleVersions:
         """The rule versions, as far as they judge entry `index`."""
@@ -223,6 +241,10 @@ class EvidenceView:
         return [
             statement for statement in earlier if statement.index < size and self._counts(statement)
         ]
+
+    def rules_at(self, index: int) -> int:
+        """The version of the rules that judges entry `index`."""
+        return self.source.rules_at(index)
 
     def before(self, size: int) -> EvidenceView:
         """The entries before `size` alone: what could be known at that point."""

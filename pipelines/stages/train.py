@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ from governance.attest import canonical, digests
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import lock, paths
+from pipelines.failures import unchanged
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.finite_weights import require_finite_weights
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
@@ -124,8 +126,18 @@ def perform(
     job.progress.step("writing the model")
     _release(job, plan, chosen)
     require_finite_weights(job.output("model"), f"train@{job.key}", fitted.steps)
+    if _same_weights(job.input("parent"), job.output("model")):
+        raise unchanged(f"train@{job.key}", fitted.steps)
     _write_figures(job, resolved, chosen, fitted)
     return fitted, _final(chosen, fitted)
+
+
+def _same_weights(parent: Path, model: Path) -> bool:
+    """Whether two models have the same weight files."""
+    names = [{path.name for path in folder.glob("*.safetensors")} for folder in (parent, model)]
+    return names[0] == names[1] and all(
+        filecmp.cmp(parent / name, model / name, shallow=False) for name in names[0]
+    )
 
 
 def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from governance.attest.predicates import RecordUse, Train
 from governance.base.errors import RefusedError, TrainingError, VerificationError
 from governance.machine.machine import Machine, machine
 from pipelines import paths
+from pipelines.failures import StoppedError
 from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
 from pipelines.stages import train
@@ -276,6 +277,17 @@ def test_bytes_that_change_meanwhile_publish_nothing(
     finally:
         path.write_bytes(before)
     assert not one.output("model").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_changes_no_weight_made_no_model(
+    project: Path, here: Machine, allowed: list[str], tmp_path: Path
+) -> None:
+    one = training("sft", project, tmp_path, here, params(learning_rate=0.0))
+    with one_more_run_that_failed(here), pytest.raises(StoppedError) as stopped:
+        train.run(one)
+    assert [found.code for found in stopped.value.stopped.findings] == ["MODEL_UNCHANGED"]
+    assert stopped.value.exit_code == 9
 
 
 def test_a_training_that_fails_is_shown_as_failed(

@@ -73,16 +73,24 @@ def test_a_model_from_outside_has_no_reproductions(story: Story) -> None:
     assert reproductions(story.view, model_node(story.view, story.models["tiny"])) == []
 
 
-def trained_from(story: Story, role: str, **changes: str) -> None:
-    """Records that the same bytes were trained with another input in this role."""
+def trained_from(story: Story, role: str, made: str | None = None, **changes: str) -> None:
+    """Records that the same bytes, or those `made`, were trained with another input in this
+    role.
+    """
     first = training(story)
+    subjects = [
+        artifact.model_copy(update={"sha256": made})
+        if made and artifact.role == "model"
+        else artifact
+        for artifact in first.subjects
+    ]
     inputs = [
         artifact.model_copy(update=changes) if artifact.role == role else artifact
         for artifact in first.predicate.inputs
     ]
     fields = first.predicate.model_dump(include={"method", "objective", "records", "steps"})
     story.record(
-        "train", "train@sft", list(first.subjects), inputs,
+        "train", "train@sft", subjects, inputs,
         **fields, final={}, device="cpu", threads=1, adapter=None,
     )  # fmt: skip
 
@@ -179,6 +187,25 @@ def test_a_scorer_is_a_model_of_its_own_unless_it_is_the_parent(story: Story, sa
     )  # fmt: skip
     node = model_node(story.view, story.models["sft"])
     assert (node.parent, node.scorer) == (story.models["base"], None if same else scorer)
+
+
+def test_a_training_that_gave_back_its_parent_made_nothing(story: Story) -> None:
+    """It does not hide what the model was made from."""
+    first = training(story)
+    trained_from(story, "parent", sha256=story.models["sft"])
+    node = model_node(story.view, story.models["sft"])
+    assert node.train is not None and node.train.index == first.index
+
+
+def test_models_that_were_made_from_one_another_have_no_origin(story: Story) -> None:
+    lost = digest("made from what was made from it")
+    trained_from(story, "parent", sha256=lost)
+    trained_from(story, "parent", made=lost, sha256=story.models["sft"])
+    chain = model_chain(story.view, story.models["sft"])
+    assert [(node.sha256, node.known) for node in chain] == [
+        (lost, False),
+        (story.models["sft"], True),
+    ]
 
 
 def test_a_model_without_evidence_is_called_as_its_path_says(story: Story) -> None:

@@ -184,6 +184,33 @@ def _folder(root: Path, name: str) -> Path:
     return root / f"models/{name}/model"
 
 
+def test_a_training_that_changes_nothing_hides_no_parent(scene: Governed) -> None:
+    story = scene.story
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "_model", lambda _: story.models["sft"])
+        story.train("again", "sft", "conversation", "desk_sft", "sft")
+    now = promotion.state(story.log)
+    chain = Chain.registered(now.view, now.registration(MODEL, "1").predicate)
+    assert [node.name for node in chain.chain] == ["tiny", "base", "sft"]
+    assert scene.released("1").allowed and both_accept(scene, "1")
+
+
+def test_a_model_that_was_made_from_itself_alone_has_no_origin(scene: Governed) -> None:
+    story = scene.story
+    story.models["lost"] = story._model("again")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story, "_model", lambda _: story.models["lost"])
+        story.train("again", "sft", "conversation", "desk_sft", "lost")
+    story.register("again", "3")
+    scene.main = "again"
+    scene.asked_for("3")
+    with pytest.raises(RefusedError):
+        scene.consume("3")
+    assert "EVIDENCE_MISSING" in _codes(scene)
+    forge(scene, "3")
+    assert not both_accept(scene, "3")
+
+
 # -- What stops it, for both verifiers -------------------------------------------------------------
 def _without(policies: Path) -> None:
     (policies / "imports/acme.yaml").unlink()
