@@ -4,6 +4,7 @@
    compare it with `PlainEngine` on fuzzed and real text.
 2. Hyperscan sees ASCII. Other characters are folded to ASCII ones that no pattern distinguishes
    from them. Text that cannot be folded is searched by the plain engine.
+3. Compiling the patterns takes about a second. The compiled ones can be kept in a file.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any
 
 from pipelines.pii import names as pii_names
 from pipelines.pii.engine import Engine, PlainEngine, Span
+from pipelines.pii.kept import KeptFile
 
 TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
 """Patterns that may distinguish a character from its folded form. Their recognizers always run."""
 
 
-def fastest(plain: PlainEngine) -> Engine:
+def fastest(plain: PlainEngine, kept: KeptFile | None = None) -> Engine:
     """The filtered engine. The plain one if policy names a NER model, without Hyperscan, or if
-    Hyperscan refuses a pattern.
+    Hyperscan refuses a pattern. `kept`: the file for its compiled patterns.
     """
     if plain.policy.ner != "name-list":
         return plain
@@ -30,7 +32,7 @@ def fastest(plain: PlainEngine) -> Engine:
     except ImportError:  # there are no packages for some platforms
         return plain
     try:
-        return FilteredEngine(plain)
+        return FilteredEngine(plain, kept)
     except hyperscan.error:
         return plain
 
@@ -38,7 +40,7 @@ def fastest(plain: PlainEngine) -> Engine:
 class FilteredEngine:
     """The same findings without running recognizers that cannot match."""
 
-    def __init__(self, plain: PlainEngine) -> None:
+    def __init__(self, plain: PlainEngine, kept: KeptFile | None = None) -> None:
         import phonenumbers.phonenumberutil
         import regex
 
@@ -59,7 +61,11 @@ class FilteredEngine:
         punctuation = phonenumbers.phonenumberutil._VALID_PUNCTUATION
         self._digits = regex.compile(rf"\d(?:[{punctuation}]{{0,4}}\d){{3}}")
         self._folded = Folded()
-        self._database = _compiled(expressions)
+        self._database: Any = _loaded(kept) if kept else None
+        if self._database is None:
+            self._database = _compiled(expressions)
+            if kept:
+                _keep(self._database, kept)
 
     def find(self, text: str) -> list[Span]:
         """The same findings as the plain engine."""
@@ -132,4 +138,25 @@ def _compiled(expressions: list[bytes]) -> Any:
     database.compile(
         expressions=expressions, ids=list(range(count)), elements=count, flags=[flags] * count
     )
+    return database
+
+
+def _keep(database: Any, kept: KeptFile) -> None:
+    import hyperscan
+
+    kept.write(hyperscan.dumpb(database))
+
+
+def _loaded(kept: KeptFile) -> Any:
+    """The database that was kept; None without one that this version and processor can use."""
+    import hyperscan
+
+    content = kept.read()
+    if not content:
+        return None
+    try:
+        database = hyperscan.loadb(content, hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch(database)
+    except hyperscan.error:
+        return None
     return database

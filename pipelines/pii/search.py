@@ -1,14 +1,14 @@
 """Searches many texts: each different text once, none that is cached, large amounts on all cores.
 
 1. The cache cannot change a result: its key is an HMAC of the text and the engine's digest, which
-   covers everything that can change the findings. It holds entity, place and score, never text.
+   covers everything that can change the findings. It holds entity, place and score, never text. The
+   filter's compiled patterns are kept beside it under such a key.
 2. Losing the cache or failing to write it costs only time.
 3. A text that could not be searched completely is not cached.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import multiprocessing
@@ -25,10 +25,11 @@ from pathlib import Path
 
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.filter import fastest
+from pipelines.pii.kept import KeptFile
 
 FILTER_PAYS = 200_000
 """From this many characters on, the filter saves more time than its preparation costs (about 0.8
-s).
+s). If its patterns are kept from another run, it always does.
 """
 
 CORES_PAY = 2_000_000
@@ -42,6 +43,9 @@ RECENT = 200_000
 
 CACHE_BYTES = 1 << 30
 """Size from which the cache is started again."""
+
+PATTERNS = "pii-patterns.hyperscan"
+"""The file beside the cache with the filter's compiled patterns."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class Search:
         self.plain = plain
         self._fast: Engine | None = None
         self._cache = _Cache(cache) if cache else None
-        self._key = hmac.new(key, f"pii cache {plain.digest}".encode(), hashlib.sha256).digest()
+        self._key = hmac.digest(key, f"pii cache {plain.digest}".encode(), "sha256")
+        patterns = hmac.digest(key, f"pii patterns {plain.digest}".encode(), "sha256")
+        self._kept = KeptFile(cache.with_name(PATTERNS), patterns) if cache else None
         self._recent: dict[bytes, Found] = {}
         self._pool: ProcessPoolExecutor | None = None
         self._cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
@@ -101,7 +107,7 @@ class Search:
 
     def _search(self, texts: list[str]) -> list[Found]:
         characters = sum(map(len, texts))
-        engine = self._engine if characters >= FILTER_PAYS else self._fast or self.plain
+        engine = self._chosen(characters)
         if self._pool is None and characters >= CORES_PAY and self._cores > 1:
             self._pool = ProcessPoolExecutor(
                 self._cores, multiprocessing.get_context("fork"), _begin, (engine, os.getpid())
@@ -115,10 +121,14 @@ class Search:
                 self._pool, self._cores = None, 1
         return [_one(engine, text) for text in texts]
 
+    def _chosen(self, characters: int) -> Engine:
+        if self._fast is None and (characters >= FILTER_PAYS or self._is_prepared):
+            self._fast = fastest(self.plain, self._kept)
+        return self._fast or self.plain
+
     @cached_property
-    def _engine(self) -> Engine:
-        self._fast = fastest(self.plain)
-        return self._fast
+    def _is_prepared(self) -> bool:
+        return bool(self._kept and self._kept.read())
 
 
 def _one(engine: Engine, text: str) -> Found:

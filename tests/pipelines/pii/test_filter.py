@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.pii import filter as pii_filter
 from pipelines.pii.engine import PlainEngine
 from pipelines.pii.filter import FilteredEngine, fastest
+from pipelines.pii.kept import KeptFile
 from pipelines.pii.presidio import phone_matcher
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
@@ -138,6 +140,30 @@ def test_what_hyperscan_does_not_take_goes_the_plain_way() -> None:
     own = {"name": "own", "entity": "OWN", "patterns": [{"name": "own", "regex": "(?=x)"}]}
     plain = PlainEngine(pii(recognizers=[own]), ROOT)
     assert fastest(plain) is plain
+
+
+def test_kept_patterns_are_not_compiled_again_and_find_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptFile(tmp_path / "patterns", b"key")
+    FilteredEngine(PLAIN, kept)
+    monkeypatch.setattr(pii_filter, "_compiled", None)
+    again = FilteredEngine(PLAIN, kept)
+    text = " ".join(PIECES)
+    for part in (*PIECES, text):
+        assert again.find(part) == FAST.find(part)
+    assert again.find(text)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database"])
+def test_kept_patterns_that_cannot_be_used_are_compiled_again(
+    content: bytes, tmp_path: Path
+) -> None:
+    kept = KeptFile(tmp_path / "patterns", b"key")
+    kept.write(content)
+    engine = FilteredEngine(PLAIN, kept)
+    assert engine.find("anna@example.com") == FAST.find("anna@example.com")
+    assert len(kept.read()) > 1000
 
 
 @pytest.mark.parametrize(

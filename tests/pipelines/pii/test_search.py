@@ -103,6 +103,28 @@ def test_a_text_that_could_not_be_searched_is_not_cached(
     assert searched == 1 and found[0].spans and not found[0].problem
 
 
+def test_a_short_search_uses_the_filter_where_its_patterns_are_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hyperscan")
+    expected, _ = search(None)
+    with Search(ENGINE, cache, b"key") as first:
+        assert first.find(TEXTS) == expected
+        assert first._fast is None
+    monkeypatch.setattr(pii_search, "FILTER_PAYS", 0)
+    search(cache, ["something else"])
+    monkeypatch.undo()
+    cache.unlink()
+    for key, engine, is_fast in (
+        (b"key", ENGINE, True),
+        (b"other", ENGINE, False),
+        (b"key", PlainEngine(pii(threshold=0.9), ROOT), False),
+    ):
+        with Search(engine, cache, key) as later:
+            assert (later.find(TEXTS) == expected) == (engine is ENGINE)
+            assert (later._fast is not None) == is_fast
+
+
 def test_processes_find_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [
         f"mail a{number}@example.com or nothing" if number % 3 else f"text {number}"
