@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -15,27 +14,16 @@ from typing import Any
 
 from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
+from pipelines.optional import OF_NER, OF_PRESIDIO, hidden
 from pipelines.pii import names as pii_names
 
 PATTERN_SECONDS = 10
 """Seconds after which a pattern times out on one window."""
 
-_NEVER = (
-    *("stanza", "flair", "gliner", "azure", "openai", "langextract"),
-    *("tensorflow", "jax", "cupy", "mxnet"),
-)
-_TORCH = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipelines")
-
 
 @contextmanager
-def _hidden(needs_torch: bool) -> Iterator[None]:
-    """Hides optional imports of Presidio (4 s and 500 MB) and suppresses its messages while it
-    loads.
-    """
-    optional = _NEVER if needs_torch else (*_NEVER, *_TORCH)
-    hidden = [name for name in optional if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment] # `import` raises ImportError
+def _quiet() -> Iterator[None]:
+    """Suppresses Presidio's messages while it loads."""
     logger = logging.getLogger("presidio-analyzer")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -43,14 +31,16 @@ def _hidden(needs_torch: bool) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-        for name in hidden:
-            if sys.modules.get(name) is None:
-                sys.modules.pop(name, None)
+
+
+def unused(policy: PiiPolicy) -> tuple[str, ...]:
+    """Optional packages of Presidio that a search with this policy does not need."""
+    return OF_PRESIDIO if policy.ner != "name-list" else (*OF_PRESIDIO, *OF_NER)
 
 
 def analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     """Presidio's engine with the recognizers, thresholds and languages of a policy."""
-    with _hidden(needs_torch=model is not None):
+    with hidden(unused(policy)), _quiet():
         return _analyzer(policy, model)
 
 

@@ -32,6 +32,7 @@ from pipelines.features.table import compute
 from pipelines.features.turns import Column
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import suite_mistake
+from pipelines.optional import OF_EXPECTATIONS, hidden
 from pipelines.params import Params
 from pipelines.paths import ready, scanned
 from pipelines.records import (
@@ -224,7 +225,7 @@ class Expectations:
 
     def __init__(self) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), hidden(OF_EXPECTATIONS):
             warnings.simplefilter("ignore")
             import great_expectations
             from great_expectations.data_context.types.base import ProgressBarsConfig

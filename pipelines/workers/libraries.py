@@ -5,13 +5,18 @@ A library that is not installed is left out. What is missing here costs time onl
 not declare it, because their code is part of what their results depend on.
 """
 
+from __future__ import annotations
+
+from governance.policy.data import PiiPolicy
+from pipelines.optional import OF_EXPECTATIONS
+from pipelines.pii.presidio import unused
+
 TABLES = ("pyarrow.parquet", "pyarrow.compute", "pandas", "jinja2")
 """What stages that read and write records need."""
-DATA = (
-    *TABLES,
+OF_SCANS = (
     *("regex", "tldextract", "phonenumbers", "hyperscan", "presidio_analyzer", "spacy.lang.en"),
-    "great_expectations",
 )
+DATA = (*TABLES, *OF_SCANS, "great_expectations")
 """What scans and quality checks need."""
 MODELS = (
     *TABLES,
@@ -31,3 +36,10 @@ GROUP_OF = {
     "evaluate": MODELS,
 }
 """Family of stages to its group; another family needs none."""
+
+
+def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:
+    """Optional packages that a stage hides from a library when it imports it."""
+    if name == "great_expectations":
+        return OF_EXPECTATIONS
+    return unused(policy) if policy and name in OF_SCANS else ()

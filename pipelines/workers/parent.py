@@ -38,15 +38,18 @@ from pathlib import Path
 
 from governance.base.errors import CountersignError
 from governance.base.model import Model
+from governance.policy.data import PiiPolicy
 from governance.report import html
 from governance.report.frameworks import catalogue_of
 from pipelines import boot, families, isolation, lock, process, provenance
 from pipelines.commands.stage import threads_of
 from pipelines.installed import COMPILED, mapped
+from pipelines.optional import hidden
+from pipelines.pii.presidio import unused
 from pipelines.project import open_project
 from pipelines.training import rewards
 from pipelines.workers import client
-from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS
+from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS, without
 
 Files = dict[str, tuple[int, int, int, int, int]]
 """Path to size, time of the content, device, inode, time of change."""
@@ -105,6 +108,8 @@ class Parent:
     environ: dict[str, str]
     """As it was when the imports began."""
     loaded: Files
+    scans: PiiPolicy | None = None
+    """The policy of scans when the imports began; None if there is none."""
     group: int | None = None
     """Index in `GROUPS`; None of the first process."""
     groups: dict[int, socket.socket] = field(default_factory=dict)
@@ -223,9 +228,9 @@ class Parent:
             try:
                 os.dup2(1, 0)  # the lifeline is the first process's alone
                 _end_with(parent)
-                preload(GROUPS[group])
+                preload(GROUPS[group], self.scans)
                 loaded = loaded_files(boot.STARTED)
-                Parent(theirs, self.environ, loaded, group).serve(None)
+                Parent(theirs, self.environ, loaded, self.scans, group).serve(None)
             except BaseException:  # noqa: BLE001 - clients run cold
                 code = 1
             os._exit(code)
@@ -270,8 +275,10 @@ def main() -> None:
         environ = isolation.environment(os.environ)
         process.settle(os.environ, threads=1, network=False)
         preload(STARTED)
+        scans = None
         with suppress(CountersignError, OSError):  # a stage says what is wrong with them
             project = open_project(Path.cwd(), os.environ)
+            scans = project.policies.pii
             provenance.prepare(project.root, project.machine)
             for name, family in families.all_families().items():
                 if family.always_runs:
@@ -281,21 +288,21 @@ def main() -> None:
                 rewards.source_text(name)
             html.prepare()
         loaded = loaded_files(boot.STARTED)
-        Parent(source, environ, loaded).serve(int(sys.argv[2]) if sys.argv[2:] else 0)
+        Parent(source, environ, loaded, scans).serve(int(sys.argv[2]) if sys.argv[2:] else 0)
     finally:
         if sys.argv[2:] and os.getpid() == own:  # nobody else removes the socket's folder
             shutil.rmtree(Path(source.getsockname()).parent, ignore_errors=True)
 
 
-def preload(names: Sequence[str]) -> None:
-    """Imports our own modules, and vendor libraries by name. Raises `OSError` where no fork can
-    follow.
+def preload(names: Sequence[str], scans: PiiPolicy | None = None) -> None:
+    """Imports our own modules, and vendor libraries by name, as a stage would. Raises `OSError`
+    where no fork can follow.
     """
     for command in client.SERVED:
         importlib.import_module(f"pipelines.commands.{command}")
     families.all_families()
     for name in names:
-        with suppress(ImportError):
+        with suppress(ImportError), hidden(without(name, scans)):
             importlib.import_module(name)
     for model in _models(Model):
         model.model_rebuild()
@@ -439,20 +446,24 @@ def _work(
         time.tzset()
         sys.argv = ["countersign", *arguments]
         _seed()
-        code = COLD if _needs_more_threads(arguments) else _run()
+        code = COLD if _needs_more(arguments) else _run()
     except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:
         _finish(code)
 
 
-def _needs_more_threads(arguments: Sequence[str]) -> bool:
-    """(5) Libraries read at import how many threads they may start; here, it was one."""
+def _needs_more(arguments: Sequence[str]) -> bool:
+    """(5) Libraries read at import how many threads they may start; here, it was one. Presidio was
+    imported without a package that this scan uses, if policy has named a model since then.
+    """
     if arguments[0] != "stage":
         return False
     with suppress(CountersignError, IndexError):  # the stage says what is wrong
-        params = open_project(Path.cwd(), os.environ).params
-        return threads_of(arguments[1], arguments[2], params) != 1
+        project = open_project(Path.cwd(), os.environ)
+        if arguments[1] == "scan_pii" and "presidio_analyzer" in sys.modules:
+            return "torch" not in sys.modules and "torch" not in unused(project.policies.pii)
+        return threads_of(arguments[1], arguments[2], project.params) != 1
     return False
 
 

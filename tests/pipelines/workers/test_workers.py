@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
+from pipelines.optional import OF_NER
 from pipelines.process import exclusive
 from pipelines.workers import client, parent, start, under_dvc
-from pipelines.workers.libraries import GROUP_OF, GROUPS
+from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS, OF_SCANS, without
 from tests.conftest import rows
+from tests.pipelines.policies import pii
 from tests.project import BIN, Project, fresh, wait_for
 
 COLD = client.COLD.decode().strip()
@@ -33,6 +36,41 @@ def test_every_family_with_libraries_exists() -> None:
 
     assert set(GROUP_OF) <= set(families.names())
     assert set(GROUP_OF.values()) == set(GROUPS)
+
+
+def test_libraries_are_imported_without_what_stages_hide() -> None:
+    """With a model for names, Presidio needs torch."""
+    model = pii(ner="transformers:models/ner")
+    assert "torch" in without("presidio_analyzer", pii())
+    assert "torch" not in without("presidio_analyzer", model)
+    for name in (*OF_SCANS, "great_expectations"):
+        assert without(name, pii())
+    assert not any(name in without("great_expectations", pii()) for name in OF_NER)
+    assert not any(without(name, pii()) for name in MODELS)
+
+
+@pytest.mark.parametrize(
+    ("ner", "imported", "cold"),
+    [
+        ("name-list", {"presidio_analyzer"}, False),
+        ("transformers:models/ner", {"presidio_analyzer"}, True),
+        ("transformers:models/ner", {"presidio_analyzer", "torch"}, False),
+        ("transformers:models/ner", set(), False),
+    ],
+)
+def test_a_scan_with_a_model_runs_cold_if_presidio_was_imported_without_torch(
+    ner: str, imported: set[str], cold: bool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project.root / "policies" / "pii.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert "ner: name-list" in text
+    file.write_text(text.replace("ner: name-list", f"ner: {ner}"), encoding="utf-8")
+    monkeypatch.chdir(project.root)
+    for name in ("presidio_analyzer", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in imported:
+        monkeypatch.setitem(sys.modules, name, sys)
+    assert parent._needs_more(["stage", "scan_pii", "desk_eval"]) == cold
 
 
 # --- the client -----------------------------------------------------------------------------------
