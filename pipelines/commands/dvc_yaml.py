@@ -3,16 +3,17 @@ writes all of dvc.lock after each, with a parser in pure Python.
 
 1. Plain files are read by `governance.base.fast_yaml`, which returns what DVC's own parser returns,
    or leaves the file to it. The value of a text is kept; each caller gets a copy.
-2. dvc.lock is written, by DVC's own writer, only where its content changes.
+2. dvc.lock is written, by DVC's own writer, only where its content changes. Its text is put
+   together from one text for each stage. Those of stages that did not change are kept.
 3. DVC writes its table of locks several times for each stage; here, JSON is written in one step.
 """
 
 from __future__ import annotations
 
-import copy
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import IO, Any
@@ -22,6 +23,8 @@ from governance.base import fast_yaml
 LOCK = "dvc.lock"
 KEPT = 32
 """Texts whose value is kept."""
+STAGES = "stages"
+"""The last key of dvc.lock."""
 
 
 def install() -> None:
@@ -31,6 +34,7 @@ def install() -> None:
     from dvc.utils.serialize import _common, _yaml
 
     slow, modify_slowly = _yaml.parse_yaml, _yaml.modify_yaml
+    write = LockWriter(_yaml._dump)
 
     def parse_yaml(text: str, path: Any, typ: str = "safe") -> Any:
         with suppress(fast_yaml.Unusual):
@@ -45,15 +49,43 @@ def install() -> None:
                 yield data
             return
         data = _common._load_data(path, parser=parse_yaml, fs=fs)
-        before = copy.deepcopy(data)
+        before = _copied(data)
         yield data
         if data != before:
-            _common._dump_data(path, data, dumper=_yaml._dump, fs=fs)
+            _common._dump_data(path, data, dumper=write, fs=fs)
 
     _yaml.parse_yaml = serialize.parse_yaml = parse_yaml
     strictyaml.parse_yaml = parse_yaml
     dvcfile.modify_yaml = modify_yaml
     rwlock.json = _Json()
+
+
+class LockWriter:
+    """(2) Writes the text that `dump` writes."""
+
+    def __init__(self, dump: Callable[[Any, IO[str]], Any]) -> None:
+        self._dump = dump
+        self._texts: dict[str, tuple[str, str]] = {}
+        """Stage to its entry and the text of that."""
+
+    def __call__(self, data: Any, stream: IO[str]) -> None:
+        *head, last = data or {"": None}
+        if last != STAGES or not head or not isinstance(data[STAGES], dict) or not data[STAGES]:
+            self._dump(data, stream)
+            return
+        texts = [self._text_of(name, entry) for name, entry in data[STAGES].items()]
+        self._dump({name: data[name] for name in head}, stream)
+        stream.write(f"{STAGES}:\n{''.join(texts)}")
+
+    def _text_of(self, name: str, entry: Any) -> str:
+        content = repr(entry)
+        kept, text = self._texts.get(name, ("", ""))
+        if kept != content:
+            alone = io.StringIO()
+            self._dump({STAGES: {name: entry}}, alone)
+            text = alone.getvalue().removeprefix(f"{STAGES}:\n")
+            self._texts[name] = content, text
+        return text
 
 
 @lru_cache(maxsize=KEPT)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from dvc.utils.serialize import _yaml
+
+from pipelines.commands.dvc_yaml import LockWriter
 
 LOCK = """\
 schema: '2.0'
@@ -65,6 +74,41 @@ def test_dvc_lock_gets_the_bytes_that_dvc_writes(tmp_path: Path) -> None:
 def test_an_equal_dvc_lock_is_not_written(tmp_path: Path) -> None:
     content, later = changed(tmp_path / "dvc.lock", "fast", "same")
     assert (content, later) == (LOCK.encode(), 0)
+
+
+ENTRY = {
+    "cmd": "countersign stage gate x --with a-very-long-argument --and another-one that is as long",
+    "params": {
+        "params.yaml": {"a": [1, 1.0, True, None, "1", "on", "0x1", 1e-5], "b": {}, "c": []}
+    },
+    "outs": [{"path": "ä: # b", "md5": "1" * 32, "size": 12}, {"path": "x" * 100 + " y" * 20}],
+}
+LOCKS: list[Any] = [
+    {"schema": "2.0", "stages": {"gate@x": ENTRY, "12": {"cmd": "a\nb"}, "ä b": {}}},
+    {"schema": "2.0", "stages": {}},
+    {"schema": "2.0", "stages": None},
+    {"schema": "2.0", "stages": {"a": {"cmd": "x"}}, "more": 1},
+    {"schema": "2.0"},
+    {"stages": {"a": {"cmd": "x"}}},
+    {},
+]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: ",".join(lock))
+def test_stage_by_stage_the_same_text_is_written(lock: Any) -> None:
+    """Also of a stage that was written before, and of one that changed since then."""
+
+    def text(write: Callable[[Any, IO[str]], Any]) -> str:
+        stream = io.StringIO()
+        write(lock, stream)
+        return stream.getvalue()
+
+    lock, writer = copy.deepcopy(lock), LockWriter(_yaml._dump)
+    assert text(writer) == text(writer) == text(_yaml._dump)
+    for value in (1, 1.0, True, "1"):
+        if lock.get("stages"):
+            lock["stages"][next(iter(lock["stages"]))]["size"] = value
+        assert text(writer) == text(_yaml._dump)
 
 
 READ_TWICE = """
