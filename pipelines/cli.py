@@ -82,8 +82,9 @@ INTERNAL = frozenset({"ready"})
 FAMILIES = {
     "approving": ("freeze", "review", "approve", "reject", "waive"),
     "moves": ("promote", "rollback", "retire", "incident"),
-    "reading": ("live", "history", "explain", "pending", "show", "lineage", "diff", "control"),
+    "retrospect": ("live", "history", "explain"),
     "rights": ("enrol", "rotate", "revoke", "authorize"),
+    "sections": ("show", "lineage", "diff"),
     "verify": ("verify", "verify-model"),
 }
 """Modules of `governance.commands` with several commands. Any other module has one, `command`."""

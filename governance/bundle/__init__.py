@@ -6,6 +6,7 @@ it, offline.
 `select`               what goes in, put together from a log
 `log`                  `BundleLog`: a bundle read as a log
 `check`                what holds of a bundle, and what it cannot show
+`sources`              what reports and commands read: a log of this machine, or a bundle
 `standalone_verifier`  a second verifier in one file, which imports nothing of Countersign
 """
 

@@ -15,7 +15,9 @@ from governance.attest.predicates import Requester, Run
 from governance.base.errors import ConfigError, RefusedError, VerificationError
 from governance.base.time import exact_instant
 from governance.bundle.log import BundleLog
+from governance.bundle.sources import Sources
 from governance.commands import session, sources
+from governance.commands.exit_codes import exit_code
 from governance.commands.session import Call, named
 from governance.machine.machine import signer
 from governance.people import kept, reports
@@ -24,7 +26,6 @@ from governance.report import html, index
 from governance.report.build import build, latest, until
 from governance.report.index import Index
 from governance.report.model import Report
-from governance.report.sources import Sources
 from governance.report.verdict import banner
 
 INDEX = "index"
@@ -94,7 +95,7 @@ def command(
     else:
         page = html.write(folder, content.files)[-1]
         session.tell([summary(report, page), *(f"  {line}" for line in notes)])
-    call.exit(sources.exit_code(report))
+    call.exit(exit_code(report))
 
 
 def summary(report: Report, page: Path) -> str:

@@ -29,13 +29,13 @@ from governance.base.time import instant_of
 from governance.history.state import LogState, state
 from governance.log.http_client import PURPOSE
 from governance.log.port import Log
+from governance.log.sqlite import one_reader
 from governance.machine.machine import Machine, log_to_add_to, machine_of, read_log
 from governance.machine.signers import Ask
 from governance.machine.trust import check_before_signing, own_policies
 from governance.people import speaking
 from governance.people.speaking import Signing
 from governance.policy.policies import Policies
-from governance.release.shown import refresh
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -127,6 +127,8 @@ class Call:
         entry.
         """
         if "log" in self.__dict__ and not self.dry_run:
+            from governance.release.shown import refresh  # a command that only reads needs none
+
             refresh(self.machine, self.log, self.now)
 
     def check_witnessed(self) -> None:
@@ -207,10 +209,11 @@ def options(*names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def called(**values: Any) -> None:
             call = Call(**{name: values.pop(name) for name in names})
-            try:
-                command(call, **values)
-            finally:
-                call.refresh_pages()
+            with one_reader():
+                try:
+                    command(call, **values)
+                finally:
+                    call.refresh_pages()
 
         for name in reversed(names):
             called = OPTIONS[name](called)

@@ -1,26 +1,24 @@
-"""What commands read: this machine's log, files, policies and registry, or a bundle; and the exit
-code of a report.
-"""
+"""What commands read: this machine's log, files, policies and registry, or a bundle."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from governance.base.errors import ConfigError, RefusedError, VerificationError
+from governance.base.errors import ConfigError, VerificationError
 from governance.bundle.form import content
+from governance.bundle.sources import Sources, open_bundle, open_sources
 from governance.commands import session
 from governance.commands.anchors import anchors_of_bundle
 from governance.commands.session import Call, named
-from governance.exports.records import Records
-from governance.exports.records import read as records_of_version
 from governance.history.state import LogState
 from governance.machine.machine import Machine
 from governance.release.reconcile import differing
-from governance.report.model import Report
-from governance.report.reasons import UNVERIFIED, Say
-from governance.report.sources import Sources, open_bundle, open_sources
+
+if TYPE_CHECKING:
+    from governance.exports.records import Records
 
 
 def of(call: Call, *, registry: bool = True) -> Sources:
@@ -70,7 +68,9 @@ def verified(sources: Sources) -> Sources:
 
 def records_of(call: Call, version: str, time: datetime | None = None) -> Records:
     """The verified records of MODEL/VERSION, for exports and controls."""
-    return records_of_version(of(call, registry=False), named(version), time)
+    from governance.exports.records import read  # a command that needs no report imports none
+
+    return read(of(call, registry=False), named(version), time)
 
 
 def compared(sources: Sources, machine: Machine) -> Sources:
@@ -79,20 +79,3 @@ def compared(sources: Sources, machine: Machine) -> Sources:
     """
     differences = differing(sources.log, machine)
     return sources if differences is None else replace(sources, registry=tuple(differences))
-
-
-def exit_code(report: Report) -> int:
-    """5 where something does not verify, 4 where page one tells of another fault or users are
-    served all the same.
-
-    What does not verify: the log, a bundle that may lack entries, a decision that does not come out
-    as it was logged or cannot be made again, a registry that says otherwise.
-    """
-    faults = {fault.code for fault in report.exceptions if fault.kind == "fault"}
-    undecided = any(reason.code == Say.CANNOT_BE_DECIDED.name for reason in report.verdict.reasons)
-    integrity = report.integrity
-    if undecided or faults & UNVERIFIED or not (integrity.verified and integrity.complete):
-        return VerificationError.exit_code
-    serves = any(holding.until is None for holding in report.holds)
-    refused = faults or (serves and report.verdict.word == "NOT APPROVED")
-    return RefusedError.exit_code if refused else 0

@@ -312,7 +312,7 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
     if not path.is_dir():
         raise InputError("no such folder", where=str(path))
     if call.bundle is not None:
-        from governance.commands.sources import looking  # reports are not needed without a bundle
+        from governance.commands.sources import looking  # not needed without a bundle
 
         now = looking(call, name.partition("@")[0].partition("/")[0])
     else:

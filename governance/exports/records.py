@@ -8,12 +8,12 @@ from datetime import datetime
 
 from governance.attest.predicates import Recall, Scan
 from governance.base.errors import VerificationError
+from governance.bundle.sources import Sources
 from governance.gates import recall
 from governance.gates.assessment import describe
 from governance.history.verify import LogReport
 from governance.policy.rules import Datacard
 from governance.report.facts import Facts, gather
-from governance.report.sources import Sources
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from governance.base.errors import (
 )
 from governance.base.model import Model
 from governance.base.time import instant, instant_of
+from governance.bundle.sources import NOWHERE, Sources, open_sources
 from governance.history.state import LogState
 from governance.machine.machine import Machine
 from governance.machine.trust import own_policies
@@ -29,7 +30,6 @@ from governance.people.pending import Wait, pending
 from governance.release.reconcile import differing
 from governance.report.html import environment, generator, json_twin, style
 from governance.report.index import NOT_SET, Index, Row, index
-from governance.report.sources import NOWHERE, Sources, open_sources
 
 FORMAT = "https://countersign.dev/fleet/v1"
 

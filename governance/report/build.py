@@ -25,6 +25,7 @@ from governance.base.errors import InputError
 from governance.base.text import moment, short
 from governance.base.time import instant, instant_of
 from governance.bundle.check import BundleReport, Completeness
+from governance.bundle.sources import Sources
 from governance.history.state import LogState
 from governance.history.verify import LIMITS, LogReport
 from governance.log import merkle
@@ -60,7 +61,6 @@ from governance.report.model import (
     Verdict,
     VerdictWord,
 )
-from governance.report.sources import Sources
 
 SIGNED = (
     "Each statement is signed by a key the log's origin or the policies name, and has not changed"

@@ -62,25 +62,34 @@ def page(report: Report, twin: bytes | None = None) -> bytes:
     """The report as HTML, with the digest of its JSON twin in it; `twin` is made where none is
     given.
     """
-    templates, faults = environment(), sum(item.kind == "fault" for item in report.exceptions)
+    templates = environment()
     names = (text.brief(report.model, HEADER), text.brief(report.version, HEADER))
-    content = {
-        "report": report,
-        "banner": banner(report.verdict.word, faults),
-        "page_one": _page_one(report),
-    }
-    front = _page_one_environment().get_template("front.html.j2").render(content)
     rendered = templates.get_template(
         "page.html.j2"
     ).render(
-        content,
-        front=Markup(front),  # noqa: S704 - our own template escaped it
+        _content(report),
+        front=Markup(page_one(report)),  # noqa: S704 - our own template escaped it
         twin=sha256_bytes(json_twin(report) if twin is None else twin),
         style=style(templates),
         names={node.id: node.label for node in report.nodes},
         running=f"{' '.join(names)}  {report.digest[:12]}  {report.verdict.word}",
     )
     return rendered.encode("utf-8")
+
+
+def page_one(report: Report) -> str:
+    """The part of the page that fits on one printed page, as HTML."""
+    return _page_one_environment().get_template("front.html.j2").render(_content(report))
+
+
+def _content(report: Report) -> dict[str, Any]:
+    """What page one and the rest of the page are drawn from."""
+    faults = sum(item.kind == "fault" for item in report.exceptions)
+    return {
+        "report": report,
+        "banner": banner(report.verdict.word, faults),
+        "page_one": _page_one(report),
+    }
 
 
 def _page_one(report: Report) -> dict[str, Any]:

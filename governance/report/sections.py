@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 from governance.attest.digests import sha256_bytes
 from governance.base.text import moment, one_line
 from governance.report import terminal
-from governance.report.html import json_twin, page
+from governance.report.html import json_twin, page, page_one
 from governance.report.model import Report
 from governance.report.verdict import banner
+
+PAGE_ONE = "page"
+"""The section that is page one and nothing else. The rest of the page is not made for it."""
 
 
 class Section(NamedTuple):
@@ -32,7 +35,7 @@ def text(report: Report, name: str) -> list[str]:
     if not report.integrity.verified:
         broken = f"  first broken    {report.integrity.first_broken}"
         return [one_line(head), one_line(broken)]
-    html = page(report).decode()
+    html = page_one(report) if name == PAGE_ONE else page(report).decode()
     return [one_line(f"{head} as of {moment(report.as_of)}"), *terminal.section(html, name)]
 
 
@@ -46,7 +49,7 @@ def document(report: Report, name: str) -> dict[str, Any]:
 
 
 SECTIONS: Mapping[str, Section] = {
-    "page": Section(
+    PAGE_ONE: Section(
         "Page one.",
         "verdict use exceptions gates people separation integrity change_since changes way_back"
         " open",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from governance.attest.digests import sha256_file
 from governance.base.errors import VerificationError
+from governance.bundle.sources import open_sources
 from governance.commands.sources import compared
 from governance.exports.formats.model_card import page_of
 from governance.exports.records import read
@@ -20,7 +21,6 @@ from governance.people.reports import ComputedReport
 from governance.release.shown import refresh
 from governance.report import html
 from governance.report.build import build
-from governance.report.sources import open_sources
 from pipelines import paths, provenance
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output

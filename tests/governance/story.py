@@ -39,6 +39,7 @@ from governance.attest.requests import (
     SuiteRef,
 )
 from governance.base.time import instant
+from governance.bundle.sources import Sources
 from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
@@ -48,7 +49,6 @@ from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import Machine, machine, open_log, own_checkpoint_key, signer
 from governance.policy.policies import Policies, load_policies
 from governance.release.promotion import decide
-from governance.report.sources import Sources
 from pipelines.metrics import suite_digest
 from pipelines.params import Params, load_params
 

@@ -29,6 +29,7 @@ from governance.base.errors import InputError, StorageError, VerificationError
 from governance.bundle import BundleLog, BundleReport, read, verify_bundle
 from governance.bundle import standalone_verifier as verifier
 from governance.bundle.form import Attached
+from governance.bundle.sources import NOWHERE, open_bundle
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
 from governance.log.evidence import key_ring
@@ -41,7 +42,6 @@ from governance.policy.policies import files_digest
 from governance.release import promotion, retrospect
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.sources import NOWHERE, open_bundle
 from pipelines.cli import cli
 from tests.conftest import examples
 from tests.governance.bundles import (

@@ -19,7 +19,7 @@ import pytest
 from governance.attest.findings import finding
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant
-from governance.commands import reading, sources
+from governance.commands import retrospect, sources
 from governance.commands.status import lines
 from governance.release import promotion
 from governance.release.artifacts import in_artifact_root, verify_files
@@ -231,7 +231,7 @@ def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
     other = finding(
         "REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2"
     )
-    for module in (sources, reading):
+    for module in (sources, retrospect):
         monkeypatch.setattr(module, "differing", lambda log, machine: [moved, other])
     code, told = desk.run("live", MODEL)
     assert (
@@ -512,7 +512,7 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
 
 def test_none_of_it_needs_mlflow_or_torch() -> None:
     """An auditor's laptop has governance's dependencies only."""
-    names = "moves approving reading rights verify status"
+    names = "moves approving retrospect sections control pending rights verify status"
     code = (
         "import importlib, sys\n[importlib.import_module('governance.commands.' + name) for name"
         f" in {names.split()!r}]\nprint(sorted({{'torch', 'mlflow', 'transformers', 'pandas',"

@@ -21,7 +21,7 @@ from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from governance.base.errors import VerificationError
 from governance.commands.bundle import command as bundle_command
-from governance.commands.reading import live_command
+from governance.commands.retrospect import live_command
 from governance.commands.verify import verify_command
 from governance.log import evidence
 from governance.log.sqlite import SqliteLog

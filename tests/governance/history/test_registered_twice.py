@@ -15,7 +15,7 @@ from governance.attest.envelope import sign_statement
 from governance.attest.predicates import Artifact, Registration
 from governance.attest.requests import ReleaseRequest
 from governance.base.errors import RefusedError, VerificationError
-from governance.commands.reading import live_command
+from governance.commands.retrospect import live_command
 from governance.commands.status import command as status_command
 from governance.commands.verify import verify_command
 from governance.history.state import LogState, state

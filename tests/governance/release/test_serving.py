@@ -23,7 +23,7 @@ from governance.base.errors import (
     StorageError,
     VerificationError,
 )
-from governance.commands.reading import live_command
+from governance.commands.retrospect import live_command
 from governance.commands.verify import verify_command
 from governance.commands.verify import verify_model_command as command
 from governance.history.state import state

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
+from governance.commands.exit_codes import exit_code
 from governance.commands.report import summary
-from governance.commands.sources import exit_code
 from governance.report import sections, terminal
 from governance.report.build import build
 from governance.report.html import page

@@ -31,7 +31,7 @@ from governance.base.text import (
     visible,
 )
 from governance.commands.report import summary
-from governance.report import index, sections
+from governance.report import index, sections, terminal
 from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import GateName, Hold, Item, Report
@@ -201,6 +201,16 @@ def test_hostile_text_in_a_terminal_repaints_nothing(people: Report) -> None:
         told = "\n".join(sections.text(poisoned, name))
         assert "\x1b" not in told and "\u202e" not in told and "\x00" not in told
         assert "⟨U+001B⟩" in told
+
+
+@pytest.mark.parametrize("which", ["report", "people"])
+def test_page_one_in_a_terminal_is_page_one_of_the_page(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    made = request.getfixturevalue(which)
+    lines = sections.text(made, sections.PAGE_ONE)
+    assert lines[1:] == terminal.section(page(made).decode(), sections.PAGE_ONE)
+    assert any("Exceptions" in line for line in lines)
 
 
 def test_a_persons_words_begin_no_line_in_a_terminal(people: Report) -> None:

@@ -23,8 +23,8 @@ from governance.attest.predicates import (
 )
 from governance.base.errors import InputError, RefusedError
 from governance.base.time import exact_instant
+from governance.commands.exit_codes import exit_code
 from governance.commands.report import code_of_all
-from governance.commands.sources import exit_code
 from governance.log import evidence
 from governance.machine.machine import signer
 from governance.policy.policies import load_policies

@@ -9,6 +9,7 @@ import pytest
 
 from governance.attest.keys import Signer
 from governance.attest.predicates import REFUSED_READ, Artifact, Read, Refusal, Requester
+from governance.bundle.sources import open_bundle
 from governance.history.state import state
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
@@ -28,7 +29,6 @@ from governance.report import sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
 from governance.report.model import Report
-from governance.report.sources import open_bundle
 from tests.governance.bundles import made, pin
 from tests.governance.governed import RULES, Governed, begun, person
 from tests.governance.story import MODEL, digest

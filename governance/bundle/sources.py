@@ -1,4 +1,4 @@
-"""Where a report is read from: the log of this machine, or the part of a log that a bundle
+"""Where verified records are read from: the log of this machine, or the part of a log that a bundle
 carries.
 """
 
@@ -32,7 +32,7 @@ NOWHERE = Path("/nonexistent")
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources of a report: the log as it was at the first read, verified and read once."""
+    """What is read of a project: the log as it was at the first read, verified and read once."""
 
     root: Path
     """The project's folder, with files and policies."""
