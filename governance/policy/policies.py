@@ -300,16 +300,17 @@ class PolicyReader:
             for number, text in enumerate(principal.keys):
                 keyid = earlier_key(text).keyid
                 if self.strict:
-                    self._check_key(text, self._place(*place, "keys", number))
+                    self._check_key(text, *place, "keys", number)
                 if keyid in keys:
                     found = f"this key is named twice: it is {keys[keyid]}'s"
                     self.note(found, self._place(*place, "keys", number))
                 keys[keyid] = principal.name
 
-    def _check_key(self, text: str, where: str) -> None:
+    def _check_key(self, text: str, file: str, *field: str | int) -> None:
         try:
             public_key(text)
         except ConfigError as error:
+            where = self._place(file, *field)
             self.note(error.found, where, expected=error.expected, fix=error.fix)
 
     def _check_suites(
