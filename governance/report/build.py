@@ -31,6 +31,7 @@ from governance.history.verify import LIMITS, LogReport
 from governance.log import merkle
 from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence
+from governance.log.sqlite import one_reader
 from governance.report import (
     controls,
     data,
@@ -69,6 +70,7 @@ SIGNED = (
 IN_TREE = "Each is in the tree of the signed checkpoint, at its place."
 
 
+@one_reader()
 def build(
     sources: Sources,
     model: str,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.governance.one_connection import one_connection as one_connection  # the fixture
 from tests.governance.people.desk import Desk, desk
 from tests.governance.story import START
 
