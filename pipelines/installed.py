@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,12 @@ class Installed:
     """
 
 
-Files = dict[str, tuple[str, Status]]
-"""Name to path and status. No class: there are tens of thousands."""
+Files = dict[str, list[tuple[str, Status]]]
+"""Name of a folder to path and status of each file below. No class: there are tens of thousands."""
+Named = dict[str, tuple[str, Status]]
+"""Name to path and status."""
+PROGRAM = "python"
+"""The interpreter's name among `Files`."""
 
 
 @dataclass(frozen=True)
@@ -139,27 +144,42 @@ def snapshot(state: Path) -> Snapshot:
     kept = state / "installed" / f"{identity}.json"
     began = time.time_ns()
     folders: dict[str, Status] = {}
-    files = _all_files(roots, folders)
-    known = _known(kept)
-    key = sha256_bytes(repr(sorted(files.items())).encode("utf-8", "surrogateescape"))
+    found = _all_files(roots, folders)
+    files = dict(chain.from_iterable(found.values()))
+    latest = max(status[3] for status in files.values())
+    known, key = _known(kept), _key(found)
     settled = known.get("key") == key
     if not settled:
-        known = {"key": key, **_read_again(roots, files, state / "installed" / identity)}
-        settled = not any(_is_young(status, began) for _, status in files.values())
+        again = _read_again(roots, _by_name(roots, found), state / "installed" / identity)
+        known = {"key": key, **again}
+        settled = not _is_young(latest, began)
         if settled:
             write_state(kept, orjson.dumps(known))
-    since = boot.STARTED
-    meanwhile = [name for name, (_, status) in files.items() if status[3] > since > 0]
-    altered = {*known["altered"], *sorted(meanwhile)[:MOST_NAMED]}
-    found = Installed(known["digest"], tuple(sorted(altered)))
-    return Snapshot(found, roots, folders, dict(files.values()), settled)
+    altered, since = set(known["altered"]), boot.STARTED
+    if latest > since > 0:
+        named = _by_name(roots, found).items()
+        altered |= set(sorted(name for name, (_, last) in named if last[3] > since)[:MOST_NAMED])
+    now = Installed(known["digest"], tuple(sorted(altered)))
+    return Snapshot(now, roots, folders, files, settled)
 
 
-def _read_again(folders: dict[str, str], files: Files, kept: Path) -> dict[str, Any]:
+def _key(found: Files) -> str:
+    """Differs where a path or a status does. Where the system lists a folder in another order, too:
+    that costs time only.
+    """
+    made = hashlib.sha256()
+    for name, files in found.items():
+        paths, statuses = "\0".join(path for path, _ in files), [status for _, status in files]
+        made.update(f"{name}\0{len(files)}\0{paths}\0".encode("utf-8", "surrogateescape"))
+        made.update(orjson.dumps(statuses))
+    return made.hexdigest()
+
+
+def _read_again(folders: dict[str, str], files: Named, kept: Path) -> dict[str, Any]:
     """Digest and altered files. Only what changed since the last time is hashed."""
     began = time.time_ns()
     hashes = _hashes(files, _known(kept))
-    old = {name: status for name, (_, status) in files.items() if not _is_young(status, began)}
+    old = {name: status for name, (_, status) in files.items() if not _is_young(status[3], began)}
     entries = {name: [*status, hashes[name]] for name, status in old.items()}
     write_state(kept, orjson.dumps(entries))
     altered = sorted(_not_as_recorded(folders, hashes))[:MOST_NAMED]
@@ -172,9 +192,9 @@ def _digest(hashes: dict[str, str]) -> str:
     return sha256_bytes(lines.encode("utf-8", "surrogateescape"))
 
 
-def _is_young(status: Status, now: int) -> bool:
+def _is_young(changed: int, now: int) -> bool:
     """(3)"""
-    return status[3] > now - RECENT_NANOSECONDS
+    return changed > now - RECENT_NANOSECONDS
 
 
 def _known(path: Path) -> dict[str, Any]:
@@ -206,16 +226,25 @@ def _folders() -> dict[str, str]:
 
 
 def _all_files(folders: dict[str, str], seen: dict[str, Status]) -> Files:
-    """Every file by its name. Adds each folder that was looked into to `seen`."""
+    """Every file. Adds each folder that was looked into to `seen`."""
     program = os.path.realpath(RUNNING if Path(RUNNING).exists() else sys.executable)
-    found = {"python": (program, _status(Path(program).stat()))}
+    found = {PROGRAM: [(program, _status(Path(program).stat()))]}
     for name, folder in folders.items():
         apart = APART if name == "stdlib" else frozenset({COMPILED})
-        start, below = len(folder) + 1, _files(folder, apart, seen)
+        found[name] = _files(folder, apart, seen)
         if name.startswith("path"):  # only code
-            below = [file for file in below if _is_code(file[0][start:])]
-        found.update((f"{name}/{path[start:]}", (path, status)) for path, status in below)
+            start = len(folder) + 1
+            found[name] = [file for file in found[name] if _is_code(file[0][start:])]
     return found
+
+
+def _by_name(folders: dict[str, str], found: Files) -> Named:
+    """Every file by its name: that of its folder, and its path below."""
+    named = {PROGRAM: found[PROGRAM][0]}
+    for name, folder in folders.items():
+        start = len(folder) + 1
+        named.update((f"{name}/{path[start:]}", (path, status)) for path, status in found[name])
+    return named
 
 
 def _is_code(inner: str) -> bool:
@@ -264,7 +293,7 @@ def _are(statuses: dict[str, Status]) -> bool:
 # --- their hashes ---------------------------------------------------------------------------------
 
 
-def _hashes(files: Files, known: dict[str, Any]) -> dict[str, str]:
+def _hashes(files: Named, known: dict[str, Any]) -> dict[str, str]:
     """(3) Name to sha256."""
     hashes: dict[str, str] = {}
     unknown = []
