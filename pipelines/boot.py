@@ -17,6 +17,7 @@ launcher. Nothing but the standard library is imported here.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import marshal
 import os
@@ -136,7 +137,10 @@ def _start() -> None:
 
     module, *arguments = sys.argv[1:]
     sys.argv = ["countersign", *arguments]
-    import_module(module).main()
+    gc.disable()  # almost nothing that an import makes is garbage
+    program = import_module(module)
+    gc.enable()
+    program.main()
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the second one is a process of `multiprocessing`

@@ -41,6 +41,8 @@ class Packages:
     folders: dict[str, Path]
     files: dict[str, str]
     """`PACKAGE/PATH` to sha256."""
+    has_links: bool
+    """Whether a file is a link."""
 
     @property
     def digest(self) -> str:
@@ -56,19 +58,20 @@ class Packages:
 def packages() -> Packages:
     """(1), (2)"""
     folders = {module.__name__: Path(module.__path__[0]) for module in (governance, pipelines)}
-    found = {}
+    found, has_links = {}, False
     for package, folder in folders.items():
-        for path in _files(str(folder)):
-            name = path[len(str(folder)) :].lstrip("/")
-            found[f"{package}/{name}"] = _digest(path)
-    return Packages(folders, found)
+        for entry in _files(str(folder)):
+            name = entry.path[len(str(folder)) :].lstrip("/")
+            found[f"{package}/{name}"] = _digest(entry)
+            has_links |= entry.is_symlink()
+    return Packages(folders, found, has_links)
 
 
-def _digest(path: str) -> str:
+def _digest(entry: os.DirEntry[str]) -> str:
     """sha256 of a file, or of the target's name if it is a link to a folder."""
-    if os.path.islink(path) and os.path.isdir(path):  # noqa: PTH112, PTH114 - for many files
-        return sha256_bytes(os.fsencode(os.readlink(path)))  # noqa: PTH115
-    return known_files.digest(path, "sha256", sha256_bytes)
+    if entry.is_symlink() and entry.is_dir():
+        return sha256_bytes(os.fsencode(os.readlink(entry.path)))  # noqa: PTH115
+    return known_files.digest(entry.path, "sha256", sha256_bytes)
 
 
 def code(root: Path, before: Code | None = None) -> Code:
@@ -98,7 +101,7 @@ def _differs(root: Path, commit: Commit, here: Packages) -> bool:
         or bool(untracked(root, commit) - NOT_COMPARED)
         or any(_extra(root, commit, here))
         or any(_other_code(root, commit, here))
-        or any(os.path.islink(here.path(name)) for name in here.files)  # noqa: PTH114 - many files
+        or here.has_links
     )
 
 
@@ -113,8 +116,8 @@ def _extra(root: Path, commit: Commit, here: Packages) -> Iterator[str]:
     """(4) Files that the commit does not have, whatever is ignored."""
     below = {folder for folder in here.folders.values() if folder.is_relative_to(root)}
     for folder in (*sorted(below), *(root / name for name in (*here.folders, *OWN))):
-        for path in _files(str(folder)):
-            name = path[len(str(root)) :].lstrip("/")
+        for entry in _files(str(folder)):
+            name = entry.path[len(str(root)) :].lstrip("/")
             if name not in commit.files:
                 yield name
 
@@ -148,7 +151,7 @@ def _imported_from_disk(here: Packages) -> bool:
     )
 
 
-def _files(folder: str) -> Iterator[str]:
+def _files(folder: str) -> Iterator[os.DirEntry[str]]:
     """Every file below a folder; a link counts as a file, also one to a folder."""
     try:
         with os.scandir(folder) as scan:
@@ -157,6 +160,6 @@ def _files(folder: str) -> Iterator[str]:
         return
     for entry in entries:
         if not entry.is_dir(follow_symlinks=False):
-            yield entry.path
+            yield entry
         elif entry.name != COMPILED:
             yield from _files(entry.path)

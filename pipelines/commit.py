@@ -54,12 +54,13 @@ class Blob:
     def is_at(self, path: str) -> bool:
         """Whether the file at `path` has these bytes. A link is compared by its target."""
         try:
-            mode = os.lstat(path).st_mode
+            found = os.lstat(path)
+            mode = found.st_mode
             if self.mode == _LINK:
                 return stat.S_ISLNK(mode) and self._id(_target(path)) == self.id
             if not self.mode.startswith(_FILE) or not stat.S_ISREG(mode):
                 return False
-            return known_files.digest(path, f"git {len(self.id)}", self._id) == self.id
+            return known_files.digest(path, f"git {len(self.id)}", self._id, found) == self.id
         except OSError:
             return False
 

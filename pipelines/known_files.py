@@ -24,9 +24,13 @@ _KNOWN: dict[tuple[str, str], tuple[Status, str]] = {}
 """Path and kind of digest to the file's status and its digest."""
 
 
-def digest(path: str, kind: str, of: Callable[[bytes], str]) -> str:
-    """The digest that `of` gives for the file's bytes; `kind` names it. Raises `OSError`."""
-    found = os.stat(path)  # noqa: PTH116 - for many files
+def digest(
+    path: str, kind: str, of: Callable[[bytes], str], found: os.stat_result | None = None
+) -> str:
+    """The digest that `of` gives for the file's bytes; `kind` names it. `found`: the file's status,
+    where the caller has just asked for it. Raises `OSError`.
+    """
+    found = found or os.stat(path)  # noqa: PTH116 - for many files
     status = (
         found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns,
     )  # fmt: skip

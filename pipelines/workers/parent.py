@@ -298,6 +298,7 @@ def preload(names: Sequence[str], scans: PiiPolicy | None = None) -> None:
     """Imports our own modules, and vendor libraries by name, as a stage would. Raises `OSError`
     where no fork can follow.
     """
+    gc.disable()  # almost nothing that an import makes is garbage
     for command in client.SERVED:
         importlib.import_module(f"pipelines.commands.{command}")
     families.all_families()
@@ -307,8 +308,8 @@ def preload(names: Sequence[str], scans: PiiPolicy | None = None) -> None:
     for model in _models(Model):
         model.model_rebuild()
     require_no_threads()
-    gc.collect()
     gc.freeze()  # or the first collection of each fork would copy every page
+    gc.enable()
 
 
 def _models(above: type[Model]) -> Iterator[type[Model]]:
