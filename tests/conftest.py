@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests import at_first_use
 from tests.governance.registry.tables import mlflow_tables as mlflow_tables  # the fixture
 from tests.postgres import cluster as cluster  # the fixture
 from tests.project import before_registering as before_registering  # the fixtures
 from tests.project import before_training as before_training
 from tests.project import small as small
 
+at_first_use.install()
 ROOT = Path(__file__).parent.parent
 if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN

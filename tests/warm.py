@@ -31,6 +31,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests import at_first_use
 from tests.kept import KEPT
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +177,7 @@ def serve(address: str, owner: int) -> None:
     """Imports everything, then forks for each command, until the test run is gone."""
     from pipelines.process import SETTINGS
 
+    at_first_use.install()
     os.environ.update(SETTINGS, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     for name in PRELOADED:
@@ -206,13 +208,17 @@ def serve(address: str, owner: int) -> None:
 
 
 def _build_models() -> None:
-    """Builds what libraries build at first use: typed models, and how weights are converted."""
+    """Builds what libraries build at first use: typed models, templates of reports, and how weights
+    are converted.
+    """
     from governance.base.model import Model
+    from governance.report import html
 
     classes = [Model]
     for model in classes:
         classes += model.__subclasses__()
         model.model_rebuild()
+    html.prepare()
     with suppress(ImportError, AttributeError):
         from transformers import conversion_mapping
 

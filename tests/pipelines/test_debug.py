@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kept import share
+
 MAIN = "from pipelines.cli import main; main()"
 
 
@@ -16,8 +18,9 @@ MAIN = "from pipelines.cli import main; main()"
 @pytest.mark.parametrize("command", [["status"], ["stage", "ingest", "desk_sft"]], ids=" ".join)
 @pytest.mark.parametrize(("setting", "shown"), [("1", True), ("true", True), ("0", False)])
 def test_an_error_shows_its_traceback_only_when_asked(
-    command: list[str], setting: str, shown: bool, tmp_path: Path
+    command: list[str], setting: str, shown: bool, tmp_path: Path, own_home: Path
 ) -> None:
+    share(own_home)
     exit_file = tmp_path / "code"
     done = subprocess.run(
         [sys.executable, "-c", MAIN, *command],

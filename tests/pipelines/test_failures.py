@@ -25,6 +25,7 @@ from pipelines.job import Job, Outcome
 from pipelines.project import Project, open_project
 from pipelines.stages import import_base
 from tests.conftest import ROOT
+from tests.kept import share
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PLACES = [f"pairs.jsonl:{row}" for row in range(1, 13)]
@@ -36,6 +37,7 @@ def project(tmp_path: Path) -> Project:
     shutil.copytree(ROOT / "policies", root / "policies")
     shutil.copy(ROOT / "params.yaml", root / "params.yaml")
     lock.write(root)
+    share(tmp_path / "home")
     return open_project(
         root, {"COUNTERSIGN_HOME": str(tmp_path / "home"), "COUNTERSIGN_REQUESTER": "ada"}
     )

@@ -24,6 +24,7 @@ from pipelines.harness import run_stage
 from pipelines.job import Job, Outcome
 from pipelines.project import open_project
 from pipelines.stages import import_base as base
+from tests.kept import share
 from tests.pipelines.jobs import NOW
 
 ROOT = Path(__file__).parents[3]
@@ -45,6 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "# what may be built upon\nbases: {}  # none yet\n", encoding="utf-8"
     )
     lock.write(folder)
+    share(tmp_path / "home")
     monkeypatch.chdir(folder)
     return folder
 

@@ -26,6 +26,7 @@ from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
 from governance.policy.data import TrainingRules
+from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
 from pipelines.kinds import KINDS
 from pipelines.records import write_records
@@ -36,6 +37,8 @@ from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
 from pipelines.training.fit import _trainer, fit, require_precision, require_requested, translated
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
+from tests.conftest import PROFILE
+from tests.kept import share
 from tests.pipelines import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -690,11 +693,16 @@ def test_signals_are_the_methods_figures_and_no_timings(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_two_processes_train_by_torchrun(models: dict[str, Path], tmp_path: Path) -> None:
+def test_two_processes_train_by_torchrun(
+    models: dict[str, Path], tmp_path: Path, own_home: Path
+) -> None:
+    """The launcher's own code is compiled once for all tests; at night it starts as by its name."""
+    share(own_home)
     data = tiny.records(tmp_path / "data", "conversation")
     plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
     seen: list[tuple[int, bool]] = []
-    torchrun = f"{sys.executable} -m torch.distributed.run --nproc_per_node 2"
+    python = "-m" if PROFILE == "nightly" else f"-P -s -S {isolation.script()}"
+    torchrun = f"{sys.executable} {python} torch.distributed.run --nproc_per_node 2"
     environ = {"COUNTERSIGN_LAUNCH": torchrun}
     listener = lambda step, steps, signals: seen.append((step, "loss" in signals))  # noqa: E731
     fitted = launch.run(plan, listener, environ)
@@ -707,8 +715,9 @@ def test_two_processes_train_by_torchrun(models: dict[str, Path], tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_a_launcher_that_starts_one_process_of_two_is_noticed(
-    models: dict[str, Path], tmp_path: Path
+    models: dict[str, Path], tmp_path: Path, own_home: Path
 ) -> None:
+    share(own_home)
     data = tiny.records(tmp_path / "data", "conversation")
     plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
