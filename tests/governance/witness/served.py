@@ -89,13 +89,13 @@ class Witness:
 
 @contextmanager
 def in_thread(
-    folder: Path, name: str, signer: Signer, clock: Callable[[], int]
+    folder: Path, name: str, signer: Signer, clock: Callable[[], int], port: int = 0
 ) -> Iterator[WitnessServer]:
-    """A witness in a thread of the test, with a clock of its own."""
+    """A witness in a thread of the test, with a clock of its own. Port 0: any that is free."""
     book = Book(folder)
     if not book.path.exists():
         book.begin(name)
-    with WitnessServer(("127.0.0.1", 0), book, signer, clock, lambda _: None) as server:
+    with WitnessServer(("127.0.0.1", port), book, signer, clock, lambda _: None) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield server

@@ -4,12 +4,9 @@ over; and what the report says of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-
-import pytest
 
 from governance.base.text import moment
 from governance.history.state import state
@@ -22,13 +19,7 @@ from governance.report.model import Report
 from pipelines.commands.ready import ask_witnesses
 from pipelines.project import Project, open_project
 from tests.governance.story import MODEL
-from tests.governance.witness.worlds import NAMES, Witnessed, world
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Witnessed]:
-    with world(tmp_path) as made:
-        yield made
+from tests.governance.witness.worlds import NAMES, Witnessed
 
 
 def project(here: Witnessed) -> Project:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,7 @@ from governance.witness.compare import Comparison, compare
 from pipelines.cli import cli
 from tests.governance.keys import stranger
 from tests.governance.story import MODEL
-from tests.governance.witness.worlds import NAMES, Witnessed, forged, world
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Witnessed]:
-    with world(tmp_path / "world") as made:
-        yield made
+from tests.governance.witness.worlds import NAMES, Witnessed, forged
 
 
 def against(log: SqliteLog, address: str) -> Comparison:

@@ -62,12 +62,6 @@ from tests.governance.witness.served import in_thread
 from tests.governance.witness.worlds import NAMES, ONE, TWO, Witnessed, forged, world
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Witnessed]:
-    with world(tmp_path) as made:
-        yield made
-
-
 def codes(error: pytest.ExceptionInfo[RefusedError]) -> str:
     return str(error.value)
 

@@ -24,6 +24,7 @@ from tests.governance.governed import RULES, Governed, begun
 from tests.governance.keys import stranger
 from tests.governance.story import MODEL
 from tests.governance.witness.served import in_thread
+from tests.ports import free_port
 
 ONE, TWO = stranger(71), stranger(72)
 NAMES = ("audit.example/w1", "partner.example/w1")
@@ -84,21 +85,37 @@ def policy(urls: list[str], keys: list[str], extra: str = "") -> str:
     return f"{RULES}\nwitnesses:\n{rows}{extra}"
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A log at its beginning, and the ports at which its policy names the witnesses."""
+
+    scene: Governed
+    ports: tuple[int, int]
+
+    @classmethod
+    def at(cls, folder: Path, quorum: int = 2) -> Begun:
+        ports = free_port(), free_port()
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        keys = [str(vkey(name, key)) for name, key in zip(NAMES, (ONE, TWO), strict=True)]
+        tier = f"    witnesses: {quorum}\n"
+        return cls(begun(folder, policy(urls, keys), tier=tier), ports)
+
+
 @contextmanager
-def world(folder: Path, quorum: int = 2) -> Iterator[Witnessed]:
+def world(folder: Path, quorum: int = 2, start: Begun | None = None) -> Iterator[Witnessed]:
+    """From a copy of `start`, of which one world at a time can serve, or from a log of its own."""
     here: list[Governed] = []
     offset = [0.0]
 
     def clock() -> int:
         return int(here[0].now.timestamp() + offset[0]) if here else 0
 
+    own = start or Begun.at(folder / "log", quorum)
+    here.append(own.scene.copy(folder / "log") if start else own.scene)
     with (
-        in_thread(folder / "one", NAMES[0], ONE, clock) as one,
-        in_thread(folder / "two", NAMES[1], TWO, clock) as two,
+        in_thread(folder / "one", NAMES[0], ONE, clock, own.ports[0]) as one,
+        in_thread(folder / "two", NAMES[1], TWO, clock, own.ports[1]) as two,
     ):
-        keys = [str(vkey(name, key)) for name, key in zip(NAMES, (ONE, TWO), strict=True)]
-        text = policy([one.url, two.url], keys)
-        here.append(begun(folder / "log", text, tier=f"    witnesses: {quorum}\n"))
         made = Witnessed(here[0], [one, two], offset)
         made.know()
         yield made
