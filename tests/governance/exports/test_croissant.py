@@ -8,12 +8,12 @@ import json
 import re
 from typing import Any
 
-import mlcroissant
 import pytest
 
 from governance.exports.formats.croissant import CROISSANT, RAI, datasets
 from governance.exports.records import Records
 from tests.governance.exports.told import HOSTILE, PEOPLE, carded
+from tests.governance.exports.tools import croissant_dataset
 
 DEMANDED = {
     "@context",
@@ -39,7 +39,7 @@ def documents(records: Records) -> dict[str, dict[str, Any]]:
 def test_mlcroissant_reads_it(plain: Records, name: str) -> None:
     document = documents(plain)[name]
     assert set(document) >= DEMANDED
-    dataset = mlcroissant.Dataset(jsonld=document)
+    dataset = croissant_dataset(document)
     issues = dataset.metadata.ctx.issues
     assert issues.errors == set()
     assert all(
@@ -54,12 +54,14 @@ def test_mlcroissant_would_notice(plain: Records) -> None:
     document = documents(plain)["desk_sft"]
     del document["name"]
     del document["distribution"][0]["contentUrl"]
-    with pytest.raises(mlcroissant.ValidationError):
-        mlcroissant.Dataset(jsonld=document)
+    from mlcroissant import ValidationError
+
+    with pytest.raises(ValidationError):
+        croissant_dataset(document)
 
 
 def test_responsible_terms_come_from_evidence_and_card(plain: Records) -> None:
-    metadata = mlcroissant.Dataset(jsonld=documents(plain)["desk_sft"]).metadata
+    metadata = croissant_dataset(documents(plain)["desk_sft"]).metadata
     assert "EMAIL_ADDRESS: 41 found, redact, 0 remaining" in metadata.personal_sensitive_information
     assert metadata.data_annotation_protocol == [
         "answers are made by the generator; 40% good, 35% rambling, 25% unsafe, on purpose"
@@ -85,7 +87,7 @@ def test_hostile_text_stays_text(plain: Records) -> None:
         plain, title=HOSTILE, origin=HOSTILE, licence=HOSTILE, labelling=HOSTILE, steward=HOSTILE
     )
     for name, document in documents(hostile).items():
-        assert mlcroissant.Dataset(jsonld=document).metadata.ctx.issues.errors == set()
+        assert croissant_dataset(document).metadata.ctx.issues.errors == set()
         calm = documents(plain)[name]
         assert {key: type(value) for key, value in document.items()} == {
             k: type(v) for k, v in calm.items()
