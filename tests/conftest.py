@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def rows(table: Iterable[str], *, in_ci: Collection[str]) -> list[Any]:
     assert set(in_ci) <= set(names), sorted(set(in_ci) - set(names))
     marks = {name: () if name in in_ci else (pytest.mark.nightly,) for name in names}
     return [pytest.param(name, marks=marks[name]) for name in names]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Looks for no garbage while tests are collected: what is imported here stays, and is not looked
+    at again.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # what `-m` leaves out has gone by then
