@@ -31,7 +31,7 @@ from pipelines.training.objective import uses_scorer
 FLOAT = 4
 BATCH, LENGTH = 8, 1024
 """TRL's defaults of `per_device_train_batch_size` and `max_length`."""
-REFERENCES = frozenset({"dpo", "kto", "grpo", "rloo"})
+REFERENCES = frozenset({"dpo", "kto", "grpo", "ppo", "rloo"})
 """Methods that keep the parent beside the trained model. With LoRA, both share the weights."""
 PAIRS = frozenset({"reward", "dpo", "orpo"})
 """Methods whose batch has two answers for each record."""
@@ -132,6 +132,8 @@ def _need(name: str, stage: Stage, model: Shape, scorer: Shape | None) -> Need:
     trained = model.adapter(stage.lora.r) if stage.lora else weights
     held = weights + (weights if stage.method in REFERENCES and not stage.lora else 0)
     held += scorer.parameters if scorer and uses_scorer(stage) else 0
+    critic = weights if method(stage.method).critic else 0  # at most; with LoRA it is trained whole
+    held, trained = held + critic, trained + critic
     memory = FLOAT * held + 3 * FLOAT * trained + _activations(stage, model)
     return Need(name, weights, memory, 3 * FLOAT * weights + 2 * FLOAT * trained)
 

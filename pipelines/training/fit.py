@@ -159,6 +159,8 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[
     extra: dict[str, Any] = {}
     if method.rewards:
         extra["reward_funcs"] = _rewards(plan)
+    if method.critic:
+        extra["critic"] = str(_critic_body(plan))
     if plan.objective.lora:
         extra["peft_config"] = _lora(plan.objective.lora, method)
     trainer = arguments.load(method.trainer)(
@@ -290,6 +292,12 @@ def _rewards(plan: Plan) -> list[Any]:
         else:
             functions.append(rewards.for_trainer(reward.name, reward.options, reward.source))
     return functions
+
+
+def _critic_body(plan: Plan) -> Path:
+    """The reward model if it scores, else the parent."""
+    scored = any(reward.name == rewards.SCORER for reward in plan.objective.rewards)
+    return plan.scorer if scored and plan.scorer else plan.parent
 
 
 def _lora(lora: dict[str, Any], method: Method) -> Any:

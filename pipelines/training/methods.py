@@ -22,7 +22,7 @@ class Method:
 
     name: str
     family: str
-    """`module:Name`, to which TRL adds `Trainer` and `Config`."""
+    """`module:Name`, to which `Trainer` and `Config` are added."""
     kind: str
     """The dataset kind it trains on (`pipelines.kinds`)."""
     signals: tuple[str, ...]
@@ -31,6 +31,8 @@ class Method:
     """The class of the trained model. The parent is always a language model."""
     rewards: bool = False
     """Whether it learns from reward functions (and so can use the stage's scorer)."""
+    critic: bool = False
+    """Whether a critic is trained beside it."""
     from_scratch: bool = False
     """Whether the parent is an architecture without weights: the tokenizer is trained too."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +72,7 @@ _ONLINE = (
     "reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "completions/mean_length",
     "completions/clipped_ratio", "loss", *_STEPS,
 )  # fmt: skip
+_CRITIC = ("value_loss", "explained_variance")
 _KL = {"beta": 0.02}
 """TRL's 0 switches GRPO's KL penalty off, and its figure too."""
 _ASSISTANT = {"assistant_only_loss": True}
@@ -85,6 +88,15 @@ METHODS: dict[str, Method] = {
         Method("orpo", "trl.experimental.orpo:ORPO", "preference", (*_PAIRS, *_ODDS)),
         Method("grpo", "trl:GRPO", "prompt", _ONLINE, rewards=True, defaults=_KL),
         Method("rloo", "trl:RLOO", "prompt", _ONLINE, rewards=True, defaults=_KL),
+        Method(
+            "ppo",
+            "pipelines.training.ppo:PPO",
+            "prompt",
+            (*_ONLINE, *_CRITIC),
+            rewards=True,
+            critic=True,
+            defaults=_KL,
+        ),
     )
 }
 """Method name to method."""

@@ -33,6 +33,7 @@ APPROACH = {
     "kto": "supervised",
     "grpo": "reinforcement-learning",
     "rloo": "reinforcement-learning",
+    "ppo": "reinforcement-learning",
 }
 """Method to the nearest of the format's five words. The properties name the method itself."""
 _SPACE = uuid.UUID("5f0c6e2e-9c1b-5d2a-8d55-6a1f7b0c4d11")

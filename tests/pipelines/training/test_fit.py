@@ -72,6 +72,7 @@ CASES = [
     ("grpo", True, ("route_fields", "model")),
     ("grpo", False, ("route_exact",)),
     ("rloo", True, ("no_secrets_asked",)),
+    ("ppo", True, ("no_secrets_asked",)),
 ]
 
 

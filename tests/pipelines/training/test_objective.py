@@ -64,8 +64,8 @@ TYPOS = [
     ("dpo", "rpo_alpha", 1.0, 'loss_type: ["sigmoid", "sft"]'),
     ("dpo", "reference_free", True, "TRL has dropped it"),
     ("sft", "tokenizer", "x", "the parent's tokenizer is used"),
-    ("sft", "num_generations", 4, "an argument of grpo, rloo"),
-    ("reward", "beta", 0.1, "an argument of dpo, kto, orpo, grpo, rloo"),
+    ("sft", "num_generations", 4, "an argument of grpo, rloo, ppo"),
+    ("reward", "beta", 0.1, "an argument of dpo, kto, orpo, grpo, rloo, ppo"),
     ("sft", "zzz", 1, "see TRL's documentation"),
     # refused: where a run writes, whom it tells, whose code it runs, what makes it irreproducible
     ("sft", "output_dir", "x", "the stage controls where"),

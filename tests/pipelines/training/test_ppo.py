@@ -1,0 +1,263 @@
+"""PPO: its formulas against an independent implementation (torchrl), and what its trainer learns
+and keeps.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor
+
+from governance.attest import digests
+from governance.base.errors import TrainingError
+from pipelines.training import rewards
+from pipelines.training.callbacks import last_checkpoint
+from pipelines.training.fit import Plan, _trainer, fit
+from pipelines.training.methods import METHODS
+from pipelines.training.ppo import (
+    CRITIC,
+    _head,
+    _mask,
+    _tokens,
+    advantages_of,
+    token_rewards,
+    value_losses,
+)
+from tests.pipelines import tiny
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensordict import TensorDict
+    from tensordict.nn import (
+        ProbabilisticTensorDictModule,
+        ProbabilisticTensorDictSequential,
+        TensorDictModule,
+    )
+    from torchrl.objectives import ClipPPOLoss
+    from torchrl.objectives.value.functional import generalized_advantage_estimate
+
+FIGURES = st.floats(-3, 3, width=32)
+
+
+def ends_in_a(text: str, answer: str | None) -> float:
+    """A reward that random answers get sometimes."""
+    return float(text.count("a")) / (1 + len(text))
+
+
+@pytest.fixture(autouse=True)
+def _own_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rewards.RULES, "ends_in_a", ends_in_a)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("ppo")
+    text = tiny.records(home / "text", "conversation")
+    bare = tiny.architecture(home / "bare")
+    return tiny.train(home / "base", tiny.objective("pretrain"), bare, text)[0] / "model"
+
+
+def plan(work: Path, base: Path, *, lora: bool = True, **trainer: Any) -> Plan:
+    wanted = tiny.objective("ppo", lora=lora, rewards=("ends_in_a",), **trainer)
+    return tiny.plan(work, wanted, base, tiny.records(work / "prompts", "prompt"))
+
+
+def silent(step: int, steps: int, signals: Any) -> None:
+    """A listener that does nothing."""
+
+
+# --- formulas -------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(FIGURES, FIGURES), min_size=1, max_size=9),
+    st.floats(0.5, 1.0),
+    st.floats(0.0, 1.0),
+)
+def test_advantages_are_those_of_torchrl(
+    steps: list[tuple[float, float]], gamma: float, lam: float
+) -> None:
+    rewards_, values = (torch.tensor(column).unsqueeze(0) for column in zip(*steps, strict=True))
+    done = torch.zeros(1, len(steps), 1, dtype=torch.bool)
+    done[0, -1] = True
+    following = torch.cat([values[:, 1:], torch.zeros(1, 1)], dim=1)
+    expected, targets = generalized_advantage_estimate(
+        gamma, lam, values.unsqueeze(-1), following.unsqueeze(-1), rewards_.unsqueeze(-1), done
+    )
+    ours = advantages_of(rewards_, values, torch.ones_like(values), gamma, lam)
+    torch.testing.assert_close(ours, expected.squeeze(-1))
+    torch.testing.assert_close(ours + values, targets.squeeze(-1))
+
+
+@given(st.lists(st.tuples(FIGURES, FIGURES, st.booleans()), min_size=1, max_size=9))
+def test_tokens_that_the_policy_did_not_choose_are_skipped(
+    steps: list[tuple[float, float, bool]],
+) -> None:
+    rows = torch.tensor([[reward, value, own] for reward, value, own in steps]).T
+    mask, own = rows[2].unsqueeze(0), rows[2].bool()
+    whole = advantages_of(rows[:1], rows[1:2], mask, 0.9, 0.8)
+    alone = advantages_of(rows[:1, own], rows[1:2, own], mask[:, own], 0.9, 0.8)
+    torch.testing.assert_close(whole[:, own], alone)
+    assert not whole[:, ~own].any()
+
+
+def test_the_last_token_of_the_policy_gets_the_score() -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 0, 0]])
+    ratios = torch.tensor([[0.5, -1.0, 9.0], [0.0, 9.0, 2.0], [9.0, 9.0, 9.0]])
+    found = token_rewards(torch.tensor([1.0, 2.0, 4.0]), ratios, mask, beta=0.1)
+    torch.testing.assert_close(
+        found, torch.tensor([[-0.05, 1.1, 0.0], [0.0, 0.0, 1.8], [0.0, 0.0, 0.0]])
+    )
+
+
+def test_the_loss_is_that_of_torchrl(base: Path, tmp_path: Path) -> None:
+    """On answers that were generated before the last step, so that ratios and values moved."""
+    trainer = _built(plan(tmp_path, base, lora=False, num_iterations=2, whiten_advantages=False))
+    batch = _batch(trainer)
+    with torch.no_grad():
+        for weight in [*trainer.model.parameters(), *trainer.critic.parameters()]:
+            weight += 0.05 * torch.randn_like(weight)
+    trainer.model.eval()
+    ours = trainer._compute_loss(trainer.model, batch)
+    expected = _by_torchrl(trainer, batch)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-4)
+    clipped = value_losses(*(torch.tensor(at) for at in (2.0, 0.0, 2.0)), clip=0.5)
+    assert clipped.item() == 0.5 * 1.5**2
+
+
+def _built(made: Plan) -> Any:
+    torch.manual_seed(5)
+    return _trainer(made, METHODS["ppo"], silent)[0]
+
+
+def _batch(trainer: Any) -> dict[str, Any]:
+    trainer.model.eval()
+    rows = [trainer.train_dataset[at] for at in (0, 0, 1, 1)]
+    batch: dict[str, Any] = trainer._generate_and_score_completions(rows)
+    return batch
+
+
+def _by_torchrl(trainer: Any, batch: dict[str, Any]) -> Tensor:
+    ids, attention, count = _tokens(batch)
+    own = _mask(batch).bool()
+    logits = trainer.model(input_ids=ids, attention_mask=attention).logits
+    logits = logits[:, -count - 1 : -1][own] / trainer.temperature
+    tokens = TensorDict(
+        {
+            "logits": logits,
+            "seen": trainer._values(batch)[own].unsqueeze(-1),
+            "action": batch["completion_ids"][own],
+            "action_log_prob": batch["old_per_token_logps"][own],
+            "advantage": batch["advantages"][own].unsqueeze(-1),
+            "value_target": batch["returns"][own].unsqueeze(-1),
+            "state_value": batch["old_values"][own].unsqueeze(-1),
+        },
+        batch_size=[int(own.sum())],
+    )
+    policy = ProbabilisticTensorDictModule(
+        ["logits"], ["action"], distribution_class=torch.distributions.Categorical,
+        return_log_prob=True,
+    )  # fmt: skip
+    same = TensorDictModule(torch.nn.Identity(), ["logits"], ["logits"])
+    critic = TensorDictModule(torch.nn.Identity(), ["seen"], ["state_value"])
+    loss = ClipPPOLoss(
+        ProbabilisticTensorDictSequential(same, policy), critic, entropy_bonus=False,
+        clip_epsilon=trainer.args.epsilon, clip_value=trainer.args.cliprange_value,
+        critic_coeff=trainer.args.vf_coef / 2, loss_critic_type="l2",
+    )(tokens)  # fmt: skip
+    total: Tensor = loss["loss_objective"] + loss["loss_critic"]
+    return total
+
+
+# --- trainer --------------------------------------------------------------------------------------
+
+
+def test_it_begins_with_values_of_zero_and_reports_the_critic(base: Path, tmp_path: Path) -> None:
+    trainer = _built(plan(tmp_path / "a", base))
+    assert not _batch(trainer)["old_values"].any()
+    fitted = fit(plan(tmp_path / "b", base), silent)
+    first = fitted.history[0]
+    assert first["kl"] == 0.0 and first["value_loss"] > 0 and first["reward"] > 0
+    assert {"explained_variance", "entropy", "loss"} <= first.keys()
+
+
+def test_the_policys_reward_is_less_where_it_left_its_reference(base: Path, tmp_path: Path) -> None:
+    trainer = _built(plan(tmp_path, base, lora=False, beta=0.5, whiten_advantages=False))
+    trainer._scores = torch.zeros(4)
+    batch = _batch(trainer)
+    mask = _mask(batch)
+    moved = {**batch, "ref_per_token_logps": batch["old_per_token_logps"] - 1.0}
+    trainer._scores = torch.zeros(4)
+    estimates = trainer._estimates(moved)
+    first_rewards = estimates["returns"][:, 0]
+    torch.testing.assert_close(first_rewards, _discounted(-0.5 * mask, trainer.args.lam))
+
+
+def _discounted(rewards_: Tensor, lam: float) -> Tensor:
+    """The first advantage where all values are 0 and gamma is 1."""
+    powers = lam ** torch.arange(rewards_.size(1))
+    return (rewards_ * powers).sum(dim=1)
+
+
+def test_advantages_are_white_over_all_tokens(base: Path, tmp_path: Path) -> None:
+    batch = _batch(_built(plan(tmp_path, base)))
+    chosen = batch["advantages"][_mask(batch).bool()]
+    assert abs(chosen.mean().item()) < 1e-5
+    assert chosen.var(correction=0).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_critic_learns_and_is_no_part_of_the_model(base: Path, tmp_path: Path) -> None:
+    trainer = _built(plan(tmp_path, base))
+    before = {name: value.clone() for name, value in trainer.critic.state_dict().items()}
+    trainer.train()
+    moved = [
+        name for name, value in trainer.critic.state_dict().items() if (value != before[name]).any()
+    ]
+    assert any(name.startswith(_head(trainer.critic)) for name in moved) and len(moved) > 2
+    assert not [name for name, _ in trainer.model.named_parameters() if "critic" in name]
+
+
+class _KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_a_killed_training_goes_on_with_its_critic(base: Path, tmp_path: Path, lora: bool) -> None:
+    steps = {"num_iterations": 2, "max_steps": 8}
+    whole = plan(tmp_path / "whole", base, lora=lora, **steps)
+    fit(whole, silent)
+    cut = plan(tmp_path / "cut", base, lora=lora, **steps)
+    cut = cut.model_copy(update={"checkpoint_seconds": 0.0})
+
+    def kill(step: int, steps: int, signals: Any) -> None:
+        if step == 6:
+            raise _KilledError
+
+    with pytest.raises(TrainingError, match="_KilledError"):
+        fit(cut, kill)
+    kept = last_checkpoint(cut.work / "checkpoints")
+    assert kept is not None and kept.name == "checkpoint-4" and load_file(kept / CRITIC)
+    fit(cut, silent)
+    weights = "adapter_model.safetensors" if lora else "model.safetensors"
+    one, other = (digests.sha256_file(each.work / "trained" / weights) for each in (whole, cut))
+    assert one == other
+
+
+@pytest.fixture
+def _two_layers() -> Iterator[torch.nn.Module]:
+    yield torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Linear(1, 1))
+
+
+def test_a_model_without_one_head_is_refused(_two_layers: torch.nn.Module) -> None:
+    with pytest.raises(TrainingError, match="rloo"):
+        _head(_two_layers)
