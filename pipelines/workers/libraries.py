@@ -36,6 +36,10 @@ GROUP_OF = {
     "evaluate": MODELS,
 }
 """Family of stages to its group; another family needs none."""
+AFTER = {"register": MODELS, "report": MODELS}
+"""Family that uses a library of a group, MLflow, only after a training. Its stages use the group's
+process if there is one, and start none.
+"""
 
 
 def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:

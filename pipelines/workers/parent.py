@@ -31,7 +31,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ from pipelines.pii.presidio import unused
 from pipelines.project import open_project
 from pipelines.training import rewards
 from pipelines.workers import client
-from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS, without
+from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, without
 
 Files = dict[str, tuple[int, int, int, int, int]]
 """Path to size, time of the content, device, inode, time of change."""
@@ -173,11 +173,7 @@ class Parent:
         if not self._is_as_cold(arguments, wanted):
             request.close()
             return
-        group = _group_of(arguments)
-        if group is not None and self.group is None:
-            for each in (group, group + 1):
-                if each < len(GROUPS) and each not in self.groups:
-                    self._start(each, request)
+        if self.group is None and (group := self._group_for(arguments, request)) is not None:
             rights = [request.connection.fileno(), *request.descriptors]
             _send(self.groups[group], request.content, rights)
             request.close()
@@ -198,6 +194,19 @@ class Parent:
             os.close(descriptor)
         self.running[pid] = Request(request.connection, (), b"")
 
+    def _group_for(self, arguments: Sequence[str], request: Request) -> int | None:
+        """The group whose process serves a stage; None if this one does. Starts it and the next
+        one.
+        """
+        group = _group_of(arguments, GROUP_OF)
+        if group is None:
+            later = _group_of(arguments, AFTER)
+            return later if later in self.groups and not _has_device() else None
+        for each in (group, group + 1):
+            if each < len(GROUPS) and each not in self.groups:
+                self._start(each, request)
+        return group
+
     def _is_as_cold(self, arguments: Sequence[str], wanted: dict[str, str]) -> bool:
         """(3), (5)"""
         if not _is_served(arguments):
@@ -210,7 +219,7 @@ class Parent:
             return True
         if families.family(arguments[1]).network and "huggingface_hub" in sys.modules:
             return False
-        return arguments[1] not in ON_DEVICES or not any(Path(path).exists() for path in DEVICES)
+        return arguments[1] not in ON_DEVICES or not _has_device()
 
     def is_unchanged(self) -> bool:
         """(4)"""
@@ -368,6 +377,11 @@ def status_of(path: str) -> tuple[int, int, int, int, int] | None:
     )
 
 
+def _has_device() -> bool:
+    """(3)"""
+    return any(Path(path).exists() for path in DEVICES)
+
+
 def _is_served(arguments: Sequence[str]) -> bool:
     """Whether a worker may run this command."""
     if arguments[:1] == ["stage"]:
@@ -375,9 +389,9 @@ def _is_served(arguments: Sequence[str]) -> bool:
     return arguments[:1] == ["ready"]
 
 
-def _group_of(arguments: Sequence[str]) -> int | None:
-    """The group of libraries of a stage; None if it needs none."""
-    libraries = GROUP_OF.get(arguments[1]) if arguments[0] == "stage" else None
+def _group_of(arguments: Sequence[str], groups: Mapping[str, Sequence[str]]) -> int | None:
+    """The group of libraries of a stage; None if it has none."""
+    libraries = groups.get(arguments[1]) if arguments[0] == "stage" else None
     return None if libraries is None else GROUPS.index(libraries)
 
 

@@ -23,7 +23,7 @@ import pytest
 from pipelines.optional import OF_NER
 from pipelines.process import exclusive
 from pipelines.workers import client, parent, start, under_dvc
-from pipelines.workers.libraries import GROUP_OF, GROUPS, MODELS, OF_SCANS, without
+from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, OF_SCANS, without
 from tests.conftest import rows
 from tests.pipelines.policies import pii
 from tests.project import BIN, Project, fresh, wait_for
@@ -36,6 +36,41 @@ def test_every_family_with_libraries_exists() -> None:
 
     assert set(GROUP_OF) <= set(families.names())
     assert set(GROUP_OF.values()) == set(GROUPS)
+    assert set(AFTER) <= set(families.names()) - set(GROUP_OF)
+    assert set(AFTER.values()) <= set(GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("family", "running", "group", "started"),
+    [
+        ("gate", {0, 1, 2}, None, set()),
+        ("ingest", set(), 0, {0, 1}),
+        ("scan_pii", {0, 1}, 1, {2}),
+        ("train", {0, 1, 2}, 2, set()),
+        ("register", set(), None, set()),
+        ("register", {0, 1}, None, set()),
+        ("register", {0, 1, 2}, 2, set()),
+        ("report", {2}, 2, set()),
+    ],
+)
+def test_a_stage_is_a_fork_of_its_groups_process(
+    family: str,
+    running: set[int],
+    group: int | None,
+    started: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parent, "DEVICES", ())
+    with socket.socket() as pair:
+        first = parent.Parent(pair, {}, {}, groups=dict.fromkeys(running, pair))
+        begun: set[int] = set()
+        monkeypatch.setattr(first, "_start", lambda each, request: begun.add(each))
+        request = parent.Request(pair, (), b"")
+        assert first._group_for(["stage", family, "x"], request) == group
+        assert begun == started
+        assert first._group_for(["ready"], request) is None
+        monkeypatch.setattr(parent, "DEVICES", ("/dev/null",))
+        assert first._group_for(["stage", "register", "x"], request) is None, "torch is imported"
 
 
 def test_libraries_are_imported_without_what_stages_hide() -> None:
