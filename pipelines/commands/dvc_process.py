@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 from governance.base.errors import BusyError, CountersignError
 from governance.base.storage import disk_failure
-from pipelines.commands import dvc_git, dvc_yaml
+from pipelines import dvc_yaml
+from pipelines.commands import dvc_git
 from pipelines.dvc_errors import family_of
 from pipelines.process import RUN, end_with
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines import dvc_lock, lock
+from pipelines import dvc_lock, dvc_yaml, lock
 from pipelines.dvc_errors import translated
 from pipelines.families import family
 from pipelines.plan.graph import Graph, after
@@ -70,6 +70,7 @@ def _status(root: Path) -> Mapping[str, list[Any]]:
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
+    dvc_yaml.install()
     try:
         with Repo(str(root)) as repo:
             status: Mapping[str, list[Any]] = repo.status()

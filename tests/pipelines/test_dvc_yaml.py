@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 from dvc.utils.serialize import _yaml
 
-from pipelines.commands.dvc_yaml import LockWriter
+from pipelines.dvc_yaml import LockWriter
 
 LOCK = """\
 schema: '2.0'
@@ -49,7 +49,7 @@ from pathlib import Path
 from dvc import dvcfile
 path, fast, change = Path(sys.argv[1]), sys.argv[2] == "fast", sys.argv[3] == "change"
 if fast:
-    from pipelines.commands import dvc_yaml
+    from pipelines import dvc_yaml
     dvc_yaml.install()
 with dvcfile.modify_yaml(str(path)) as data:
     if change:
@@ -113,7 +113,7 @@ def test_stage_by_stage_the_same_text_is_written(lock: Any) -> None:
 
 READ_TWICE = """
 from dvc.utils import serialize
-from pipelines.commands import dvc_yaml
+from pipelines import dvc_yaml
 dvc_yaml.install()
 first = serialize.parse_yaml("a: {b: [1, 2]}", "params.yaml")
 first["a"]["b"].append(3)
@@ -130,7 +130,7 @@ LOCKED = """
 import json, sys
 from dvc import rwlock
 from dvc.fs import localfs
-from pipelines.commands import dvc_yaml
+from pipelines import dvc_yaml
 if sys.argv[2] == "fast":
     dvc_yaml.install()
 with rwlock.rwlock(sys.argv[1], localfs, "dvc repro \\u00e4", ["/a"], ["/b"], False):

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import IO, Any
 
 from governance.base import fast_yaml
@@ -27,6 +27,7 @@ STAGES = "stages"
 """The last key of dvc.lock."""
 
 
+@cache
 def install() -> None:
     """From now on, DVC in this process reads and writes that way."""
     from dvc import dvcfile, rwlock
