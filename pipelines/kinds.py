@@ -23,8 +23,22 @@ def _required(name: str, type_: pa.DataType) -> pa.Field:
     return pa.field(name, type_, nullable=False)
 
 
-MESSAGE = pa.struct([_required("role", pa.string()), _required("content", pa.string())])
-"""One turn of a conversation, TRL's conversational format."""
+PARTS = ("thinking", "tool_calls", "name", "tool_call_id")
+"""What a message may have beside role and content; null where it has none.
+
+`thinking` is what the assistant thought before its answer. `tool_calls` is the JSON text of a list
+of `{"id"?, "name", "arguments": {...}}`. `name` and `tool_call_id` name the tool and the call that
+a message of role `tool` answers.
+"""
+
+MESSAGE = pa.struct(
+    [
+        _required("role", pa.string()),
+        _required("content", pa.string()),
+        *(pa.field(part, pa.string()) for part in PARTS),
+    ]
+)
+"""One turn of a conversation. The content is "" where an assistant only calls tools."""
 
 MESSAGES = pa.list_(_required("element", MESSAGE))
 """A conversation or a part of one, in order."""
@@ -57,6 +71,10 @@ class Kind:
     """Columns holding several lists of messages."""
     text_columns: tuple[str, ...] = ()
     """Columns holding plain text that may be null."""
+    json_columns: tuple[str, ...] = ()
+    """Columns holding the text of a JSON list or object that may be null. It is text, because Arrow
+    would give each call of a tool the arguments of all others. Its order is the source's.
+    """
     other_columns: tuple[pa.Field, ...] = ()
 
     @cached_property
@@ -65,7 +83,7 @@ class Kind:
         return [
             *(_required(name, MESSAGES) for name in self.message_columns),
             *(_required(name, COMPLETIONS) for name in self.completion_columns),
-            *(pa.field(name, pa.string()) for name in self.text_columns),
+            *(pa.field(name, pa.string()) for name in (*self.text_columns, *self.json_columns)),
             *self.other_columns,
         ]
 
@@ -80,6 +98,19 @@ class Kind:
         return tuple(field.name for field in self.content)
 
 
+TOOLS = "tools"
+"""Column of the tools that the assistant may call: a list of OpenAI's function schemas."""
+
+TURNS = "turns"
+"""Column of the user's further turns: a list of texts. Each is asked after the model has answered
+what comes before it.
+"""
+
+EXTRA = "extra"
+"""Column of what reward functions get beside the answer: an object of the fields that `extra` of
+the dataset names in params.yaml.
+"""
+
 _RATINGS = _required("ratings", pa.list_(_required("element", RATING)))
 
 KINDS: dict[str, Kind] = {
@@ -87,11 +118,16 @@ KINDS: dict[str, Kind] = {
     for kind in (
         # A raw text (pre-training) is a conversation of one `assistant` message: what the model is
         # to produce.
-        Kind("conversation", ("messages",)),
-        Kind("preference", ("prompt", "chosen", "rejected")),
-        Kind("unpaired", ("prompt", "completion"), (), (), (_required("label", pa.bool_()),)),
-        Kind("prompt", ("prompt",), text_columns=("answer",)),
-        Kind("rated", ("prompt",), ("completions",), (), (_RATINGS,)),
+        Kind("conversation", ("messages",), json_columns=(TOOLS,)),
+        Kind("preference", ("prompt", "chosen", "rejected"), json_columns=(TOOLS,)),
+        Kind(
+            "unpaired",
+            ("prompt", "completion"),
+            json_columns=(TOOLS,),
+            other_columns=(_required("label", pa.bool_()),),
+        ),
+        Kind("prompt", ("prompt",), text_columns=("answer",), json_columns=(TOOLS, TURNS, EXTRA)),
+        Kind("rated", ("prompt",), ("completions",), other_columns=(_RATINGS,)),
     )
 }
 """Kind name to kind."""

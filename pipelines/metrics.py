@@ -94,13 +94,14 @@ def suite_digest(suite: Suite, records: str) -> str:
 
 
 def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float | None:
-    """The mean score of one item's answers. None if the rule needs a reference and the record has
-    none.
+    """The mean score of one item's answers, which are without what the model thought. None if the
+    rule needs a reference and the record has none.
     """
     if answer is None and metric.rule != "no_secrets_asked":
         return None
     rule = rewards.find(metric.rule)
-    return sum(metric.scale * rule(text, answer) for text in texts) / len(texts)
+    wanted = rewards.reference(answer)
+    return sum(metric.scale * rule(text, wanted) for text in texts) / len(texts)
 
 
 def mean(scores: list[float | None]) -> float | None:

@@ -66,6 +66,17 @@ class Splits(Model):
 
 
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")]
+ExtraName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+TAKEN = frozenset(
+    {
+        *("prompt", "prompts", "completion", "completions", "completion_ids", "answer", "text"),
+        *("image", "images", "tools", "environment", "environments", "chat_template_kwargs"),
+        *("trainer_state", "log_extra", "log_metric", "turns", "extra", "countersign_position"),
+    }
+)
+"""Names that TRL gives to reward functions, or reads from its columns."""
+
 Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
 
 
@@ -93,6 +104,18 @@ class Dataset(Model):
     """Source field to the labels that evidence and reports may name, e.g. `language: [en, de]`.
     Evaluations are also shown by slice. Every other value of the field is `other`.
     """
+    extra: dict[ExtraName, str] = Field({}, exclude_if=empty)
+    """Of prompts: what reward functions get beside the answer, name to source field, e.g.
+    `tests: test`. A record keeps its values as they are.
+    """
+
+    @model_validator(mode="after")
+    def _extra_of_prompts(self) -> Self:
+        if self.extra and self.kind != "prompt":
+            raise ValueError(f"only datasets of kind prompt have extra columns, not {self.kind}")
+        if taken := sorted(self.extra.keys() & TAKEN):
+            raise ValueError(f"extra columns cannot have the name {', '.join(taken)}")
+        return self
 
 
 class Base(Model):

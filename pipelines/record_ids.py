@@ -11,11 +11,13 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConfigError
+from pipelines.kinds import EXTRA, PARTS, TOOLS, TURNS
 from pipelines.params import RecordKey, Splits
 
 DEVELOPMENT = "development"
@@ -52,6 +54,29 @@ def canonical(content: dict[str, Any]) -> str:
     the same.
     """
     return _ENCODER.encode(content)
+
+
+def identifying(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a record without the parts that it does not have, so that a new part changes
+    no id of a record without it.
+    """
+    return {
+        name: _without_parts(value)
+        for name, value in content.items()
+        if value is not None or name not in _NEWER
+    }
+
+
+def _without_parts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_parts(item) for item in value]
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None or key not in PARTS}
+    return value
+
+
+_NEWER = frozenset({TOOLS, TURNS, EXTRA})
+"""Columns that came after the first release. `answer` is in an id even where it is null."""
 
 
 def key_id_of(secret: bytes) -> str:

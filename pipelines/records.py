@@ -1,4 +1,4 @@
-"""Reads, writes, iterates and counts records: `records.parquet` and `excluded.jsonl` of every data
+"""Reads, writes and counts records: `records.parquet` and `excluded.jsonl` of every data
 stage.
 
 The same table always gives the same bytes, however it is chunked in memory. Nothing here prints
@@ -8,10 +8,9 @@ text.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from governance.attest.predicates import DataCounts
 from governance.base.errors import InputError
-from pipelines.kinds import KINDS, Kind
+from pipelines.kinds import KINDS
 
 ROW_GROUP = 4096
 """Rows per Parquet row group and per batch. This bounds memory and keeps 32-bit text offsets far
@@ -31,17 +30,6 @@ KIND_KEY = b"countersign.kind"
 """Schema metadata key of the kind of a records file."""
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text of a record, and its place."""
-
-    row: int
-    """0-based row of the table or batch."""
-    field: str
-    """`chosen[1].content`, `completions[0][1].content`, `answer`."""
-    text: str
 
 
 @dataclass(frozen=True, order=True)
@@ -161,113 +149,6 @@ def read_excluded(path: Path) -> list[Excluded]:
     except (OSError, ValueError, TypeError) as error:
         found = f"not a readable list of excluded records ({type(error).__name__})"
         raise InputError(found, where=str(path)) from None
-
-
-# --- texts ----------------------------------------------------------------------------------------
-
-
-def texts(batch: pa.RecordBatch | pa.Table, kind: str) -> Iterator[Text]:
-    """Every text of every record: the whole first column of a batch, then the next. Null texts are
-    skipped.
-    """
-    start = 0
-    for part in _batches(batch):
-        for column in _text_columns(KINDS[kind]):
-            for row, field, text in _column_texts(part.column(column), column):
-                if text is not None:
-                    yield Text(start + row, field, text)
-        start += part.num_rows
-
-
-def replace_texts(
-    table: pa.Table, kind: str, replacements: Mapping[tuple[int, str], str]
-) -> pa.Table:
-    """`table` with other texts at the given (row, field) places."""
-    pending: dict[str, dict[int, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
-    for (row, field), text in replacements.items():
-        pending[field.partition("[")[0]][row][field] = text
-    batches, start = [], 0
-    for part in _batches(table):
-        arrays = [
-            _replaced(part.column(name), name, pending.get(name, {}), start)
-            for name in part.schema.names
-        ]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=part.schema))
-        start += part.num_rows
-    return pa.Table.from_batches(batches, schema=table.schema)
-
-
-def _text_columns(kind: Kind) -> tuple[str, ...]:
-    return (*kind.message_columns, *kind.completion_columns, *kind.text_columns)
-
-
-def _batches(table: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
-    if isinstance(table, pa.RecordBatch):
-        return [table]
-    return list(table.to_batches(max_chunksize=ROW_GROUP))
-
-
-def _column_texts(array: pa.Array, column: str) -> Iterator[tuple[int, str, str | None]]:
-    """(row, field, text) of one column of one batch."""
-    if pa.types.is_string(array.type):
-        for row, text in enumerate(array.to_pylist()):
-            yield row, column, text
-        return
-    if pa.types.is_list(array.type.value_type):
-        for row, at, answer in _elements(array):
-            for _, turn, content in _contents(array.values.slice(answer, 1)):
-                yield row, f"{column}[{at}][{turn}].content", content
-        return
-    for row, at, content in _contents(array):
-        yield row, f"{column}[{at}].content", content
-
-
-def _elements(array: pa.ListArray) -> Iterator[tuple[int, int, int]]:
-    """(row, position in the row's list, position in `array.values`) of every element."""
-    bounds = array.offsets.to_pylist()
-    for row, (low, high) in enumerate(pairwise(bounds)):
-        for index in range(low, high):
-            yield row, index - low, index
-
-
-def _contents(array: pa.ListArray) -> Iterator[tuple[int, int, str]]:
-    """(row, turn, content) of every message of lists of messages."""
-    bounds = array.offsets.to_pylist()
-    base = bounds[0]
-    contents = array.values.slice(base, bounds[-1] - base).field("content").to_pylist()
-    for row, (low, high) in enumerate(pairwise(bounds)):
-        for index in range(low, high):
-            yield row, index - low, contents[index - base]
-
-
-def _replaced(
-    array: pa.Array, column: str, rows: Mapping[int, Mapping[str, str]], start: int
-) -> pa.Array:
-    """One column of one batch with its replacements; its first row is row `start` of the table."""
-    touched = {
-        row - start: fields for row, fields in rows.items() if start <= row < start + len(array)
-    }
-    if not touched:
-        return array
-    order = list(range(len(array)))
-    values = array.take(pa.array(sorted(touched))).to_pylist()
-    for index, row in enumerate(sorted(touched)):
-        order[row] = len(array) + index
-        for field, text in touched[row].items():
-            if field == column:
-                values[index] = text
-            else:
-                _put(values[index], field[len(column) :], text)
-    return pa.concat_arrays([array, pa.array(values, type=array.type)]).take(pa.array(order))
-
-
-def _put(value: list[object], place: str, text: str) -> None:
-    """Sets the text at `[0][1].content` in a list of messages or of completions."""
-    indices = [int(part) for part in place.removesuffix(".content").strip("[]").split("][")]
-    message: object = value
-    for index in indices:
-        message = message[index]  # type: ignore[index]
-    message["content"] = text  # type: ignore[index]
 
 
 # --- counts ---------------------------------------------------------------------------------------

@@ -13,12 +13,18 @@ from typing import Any
 
 from governance.base.errors import InputError
 from governance.base.progress import Bar
+from pipelines import json_texts, thinking
+from pipelines.kinds import TOOLS, TURNS
 from pipelines.metrics import Metric, answer_score
 from pipelines.params import Suite
+from pipelines.training import chat
 from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
 
 Rows = list[dict[str, Any]]
+
+Asked = tuple[chat.Chat, chat.Tools | None]
+"""A conversation as the chat template takes it, with its tools."""
 
 
 class DivergedError(InputError):
@@ -99,6 +105,8 @@ class _Scorer:
             raise InputError(
                 "the model's tokenizer has no chat template", where=str(tokenizer.name_or_path)
             )
+        self.form = chat.Form()
+        self.opened = chat.opens_thinking(tokenizer)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
@@ -108,6 +116,7 @@ class _Scorer:
         import torch
 
         scores: Scores = {metric.name: [] for metric in metrics}
+        self.form = chat.form_of(self.tokenizer, parts_of_rows(rows), self._name)
         per_item = self.suite.generation.samples if need == "sampled" else 1
         size = max(1, self.suite.generation.batch_size // per_item)
         for at in range(0, len(rows), size):
@@ -130,7 +139,41 @@ class _Scorer:
         return self._answers(batch, per_item, sampled=need == "sampled")
 
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
-        prompts = self._encode([row["prompt"] for row in batch], prompt=True)
+        """The answers to each prompt, without what the model thought. Where the user has further
+        turns, each answer has a conversation of its own, and the last one counts.
+        """
+        if not any(row.get(TURNS) for row in batch):
+            asked = [(self.form.chat(row["prompt"]), chat.tools_of(row)) for row in batch]
+            texts = self._generated(asked, per_item, sampled=sampled)
+        else:
+            texts = self._answers_in_turns(batch, per_item, sampled=sampled)
+        answers = [thinking.answer_of(text, opened=self.opened) for text in texts]
+        return [answers[at : at + per_item] for at in range(0, len(answers), per_item)]
+
+    def _answers_in_turns(self, batch: Rows, per_item: int, *, sampled: bool) -> list[str]:
+        """The last text of each conversation, `per_item` for each row."""
+        rows = [row for row in batch for _ in range(per_item)]
+        talks = [self.form.chat(row["prompt"]) for row in rows]
+        turns = [json_texts.loads(row.get(TURNS) or "[]") for row in rows]
+        texts = [""] * len(rows)
+        for turn in range(1 + max(map(len, turns))):
+            open_ones = [at for at, several in enumerate(turns) if len(several) >= turn]
+            for at in open_ones if turn else ():
+                talks[at] += [self._said(texts[at]), _asks(turns[at][turn - 1])]
+            asked = [(talks[at], chat.tools_of(rows[at])) for at in open_ones]
+            made = self._generated(asked, 1, sampled=sampled)
+            for at, text in zip(open_ones, made, strict=True):
+                texts[at] = text
+        return texts
+
+    def _said(self, text: str) -> dict[str, Any]:
+        """A generated text as a message of the conversation that goes on."""
+        thought, answer = thinking.divided(f"{thinking.OPENS}{text}" if self.opened else text)
+        said = {"role": "assistant", "content": answer, "thinking": thought}
+        return self.form.chat([said])[0]
+
+    def _generated(self, asked: list[Asked], per_item: int, *, sampled: bool) -> list[str]:
+        prompts = self._encode(asked, prompt=True)
         settings = self.suite.generation
         options: dict[str, Any] = {"do_sample": sampled}
         if sampled:
@@ -148,12 +191,16 @@ class _Scorer:
                 raise
             raise DivergedError("the probabilities of an answer", "nan") from None
         answers = made[:, prompts["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [texts[at : at + per_item] for at in range(0, len(texts), per_item)]
+        texts: list[str] = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return texts
 
     def _pairs(self, batch: Rows) -> list[tuple[float, float]]:
         """The reward model's scores of both answers of each pair."""
-        both = [[*row["prompt"], *row[side]] for side in ("chosen", "rejected") for row in batch]
+        both = [
+            (self.form.chat([*row["prompt"], *row[side]]), chat.tools_of(row))
+            for side in ("chosen", "rejected")
+            for row in batch
+        ]
         values = self.model(**self._encode(both)).logits[:, 0].tolist()
         return list(zip(values[: len(batch)], values[len(batch) :], strict=True))
 
@@ -163,7 +210,8 @@ class _Scorer:
         """
         import torch
 
-        tokens = self._encode([row["messages"] for row in batch])
+        given = [(self.form.chat(row["messages"]), chat.tools_of(row)) for row in batch]
+        tokens = self._encode(given)
         logits = self.model(**tokens).logits[:, :-1].transpose(1, 2)
         loss = torch.nn.functional.cross_entropy(
             logits, tokens["input_ids"][:, 1:], reduction="none"
@@ -172,20 +220,41 @@ class _Scorer:
         counted = (mask[:, 1:] * mask[:, :-1]).to(loss.dtype)
         return [float(value) for value in (loss * counted).sum(1) / counted.sum(1).clamp(min=1)]
 
-    def _encode(self, conversations: list[Any], *, prompt: bool = False) -> Any:
+    @property
+    def _name(self) -> str:
+        return str(self.tokenizer.name_or_path)
+
+    def _encode(self, given: list[Asked], *, prompt: bool = False) -> Any:
         from jinja2 import TemplateError
 
         try:
-            texts = self.tokenizer.apply_chat_template(
-                conversations, tokenize=False, add_generation_prompt=prompt
-            )
+            texts = chat.rendered(self.tokenizer, given, generates=prompt)
         except TemplateError:  # whose message is the template's, and may quote the item
             found = "the model's chat template refuses the roles of an item, or their order"
-            where = str(self.tokenizer.name_or_path)
             fix = "use a suite whose messages the template accepts (some accept no system message)"
-            raise InputError(found, where=where, fix=fix) from None
+            raise InputError(found, where=self._name, fix=fix) from None
         options = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
         return self.tokenizer(texts, **options).to(self.device)
+
+
+def parts_of_rows(rows: Rows) -> frozenset[str]:
+    """What some rows have beside role and content of messages."""
+    tools = {TOOLS} if any(row.get(TOOLS) for row in rows) else set()
+    return frozenset(tools.union(*(_parts_in(value) for row in rows for value in row.values())))
+
+
+def _parts_in(value: Any) -> set[str]:
+    """The parts of a message, or of lists of messages."""
+    if isinstance(value, list):
+        return set().union(*map(_parts_in, value))
+    if not isinstance(value, dict) or "role" not in value:
+        return set()
+    parts = {part for part in (chat.CALLS, chat.THINKING) if value.get(part)}
+    return parts | {chat.ANSWERS} if value["role"] == "tool" else parts
+
+
+def _asks(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
 
 
 def _score(metric: Metric, result: Any, row: dict[str, Any]) -> float | None:

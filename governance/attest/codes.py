@@ -184,12 +184,19 @@ FIELD_NOT_TEXT: a field is not text
 MESSAGES_MALFORMED: the conversation is no list of messages, is empty, or lacks the last answer
 ROLE_UNKNOWN: a message's role is none of user, assistant, system and tool
   > rename the role in the source, or add it to ROLE_NAMES in pipelines/sources/messages.py
+TOOL_CALL_MALFORMED: a call of a tool has no name, or arguments that are no JSON object
+TOOL_CALL_UNMATCHED: a tool's answer has no call before it, or two calls have one id
+TOOL_SCHEMA_MALFORMED: the tools are no list of function schemas with names
+  > mend them; if the field is something else: params.yaml: datasets.{name}.fields: {{tools: ""}}
+EXTRA_NOT_JSON: an extra column has a value that JSON does not have
+MEDIA_NOT_SUPPORTED: the row has images, sound or video; only text can be trained on
+  > take rows of text alone; if the text needs no image, remove image fields and parts of the source
 FIELDS_LOST: the source has fields that no record would keep
   > params.yaml: datasets.{name}: `fields` to use them, `slices` to report by them; or permit to
   leave them out, policies/policy.yaml: ingest.ignored_fields.{name}
 LABEL_NOT_BOOLEAN: the label is neither true nor false
 RATING_INVALID: a rating is not finite, names one rater twice or an absent answer, or there is none
-TURNS_UNANSWERED: several turns without the answers between them
+TURNS_UNANSWERED: the turns are no list of texts, or several without the answers between them
   > take the first turn alone: in params.yaml give the dataset `fields: {{prompt: turns.0}}`
 PROMPT_MISMATCH: chosen and rejected differ before the last answer
   > nothing, unless there are many: then look at how the pairs were made

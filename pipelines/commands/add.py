@@ -440,11 +440,17 @@ def _lines(record: Mapping[str, Any], *, texts: bool) -> Iterator[str]:
         elif isinstance(value, list):
             answers = value if value and isinstance(value[0], list) else [value]
             for message in chain.from_iterable(answers):
-                text = _text(message["content"], texts=texts)
+                text = _text(_shown_message(message), texts=texts)
                 yield f"  {column} / {message['role']}: {text}"
         else:
             shown = _text(value, texts=texts) if isinstance(value, str) else value
             yield f"  {column}: {shown}"
+
+
+def _shown_message(message: Mapping[str, Any]) -> str:
+    """What a message thinks, says and calls."""
+    parts = [message.get("thinking"), message["content"], message.get("tool_calls")]
+    return " | ".join(part for part in parts if part)
 
 
 def _text(text: str, *, texts: bool) -> str:

@@ -38,8 +38,9 @@ from pipelines.pii.sample import AROUND, Shown, counted, draw, findings, scan_re
 from pipelines.pii.search import Search
 from pipelines.project import Project, open_project
 from pipelines.record_ids import load_key
-from pipelines.records import Excluded, read_excluded, read_records, texts
+from pipelines.records import Excluded, read_excluded, read_records
 from pipelines.sources.readers import read_rows, source_files
+from pipelines.texts import texts
 
 SHOWN = 20
 """Findings or records that are shown, and the size of a sample."""

@@ -30,6 +30,7 @@ from pipelines.features.leaks import Around
 from pipelines.features.turns import (
     ASSISTANT,
     MESSAGE,
+    PART,
     ROLE,
     SYSTEM,
     TOOL,
@@ -67,9 +68,11 @@ def words(records: Records, around: Around) -> Column:
 
 
 def empty_texts(records: Records, around: Around) -> Column:
-    """Number of empty messages, reference answers, conversations and answers."""
+    """Number of empty messages, reference answers, conversations and answers. A message that calls
+    a tool is not empty; one that has only what the assistant thought is.
+    """
     blank = [
-        records.per_record(turns, _size(records.normal[name]) == 0)
+        records.per_record(turns, _size(records.answers_of(name)) == 0)
         for name, turns in records.parts.items()
     ]
     none = [
@@ -216,10 +219,10 @@ def answers_start_with_assistant(records: Records, around: Around) -> Column:
 
 
 def shortest_answer(records: Records, around: Around) -> Column:
-    """Number of characters of the shortest answer."""
+    """Number of characters of the shortest answer, without what the assistant thought."""
     shortest = np.full(len(records), np.inf)
     for turns in records.answers:
-        sizes = np.bincount(turns.sequence, _size(turns.contents), len(turns.owner))
+        sizes = np.bincount(turns.sequence, _size(turns.answers), len(turns.owner))
         np.minimum.at(shortest, turns.owner, sizes)
     return np.where(np.isinf(shortest), np.nan, shortest)
 
@@ -241,7 +244,9 @@ def chosen_longer(records: Records, around: Around) -> Column:
 
 def contradicted(records: Records, around: Around) -> Column:
     """Whether an earlier record prefers the other one of the same answers to the same prompt."""
-    prompt = records.joined("prompt")
+    prompt = pc.binary_join_element_wise(
+        records.joined("prompt"), *records.beside, PART, null_handling="skip"
+    )
     if records.kind == "unpaired":
         first = records.joined("completion")
         labels = records.table.column("label").combine_chunks()

@@ -5,7 +5,7 @@ features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.kinds import KINDS, ROLES
+from pipelines import json_texts
+from pipelines.kinds import KINDS, ROLES, TURNS
 from pipelines.records import ROW_GROUP
 
 Column = np.ndarray[Any, Any]
@@ -39,6 +40,9 @@ class Turns:
     roles: Column
     """Index in `ROLES`, per message."""
     contents: pa.Array
+    """All texts of each message, one after the other."""
+    answers: pa.Array
+    """The same without what the assistant thought: the text and the calls of tools."""
 
     @cached_property
     def sizes(self) -> Column:
@@ -72,7 +76,20 @@ def _turns(column: pa.ChunkedArray, nested: bool) -> Turns:
     bounds = array.offsets.to_numpy().astype(np.int64)
     messages = array.values.slice(bounds[0], bounds[-1] - bounds[0])
     roles = plain(pc.index_in(messages.field("role"), value_set=pa.array(ROLES)))
-    return Turns(owner, bounds - bounds[0], roles, messages.field("content"))
+    answers = _joined(messages, ("content", "tool_calls"))
+    others = ("thinking", "name", "tool_call_id")
+    has_others = any(messages.field(part).null_count < len(messages) for part in others)
+    contents = _joined(messages, ("content", "tool_calls", *others)) if has_others else answers
+    return Turns(owner, bounds - bounds[0], roles, contents, answers)
+
+
+def _joined(messages: pa.StructArray, parts: Sequence[str]) -> pa.Array:
+    """The given parts of each message as one text. The content alone where there are no others."""
+    columns = [messages.field(part) for part in parts]
+    present = [column for column in columns if column.null_count < len(column)]
+    if len(present) < 2:
+        return messages.field("content")
+    return pc.binary_join_element_wise(*present, "\n", null_handling="skip")
 
 
 INVISIBLE = (
@@ -135,6 +152,12 @@ class Records:
         """Column to the normalised contents of its messages."""
         return {name: normal_form(turns.contents) for name, turns in self.parts.items()}
 
+    def answers_of(self, name: str) -> pa.Array:
+        """The normalised messages of a column without what the assistant thought."""
+        turns = self.parts[name]
+        same = turns.answers is turns.contents
+        return self.normal[name] if same else normal_form(turns.answers)
+
     @cached_property
     def reference(self) -> pa.Array:
         """The normalised reference answer of a prompt, or null."""
@@ -159,8 +182,22 @@ class Records:
             texts.append(pa.concat_arrays(self.table.column("label").chunks).cast(pa.string()))
         if self.kind == "prompt":
             texts.append(pc.fill_null(self.reference, PART))
-        joined: list[str] = pc.binary_join_element_wise(*texts, PART).to_pylist()
-        return joined
+        joined = pc.binary_join_element_wise(*texts, *self.beside, PART, null_handling="skip")
+        whole: list[str] = joined.to_pylist()
+        return whole
+
+    @property
+    def beside(self) -> list[pa.Array]:
+        """The columns of JSON with their names: tools, further turns, extra ones. Null where a
+        record has none, so that its text is the same in every batch.
+        """
+        names = KINDS[self.kind].json_columns
+        columns = [pa.concat_arrays(self.table.column(name).chunks) for name in names]
+        return [
+            pc.binary_join_element_wise(pa.scalar(name), column, ROLE)
+            for name, column in zip(names, columns, strict=True)
+            if column.null_count < len(column)
+        ]
 
     def _whole(self, name: str) -> pa.Array:
         if name not in KINDS[self.kind].completion_columns:
@@ -182,7 +219,20 @@ class Records:
             end = questions[-1] + 1 if len(questions) else 0
             kept = [at for at in range(end) if roles[at] != SYSTEM]
             prompts.append(MESSAGE.join(f"{roles[at]}{ROLE}{texts[low + at]}" for at in kept))
-        return prompts
+        return self._with_turns(prompts)
+
+    def _with_turns(self, prompts: list[str]) -> list[str]:
+        """The prompts with the user's further turns, where records have some."""
+        if self.kind != "prompt" or self.table.column(TURNS).null_count == len(self):
+            return prompts
+        turns = [json_texts.loads(text or "[]") for text in self.table.column(TURNS).to_pylist()]
+        bounds = np.cumsum([0, *map(len, turns)]).tolist()
+        flat = pa.array([text for several in turns for text in several], pa.string())
+        texts = normal_form(flat).to_pylist()
+        return [
+            MESSAGE.join([prompt, *(f"{USER}{ROLE}{text}" for text in texts[low:high])])
+            for prompt, (low, high) in zip(prompts, pairwise(bounds), strict=True)
+        ]
 
 
 def _lists(bounds: Column, values: pa.Array) -> pa.ListArray:

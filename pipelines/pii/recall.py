@@ -24,7 +24,8 @@ from pipelines.pii import seeds as made_up
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
 from pipelines.pii.seeds import Seed
-from pipelines.records import ROW_GROUP, texts
+from pipelines.records import ROW_GROUP
+from pipelines.texts import texts
 
 NEAR = 150
 """Characters of the dataset's own text kept on each side of a planted value."""

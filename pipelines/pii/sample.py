@@ -21,8 +21,9 @@ from pipelines.paths import ingested, scanned
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
 from pipelines.project import Project
-from pipelines.records import ROW_GROUP, read_records, texts
+from pipelines.records import ROW_GROUP, read_records
 from pipelines.stages.scan_pii import significant
+from pipelines.texts import texts
 
 AROUND = 60
 """Characters that are shown on each side of a finding."""

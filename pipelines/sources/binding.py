@@ -7,14 +7,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from governance.base.errors import InputError, unknown
+from pipelines.kinds import TOOLS
+from pipelines.sources import media, tools
 from pipelines.sources.messages import messages_lost
 from pipelines.sources.readers import RowProblem, plain_name
-from pipelines.sources.shapes import SHAPES, Fields, Record, Shape
+from pipelines.sources.shapes import MISSING, SHAPES, Fields, Record, Shape, beside, value_at
 
 PROBE = 200
 """Number of rows that decide on a file's shape."""
@@ -36,26 +38,48 @@ class Binding:
     names: Mapping[str, str]
     """Slot to the field of the row."""
     raters: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Name of an extra column to the field of the row."""
 
     @cached_property
     def used(self) -> frozenset[str]:
         """Fields of the row that the shape uses."""
-        names = (*self.names.values(), *self.raters)
+        names = (*self.names.values(), *self.raters, *self.extra.values())
         return frozenset((*names, *(name.split(".")[0] for name in names)))
 
     def lost(self, row: Mapping[str, Any]) -> set[str]:
         """Fields with a value that the record of this row does not keep: whole columns, parts of
         nested ones (`instances.1`), and members of messages (`messages.name`).
         """
-        kept = frozenset((*self.names.values(), *self.raters))
+        kept = frozenset((*self.names.values(), *self.raters, *self.extra.values()))
         lost = {name for name in row.keys() - self.used if row[name] is not None}
-        for name in row.keys() & self.used:
+        for name in (row.keys() & self.used) - self._whole:
             lost |= set(messages_lost(row[name], name) if name in kept else _rest(row, name, kept))
         return lost
 
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        """Fields that are kept as they are."""
+        return frozenset((*self.extra.values(), self.names.get(TOOLS, "")))
+
     def record(self, row: Mapping[str, Any]) -> Record:
         """The record of a row. Raises `RowProblem`."""
-        return self.shape.build(Fields(row, self.names, self.raters))
+        media.refuse(row)
+        fields = Fields(row, self.names, self.raters, self.extra)
+        record = self.shape.build(fields)
+        _require_calls(record)
+        return {**record, **beside(fields)}
+
+
+def _require_calls(record: Record) -> None:
+    """Raises `RowProblem` unless each answer of a tool has its call."""
+    prompt = record.get("prompt", [])
+    for column in ("messages", "prompt", "chosen", "rejected", "completion"):
+        if column in record:
+            before = [prompt] if column in ("chosen", "rejected", "completion") else []
+            tools.require_answered(column, *before, record[column])
+    for at, answer in enumerate(record.get("completions", [])):
+        tools.require_answered(f"completions[{at}]", prompt, answer)
 
 
 def _rest(value: Any, path: str, kept: Collection[str]) -> Iterator[str]:
@@ -84,17 +108,22 @@ class NoShape(InputError):
 
 
 def bind(
-    kind: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], where: str = ""
+    kind: str,
+    rows: Sequence[Mapping[str, Any]],
+    given: Mapping[str, str],
+    where: str = "",
+    extra: Mapping[str, str] | None = None,
 ) -> Binding:
     """The shape that fits most of `rows`. Raises `InputError` or `ConfigError`.
 
     `given` names fields by hand, target to source. An empty source means that the target is not
-    used.
+    used. `extra` names fields that are kept as they are.
     """
     _check_given(kind, given, where)
+    _check_extra(rows, extra or {}, where)
     columns = Counter(name for row in rows for name in row)
     candidates = [_bound(shape, columns, given) for shape in SHAPES[kind]]
-    bindings = [binding for binding in candidates if binding is not None]
+    bindings = [replace(each, extra=extra or {}) for each in candidates if each is not None]
     scores = [sum(_fits(binding, row) for row in rows) for binding in bindings]
     if not any(scores):
         raise _no_shape(kind, bindings, rows, columns, where)
@@ -122,6 +151,15 @@ def _check_given(kind: str, given: Mapping[str, str], where: str) -> None:
             raise unknown(f"field of {kind} records called", slot, slots, where)
 
 
+def _check_extra(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, str], where: str) -> None:
+    """Raises `ConfigError` for an extra column whose field none of the rows has."""
+    for source in extra.values():
+        if rows and all(value_at(row, source) is MISSING for row in rows):
+            raise unknown(
+                "field", source, sorted({plain_name(name) for row in rows for name in row}), where
+            )
+
+
 def _bound(shape: Shape, columns: Mapping[str, int], given: Mapping[str, str]) -> Binding | None:
     """The shape with the column names of the file; None if a required one is missing."""
     names: dict[str, str] = {}
@@ -147,7 +185,7 @@ def _fits(binding: Binding, row: Mapping[str, Any]) -> bool:
     except RowProblem as problem:
         # These are defects of a row that has the shape, and must not make another shape look
         # better.
-        return problem.reason in ("PROMPT_MISMATCH", "NO_COMPARISON")
+        return problem.reason in ("PROMPT_MISMATCH", "NO_COMPARISON", media.CODE)
     return True
 
 

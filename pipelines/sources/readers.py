@@ -381,10 +381,11 @@ def _parquet(path: Path, encoding: str) -> Iterator[Row]:
             names = file.schema_arrow.names
             if len(set(names)) != len(names):
                 raise InputError("a column is named twice", where=str(path))
+            merges = any(_has_objects(field.type) for field in file.schema_arrow)
             for batch in file.iter_batches(batch_size=1024):
                 for value in batch.to_pylist():
                     row += 1
-                    yield Row(row, value)
+                    yield Row(row, _own_members(value) if merges else value)
     except (pa.ArrowException, OSError) as error:
         found = f"not a readable Parquet file ({type(error).__name__})"
         raise InputError(found, where=str(path), fix="copy the file again") from None
@@ -394,6 +395,30 @@ def _parquet(path: Path, encoding: str) -> Iterator[Row]:
         found = f"a value that Python cannot hold ({type(error).__name__})"
         expected = "dates from year 1 to 9999, and objects whose fields have names of their own"
         raise InputError(found, where=f"{path}:{row + 1}", expected=expected) from None
+
+
+def _has_objects(type_: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(type_):
+        return True
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_list(type_) for is_list in lists) and _has_objects(type_.value_type)
+
+
+def _own_members(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without the null members of its objects: Arrow gives every object of a column the
+    members of all others, e.g. each call of a tool the arguments of every tool.
+    """
+    return {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
 
 
 READERS: dict[str, Callable[[Path, str], Iterator[Row]]] = {

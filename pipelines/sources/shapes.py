@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.sources.messages import ROLE_NAMES, Field, Message, message
+from pipelines import json_texts, thinking
+from pipelines.kinds import EXTRA, TOOLS, TURNS
+from pipelines.sources import tools
+from pipelines.sources.messages import ROLE_NAMES, Field, Message, answer, message
 from pipelines.sources.readers import RowProblem, plain_name
 
 Record = dict[str, Any]
@@ -20,7 +23,11 @@ Record = dict[str, Any]
 PROMPT = ("prompt", "question", "instruction", "query", "problem", "input")
 COMPLETION = ("completion", "response", "output", "answer")
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog")
-CONTEXT = {"input": ("input",), "system": ("system", "system_prompt"), "history": ("history",)}
+SCHEMAS = {TOOLS: ("tools", "functions")}
+SYSTEM = {"system": ("system", "system_prompt")}
+CONTEXT = {"input": ("input",), **SYSTEM, "history": ("history",)}
+ASKED = {**CONTEXT, **SCHEMAS}
+TALK = {**SYSTEM, **SCHEMAS}
 ANSWER = (
     "answer",
     "solution",
@@ -47,6 +54,8 @@ class Fields:
     names: Mapping[str, str]
     """Slot to the name in the row."""
     raters: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Name of an extra column to the name in the row."""
 
     def __getitem__(self, slot: str) -> Field:
         field = self.optional(slot)
@@ -59,35 +68,42 @@ class Fields:
         """The field, or None if the row does not have it."""
         if slot not in self.names:
             return None
-        value = _value_at(self.row, self.names[slot])
-        return None if value is _MISSING else Field(value, plain_name(self.names[slot]))
+        value = value_at(self.row, self.names[slot])
+        return None if value is MISSING else Field(value, plain_name(self.names[slot]))
 
     def has(self, slot: str) -> bool:
         """Whether the row has the field, and it is neither null nor empty."""
         field = self.optional(slot)
         return field is not None and field.value not in (None, "", [])
 
+    def given(self, name: str) -> Any:
+        """The value of a field by its name in the row. Raises `RowProblem` if it has none."""
+        value = value_at(self.row, name)
+        if value is MISSING:
+            raise RowProblem("FIELD_MISSING", plain_name(name), "the row does not have this field")
+        return value
+
     def raters_named(self) -> str:
         """The names of the raters' columns, for messages."""
         return ", ".join(map(plain_name, self.raters))
 
 
-_MISSING = object()
+MISSING = object()
 
 
-def _value_at(row: Any, path: str) -> Any:
+def value_at(row: Any, path: str) -> Any:
     """`row[path]`, or the value at `instances.0.input` if the row has no field of that name."""
     if path in row:
         return row[path]
     if "." not in path:
-        return _MISSING
+        return MISSING
     for part in path.split("."):
         if isinstance(row, Mapping) and part in row:
             row = row[part]
         elif isinstance(row, list) and part.isdecimal() and int(part) < len(row):
             row = row[int(part)]
         else:
-            return _MISSING
+            return MISSING
     return row
 
 
@@ -136,7 +152,7 @@ def _history(row: Fields) -> list[Message]:
         pair = turn.items(expected)
         if len(pair) != 2:
             raise turn.problem("MESSAGES_MALFORMED", f"expected {expected}")
-        history += [message(pair[0].text()), message(pair[1].text(), "assistant")]
+        history += [message(pair[0].text()), answer(pair[1].text())]
     return history
 
 
@@ -277,8 +293,13 @@ def _question_in_messages(row: Fields) -> Record:
     messages = _messages(row)
     if messages[-1]["role"] == "assistant" and not row.has("answer"):
         prompt, last = row["messages"].split_last(messages)
-        return {"prompt": prompt, "answer": last[0]["content"]}
+        return {"prompt": prompt, "answer": _reference(last[0])}
     return {"prompt": messages, "answer": _answer(row)}
+
+
+def _reference(last: Message) -> str:
+    """An assistant's message as a reference answer: what it thought, then its text or its calls."""
+    return thinking.joined(last.get("thinking"), last["content"] or last.get("tool_calls", ""))
 
 
 def _question_with_choices(row: Fields) -> Record:
@@ -286,18 +307,29 @@ def _question_with_choices(row: Fields) -> Record:
 
 
 def _question_in_turns(row: Fields) -> Record:
-    """MT-Bench's turns. Only a single turn is a prompt, because the answers between several turns
-    are not in the data.
+    """MT-Bench's turns: the user's, without the answers between them. The model gives these when it
+    is evaluated.
     """
-    turns = row["turns"].items("a list of one turn", "TURNS_UNANSWERED")
-    if len(turns) != 1:
-        place = row["turns"].place
-        detail = (
-            f"{len(turns)} turns without the answers between;"
-            f" `fields: {{prompt: {place}.0}}` takes the first alone"
-        )
-        raise row["turns"].problem("TURNS_UNANSWERED", detail)
-    return {"prompt": [message(turns[0].text())], "answer": None}
+    turns = [turn.text() for turn in row["turns"].items("a list of turns", "TURNS_UNANSWERED")]
+    if not turns:
+        raise row["turns"].problem("TURNS_UNANSWERED", "an empty list of turns")
+    made = {"prompt": [*_system(row), message(turns[0])], "answer": _answer(row)}
+    return {**made, TURNS: json_texts.dumps(turns[1:])} if turns[1:] else made
+
+
+# --- beside the messages --------------------------------------------------------------------------
+
+
+def beside(row: Fields) -> Record:
+    """The columns that any record with messages may have: tools and extra columns."""
+    found: Record = {}
+    given = row.optional(TOOLS)
+    if given is not None and (schemas := tools.schemas(given.value, given.place)):
+        found[TOOLS] = schemas
+    if row.extra:
+        values = {name: row.given(source) for name, source in sorted(row.extra.items())}
+        found[EXTRA] = tools.dumps(values, EXTRA, "EXTRA_NOT_JSON")
+    return found
 
 
 # --- rated ----------------------------------------------------------------------------------------
@@ -374,13 +406,12 @@ _MESSAGES = {"messages": MESSAGES}
 _SIDES = {"chosen": CHOSEN, "rejected": REJECTED}
 _OPTIONS = {"options": ("options", "choices")}
 _ANSWERS = {"completions": ("completions", "responses")}
-_SYSTEM = {"system": CONTEXT["system"]}
 _RATER = {"rater": ("annotator",), **CONTEXT}
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "conversation": (
-        Shape("messages", _conversation, _MESSAGES, _SYSTEM),
-        Shape("question and answer", _pair, _ANSWERED, CONTEXT),
+        Shape("messages", _conversation, _MESSAGES, TALK),
+        Shape("question and answer", _pair, _ANSWERED, ASKED),
         Shape(
             "choices with a rationale",
             _reasoned,
@@ -395,29 +426,29 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("text", _text, {"text": ("text", "full_text", "content", "document", "body")}),
     ),
     "preference": (
-        Shape("prompt, chosen, rejected", _preference, {**_PROMPT, **_SIDES}, CONTEXT),
-        Shape("messages, chosen, rejected", _after_messages, {**_MESSAGES, **_SIDES}, _SYSTEM),
-        Shape("two whole conversations", _compared, _SIDES),
+        Shape("prompt, chosen, rejected", _preference, {**_PROMPT, **_SIDES}, ASKED),
+        Shape("messages, chosen, rejected", _after_messages, {**_MESSAGES, **_SIDES}, TALK),
+        Shape("two whole conversations", _compared, _SIDES, SCHEMAS),
         Shape(
             "answers, best first",
             _ranked,
             {**_PROMPT, "completion": (*COMPLETION, *_ANSWERS["completions"])},
-            CONTEXT,
+            ASKED,
         ),
     ),
     "unpaired": (
-        Shape("messages and label", _labelled_messages, {**_MESSAGES, "label": LABEL}, _SYSTEM),
-        Shape("question, answer, label", _labelled, {**_ANSWERED, "label": LABEL}, CONTEXT),
+        Shape("messages and label", _labelled_messages, {**_MESSAGES, "label": LABEL}, TALK),
+        Shape("question, answer, label", _labelled, {**_ANSWERED, "label": LABEL}, ASKED),
     ),
     "prompt": (
-        Shape("messages", _question_in_messages, _MESSAGES, {"answer": ANSWER, **_SYSTEM}),
+        Shape("messages", _question_in_messages, _MESSAGES, {"answer": ANSWER, **TALK}),
         Shape(
             "choices",
             _question_with_choices,
             {**_PROMPT, **_OPTIONS, "answer": ("correct", *ANSWER)},
         ),
-        Shape("turns", _question_in_turns, {"turns": ("turns",)}),
-        Shape("question", _question, _PROMPT, {**CONTEXT, "answer": ANSWER}),
+        Shape("turns", _question_in_turns, {"turns": ("turns",)}, {"answer": (), **TALK}),
+        Shape("question", _question, _PROMPT, {**ASKED, "answer": ANSWER}),
     ),
     "rated": (
         Shape(

@@ -30,7 +30,7 @@ from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
-from pipelines.record_ids import Key, canonical, load_key, split_of
+from pipelines.record_ids import Key, canonical, identifying, load_key, split_of
 from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
@@ -50,7 +50,7 @@ as malformed.
 MAX_FIELDS = 1000
 """Number of unused fields that are named; all others are counted together."""
 
-STATED = {"kind", "source", "fields", "splits", "encoding", "slices"}
+STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "extra"}
 """What the statement has of the dataset's row in params.yaml."""
 
 MAX_NAMED = 20
@@ -145,7 +145,9 @@ def _records(
     readable = [row.value for row in first if row.problem is None]
     if not readable and not first:
         raise InputError("the file holds no rows", where=str(path), expected="one at least")
-    binding = bind(dataset.kind, readable, dataset.fields, str(path)) if readable else None
+    binding = None
+    if readable:
+        binding = bind(dataset.kind, readable, dataset.fields, str(path), dataset.extra)
     before = tally.rows
     for row in chain(first, rows):
         tally.rows += 1
@@ -187,7 +189,8 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
     try:
         for rating in content.get("ratings", ()):
             rating["rater"] = key.rater_name(rating["rater"])
-        identified = {name: content[name] for name in KINDS[kind].content_columns}
+        columns = KINDS[kind].content_columns
+        identified = identifying({name: content.get(name) for name in columns})
         if kind == "rated":
             identified["ratings"] = [
                 {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]

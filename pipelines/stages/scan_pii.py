@@ -43,11 +43,10 @@ from pipelines.records import (
     data_counts,
     exclusions,
     read_records,
-    replace_texts,
-    texts,
     write_excluded,
     write_records,
 )
+from pipelines.texts import replace_texts, texts
 
 PAGE = "scan_pii.md.jinja"
 

@@ -145,6 +145,7 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
     return {
         **resolved.model_dump(mode="json"),
         "processes": fitted.processes,
+        **({"thinking": fitted.thinking} if fitted.thinking else {}),
     }
 
 

@@ -35,8 +35,10 @@ from governance.gates.records import record_limits
 from governance.policy.data import TrainingRules
 from pipelines import isolation
 from pipelines.failures import Stopped, StoppedError, records_refused
-from pipelines.training import arguments, callbacks, rewards, usage
+from pipelines.kinds import TOOLS, TURNS
+from pipelines.training import arguments, callbacks, chat, rewards, usage
 from pipelines.training.callbacks import Listener
+from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.finite import POSITION, Watch
 from pipelines.training.methods import METHODS, Method
 from pipelines.training.objective import Objective
@@ -89,6 +91,10 @@ class Fitted(Model):
     processes: int
     history: list[dict[str, float]]
     """step and signals, in order."""
+    thinking: str = ""
+    """The member of messages in which the chat template got what the assistant thought; empty where
+    no record has any.
+    """
 
     @property
     def records(self) -> int:
@@ -110,7 +116,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
-        trainer, use = _trainer(plan, method, listener)
+        trainer, use, thinking = _trainer(plan, method, listener)
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
@@ -118,7 +124,7 @@ def fit(plan: Plan, listener: Listener) -> Fitted:
         _write_arguments(plan, trainer)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return _finish(plan, method, trainer, use)
+        return _finish(plan, method, trainer, use, thinking)
     except CountersignError:
         raise
     except Exception as error:
@@ -143,12 +149,19 @@ def _settle(objective: Objective) -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
-def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[str, RecordUse]]:
-    """The trainer with the records that can be used, and what became of the others."""
+def _trainer(
+    plan: Plan, method: Method, listener: Listener
+) -> tuple[Any, dict[str, RecordUse], str]:
+    """The trainer with the records that can be used, what became of the others, and where the
+    template puts what the assistant thought.
+    """
     from transformers import PrinterCallback
 
-    train, validation = _datasets(plan, method)
-    tokenizer = _tokenizer(plan, method, train)
+    tables = _tables(plan, method)
+    tokenizer = _tokenizer(plan, method, tables[0])
+    parts, extra = _parts(tables), extra_names(tables[0])
+    form = _form(plan, method, tokenizer, parts)
+    train, validation = (table and dataset(table, parts, extra, form) for table in tables)
     args = _config(plan, method, evaluates=validation is not None)
     train, used = _usable(train, tokenizer, method, args)
     use = {"train": used}
@@ -156,13 +169,14 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[
         validation, use["validation"] = _usable(validation, tokenizer, method, args)
     for split, counts in use.items():
         _require_records(plan, split, counts, args)
-    extra: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if method.rewards:
-        extra["reward_funcs"] = _rewards(plan)
+        opened = chat.opens_thinking(tokenizer)
+        more["reward_funcs"] = _rewards(plan, extra, opened=opened)
     if method.critic:
-        extra["critic"] = str(_critic_body(plan))
+        more["critic"] = str(_critic_body(plan))
     if plan.objective.lora:
-        extra["peft_config"] = _lora(plan.objective.lora, method)
+        more["peft_config"] = _lora(plan.objective.lora, method)
     trainer = arguments.load(method.trainer)(
         model=_model(plan, method, tokenizer),
         args=args,
@@ -170,17 +184,18 @@ def _trainer(plan: Plan, method: Method, listener: Listener) -> tuple[Any, dict[
         eval_dataset=validation,
         processing_class=tokenizer,
         callbacks=[callbacks.watching(listener, method.signals)],
-        **extra,
+        **more,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callbacks.checkpointing(_grain(trainer.args), plan.checkpoint_seconds))
-    return trainer, use
+    return trainer, use, (form.thinking or "content") if chat.THINKING in parts else ""
 
 
 def _usable(records: Any, tokenizer: Any, method: Method, args: Any) -> tuple[Any, RecordUse]:
     """The records from which the method can learn, in order."""
     kept, use = usage.measure(records, tokenizer, method, args)
-    return (records if use.used == use.offered else records.select(kept)), use
+    usable = records if use.used == use.offered else records.select(kept)
+    return (usable.remove_columns(TURNS) if TURNS in usable.column_names else usable), use
 
 
 def _confirmed(plan: Plan, trainer: Any, use: dict[str, RecordUse]) -> dict[str, RecordUse]:
@@ -212,22 +227,20 @@ def _require_records(plan: Plan, split: str, use: RecordUse, args: Any) -> None:
     raise TrainingError(found, where=f"params.yaml: stages.{plan.stage}.data")
 
 
-def _datasets(plan: Plan, method: Method) -> tuple[Any, Any]:
+def _tables(plan: Plan, method: Method) -> tuple[Any, Any]:
     """The training split, and the validation split if it exists and the trainer evaluates."""
-    train = _dataset(plan.records, method.columns, "train")
+    train = _table(plan.records, method.columns, "train")
     if train is None:
         found, expected = "there are no records to train on", "a record in the split `train`"
         raise TrainingError(found, where=str(plan.records), expected=expected)
     if plan.objective.trainer.get("eval_strategy", "no") == "no":
         return train, None
-    return train, _dataset(plan.records, method.columns, "validation")
+    return train, _table(plan.records, method.columns, "validation")
 
 
-def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
+def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
-    from datasets import Dataset, Features
-    from datasets.table import InMemoryTable
 
     from pipelines.records import read_records
 
@@ -238,8 +251,24 @@ def _dataset(records: Path, columns: tuple[str, ...], split: str) -> Any:
         return None
     if split == "train":
         part = part.append_column(POSITION, pa.array(range(part.num_rows), pa.int64()))
-    schema = Features.from_arrow_schema(part.schema).arrow_schema
-    return Dataset(InMemoryTable(part.cast(schema).combine_chunks()))
+    return part
+
+
+def _parts(tables: Sequence[Any]) -> frozenset[str]:
+    """What records of a split have beside role and content."""
+    return frozenset().union(*(parts_of(table) for table in tables if table))
+
+
+def _form(plan: Plan, method: Method, tokenizer: Any, parts: frozenset[str]) -> chat.Form:
+    """How the model's template takes the messages. Raises `TrainingError` or `InputError` where a
+    part of the records would be lost.
+    """
+    where = f"params.yaml: stages.{plan.stage}.data"
+    if TOOLS in parts and not method.tools:
+        found = f"the records have tools, which the trainer of {method.name} leaves out"
+        able = ", ".join(sorted(name for name, each in METHODS.items() if each.tools))
+        raise TrainingError(found, where=where, expected=f"records without tools, or {able}")
+    return chat.form_of(tokenizer, parts, where)
 
 
 def _places(plan: Plan, positions: Sequence[int]) -> list[str]:
@@ -258,7 +287,8 @@ def _tokenizer(plan: Plan, method: Method, train: Any) -> Any:
     from pipelines.training.modelfolder import load_tokenizer
 
     if method.from_scratch:
-        return tokenizer.train(train, tokenizer.vocabulary_limit(plan.parent))
+        rows = (row for chunk in train["messages"].iterchunks() for row in chunk.to_pylist())
+        return tokenizer.train({"messages": rows}, tokenizer.vocabulary_limit(plan.parent))
     loaded = load_tokenizer(plan.parent)
     if not loaded.chat_template:
         loaded.chat_template = tokenizer.chat_template()
@@ -283,14 +313,15 @@ def _model(plan: Plan, method: Method, tokenizer: Any) -> Any:
     return AutoModelForCausalLM.from_config(config)
 
 
-def _rewards(plan: Plan) -> list[Any]:
+def _rewards(plan: Plan, extra: Sequence[str], *, opened: bool) -> list[Any]:
     """The reward functions in order. The scorer is its path, which TRL loads."""
+    take = partial(rewards.for_trainer, extra=extra, opened=opened)
     functions: list[Any] = []
     for reward in plan.objective.rewards:
         if reward.name == rewards.SCORER:
             functions.append(str(plan.scorer))
         else:
-            functions.append(rewards.for_trainer(reward.name, reward.options, reward.source))
+            functions.append(take(reward.name, reward.options, reward.source))
     return functions
 
 
@@ -400,7 +431,9 @@ def _write_arguments(plan: Plan, trainer: Any) -> None:
     (plan.work / ARGUMENTS).write_text(text, encoding="utf-8")
 
 
-def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse]) -> Fitted:
+def _finish(
+    plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse], thinking: str
+) -> Fitted:
     trained = plan.work / "trained"
     trainer.save_model(str(trained))
     history: dict[int, dict[str, float]] = {}
@@ -414,6 +447,7 @@ def _finish(plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse])
         device=accelerator.device.type,
         processes=accelerator.num_processes,
         history=list(history.values()),
+        thinking=thinking,
     )
     if accelerator.is_main_process:
         trainer.processing_class.save_pretrained(trained)

@@ -33,6 +33,8 @@ class Method:
     """Whether it learns from reward functions (and so can use the stage's scorer)."""
     critic: bool = False
     """Whether a critic is trained beside it."""
+    tools: bool = False
+    """Whether its trainer renders the tools of a record."""
     from_scratch: bool = False
     """Whether the parent is an architecture without weights: the tokenizer is trained too."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -55,12 +57,12 @@ class Method:
 
 
 COLUMNS = {
-    "conversation": ("messages",),
-    "preference": ("prompt", "chosen", "rejected"),
-    "unpaired": ("prompt", "completion", "label"),
-    "prompt": ("prompt", "answer"),
+    "conversation": ("messages", "tools"),
+    "preference": ("prompt", "chosen", "rejected", "tools"),
+    "unpaired": ("prompt", "completion", "label", "tools"),
+    "prompt": ("prompt", "answer", "tools", "turns", "extra"),
 }
-"""Dataset kind to the columns that trainers get."""
+"""Dataset kind to the columns that trainers get, as far as a record has them."""
 
 _STEPS = ("grad_norm", "learning_rate")
 _LANGUAGE = ("loss", "mean_token_accuracy", "entropy", *_STEPS)
@@ -80,11 +82,11 @@ _ASSISTANT = {"assistant_only_loss": True}
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("pretrain", "trl:SFT", "conversation", _LANGUAGE, from_scratch=True),
-        Method("sft", "trl:SFT", "conversation", _LANGUAGE, defaults=_ASSISTANT),
-        Method("reward", "trl:Reward", "preference", _SCORER, model="scorer"),
-        Method("dpo", "trl:DPO", "preference", _PAIRS),
-        Method("kto", "trl:KTO", "unpaired", ("loss", *_BOTH, "kl", *_STEPS)),
+        Method("pretrain", "trl:SFT", "conversation", _LANGUAGE, tools=True, from_scratch=True),
+        Method("sft", "trl:SFT", "conversation", _LANGUAGE, tools=True, defaults=_ASSISTANT),
+        Method("reward", "trl:Reward", "preference", _SCORER, model="scorer", tools=True),
+        Method("dpo", "trl:DPO", "preference", _PAIRS, tools=True),
+        Method("kto", "trl:KTO", "unpaired", ("loss", *_BOTH, "kl", *_STEPS), tools=True),
         Method("orpo", "trl.experimental.orpo:ORPO", "preference", (*_PAIRS, *_ODDS)),
         Method("grpo", "trl:GRPO", "prompt", _ONLINE, rewards=True, defaults=_KL),
         Method("rloo", "trl:RLOO", "prompt", _ONLINE, rewards=True, defaults=_KL),

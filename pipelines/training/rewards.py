@@ -12,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
 from governance.base.errors import ConfigError, TrainingError, unknown
+from pipelines import thinking
 from pipelines.training import own_rewards
 
 Rule = Callable[..., float]
@@ -149,18 +150,37 @@ class TrainerReward(Protocol):
     ) -> list[float]: ...
 
 
-def for_trainer(name: str, options: dict[str, Any], source: str | None = None) -> TrainerReward:
+def for_trainer(
+    name: str,
+    options: dict[str, Any],
+    source: str | None = None,
+    extra: Sequence[str] = (),
+    *,
+    opened: bool = False,
+) -> TrainerReward:
     """Rule `name` in TRL's signature; `source` is the digest that was decided on. A rule that
     raises ends the training with `TrainingError`.
+
+    It gets those of the `extra` columns that it names, or all where it takes any. It scores the
+    answer without what the model thought; `opened`: the chat template begins that.
     """
     function, file = find(name, source=source), _place(name)
+    taken = _taken(function, [column for column in extra if column not in options])
 
     def score(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
+        texts = [thinking.answer_of(text_of(one), opened=opened) for one in completions]
         answers = columns.get("answer") or [None] * len(completions)
         try:
             return [
-                float(function(text_of(completion), answer, **options))
-                for completion, answer in zip(completions, answers, strict=True)
+                float(
+                    function(
+                        text,
+                        reference(answer),
+                        **{column: columns[column][at] for column in taken},
+                        **options,
+                    )
+                )
+                for at, (text, answer) in enumerate(zip(texts, answers, strict=True))
             ]
         except (Exception, SystemExit) as error:
             own_rewards.leave_if_asked(error)
@@ -174,6 +194,20 @@ def for_trainer(name: str, options: dict[str, Any], source: str | None = None) -
 
 def _place(name: str, *, own: bool = False) -> str:
     return "pipelines/training/rewards.py" if name in RULES and not own else f"rewards/{name}.py"
+
+
+def _taken(function: Rule, extra: Sequence[str]) -> list[str]:
+    """The extra columns that a rule takes."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return list(extra)
+    named = {parameter.name for parameter in parameters}
+    return [column for column in extra if column in named]
+
+
+def reference(answer: str | None) -> str | None:
+    """A reference answer as rules get it: without what somebody thought before it."""
+    return None if answer is None else thinking.divided(answer)[1]
 
 
 def text_of(completion: Any) -> str:

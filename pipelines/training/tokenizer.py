@@ -43,7 +43,7 @@ def vocabulary_limit(architecture: Path) -> int:
 
 
 def train(conversations: Any, limit: int) -> Any:
-    """A tokenizer of at most `limit` tokens, from rows with `messages`."""
+    """A tokenizer of at most `limit` tokens, from the `messages` of rows."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -70,3 +70,4 @@ def _contents(conversations: Any) -> Iterator[str]:
     for messages in conversations["messages"]:
         for message in messages:
             yield message["content"]
+            yield from (message[part] for part in ("thinking", "tool_calls") if message.get(part))

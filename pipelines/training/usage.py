@@ -7,7 +7,8 @@ left out here, for every method:
 
 1. an answer without a token of its own (`EMPTY_ANSWER`);
 2. a prompt that fills `max_length` (`NO_ROOM`);
-3. a pair with an answer that is too long, for a method that must see whole answers (`TOO_LONG`).
+3. a pair with an answer that is too long, for a method that must see whole answers (`TOO_LONG`);
+4. a prompt with several turns, for a method that generates one answer (`TURNS_UNANSWERED`).
 
 What a trainer leaves out beyond that is counted as `OTHER`.
 """
@@ -21,6 +22,8 @@ from math import ceil
 from typing import Any
 
 from governance.attest.predicates import RecordUse
+from pipelines.kinds import TURNS
+from pipelines.training.chat import Tools, rendered, tools_of
 from pipelines.training.methods import Method
 
 CHUNK = 1000
@@ -32,7 +35,7 @@ DEFAULT_LIMIT = 512
 """ORPO's `max_length` where it is null."""
 
 Ids = list[int]
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Size:
 
     start: int
     totals: tuple[int, ...]
+    turns: bool = False
+    """Whether the user has further turns, each after an answer that is not there."""
 
 
 def limits_of(method: Method, args: Any) -> Limits:
@@ -87,6 +92,8 @@ def measure(records: Any, tokenizer: Any, method: Method, args: Any) -> tuple[li
 
 def left_out(size: Size, limits: Limits) -> str | None:
     """Why a record is left out; None if it is used."""
+    if size.turns:
+        return "TURNS_UNANSWERED"
     if min(size.totals) <= size.start:
         return "EMPTY_ANSWER"
     if limits.length is None or max(size.totals) <= limits.length:
@@ -136,12 +143,16 @@ def _sizes(records: Any, tokenizer: Any, method: Method, args: Any) -> Iterator[
     for at in range(0, len(records), CHUNK):
         rows = [records[position] for position in range(at, min(at + CHUNK, len(records)))]
         pairs = [answers(row, whole) for row in rows]
-        prompts = _tokens(tokenizer, [prompt for prompt, _ in pairs], generates=True)
+        tools = [tools_of(row) for row in rows]
+        asked = [prompt for prompt, _ in pairs]
+        prompts = _tokens(tokenizer, asked, tools, generates=True)
         if method.rewards:  # the answers are still to be generated
-            yield from (Size(len(prompt), (len(prompt) + 1,)) for prompt in prompts)
+            for prompt, row in zip(prompts, rows, strict=True):
+                yield Size(len(prompt), (len(prompt) + 1,), turns=bool(row.get(TURNS)))
             continue
         flat = [prompt + answer for prompt, several in pairs for answer in several]
-        full = iter(_tokens(tokenizer, flat, generates=False))
+        theirs = [given for given, (_, several) in zip(tools, pairs, strict=True) for _ in several]
+        full = iter(_tokens(tokenizer, flat, theirs, generates=False))
         for prompt, (_, several) in zip(prompts, pairs, strict=True):
             yield _size(prompt, [next(full) for _ in several], tokenizer, method)
 
@@ -164,11 +175,17 @@ def _common(first: Ids, second: Ids) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def _tokens(tokenizer: Any, conversations: list[Messages], *, generates: bool) -> list[Ids]:
-    given = [messages for messages in conversations if messages]
+def _tokens(
+    tokenizer: Any, conversations: list[Messages], tools: list[Tools | None], *, generates: bool
+) -> list[Ids]:
+    given = [
+        (messages, theirs)
+        for messages, theirs in zip(conversations, tools, strict=True)
+        if messages
+    ]
     if not given:
         return [[] for _ in conversations]
-    texts = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=generates)
+    texts = rendered(tokenizer, given, generates=generates)
     ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
     return [list(next(ids)) if messages else [] for messages in conversations]
 

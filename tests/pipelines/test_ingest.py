@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from governance.attest.codes import CODES
@@ -24,10 +26,11 @@ from pipelines import samples
 from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
 from pipelines.record_ids import key_id_of
-from pipelines.records import read_excluded, read_records, texts
+from pipelines.records import read_excluded, read_records
 from pipelines.slices import read_slices
 from pipelines.sources.readers import source_files
 from pipelines.stages import ingest
+from pipelines.texts import texts
 from tests.conftest import ROOT
 
 KINDS = {
@@ -463,12 +466,15 @@ PUBLIC: dict[str, tuple[str, int, dict[str, int]]] = {
     "xstest/xstest_prompts.csv": ("prompt", 450, {}),
     "xstest/xstest_v2_completions_gpt4.csv": ("conversation", 450, {}),
     "mt_bench/vicuna_question.jsonl": ("prompt", 80, {}),
+    "mt_bench/question.jsonl": ("prompt", 80, {}),
+    "gpteacher/toolformer-similarity-0.6-dataset.json": ("conversation", 2396, {}),
     "presidio_research/generated_small.json": ("conversation", 100, {}),
     "ner_real/BTC": ("conversation", 3200, {}),
 }
 
 
 LOST = {
+    "gpteacher/toolformer-similarity-0.6-dataset.json": ["example_input"],
     "aqua/dev.jsonl": ["rationale"],
     "pandalm/testset-v1.part.json": ["cmp_key", "idx", "motivation_app"],
     "alpaca_eval/annotations": [
@@ -478,7 +484,6 @@ LOST = {
         "price_per_example",
         "time_per_example",
     ],
-    "llamafactory_demo/glaive_toolcall_en_demo.json": ["tools"],
     "self_instruct_seed": ["id", "is_classification", "name"],
     "human_eval": ["entry_point", "task_id", "test"],
     "xstest/xstest_prompts.csv": ["focus", "id", "label", "note", "type"],
@@ -491,6 +496,7 @@ LOST = {
         "type",
     ],
     "mt_bench/vicuna_question.jsonl": ["category", "question_id"],
+    "mt_bench/question.jsonl": ["category", "question_id", "reference"],
     "presidio_research/generated_small.json": ["masked", "spans", "template_id"],
     "ner_real/BTC": ["spans"],
 }
@@ -508,6 +514,100 @@ def test_public_data_becomes_records_with_its_real_defects_named(
     counts = outcome.predicate["counts"]
     assert (counts.records_out, counts.excluded, outcome.refused) == (out, excluded, ())
     assert next(texts(read_records(folder / "records.parquet"), kind)).text
+
+
+def test_calls_of_public_data_are_kept_as_their_source_has_them(
+    public_data: Path, tmp_path: Path
+) -> None:
+    source = public_data / "llamafactory_demo" / "glaive_toolcall_en_demo.json"
+    _, folder = run(tmp_path, source, dataset("conversation"), ignoring())
+    given = json.loads(source.read_text())
+    records = read_records(folder / "records.parquet").to_pylist()
+    for row, record in zip(given, records, strict=True):
+        calls = [
+            json.loads(m["value"]) for m in row["conversations"] if m["from"] == "function_call"
+        ]
+        kept = [call for m in record["messages"] for call in json.loads(m["tool_calls"] or "[]")]
+        assert kept == calls
+        tools = [tool["function"] for tool in json.loads(record["tools"] or "[]")]
+        assert tools == json.loads(row["tools"])
+
+
+def test_tests_and_entry_point_of_public_code_tasks_are_extra_columns(
+    public_data: Path, tmp_path: Path
+) -> None:
+    source, extra = public_data / "human_eval", {"tests": "test", "entry_point": "entry_point"}
+    tasks = dataset("prompt", extra=extra)
+    outcome, folder = run(tmp_path, source, tasks, ignoring("task_id"))
+    assert outcome.predicate["fields_unused"] == {"task_id": 164}
+    assert outcome.parameters["extra"] == extra
+    first = json.loads((source / "HumanEval.jsonl").read_text().partition("\n")[0])
+    record = read_records(folder / "records.parquet").to_pylist()[0]
+    assert json.loads(record["extra"]) == {
+        "tests": first["test"],
+        "entry_point": first["entry_point"],
+    }
+
+
+def test_public_questions_in_two_turns_keep_both(public_data: Path, tmp_path: Path) -> None:
+    source = public_data / "mt_bench" / "question.jsonl"
+    given = dataset("prompt", fields={"answer": "reference.1"})
+    _, folder = run(
+        tmp_path, source, given, ignoring("category", "question_id", "reference", "reference.0")
+    )
+    for line, record in zip(
+        source.read_text().splitlines(),
+        read_records(folder / "records.parquet").to_pylist(),
+        strict=True,
+    ):
+        row = json.loads(line)
+        turns = [record["prompt"][0]["content"], *json.loads(record["turns"])]
+        assert turns == row["turns"]
+        assert record["answer"] == row.get("reference", [None, None])[1]
+
+
+def test_a_misspelt_extra_field_is_a_configuration_error(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "x.jsonl", [{"prompt": "Q", "test": "t"}])
+    with pytest.raises(ConfigError, match="did you mean 'test'"):
+        run(tmp_path, source, dataset("prompt", extra={"tests": "tset"}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "match"),
+    [
+        ("conversation", {"tests": "test"}, "only datasets of kind prompt"),
+        ("prompt", {"completions": "test"}, "cannot have the name completions"),
+    ],
+)
+def test_extra_columns_that_no_reward_could_get_are_refused(
+    kind: str, extra: dict[str, str], match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        dataset(kind, extra=extra)
+
+
+def test_a_source_of_images_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    row = {"prompt": "What is it?", "image": {"bytes": "aGk=", "path": "a.png"}}
+    source = jsonl(tmp_path / "x.jsonl", [row, row])
+    with pytest.raises(InputError, match="MEDIA_NOT_SUPPORTED") as caught:
+        run(tmp_path, source, dataset("prompt"))
+    assert "only text" in str(caught.value) or "text alone" in str(caught.value)
+
+
+def test_nulls_that_arrow_adds_to_a_call_are_not_its_arguments(tmp_path: Path) -> None:
+    def row(**arguments: str) -> dict[str, Any]:
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        talk = [{"role": "user", "content": "Q", "tool_calls": []},
+            {"role": "assistant", "content": "", "tool_calls": [call]}]  # fmt: skip
+        return {"messages": talk}
+
+    pq.write_table(pa.Table.from_pylist([row(to="x"), row(at="y")]), tmp_path / "x.parquet")
+    _, folder = run(tmp_path, tmp_path / "x.parquet", dataset("conversation"))
+    kept = [
+        json.loads(record["messages"][1]["tool_calls"])[0]["arguments"]
+        for record in read_records(folder / "records.parquet").to_pylist()
+    ]
+    assert kept == [{"to": "x"}, {"at": "y"}]
 
 
 def test_every_public_file_has_a_kind_or_a_clear_sentence(public_data: Path) -> None:

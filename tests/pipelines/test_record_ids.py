@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -17,8 +18,17 @@ from hypothesis import strategies as st
 from governance.attest import canonical as rfc8785
 from governance.base.errors import ConfigError
 from pipelines.commands.record_key import command, write_key
+from pipelines.kinds import KINDS
 from pipelines.params import RecordKey, Splits
-from pipelines.record_ids import DEVELOPMENT, Key, canonical, key_id_of, load_key, split_of
+from pipelines.record_ids import (
+    DEVELOPMENT,
+    Key,
+    canonical,
+    identifying,
+    key_id_of,
+    load_key,
+    split_of,
+)
 
 SECRET = bytes(range(32))
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -48,6 +58,53 @@ def test_an_id_follows_from_key_kind_and_content() -> None:
         key.record_id("prompt", '{"answer":"2"}'),
     }
     assert len(one) == 32 and one not in others and len(others) == 3
+
+
+def said(*contents: str) -> list[dict[str, Any]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(contents)]
+
+
+RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "068827613659395000c8d515013fd50a": (
+        "conversation",
+        {"messages": said("Hi", "Hello", "")},
+    ),
+    "9883a9850af9da8df75e3b3f4c78e201": (
+        "preference",
+        {"prompt": said("Q"), "chosen": said("good"), "rejected": said("bad", "worse")},
+    ),
+    "423a2c292b5181b90b9c08a97680abc6": (
+        "unpaired",
+        {"prompt": said("Q"), "completion": said("A"), "label": True},
+    ),
+    "8f42196da9e4ee9f9fc7e3cc58f59c3a": ("prompt", {"prompt": said("Q"), "answer": "42"}),
+    "411cd66c5ab8ceb1ea91f6dd743e4c20": ("prompt", {"prompt": said("Q"), "answer": None}),
+}
+"""Ids written down before messages had parts beside role and content."""
+
+
+@pytest.mark.parametrize("expected", RECORDS)
+def test_a_record_without_the_newer_parts_keeps_its_id(expected: str) -> None:
+    kind, content = RECORDS[expected]
+    row = {"id": "", "split": "", "file": "", "row": 1, **content}
+    (stored,) = pa.Table.from_pylist([row], schema=KINDS[kind].schema).to_pylist()
+    columns = {name: stored[name] for name in KINDS[kind].content_columns}
+    assert Key("a", SECRET).record_id(kind, canonical(identifying(columns))) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [{"role": "user", "content": "Hi", "name": ""}]},
+        {"messages": [{"role": "user", "content": "Hi", "thinking": "T"}]},
+        {"messages": [{"role": "user", "content": "Hi", "tool_calls": "[]"}]},
+        {"messages": said("Hi"), "tools": "[]"},
+    ],
+)
+def test_every_part_is_in_the_id(change: dict[str, Any]) -> None:
+    before = canonical(identifying({"messages": said("Hi"), "tools": None}))
+    assert canonical(identifying(change)) != before
 
 
 def test_raters_have_names_that_do_not_tell_who_they_are() -> None:

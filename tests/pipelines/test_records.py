@@ -10,8 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governance.base.errors import InputError
 from governance.log import merkle
@@ -20,51 +18,14 @@ from pipelines.records import (
     ROW_GROUP,
     Excluded,
     RecordWriter,
-    Text,
     data_counts,
     kind_of,
     read_excluded,
     read_records,
-    replace_texts,
-    texts,
     write_excluded,
     write_records,
 )
-
-
-def said(*contents: str) -> list[dict[str, str]]:
-    return [
-        {"role": "user" if at % 2 == 0 else "assistant", "content": text}
-        for at, text in enumerate(contents)
-    ]
-
-
-def common(at: int) -> dict[str, Any]:
-    return {
-        "id": f"{at:032x}",
-        "split": "test" if at % 3 == 0 else "train",
-        "file": "a.jsonl",
-        "row": at + 1,
-    }
-
-
-CONTENT: dict[str, Any] = {
-    "conversation": {"messages": said("Hi", "Hello", "")},
-    "preference": {"prompt": said("Q"), "chosen": said("good"), "rejected": said("bad", "worse")},
-    "unpaired": {"prompt": said("Q"), "completion": said("A"), "label": True},
-    "prompt": {"prompt": said("Q"), "answer": "42"},
-    "rated": {
-        "prompt": said("Q"),
-        "completions": [said("a", "b"), [], said("c")],
-        "ratings": [{"rater": "r", "value": 1.0}],
-    },
-}
-
-
-def table(kind: str, n: int = 5) -> pa.Table:
-    return pa.Table.from_pylist(
-        [{**common(at), **CONTENT[kind]} for at in range(n)], schema=KINDS[kind].schema
-    )
+from tests.pipelines.every_kind import table
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,92 +49,6 @@ def test_bytes_do_not_depend_on_chunks_slices_or_the_way_of_writing(
             writer.add(record)
     write_records(tmp_path / "d", read_records(tmp_path / "a"), kind)
     assert len({(tmp_path / name).read_bytes() for name in "abcd"}) == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    {
-        "conversation": ["messages[0].content", "messages[1].content", "messages[2].content"],
-        "preference": [
-            "prompt[0].content",
-            "chosen[0].content",
-            "rejected[0].content",
-            "rejected[1].content",
-        ],
-        "unpaired": ["prompt[0].content", "completion[0].content"],
-        "prompt": ["prompt[0].content", "answer"],
-        "rated": [
-            "prompt[0].content",
-            "completions[0][0].content",
-            "completions[0][1].content",
-            "completions[2][0].content",
-        ],
-    }.items(),
-)
-def test_every_text_is_named(kind: str, expected: list[str]) -> None:
-    found = list(texts(table(kind, 3), kind))
-    assert [one.field for one in found if one.row == 1] == expected
-    assert {one.row for one in found} == {0, 1, 2}
-    sliced = list(texts(table(kind, 3).slice(1, 1).combine_chunks().to_batches()[0], kind))
-    assert [one.text for one in sliced] == [one.text for one in found if one.row == 1]
-
-
-def test_a_null_answer_is_no_text() -> None:
-    rows = [{**common(0), "prompt": said("Q"), "answer": None}]
-    assert list(texts(pa.Table.from_pylist(rows, schema=KINDS["prompt"].schema), "prompt")) == [
-        Text(0, "prompt[0].content", "Q")
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_replacing_changes_the_named_text_and_nothing_else(kind: str) -> None:
-    before = table(kind, ROW_GROUP + 2)
-    places = [
-        (one.row, one.field)
-        for one in texts(before, kind)
-        if one.row in (0, ROW_GROUP - 1, ROW_GROUP + 1)
-    ]
-    for place in places:
-        after = replace_texts(before, kind, {place: "NEW"})
-        changed = {
-            (new.row, new.field): new.text
-            for old, new in zip(texts(before, kind), texts(after, kind), strict=True)
-            if old != new
-        }
-        assert changed == {place: "NEW"}
-        assert after.select(["id", "split", "file", "row"]) == before.select(
-            ["id", "split", "file", "row"]
-        )
-
-
-contents = st.lists(st.text(max_size=8), max_size=3)
-
-
-@given(st.lists(st.lists(contents, max_size=3), min_size=1, max_size=6), st.data())
-def test_replacing_texts_of_lists_of_lists_agrees_with_plain_python(
-    answers: list[list[list[str]]], data: Any
-) -> None:
-    rows = [
-        {
-            **common(at),
-            "prompt": said("Q"),
-            "completions": [said(*one) for one in row],
-            "ratings": [],
-        }
-        for at, row in enumerate(answers)
-    ]
-    before = pa.Table.from_pylist(rows, schema=KINDS["rated"].schema)
-    places = [(one.row, one.field) for one in texts(before, "rated")]
-    chosen = data.draw(st.lists(st.sampled_from(places), unique=True))
-    after = {
-        (one.row, one.field): one.text
-        for one in texts(replace_texts(before, "rated", dict.fromkeys(chosen, "NEW")), "rated")
-    }
-    assert after == {
-        (one.row, one.field): "NEW" if (one.row, one.field) in chosen else one.text
-        for one in texts(before, "rated")
-    }
 
 
 @pytest.mark.parametrize(

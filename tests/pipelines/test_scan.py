@@ -21,9 +21,10 @@ from pipelines.params import load_params
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
-from pipelines.records import read_excluded, read_records, texts, write_records
+from pipelines.records import read_excluded, read_records, write_records
 from pipelines.stages import scan_pii as scan
 from pipelines.stages.scan_pii import Tally, Treated, redact, significant, treat
+from pipelines.texts import texts
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import pii, shipped_pii

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.records import read_excluded, read_records, texts
+from pipelines.records import read_excluded, read_records
+from pipelines.texts import texts
 from tests.project import Project
 from tests.public.__main__ import Size, prepare
 

@@ -23,6 +23,7 @@ def feature(name: str, records: pa.Table, kind: str = "conversation", **around: 
 
 # --- conversations --------------------------------------------------------------------------------
 
+TOOL_SAID = {"role": "tool", "content": "1", "name": "f"}
 SYSTEM, TOOL = ("system", "Be kind."), ("tool", "42")
 
 CONVERSATIONS = [
@@ -76,6 +77,39 @@ def test_a_duplicate_is_a_later_record_that_says_the_same() -> None:
         said("fine", "X"),
     )
     assert feature("duplicate", records) == [False, True, False, False, True]
+
+
+CALL = '[{"name":"f","arguments":{"to":"x"}}]'
+
+
+def calling(calls: str = CALL, **more: str) -> list[dict[str, str]]:
+    return [*said("Q"), {"role": "assistant", "content": "", "tool_calls": calls, **more}]
+
+
+def test_a_call_is_text_and_thinking_is_no_answer() -> None:
+    thought = [*said("Q"), {"role": "assistant", "content": "", "thinking": "Hm."}]
+    records = conversations(calling(), calling(thinking="Hm."), thought, said("Q", ""))
+    assert feature("empty_texts", records) == [0, 0, 1, 1]
+    assert feature(
+        "roles_alternate", conversations([*calling(), TOOL_SAID, *said("", "A")[1:]])
+    ) == [True]
+
+
+def test_records_that_differ_in_one_part_are_no_duplicates() -> None:
+    others = [calling(CALL.replace("x", "y")), calling(thinking="T"), said("Q", "f")]
+    assert feature("duplicate", conversations(calling(), *others, calling())) == [
+        False, False, False, False, True,
+    ]  # fmt: skip
+    prompts = [{"prompt": said("Q")}, {"prompt": said("Q"), "turns": '["R"]'},
+        {"prompt": said("Q"), "tools": '["R"]'}, {"prompt": said("Q")}]  # fmt: skip
+    assert feature("duplicate", table("prompt", *prompts), "prompt") == [False, False, False, True]
+
+
+def test_a_further_turn_is_part_of_the_prompt() -> None:
+    held_out = table("prompt", {"prompt": said("Q"), "turns": '["R"]'})
+    again = table("prompt", {"prompt": said("q"), "turns": '["r"]'}, {"prompt": said("Q")})
+    around = HeldOut(held_out, "prompt")
+    assert feature("leaks_held_out", again, "prompt", held_out=around) == [True, False]
 
 
 def test_who_says_it_is_part_of_what_is_said() -> None:

@@ -19,12 +19,26 @@ TALK = [{"role": "user", "content": "u0"}, {"role": "assistant", "content": "a0"
 OTHER = [{"role": "user", "content": "u0"}, {"role": "assistant", "content": "a1"}]
 CALL = [
     {"role": "user", "content": "u0"},
-    {"role": "assistant", "content": None, "tool_calls": [{"f": "c0"}]},
+    {
+        "role": "assistant",
+        "content": None,
+        "reasoning": "t0",
+        "tool_calls": [{"id": "i0", "function": {"name": "f0", "arguments": {"to": "g0"}}}],
+    },
+    {"role": "tool", "content": "w0", "tool_call_id": "i0"},
 ]
 ROWS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "messages": ("conversation", {"messages": TALK}, {}),
     "messages after a system text": ("conversation", {"messages": TALK, "system": "s0"}, {}),
-    "a call of a tool": ("conversation", {"messages": CALL}, {}),
+    "a call of a tool": ("conversation", {"messages": CALL, "tools": [
+        {"type": "function", "function": {"name": "f0", "description": "d0"}}]}, {}),
+    "a call by ShareGPT": ("conversation", {"conversations": [
+        {"from": "human", "value": "u0"},
+        {"from": "function_call", "value": {"name": "f0", "arguments": {"to": "g0"}}}]}, {}),
+    "thinking in a part": ("conversation", {"messages": [{"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "t0"}, {"type": "text", "text": "a0"}]}]}, {}),
+    "turns": ("prompt", {"turns": ["q0", "q1", "q2"], "reference": ["r0", "r1", "r2"]},
+        {"answer": "reference.2"}),
     "sharegpt": ("conversation", {"conversations": [
         {"from": "human", "value": "u0"}, {"from": "gpt", "value": "a0"}]}, {}),
     "messages in a cell": ("conversation", {"messages": json.dumps(TALK)}, {}),
@@ -87,7 +101,16 @@ def test_each_text_is_kept_or_named(name: str, data: st.DataObject) -> None:
         named = any(
             f"{plain(path)}.".startswith(f"{plain(one)}.") or path.startswith(one) for one in lost
         )
-        keeps = text in kept or text in ("user", "human", "gpt", "text")
+        keeps = text in kept or text in (
+            "user",
+            "human",
+            "gpt",
+            "text",
+            "function",
+            "tool",
+            "function_call",
+            "thinking",
+        )
         assert keeps or named or (name == "messages in a cell" and path == "messages"), (path, lost)
 
 

@@ -13,6 +13,7 @@ import pytest
 from governance.attest.codes import CODES
 from governance.base.errors import ConfigError, InputError
 from pipelines.kinds import KINDS, ROLES
+from pipelines.record_ids import identifying
 from pipelines.sources.binding import bind, fitting_kinds
 from pipelines.sources.messages import ROLE_NAMES
 from pipelines.sources.readers import RowProblem
@@ -28,6 +29,16 @@ def user(text: str) -> Row:
 
 def bot(text: str) -> Row:
     return {"role": "assistant", "content": text}
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"to": "x"}'}}
+
+
+DATED = {"name": "f", "arguments": {"at": b"x"}}
+
+
+def called(calls: str) -> Row:
+    return {**bot(""), "tool_calls": calls}
 
 
 def system(text: str) -> Row:
@@ -55,12 +66,18 @@ CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
         {
             "messages": [
                 user("Q"),
-                {"role": "assistant", "content": None, "tool_calls": [{"name": "f"}]},
-                {"role": "tool", "content": "1"},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "content": "1", "name": "f", "tool_call_id": "c1"},
                 bot("A"),
-            ]
+            ],
+            "tools": [{"type": "function", "function": {"name": "f"}}],
         },
-        [user("Q"), bot('[{"name": "f"}]'), {"role": "tool", "content": "1"}, bot("A")],
+        [
+            user("Q"),
+            called('[{"id":"c1","name":"f","arguments":{"to":"x"}}]'),
+            {"role": "tool", "content": "1", "name": "f", "tool_call_id": "c1"},
+            bot("A"),
+        ],
     ),
     "ShareGPT": ({"conversations": [human("Q"), gpt("A")], "tools": "[]"}, TALK),
     "ShareGPT with a system text": (
@@ -71,12 +88,70 @@ CONVERSATIONS: dict[str, tuple[Row, list[Row]]] = {
         {
             "conversations": [
                 human("Q"),
-                {"from": "function_call", "value": "f"},
+                {"from": "function_call", "value": '{"name": "f", "arguments": {"to": 1.0}}'},
                 {"from": "observation", "value": "1"},
                 gpt("A"),
+            ],
+            "tools": '[{"name": "f"}]',
+        },
+        [
+            user("Q"),
+            called('[{"name":"f","arguments":{"to":1.0}}]'),
+            {"role": "tool", "content": "1"},
+            bot("A"),
+        ],
+    ),
+    "OpenAI's older call": (
+        {
+            "messages": [
+                user("Q"),
+                {"role": "assistant", "content": None, "function_call": {"name": "f"}},
+                {"role": "function", "content": "1", "name": "f"},
+                bot("A"),
+            ],
+            "functions": [{"name": "f"}],
+        },
+        [
+            user("Q"),
+            called('[{"name":"f","arguments":{}}]'),
+            {"role": "tool", "content": "1", "name": "f"},
+            bot("A"),
+        ],
+    ),
+    "a text beside the call": (
+        {"messages": [user("Q"), {**bot("Wait."), "tool_calls": [{"name": "f"}]}]},
+        [user("Q"), {**bot("Wait."), "tool_calls": '[{"name":"f","arguments":{}}]'}],
+    ),
+    "thinking as a member": (
+        {"messages": [user("Q"), {**bot("A"), "reasoning_content": "T"}]},
+        [user("Q"), {**bot("A"), "thinking": "T"}],
+    ),
+    "thinking as a part": (
+        {
+            "messages": [
+                user("Q"),
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "T"},
+                        {"type": "text", "text": "A"},
+                    ],
+                },
             ]
         },
-        [user("Q"), bot("f"), {"role": "tool", "content": "1"}, bot("A")],
+        [user("Q"), {**bot("A"), "thinking": "T"}],
+    ),
+    "thinking in the text, as DeepSeek writes it": (
+        {"messages": [user("Q"), bot("<think>\nT\n</think>\n\nA")]},
+        [user("Q"), {**bot("A"), "thinking": "T"}],
+    ),
+    "thinking in an answer of text": (
+        {"prompt": "Q", "response": "<think>T</think>A"},
+        [user("Q"), {**bot("A"), "thinking": "T"}],
+    ),
+    "thinking that is not closed is text": (
+        {"messages": [user("Q"), bot("<think>T")]},
+        [user("Q"), bot("<think>T")],
     ),
     "Alpaca": ({"instruction": "Q", "input": "", "output": "A"}, TALK),
     "Alpaca with a rendered text": (
@@ -225,6 +300,10 @@ EXPECTED: list[tuple[str, str, Row, Row]] = [
 ]
 
 
+def has_tools(row: Row) -> bool:
+    return any(row.get(name) not in (None, "[]") for name in ("tools", "functions"))
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "row", "record"),
     EXPECTED,
@@ -232,9 +311,12 @@ EXPECTED: list[tuple[str, str, Row, Row]] = [
 )
 def test_a_row_becomes_the_record_one_expects(kind: str, name: str, row: Row, record: Row) -> None:
     made = bind(kind, [row], {}).record(row)
+    tools = json.loads(made.pop("tools", "[]"))
     assert made == record
+    assert tools == ([{"type": "function", "function": {"name": "f"}}] if has_tools(row) else [])
     full = {"id": "", "split": "", "file": "", "row": 1, **made}
-    assert pa.Table.from_pylist([full], schema=KINDS[kind].schema).to_pylist() == [full]
+    (stored,) = pa.Table.from_pylist([full], schema=KINDS[kind].schema).to_pylist()
+    assert identifying(stored) == full
 
 
 @pytest.mark.parametrize(
@@ -283,8 +365,89 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         "conversation",
         {"messages": TALK},
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-        "FIELD_NOT_TEXT",
+        "MEDIA_NOT_SUPPORTED",
         "messages[0].content[0]",
+    ),
+    "a column of images": (
+        "prompt",
+        {"prompt": "Q"},
+        {"prompt": "Q", "picture": [{"bytes": b"x", "path": None}]},
+        "MEDIA_NOT_SUPPORTED",
+        "picture",
+    ),
+    "a column of bytes": (
+        "prompt",
+        {"prompt": "Q"},
+        {"prompt": "Q", "image": b"\x89PNG"},
+        "MEDIA_NOT_SUPPORTED",
+        "image",
+    ),
+    "a place for an image": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [user("<image>What is it?"), bot("A")], "images": ["a.png"]},
+        "MEDIA_NOT_SUPPORTED",
+        "images",
+    ),
+    "arguments that are a list": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [user("Q"), {**bot(""), "tool_calls": [{"name": "f", "arguments": [1]}]}]},
+        "TOOL_CALL_MALFORMED",
+        "messages[1].tool_calls[0].arguments",
+    ),
+    "a call that is text": (
+        "conversation",
+        {"conversations": [human("Q"), gpt("A")]},
+        {"conversations": [human("Q"), {"from": "function_call", "value": "f(1)"}]},
+        "TOOL_CALL_MALFORMED",
+        "conversations[1].value",
+    ),
+    "a call with NaN": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [{**bot(""), "tool_calls": [{"name": "f", "arguments": '{"a": NaN}'}]}]},
+        "TOOL_CALL_MALFORMED",
+        "messages[0].tool_calls[0].arguments",
+    ),
+    "two calls with one id": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [user("Q"), {**bot(""), "tool_calls": [CALL, CALL]}]},
+        "TOOL_CALL_UNMATCHED",
+        "messages[1]",
+    ),
+    "an answer of a tool without its call": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [user("Q"), {"role": "tool", "content": "1"}, bot("A")]},
+        "TOOL_CALL_UNMATCHED",
+        "messages[1]",
+    ),
+    "an answer to another call": (
+        "preference",
+        PREFERENCES["lists"],
+        {
+            "prompt": [user("Q"), {**bot(""), "tool_calls": [CALL]}],
+            "chosen": [{"role": "tool", "content": "1", "tool_call_id": "c2"}, bot("A")],
+            "rejected": [bot("B")],
+        },
+        "TOOL_CALL_UNMATCHED",
+        "chosen[0]",
+    ),
+    "tools that are names": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": TALK, "tools": ["search"]},
+        "TOOL_SCHEMA_MALFORMED",
+        "tools[0]",
+    ),
+    "two different thinking texts": (
+        "conversation",
+        {"messages": TALK},
+        {"messages": [user("Q"), {**bot("<think>T</think>A"), "reasoning": "U"}]},
+        "MESSAGES_MALFORMED",
+        "messages[1]",
     ),
     "null content": (
         "conversation",
@@ -377,10 +540,10 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
         "LABEL_NOT_BOOLEAN",
         "label",
     ),
-    "two turns": (
+    "no turns": (
         "prompt",
         PROMPTS["one turn"][0],
-        {"turns": ["Q", "R"]},
+        {"turns": []},
         "TURNS_UNANSWERED",
         "turns",
     ),
@@ -429,8 +592,8 @@ ROW_PROBLEMS: dict[str, tuple[str, Row, Row, str, str]] = {
     "a call with what JSON does not have": (
         "conversation",
         {"messages": [{"role": "user", "content": "Q"}]},
-        {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": b"x"}]}]},
-        "FIELD_NOT_TEXT",
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": [DATED]}]},
+        "TOOL_CALL_MALFORMED",
         "messages[0].tool_calls",
     ),
     "messages as text, nested without end": (

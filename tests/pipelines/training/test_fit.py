@@ -424,7 +424,7 @@ def test_what_is_lost_is_counted_in_one_way_for_every_method(
         wanted = tiny.objective(name, max_length=limit, max_steps=1)
         plan = tiny.plan(tmp_path / f"{limit}", wanted, models["language"], data)
         try:
-            trainer, use = _trainer(plan, method, ignore)
+            trainer, use, _ = _trainer(plan, method, ignore)
         except TrainingError as error:
             assert "all 24 records of the split train are too long" in str(error)
             continue
