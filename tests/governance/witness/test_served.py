@@ -77,8 +77,12 @@ def here(
             yield Here(World(there, server, patch), outside)
 
 
-def test_the_server_asks_its_witness_and_promotes_what_was_seen(here: Here) -> None:
-    world, story = here.world, here.world.scene.story
+@pytest.fixture(scope="module")
+def seen(here: Here) -> Here:
+    """Refused while the witness does not know the log, then cosigned and promoted. Each test needs
+    it: pytest's workers may share this module.
+    """
+    world = here.world
     fresh = world.fresh()
     world.approve_all(fresh)
     answer = world.tried(fresh)
@@ -91,16 +95,21 @@ def test_the_server_asks_its_witness_and_promotes_what_was_seen(here: Here) -> N
     moved = world.move(fresh.number)
     assert moved.status == 200, moved.text
     assert [entry.kind for entry in here.log.entries()][-2:] == ["cosigned", "promotion"]
-    here.until_cosigned()
-    size = here.log.size()
-    time.sleep(3)
-    assert here.log.size() == size  # cosignatures by themselves are no entries
     world.champion = fresh.number
-    assert story.policies.rules.witnesses
-    world.all_verifies()
+    return here
 
 
-def test_a_mirror_has_the_cosignatures(here: Here, tmp_path: Path) -> None:
+def test_the_server_asks_its_witness_and_promotes_what_was_seen(seen: Here) -> None:
+    seen.until_cosigned()
+    size = seen.log.size()
+    time.sleep(3)
+    assert seen.log.size() == size  # cosignatures by themselves are no entries
+    assert seen.world.scene.story.policies.rules.witnesses
+    seen.world.all_verifies()
+
+
+def test_a_mirror_has_the_cosignatures(seen: Here, tmp_path: Path) -> None:
+    here = seen
     here.until_cosigned()
     server = here.world.server
     mirror = MirrorLog(
@@ -126,8 +135,8 @@ def _sent(here: Here, who: str, kind: str, subject: Artifact, predicate: Signed)
     assert answer.status == 200, answer.text
 
 
-def test_a_missing_witness_delays_no_rollback_no_revocation_and_no_incident(here: Here) -> None:
-    world, scene = here.world, here.world.scene
+def test_a_missing_witness_delays_no_rollback_no_revocation_and_no_incident(seen: Here) -> None:
+    here, world, scene = seen, seen.world, seen.world.scene
     here.until_cosigned()
     before, stage = world.champion, world.made[0]
     second = world.fresh()
