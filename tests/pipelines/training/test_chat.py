@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -12,12 +13,17 @@ from typing import Any
 import pytest
 
 from governance.base.errors import CountersignError, InputError, TrainingError
+from governance.base.progress import Progress
 from pipelines import desk, json_texts
 from pipelines.kinds import KINDS
+from pipelines.metrics import METRICS
+from pipelines.params import Generation, Suite
 from pipelines.records import write_records
+from pipelines.scoring import _Scorer, score_loaded
 from pipelines.training import chat, tokenizer
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.fit import fit
+from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.pipelines import tiny
 from tests.pipelines.tables import said, table
 
@@ -248,3 +254,44 @@ def test_rewards_get_extra_columns_and_prompts_in_several_turns_are_left_out(
     data = records(tmp_path, "prompt", *rows)
     fitted = fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)
     assert fitted.use["train"].dropped["TURNS_UNANSWERED"] == 1
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+
+def test_further_turns_are_asked_after_the_models_own_answers(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    model, tokenizer = (
+        load_model(models["language"], "language"),
+        load_tokenizer(models["language"]),
+    )
+    suite = Suite(metrics=["greedy_exact"], generation=Generation(max_new_tokens=4))
+    scorer = _Scorer(model, tokenizer, suite, Progress(io.StringIO()).bar(0, ""))
+    rows = [
+        {"prompt": said("Route it."), "turns": json_texts.dumps(["Why?", "Are you sure?"])},
+        {"prompt": said("Close it.")},
+    ]
+    talk = said("Route it.")
+    for turn in ("Why?", "Are you sure?"):
+        (text,) = scorer._generated([(talk, None)], 1, sampled=False)
+        talk += [{"role": "assistant", "content": text}, *said(turn)]
+    (last,) = scorer._generated([(talk, None)], 1, sampled=False)
+    (alone,) = scorer._generated([(said("Close it."), None)], 1, sampled=False)
+    for row, expected in zip(rows, (last, alone), strict=True):
+        assert scorer._answers([row], 1, sampled=False) == [[expected]]
+    sampled = scorer._answers(rows, 3, sampled=True)
+    assert [len(answers) for answers in sampled] == [3, 3]
+
+
+def test_an_evaluation_with_tools_needs_a_template_that_has_them(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    parent = with_template(models, tmp_path / "parent", plain)
+    model, tokenizer = load_model(parent, "language"), load_tokenizer(parent)
+    suite = Suite(metrics=["greedy_exact"])
+    rows = [{"prompt": said("Route it."), "answer": "A", **WITH_TOOLS}]
+    bar = Progress(io.StringIO()).bar(0, "")
+    with pytest.raises(InputError, match="leaves out tools"):
+        score_loaded(model, tokenizer, rows, suite, [METRICS["greedy_exact"]], bar)
