@@ -15,7 +15,7 @@ import pytest
 from governance.attest.predicates import Planted, Scan
 from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
-from pipelines import samples
+from pipelines import json_texts, samples
 from pipelines.job import Outcome
 from pipelines.params import load_params
 from pipelines.pii.engine import PlainEngine, Span
@@ -135,6 +135,30 @@ def test_every_text_of_every_kind_is_searched() -> None:
         done = treated(table(kind, row), kind, email("redact"))
         assert done.found.fields["EMAIL_ADDRESS"] == fields
         assert not any("anna" in text for text in contents(done.table, kind))
+
+
+def test_calls_thinking_and_columns_of_json_are_searched_and_stay_json() -> None:
+    call = [{"name": "send", "arguments": {"to": MAIL, "anna@example.com": [1.5]}}]
+    thought = {"thinking": MAIL, "tool_calls": json_texts.dumps(call)}
+    row = {
+        "prompt": [*said("hi"), {"role": "assistant", "content": "", **thought}],
+        "tools": json_texts.dumps([{"type": "function", "function": {"name": "send"}}]),
+        "turns": json_texts.dumps([MAIL]),
+        "extra": json_texts.dumps({"tests": [MAIL], "limit": 3}),
+    }
+    done = treated(table("prompt", row), "prompt", email("redact"))
+    assert done.found.fields["EMAIL_ADDRESS"] == {
+        "prompt[].thinking": 1,
+        "prompt[].tool_calls[].arguments[]": 1,
+        "prompt[].tool_calls[].arguments[].key": 1,
+        "turns[]": 1,
+        "extra.tests[]": 1,
+    }
+    record = done.table.to_pylist()[0]
+    found = json.loads(record["prompt"][1]["tool_calls"])[0]["arguments"]
+    assert found == {"to": "Write to <EMAIL_ADDRESS>.", "<EMAIL_ADDRESS>": [1.5]}
+    assert record["tools"] == row["tools"]
+    assert json.loads(record["extra"])["limit"] == 3
 
 
 # --- findings that overlap ------------------------------------------------------------------------
