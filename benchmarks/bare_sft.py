@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 steps, output = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 set_seed(1)
-data = load_dataset("parquet", data_files="data/ready/desk_sft/records.parquet", split="train")
+data = load_dataset("parquet", data_files="data/ready/desk_sft/records/*.parquet", split="train")
 trainer = SFTTrainer(
     model="models/base/model",
     args=SFTConfig(

@@ -41,10 +41,10 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
     suite = load_model(ROOT / "policies/quality/conversation.yaml", QualitySuite)
     asked = [f"{_said(random.Random(seed))} {seed}" for seed in range(HELD_OUT)]  # noqa: S311
     records, held_out = conversations(RECORDS, asked), prompts(asked)
-    judge(records.slice(0, 100), "conversation", suite, None)  # what is imported once
+    judge([records.slice(0, 100)], "conversation", suite, None)  # what is imported once
     found: list[Any] = []
     ours = timed(
-        lambda: found.append(judge(records, "conversation", suite, HeldOut(held_out, "prompt")))
+        lambda: found.append(judge([records], "conversation", suite, HeldOut([held_out], "prompt")))
     )
     plain = timed(lambda: found.append(plainly(records, held_out, suite)))
     left_out = {one.id for one in found[0].excluded}
@@ -94,7 +94,7 @@ def _table(kind: str, made: list[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     from pipelines.kinds import KINDS
-    from pipelines.records import KIND_KEY
+    from pipelines.shards import KIND_KEY
 
     common = (
         {"id": f"{at:032x}", "split": "train", "file": "a.jsonl", "row": at + 1}

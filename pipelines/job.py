@@ -19,6 +19,7 @@ from governance.attest.predicates import Artifact, Code, Finding
 from governance.base.errors import VerificationError
 from governance.base.progress import Progress
 from governance.machine.machine import Machine
+from pipelines import paths
 from pipelines.params import Params
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def data_outputs(folder: Path) -> list[Output]:
     and for people.
     """
     return [
-        Output("records", folder / "records.parquet"),
+        Output("records", folder / paths.RECORDS),
         Output("excluded", folder / "excluded.jsonl"),
         Output("report", folder / "report.json"),
         Output("summary", folder / "report.md"),

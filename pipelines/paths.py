@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+RECORDS = "records"
+"""The folder of shards in the folder of each data stage (`pipelines.shards`)."""
+
 
 def sample(dataset: str) -> Path:
     """A seeded sample dataset."""
@@ -18,17 +21,17 @@ def fetched(dataset: str) -> Path:
 
 
 def ingested(dataset: str) -> Path:
-    """After ingest: records.parquet, slices.jsonl, excluded.jsonl, report.json, report.md."""
+    """After ingest: the folder `RECORDS`, slices.jsonl, excluded.jsonl, report.json, report.md."""
     return Path("data/ingested") / dataset
 
 
 def scanned(dataset: str) -> Path:
-    """After the PII scan: the same files without the slices."""
+    """After the PII scan: the same without the slices."""
     return Path("data/scanned") / dataset
 
 
 def ready(dataset: str) -> Path:
-    """After the quality gate: the same four files. Training reads them."""
+    """After the quality gate: the same four. Training reads them."""
     return Path("data/ready") / dataset
 
 

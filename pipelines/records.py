@@ -1,8 +1,5 @@
-"""Reads, writes and counts records: `records.parquet` and `excluded.jsonl` of every data
-stage.
-
-The same table always gives the same bytes, however it is chunked in memory. Nothing here prints
-text.
+"""The list of excluded records (`excluded.jsonl` of every data stage), and the counts of what was
+kept and excluded. Nothing here prints text.
 """
 
 from __future__ import annotations
@@ -12,22 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from governance.attest.predicates import DataCounts
 from governance.base.errors import InputError
-from pipelines.kinds import KINDS
-
-ROW_GROUP = 4096
-"""Rows per Parquet row group and per batch. This bounds memory and keeps 32-bit text offsets far
-from overflow.
-"""
-
-KIND_KEY = b"countersign.kind"
-"""Schema metadata key of the kind of a records file."""
+from pipelines.shards import RecordWriter
 
 SPLITS = ("train", "validation", "test")
 
@@ -48,76 +35,7 @@ class Excluded:
     """Types, lengths and counts; never record text."""
 
 
-# --- files ----------------------------------------------------------------------------------------
-
-
-class RecordWriter:
-    """Writes records of one kind in row groups of `ROW_GROUP`. Equal records give equal bytes."""
-
-    def __init__(self, path: Path, kind: str) -> None:
-        self._schema = KINDS[kind].schema.with_metadata({KIND_KEY: kind.encode()})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", compression_level=3, version="2.6"
-        )
-        self._rows: list[dict[str, Any]] = []
-
-    def __enter__(self) -> RecordWriter:
-        return self
-
-    def __exit__(self, failure: type[BaseException] | None, *rest: object) -> None:
-        if failure is None:
-            self._flush()
-        self._writer.close()
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Adds one record, with all columns of its kind."""
-        self._rows.append(record)
-        if len(self._rows) == ROW_GROUP:
-            self._flush()
-
-    def add_table(self, table: pa.Table) -> None:
-        """Adds all records of a table. The writer must be used for nothing else."""
-        for start in range(0, table.num_rows, ROW_GROUP):
-            part = table.slice(start, ROW_GROUP).select(self._schema.names).cast(self._schema)
-            self._writer.write_table(part.combine_chunks(), row_group_size=ROW_GROUP)
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(
-                pa.Table.from_pylist(self._rows, schema=self._schema), row_group_size=ROW_GROUP
-            )
-        self._rows = []
-
-
-def write_records(path: Path, table: pa.Table, kind: str) -> None:
-    """Writes `table` as the records of `kind`; equal tables give equal bytes."""
-    with RecordWriter(path, kind) as writer:
-        writer.add_table(table)
-
-
-def read_records(path: Path) -> pa.Table:
-    """The records at `path`; their schema must be that of the kind they name. Raises
-    `InputError`.
-    """
-    fix = "`countersign repro` writes it again"
-    try:
-        table = pq.read_table(path, memory_map=False)
-    except FileNotFoundError:
-        raise InputError("no such file", where=str(path), fix=fix) from None
-    except (pa.ArrowException, OSError) as error:
-        found = f"not a readable records file ({type(error).__name__})"
-        raise InputError(found, where=str(path), fix=fix) from None
-    kind = KINDS.get((table.schema.metadata or {}).get(KIND_KEY, b"").decode("utf-8", "replace"))
-    if kind is None or not table.schema.equals(kind.schema, check_metadata=False):
-        found = "not a records file of a known kind"
-        raise InputError(found, where=str(path), expected=", ".join(KINDS), fix=fix)
-    return table
-
-
-def kind_of(table: pa.Table) -> str:
-    """The kind of a table that `read_records` returned."""
-    return str((table.schema.metadata or {})[KIND_KEY].decode())
+# --- excluded records ---------------------------------------------------------------------------
 
 
 def exclusions(table: pa.Table, reasons: Mapping[int, tuple[str, str, str]]) -> list[Excluded]:
@@ -154,27 +72,18 @@ def read_excluded(path: Path) -> list[Excluded]:
 # --- counts ---------------------------------------------------------------------------------------
 
 
-def data_counts(records_in: int, table: pa.Table, excluded: Sequence[Excluded]) -> DataCounts:
+def counts_of(records_in: int, written: RecordWriter, excluded: Sequence[Excluded]) -> DataCounts:
     """The figures and Merkle roots of a data stage's statement. in = out + excluded."""
-    return counts_of(
-        records_in, table.column("id").to_pylist(), table.column("split").to_pylist(), excluded
-    )
-
-
-def counts_of(
-    records_in: int, ids: Sequence[str], splits: Sequence[str], excluded: Sequence[Excluded]
-) -> DataCounts:
-    """The same as `data_counts`, from the ids and splits of the records that were kept."""
-    by_split = Counter(splits)
     return DataCounts(
         records_in=records_in,
-        records_out=len(ids),
+        records_out=written.splits.total(),
         excluded=dict(sorted(Counter(record.reason for record in excluded).items())),
-        splits={name: by_split[name] for name in SPLITS if name in by_split},
-        records_root=_root(ids),
+        splits={name: written.splits[name] for name in SPLITS if name in written.splits},
+        records_root=written.records_root(),
         excluded_root=_root(
             f"{record.id or ''} {record.file}:{record.row} {record.reason}" for record in excluded
         ),
+        shards=written.shards,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.attest.digests import sha256_file
+from governance.attest.digests import tree_digest
 from governance.attest.predicates import Evaluate
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.progress import Progress
@@ -78,13 +78,13 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
         raise InputError("its evaluation is not recorded")
     evaluation = evaluations[-1]
     name = evaluation.suite_name
-    path = root / paths.ready(name) / "records.parquet"
-    if not path.is_file():
+    path = root / paths.ready(name) / paths.RECORDS
+    if not path.is_dir():
         raise InputError(f"the records of {name} are not here")
     suite = load_params(root).suites.get(name)
     if suite is None:
         raise ConfigError(f"params.yaml has no suite {name}")
-    if suite_digest(suite, sha256_file(path)) != evaluation.suite:
+    if suite_digest(suite, tree_digest(path)) != evaluation.suite:
         raise ConfigError(f"{name} differs from the suite that it was evaluated on")
     metrics = metrics_of(suite, f"suites.{name}")
     return RecordedSuite(suite, metrics, rows_of(path, suite, metrics, name), evaluation)

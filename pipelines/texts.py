@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipelines import json_texts
 from pipelines.kinds import EXTRA, KINDS, PARTS, Kind
-from pipelines.records import ROW_GROUP
+from pipelines.shards import ROW_GROUP
 
 CALLS = "tool_calls"
 """The part of a message that is JSON."""

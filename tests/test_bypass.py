@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 SINGLE = ("dvc", "repro", "-s", "-f", "train@sft")
 STAGE = ("countersign", "stage", "train", "sft")
 """What DVC starts for that. One row of each exit code goes through DVC; so do those about DVC itself."""
-READY = "data/ready/desk_sft/records.parquet"
+READY = "data/ready/desk_sft/records/00000.parquet"
 WEIGHTS = "models/base/model/model.safetensors"
 
 
@@ -90,7 +90,7 @@ def written_by_hand(project: Project) -> None:
     flip(project.root / READY)
     path = project.root / "gates/sft.json"
     gate = json.loads(path.read_text(encoding="utf-8"))
-    gate["decided_on"]["data"] = digests.sha256_file(project.root / READY)
+    gate["decided_on"]["data"] = digests.tree_digest((project.root / READY).parent)
     path.write_text(json.dumps(gate, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -161,7 +161,9 @@ BYPASSES: dict[str, Bypass] = {
     ),
     "the stage by itself, without DVC": Bypass(refused_by_policy, ("DATACARD_INCOMPLETE",)),
     "edited data": Bypass(
-        edited(READY), ("EVIDENCE_MISSING", "desk_sft", "next: "), verify_names=(READY,)
+        edited(READY),
+        ("EVIDENCE_MISSING", "desk_sft", "next: "),
+        verify_names=("data/ready/desk_sft/records",),
     ),
     "edited data in DVC's cache": Bypass(
         edited_in_cache(READY), ("EVIDENCE_MISSING", "desk_sft", "next: "), SINGLE

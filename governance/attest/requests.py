@@ -18,7 +18,7 @@ M = TypeVar("M", bound=Model)
 
 
 class DataRef(Model):
-    """The records a stage trains on: `data/ready/DATASET/records.parquet`."""
+    """The records a stage trains on: `data/ready/DATASET/records`."""
 
     dataset: Slug
     sha256: Sha256

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import click
 
-from governance.attest.digests import sha256_file
+from governance.attest.digests import digest_of
 from governance.attest.predicates import Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
@@ -40,7 +40,7 @@ ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
     (
         "Which records are about a person: an id is of a record's content. Find the person's"
-        " records in the source; their ids are in data/ingested/DATASET/records.parquet."
+        " records in the source; their ids are in the shards in data/ingested/DATASET/records."
     ),
     (
         "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves."
@@ -251,12 +251,14 @@ def _result(statement: Evidence, root: Path, record: str) -> tuple[Result, str]:
 
 
 def _holds(path: Path, record: str) -> bool:
+    """`path`: a folder of shards, or a file that an older version wrote."""
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 
-    for batch in parquet.ParquetFile(path).iter_batches(columns=["id"]):
-        if compute.any(compute.starts_with(batch.column(0), record)).as_py():
-            return True
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+        for batch in parquet.ParquetFile(file).iter_batches(columns=["id"]):
+            if compute.any(compute.starts_with(batch.column(0), record)).as_py():
+                return True
     return False
 
 
@@ -277,13 +279,13 @@ def _exclusion(statement: Evidence, root: Path, record: str) -> str:
 
 
 def _file(statement: Evidence, root: Path, role: str) -> Path:
-    """The file that a step wrote. Raises `InputError` if it is not here as recorded."""
+    """The file or folder that a step wrote. Raises `InputError` if it is not here as recorded."""
     artifact = next((artifact for artifact in statement.subjects if artifact.role == role), None)
     name = Path(artifact.name) if artifact else None
     if artifact is None or name is None or name.is_absolute() or ".." in name.parts:
         raise InputError("its statement names no such file inside the project")
-    if not (root / name).is_file():
+    if not (root / name).exists():
         raise InputError(f"{name} is not here")
-    if sha256_file(root / name) != artifact.sha256:
+    if digest_of(root / name) != artifact.sha256:
         raise InputError(f"{name} differs from what was recorded")
     return root / name

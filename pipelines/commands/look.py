@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from governance.attest.digests import sha256_file
+from governance.attest.digests import tree_digest
 from governance.attest.predicates import Artifact, Judgement, Requester, Run
 from governance.base.errors import ConfigError, InputError, RefusedError, unknown
 from governance.base.progress import Progress
@@ -38,7 +38,8 @@ from pipelines.pii.sample import AROUND, Shown, counted, draw, findings, scan_re
 from pipelines.pii.search import Search
 from pipelines.project import Project, open_project
 from pipelines.record_ids import load_key
-from pipelines.records import Excluded, read_excluded, read_records
+from pipelines.records import Excluded, read_excluded
+from pipelines.shards import open_records
 from pipelines.sources.readers import read_rows, source_files
 from pipelines.texts import texts
 
@@ -111,11 +112,11 @@ def command(
 
 def _wanted(project: Project, dataset: str, now: LogState | None) -> Wanted:
     """What the scan read, by its digest; left-out records and findings are content of it, too."""
-    path = project.root / paths.ingested(dataset) / "records.parquet"
-    if not path.is_file():
+    path = project.root / paths.ingested(dataset) / paths.RECORDS
+    if not path.is_dir():
         fix = f"dvc pull, or countersign repro ingest@{dataset}"
         raise InputError("the records are not here", where=str(path), fix=fix)
-    sha256 = sha256_file(path)
+    sha256 = tree_digest(path)
     known = Contents(now.view).of_digest(sha256) if now else frozenset()
     return Wanted.of(sha256, known, frozenset({Content("dataset", dataset)}))
 
@@ -128,7 +129,7 @@ def _found(project: Project, dataset: str) -> list[Shown]:
     scan_report(project, dataset)
     secret = load_key(project.root, project.params.records).secret
     cache = project.machine.state / "cache" / "pii.sqlite"
-    records = read_records(project.root / paths.ingested(dataset) / "records.parquet").num_rows
+    records = len(open_records(project.root / paths.ingested(dataset) / paths.RECORDS))
     engine, progress = PlainEngine(project.policies.pii, project.root), Progress()
     with (
         Search(engine, cache, secret) as search,
@@ -238,15 +239,15 @@ def _texts(
     wanted = {(one.file, one.row) for one in listed}
     if before is None:
         return dict(_source_rows(project, dataset, wanted))
-    path = project.root / before / "records.parquet"
-    if not wanted or not path.is_file():
+    path = project.root / before / paths.RECORDS
+    if not wanted or not path.is_dir():
         return {}
-    table = read_records(path)
-    places = [(row["file"], row["row"]) for row in table.select(["file", "row"]).to_pylist()]
     found: dict[tuple[str, int], str] = {}
-    for one in texts(table, project.params.datasets[dataset].kind):
-        if (place := places[one.row]) in wanted:
-            found[place] = f"{found[place]} | {one.text}" if place in found else one.text
+    for table in open_records(path).tables():
+        places = [(row["file"], row["row"]) for row in table.select(["file", "row"]).to_pylist()]
+        for one in texts(table, project.params.datasets[dataset].kind):
+            if (place := places[one.row]) in wanted:
+                found[place] = f"{found[place]} | {one.text}" if place in found else one.text
     return found
 
 
@@ -298,8 +299,8 @@ def _judge(
         raise InputError("the scan found nothing, so there is nothing to judge", where=dataset)
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise ConfigError("a person judges, at a terminal", fix="run it in a terminal")
-    records = project.root / paths.scanned(dataset) / "records.parquet"
-    if not records.is_file():
+    records = project.root / paths.scanned(dataset) / paths.RECORDS
+    if not records.is_dir():
         raise InputError("the scan's result is not here", where=str(records), fix="dvc pull")
     chosen = secrets.randbelow(2**31) if seed is None else seed
     sample = draw(shown, count, chosen)
@@ -318,7 +319,7 @@ def _judge(
     )  # fmt: skip
     session.tell(list(_result(said)))
     call.confirm(f"{who.name} signs this judgement of {dataset}.", dataset)
-    subject = Artifact(role="records", name=dataset, sha256=sha256_file(records))
+    subject = Artifact(role="records", name=dataset, sha256=tree_digest(records))
     entry = evidence.record(call.log, key, "judgement", [subject], said)
     session.tell([f"signed by {who.name}, entry {entry.index}"])
 

@@ -5,7 +5,7 @@ a record, and the suite's settings.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -25,9 +25,9 @@ Marks = tuple[str, str, str]
 class HeldOut:
     """The prompts of a held-out dataset, in normal form."""
 
-    def __init__(self, table: pa.Table, kind: str) -> None:
-        prompts = chain.from_iterable(records.prompts for records in batches(table, kind))
-        self.prompts = frozenset(prompts) - {""}
+    def __init__(self, tables: Iterable[pa.Table], kind: str) -> None:
+        parts = chain.from_iterable(batches(table, kind) for table in tables)
+        self.prompts = frozenset(chain.from_iterable(part.prompts for part in parts)) - {""}
         self._long: dict[Marks, list[str]] = defaultdict(list)
         for text in sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts}):
             for marks in islice(_marks(text), 1):  # none where it is short

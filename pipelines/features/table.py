@@ -369,12 +369,21 @@ FEATURES: dict[str, Feature] = {
 """Name to feature."""
 
 
+PLACE = ["id", "file", "row"]
+"""Columns that name a record and its place in the source."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """The computed features of each record. Records can be removed without computing again."""
 
     raw: dict[str, Column]
     around: Around
+    places: pa.Table
+    """Id, file and row of each record."""
+
+    def __len__(self) -> int:
+        return int(self.places.num_rows)
 
     def columns(self) -> dict[str, Column]:
         """The features by name."""
@@ -387,12 +396,13 @@ class Frame:
 
     def keep(self, rows: Column) -> Frame:
         """The frame of the records where `rows` is true."""
-        return Frame({name: raw[rows] for name, raw in self.raw.items()}, self.around)
+        raw = {name: raw[rows] for name, raw in self.raw.items()}
+        return Frame(raw, self.around, self.places.filter(pa.array(rows)))
 
 
-def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) -> Frame:
-    """The named features of a table. Raises `ConfigError` for an unknown feature or one of another
-    kind.
+def compute(tables: Iterable[pa.Table], kind: str, names: Iterable[str], around: Around) -> Frame:
+    """The named features of all records of the tables. Raises `ConfigError` for an unknown feature
+    or one of another kind.
     """
     columns: dict[str, list[Column]] = {name: [] for name in names}
     known = sorted(name for name, feature in FEATURES.items() if kind in feature.kinds)
@@ -401,10 +411,13 @@ def compute(table: pa.Table, kind: str, names: Iterable[str], around: Around) ->
         found, expected = f"a {kind} has no feature {', '.join(wrong)}", ", ".join(known)
         where = "policies/quality: column"
         raise ConfigError(found, where=where, expected=f"one of: {expected}")
-    for records in batches(table, kind):
-        for name, parts in columns.items():
-            parts.append(FEATURES[name].compute(records, around))
+    places = [KINDS[kind].schema.empty_table().select(PLACE)]
+    for table in tables:
+        places.append(table.select(PLACE).replace_schema_metadata())
+        for records in batches(table, kind):
+            for name, parts in columns.items():
+                parts.append(FEATURES[name].compute(records, around))
     whole = {
         name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()
     }
-    return Frame(whole, around)
+    return Frame(whole, around, pa.concat_tables(places))

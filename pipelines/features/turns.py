@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines import json_texts
 from pipelines.kinds import KINDS, ROLES, TURNS
-from pipelines.records import ROW_GROUP
+from pipelines.shards import ROW_GROUP
 
 Column = np.ndarray[Any, Any]
 """One value per record (or per message, where a docstring says so)."""

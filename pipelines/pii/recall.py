@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from pipelines.pii import seeds as made_up
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
 from pipelines.pii.seeds import Seed
-from pipelines.records import ROW_GROUP
+from pipelines.shards import ROW_GROUP
 from pipelines.texts import texts
 
 NEAR = 150
@@ -47,9 +48,13 @@ class _Placed:
     end: int
 
 
-def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Recall:
-    """Plants values of every entity the search looks for, searches, and counts."""
-    own, planted = _sample(table, kind), made_up.seeds(policy, search.plain.entities)
+def measure(
+    tables: Iterable[pa.Table], records: int, kind: str, policy: PiiPolicy, search: Search
+) -> Recall:
+    """Plants values of every entity the search looks for, searches, and counts. `records`: how many
+    the tables together have.
+    """
+    own, planted = _sample(tables, records, kind), made_up.seeds(policy, search.plain.entities)
     placed = _plant(own, planted)
     counts: dict[str, list[bool]] = {}
     results = search.find([seed.text for seed in placed])
@@ -66,12 +71,12 @@ def measure(table: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Re
     )
 
 
-def _sample(table: pa.Table, kind: str) -> list[str]:
-    """The texts of at most `ROWS` records spread evenly over the table, without blank ones."""
-    step, start = max(1, -(-table.num_rows // ROWS)), 0
+def _sample(tables: Iterable[pa.Table], records: int, kind: str) -> list[str]:
+    """The texts of at most `ROWS` records spread evenly over the tables, without blank ones."""
+    step, start = max(1, -(-records // ROWS)), 0
     sample: list[str] = []
     # In batches, because a whole table's text can be more than one array holds.
-    for batch in table.to_batches(max_chunksize=ROW_GROUP):
+    for batch in chain.from_iterable(table.to_batches(max_chunksize=ROW_GROUP) for table in tables):
         rows = batch.take(pa.array(range(-start % step, batch.num_rows, step), pa.int64()))
         sample += [place.text for place in texts(rows, kind) if place.text.strip()]
         start += batch.num_rows

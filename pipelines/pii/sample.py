@@ -12,17 +12,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import InputError
 from governance.base.yaml import read_text
-from pipelines.paths import ingested, scanned
+from pipelines.paths import RECORDS, ingested, scanned
 from pipelines.pii.engine import Span
 from pipelines.pii.search import Search
 from pipelines.project import Project
-from pipelines.records import ROW_GROUP, read_records
-from pipelines.stages.scan_pii import significant
+from pipelines.shards import open_records
+from pipelines.stages.scan_pii import batches, significant
 from pipelines.texts import texts
 
 AROUND = 60
@@ -79,10 +80,9 @@ def findings(
     `InputError` where the records are not here.
     """
     policy, kind = project.policies.pii, project.params.datasets[dataset].kind
-    table = read_records(project.root / ingested(dataset) / "records.parquet")
+    tables = open_records(project.root / ingested(dataset) / RECORDS).tables()
     shown: list[Shown] = []
-    for start in range(0, table.num_rows, ROW_GROUP):
-        batch = table.slice(start, ROW_GROUP)
+    for batch in chain.from_iterable(batches(table, advance) for table in tables):
         rows = batch.select(["file", "row"]).to_pylist()
         places = list(texts(batch, kind))
         for place, found in zip(places, search.find([one.text for one in places]), strict=True):
@@ -90,7 +90,6 @@ def findings(
                 action, row = policy.entity(span.entity).action, rows[place.row]
                 one = Shown(row["file"], row["row"], place.field, action, place.text, span)
                 shown.append(one)
-        advance(batch.num_rows)
     return shown
 
 
@@ -98,17 +97,17 @@ def written(project: Project, dataset: str, shown: Sequence[Shown]) -> dict[Show
     """Each of these findings to its text as the scan wrote it. Records that the scan left out have
     none.
     """
-    path = project.root / scanned(dataset) / "records.parquet"
-    if not path.is_file():
+    path, kind = project.root / scanned(dataset) / RECORDS, project.params.datasets[dataset].kind
+    if not path.is_dir():
         return {}
-    table, kind = read_records(path), project.params.datasets[dataset].kind
-    rows = table.select(["file", "row"]).to_pylist()
     wanted = {one.place for one in shown}
     found: dict[Place, str] = {}
-    for text in texts(table, kind):
-        place = (str(rows[text.row]["file"]), int(rows[text.row]["row"]), text.field)
-        if place in wanted:
-            found[place] = text.text
+    for table in open_records(path).tables():
+        rows = table.select(["file", "row"]).to_pylist()
+        for text in texts(table, kind):
+            place = (str(rows[text.row]["file"]), int(rows[text.row]["row"]), text.field)
+            if place in wanted:
+                found[place] = text.text
     return {one: found[one.place] for one in shown if one.place in found}
 
 

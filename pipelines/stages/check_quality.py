@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +34,9 @@ from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import suite_mistake
 from pipelines.optional import OF_EXPECTATIONS, hidden
 from pipelines.params import Params
-from pipelines.paths import ready, scanned
-from pipelines.records import (
-    Excluded,
-    data_counts,
-    exclusions,
-    kind_of,
-    read_records,
-    write_excluded,
-    write_records,
-)
+from pipelines.paths import RECORDS, ready, scanned
+from pipelines.records import Excluded, counts_of, exclusions, write_excluded
+from pipelines.shards import RecordWriter, open_records
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -57,15 +50,15 @@ IDS_SHOWN = 1_000
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The scanned records, and those of the held-out dataset."""
-    read = [Input("records", scanned(key) / "records.parquet")]
+    read = [Input("records", scanned(key) / RECORDS)]
     held_out = params.datasets[key].held_out
     if held_out != key:
-        read.append(Input("held_out", scanned(held_out) / "records.parquet"))
+        read.append(Input("held_out", scanned(held_out) / RECORDS))
     return read
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """records.parquet, excluded.jsonl, report.json and report.md of `data/ready/NAME`."""
+    """The records, excluded.jsonl, report.json and report.md of `data/ready/NAME`."""
     return data_outputs(ready(key))
 
 
@@ -78,10 +71,13 @@ def run(job: Job) -> Outcome:
     where = f"params.yaml: datasets.{job.key}.suite"
     if mistake := suite_mistake(kinds, dataset.suite, dataset.kind, where):
         raise mistake
-    table = read_records(job.input("records"))
-    job.progress.step(f"{job.name}: {table.num_rows:,} records against {dataset.suite}")
-    judged = judge(table, dataset.kind, suite, _held_out(job))
-    counts = data_counts(table.num_rows, judged.table, judged.excluded)
+    records = open_records(job.input("records"), dataset.kind)
+    job.progress.step(f"{job.name}: {len(records):,} records against {dataset.suite}")
+    judged = judge(records.tables(), dataset.kind, suite, _held_out(job))
+    with RecordWriter(job.output("records"), dataset.kind) as writer:
+        for table in kept(records.tables(), judged.kept):
+            writer.add_shard(table)
+    counts = counts_of(len(records), writer, judged.excluded)
     refused = findings(job.key, judged)
     predicate = {
         "dataset": job.key,
@@ -91,7 +87,6 @@ def run(job: Job) -> Outcome:
         "expectations": [result.evidence() for result in judged.results],
         "counts": counts,
     }
-    write_records(job.output("records"), judged.table, dataset.kind)
     write_excluded(job.output("excluded"), judged.excluded)
     write_report(job, predicate, counts, judged, refused)
     return Outcome(
@@ -105,8 +100,16 @@ def run(job: Job) -> Outcome:
 def _held_out(job: Job) -> HeldOut | None:
     if "held_out" not in job.inputs:
         return None
-    table = read_records(job.input("held_out"))
-    return HeldOut(table, kind_of(table))
+    records = open_records(job.input("held_out"))
+    return HeldOut(records.tables(), records.kind)
+
+
+def kept(tables: Iterable[pa.Table], rows: Column) -> Iterator[pa.Table]:
+    """The records of each table where `rows`, over all of them, is true."""
+    start = 0
+    for table in tables:
+        yield table.filter(pa.array(rows[start : start + table.num_rows], pa.bool_()))
+        start += table.num_rows
 
 
 # --- judging --------------------------------------------------------------------------------------
@@ -158,45 +161,50 @@ class CheckResult:
 class Judged:
     """A dataset after judgement."""
 
-    table: pa.Table
+    kept: Column
+    """Whether each record was kept, in their order."""
     excluded: list[Excluded]
     results: list[CheckResult]
 
 
-def judge(table: pa.Table, kind: str, suite: QualitySuite, held_out: HeldOut | None) -> Judged:
-    """Judges a table and drops records as the suite says."""
+def judge(
+    tables: Iterable[pa.Table], kind: str, suite: QualitySuite, held_out: HeldOut | None
+) -> Judged:
+    """Judges the records of the tables and drops some as the suite says."""
     around = Around(held_out, suite.near_duplicate_similarity, suite.language)
     columns = [check.column for check in suite.expectations if check.column != TABLE]
     dropped: dict[str, list[Excluded]] = {check.name: [] for check in suite.expectations}
-    expectations, frame = Expectations(), compute(table, kind, columns, around)
+    expectations, frame = Expectations(), compute(tables, kind, columns, around)
+    kept = np.full(len(frame), True)
     while True:
-        results = expectations.validate(frame.columns(), table.num_rows, suite.expectations)
-        keep = np.full(table.num_rows, True)
+        results = expectations.validate(frame.columns(), len(frame), suite.expectations)
+        keep = np.full(len(frame), True)
         for check in suite.expectations:
             rows = results[check.name].rows
             if check.action == "drop":
                 rows = rows[keep[rows]]  # each row for the first expectation it fails
                 reasons = dict.fromkeys(rows.tolist(), (check.column, check.reason, check.name))
-                dropped[check.name] += exclusions(table, reasons)
+                dropped[check.name] += exclusions(frame.places, reasons)
                 keep[rows] = False
         if keep.all():
             break
-        table, frame = table.filter(pa.array(keep)), frame.keep(keep)
+        frame = frame.keep(keep)
+        kept[kept] = keep
     checked = [
-        _check_result(check, results[check.name], dropped[check.name], table)
+        _check_result(check, results[check.name], dropped[check.name], frame.places)
         for check in suite.expectations
     ]
-    return Judged(table, [record for records in dropped.values() for record in records], checked)
+    return Judged(kept, [record for records in dropped.values() for record in records], checked)
 
 
 def _check_result(
-    check: QualityCheck, result: Result, dropped: list[Excluded], table: pa.Table
+    check: QualityCheck, result: Result, dropped: list[Excluded], places: pa.Table
 ) -> CheckResult:
     if check.action == "drop":
         ids = [str(record.id) for record in dropped[:IDS_SHOWN]]
         return CheckResult(check, result, len(dropped), ids)
     rows = pa.array(result.rows[:IDS_SHOWN], pa.int64())
-    return CheckResult(check, result, len(result.rows), table.column("id").take(rows).to_pylist())
+    return CheckResult(check, result, len(result.rows), places.column("id").take(rows).to_pylist())
 
 
 def expected(check: QualityCheck) -> str:
@@ -316,7 +324,7 @@ def _finding(dataset: str, checked: CheckResult, judged: Judged) -> Finding:
         f"dataset {dataset}",
         f"{check.name}: {what}",
         expected=expected(check),
-        found=found or f"{checked.unexpected} of {judged.table.num_rows} records fail",
+        found=found or f"{checked.unexpected} of {judged.kept.sum()} records fail",
     )
 
 

@@ -40,7 +40,7 @@ def inputs(params: Params, key: str) -> list[Input]:
     suite = params.suite_of(key)
     return [
         Input("model", paths.model(key) / "model"),
-        Input("records", paths.ready(suite) / "records.parquet"),
+        Input("records", paths.ready(suite) / paths.RECORDS),
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
     ]
 
@@ -91,13 +91,14 @@ def run(job: Job) -> Outcome:
 
 def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
     """The suite's records in the order of their ids: the first `limit` of its split."""
-    from pipelines.records import kind_of, read_records
+    from pipelines.shards import of_split, open_records
 
-    table = read_records(records)
-    if kind_of(table) != metrics[0].kind:
-        kinds = f"records of kind {metrics[0].kind}, these are of kind {kind_of(table)}"
+    stored = open_records(records)
+    if stored.kind != metrics[0].kind:
+        kinds = f"records of kind {metrics[0].kind}, these are of kind {stored.kind}"
         raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
-    rows = [row for row in table.to_pylist() if row["split"] == suite.split]
+    tables = (of_split(table, suite.split) for table in stored.tables())
+    rows = [row for table in tables for row in table.to_pylist()]
     if not rows:
         found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
         raise ConfigError(found, where=where, fix=fix)

@@ -40,7 +40,6 @@ from pipelines.params import Params
 from pipelines.training import objective
 from pipelines.training.methods import method
 
-RECORDS = "records.parquet"
 UNKNOWN = "0" * 64
 """In place of a digest that is not known yet."""
 
@@ -54,14 +53,14 @@ def inputs(params: Params, key: str) -> list[Input]:
     if objective.uses_scorer(stage):
         models["scorer"] = stage.scorer
     files = [
-        Input("data", paths.ready(stage.data) / RECORDS),
-        Input("suite", paths.ready(stage.suite) / RECORDS),
+        Input("data", paths.ready(stage.data) / paths.RECORDS),
+        Input("suite", paths.ready(stage.suite) / paths.RECORDS),
     ]
     for role, name in models.items():
         files += [
             Input(role, paths.model(name) / "model"),
             Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
-            Input(f"{role}_suite", paths.ready(params.suite_of(name)) / RECORDS),
+            Input(f"{role}_suite", paths.ready(params.suite_of(name)) / paths.RECORDS),
         ]
     return files
 
@@ -281,7 +280,7 @@ def _suite(params: Params, root: Path, name: str, records: str | None = None) ->
 
 
 def _records(root: Path, dataset: str) -> str:
-    return digests.sha256_file(root / paths.ready(dataset) / RECORDS)
+    return digests.digest_of(root / paths.ready(dataset) / paths.RECORDS)
 
 
 def _write_report(root: Path, request: GateRequest, decision: Decision) -> None:

@@ -31,7 +31,8 @@ from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params
 from pipelines.record_ids import Key, canonical, identifying, load_key, split_of
-from pipelines.records import Excluded, RecordWriter, counts_of, write_excluded
+from pipelines.records import Excluded, counts_of, write_excluded
+from pipelines.shards import RecordWriter
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
@@ -65,18 +66,12 @@ class Tally:
     """Counts and lists while a source is read."""
 
     rows: int = 0
-    ids: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
     excluded: list[Excluded] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """File to its shape, used fields and number of rows."""
-
-    def counts(self) -> DataCounts:
-        """The counts for statement and report."""
-        return counts_of(self.rows, self.ids, self.splits, self.excluded)
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -85,7 +80,7 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """The four files of a data stage, and the slices."""
+    """The four outputs of a data stage, and the slices."""
     folder = paths.ingested(key)
     records, *rest = data_outputs(folder)
     return [records, Output("slices", folder / "slices.jsonl"), *rest]
@@ -96,8 +91,7 @@ def run(job: Job) -> Outcome:
     dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
     key = load_key(job.root, job.params.records)
     with job.progress.bar(0, "rows") as bar:
-        tally = ingest(job.input("source"), dataset, key, job.output("records"), bar)
-    counts = tally.counts()
+        tally, counts = ingest(job.input("source"), dataset, key, job.output("records"), bar)
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
     write_slices(job.output("slices"), tally.slices)
@@ -122,24 +116,29 @@ def run(job: Job) -> Outcome:
     )
 
 
-def ingest(source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None) -> Tally:
+def ingest(
+    source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None
+) -> tuple[Tally, DataCounts]:
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
     tally = Tally()
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
-            for record in _records(name, path, dataset, key, tally):
-                writer.add(record)
+            for record, size in _records(name, path, dataset, key, tally):
+                writer.add(record, size)
                 if bar:
                     bar.advance()
-    if not tally.ids:
+            writer.end_file()
+    if not writer.shards:
         raise _nothing(source, tally)
-    return tally
+    return tally, counts_of(tally.rows, writer, tally.excluded)
 
 
 def _records(
     name: str, path: Path, dataset: Dataset, key: Key, tally: Tally
-) -> Iterator[dict[str, Any]]:
-    """The records of one file. Other rows go to the tally."""
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """The records of one file, each with the size of its content in bytes. Other rows go to the
+    tally.
+    """
     rows = read_rows(path, dataset.encoding)
     first = list(islice(rows, PROBE))
     readable = [row.value for row in first if row.problem is None]
@@ -166,25 +165,23 @@ def _records(
 
 def _record(
     row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally
-) -> dict[str, Any]:
-    """A row as a record. Raises `RowProblem`."""
+) -> tuple[dict[str, Any], int]:
+    """A row as a record, and the size of its content in bytes. Raises `RowProblem`."""
     if row.problem or binding is None:
         detail = "none of the first rows of this file can be read"
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
-    identity = _identity(content, dataset.kind, key)
+    identity, size = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
     tally.unused.update(binding.lost(row.value) - dataset.slices.keys())
     if dataset.slices:
         tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
-    tally.ids.append(identity)
-    tally.splits.append(split)
-    return {"id": identity, "split": split, "file": file, "row": row.row, **content}
+    return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size
 
 
-def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
-    """The record's id; renames its raters. Raises `RowProblem` if its text has no UTF-8 form or is
-    too long.
+def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
+    """The record's id, and the size of its content in bytes; renames its raters. Raises
+    `RowProblem` if its text has no UTF-8 form or is too long.
     """
     try:
         for rating in content.get("ratings", ()):
@@ -198,7 +195,8 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> str:
         text = canonical(identified)
         if len(text) > MAX_ROW:
             raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
-        return key.record_id(kind, text)
+        size = len(text) if text.isascii() else len(text.encode())
+        return key.record_id(kind, text), size
     except UnicodeEncodeError:
         raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
 

@@ -32,20 +32,18 @@ from pipelines import pages
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
-from pipelines.paths import ingested, scanned
+from pipelines.paths import RECORDS, ingested, scanned
 from pipelines.pii import recall
 from pipelines.pii.engine import PlainEngine, Span, cannot_find
 from pipelines.pii.search import Search
 from pipelines.record_ids import load_key
 from pipelines.records import (
-    ROW_GROUP,
     Excluded,
-    data_counts,
+    counts_of,
     exclusions,
-    read_records,
     write_excluded,
-    write_records,
 )
+from pipelines.shards import ROW_GROUP, RecordWriter, StoredRecords, open_records
 from pipelines.texts import replace_texts, texts
 
 PAGE = "scan_pii.md.jinja"
@@ -64,11 +62,11 @@ NER_ENTITIES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP", "DATE_TIM
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The records as ingested."""
-    return [Input("records", ingested(key) / "records.parquet")]
+    return [Input("records", ingested(key) / RECORDS)]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """records.parquet, excluded.jsonl, report.json and report.md of `data/scanned/NAME`."""
+    """The records, excluded.jsonl, report.json and report.md of `data/scanned/NAME`."""
     return data_outputs(scanned(key))
 
 
@@ -77,20 +75,16 @@ def run(job: Job) -> Outcome:
     policy, kind = job.policies.pii, job.params.datasets[job.key].kind
     engine = PlainEngine(policy, job.root)
     check_names(policy, engine)
-    table = read_records(job.input("records"))
+    records = open_records(job.input("records"), kind)
     secret = load_key(job.root, job.params.records).secret
     with Search(engine, job.machine.state / "cache" / "pii.sqlite", secret) as search:
-        with job.progress.bar(table.num_rows, f"{job.name}: searching") as bar:
-            treated = treat(table, kind, policy, search, secret, bar.advance)
-        write_records(job.output("records"), treated.table, kind)
-        written = read_records(job.output("records"))
-        with job.progress.bar(written.num_rows, f"{job.name}: searching what was written") as bar:
-            remaining = examine(written, kind, policy, search, bar.advance)
+        writer, found, excluded = _write_treated(job, records, search, secret)
+        remaining = _search_again(job, search)
         searched = search.searched
-        measured = recall.measure(table, kind, policy, search)
-    counts = data_counts(table.num_rows, treated.table, treated.excluded)
+        measured = recall.measure(records.tables(), len(records), kind, policy, search)
+    counts = counts_of(len(records), writer, excluded)
     refused = (
-        *findings(job.key, policy, treated, remaining),
+        *findings(job.key, policy, found, remaining),
         *judged.findings(job.key, measured, policy),
     )
     predicate = {
@@ -101,21 +95,47 @@ def run(job: Job) -> Outcome:
         "languages": policy.languages,
         "entities_searched": engine.entities,
         "cannot_find": cannot_find(policy),
-        "found": dict(sorted(treated.found.entities.items())),
+        "found": dict(sorted(found.entities.items())),
         "remaining": dict(sorted(remaining.entities.items())),
         "actions": {name: policy.entity(name).action for name in engine.entities},
         "counts": counts,
         "recall": measured,
     }
-    write_excluded(job.output("excluded"), treated.excluded)
-    write_report(job, predicate, counts, treated.found, refused)
+    write_excluded(job.output("excluded"), excluded)
+    write_report(job, predicate, counts, found, refused)
     return Outcome(
         predicate=predicate,
         parameters={"kind": kind},
         detail={"texts_searched": searched},
         refused=refused,
-        summary=_summary(job.name, counts, treated),
+        summary=_summary(job.name, counts, found),
     )
+
+
+def _write_treated(
+    job: Job, records: StoredRecords, search: Search, key: bytes
+) -> tuple[RecordWriter, Tally, list[Excluded]]:
+    """Treats shard by shard. Returns what was found before, and what was left out."""
+    policy, found, excluded = job.policies.pii, Tally(), list[Excluded]()
+    with (
+        job.progress.bar(len(records), f"{job.name}: searching") as bar,
+        RecordWriter(job.output("records"), records.kind) as writer,
+    ):
+        for table in records.tables():
+            treated = treat(table, records.kind, policy, search, key, bar.advance)
+            writer.add_shard(treated.table)
+            found.add(treated.found)
+            excluded += treated.excluded
+    return writer, found, excluded
+
+
+def _search_again(job: Job, search: Search) -> Tally:
+    """What is found in the records that were written."""
+    written, remaining = open_records(job.output("records")), Tally()
+    with job.progress.bar(len(written), f"{job.name}: searching what was written") as bar:
+        for table in written.tables():
+            remaining.add(examine(table, written.kind, job.policies.pii, search, bar.advance))
+    return remaining
 
 
 # --- what is found --------------------------------------------------------------------------------
@@ -130,14 +150,17 @@ class Tally:
     """Entity to field (without list positions) to occurrences."""
     records: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Entity to record ids."""
+    not_searched: int = 0
+    """Number of records that could not be searched completely."""
     unscanned: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Row to the field that could not be searched completely, and the reason."""
     places: dict[tuple[int, str], tuple[str, list[Span]]] = field(default_factory=dict)
     """(row, field) to its text and findings, if it has any."""
 
     def add(self, other: Tally) -> None:
-        """Adds the figures of `other`, not its places."""
+        """Adds the figures of `other`, not its rows and places."""
         self.entities += other.entities
+        self.not_searched += other.not_searched
         for entity, fields in other.fields.items():
             self.fields[entity] += fields
         for entity, ids in other.records.items():
@@ -160,17 +183,15 @@ def examine(
     search: Search,
     advance: Advance = lambda records: None,
 ) -> Tally:
-    """The findings in a table; of a table with several batches, only the figures."""
-    whole, start = Tally(), 0
-    for batch in _batches(table, advance):
-        tally = _examine(batch, kind, policy, search)
-        whole.add(tally)
-        whole.unscanned |= {start + row: problem for row, problem in tally.unscanned.items()}
-        start += batch.num_rows
+    """The figures of the findings in a table."""
+    whole = Tally()
+    for batch in batches(table, advance):
+        whole.add(_examine(batch, kind, policy, search))
     return whole
 
 
-def _batches(table: pa.Table, advance: Advance) -> Iterator[pa.Table]:
+def batches(table: pa.Table, advance: Advance) -> Iterator[pa.Table]:
+    """A table in batches of bounded size."""
     for start in range(0, table.num_rows, ROW_GROUP):
         batch = table.slice(start, ROW_GROUP)
         yield batch
@@ -191,6 +212,7 @@ def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> T
             tally.entities[span.entity] += 1
             tally.fields[span.entity][re.sub(r"\[\d+\]", "[]", place.field)] += 1
             tally.records[span.entity].add(ids[place.row])
+    tally.not_searched = len(tally.unscanned)
     return tally
 
 
@@ -235,8 +257,7 @@ def treat(
 ) -> Treated:
     """Searches and treats a table batch by batch."""
     treated = Treated(table.schema.empty_table(), [], Tally())
-    batches = _batches(table, advance)
-    parts = [_treat(batch, kind, policy, search, key, treated) for batch in batches]
+    parts = [_treat(batch, kind, policy, search, key, treated) for batch in batches(table, advance)]
     treated.table = pa.concat_tables([treated.table, *parts])
     return treated
 
@@ -309,19 +330,19 @@ def _token(entity: str, value: str, key: bytes) -> str:
 
 
 def findings(
-    dataset: str, policy: PiiPolicy, treated: Treated, remaining: Tally
+    dataset: str, policy: PiiPolicy, found: Tally, remaining: Tally
 ) -> tuple[Finding, ...]:
-    """Why the dataset is refused, if it is."""
+    """Why the dataset is refused, if it is. `found` is from before treatment."""
     subject, report = f"dataset {dataset}", f"reports/scan_pii/{dataset}/report.json"
     reasons = []
     if policy.require_ner and policy.ner == "name-list":
         message = "names were searched with a list only"
         reasons.append(finding("NER_REQUIRED", subject, message, found=policy.ner))
-    for entity in sorted({*treated.found.entities, *remaining.entities}):
+    for entity in sorted({*found.entities, *remaining.entities}):
         action = policy.entity(entity).action
-        before, after = treated.found.entities[entity], remaining.entities[entity]
+        before, after = found.entities[entity], remaining.entities[entity]
         if action == "block":
-            records = len(treated.found.records[entity] | remaining.records[entity])
+            records = len(found.records[entity] | remaining.records[entity])
             code, message, count = "PII_BLOCKED", f"{entity} in {records} record(s)", before
         elif action != "allow" and after:
             code, message, count = "PII_REMAINING", f"{entity} remains after cleaning", after
@@ -331,7 +352,7 @@ def findings(
         reasons.append(
             finding(code, subject, message, expected="none", found=str(count), entity=entity)
         )
-    if unscanned := len(remaining.unscanned):
+    if unscanned := remaining.not_searched:
         message = f"{unscanned} record(s) could not be searched completely after cleaning"
         step = f"look at the records in {report}"
         reasons.append(finding("PII_UNSCANNED", subject, message, next=step))
@@ -366,11 +387,11 @@ def _recall(measured: Recall) -> dict[str, Any]:
     return report
 
 
-def _summary(name: str, counts: DataCounts, treated: Treated) -> str:
+def _summary(name: str, counts: DataCounts, found: Tally) -> str:
     out = sum(counts.excluded.values())
     return (
         f"{name}: {counts.records_out} records kept, {out} left out,"
-        f" {treated.found.entities.total()} findings"
+        f" {found.entities.total()} findings"
     )
 
 

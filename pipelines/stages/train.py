@@ -53,7 +53,7 @@ def inputs(params: Params, key: str) -> list[Input]:
     stage = params.stages[key]
     files = [
         Input("gate", paths.gate(key)),
-        Input("data", paths.ready(stage.data) / "records.parquet"),
+        Input("data", paths.ready(stage.data) / paths.RECORDS),
         Input("parent", paths.model(stage.parent) / "model"),
     ]
     if objective.uses_scorer(stage):
@@ -260,9 +260,9 @@ def drawn(job: Job, resolved: Objective) -> Iterator[Listener]:
 
 
 def _request(job: Job, resolved: Objective) -> RunRequest:
-    import pyarrow.parquet as pq
+    from pipelines.shards import open_records
 
-    stage, rows = job.params.stages[job.key], int(pq.read_metadata(job.input("data")).num_rows)
+    stage, rows = job.params.stages[job.key], len(open_records(job.input("data")))
     tags = {"pipeline.objective": resolved.digest}
     scores = job.root / paths.evaluation(stage.parent) / "scores.jsonl"
     if scores.exists():

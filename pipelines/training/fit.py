@@ -69,7 +69,7 @@ class Plan(Model):
     scorer: Path | None
     """The reward model, if a reward is `model`."""
     records: Path
-    """records.parquet of the method's kind. Its `train` split trains, its `validation` split is
+    """A folder of shards of the method's kind. Its `train` split trains, its `validation` split is
     evaluated.
     """
     work: Path
@@ -240,15 +240,16 @@ def _tables(plan: Plan, method: Method) -> tuple[Any, Any]:
 
 def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    from pipelines.records import read_records
+    from pipelines.shards import of_split, open_records
 
-    table = read_records(records)
-    part = table.filter(pc.equal(table["split"], split)).select(list(columns))
-    part = part.replace_schema_metadata(None)
-    if part.num_rows == 0:
+    # Each shard is filtered and copied by itself, so that only one is held twice. A memory-mapped
+    # file would make TRL write its tokens, which are the records' text, to temporary files.
+    tables = (of_split(table, split) for table in open_records(records).tables())
+    parts = [table.select(list(columns)).combine_chunks() for table in tables if table.num_rows]
+    if not parts:
         return None
+    part = pa.concat_tables(parts).replace_schema_metadata(None)
     if split == "train":
         part = part.append_column(POSITION, pa.array(range(part.num_rows), pa.int64()))
     return part
@@ -273,12 +274,12 @@ def _form(plan: Plan, method: Method, tokenizer: Any, parts: frozenset[str]) -> 
 
 def _places(plan: Plan, positions: Sequence[int]) -> list[str]:
     """FILE:ROW in the source, of records of the training split."""
-    import pyarrow.compute as pc
+    import pyarrow as pa
 
-    from pipelines.records import read_records
+    from pipelines.shards import of_split, open_records
 
-    table = read_records(plan.records)
-    part = table.filter(pc.equal(table["split"], "train")).select(["file", "row"]).take(positions)
+    tables = open_records(plan.records).tables(["split", "file", "row"])
+    part = pa.concat_tables([of_split(table, "train") for table in tables]).take(positions)
     return [f"{row['file']}:{row['row']}" for row in part.to_pylist()]
 
 

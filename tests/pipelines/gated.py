@@ -80,7 +80,7 @@ def files(root: Path) -> None:
     called.
     """
     for name in DATASETS:
-        path = root / paths.ready(name) / "records.parquet"
+        path = root / paths.ready(name) / "records"
         path.parent.mkdir(parents=True)
         path.write_bytes(f"ready {name}".encode())
     for name in ("tiny", *STAGES):

@@ -11,7 +11,7 @@ from pipelines import samples
 from pipelines.kinds import KINDS
 from pipelines.params import Params
 from pipelines.record_ids import load_key
-from pipelines.records import KIND_KEY, read_records
+from pipelines.shards import KIND_KEY, SHARD_RECORDS, RecordWriter, read_records
 from pipelines.stages import ingest
 from tests.conftest import ROOT
 
@@ -49,9 +49,25 @@ def conversations(*turns: list[dict[str, str]], **more: Any) -> pa.Table:
     return table("conversation", *({"messages": messages, **more} for messages in turns))
 
 
+def write_records(folder: Path, records: pa.Table, kind: str, most: int = SHARD_RECORDS) -> None:
+    """Writes a table as a dataset with at most so many records in a shard."""
+    with RecordWriter(folder, kind) as writer:
+        for start in range(0, records.num_rows, most):
+            writer.add_shard(records.slice(start, most))
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def ingested(params: Params, name: str, tmp_path: Path) -> pa.Table:
     """A sample dataset as ingest leaves it."""
-    source, target = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.parquet"
+    source, target = tmp_path / f"{name}.jsonl", tmp_path / name
     part = params.samples[name]
     source.write_text(
         "\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8"

@@ -22,7 +22,7 @@ def out(path: str, digit: str) -> dict[str, Any]:
 STAGES: dict[str, Any] = {
     "ingest@a": {"deps": [out("own.jsonl", "0")], "outs": [out("data/ingested/a", "1")]},
     "train@a": {
-        "deps": [out("data/ingested/a/records.parquet", "2"), out("policies", "3")],
+        "deps": [out("data/ingested/a/records", "2"), out("policies", "3")],
         "outs": [out("models/a", "4")],
     },
     "train@b": {"deps": [out("other.jsonl", "5")], "outs": [out("models/b", "6")]},

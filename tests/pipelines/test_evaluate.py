@@ -20,6 +20,7 @@ from pipelines import metrics, paths
 from pipelines.failures import StoppedError
 from pipelines.job import Outcome
 from pipelines.params import Params, Suite, load_params
+from pipelines.shards import read_records
 from pipelines.slices import write_slices
 from pipelines.stages import evaluate
 from pipelines.training.modelfolder import load_model, load_tokenizer
@@ -387,9 +388,7 @@ def test_an_evaluation_is_a_run_with_means_intervals_and_slices(
 
 
 def read_ids(project: Path, suite: str) -> list[str]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(project / paths.ready(suite) / "records.parquet", columns=["id"])
+    table = read_records(project / paths.ready(suite) / "records")
     return sorted(str(id_) for id_ in table["id"].to_pylist())
 
 

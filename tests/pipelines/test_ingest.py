@@ -26,12 +26,14 @@ from pipelines import samples
 from pipelines.job import Job, Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
 from pipelines.record_ids import key_id_of
-from pipelines.records import read_excluded, read_records
+from pipelines.records import read_excluded
+from pipelines.shards import read_records
 from pipelines.slices import read_slices
 from pipelines.sources.readers import source_files
 from pipelines.stages import ingest
 from pipelines.texts import texts
 from tests.conftest import ROOT
+from tests.pipelines.tables import contents_of
 
 KINDS = {
     "text": "conversation",
@@ -105,6 +107,12 @@ def sample(folder: Path, part: str, n: int = 600, seed: int = 5) -> Path:
     return path
 
 
+def texts_below(folder: Path) -> list[Path]:
+    """Every file but the shards."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in paths if path.suffix != ".parquet"]
+
+
 def jsonl(path: Path, rows: list[Any]) -> Path:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path
@@ -125,14 +133,14 @@ def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(
     excluded = read_excluded(out / "excluded.jsonl")
     assert {one.row for one in excluded} == set(planted)
     assert all(one.reason in REASONS[planted[one.row]] for one in excluded)
-    kept = read_records(out / "records.parquet")
+    kept = read_records(out / "records")
     assert kept.num_rows + len(excluded) == 600 and not outcome.refused
     assert set(kept.column("row").to_pylist()) | set(planted) == set(range(1, 601))
 
 
 def test_duplicates_keep_one_id_and_both_rows(tmp_path: Path) -> None:
     _, out = run(tmp_path, sample(tmp_path, "preferences"), dataset("preference"))
-    rows = {row["row"]: row["id"] for row in read_records(out / "records.parquet").to_pylist()}
+    rows = {row["row"]: row["id"] for row in read_records(out / "records").to_pylist()}
     for mark in samples.planted("preferences", 600, 5):
         if mark.what == "duplicate":
             assert rows[mark.line] == rows[mark.of]
@@ -143,12 +151,12 @@ def test_the_same_source_gives_the_same_bytes_and_order_changes_no_id(tmp_path: 
     source = sample(tmp_path, "prompts")
     _, first = run(tmp_path / "a", source, dataset("prompt"))
     _, second = run(tmp_path / "b", source, dataset("prompt"))
-    assert all((first / path.name).read_bytes() == path.read_bytes() for path in second.iterdir())
+    assert contents_of(first) == contents_of(second)
     lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
     source.write_text("".join(reversed(lines)), encoding="utf-8")
     _, turned = run(tmp_path / "c", source, dataset("prompt"))
     ids = [
-        sorted(read_records(folder / "records.parquet").column("id").to_pylist())
+        sorted(read_records(folder / "records").column("id").to_pylist())
         for folder in (first, turned)
     ]
     assert ids[0] == ids[1]
@@ -174,7 +182,7 @@ def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_fol
     outcome, out = run(
         tmp_path, jsonl(tmp_path / "x.jsonl", rows + bad), dataset("rated"), IngestPolicy()
     )
-    told = "".join(path.read_text() for path in out.iterdir() if path.suffix != ".parquet")
+    told = "".join(path.read_text() for path in texts_below(out))
     told += (
         json.dumps([finding.model_dump() for finding in outcome.refused])
         + str(outcome.predicate)
@@ -182,9 +190,9 @@ def test_reports_and_outcome_hold_no_text_of_any_record_and_no_ids_leave_the_fol
     )
     assert not [word for word in ("zanzibar", "mombasa", "kilwa", "pemba", "lamu") if word in told]
     assert not [
-        one for one in read_records(out / "records.parquet").column("id").to_pylist() if one in told
+        one for one in read_records(out / "records").column("id").to_pylist() if one in told
     ]
-    assert "pemba" not in str(read_records(out / "records.parquet").column("ratings").to_pylist())
+    assert "pemba" not in str(read_records(out / "records").column("ratings").to_pylist())
 
 
 def test_the_statement_says_what_was_taken_and_what_was_not(tmp_path: Path) -> None:
@@ -231,9 +239,9 @@ def test_slices_stand_beside_the_records_and_only_by_labels_that_are_listed(tmp_
         source,
         dataset("prompt", slices={"topic": ["billing", "network", "7"]}),
     )
-    assert (other / "records.parquet").read_bytes() == (folder / "records.parquet").read_bytes()
+    assert contents_of(other / "records") == contents_of(folder / "records")
     assert (folder / "slices.jsonl").read_bytes() == b""
-    ids = read_records(other / "records.parquet").column("id").to_pylist()
+    ids = read_records(other / "records").column("id").to_pylist()
     labels = ["billing", "other", "other", "billing", "7", "network", "billing", "other"]
     assert read_slices(other / "slices.jsonl", ids) == {"topic": labels}, (
         "of two records alike, the first tells"
@@ -244,9 +252,7 @@ def test_slices_stand_beside_the_records_and_only_by_labels_that_are_listed(tmp_
     report = json.loads((other / "report.json").read_text())
     assert report["slices"] == {"topic": {"7": 1, "billing": 2, "network": 1, "other": 3}}
     assert "| topic | billing | 2 |" in (other / "report.md").read_text()
-    assert not [
-        path for path in other.iterdir() if path.suffix != ".parquet" and "Anna" in path.read_text()
-    ]
+    assert not [path for path in texts_below(other) if "Anna" in path.read_text()]
     assert "slices" not in plain.parameters, "a dataset without them is recorded as ever"
 
 
@@ -271,7 +277,7 @@ def test_splits_follow_the_shares_and_a_folder_is_mixed_in_the_order_of_its_name
     )
     splits = {"train": 0.5, "validation": 0.3, "test": 0.2}
     outcome, out = run(tmp_path, tmp_path / "s", dataset("conversation", splits=splits))
-    table = read_records(out / "records.parquet")
+    table = read_records(out / "records")
     assert [row["file"] for row in table.select(["file"]).to_pylist()] == ["a.csv"] * 300 + [
         "b.jsonl"
     ] * 300
@@ -294,10 +300,7 @@ def test_a_key_of_ones_own_makes_other_ids_and_is_named(tmp_path: Path) -> None:
         dataset("conversation"),
         records=RecordKey(key="k", key_id=key_id_of(secret)),
     )
-    ids = [
-        read_records(folder / "records.parquet").column("id").to_pylist()
-        for folder in (public, own)
-    ]
+    ids = [read_records(folder / "records").column("id").to_pylist() for folder in (public, own)]
     assert ids[0] != ids[1] and outcome.predicate["record_key"] == key_id_of(secret)
 
 
@@ -513,7 +516,7 @@ def test_public_data_becomes_records_with_its_real_defects_named(
     assert sorted(outcome.predicate["fields_unused"]) == lost
     counts = outcome.predicate["counts"]
     assert (counts.records_out, counts.excluded, outcome.refused) == (out, excluded, ())
-    assert next(texts(read_records(folder / "records.parquet"), kind)).text
+    assert next(texts(read_records(folder / "records"), kind)).text
 
 
 def test_calls_of_public_data_are_kept_as_their_source_has_them(
@@ -522,7 +525,7 @@ def test_calls_of_public_data_are_kept_as_their_source_has_them(
     source = public_data / "llamafactory_demo" / "glaive_toolcall_en_demo.json"
     _, folder = run(tmp_path, source, dataset("conversation"), ignoring())
     given = json.loads(source.read_text())
-    records = read_records(folder / "records.parquet").to_pylist()
+    records = read_records(folder / "records").to_pylist()
     for row, record in zip(given, records, strict=True):
         calls = [
             json.loads(m["value"]) for m in row["conversations"] if m["from"] == "function_call"
@@ -542,7 +545,7 @@ def test_tests_and_entry_point_of_public_code_tasks_are_extra_columns(
     assert outcome.predicate["fields_unused"] == {"task_id": 164}
     assert outcome.parameters["extra"] == extra
     first = json.loads((source / "HumanEval.jsonl").read_text().partition("\n")[0])
-    record = read_records(folder / "records.parquet").to_pylist()[0]
+    record = read_records(folder / "records").to_pylist()[0]
     assert json.loads(record["extra"]) == {
         "tests": first["test"],
         "entry_point": first["entry_point"],
@@ -557,7 +560,7 @@ def test_public_questions_in_two_turns_keep_both(public_data: Path, tmp_path: Pa
     )
     for line, record in zip(
         source.read_text().splitlines(),
-        read_records(folder / "records.parquet").to_pylist(),
+        read_records(folder / "records").to_pylist(),
         strict=True,
     ):
         row = json.loads(line)
@@ -605,7 +608,7 @@ def test_nulls_that_arrow_adds_to_a_call_are_not_its_arguments(tmp_path: Path) -
     _, folder = run(tmp_path, tmp_path / "x.parquet", dataset("conversation"))
     kept = [
         json.loads(record["messages"][1]["tool_calls"])[0]["arguments"]
-        for record in read_records(folder / "records.parquet").to_pylist()
+        for record in read_records(folder / "records").to_pylist()
     ]
     assert kept == [{"to": "x"}, {"at": "y"}]
 
@@ -630,7 +633,7 @@ def test_inputs_and_outputs_are_those_of_the_graph() -> None:
     assert {one.path.as_posix() for one in ingest.outputs(params, "desk_sft")} == {
         f"data/ingested/desk_sft/{name}"
         for name in (
-            "records.parquet",
+            "records",
             "slices.jsonl",
             "excluded.jsonl",
             "report.json",

@@ -76,7 +76,7 @@ def test_the_figures_of_planted_values_in_the_documentation_are_those_measured(
     params, policy = load_params(ROOT), shipped_pii()
     records = ingested(params, "desk_sft", tmp_path)
     with Search(PlainEngine(policy, ROOT), None, b"") as search:
-        measured = planting.measure(records, "conversation", policy, search)
+        measured = planting.measure([records], records.num_rows, "conversation", policy, search)
     rows: dict[str, set[str]] = {}
     for number, kinds in re.findall(r"(?m)^\| (all|\d+) \| (.*) \|$", page):
         rows[number] = set(re.findall(r"[A-Z]+_[A-Z_]+|CRYPTO|URL|UUID|PERSON|PASSWORD", kinds))

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -23,14 +24,15 @@ from pipelines.job import Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params, load_params
 from pipelines.record_ids import load_key
-from pipelines.records import read_excluded, read_records, write_records
+from pipelines.records import read_excluded
+from pipelines.shards import read_records
 from pipelines.stages import check_quality as quality
 from pipelines.stages import ingest
 from pipelines.stages.check_quality import Judged, expected, findings, judge
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import shipped_suite
-from tests.pipelines.tables import answer, conversations, said, table
+from tests.pipelines.tables import answer, contents_of, conversations, said, table, write_records
 
 SUITES = ("text", "conversation", "preference", "unpaired", "prompt", "question", "rated")
 
@@ -65,7 +67,7 @@ def suite(*expectations: dict[str, Any], kind: str = "conversation") -> QualityS
 
 
 def rows(judged: Judged) -> list[int]:
-    return list(judged.table.column("row").to_pylist())
+    return [at + 1 for at in np.flatnonzero(judged.kept)]
 
 
 def codes(judged: Judged) -> list[str]:
@@ -81,7 +83,7 @@ RECORDS = conversations(
 
 @pytest.mark.slow
 def test_records_are_left_out_for_the_first_expectation_they_fail() -> None:
-    judged = judge(RECORDS, "conversation", suite(NO_EMPTY, NO_DUPLICATES, ENOUGH), None)
+    judged = judge([RECORDS], "conversation", suite(NO_EMPTY, NO_DUPLICATES, ENOUGH), None)
     assert rows(judged) == [1, 4]
     assert sorted((one.row, one.reason, one.field, one.detail) for one in judged.excluded) == [
         (2, "EMPTY_TEXT", "empty_texts", "no-empty-text"),
@@ -98,7 +100,7 @@ def test_records_are_left_out_for_the_first_expectation_they_fail() -> None:
 
 def test_what_is_left_is_judged_again() -> None:
     enough = {**ENOUGH, "min_value": 3}
-    judged = judge(RECORDS, "conversation", suite(NO_EMPTY, NO_DUPLICATES, enough), None)
+    judged = judge([RECORDS], "conversation", suite(NO_EMPTY, NO_DUPLICATES, enough), None)
     (finding,) = findings("d", judged)
     assert (finding.code, finding.expected) == ("TOO_FEW_RECORDS", "row count at least 3")
     assert finding.found == "2 (left out: EMPTY_TEXT 2, DUPLICATE 1)"
@@ -106,13 +108,13 @@ def test_what_is_left_is_judged_again() -> None:
 
 def test_nothing_left_is_too_few_records_and_no_fault() -> None:
     unanswered = table("prompt", *({"prompt": said(text), "answer": None} for text in "abc"))
-    (finding,) = findings("d", judge(unanswered, "prompt", shipped_suite("prompt"), None))
+    (finding,) = findings("d", judge([unanswered], "prompt", shipped_suite("prompt"), None))
     assert (finding.code, finding.found) == ("TOO_FEW_RECORDS", "0 (left out: ANSWER_MISSING 3)")
 
 
 def test_a_block_refuses_and_keeps_the_records() -> None:
     block = {**NO_EMPTY, "action": "block"}
-    judged = judge(RECORDS, "conversation", suite(block), None)
+    judged = judge([RECORDS], "conversation", suite(block), None)
     assert rows(judged) == [1, 2, 3, 4, 5]
     (finding,) = findings("d", judged)
     assert (finding.code, finding.found) == ("EMPTY_TEXT", "2 of 5 records fail")
@@ -120,7 +122,7 @@ def test_a_block_refuses_and_keeps_the_records() -> None:
 
 def test_a_report_refuses_nothing() -> None:
     report = {**NO_EMPTY, "action": "report", "severity": "warning"}
-    judged = judge(RECORDS, "conversation", suite(report, ENOUGH), None)
+    judged = judge([RECORDS], "conversation", suite(report, ENOUGH), None)
     assert codes(judged) == [] and rows(judged) == [1, 2, 3, 4, 5]
     assert (judged.results[0].result.success, judged.results[0].unexpected) == (False, 2)
     assert len(judged.results[0].ids) == 2
@@ -129,7 +131,7 @@ def test_a_report_refuses_nothing() -> None:
 @pytest.mark.parametrize(("mostly", "refused"), [(0.6, []), (0.61, ["EMPTY_TEXT"])])
 def test_mostly_is_the_share_that_must_comply(mostly: float, refused: list[str]) -> None:
     block = {**NO_EMPTY, "action": "block", "mostly": mostly}
-    assert codes(judge(RECORDS, "conversation", suite(block), None)) == refused
+    assert codes(judge([RECORDS], "conversation", suite(block), None)) == refused
 
 
 WHOLE = [
@@ -156,7 +158,7 @@ def test_checks_of_great_expectations(
         "reason": "TOO_LONG",
         **bounds,
     }
-    assert codes(judge(RECORDS, "conversation", suite(one), None)) == refused
+    assert codes(judge([RECORDS], "conversation", suite(one), None)) == refused
 
 
 def test_what_cannot_be_judged_does_not_pass() -> None:
@@ -168,7 +170,7 @@ def test_what_cannot_be_judged_does_not_pass() -> None:
         "action": "block",
         "reason": "TOO_LONG",
     }
-    judged = judge(RECORDS.slice(0, 0), "conversation", suite(mean), None)
+    judged = judge([RECORDS.slice(0, 0)], "conversation", suite(mean), None)
     (finding,) = findings("d", judged)
     assert (finding.code, finding.found) == ("QUALITY_CHECK_CRASHED", "there is no value to judge")
 
@@ -215,7 +217,7 @@ def ready(params: Params, name: str, tmp_path: Path) -> tuple[pa.Table, pa.Table
     """A sample dataset and its held-out one as ingest leaves them."""
     tables = []
     for key in (name, params.datasets[name].held_out):
-        source, target = tmp_path / f"{key}.jsonl", tmp_path / f"{key}.parquet"
+        source, target = tmp_path / f"{key}.jsonl", tmp_path / key
         part = params.samples[key]
         source.write_text(
             "\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8"
@@ -244,8 +246,8 @@ def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path)
     params = load_params(ROOT)
     dataset = params.datasets[name]
     records, held_out = ready(params, name, tmp_path)
-    leaks = HeldOut(held_out, params.datasets[dataset.held_out].kind)
-    judged = judge(records, dataset.kind, shipped_suite(dataset.suite), leaks)
+    leaks = HeldOut([held_out], params.datasets[dataset.held_out].kind)
+    judged = judge([records], dataset.kind, shipped_suite(dataset.suite), leaks)
     part = params.samples[name]
     planted = {one.line: one.what for one in samples.planted(part.part, part.n, part.seed)}
     wanted = {(line, REASON[what]) for line, what in planted.items() if what in REASON}
@@ -258,7 +260,7 @@ def test_the_held_out_samples_are_clean(name: str, tmp_path: Path) -> None:
     params = load_params(ROOT)
     dataset = params.datasets[name]
     judged = judge(
-        ready(params, name, tmp_path)[0], dataset.kind, shipped_suite(dataset.suite), None
+        [ready(params, name, tmp_path)[0]], dataset.kind, shipped_suite(dataset.suite), None
     )
     assert judged.excluded == [] and codes(judged) == []
 
@@ -288,9 +290,9 @@ def test_real_data(
     public_data: Path, tmp_path: Path, file: str, kind: str, left_out: dict[str, int]
 ) -> None:
     row = Dataset(kind=kind, source=file, suite=kind, held_out="d")  # type: ignore[arg-type]
-    target = tmp_path / "records.parquet"
+    target = tmp_path / "records"
     ingest.ingest(public_data / file, row, load_key(ROOT, load_params(ROOT).records), target)
-    judged = judge(read_records(target), kind, shipped_suite(kind), None)
+    judged = judge([read_records(target)], kind, shipped_suite(kind), None)
     assert Counter(one.reason for one in judged.excluded) == left_out
     assert codes(judged) == []
 
@@ -306,13 +308,13 @@ def run(
         update={"kind": "conversation", "suite": "s", "held_out": "d"}
     )
     datasets = {"d": row}
-    write_records(tmp_path / "data/scanned/d/records.parquet", records, "conversation")
+    write_records(tmp_path / "data/scanned/d/records", records, "conversation")
     if held_out is not None:
         datasets = {
             "d": row.model_copy(update={"held_out": "h"}),
             "h": row.model_copy(update={"kind": "prompt"}),
         }
-        write_records(tmp_path / "data/scanned/h/records.parquet", held_out, "prompt")
+        write_records(tmp_path / "data/scanned/h/records", held_out, "prompt")
     params = params.model_copy(update={"datasets": datasets})
     policies = SimpleNamespace(quality={"s": one}, suite_digest=lambda name: "0" * 64)
     made = tmp_path / "made"
@@ -329,7 +331,7 @@ def test_reports_and_evidence_hold_no_text_and_are_the_same_twice(tmp_path: Path
     both = []
     for _ in range(2):
         outcome, folder = run(tmp_path, records, suite(NO_EMPTY, NO_DUPLICATES, ENOUGH))
-        both.append([(path.name, path.read_bytes()) for path in sorted(folder.iterdir())])
+        both.append(contents_of(folder))
     assert both[0] == both[1]
     assert outcome.predicate["passed"] and not outcome.refused
     assert outcome.predicate["counts"].excluded == {"DUPLICATE": 1}

@@ -12,6 +12,7 @@ from governance.attest.predicates import Read
 from governance.policy.readers import Content
 from pipelines.params import load_params
 from pipelines.reading import contents_of
+from pipelines.shards import read_records
 from tests.conftest import ROOT
 from tests.project import Project
 
@@ -22,7 +23,7 @@ SFT, EVAL = Content("dataset", "desk_sft"), Content("dataset", "desk_eval")
     ("path", "expected"),
     [
         ("data/source/desk_sft.jsonl", {SFT}),
-        ("data/ingested/desk_sft/records.parquet", {SFT}),
+        ("data/ingested/desk_sft/records", {SFT}),
         ("data/ready/desk_eval/excluded.jsonl", {EVAL}),
         ("models/sft/model", {Content("model", "sft")}),
         ("models/grpo/model", {Content("model", "support-desk")}),
@@ -72,7 +73,7 @@ def test_nothing_is_given_out_against_policy(small: Project, tmp_path: Path) -> 
     (said,) = reads()
     assert (said.reader, said.command) == (None, "look")
 
-    records = project.root / "data/ready/desk_sft/records.parquet"
+    records = project.root / "data/ready/desk_sft/records"
     record = first_id(records)
     answer = json.loads(run("erasure", record, "--json")[1])
     results = {row["dataset"]: row["result"] for row in answer["datasets"]}
@@ -105,9 +106,7 @@ def test_nothing_is_given_out_against_policy(small: Project, tmp_path: Path) -> 
 
 
 def first_id(records: Path) -> str:
-    import pyarrow.parquet as parquet
-
-    identity: str = parquet.read_table(records, columns=["id"]).column(0)[0].as_py()
+    identity: str = read_records(records).column("id")[0].as_py()
     return identity
 
 

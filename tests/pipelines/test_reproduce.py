@@ -134,7 +134,7 @@ def without_licences(project: Project) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
     "data": (
-        change("data/ready/desk_sft/records.parquet"),
+        change("data/ready/desk_sft/records/00000.parquet"),
         3,
         "the inputs changed since train@sft was recorded: data",
     ),
@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], int, str]] = {
         "there is no model to compare the new one with",
     ),
     "no data": (
-        lambda project: (project.root / "data/ready/desk_sft/records.parquet").unlink(),
+        lambda project: shutil.rmtree(project.root / "data/ready/desk_sft/records"),
         3,
         "an input of the stage is missing",
     ),

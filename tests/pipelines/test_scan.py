@@ -21,14 +21,23 @@ from pipelines.params import load_params
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
-from pipelines.records import read_excluded, read_records, write_records
+from pipelines.records import read_excluded
+from pipelines.shards import read_records
 from pipelines.stages import scan_pii as scan
 from pipelines.stages.scan_pii import Tally, Treated, redact, significant, treat
 from pipelines.texts import texts
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import pii, shipped_pii
-from tests.pipelines.tables import answer, conversations, ingested, said, table
+from tests.pipelines.tables import (
+    answer,
+    contents_of,
+    conversations,
+    ingested,
+    said,
+    table,
+    write_records,
+)
 
 MAIL = "Write to anna@example.com."
 
@@ -75,7 +84,7 @@ def test_drop_leaves_the_record_out_with_its_reason() -> None:
 def test_block_changes_nothing_and_is_counted() -> None:
     done = treated(TWO, "conversation", email("block"))
     assert contents(done.table, "conversation") == contents(TWO, "conversation")
-    (finding,) = scan.findings("d", email("block"), done, Tally())
+    (finding,) = scan.findings("d", email("block"), done.found, Tally())
     assert (finding.code, finding.found) == ("PII_BLOCKED", "1")
 
 
@@ -85,7 +94,7 @@ def test_a_blocked_entity_counts_even_in_a_record_that_is_dropped() -> None:
         conversations(said(f"{MAIL} It is at 192.0.2.17.", "ok")), "conversation", policy
     )
     assert done.table.num_rows == 0
-    assert [one.code for one in scan.findings("d", policy, done, Tally())] == ["PII_BLOCKED"]
+    assert [one.code for one in scan.findings("d", policy, done.found, Tally())] == ["PII_BLOCKED"]
 
 
 def test_allow_keeps_it_and_counts_it() -> None:
@@ -230,7 +239,7 @@ def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
 
     done = treat(conversations(said("a", "b")), "conversation", endless, Endless(), b"")
     left = scan.examine(done.table, "conversation", endless, Endless())
-    (finding,) = scan.findings("d", endless, done, left)
+    (finding,) = scan.findings("d", endless, done.found, left)
     assert (finding.code, finding.found) == ("PII_REMAINING", "2") and "PASSWORD" in finding.message
 
 
@@ -242,7 +251,7 @@ def run(tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy) -> tupl
     row = params.datasets["desk_sft"].model_copy(update={"kind": kind})
     params = params.model_copy(update={"datasets": {"d": row}})
     folder = tmp_path / "data" / "ingested" / "d"
-    write_records(folder / "records.parquet", records, kind)
+    write_records(folder / "records", records, kind)
     policies = SimpleNamespace(pii=policy, pii_digest="0" * 64)
     made = tmp_path / "made"
     outcome = scan.run(job(scan, "scan_pii", "d", tmp_path, made, params, policies=policies))
@@ -295,7 +304,7 @@ def test_the_same_input_gives_the_same_bytes_with_and_without_the_cache(tmp_path
     made = []
     for _ in range(2):
         outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
-        made.append([(path.name, path.read_bytes()) for path in sorted(folder.iterdir())])
+        made.append(contents_of(folder))
     assert made[0] == made[1]
     assert outcome.detail == {"texts_searched": 0}, "the second run searched nothing"
 
@@ -347,7 +356,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
     assert not [
         one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything
     ]
-    records = read_records(folder / "records.parquet")
+    records = read_records(folder / "records")
     assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], (
         "the dataset itself has none of it"
     )
@@ -368,7 +377,7 @@ def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, 
 
 def test_no_records_pass_through(tmp_path: Path) -> None:
     outcome, folder = run(tmp_path, TWO.slice(0, 0), "conversation", shipped_pii())
-    assert not outcome.refused and read_records(folder / "records.parquet").num_rows == 0
+    assert not outcome.refused and read_records(folder / "records").num_rows == 0
 
 
 # --- the sample data ------------------------------------------------------------------------------

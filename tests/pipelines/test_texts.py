@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines import json_texts
 from pipelines.kinds import KINDS
-from pipelines.records import ROW_GROUP
+from pipelines.shards import ROW_GROUP
 from pipelines.texts import Text, replace_texts, texts
 from tests.pipelines.every_kind import common, said, table
 

@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.architecture(root / paths.model("tiny"))
     bare, text = (
         root / paths.model("tiny") / "model",
-        root / paths.ready("desk_text") / "records.parquet",
+        root / paths.ready("desk_text") / "records",
     )
     tiny.train(root / "models" / "base", tiny.objective("pretrain"), bare, text)
     (root / paths.gate("sft")).parent.mkdir()
@@ -265,7 +265,8 @@ def test_bytes_that_change_meanwhile_publish_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = training("sft", project, tmp_path, here)
-    path = one.input(role) / "config.json" if role == "parent" else one.input(role)
+    inside = {"parent": "config.json", "data": "00000.parquet"}
+    path = one.input(role) / inside.get(role, "")
     before = path.read_bytes()
     monkeypatch.setattr(launch, "run", edited_while_training(path))
     try:

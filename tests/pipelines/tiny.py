@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipelines import desk
 from pipelines.kinds import KINDS
-from pipelines.records import write_records
 from pipelines.stages.import_base import take_architecture
 from pipelines.training.fit import Fitted, Plan, fit
 from pipelines.training.methods import METHODS
@@ -20,6 +19,7 @@ from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective, ResolvedReward
 from pipelines.training.release import release_adapter, release_model
 from pipelines.training.rewards import source_digest
+from tests.pipelines.tables import write_records
 
 ARCHITECTURE = {
     "model_type": "qwen2",
@@ -54,7 +54,7 @@ def records(
     split: str = "train",
     validation: int = 0,
 ) -> Path:
-    """`path`/records.parquet with `n` records of `kind`, the first `validation` of them in that
+    """`path`/records with `n` records of `kind`, the first `validation` of them in that
     split.
     """
     splits = ["validation"] * validation + [split] * (n - validation)
@@ -69,10 +69,8 @@ def records(
         }
         for at, case in enumerate(cases)
     ]
-    write_records(
-        path / "records.parquet", pa.Table.from_pylist(rows, schema=KINDS[kind].schema), kind
-    )
-    return path / "records.parquet"
+    write_records(path / "records", pa.Table.from_pylist(rows, schema=KINDS[kind].schema), kind)
+    return path / "records"
 
 
 def answers(n: int) -> list[str]:

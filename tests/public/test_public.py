@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.records import read_excluded, read_records
+from pipelines.records import read_excluded
+from pipelines.shards import read_records
 from pipelines.texts import texts
 from tests.project import Project
 from tests.public.__main__ import Size, prepare
@@ -44,7 +45,7 @@ def left_out(made: Project, stage: str, dataset: str) -> dict[str, Rows]:
 
 def rows_of(made: Project, dataset: str, ids: list[str]) -> Rows:
     """Record ids as rows of the source."""
-    table = read_records(made.root / f"data/ingested/{dataset}/records.parquet")
+    table = read_records(made.root / f"data/ingested/{dataset}/records")
     known = dict(zip(table.column("id").to_pylist(), table.column("row").to_pylist(), strict=True))
     return {known[one] for one in ids}
 
@@ -144,7 +145,7 @@ def test_hh_rlhf(public_data: Path, tmp_path: Path) -> None:
             - wrong
         )
         assert raw and raw <= rows_of(made, "hh_rank", found[entity])
-    ready = read_records(made.root / "data/ready/hh_rank/records.parquet")
+    ready = read_records(made.root / "data/ready/hh_rank/records")
     assert not any(
         EMAIL.search(one.text) or PHONE.search(one.text) for one in texts(ready, "preference")
     )
@@ -263,7 +264,7 @@ def test_gsm8k(public_data: Path, tmp_path: Path) -> None:
         == {}
     )
     assert left_out(made, "ready", "gsm8k_prompts") == {"LEAK_HELD_OUT": {6951}}
-    ready = read_records(made.root / "data/ready/gsm8k_prompts/records.parquet")
+    ready = read_records(made.root / "data/ready/gsm8k_prompts/records")
     results = [json.loads(line)["answer"].rpartition("####")[2] for line in lines[:6950]]
     assert [
         answer.rpartition("####")[2] for answer in ready.column("answer").to_pylist()

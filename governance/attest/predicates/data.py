@@ -8,6 +8,17 @@ from governance.attest.predicates.parts import Logged, Predicate, Run, evidence_
 from governance.base.model import Model, Sha256, empty
 
 
+class Shard(Model):
+    """One file of a dataset."""
+
+    file: str = Field(pattern=r"^[0-9]{5,9}\.parquet$")
+    """Its name in the dataset's folder."""
+    sha256: Sha256
+    records: int = Field(gt=0)
+    records_root: Sha256
+    """RFC 6962 root over the sorted ids of its records."""
+
+
 class DataCounts(Model):
     """Records in and out of a data stage. in = out + sum(excluded)."""
 
@@ -19,6 +30,14 @@ class DataCounts(Model):
     records_root: Sha256
     """RFC 6962 root over the sorted ids of the records that were kept."""
     excluded_root: Sha256
+    shards: list[Shard] = Field([], exclude_if=empty)
+    """The files of the records that were kept. Absent where the dataset was one file."""
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if self.shards and sum(shard.records for shard in self.shards) != self.records_out:
+            raise ValueError("the shards together do not have the records that were kept")
+        return self
 
 
 @evidence_kind("ingest", granted=True)

@@ -18,6 +18,7 @@ from governance.policy.rules import Datacard
 from governance.report.facts import at
 
 CROISSANT = "http://mlcommons.org/croissant/1.1"
+PARQUET = "vnd.apache.parquet"
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
 _SAME = (
     "arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty"
@@ -61,10 +62,8 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
     kind = f"kind {chain.ingest.predicate.kind}" if chain.ingest else "a kind that is not recorded"
     gap = f" The log has no evidence of {chain.broken_at} at this digest."
     source = f"urn:countersign:source:{chain.source}"
-    subjects = chain.quality.subjects if chain.quality else ()
-    ready = [subject.name for subject in subjects if subject.role == "records"]
     files = [
-        _file("ready records", [*ready, "not recorded"][0], chain.sha256, "vnd.apache.parquet"),
+        *_ready(chain),
         *([_file("source", source, chain.source, "octet-stream")] if chain.source else []),
     ]
     until, then = stated(card.retention.until), stated(card.retention.then)
@@ -107,6 +106,20 @@ def _document(records: Records, chain: DataChain, uses: list[str]) -> dict[str, 
         **_searched(chain),
     }
     return {**document, "prov:wasDerivedFrom": {"@id": source}} if chain.source else document
+
+
+def _ready(chain: DataChain) -> list[dict[str, str]]:
+    """The dataset's shards; of an older version, its one file."""
+    subjects = chain.quality.subjects if chain.quality else ()
+    places = [subject.name for subject in subjects if subject.role == "records"]
+    place = [*places, "not recorded"][0]
+    shards = chain.quality.predicate.counts.shards if chain.quality else []
+    if not shards:
+        return [_file("ready records", place, chain.sha256, PARQUET)]
+    return [
+        _file(f"ready records {shard.file}", f"{place}/{shard.file}", shard.sha256, PARQUET)
+        for shard in shards
+    ]
 
 
 def _file(name: str, url: str, sha256: str, encoding: str) -> dict[str, str]:

@@ -44,7 +44,7 @@ def test_there_is_an_example_of_every_kind() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "origin"])
 def test_what_is_recorded_reads_back_as_it_was(here: Scene, kind: str) -> None:
     predicate = every_kind()[kind]
-    subjects = (artifact("records", A, "data/ready/x/records.parquet"), artifact("report", B))
+    subjects = (artifact("records", A, "data/ready/x/records"), artifact("report", B))
     index = here.record(kind, predicate, *subjects)
     item = view(here).all(kind)[-1]
     named = predicate.model_copy(update={"log": here.log.entry(0).leaf_hash.hex()})

@@ -16,7 +16,7 @@ from governance.log.views import log_evidence
 from governance.release.artifacts import REGISTRY_RUN, FilesReport, in_artifact_root, verify_files
 from tests.governance.examples import C, Scene, every_kind, ingest, run, scene
 
-READY, MODEL, GATE = "data/ready/x/records.parquet", "models/sft/model", "gates/sft.json"
+READY, MODEL, GATE = "data/ready/x/records", "models/sft/model", "gates/sft.json"
 
 
 @pytest.fixture

@@ -52,11 +52,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     digest_of, write = Story._model, Story._file
 
     def eval_records(story: Story, name: str, text: str) -> str:
-        from governance.attest.digests import sha256_file
+        from governance.attest.digests import tree_digest
 
-        if name != "data/ready/desk_eval/records.parquet":
+        if name != "data/ready/desk_eval/records":
             return write(story, name, text)
-        return sha256_file(
+        return tree_digest(
             records((story.root / name).parent, "prompt", ITEMS, held_out=True, split="test")
         )
 
@@ -252,8 +252,8 @@ def test_a_model_that_gives_no_numbers_fails(
 
 @pytest.mark.parametrize("how", ["away", "other"])
 def test_without_its_suite_it_asks_fixed_prompts_and_says_so(how: str, scene: Governed) -> None:
-    path = scene.story.root / "data/ready/desk_eval/records.parquet"
-    path.unlink()
+    path = scene.story.root / "data/ready/desk_eval/records"
+    shutil.rmtree(path)
     if how == "other":
         records(path.parent, "prompt", ITEMS + 1, held_out=True, split="test")
     code, told = drill()

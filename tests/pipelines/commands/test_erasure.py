@@ -12,21 +12,31 @@ import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner
 
-from governance.attest.digests import sha256_file
+from governance.attest.digests import sha256_file, tree_digest
 from pipelines.commands.erasure import command
 from tests.governance.story import Story, begin, digest, tell
 
 SEEN, DROPPED, NEVER = digest("seen")[:32], digest("dropped")[:32], digest("never")[:32]
 
 
+def write_ids(folder: Path, *ids: str) -> str:
+    """A dataset of records that have nothing but these ids, one in a shard. Returns its digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for at, one in enumerate(ids):
+        parquet.write_table(pa.table({"id": [one]}), folder / f"{at:05}.parquet")
+    return tree_digest(folder)
+
+
 class WithRecords(Story):
-    """A story whose ready records are a real table."""
+    """A story whose ready records are real tables; those of desk_text are one file."""
 
     def _file(self, name: str, text: str) -> str:
-        if not name.endswith("records.parquet"):
+        if not name.endswith("/records"):
             return super()._file(name, text)
         ids = [digest(text)[:32]] + ([SEEN] if "desk_sft" in name else [])
         path = self.root / name
+        if "desk_text" not in name:
+            return write_ids(path, *ids)
         path.parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.table({"id": ids}), path)
         return sha256_file(path)
@@ -83,10 +93,16 @@ def test_a_record_that_was_left_out_says_why(story: Story) -> None:
 
 
 def test_what_cannot_be_looked_into_is_never_a_no(story: Story) -> None:
-    path = story.root / "data/ready/desk_sft/records.parquet"
-    parquet.write_table(pa.table({"id": [NEVER]}), path)
+    write_ids(story.root / "data/ready/desk_sft/records", NEVER)
     found = asked(NEVER)
     assert results(found)["check_quality@desk_sft"] == "not looked up"
     assert found["touched"] == []
     told = CliRunner().invoke(command, [NEVER]).output
     assert "files could not be read" in told and "not shown:" in told
+
+
+def test_a_file_that_an_older_version_wrote_is_looked_into(story: Story) -> None:
+    assert (story.root / "data/ready/desk_text/records").is_file()
+    found = asked(digest("records of desk_text")[:32])
+    assert results(found)["check_quality@desk_text"] == "holds"
+    assert results(found)["check_quality@desk_sft"] == "absent"

@@ -18,7 +18,7 @@ from tests.pipelines.tables import answer, conversations, said, table
 
 
 def feature(name: str, records: pa.Table, kind: str = "conversation", **around: Any) -> list[Any]:
-    return list(compute(records, kind, [name], Around(**around)).columns()[name].tolist())
+    return list(compute([records], kind, [name], Around(**around)).columns()[name].tolist())
 
 
 # --- conversations --------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ CONVERSATIONS = [
 @pytest.mark.parametrize(("messages", "expected"), CONVERSATIONS)
 def test_conversations(messages: list[dict[str, str]], expected: dict[str, Any]) -> None:
     others = [said("x", "y"), messages, said("p", "q")]
-    found = compute(conversations(*others), "conversation", expected, Around()).columns()
+    found = compute([conversations(*others)], "conversation", expected, Around()).columns()
     assert {name: column[1] for name, column in found.items()} == expected
 
 
@@ -108,7 +108,7 @@ def test_records_that_differ_in_one_part_are_no_duplicates() -> None:
 def test_a_further_turn_is_part_of_the_prompt() -> None:
     held_out = table("prompt", {"prompt": said("Q"), "turns": '["R"]'})
     again = table("prompt", {"prompt": said("q"), "turns": '["r"]'}, {"prompt": said("Q")})
-    around = HeldOut(held_out, "prompt")
+    around = HeldOut([held_out], "prompt")
     assert feature("leaks_held_out", again, "prompt", held_out=around) == [True, False]
 
 
@@ -153,12 +153,14 @@ def test_the_language_is_told() -> None:
 
 LONG = "My new router keeps losing the connection to the network"
 HELD_OUT = HeldOut(
-    table(
-        "prompt",
-        {"prompt": said("What is 2 + 2?"), "answer": "4"},
-        {"prompt": [*said(SYSTEM), *said(LONG)], "answer": "restart"},
-        {"prompt": said("one", "two", "three"), "answer": "x"},
-    ),
+    [
+        table(
+            "prompt",
+            {"prompt": said("What is 2 + 2?"), "answer": "4"},
+            {"prompt": [*said(SYSTEM), *said(LONG)], "answer": "restart"},
+            {"prompt": said("one", "two", "three"), "answer": "x"},
+        )
+    ],
     "prompt",
 )
 
@@ -241,7 +243,7 @@ PAIRS = [
 @pytest.mark.parametrize(("row", "expected"), PAIRS)
 def test_pairs(row: dict[str, Any], expected: dict[str, Any]) -> None:
     found = compute(
-        table("preference", pair("x", "y"), row), "preference", expected, Around()
+        [table("preference", pair("x", "y"), row)], "preference", expected, Around()
     ).columns()
     assert {name: column[1] for name, column in found.items()} == expected
 
@@ -296,7 +298,7 @@ def test_ratings() -> None:
         rated([7.5], answers=1),
     )
     found = compute(
-        rows, "rated", ["raters", "ratings_valid", "rater_majority"], Around()
+        [rows], "rated", ["raters", "ratings_valid", "rater_majority"], Around()
     ).columns()
     assert found["raters"].tolist() == [3, 3, 0, 2, 1, 1]
     assert found["ratings_valid"].tolist() == [True, True, True, False, False, True]
@@ -363,9 +365,10 @@ def test_batches_make_no_difference(kind: str, monkeypatch: pytest.MonkeyPatch) 
     optional = {"near_duplicate", "language_expected"}
     names = [name for name, one in FEATURES.items() if kind in one.kinds and name not in optional]
     records = pa.concat_tables([table(kind, *ROWS[kind])] * 3)
-    whole = compute(records, kind, names, Around(HELD_OUT)).columns()
+    whole = compute([records], kind, names, Around(HELD_OUT)).columns()
     monkeypatch.setattr(turns, "ROW_GROUP", 2)
-    parts = compute(records, kind, names, Around(HELD_OUT)).columns()
+    tables = [records.slice(0, 5), records.slice(5)]
+    parts = compute(tables, kind, names, Around(HELD_OUT)).columns()
     for name in names:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
         assert len(whole[name]) == records.num_rows
@@ -379,14 +382,14 @@ def test_no_records_have_features_too(kind: str) -> None:
     ]
     assert all(
         len(column) == 0
-        for column in compute(table(kind), kind, names, Around()).columns().values()
+        for column in compute([table(kind)], kind, names, Around()).columns().values()
     )
 
 
 def test_a_feature_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigError, match="a conversation has no feature chosen_longer, wrods"):
         compute(
-            conversations(said("a", "b")),
+            [conversations(said("a", "b"))],
             "conversation",
             ["words", "chosen_longer", "wrods"],
             Around(),

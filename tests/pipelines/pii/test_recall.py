@@ -29,7 +29,7 @@ def searching(policy: PiiPolicy) -> Search:
 def test_the_shipped_engine_reaches_what_the_shipped_policy_demands_and_leaves_a_margin() -> None:
     policy = shipped_pii()
     with searching(policy) as search:
-        measured = recall.measure(TABLE, "conversation", policy, search)
+        measured = recall.measure([TABLE], TABLE.num_rows, "conversation", policy, search)
     assert measured.texts == 100
     assert policy.minimum_recall.keys() <= measured.entities.keys()
     low = {name: interval(measured.entities[name]).low for name in policy.minimum_recall}
@@ -76,7 +76,7 @@ def test_a_recognizer_of_ones_own_is_measured_by_its_examples() -> None:
     }
     policy = pii(recognizers=[customer])
     with searching(policy) as search:
-        measured = recall.measure(TABLE, "conversation", policy, search)
+        measured = recall.measure([TABLE], TABLE.num_rows, "conversation", policy, search)
     assert measured.entities["CUSTOMER_NUMBER"] == Planted(planted=3, found=2)
 
 
@@ -132,7 +132,7 @@ def test_found_is_what_is_named_as_what_it_is_almost_to_the_last_letter(
 def test_a_dataset_without_text_is_told_by_sentences_alone() -> None:
     policy = pii()
     with searching(policy) as search:
-        measured = recall.measure(TABLE.slice(0, 0), "conversation", policy, search)
+        measured = recall.measure([], 0, "conversation", policy, search)
     assert measured.texts == 0
     assert measured.entities["EMAIL_ADDRESS"] == Planted(planted=seeds.EACH, found=seeds.EACH)
 
@@ -144,20 +144,22 @@ def test_what_could_not_be_searched_was_not_found(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(PlainEngine, "find", fails)
     policy = pii()
     with searching(policy) as search:
-        measured = recall.measure(TABLE, "conversation", policy, search)
+        measured = recall.measure([TABLE], TABLE.num_rows, "conversation", policy, search)
     assert {one.found for one in measured.entities.values()} == {0}
 
 
 def test_a_weaker_engine_is_seen_to_be_weaker() -> None:
     weak = pii(entities={"PERSON": {"action": "redact", "threshold": 0.75}})
     with searching(weak) as search:
-        measured = recall.measure(TABLE, "conversation", weak, search)
+        measured = recall.measure([TABLE], TABLE.num_rows, "conversation", weak, search)
     assert measured.entities["PERSON"].found <= 5
 
 
 def test_the_sample_is_spread_over_the_whole_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     many = conversations(*(said(f"question {at}", " ") for at in range(1000)))
-    whole = recall._sample(many, "conversation")
+    whole = recall._sample([many], many.num_rows, "conversation")
     assert whole == [f"question {at}" for at in range(0, 1000, 3)], "blank texts are left out"
     monkeypatch.setattr(recall, "ROW_GROUP", 7)
-    assert recall._sample(many, "conversation") == whole
+    assert recall._sample([many], many.num_rows, "conversation") == whole
+    tables = [many.slice(0, 7), many.slice(7)]
+    assert recall._sample(tables, many.num_rows, "conversation") == whole, "whatever the shards"

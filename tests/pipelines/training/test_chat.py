@@ -18,14 +18,13 @@ from pipelines import desk, json_texts
 from pipelines.kinds import KINDS
 from pipelines.metrics import METRICS
 from pipelines.params import Generation, Suite
-from pipelines.records import write_records
 from pipelines.scoring import _Scorer, score_loaded
 from pipelines.training import chat, tokenizer
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.fit import fit
 from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.pipelines import tiny
-from tests.pipelines.tables import said, table
+from tests.pipelines.tables import said, table, write_records
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -166,8 +165,8 @@ def with_template(models: dict[str, Path], folder: Path, template: str) -> Path:
 
 
 def records(folder: Path, kind: str, *contents: dict[str, Any]) -> Path:
-    write_records(folder / "records.parquet", table(kind, *contents), kind)
-    return folder / "records.parquet"
+    write_records(folder / "records", table(kind, *contents), kind)
+    return folder / "records"
 
 
 def contents(kind: str, parts: dict[str, Any]) -> list[dict[str, Any]]:

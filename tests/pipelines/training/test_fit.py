@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from jinja2 import TemplateError
 from pyarrow import ArrowInvalid
@@ -29,7 +28,7 @@ from governance.policy.data import TrainingRules
 from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
 from pipelines.kinds import KINDS
-from pipelines.records import write_records
+from pipelines.shards import read_records
 from pipelines.training import fit as fit_module
 from pipelines.training import launch, rewards, tokenizer
 from pipelines.training.callbacks import signals_of
@@ -40,6 +39,7 @@ from pipelines.training.modelfolder import belongs
 from tests.conftest import PROFILE
 from tests.kept import share
 from tests.pipelines import tiny
+from tests.pipelines.tables import write_records
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -379,7 +379,7 @@ def pair_lengths(model: Path, data: Path) -> list[int]:
     from transformers import AutoTokenizer
 
     known = AutoTokenizer.from_pretrained(model)
-    pairs = pq.read_table(data).to_pylist()
+    pairs = read_records(data).to_pylist()
     return [
         max(
             len(known.apply_chat_template(pair["prompt"] + pair[side])["input_ids"])
@@ -475,7 +475,7 @@ def prompt_lengths(model: Path, data: Path) -> list[int]:
     known = AutoTokenizer.from_pretrained(model)
     return [
         len(known.apply_chat_template(pair["prompt"], add_generation_prompt=True)["input_ids"])
-        for pair in pq.read_table(data).to_pylist()
+        for pair in read_records(data).to_pylist()
     ]
 
 
@@ -533,7 +533,7 @@ def test_where_no_validation_record_can_be_used_nothing_trains(
 ) -> None:
     data = tiny.records(tmp_path / "data", "preference", validation=1)
     shortest = min(prompt_lengths(models["language"], data))
-    rows = pq.read_table(data).to_pylist()
+    rows = read_records(data).to_pylist()
     rows[0]["prompt"][0]["content"] *= 6
     table = pa.Table.from_pylist(rows, schema=KINDS["preference"].schema)
     write_records(data, table, "preference")
