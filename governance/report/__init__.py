@@ -2,7 +2,7 @@
 
 what it rests on    `facts` (the log, the version's chain), `standing` (where it stands with
                     people)
-put together        `build` from `sources`; its evidence sections are those of the review page,
+put together        `build`; its evidence sections are those of the review page,
                     too; typed by `model`, the JSON twin
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `readers`, `training`, `assurance`, `scores`, `record`, `lines`;

@@ -209,7 +209,7 @@ def test_resolving_imports_no_torch() -> None:
 
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="grpo"):
-        method("ppo")
+        method("gspo")
 
 
 def test_the_snapshot_is_that_of_the_installed_trl() -> None:
