@@ -20,6 +20,7 @@ from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
 from governance.attest.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
 from governance.log import evidence
 from governance.log.evidence import Evidence, key_ring
+from governance.log.rules import CURRENT
 from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import machine, open_log, signer
 from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
@@ -158,6 +159,9 @@ class InMemory(EvidenceView):
 
     def of_kind(self, kind: str | None) -> list[Evidence]:
         return [item for item in self.items if kind in (None, item.kind)]
+
+    def rules_at(self, index: int) -> int:
+        return CURRENT
 
 
 Record = Callable[[str, str, list[Artifact], Any], None]

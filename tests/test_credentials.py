@@ -42,7 +42,8 @@ CLIENTS = {
     "pipelines/stages/fetch.py": "downloads within `hub_errors`",
     "pipelines/stages/import_base.py": "downloads within `hub_errors`",
     "pipelines/loader.py": "switches the Hub's network off",
-    "pipelines/training/fit.py": "`datasets` as tables of this process; training has no network",
+    "pipelines/training/dataset.py": "`datasets` as tables of this process; training has no network",
+    "pipelines/training/fit.py": "as pipelines/training/dataset.py",
 }
 """Module that imports one of them, and why no account goes astray there."""
 

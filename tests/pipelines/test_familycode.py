@@ -32,9 +32,9 @@ NEEDED = {
     " pii/search.py pii/seeds.py pii/seeds.yaml record_ids.py records.py",
     "check_quality": "features/agreement.py features/leaks.py features/table.py features/turns.py"
     " kinds.py pages.py templates/check_quality.md.jinja templates/macros.md.jinja records.py",
-    "evaluate": "failures.py kinds.py metrics.py records.py scoring.py slices.py"
+    "evaluate": "failures.py kinds.py metrics.py shards.py scoring.py slices.py"
     " training/methods.py training/modelfolder.py training/rewards.py",
-    "train": "failures.py kinds.py records.py training/arguments.py training/callbacks.py"
+    "train": "failures.py kinds.py shards.py training/arguments.py training/callbacks.py"
     " training/chat.jinja training/finite.py training/fit.py training/launch.py"
     " training/methods.py training/modelfolder.py training/objective.py training/release.py"
     " training/rewards.py training/tokenizer.py training/trl_arguments.json training/usage.py",

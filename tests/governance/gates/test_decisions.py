@@ -1003,15 +1003,15 @@ def test_a_refusal_between_the_permission_and_the_training_counts() -> None:
     }
 
 
-def test_a_model_said_to_come_from_itself_does_not_hang() -> None:
+def test_a_model_said_to_come_from_itself_comes_from_nothing() -> None:
     plan = desk()
     plan.say(
         "train",
         "dpo",
         inputs={"gate": digest("gate dpo"), "data": ready("pairs"), "parent": model("dpo")},
     )
-    codes = {finding.code for finding in _decide(in_memory(plan)).findings}
-    assert "EVIDENCE_INCONSISTENT" in codes
+    findings = {(finding.code, finding.subject) for finding in _decide(in_memory(plan)).findings}
+    assert ("EVIDENCE_MISSING", "model dpo") in findings
 
 
 def test_mean_alone_may_be_judged_where_policy_says_so() -> None:

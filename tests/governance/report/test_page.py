@@ -155,8 +155,9 @@ def test_it_names_its_twin(html: str, parsed: Page, report: Report) -> None:
 
 
 def _is_pinned(value: Any) -> bool:
-    """Whether a type allows nothing but a digest or a time here."""
-    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{64}|\d{4}-\d\d-\d\dT.*Z", value))
+    """Whether a type allows nothing but a digest, a time or the name of a shard here."""
+    pinned = r"[0-9a-f]{64}|\d{4}-\d\d-\d\dT.*Z|\d{5}\.parquet"
+    return isinstance(value, str) and bool(re.fullmatch(pinned, value))
 
 
 def _poisoned(value: Any) -> Any:
