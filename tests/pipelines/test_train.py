@@ -192,8 +192,17 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "grpo"])
 def test_the_same_inputs_give_the_same_bytes(
-    stage: str, project: Path, here: Machine, allowed: list[str], tmp_path: Path
+    stage: str,
+    project: Path,
+    here: Machine,
+    allowed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def vowels(text: str, answer: str | None) -> float:
+        return float(text.count("a") + text.count("e"))
+
+    monkeypatch.setitem(rewards.RULES, "route_fields", vowels)  # random answers get some
     first, second = (training(stage, project, tmp_path / part, here) for part in ("one", "two"))
     outcomes = [train.run(one) for one in (first, second)]
     assert published(first) == published(second)
