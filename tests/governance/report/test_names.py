@@ -140,7 +140,7 @@ def _coded(value: Any, key: str = "") -> Iterator[str]:
             "as_of",
             "at",
         )
-        if fixed or re.fullmatch(r"[0-9a-f]{12,64}|\d{4}-\d\d-\d\dT.*Z", value):
+        if fixed or re.fullmatch(r"[0-9a-f]{12,64}|\d{4}-\d\d-\d\dT.*Z|\d{5}\.parquet", value):
             yield value
 
 
