@@ -35,7 +35,7 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
     from governance.base.yaml import load_model
     from governance.policy.data import QualitySuite
     from pipelines.features.leaks import HeldOut
-    from pipelines.stages.check_quality import judge
+    from pipelines.quality import judge
 
     say("quality throughput")
     suite = load_model(ROOT / "policies/quality/conversation.yaml", QualitySuite)
@@ -110,7 +110,7 @@ def plainly(records: pa.Table, held_out: pa.Table, suite: QualitySuite) -> set[s
     """The ids of records that the suite's expectations leave out, as a script with pandas finds
     them.
     """
-    from pipelines.stages.check_quality import Expectations
+    from pipelines.quality import Expectations
 
     features = _features(records, held_out)
     columns = {name: column.to_numpy() for name, column in features.items() if name != "id"}

@@ -39,8 +39,9 @@ BIN = Path(sys.executable).parent
 SOCKET = "COUNTERSIGN_WARM_SOCKET"
 PRELOADED = [
     "pipelines.cli", "pipelines.commands.repro", "pipelines.commands.stage",
-    "pipelines.stages.sample", "pipelines.stages.fetch", "pipelines.stages.ingest",
-    "pipelines.stages.scan_pii", "pipelines.stages.check_quality", "pipelines.stages.import_base",
+    "pipelines.stages.sample", "pipelines.stages.fetch",
+    "pipelines.sources.ingest", "pipelines.pii.scan", "pipelines.quality",
+    "pipelines.stages.import_base",
     "pipelines.stages.evaluate_base", "pipelines.stages.evaluate", "pipelines.stages.gate",
     "pipelines.stages.train", "pipelines.stages.register", "pipelines.stages.report",
     "pipelines.training.fit", "governance.commands.verify", "governance.commands.status",

@@ -29,8 +29,9 @@ from governance.policy.data import QualitySuite
 from governance.policy.rules import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset, with_row
 from pipelines.commands.policy_edit import POLICY, with_ignored_fields
-from pipelines.kinds import KINDS, suite_mistake
+from pipelines.kinds import KINDS
 from pipelines.params import Params, broken_references, load_params
+from pipelines.quality_suites import suite_mistake
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
 from pipelines.sources.readers import RowProblem, plain_name, read_rows, source_files
 

@@ -20,10 +20,10 @@ from governance.base.errors import InputError
 from governance.base.yaml import read_text
 from pipelines.paths import RECORDS, ingested, scanned
 from pipelines.pii.engine import Span
+from pipelines.pii.scan import batches, significant
 from pipelines.pii.search import Search
 from pipelines.project import Project
 from pipelines.shards import open_records
-from pipelines.stages.scan_pii import batches, significant
 from pipelines.texts import texts
 
 AROUND = 60

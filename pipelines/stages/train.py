@@ -35,10 +35,10 @@ from pipelines.params import Params
 from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
 from pipelines.training import launch, objective, release
-from pipelines.training.fit import Fitted, Plan
 from pipelines.training.methods import Method, method
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
+from pipelines.training.plan import Fitted, Plan
 
 if TYPE_CHECKING:
     from governance.attest.predicates import RecordUse

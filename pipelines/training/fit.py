@@ -29,12 +29,10 @@ from typing import Any
 
 from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
-from governance.base.model import Model
 from governance.base.storage import disk_failure
 from governance.gates.records import record_limits
-from governance.policy.data import TrainingRules
 from pipelines import isolation
-from pipelines.failures import Stopped, StoppedError, records_refused
+from pipelines.failures import StoppedError, records_refused
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.training import arguments, callbacks, chat, rewards, usage
 from pipelines.training.callbacks import Listener
@@ -42,73 +40,19 @@ from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.finite import POSITION, Watch
 from pipelines.training.methods import METHODS, Method
 from pipelines.training.objective import Objective
-
-PROCESSES = "COUNTERSIGN_PROCESSES"
-"""Environment variable: the number of processes that the launcher should start."""
-PARENT = "COUNTERSIGN_PARENT"
-"""Environment variable: the process id of the stage that launched this process."""
-FAILURE = "failure.json"
-"""File of the work folder for the error of a launched process (`LaunchedError`)."""
-ARGUMENTS = "arguments.json"
-"""File of the work folder for the trainer's resolved arguments, for display."""
-SIGNALS = "signals.jsonl"
-"""File of the work folder for the signals of launched processes: [step, all steps, signals]."""
+from pipelines.training.plan import (
+    ARGUMENTS,
+    FAILURE,
+    PARENT,
+    PROCESSES,
+    SIGNALS,
+    Fitted,
+    LaunchedError,
+    Plan,
+)
 
 LOGGED_SHARE = 0.05
 """Share of the steps after which signals are logged, unless `logging_steps` is set."""
-
-
-class Plan(Model):
-    """Everything that one training run uses, by path."""
-
-    stage: str
-    objective: Objective
-    parent: Path
-    """A model folder; for a method that starts from scratch, one with a config.json and no weights.
-    """
-    scorer: Path | None
-    """The reward model, if a reward is `model`."""
-    records: Path
-    """A folder of shards of the method's kind. Its `train` split trains, its `validation` split is
-    evaluated.
-    """
-    work: Path
-    """Work folder that survives a kill: checkpoints while training; then `trained/` (adapter or
-    model, tokenizer) and `fitted.json`.
-    """
-    checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
-    limits: TrainingRules | None = None
-    """How many records it may leave out or cut."""
-
-
-class Fitted(Model):
-    """The result of a training run. Deterministic, except `device` on another machine."""
-
-    steps: int
-    use: dict[str, RecordUse]
-    """Split to what became of its records."""
-    device: str
-    processes: int
-    history: list[dict[str, float]]
-    """step and signals, in order."""
-    thinking: str = ""
-    """The member of messages in which the chat template got what the assistant thought; empty where
-    no record has any.
-    """
-
-    @property
-    def records(self) -> int:
-        """Records that were trained on."""
-        return self.use["train"].used
-
-
-class LaunchedError(Model):
-    """The error of a launched process."""
-
-    text: str
-    exit_code: int
-    stopped: Stopped | None = None
-    """For an error that is recorded."""
 
 
 def fit(plan: Plan, listener: Listener) -> Fitted:

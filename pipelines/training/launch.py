@@ -23,7 +23,7 @@ from governance.base.errors import TrainingError
 from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError
 from pipelines.training.callbacks import Listener
-from pipelines.training.fit import (
+from pipelines.training.plan import (
     ARGUMENTS,
     FAILURE,
     PARENT,

@@ -1,5 +1,5 @@
-"""Groups of vendor libraries, in the order in which a pipeline uses them. One process imports a
-group and is forked for each stage of its families.
+"""Groups of libraries, vendors' and our modules that import those, in the order in which a pipeline
+uses them. One process imports a group and is forked for each stage of its families.
 
 A library that is not installed is left out. What is missing here costs time only; the families do
 not declare it, because their code is part of what their results depend on.
@@ -11,18 +11,21 @@ from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_EXPECTATIONS
 from pipelines.pii.presidio import unused
 
-TABLES = ("pyarrow.parquet", "pyarrow.compute", "pandas", "jinja2")
+TABLES = (
+    *("pyarrow.parquet", "pyarrow.compute", "pandas", "jinja2"),
+    "pipelines.sources.ingest",
+)
 """What stages that read and write records need."""
 OF_SCANS = (
     *("regex", "tldextract", "phonenumbers", "hyperscan", "presidio_analyzer", "spacy.lang.en"),
 )
-DATA = (*TABLES, *OF_SCANS, "great_expectations")
+DATA = (*TABLES, *OF_SCANS, "great_expectations", "pipelines.pii.scan", "pipelines.quality")
 """What scans and quality checks need."""
 MODELS = (
     *TABLES,
     *("torch", "transformers", "datasets", "peft", "accelerate", "trl.trainer.sft_trainer"),
     *("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"),
-    "mlflow.store.model_registry.sqlalchemy_store",
+    *("mlflow.store.model_registry.sqlalchemy_store", "pipelines.training.fit"),
 )
 """What training and evaluation need."""
 GROUPS = (TABLES, DATA, MODELS)

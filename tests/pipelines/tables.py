@@ -12,7 +12,7 @@ from pipelines.kinds import KINDS
 from pipelines.params import Params
 from pipelines.record_ids import load_key
 from pipelines.shards import KIND_KEY, SHARD_RECORDS, RecordWriter, read_records
-from pipelines.stages import ingest
+from pipelines.sources.ingest import ingest
 from tests.conftest import ROOT
 
 Turn = tuple[str, str]
@@ -72,5 +72,5 @@ def ingested(params: Params, name: str, tmp_path: Path) -> pa.Table:
     source.write_text(
         "\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8"
     )
-    ingest.ingest(source, params.datasets[name], load_key(ROOT, params.records), target)
+    ingest(source, params.datasets[name], load_key(ROOT, params.records), target)
     return read_records(target)

@@ -416,7 +416,7 @@ def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
             "sources/readers.py",
             "sources/messages.py",
             "sources/shapes.py",
-            "stages/ingest.py",
+            "sources/ingest.py",
         )
     )
     reasons = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', code))

@@ -361,8 +361,8 @@ def test_a_launcher_gets_the_environment_of_a_stage(
 ) -> None:
     from governance.base.errors import TrainingError
     from pipelines.training import launch
-    from pipelines.training.fit import Plan
     from pipelines.training.objective import Objective
+    from pipelines.training.plan import Plan
 
     program = tmp_path / "launcher.py"
     program.write_text(

@@ -17,18 +17,18 @@ import pytest
 from governance.attest.codes import CODES
 from governance.base.errors import ConfigError
 from governance.policy.data import QualitySuite
-from pipelines import samples
+from pipelines import quality, samples
 from pipelines.features.leaks import HeldOut
 from pipelines.features.table import FEATURES
 from pipelines.job import Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset, Params, load_params
+from pipelines.quality import Judged, expected, findings, judge
 from pipelines.record_ids import load_key
 from pipelines.records import read_excluded
 from pipelines.shards import read_records
-from pipelines.stages import check_quality as quality
-from pipelines.stages import ingest
-from pipelines.stages.check_quality import Judged, expected, findings, judge
+from pipelines.sources.ingest import ingest
+from pipelines.stages import check_quality
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 from tests.pipelines.policies import shipped_suite
@@ -222,7 +222,7 @@ def ready(params: Params, name: str, tmp_path: Path) -> tuple[pa.Table, pa.Table
         source.write_text(
             "\n".join(samples.lines(part.part, part.n, part.seed)) + "\n", encoding="utf-8"
         )
-        ingest.ingest(source, params.datasets[key], load_key(ROOT, params.records), target)
+        ingest(source, params.datasets[key], load_key(ROOT, params.records), target)
         tables.append(read_records(target))
     return tables[0], tables[1]
 
@@ -291,7 +291,7 @@ def test_real_data(
 ) -> None:
     row = Dataset(kind=kind, source=file, suite=kind, held_out="d")  # type: ignore[arg-type]
     target = tmp_path / "records"
-    ingest.ingest(public_data / file, row, load_key(ROOT, load_params(ROOT).records), target)
+    ingest(public_data / file, row, load_key(ROOT, load_params(ROOT).records), target)
     judged = judge([read_records(target)], kind, shipped_suite(kind), None)
     assert Counter(one.reason for one in judged.excluded) == left_out
     assert codes(judged) == []
@@ -318,8 +318,8 @@ def run(
     params = params.model_copy(update={"datasets": datasets})
     policies = SimpleNamespace(quality={"s": one}, suite_digest=lambda name: "0" * 64)
     made = tmp_path / "made"
-    outcome = quality.run(
-        job(quality, "check_quality", "d", tmp_path, made, params, policies=policies)
+    outcome = check_quality.run(
+        job(check_quality, "check_quality", "d", tmp_path, made, params, policies=policies)
     )
     return outcome, made / "data/ready/d"
 

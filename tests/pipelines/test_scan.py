@@ -18,13 +18,14 @@ from governance.policy.data import PiiPolicy
 from pipelines import json_texts, samples
 from pipelines.job import Outcome
 from pipelines.params import load_params
+from pipelines.pii import scan
 from pipelines.pii.engine import PlainEngine, Span
+from pipelines.pii.scan import Tally, Treated, redact, significant, treat
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
 from pipelines.records import read_excluded
 from pipelines.shards import read_records
-from pipelines.stages import scan_pii as scan
-from pipelines.stages.scan_pii import Tally, Treated, redact, significant, treat
+from pipelines.stages import scan_pii
 from pipelines.texts import texts
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
@@ -254,7 +255,9 @@ def run(tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy) -> tupl
     write_records(folder / "records", records, kind)
     policies = SimpleNamespace(pii=policy, pii_digest="0" * 64)
     made = tmp_path / "made"
-    outcome = scan.run(job(scan, "scan_pii", "d", tmp_path, made, params, policies=policies))
+    outcome = scan_pii.run(
+        job(scan_pii, "scan_pii", "d", tmp_path, made, params, policies=policies)
+    )
     return outcome, made / "data" / "scanned" / "d"
 
 

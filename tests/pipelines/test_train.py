@@ -24,7 +24,7 @@ from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
 from pipelines.stages import train
 from pipelines.training import launch, objective, rewards
-from pipelines.training.fit import Fitted, Plan
+from pipelines.training.plan import Fitted, Plan
 from tests.conftest import ROOT
 from tests.governance.registry.told import client
 from tests.pipelines import gated, tiny

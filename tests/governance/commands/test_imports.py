@@ -41,3 +41,15 @@ def test_a_command_does_not_import(command: str) -> None:
     imported = set(json.loads(done.stdout))
     assert "governance.commands.session" in imported
     assert not imported & {*NEVER, *IMPORTS[command]}
+
+
+def test_what_declares_stages_imports_no_library_that_stages_use() -> None:
+    """Workers of gates and reports are forks of a process that has imported all declarations."""
+    code = (
+        "import json, sys\nfrom pipelines.families import all_families\nall_families()\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stdout))
+    assert "pipelines.stages.scan_pii" in imported
+    assert not imported & {*NEVER, "pipelines.training.fit", "pipelines.kinds"}

@@ -1,0 +1,295 @@
+"""Converts a source of any known shape to records of one kind in `data/ingested/NAME`.
+
+1. A row that cannot become a record is named by file, row and field. It is left out, or the source
+   is refused, as `policies/policy.yaml: ingest` says. Nothing is repaired.
+2. A record's id is an HMAC of its content alone, and its split follows from the id. Order, file
+   name and other records do not matter. Equal records have equal ids; the quality gate drops
+   duplicates.
+3. Slices are stored beside the records, so that naming slices changes no record's bytes.
+4. Reports name fields, types, counts and the slice labels of params.yaml, never text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from governance.attest.codes import CODES
+from governance.attest.findings import finding
+from governance.attest.predicates import DataCounts, Finding
+from governance.base.errors import InputError
+from governance.base.progress import Bar
+from governance.policy.data import IngestPolicy
+from pipelines import pages
+from pipelines.job import Job, Outcome
+from pipelines.kinds import KINDS
+from pipelines.params import Dataset
+from pipelines.record_ids import Key, canonical, identifying, load_key, split_of
+from pipelines.records import Excluded, counts_of, write_excluded
+from pipelines.shards import RecordWriter
+from pipelines.slices import labels_of, write_slices
+from pipelines.sources.binding import PROBE, Binding, bind
+from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
+
+PAGE = "ingest.md.jinja"
+
+NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
+"""Codes of well-formed rows with nothing to learn from. They are always left out and do not count
+as malformed.
+"""
+
+MAX_FIELDS = 1000
+"""Number of unused fields that are named; all others are counted together."""
+
+STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "extra"}
+"""What the statement has of the dataset's row in params.yaml."""
+
+MAX_NAMED = 20
+"""Number of lost fields that a finding names."""
+
+PLACES = 3
+"""Number of places that a finding names."""
+
+
+@dataclass
+class Tally:
+    """Counts and lists while a source is read."""
+
+    rows: int = 0
+    excluded: list[Excluded] = field(default_factory=list)
+    unused: Counter[str] = field(default_factory=Counter)
+    slices: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Record id to its label by slicing field; empty where the dataset has none."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """File to its shape, used fields and number of rows."""
+
+
+def run(job: Job) -> Outcome:
+    """Reads the source, writes records and reports, and judges the malformed rows by policy."""
+    dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
+    key = load_key(job.root, job.params.records)
+    with job.progress.bar(0, "rows") as bar:
+        tally, counts = ingest(job.input("source"), dataset, key, job.output("records"), bar)
+    unused = _unused(tally)
+    findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
+    write_slices(job.output("slices"), tally.slices)
+    write_excluded(job.output("excluded"), tally.excluded)
+    stated = _stated(job.key, policy)
+    report = _report(job.key, dataset, key, tally, counts, stated)
+    pages.write_reports(job, PAGE, findings, report)
+    return Outcome(
+        predicate={
+            "dataset": job.key,
+            "kind": dataset.kind,
+            "record_key": key.key_id,
+            "fields_unused": unused,
+            "counts": counts,
+        },
+        parameters={
+            **dataset.model_dump(mode="json", include=STATED),
+            **stated,
+        },
+        refused=findings,
+        summary=f"{job.name}: {counts.records_out} of {counts.records_in} rows are records",
+    )
+
+
+def ingest(
+    source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None
+) -> tuple[Tally, DataCounts]:
+    """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
+    tally = Tally()
+    with RecordWriter(target, dataset.kind) as writer:
+        for name, path in source_files(source):
+            for record, size in _records(name, path, dataset, key, tally):
+                writer.add(record, size)
+                if bar:
+                    bar.advance()
+            writer.end_file()
+    if not writer.shards:
+        raise _nothing(source, tally)
+    return tally, counts_of(tally.rows, writer, tally.excluded)
+
+
+def _records(
+    name: str, path: Path, dataset: Dataset, key: Key, tally: Tally
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """The records of one file, each with the size of its content in bytes. Other rows go to the
+    tally.
+    """
+    rows = read_rows(path, dataset.encoding)
+    first = list(islice(rows, PROBE))
+    readable = [row.value for row in first if row.problem is None]
+    if not readable and not first:
+        raise InputError("the file holds no rows", where=str(path), expected="one at least")
+    binding = None
+    if readable:
+        binding = bind(dataset.kind, readable, dataset.fields, str(path), dataset.extra)
+    before = tally.rows
+    for row in chain(first, rows):
+        tally.rows += 1
+        try:
+            yield _record(row, name, binding, dataset, key, tally)
+        except RowProblem as problem:
+            excluded = (problem.field, problem.reason, problem.detail)
+            tally.excluded.append(Excluded(None, name, row.row, *excluded))
+    shape, fields, raters = "none", {}, 0
+    if binding is not None:
+        shape, raters = binding.shape.name, len(binding.raters)
+        fields = {slot: plain_name(field) for slot, field in sorted(binding.names.items())}
+    rows_read = tally.rows - before
+    tally.files[name] = {"rows": rows_read, "shape": shape, "fields": fields, "raters": raters}
+
+
+def _record(
+    row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally
+) -> tuple[dict[str, Any], int]:
+    """A row as a record, and the size of its content in bytes. Raises `RowProblem`."""
+    if row.problem or binding is None:
+        detail = "none of the first rows of this file can be read"
+        raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
+    content = binding.record(row.value)
+    identity, size = _identity(content, dataset.kind, key)
+    split = split_of(identity, dataset.splits)
+    tally.unused.update(binding.lost(row.value) - dataset.slices.keys())
+    if dataset.slices:
+        tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
+    return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size
+
+
+def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
+    """The record's id, and the size of its content in bytes; renames its raters. Raises
+    `RowProblem` if its text has no UTF-8 form or is too long.
+    """
+    try:
+        for rating in content.get("ratings", ()):
+            rating["rater"] = key.rater_name(rating["rater"])
+        columns = KINDS[kind].content_columns
+        identified = identifying({name: content.get(name) for name in columns})
+        if kind == "rated":
+            identified["ratings"] = [
+                {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]
+            ]
+        text = canonical(identified)
+        if len(text) > MAX_ROW:
+            raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
+        size = len(text) if text.isascii() else len(text.encode())
+        return key.record_id(kind, text), size
+    except UnicodeEncodeError:
+        raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
+
+
+def _plain(number: float) -> int | float:
+    """Whole numbers as RFC 8785 writes them."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _nothing(source: Path, tally: Tally) -> InputError:
+    """The error if no row became a record, with the most frequent reason."""
+    if not tally.excluded:
+        return InputError("the source holds no rows", where=str(source))
+    reason, count = Counter(record.reason for record in tally.excluded).most_common(1)[0]
+    first = next(record for record in tally.excluded if record.reason == reason)
+    file = source if source.is_file() else source / first.file
+    return InputError(
+        f"none of {tally.rows} rows can be a record; most frequent reason, {count} rows: {reason}"
+        f" ({first.detail})",
+        where=f"{file}:{first.row}{f': {first.field}' if first.field else ''}",
+        fix=CODES[reason].next,
+    )
+
+
+# --- what policy demands --------------------------------------------------------------------------
+
+
+def judge(dataset: str, tally: Tally, policy: IngestPolicy) -> tuple[Finding, ...]:
+    """One finding per reason if there are more malformed rows than policy permits."""
+    malformed = [record for record in tally.excluded if record.reason not in NOT_MALFORMED]
+    share = len(malformed) / tally.rows
+    drops = policy.malformed == "drop"
+    if not malformed or (drops and share <= policy.max_share):
+        return ()
+    permitted = f"at most {policy.max_share:.1%} of the rows" if drops else "none"
+    findings = []
+    for reason, count in sorted(Counter(record.reason for record in malformed).items()):
+        places = [_place(record) for record in malformed if record.reason == reason]
+        listed = ", ".join(places[:PLACES]) + (" ..." if count > PLACES else "")
+        findings.append(
+            finding(
+                reason,
+                dataset,
+                f"{CODES[reason].title}: {listed}",
+                expected=f"{permitted} (policies/policy.yaml: ingest)",
+                found=f"{count} of {tally.rows} rows; {share:.1%} malformed in total",
+            )
+        )
+    return tuple(findings)
+
+
+def lost_fields(name: str, unused: Mapping[str, int], policy: IngestPolicy) -> tuple[Finding, ...]:
+    """A finding if rows have fields that no record keeps and that policy does not permit to leave
+    out.
+    """
+    lost = policy.not_permitted(name, unused)
+    if not lost:
+        return ()
+    listed = [f"{field} ({count} rows)" for field, count in lost.items()]
+    found = ", ".join(listed[:MAX_NAMED]) + (" ..." if len(listed) > MAX_NAMED else "")
+    expected = (
+        f"each in `fields` or `slices` (params.yaml: datasets.{name}), or permitted"
+        f" (policies/policy.yaml: ingest.ignored_fields.{name})"
+    )
+    return (finding("FIELDS_LOST", name, expected=expected, found=found),)
+
+
+def _place(record: Excluded) -> str:
+    place = f"{record.file}:{record.row}"
+    return f"{place}:{record.field}" if record.field else place
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+def _unused(tally: Tally) -> dict[str, int]:
+    """Unused fields by name. Unsafe names and those beyond `MAX_FIELDS` are counted together."""
+    named: Counter[str] = Counter()
+    by_count = sorted(tally.unused.items(), key=lambda field: (-field[1], str(field[0])))
+    for name, count in by_count:
+        plain = plain_name(name)
+        named[plain if plain in named or len(named) < MAX_FIELDS else "(others)"] += count
+    return dict(sorted(named.items()))
+
+
+def _labels(tally: Tally, name: str) -> dict[str, int]:
+    return dict(sorted(Counter(labels[name] for labels in tally.slices.values()).items()))
+
+
+def _report(
+    name: str,
+    dataset: Dataset,
+    key: Key,
+    tally: Tally,
+    counts: DataCounts,
+    stated: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "stage": f"ingest@{name}",
+        "dataset": name,
+        "kind": dataset.kind,
+        "record_key": key.key_id,
+        "counts": counts.model_dump(mode="json"),
+        "fields_unused": _unused(tally),
+        "slices": {name: _labels(tally, name) for name in sorted(dataset.slices)},
+        "files": dict(sorted(tally.files.items())),
+        "policy": stated,
+    }
+
+
+def _stated(name: str, policy: IngestPolicy) -> dict[str, Any]:
+    """What policy says of this dataset. A line about another one changes no output."""
+    malformed = policy.model_dump(mode="json", exclude={"ignored_fields"})
+    return {"malformed": malformed, "ignored_fields": policy.ignored(name)}

@@ -1,0 +1,78 @@
+"""What a training is given and what it results in: `pipelines.training.fit` runs a plan, in the
+stage's process or in those of a launcher.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from governance.attest.predicates import RecordUse
+from governance.base.model import Model
+from governance.policy.data import TrainingRules
+from pipelines.failures import Stopped
+from pipelines.training import callbacks
+from pipelines.training.objective import Objective
+
+PROCESSES = "COUNTERSIGN_PROCESSES"
+"""Environment variable: the number of processes that the launcher should start."""
+PARENT = "COUNTERSIGN_PARENT"
+"""Environment variable: the process id of the stage that launched this process."""
+FAILURE = "failure.json"
+"""File of the work folder for the error of a launched process (`LaunchedError`)."""
+ARGUMENTS = "arguments.json"
+"""File of the work folder for the trainer's resolved arguments, for display."""
+SIGNALS = "signals.jsonl"
+"""File of the work folder for the signals of launched processes: [step, all steps, signals]."""
+
+
+class Plan(Model):
+    """Everything that one training run uses, by path."""
+
+    stage: str
+    objective: Objective
+    parent: Path
+    """A model folder; for a method that starts from scratch, one with a config.json and no weights.
+    """
+    scorer: Path | None
+    """The reward model, if a reward is `model`."""
+    records: Path
+    """A folder of shards of the method's kind. Its `train` split trains, its `validation` split is
+    evaluated.
+    """
+    work: Path
+    """Work folder that survives a kill: checkpoints while training; then `trained/` (adapter or
+    model, tokenizer) and `fitted.json`.
+    """
+    checkpoint_seconds: float = callbacks.CHECKPOINT_SECONDS
+    limits: TrainingRules | None = None
+    """How many records it may leave out or cut."""
+
+
+class Fitted(Model):
+    """The result of a training run. Deterministic, except `device` on another machine."""
+
+    steps: int
+    use: dict[str, RecordUse]
+    """Split to what became of its records."""
+    device: str
+    processes: int
+    history: list[dict[str, float]]
+    """step and signals, in order."""
+    thinking: str = ""
+    """The member of messages in which the chat template got what the assistant thought; empty where
+    no record has any.
+    """
+
+    @property
+    def records(self) -> int:
+        """Records that were trained on."""
+        return self.use["train"].used
+
+
+class LaunchedError(Model):
+    """The error of a launched process."""
+
+    text: str
+    exit_code: int
+    stopped: Stopped | None = None
+    """For an error that is recorded."""
