@@ -63,6 +63,8 @@ STARTED = ("psutil",)
 """What each stage needs at its start under DVC (`process`)."""
 ON_DEVICES = frozenset(family for family, libraries in GROUP_OF.items() if libraries is MODELS)
 """Families whose stages use one."""
+ASKED = frozenset({"scan_pii", "train"})
+"""(5) Families of which a row or policy says what a worker must have been started with."""
 TICK_NANOSECONDS = 20_000_000
 """The times of a file system are that coarse."""
 SECONDS = 5.0
@@ -472,7 +474,7 @@ def _needs_more(arguments: Sequence[str]) -> bool:
     """(5) Libraries read at import how many threads they may start; here, it was one. Presidio was
     imported without a package that this scan uses, if policy has named a model since then.
     """
-    if arguments[0] != "stage":
+    if arguments[0] != "stage" or arguments[1] not in ASKED:
         return False
     with suppress(CountersignError, IndexError):  # the stage says what is wrong
         project = open_project(Path.cwd(), os.environ)
