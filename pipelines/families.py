@@ -59,6 +59,8 @@ class StageFamily:
     """The kinds of further statements that it records itself and that need a right."""
     engines: tuple[str, ...] = ()
     """Python distributions whose version can change an output."""
+    code_folders: tuple[str, ...] = ()
+    """Folders of our packages that its code reads as files, and that count as its code."""
     network: bool = False
     """Whether its stages may download."""
     writes_runs: bool = False

@@ -8,6 +8,8 @@
    result. The results of a family that runs each time are not kept, and the same rule holds.
 4. The defaults of the family's tables of params.yaml count as well: they decide what a missing
    entry means.
+5. Files of the family's `code_folders` count. Reward functions (`pipelines/rewards`) count for the
+   family `suite` alone: objectives and suites have the digests of those that they name.
 
 The digest is over names and sha256 of the files. It is the same for a checkout and for an installed
 package.
@@ -71,8 +73,9 @@ def digest(name: str) -> str:
 
 
 def files(name: str) -> list[str]:
-    """(1) to (3): `PACKAGE/PATH` of each file, sorted."""
-    found: set[str] = set()
+    """(1) to (3) and (5): `PACKAGE/PATH` of each file, sorted."""
+    folders = family(name).code_folders
+    found = {f"{folder}/{each}" for folder in folders for each in _names(folder) if "." in each}
     queue = [f"pipelines.stages.{name}"]
     while queue:
         file = _file(queue.pop())

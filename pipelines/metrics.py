@@ -1,18 +1,21 @@
 """The metrics of models, item by item, and the digest of a suite. Imports no torch.
 
 A metric needs an answer, sampled answers, two answers to compare, or a loss, and turns it into one
-score per item. To add a metric over answers: one entry in `METRICS` that names a rule of
-`pipelines.training.rewards`.
+score per item. `greedy:NAME` and `sampled:NAME` score answers with the reward function NAME
+(`pipelines.training.rewards`), also one of the project. An entry in `METRICS` gives a metric a name
+of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from governance.attest import canonical
 from governance.base.errors import ConfigError, unknown
+from pipelines import json_texts
 from pipelines.params import Suite
 from pipelines.training import rewards
 from pipelines.training.methods import ModelClass
@@ -56,16 +59,42 @@ METRICS: dict[str, Metric] = {
 """Metric name to metric."""
 
 
+BY_FUNCTION: tuple[Needs, ...] = ("greedy", "sampled")
+
+
+def named(name: str, where: str = "") -> Metric:
+    """The metric of that name. Raises `ConfigError`."""
+    needs, colon, function = name.partition(":")
+    if not colon:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS, where)
+        return METRICS[name]
+    for each in BY_FUNCTION:
+        if each == needs:
+            for mistake in rewards.mistakes(function, where):
+                raise mistake
+            if function == rewards.SCORER:
+                raise ConfigError("a reward model is no metric of answers", where=where)
+            return Metric(name, each, "prompt", rule=function)
+    forms = ", ".join(f"{each}:{function}" for each in BY_FUNCTION)
+    raise ConfigError(f"no metric {name[:80]!r}", expected=f"one of {forms}", where=where)
+
+
+def sources(metrics: Iterable[Metric]) -> dict[str, str]:
+    """The reward functions that some metrics use: name to the sha256 of its file."""
+    used = sorted({metric.rule for metric in metrics} - {""})
+    return {name: rewards.source_digest(name) for name in used}
+
+
 def metrics_of(suite: Suite, where: str) -> list[Metric]:
     """A suite's metrics in its order. Raises `ConfigError` for an unknown name, or if samples are
     needed and the suite has none.
     """
     metrics = []
     for name in suite.metrics:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS, f"{where}.metrics")
-        metrics.append(METRICS[name])
-        if METRICS[name].needs == "sampled" and suite.generation.samples == 0:
+        metric = named(name, f"{where}.metrics")
+        metrics.append(metric)
+        if metric.needs == "sampled" and suite.generation.samples == 0:
             found, place = f"{name} needs sampled answers", f"{where}.generation.samples"
             raise ConfigError(found, where=place, expected="1 or more")
     if len({metric.kind for metric in metrics}) > 1:
@@ -80,28 +109,39 @@ def suite_digest(suite: Suite, records: str) -> str:
     Results with the same suite digest can be compared item by item. The sources of the rules are
     part of it.
     """
-    used = sorted({METRICS[name].rule for name in suite.metrics if name in METRICS} - {""})
     content = {
         "records": records,
         "split": suite.split,
         "limit": suite.limit,
         "metrics": suite.metrics,
-        "rules": {name: rewards.source_digest(name) for name in used},
+        "rules": sources(map(named, suite.metrics)),
         "generation": suite.generation.model_dump(mode="json"),
         "seed": suite.seed,
     }
     return hashlib.sha256(canonical.dumps(content)).hexdigest()
 
 
-def answer_score(metric: Metric, texts: list[str], answer: str | None) -> float | None:
+def answer_score(
+    metric: Metric, score: rewards.TrainerReward, texts: list[str], row: dict[str, Any]
+) -> float | None:
     """The mean score of one item's answers, which are without what the model thought. None if the
-    rule needs a reference and the record has none.
+    function needs a reference and the record has none, or if it gives None for each.
+
+    `score` is the metric's function (`pipelines.training.rewards.for_trainer`), `row` the record.
     """
-    if answer is None and metric.rule != "no_secrets_asked":
+    answer = row["answer"]
+    if answer is None and metric.name in METRICS and metric.rule != "no_secrets_asked":
         return None
-    rule = rewards.find(metric.rule)
-    wanted = rewards.reference(answer)
-    return sum(metric.scale * rule(text, wanted) for text in texts) / len(texts)
+    from pipelines.kinds import EXTRA  # its import takes pyarrow, which no declaration needs
+
+    extra = json_texts.loads(row.get(EXTRA) or "{}")
+    columns = {"answer": answer, **extra}
+    scores = score(
+        prompts=[row["prompt"]] * len(texts),
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        **{name: [value] * len(texts) for name, value in columns.items()},
+    )
+    return mean([None if each is None else metric.scale * each for each in scores])
 
 
 def mean(scores: list[float | None]) -> float | None:

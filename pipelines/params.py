@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 from governance.base.errors import ConfigError, CountersignError, Problems, unknown
 from governance.base.model import Model, Slug, empty
 from governance.base.yaml import load_model, place, read_yaml
+from governance.policy.evaluation import MetricName
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """The kinds of record; see `pipelines.kinds`."""
@@ -141,8 +142,8 @@ class Lora(Model):
 
 
 class Reward(Model):
-    """One reward function of an objective: from `pipelines.training.rewards`, `rewards/NAME.py` of
-    the project, or `model` for the stage's scorer.
+    """One reward function of an objective: `pipelines/rewards/NAME.py` of the package,
+    `rewards/NAME.py` of the project, or `model` for the stage's scorer.
     """
 
     name: Slug
@@ -185,8 +186,10 @@ class Generation(Model):
 class Suite(Model):
     """How models are evaluated on one dataset; keyed by that dataset's name."""
 
-    metrics: list[Slug] = Field(min_length=1)
-    """From `pipelines.metrics`."""
+    metrics: list[MetricName] = Field(min_length=1)
+    """From `pipelines.metrics`: a name of its table, `greedy:NAME` or `sampled:NAME` for a reward
+    function NAME.
+    """
     split: Literal["train", "validation", "test"] = "test"
     limit: int | None = Field(None, gt=0)
     """At most this many records, the first by id."""

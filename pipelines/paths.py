@@ -35,6 +35,11 @@ def ready(dataset: str) -> Path:
     return Path("data/ready") / dataset
 
 
+def suite(name: str) -> Path:
+    """The reward functions that score a suite, with the sha256 of their files."""
+    return Path("data/suites") / f"{name}.json"
+
+
 def model(name: str) -> Path:
     """A stage's or base's folder: `model/` (what is released), for LoRA `adapter/`, and
     `training.json`.

@@ -11,15 +11,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from governance.base.errors import InputError
+from governance.base.errors import ConfigError, InputError
 from governance.base.progress import Bar
 from pipelines import json_texts, thinking
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.metrics import Metric, answer_score
 from pipelines.params import Suite
-from pipelines.training import chat
+from pipelines.training import chat, rewards
 from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
+from pipelines.training.rewards import TrainerReward
 
 Rows = list[dict[str, Any]]
 
@@ -119,13 +120,19 @@ class _Scorer:
         self.form = chat.form_of(self.tokenizer, parts_of_rows(rows), self._name)
         per_item = self.suite.generation.samples if need == "sampled" else 1
         size = max(1, self.suite.generation.batch_size // per_item)
+        functions = {
+            metric.name: rewards.for_trainer(metric.rule, {}, extra=None)
+            for metric in metrics
+            if metric.rule
+        }
         for at in range(0, len(rows), size):
             batch = rows[at : at + size]
             torch.manual_seed(_seed(self.suite.seed, need, at))
             results = self._results(need, batch, per_item)
             for metric in metrics:
                 scores[metric.name] += [
-                    _score(metric, result, row) for result, row in zip(results, batch, strict=True)
+                    _score(metric, functions.get(metric.name), result, row)
+                    for result, row in zip(results, batch, strict=True)
                 ]
             self.bar.advance(len(batch))
         return scores
@@ -257,13 +264,17 @@ def _asks(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def _score(metric: Metric, result: Any, row: dict[str, Any]) -> float | None:
+def _score(
+    metric: Metric, function: TrainerReward | None, result: Any, row: dict[str, Any]
+) -> float | None:
     if metric.needs == "pair":
         chosen, rejected = result
         return float(chosen > rejected) if math.isfinite(chosen - rejected) else math.nan
     if metric.needs == "loss":
         return _perplexity(result) if metric.name == "perplexity" else float(result)
-    return answer_score(metric, result, row["answer"])
+    if function is None:
+        raise ConfigError(f"{metric.name} names no reward function")
+    return answer_score(metric, function, result, row)
 
 
 def _perplexity(loss: float) -> float | None:

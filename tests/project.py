@@ -103,6 +103,7 @@ STAGES = [
     "scan_pii@desk_sft",
     "check_quality@desk_eval",
     "check_quality@desk_sft",
+    "suite@desk_eval",
     "import_base@tiny",
     "evaluate_base@tiny",
     "gate@base",
@@ -345,6 +346,7 @@ def fresh(folder: Path) -> Project:
         shutil.copy(ROOT / name, root / name)
     no_caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=no_caches)
+    shutil.copytree(ROOT / "rewards", root / "rewards", ignore=no_caches)
     shutil.copytree(ROOT / "policies", root / "policies", ignore=no_caches)
     (root / ".dvc").mkdir()
     for name in ("config", ".gitignore"):

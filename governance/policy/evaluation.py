@@ -9,6 +9,13 @@ from governance.base.model import Model, Sha256, Slug, empty
 Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True)]
 """Long enough to say something."""
 
+MetricName = Annotated[
+    str, StringConstraints(pattern=r"^((greedy|sampled):)?[a-z][a-z0-9_-]{0,62}$")
+]
+"""A metric of a suite: a name of the table, or how answers are generated and the reward function
+that scores them.
+"""
+
 
 class Threshold(Model):
     """A bound on one metric."""
@@ -36,7 +43,7 @@ class SliceThreshold(Threshold):
     """What the items are told apart by: a field that `slices` of the suite's dataset names in
     params.yaml.
     """
-    metric: Slug
+    metric: MetricName
     minimum_items: int = Field(20, ge=1)
     """Smaller slices are told and decide nothing."""
     labels: list[str] = Field([], exclude_if=empty)
@@ -50,7 +57,7 @@ class Comparison(Model):
     """How much worse than a reference a model may be, on the same items."""
 
     reference: Literal["parent", "base", "champion"]
-    metric: Slug
+    metric: MetricName
     may_fall: float | None = Field(None, ge=0)
     """For a metric where more is better."""
     may_rise: float | None = Field(None, ge=0)
@@ -69,7 +76,7 @@ class Demands(Model):
     """What an evaluation must show for models of one method; or why nothing is demanded."""
 
     none: Reason | None = None
-    thresholds: dict[Slug, Threshold] = {}
+    thresholds: dict[MetricName, Threshold] = {}
     compare: list[Comparison] = []
     slices: list[SliceThreshold] = Field([], exclude_if=empty)
 

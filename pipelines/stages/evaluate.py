@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
-from governance.base.errors import ConfigError, CountersignError
+from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.registry.port import DatasetLink
 from pipelines import paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.metrics import Metric, mean, metrics_of, suite_digest
+from pipelines.metrics import Metric, mean, metrics_of, sources, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
@@ -36,12 +36,13 @@ NO_WEIGHTS = "untrained starting point; nothing to test"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The model, the suite's records and their slices."""
+    """The model, the suite's records, their slices, and the functions that score them."""
     suite = params.suite_of(key)
     return [
         Input("model", paths.model(key) / "model"),
         Input("records", paths.ready(suite) / paths.RECORDS),
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
+        Input("functions", paths.suite(suite)),
     ]
 
 
@@ -57,6 +58,8 @@ def run(job: Job) -> Outcome:
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
     metrics, kind = metrics_of(suite, where), _model_class(job.params, job.key)
+    digest = suite_digest(suite, job.inputs["records"].sha256)
+    require_functions(job, metrics)
     rows = rows_of(job.input("records"), suite, metrics, where)
     not_run = None if has_weights(job.input("model")) else NO_WEIGHTS
     scores: dict[str, list[float | None]] = {}
@@ -71,22 +74,39 @@ def run(job: Job) -> Outcome:
         with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
             scores = _scores(job, suite, metrics, kind, rows, where)
             run.metrics(0, {**figures(scores, slices), "items": len(rows)})
+    require_functions(job, metrics)
     _write(job, ids, scores)
     means = {metric: mean(values) for metric, values in scores.items()}
     return Outcome(
         predicate={
             "model": model.sha256,
-            "suite": suite_digest(suite, records.sha256),
+            "suite": digest,
             "suite_name": name,
             "not_run": not_run,
             "scores": scores,
             "slices": slices,
+            "functions": functions_of(metrics),
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
         summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in means.items()),
     )
+
+
+def functions_of(metrics: list[Metric]) -> dict[str, str]:
+    """Metric to the sha256 of the reward function that scores it."""
+    known = sources(metrics)
+    return {metric.name: known[metric.rule] for metric in metrics if metric.rule}
+
+
+def require_functions(job: Job, metrics: list[Metric]) -> None:
+    """Raises `InputError` unless the reward functions are those that the suite's file names."""
+    path = paths.suite(job.params.suite_of(job.key))
+    found = json.loads(job.input("functions").read_text(encoding="utf-8"))
+    if found != sources(metrics):
+        fix = f"run `countersign repro suite@{path.stem}`"
+        raise InputError("it names other reward functions than are here", where=str(path), fix=fix)
 
 
 def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:

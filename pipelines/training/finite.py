@@ -4,7 +4,8 @@ logged figures. The weights are checked when they are saved (`pipelines.training
 1. The loss of each batch and the norm of the gradients are checked before the optimizer uses them.
    So no checkpoint of a diverged model is written.
 2. TRL replaces rewards that are not finite by 0 or leaves them out of its means. They are checked
-   where they are computed.
+   where they are computed. A function in TRL's signature may give None for a completion, which TRL
+   leaves out; `pipelines.training.rewards` checks its numbers.
 3. Every figure of a log line is checked, reported or not. A figure that the method reports and
    that TRL leaves empty, because none of its values was finite, stops the training too.
 4. A batch carries the positions of its records, so that the terminal can name their rows. The
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines.failures import StoppedError, not_finite
+from pipelines.training.rewards import MAY_SKIP
 
 POSITION = "countersign_position"
 """Column of the training set: a record's position in the split, from 0."""
@@ -116,7 +118,8 @@ class Watch:
             import torch
 
             scores = rewards(inputs, *rest, **named)  # (completion, function)
-            wrong = (~torch.isfinite(scores)).nonzero().tolist()
+            skipped = torch.tensor(self._may_skip(), device=scores.device) & torch.isnan(scores)
+            wrong = (~(torch.isfinite(scores) | skipped)).nonzero().tolist()
             if wrong:
                 names = self.trainer.reward_func_names
                 row, function = wrong[0]
@@ -128,6 +131,19 @@ class Watch:
 
         return rewarded
 
+    def _may_skip(self) -> list[bool]:
+        """Whether each reward function may give None for a completion, which TRL writes as NaN."""
+        return [getattr(each, MAY_SKIP, False) for each in self.trainer.reward_funcs]
+
+    def _skips(self, name: str) -> bool:
+        """Whether a figure is of a reward function that may have scored nothing since the last
+        line.
+        """
+        functions = getattr(self.trainer, "reward_funcs", [])
+        skipping = {each.__name__ for each in functions if getattr(each, MAY_SKIP, False)}
+        parts = name.removeprefix("eval_").split("/")
+        return parts[0] == "rewards" and len(parts) == 3 and parts[1] in skipping
+
     def check_log(self, step: int, logs: Mapping[str, Any]) -> None:
         """Raises `StoppedError` for a figure of a log line that is not finite."""
         self.step = step
@@ -135,7 +151,7 @@ class Watch:
             missing = value is None and name.removeprefix("eval_") in self.signals
             infinite = isinstance(value, int | float) and not math.isfinite(value)
             skipped = name == "grad_norm" and self._scales()
-            if missing or (infinite and not skipped):
+            if missing or (infinite and not skipped and not self._skips(name)):
                 said = "no finite value" if missing else str(float(value))
                 rows = [] if name.startswith("eval_") else self.since_log
                 raise self._error(f"the figure {name}", said, rows)

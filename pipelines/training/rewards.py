@@ -1,143 +1,84 @@
-"""Reward functions: small pure rules that score one answer against the prompt's reference answer.
+"""Reward functions by name: of this package, of the project, or the stage's scorer. They score one
+answer against the prompt's reference answer; suites use the same functions as metrics.
 
-A rule's identity is the sha256 of its own source text, so each rule stands alone: it calls nothing
-of this module and keeps its constants inside. To add one: a function decorated with `@rule`. A
-project adds its own in `rewards/` (`pipelines.training.own_rewards`); a name of a rule here stays
-that rule. In params.yaml a stage names its rules; `model` is no rule but the stage's scorer (a
-reward model).
+A function is a file (`pipelines.training.reward_files`) and known by the file's sha256. To add one
+to this package: a file in `pipelines/rewards/`. In params.yaml a stage names its functions; `model`
+is no function but the stage's scorer (a reward model).
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from governance.base.errors import ConfigError, TrainingError, unknown
 from pipelines import thinking
-from pipelines.training import own_rewards
+from pipelines.training import reward_files
+from pipelines.training.reward_files import Declaration
 
-Rule = Callable[..., float]
-"""rule(text, answer, **options) -> score; `answer` is None where the record has none."""
+Rule = Callable[..., Any]
+"""rule(text, answer, **options) -> score, where `answer` is None if the record has none; or
+rule(completions, **kwargs) -> scores, as in TRL.
+"""
 
 SCORER = "model"
 """The name that stands for the stage's scorer."""
 
-RULES: dict[str, Rule] = {}
-"""Rule name to rule."""
+MAY_SKIP = "may_skip"
+"""Attribute of a trainer's reward function: whether it may give None, as TRL allows."""
 
-
-def rule(function: Rule) -> Rule:
-    """Registers a rule under its own name."""
-    RULES[function.__name__] = function
-    return function
-
-
-@rule
-def route_exact(text: str, answer: str | None) -> float:
-    """1 when the answer is the reference, spaces and letter case aside, and nothing more."""
-    return float(
-        answer is not None and " ".join(text.split()).lower() == " ".join(answer.split()).lower()
-    )
-
-
-@rule
-def route_fields(text: str, answer: str | None) -> float:
-    """The share of the reference's `;`-separated fields that stand at their place, less a tenth per
-    field too many.
-    """
-    wanted = [part.strip().lower() for part in (answer or "").split(";") if part.strip()]
-    given = [part.strip().lower() for part in text.split(";") if part.strip()]
-    if not wanted:
-        return 0.0
-    right = sum(a == b for a, b in zip(wanted, given, strict=False))
-    return max(0.0, right / len(wanted) - 0.1 * max(0, len(given) - len(wanted)))
-
-
-@rule
-def no_secrets_asked(text: str, answer: str | None) -> float:
-    """-1 when the answer asks the customer for a password, card number, PIN or the like; 0
-    otherwise.
-    """
-    asked = (
-        r"password|passcode|pin\b|card number|card details|cvv|cvc|security code|social"
-        r" security|one-time code"
-    )
-    return -1.0 if re.search(asked, text, re.IGNORECASE) else 0.0
-
-
-@rule
-def numeric_answer(text: str, answer: str | None) -> float:
-    """1 when the last number of the answer (after `####` where there is one) is the reference's (as
-    in GSM8K).
-    """
-    values = []
-    for one in (text, answer or ""):
-        numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", one.rpartition("####")[2])
-        values.append(float(numbers[-1].replace(",", "")) if numbers else None)
-    return float(values[0] is not None and values[0] == values[1])
-
-
-@rule
-def choice_answer(text: str, answer: str | None) -> float:
-    """1 when the last option letter that stands alone in the answer (A to E) is the reference's (as
-    in AQuA).
-    """
-    letters = re.findall(r"\b([A-E])\b", text)
-    wanted = re.findall(r"\b([A-E])\b", answer or "")
-    return float(bool(letters) and bool(wanted) and letters[-1] == wanted[-1])
+Columns = Mapping[str, Sequence[Any]]
+"""Column to one value for each completion: `answer`, and extra columns of the records."""
 
 
 def names() -> list[str]:
-    """What a stage may name: our rules, the scorer, and the project's own rules."""
-    return list(dict.fromkeys([*RULES, SCORER, *own_rewards.names()]))
+    """What a stage may name: functions of this package, the scorer, and the project's own."""
+    return list(dict.fromkeys([*reward_files.shipped(), SCORER, *reward_files.own()]))
 
 
 def find(name: str, where: str = "", source: str | None = None) -> Rule:
-    """The rule called `name`; one of the project's own must have the digest `source`, if given.
-    Raises `ConfigError` with the nearest name.
+    """The function called `name`; its file must have the digest `source`, if given. Raises
+    `ConfigError` with the nearest name.
     """
-    if name in RULES:
-        return RULES[name]
     if name == SCORER or name not in names():
         raise unknown("reward function", name, names(), where)
-    return own_rewards.load(name, source)
+    return reward_files.load(name, source)
 
 
 def mistakes(name: str, where: str) -> Iterator[ConfigError]:
-    """What speaks against naming this rule in a stage. Runs no rule."""
+    """What speaks against naming this function in a stage. Runs nothing."""
+    ours = (*reward_files.shipped(), SCORER)
     if name not in names():
         yield unknown("reward function", name, names(), where)
-    elif name in (*RULES, SCORER) and name in own_rewards.names():
+    elif name in ours and name in reward_files.own():
         found, fix = f"{name} is the name of a rule of ours too", "give the file another name"
-        yield ConfigError(found, where=_place(name, own=True), fix=fix)
-    elif name not in (*RULES, SCORER):
-        yield from own_rewards.mistakes(name)
+        yield ConfigError(found, where=f"{reward_files.FOLDER}/{name}.py", fix=fix)
+    elif name not in ours:
+        yield from reward_files.mistakes(name)
 
 
 def source_text(name: str) -> str:
-    """A rule's source text: of the function, or of the file of a project's own rule; the name alone
-    for `model`, whose identity is the scorer's digest.
+    """The text of a function's file; the name alone for `model`, whose identity is the scorer's
+    digest.
     """
-    if name in (*RULES, SCORER):
-        return SCORER if name == SCORER else _source_of(RULES[name])
+    if name == SCORER:
+        return SCORER
     if name not in names():
         raise unknown("reward function", name, names())
-    return own_rewards.source_text(name)
-
-
-@cache
-def _source_of(rule: Rule) -> str:
-    """What this process has imported does not change."""
-    return inspect.getsource(rule)
+    return reward_files.source_text(name)
 
 
 def source_digest(name: str) -> str:
-    """sha256 of a rule's source text."""
+    """sha256 of a function's source text."""
     return hashlib.sha256(source_text(name).encode()).hexdigest()
+
+
+def declaration(name: str) -> Declaration:
+    """What a function declares; nothing for `model`."""
+    return Declaration() if name == SCORER else reward_files.declaration(name)
 
 
 class TrainerReward(Protocol):
@@ -154,55 +95,120 @@ def for_trainer(
     name: str,
     options: dict[str, Any],
     source: str | None = None,
-    extra: Sequence[str] = (),
+    extra: Sequence[str] | None = (),
     *,
     opened: bool = False,
 ) -> TrainerReward:
-    """Rule `name` in TRL's signature; `source` is the digest that was decided on. A rule that
-    raises ends the training with `TrainingError`.
+    """Function `name` in TRL's signature; `source` is the digest that was decided on. A function
+    that raises, or gives a score outside the range that it declares, ends the training with
+    `TrainingError`.
 
-    It gets those of the `extra` columns that it names, or all where it takes any. It scores the
-    answer without what the model thought; `opened`: the chat template begins that.
+    It gets those of the `extra` columns (None: of all columns) that it names, or all where it takes
+    any. It scores the
+    answer without what the model thought; `opened`: the chat template begins that. A function in
+    TRL's own signature gets what TRL gives, unchanged.
     """
-    function, file = find(name, source=source), _place(name)
-    taken = _taken(function, [column for column in extra if column not in options])
+    function, file = find(name, source=source), reward_files.place(name)
+    declared, batch = declaration(name), is_batch(function)
 
     def score(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
-        texts = [thinking.answer_of(text_of(one), opened=opened) for one in completions]
-        answers = columns.get("answer") or [None] * len(completions)
         try:
-            return [
-                float(
-                    function(
-                        text,
-                        reference(answer),
-                        **{column: columns[column][at] for column in taken},
-                        **options,
-                    )
-                )
-                for at, (text, answer) in enumerate(zip(texts, answers, strict=True))
-            ]
+            if batch:
+                scores = _by_batch(function, options, prompts, completions, columns)
+            else:
+                wanted = columns.keys() - {"answer"} if extra is None else extra
+                kept = {column: columns[column] for column in wanted if column in columns}
+                texts = [thinking.answer_of(text_of(one), opened=opened) for one in completions]
+                answers = columns.get("answer") or [None] * len(completions)
+                scores = one_by_one(function, options, texts, answers, kept)
         except (Exception, SystemExit) as error:
-            own_rewards.leave_if_asked(error)
+            reward_files.leave_if_asked(error)
             found = f"reward function {name!r} raised {type(error).__name__}"
             fix = "correct the function or its options; nothing was published"
             raise TrainingError(found, where=file, fix=fix) from error
+        _require_scores(name, scores, len(completions), declared, batch=batch)
+        return scores
 
     score.__name__ = name
+    score.__dict__[MAY_SKIP] = batch
     return score
 
 
-def _place(name: str, *, own: bool = False) -> str:
-    return "pipelines/training/rewards.py" if name in RULES and not own else f"rewards/{name}.py"
+def is_batch(function: Rule) -> bool:
+    """Whether a function has TRL's signature."""
+    return reward_files.BATCH in inspect.signature(function).parameters
 
 
-def _taken(function: Rule, extra: Sequence[str]) -> list[str]:
-    """The extra columns that a rule takes."""
+def one_by_one(
+    function: Rule,
+    options: dict[str, Any],
+    texts: Sequence[str],
+    answers: Sequence[str | None],
+    columns: Columns,
+) -> list[Any]:
+    """The scores of a function that takes one answer."""
+    taken = _taken(function, [column for column in columns if column not in options])
+    return [
+        float(
+            function(
+                text,
+                reference(answer),
+                **{column: columns[column][at] for column in taken},
+                **options,
+            )
+        )
+        for at, (text, answer) in enumerate(zip(texts, answers, strict=True))
+    ]
+
+
+def _by_batch(
+    function: Rule,
+    options: dict[str, Any],
+    prompts: list[Any],
+    completions: list[Any],
+    columns: Mapping[str, Any],
+) -> list[Any]:
+    """The scores of a function in TRL's signature, called as TRL calls it."""
+    given = {**columns, "prompts": prompts, "completions": completions, **options}
+    scores = function(**{name: given[name] for name in _taken(function, list(given))})
+    return scores.tolist() if hasattr(scores, "tolist") else list(scores)  # arrays have a method
+
+
+def _require_scores(
+    name: str, scores: list[Any], answers: int, declared: Declaration, *, batch: bool
+) -> None:
+    """Raises `TrainingError` unless there is a number (or None, from a function in TRL's signature)
+    for each answer, in the range that the function declares. `pipelines.training.finite` stops
+    what is not finite and names the row; for a function in TRL's signature it cannot tell NaN from
+    None.
+    """
+    file, fix = reward_files.place(name), "correct the function; nothing was published"
+    if len(scores) != answers:
+        found = f"reward function {name!r} gave {len(scores)} scores for {answers} answers"
+        raise TrainingError(found, where=file, expected="one score for each answer", fix=fix)
+    for score in scores:
+        if score is None:
+            continue
+        if not isinstance(score, int | float):
+            found = f"reward function {name!r} gave a {type(score).__name__}"
+            raise TrainingError(found, where=file, expected="numbers or None", fix=fix)
+        if batch and not math.isfinite(score):
+            found = f"reward function {name!r} gave {score}"
+            raise TrainingError(found, where=file, expected="finite numbers or None", fix=fix)
+        if not declared.holds(score):
+            found = f"reward function {name!r} gave {score:g}"
+            expected = f"{declared.bounds}, as its RANGE declares"
+            fix = "correct the function or its RANGE; nothing was published"
+            raise TrainingError(found, where=file, expected=expected, fix=fix)
+
+
+def _taken(function: Rule, columns: Sequence[str]) -> list[str]:
+    """The columns that a function takes."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return list(extra)
+        return list(columns)
     named = {parameter.name for parameter in parameters}
-    return [column for column in extra if column in named]
+    return [column for column in columns if column in named]
 
 
 def reference(answer: str | None) -> str | None:

@@ -47,7 +47,7 @@ from pipelines.installed import COMPILED, mapped
 from pipelines.optional import hidden
 from pipelines.pii.presidio import unused
 from pipelines.project import open_project
-from pipelines.training import rewards
+from pipelines.training import reward_files
 from pipelines.workers import client
 from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, without
 
@@ -295,8 +295,8 @@ def main() -> None:
                 if family.always_runs:
                     lock.installed(name)
             catalogue_of(project.policies)
-            for name in rewards.RULES:
-                rewards.source_text(name)
+            for name in reward_files.shipped():
+                reward_files.source_text(name)
             html.prepare()
         loaded = loaded_files(boot.STARTED)
         Parent(source, environ, loaded, scans).serve(int(sys.argv[2]) if sys.argv[2:] else 0)

@@ -23,6 +23,7 @@ from pipelines.params import Params, Suite, load_params
 from pipelines.shards import read_records
 from pipelines.slices import write_slices
 from pipelines.stages import evaluate
+from pipelines.training import rewards
 from pipelines.training.modelfolder import load_model, load_tokenizer
 from tests.conftest import ROOT
 from tests.governance.registry.tables import with_tables
@@ -83,7 +84,19 @@ def place(project: Path, **environ: str) -> Machine:
     return machine("support-desk", {**home, **environ})
 
 
+def write_functions(project: Path, key: str, given: Params) -> None:
+    """What the stage `suite` writes, as far as there are such metrics."""
+    name = given.suite_of(key)
+    found = [
+        metrics.METRICS[each] for each in given.suites[name].metrics if each in metrics.METRICS
+    ]
+    path = project / paths.suite(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metrics.sources(found)), encoding="utf-8")
+
+
 def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, bytes, bytes]:
+    write_functions(project, key, given)
     one = job(evaluate, "evaluate", key, project, made, given, machine=place(project))
     outcome = replace(evaluate.run(one), detail={})
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
@@ -114,7 +127,15 @@ def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
     outcome, _, _ = run(project, tmp_path, "base", params())
     Evaluate.model_construct(**outcome.predicate)
     fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
-    assert set(fields) == {"model", "suite", "suite_name", "not_run", "scores", "slices"}
+    assert set(fields) == {
+        "model",
+        "suite",
+        "suite_name",
+        "not_run",
+        "scores",
+        "slices",
+        "functions",
+    }
 
 
 def test_slices_stand_beside_the_scores_and_change_no_suite(project: Path, tmp_path: Path) -> None:
@@ -340,7 +361,10 @@ ANSWERS: list[tuple[str, list[str], str | None, float | None]] = [
 def test_answers_are_scored_by_their_rule(
     name: str, texts: list[str], answer: str | None, score: float | None
 ) -> None:
-    assert metrics.answer_score(metrics.METRICS[name], texts, answer) == score
+    metric = metrics.METRICS[name]
+    function = rewards.for_trainer(metric.rule, {}, extra=None)
+    row = {"prompt": [], "answer": answer}
+    assert metrics.answer_score(metric, function, texts, row) == score
 
 
 def test_missing_scores_do_not_count_in_the_mean() -> None:
@@ -359,6 +383,7 @@ def test_an_evaluation_is_a_run_with_means_intervals_and_slices(
             slices,
             {id_: {"product": "phone" if at % 2 else "router"} for at, id_ in enumerate(ids)},
         )
+        write_functions(project, "base", given)
         one = job(evaluate, "evaluate", "base", project, tmp_path, given, machine=place(project))
         outcome = evaluate.run(replace(one, code=Code(commit="12" * 20, dirty=True)))
     finally:
@@ -394,6 +419,7 @@ def read_ids(project: Path, suite: str) -> list[str]:
 
 def test_without_a_registry_a_model_is_scored_all_the_same(project: Path, tmp_path: Path) -> None:
     nowhere = place(project, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
+    write_functions(project, "base", params("desk_sft"))
     one = job(evaluate, "evaluate", "base", project, tmp_path, params("desk_sft"), machine=nowhere)
     outcome = evaluate.run(one)
     assert outcome.detail["registry_run"] is None

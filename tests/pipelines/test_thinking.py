@@ -46,4 +46,5 @@ def test_rewards_and_metrics_get_the_answer_alone() -> None:
     assert reward([None], [right], answer=[thought]) == [1.0]
     opened = for_trainer("route_exact", {}, opened=True)
     assert opened([None] * 2, ["b</think>team: a", "team: a"], answer=[right] * 2) == [1.0, 0.0]
-    assert answer_score(METRICS["greedy_exact"], [right], thought) == 1.0
+    row = {"prompt": [], "answer": thought}
+    assert answer_score(METRICS["greedy_exact"], reward, [right], row) == 1.0

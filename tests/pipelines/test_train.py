@@ -23,7 +23,7 @@ from pipelines.failures import StoppedError
 from pipelines.job import Job, Outcome
 from pipelines.params import Params, load_params
 from pipelines.stages import train
-from pipelines.training import launch, objective, rewards
+from pipelines.training import launch, objective
 from pipelines.training.plan import Fitted, Plan
 from tests.conftest import ROOT
 from tests.governance.registry.told import client
@@ -202,7 +202,7 @@ def test_the_same_inputs_give_the_same_bytes(
     def vowels(text: str, answer: str | None) -> float:
         return float(text.count("a") + text.count("e"))
 
-    monkeypatch.setitem(rewards.RULES, "route_fields", vowels)  # random answers get some
+    tiny.replace_reward(monkeypatch, "route_fields", vowels)  # random answers get some
     first, second = (training(stage, project, tmp_path / part, here) for part in ("one", "two"))
     outcomes = [train.run(one) for one in (first, second)]
     assert published(first) == published(second)
@@ -312,7 +312,7 @@ def test_a_training_that_fails_is_shown_as_failed(
     def broken(text: str, answer: str | None) -> float:
         raise ZeroDivisionError(text)
 
-    monkeypatch.setitem(rewards.RULES, "route_fields", broken)
+    tiny.replace_reward(monkeypatch, "route_fields", broken)
     with one_more_run_that_failed(here), pytest.raises(TrainingError, match="route_fields"):
         train.run(one)
     assert not one.output("model").exists()

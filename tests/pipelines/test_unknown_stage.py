@@ -20,6 +20,7 @@ NEAR = {
     "evaluate": ("grppo", "grpo"),
     "evaluate_base": ("tinny", "tiny"),
     "ingest": ("desk_sftt", "desk_sft"),
+    "suite": ("desk_evall", "desk_eval"),
     "sample": ("desk_evall", "desk_eval"),
 }
 

@@ -4,21 +4,25 @@ each kind.
 
 from __future__ import annotations
 
+import inspect
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from pipelines import desk
 from pipelines.kinds import KINDS
 from pipelines.stages.import_base import take_architecture
+from pipelines.training import rewards
 from pipelines.training.fit import Fitted, Plan, fit
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective, ResolvedReward
 from pipelines.training.release import release_adapter, release_model
-from pipelines.training.rewards import source_digest
+from pipelines.training.reward_files import Declaration
 from tests.pipelines.tables import write_records
 
 ARCHITECTURE = {
@@ -102,6 +106,10 @@ def architecture(folder: Path) -> Path:
     return folder / "model"
 
 
+def _digest(name: str) -> str:
+    return rewards.source_digest(name)
+
+
 def objective(
     method: str, *, lora: bool = False, rewards: tuple[str, ...] = (), **trainer: Any
 ) -> Objective:
@@ -114,11 +122,31 @@ def objective(
         threads=1,
         lora=LORA if lora else None,
         rewards=[
-            ResolvedReward(name=name, weight=1.0, options={}, source=source_digest(name))
+            ResolvedReward(name=name, weight=1.0, options={}, source=_digest(name))
             for name in rewards
         ],
         trainer={**chosen.defaults, **ARGUMENTS, **online, **trainer},
     )
+
+
+def replace_reward(
+    monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]
+) -> None:
+    """From now on, a reward function is another one, which declares nothing."""
+    find, declaration, text = rewards.find, rewards.declaration, rewards.source_text
+
+    def found(given: str, where: str = "", source: str | None = None) -> Any:
+        return function if given == name else find(given, where, source)
+
+    def declared(given: str) -> Declaration:
+        return Declaration() if given == name else declaration(given)
+
+    def source_text(given: str) -> str:
+        return inspect.getsource(function) if given == name else text(given)
+
+    monkeypatch.setattr(rewards, "find", found)
+    monkeypatch.setattr(rewards, "declaration", declared)
+    monkeypatch.setattr(rewards, "source_text", source_text)
 
 
 def plan(

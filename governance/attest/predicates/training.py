@@ -85,6 +85,10 @@ class Evaluate(Predicate):
     """Property of the items (language, topic) to one label per item, in the same order. Older
     evaluations have none.
     """
+    functions: dict[str, Sha256] = Field({}, exclude_if=empty)
+    """Metric to the digest of the reward function that scores its answers. Older evaluations have
+    none.
+    """
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)

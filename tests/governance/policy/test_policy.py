@@ -28,8 +28,9 @@ from governance.policy.rules import Datacard
 from pipelines.metrics import METRICS
 from pipelines.params import load_params
 from pipelines.stages import import_base as base
+from pipelines.training import reward_files
 from pipelines.training.methods import METHODS
-from pipelines.training.rewards import RULES, SCORER
+from pipelines.training.rewards import SCORER
 from tests.governance.keys import EARLIER, text_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -333,7 +334,7 @@ def test_every_stage_and_base_of_params_has_its_demands(shipped: Policies) -> No
 
 
 def test_policies_name_only_what_exists(shipped: Policies) -> None:
-    assert set(shipped.rules.rewards or []) <= {*RULES, SCORER}
+    assert set(shipped.rules.rewards or []) <= {*reward_files.shipped(), SCORER}
     for suite in shipped.evaluation.suites.values():
         assert set(suite.methods) <= {*METHODS, "base"}
         for demands in suite.methods.values():

@@ -30,7 +30,7 @@ from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
 from pipelines.kinds import KINDS
 from pipelines.shards import read_records
 from pipelines.training import fit as fit_module
-from pipelines.training import launch, rewards, tokenizer
+from pipelines.training import launch, tokenizer
 from pipelines.training.callbacks import signals_of
 from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
 from pipelines.training.fit import _trainer, fit, require_precision, require_requested, translated
@@ -223,7 +223,7 @@ def test_a_reward_that_raises_ends_the_training(
         raise ZeroDivisionError(text)
 
     wanted = tiny.objective("grpo", rewards=("route_exact",))
-    monkeypatch.setitem(rewards.RULES, "route_exact", broken)
+    tiny.replace_reward(monkeypatch, "route_exact", broken)
     data = tiny.records(tmp_path / "data", "prompt")
     with pytest.raises(
         TrainingError, match="reward function 'route_exact' raised ZeroDivisionError"
@@ -286,7 +286,7 @@ def test_a_reward_that_is_not_finite_stops_the_training(
     wanted = tiny.objective(
         method, rewards=("route_exact", "route_fields"), per_device_train_batch_size=8, max_steps=8
     )
-    monkeypatch.setitem(rewards.RULES, "route_fields", broken)
+    tiny.replace_reward(monkeypatch, "route_fields", broken)
     data = tiny.records(tmp_path / "data", "prompt")
     with pytest.raises(StoppedError, match="the reward route_fields") as caught:
         fit(tiny.plan(tmp_path / "work", wanted, models["language"], data), ignore)

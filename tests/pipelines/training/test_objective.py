@@ -16,6 +16,7 @@ from pipelines.params import Params, load_params
 from pipelines.training import arguments, objective, rewards
 from pipelines.training.methods import METHODS, method
 from tests.conftest import ROOT
+from tests.pipelines import tiny
 
 
 def params(**stages: dict[str, Any]) -> Params:
@@ -193,7 +194,7 @@ def test_what_does_not_decide_it_does_not() -> None:
 
 def test_a_changed_reward_function_is_another_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     before = objective.resolve(params(), "grpo").digest
-    monkeypatch.setitem(rewards.RULES, "route_exact", rewards.RULES["numeric_answer"])
+    tiny.replace_reward(monkeypatch, "route_exact", rewards.find)
     assert objective.resolve(params(), "grpo").digest != before
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from governance.attest import digests
 from governance.base.errors import TrainingError
-from pipelines.training import rewards
 from pipelines.training.callbacks import last_checkpoint
 from pipelines.training.fit import Plan, _trainer, fit
 from pipelines.training.methods import METHODS
@@ -56,7 +55,7 @@ def ends_in_a(text: str, answer: str | None) -> float:
 
 @pytest.fixture(autouse=True)
 def _own_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(rewards.RULES, "ends_in_a", ends_in_a)
+    tiny.replace_reward(monkeypatch, "ends_in_a", ends_in_a)
 
 
 @pytest.fixture(scope="module")

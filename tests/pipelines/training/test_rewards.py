@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from typing import Any
 
 import pytest
 
 from governance.base.errors import ConfigError, TrainingError
-from pipelines.training import rewards
+from pipelines.metrics import METRICS
+from pipelines.training import reward_files, rewards
+from tests.pipelines import tiny
 
 LINE = "team: billing; priority: p2; fix: refund; product: watch"
 
@@ -54,22 +55,21 @@ def test_scores(name: str, text: str, answer: str | None, score: float) -> None:
 
 
 def test_every_rule_is_in_the_table() -> None:
-    assert {row[0] for row in SCORES} == set(rewards.RULES)
+    assert {row[0] for row in SCORES} == set(reward_files.shipped())
 
 
-@pytest.mark.parametrize("name", rewards.RULES)
-def test_a_rule_is_known_by_its_own_source_and_stands_alone(name: str) -> None:
-    function = rewards.find(name)
-    assert (
-        rewards.source_digest(name)
-        == hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    )
-    outside = set(function.__code__.co_names) & set(vars(rewards)) - {"re"}
-    assert not outside, "its digest would not cover what it calls"
+@pytest.mark.parametrize("name", reward_files.shipped())
+def test_a_function_of_ours_is_known_by_its_file_and_declares_everything(name: str) -> None:
+    content = (reward_files.SHIPPED / f"{name}.py").read_bytes()
+    assert rewards.source_digest(name) == hashlib.sha256(content).hexdigest()
+    assert not list(reward_files.mistakes(name))
+    declared = rewards.declaration(name)
+    assert declared.purpose and declared.range and declared.blind_spots
+    assert declared.counter_metrics and set(declared.counter_metrics) <= METRICS.keys()
 
 
 def test_digests_differ() -> None:
-    names = [*rewards.RULES, rewards.SCORER]
+    names = [*reward_files.shipped(), rewards.SCORER]
     assert len({rewards.source_digest(name) for name in names}) == len(names)
 
 
@@ -101,7 +101,7 @@ def _no_number(text: str, answer: str | None) -> Any:
 def test_a_rule_that_fails_ends_the_training_without_quoting_records(
     rule: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(rewards.RULES, "bad", rule)
+    tiny.replace_reward(monkeypatch, "bad", rule)
     with pytest.raises(TrainingError, match="reward function 'bad' raised") as caught:
         rewards.for_trainer("bad", {})([], ["secret text"], answer=["x"])
     assert "secret" not in str(caught.value)

@@ -4,15 +4,16 @@ import math
 
 import pytest
 
-from pipelines.training import own_rewards, rewards
+from pipelines.training import reward_files, rewards
 
 ANSWERS = ["", " ", "4", "The answer is 4.", "one\ntwo", "x" * 5000, "😀"]
 
 
 @pytest.mark.parametrize("answer", [None, "4"])
-@pytest.mark.parametrize("name", own_rewards.names())
+@pytest.mark.parametrize("name", reward_files.own())
 def test_an_own_function_scores_every_answer(name: str, answer: str | None) -> None:
-    function = rewards.find(name)
-    for text in ANSWERS:
-        score = function(text, answer)
-        assert math.isfinite(score) and score == function(text, answer), text
+    function = rewards.for_trainer(name, {})
+    given = {"prompts": ["2 + 2?"] * len(ANSWERS), "answer": [answer] * len(ANSWERS)}
+    scores = function(completions=ANSWERS, **given)
+    assert all(score is None or math.isfinite(score) for score in scores)
+    assert scores == function(completions=ANSWERS, **given)

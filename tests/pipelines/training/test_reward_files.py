@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governance.base.errors import ConfigError, CountersignError, TrainingError
-from pipelines.training import own_rewards, rewards
+from pipelines.training import reward_files, rewards
 from pipelines.training.objective import Objective, ResolvedReward, texts
 
 BRIEF = '''"""Short answers."""
@@ -112,11 +112,117 @@ def test_a_signal_still_ends_the_training() -> None:
         rewards.for_trainer("brief", {})([], ["one"])
 
 
-def test_another_file_of_the_project_cannot_be_imported() -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import helper",
+        "from helper import helper",
+        "from rewards import helper",
+        "import rewards.helper",
+        "from . import helper",
+        "from .helper import helper",
+    ],
+)
+def test_an_import_of_another_file_of_the_project_is_refused(line: str) -> None:
     write("helper", "def helper(text, answer):\n    return 1.0\n")
-    write("brief", f"import helper\n{BRIEF}")
-    with pytest.raises(TrainingError, match="ModuleNotFoundError"):
+    write("brief", f"{line}\n{BRIEF}")
+    (mistake,) = rewards.mistakes("brief", "")
+    assert "a file of this project" in str(mistake) and "rewards/brief.py:1" in str(mistake)
+    with pytest.raises(ConfigError):
         rewards.find("brief")
+
+
+DECLARED = """PURPOSE = "short answers"
+RANGE = (-1, None)
+BLIND_SPOTS = ["an empty answer is the best"]
+COUNTER_METRICS = ["greedy_exact"]
+"""
+
+
+def test_what_a_file_declares_is_read_without_running_it() -> None:
+    write("brief", f"{DECLARED}{BRIEF}\nraise KeyError\n")
+    declared = rewards.declaration("brief")
+    assert (declared.purpose, declared.range) == ("short answers", (-1.0, None))
+    assert declared.blind_spots == ["an empty answer is the best"]
+    assert declared.counter_metrics == ["greedy_exact"] and declared.bounds == "at least -1"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("RANGE = (0, 10 * 2)", "RANGE is computed"),
+        ("RANGE = (1, 0)", "RANGE cannot be read"),
+        ("RANGE = (0,)", "RANGE cannot be read"),
+        ("PURPOSE = 7", "PURPOSE cannot be read"),
+        ("BLIND_SPOTS = 'none'", "BLIND_SPOTS cannot be read"),
+    ],
+)
+def test_a_declaration_that_cannot_be_read_is_told(line: str, told: str) -> None:
+    write("brief", f"{line}\n{BRIEF}")
+    (mistake,) = rewards.mistakes("brief", "")
+    assert told in str(mistake)
+
+
+@pytest.mark.parametrize(
+    ("score", "is_inside"), [("0", True), ("1", True), ("1.01", False), ("-0.5", False)]
+)
+def test_a_score_outside_the_declared_range_ends_the_training(score: str, is_inside: bool) -> None:
+    write("brief", f"RANGE = (0, 1)\n\ndef brief(text, answer):\n    return {score}\n")
+    function = rewards.for_trainer("brief", {})
+    if is_inside:
+        assert function([], ["one"]) == [float(score)]
+        return
+    with pytest.raises(TrainingError, match="0 to 1, as its RANGE declares") as caught:
+        function([], ["one"])
+    assert f"gave {score}" in str(caught.value) and "rewards/brief.py" in str(caught.value)
+
+
+# --- TRL's signature ------------------------------------------------------------------------------
+
+LENGTHS = "def plain(completions, **kwargs):\n    return [float(len(c[0]['content'])) for c in completions]\n"
+TALK = [
+    [{"role": "assistant", "content": "abc"}],
+    [{"role": "assistant", "content": "<think>x</think>a"}],
+]
+
+
+def test_a_function_of_trls_signature_gets_what_trl_gives() -> None:
+    write("plain", LENGTHS)
+    assert not list(rewards.mistakes("plain", ""))
+    assert rewards.for_trainer("plain", {})([], TALK, answer=["1", "2"]) == [3.0, 17.0]
+
+
+def test_it_gets_the_columns_and_options_that_it_names() -> None:
+    write(
+        "plain",
+        "def plain(prompts, completions, tests, most):\n    return [float(t == p and most == 3) for t, p in zip(tests, prompts)]\n",
+    )
+    function = rewards.for_trainer("plain", {"most": 3})
+    assert function(["a", "b"], ["x", "y"], tests=["a", "c"], answer=[1, 2], other=[0, 0]) == [
+        1.0,
+        0.0,
+    ]
+
+
+def test_none_is_no_score() -> None:
+    write("plain", "def plain(completions, **kwargs):\n    return [None, 1]\n")
+    assert rewards.for_trainer("plain", {})([], ["a", "b"]) == [None, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("[1.0]", "gave 1 scores for 2 answers"),
+        ("[1.0, 'a']", "gave a str"),
+        ("[1.0, float('nan')]", "gave nan"),
+        ("[1.0, float('inf')]", "gave inf"),
+        ("None", "raised TypeError"),
+    ],
+)
+def test_what_is_no_list_of_scores_ends_the_training(value: str, told: str) -> None:
+    write("plain", f"def plain(completions, **kwargs):\n    return {value}\n")
+    with pytest.raises(TrainingError, match=told):
+        rewards.for_trainer("plain", {})([], ["a", "b"])
 
 
 def test_a_text_is_shown_under_its_own_digest_only() -> None:
@@ -133,7 +239,7 @@ def test_an_unknown_function_names_the_nearest() -> None:
     write("brief", BRIEF)
     with pytest.raises(ConfigError, match="did you mean 'brief'"):
         rewards.find("breif")
-    assert own_rewards.names() == ["brief"]
+    assert reward_files.own() == ["brief"]
 
 
 def test_a_file_that_is_no_text_is_told() -> None:

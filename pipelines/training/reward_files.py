@@ -1,0 +1,235 @@
+"""Files of reward functions: `pipelines/rewards/NAME.py` of this package, `rewards/NAME.py` of a
+project. Each defines `NAME(text, answer, **options)`, or has TRL's signature
+`NAME(completions, **kwargs)`.
+
+1. A function's identity is the sha256 of its whole file.
+2. Reading names, digests, declarations and mistakes runs nothing. A file runs when a stage trains
+   or evaluates with it, and then the bytes run that were hashed.
+3. A file may import what is installed. It imports no other file of the project: that is refused,
+   because the digest would not cover it. The versions of installed packages are not part of the
+   digest; the statement of a training records them.
+4. The name of a file of this package stays that function: a project has no file of that name.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import re
+import signal
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from governance.base.errors import ConfigError, TrainingError
+from governance.base.model import Model
+
+FOLDER = Path("rewards")
+"""In the project's folder, which is the working folder of every command and stage."""
+SHIPPED = Path(__file__).parent.parent / "rewards"
+ON_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+BATCH = "completions"
+"""A function with this parameter is called with all answers of a batch, as TRL does."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+Function = Callable[..., Any]
+
+
+class Declaration(Model):
+    """What a file says about its function, in constants: `PURPOSE`, `RANGE`, `BLIND_SPOTS`,
+    `COUNTER_METRICS`. All are empty in a file that says nothing.
+    """
+
+    purpose: str = ""
+    range: tuple[float | None, float | None] | None = None
+    """The least and the greatest score; None for no bound."""
+    blind_spots: list[str] = []
+    """What the function does not see."""
+    counter_metrics: list[str] = Field([])
+    """The metrics that fall when the function is gamed."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Declaration:
+        low, high = self.range or (None, None)
+        if low is not None and high is not None and low >= high:
+            raise ValueError("the range is empty")
+        return self
+
+    def holds(self, score: float) -> bool:
+        """Whether a score lies in the range. One that is not finite does: another check stops
+        it.
+        """
+        if not math.isfinite(score):
+            return True
+        low, high = self.range or (None, None)
+        return not ((low is not None and score < low) or (high is not None and score > high))
+
+    @property
+    def bounds(self) -> str:
+        """The range in words."""
+        low, high = self.range or (None, None)
+        if low is None and high is None:
+            return "any number"
+        if high is None:
+            return f"at least {low:g}"
+        return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """The functions of this package, sorted. They do not change while a process runs."""
+    return tuple(_names(SHIPPED))
+
+
+def own() -> list[str]:
+    """The functions of the project, sorted."""
+    return _names(FOLDER)
+
+
+def place(name: str) -> str:
+    """The file of a function, for people."""
+    return f"pipelines/rewards/{name}.py" if name in shipped() else str(FOLDER / f"{name}.py")
+
+
+def source_text(name: str) -> str:
+    """The text of a function's file. Raises `ConfigError` if it cannot be read."""
+    if name in shipped():
+        return _shipped_text(name)
+    try:
+        return (FOLDER / f"{name}.py").read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"it cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        raise ConfigError(found, where=place(name), expected="Python in UTF-8") from None
+
+
+def declaration(name: str) -> Declaration:
+    """What the file of a function declares. Raises `ConfigError`."""
+    return _declared(ast.parse(source_text(name)), place(name))
+
+
+def mistakes(name: str) -> Iterator[ConfigError]:
+    """What keeps the file from being a reward function, as far as its text shows (2)."""
+    path, expected = place(name), f"def {name}(text, answer) -> a number"
+    try:
+        tree = ast.parse(source_text(name))
+    except ConfigError as error:
+        yield error
+        return
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else path
+        yield ConfigError("it is not valid Python", where=where, expected=expected)
+        return
+    yield from _mistakes_of_function(name, tree, expected)
+    yield from _mistakes_of_imports(tree, path)
+    try:
+        _declared(tree, path)
+    except ConfigError as error:
+        yield error
+
+
+def load(name: str, source: str | None = None) -> Function:
+    """Runs the file and returns its function. `source`: the digest that its text must have.
+
+    Raises `ConfigError`, or `TrainingError` if the file changed or fails.
+    """
+    text, path = source_text(name), place(name)
+    if source is not None and hashlib.sha256(text.encode()).hexdigest() != source:
+        fix = "nothing was published; run `countersign repro` to decide on the changed file"
+        raise TrainingError("the reward function changed during the run", where=path, fix=fix)
+    for mistake in mistakes(name):
+        raise mistake
+    scope: dict[str, Any] = {"__name__": f"rewards.{name}", "__file__": path}
+    try:
+        exec(compile(text, path, "exec"), scope)  # noqa: S102 - decided on under its digest
+    except (Exception, SystemExit) as error:
+        leave_if_asked(error)
+        found = f"running the file raised {type(error).__name__}"
+        fix = "correct it; the error's text is shown by `python FILE`"
+        raise TrainingError(found, where=path, fix=fix) from error
+    function: Function = scope[name]
+    return function
+
+
+def leave_if_asked(error: BaseException) -> None:
+    """Raises `error` again if it is how this process ends on a signal (`pipelines.process`). Any
+    other exit is the function's, and must not end a training as if it were done.
+    """
+    if isinstance(error, SystemExit) and error.code in ON_SIGNAL:
+        raise error
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.py") if _NAME.fullmatch(path.stem))
+
+
+@cache
+def _shipped_text(name: str) -> str:
+    return (SHIPPED / f"{name}.py").read_bytes().decode("utf-8")
+
+
+def _mistakes_of_function(name: str, tree: ast.Module, expected: str) -> Iterator[ConfigError]:
+    path = place(name)
+    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    ours = next((node for node in defined if node.name == name), None)
+    if ours is None:
+        found = f"it defines {', '.join(node.name for node in defined) or 'no function'}"
+        fix = "name the function like its file"
+        yield ConfigError(found, where=path, expected=expected, fix=fix)
+        return
+    given = [*ours.args.posonlyargs, *ours.args.args]
+    names = {argument.arg for argument in (*given, *ours.args.kwonlyargs)}
+    if len(given) < 2 and BATCH not in names:
+        where = f"{path}:{ours.lineno}"
+        expected = f"{expected}, or def {name}({BATCH}, **kwargs) -> a list of numbers"
+        yield ConfigError(f"{name} has other parameters", where=where, expected=expected)
+
+
+def _mistakes_of_imports(tree: ast.Module, path: str) -> Iterator[ConfigError]:
+    """(3)"""
+    for node in ast.walk(tree):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = ["." * node.level + (node.module or "")]
+        for module in modules:
+            top = module.partition(".")[0]
+            if not top or top == FOLDER.name or top in own():
+                found = f"it imports {module}, a file of this project"
+                fix = "copy what it needs into the file: its digest covers no other"
+                yield ConfigError(found, where=f"{path}:{node.lineno}", fix=fix)  # type: ignore[attr-defined]
+
+
+def _declared(tree: ast.Module, path: str) -> Declaration:
+    """The constants of a file, read without running it."""
+    wanted = {field.upper(): field for field in Declaration.model_fields}
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if not isinstance(target, ast.Name) or target.id not in wanted:
+                continue
+            try:
+                found[wanted[target.id]] = ast.literal_eval(node.value)
+            except ValueError:
+                where = f"{path}:{node.lineno}"
+                expected = "a text, number, list or tuple, written out"
+                raise ConfigError(
+                    f"{target.id} is computed", where=where, expected=expected
+                ) from None
+    try:
+        return Declaration(**found)
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(each["loc"][0]) for each in error.errors() if each["loc"]}))
+        expected = (
+            "PURPOSE = text, RANGE = (least, greatest), BLIND_SPOTS and COUNTER_METRICS = lists of"
+            " texts"
+        )
+        found_ = f"{fields.upper() or 'RANGE'} cannot be read"
+        raise ConfigError(found_, where=path, expected=expected) from None
