@@ -194,7 +194,8 @@ def _record(run: StageRun, work: Work, artifacts: dict[str, Artifact], outcome: 
         return
     subjects = [*_written(run, outcome), *outcome.subjects]
     fields = {**outcome.predicate, "parameters": outcome.parameters}
-    _append(run, work, kind, subjects, artifacts, fields, outcome.detail)
+    versions = {**lock.engines(run.family_name), **outcome.engines}
+    _append(run, work, kind, subjects, artifacts, fields, versions, outcome.detail)
 
 
 def _record_failure(
@@ -215,7 +216,8 @@ def _record_failure(
         "counts": stopped.counts,
     }
     try:
-        _append(run, work, "failure", [attempt], artifacts, fields, {})
+        versions = lock.engines(run.family_name)
+        _append(run, work, "failure", [attempt], artifacts, fields, versions, {})
     except CountersignError as problem:
         run.progress.step(f"the failure of {run.name} is not recorded: {problem.found}")
 
@@ -227,13 +229,14 @@ def _append(
     subjects: list[Artifact],
     artifacts: dict[str, Artifact],
     fields: dict[str, Any],
+    versions: dict[str, str],
     detail: dict[str, Any],
 ) -> None:
     stated = {
         **fields,
         "stage": run.name,
         "inputs": list(artifacts.values()),
-        "environment": environment(lock.engines(run.family_name), run.project.machine),
+        "environment": environment(versions, run.project.machine),
     }
     # The log is opened and checked again: its keys, head and policies may have changed meanwhile.
     log = open_log(run.project.machine, run.project.policies, run.now)

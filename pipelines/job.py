@@ -7,7 +7,7 @@ outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -126,5 +126,7 @@ class Outcome:
     subjects: tuple[Artifact, ...] = ()
     """What the statement is about besides the outputs: a scored model, or what a gate decided on.
     """
+    engines: Mapping[str, str] = field(default_factory=dict)
+    """Engine to version, of engines that the family does not always use."""
     summary: str = ""
     """One line for the terminal."""

@@ -13,6 +13,8 @@ OF_PRESIDIO = (
 """What Presidio never uses here."""
 OF_NER = ("torch", "transformers", "spacy_transformers", "spacy_huggingface_pipelines")
 """What it uses for a NER model only (4 s and 500 MB)."""
+OF_TRAINING = ("bitsandbytes",)
+"""What PEFT and the libraries around it import for a quantised parent only (2 s)."""
 OF_EXPECTATIONS = ("rfc3987", "rfc3987_syntax", "rfc3986_validator", "rfc3339_validator")
 """Formats of text that Great Expectations' drawings could check (1 s)."""
 

@@ -139,6 +139,20 @@ class Lora(Model):
     lora_alpha: float = Field(32, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
+    quantize: Literal["nf4"] | None = Field(None, exclude_if=empty)
+    """Hold the parent's weights in this type of 4 bits while the adapter trains (QLoRA,
+    `pipelines.training.quantization`).
+    """
+    double_quantize: bool = Field(False, exclude_if=empty)
+    """Quantise the constants of the quantisation, too: 0.4 bits less per weight."""
+    compute_dtype: Literal["bfloat16", "float16", "float32"] | None = Field(None, exclude_if=empty)
+    """The type in which products are computed; bfloat16 if none is given."""
+
+    @model_validator(mode="after")
+    def _options_of_quantize(self) -> Self:
+        if self.quantize is None and (self.double_quantize or self.compute_dtype):
+            raise ValueError("double_quantize and compute_dtype are options of `quantize: nf4`")
+        return self
 
 
 class Reward(Model):

@@ -259,6 +259,7 @@ def _train(
     run.progress.step("comparing the models")
     made = job.output("model")
     comparison = compare(run.project.root / paths.model(run.key) / "model", made)
+    versions = {**lock.engines("train"), **train.optional_engines(resolved)}
     fields = {
         "model": digests.tree_digest(made),
         "same_bytes": comparison.same_bytes,
@@ -268,7 +269,7 @@ def _train(
         "final": final,
         "device": fitted.device,
         "parameters": train.parameters(resolved, fitted),
-        "environment": environment(lock.engines("train"), job.machine),
+        "environment": environment(versions, job.machine),
     }
     detail = {**train.cost(fitted, seconds), **train.launcher(job.machine.environ)}
     return fields, {**detail, "files_that_differ": list(comparison.files)}

@@ -33,6 +33,7 @@ from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
+from pipelines.training import engines
 from pipelines.training.objective import uses_scorer
 
 PRINCIPALS = "policies/policy.yaml: principals"
@@ -60,6 +61,19 @@ def locked(project: Project, stages: Iterable[str]) -> list[CountersignError]:
     names = dict.fromkeys(stage.partition("@")[0] for stage in stages)
     error = lock.mistake(project.root, list(names))
     return [error] if error else []
+
+
+def optional_engines(
+    project: Project, stages: Iterable[str], running: Callable[[], Collection[str]]
+) -> list[CountersignError]:
+    """(1) That engines which only some objectives use are installed. `running`: see `rights`."""
+    wrong: dict[str, list[ConfigError]] = {}
+    for key in keys_of("train", stages):
+        row = project.params.stages[key]
+        names = engines.used(row.lora.model_dump() if row.lora else None, row.trainer)
+        wrong[f"train@{key}"] = list(engines.missing(names, f"params.yaml: stages.{key}"))
+    runs = running() if any(wrong.values()) else ()
+    return [mistake for stage, mistakes in wrong.items() if stage in runs for mistake in mistakes]
 
 
 def rights(project: Project, running: Callable[[], Collection[str]]) -> list[CountersignError]:

@@ -29,6 +29,8 @@ from pipelines.training.methods import method
 from pipelines.training.objective import uses_scorer
 
 FLOAT = 4
+QUANTISED = 0.6
+"""Bytes of a weight in 4 bits, with its share of a constant for each 64 weights."""
 BATCH, LENGTH = 8, 1024
 """TRL's defaults of `per_device_train_batch_size` and `max_length`."""
 REFERENCES = frozenset({"dpo", "kto", "grpo", "ppo", "rloo"})
@@ -135,6 +137,8 @@ def _need(name: str, stage: Stage, model: Shape, scorer: Shape | None) -> Need:
     critic = weights if method(stage.method).critic else 0  # at most; with LoRA it is trained whole
     held, trained = held + critic, trained + critic
     memory = FLOAT * held + 3 * FLOAT * trained + _activations(stage, model)
+    if stage.lora and stage.lora.quantize:  # but it is merged with the adapter in 32-bit floats
+        memory = max(memory - int((FLOAT - QUANTISED) * weights), FLOAT * weights)
     return Need(name, weights, memory, 3 * FLOAT * weights + 2 * FLOAT * trained)
 
 

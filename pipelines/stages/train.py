@@ -34,7 +34,7 @@ from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
 from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
-from pipelines.training import launch, objective, release
+from pipelines.training import engines, launch, objective, release
 from pipelines.training.methods import Method, method
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
@@ -104,6 +104,7 @@ def run(job: Job) -> Outcome:
             **launcher(job.machine.environ),
             **registry(run),
         },
+        engines=optional_engines(resolved),
         summary=_summary(resolved, fitted, final),
     )
 
@@ -145,6 +146,7 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
     return {
         **resolved.model_dump(mode="json"),
         "processes": fitted.processes,
+        **({"cuda": fitted.cuda} if fitted.cuda else {}),
         **({"thinking": fitted.thinking} if fitted.thinking else {}),
     }
 
@@ -162,6 +164,11 @@ def launcher(environ: Mapping[str, str]) -> dict[str, str]:
     """The machine's launcher, if it names one: a program that nothing here checks."""
     command = environ.get(launch.LAUNCH, "").strip()
     return {"launcher": command} if command else {}
+
+
+def optional_engines(resolved: Objective) -> dict[str, str]:
+    """The engines that this objective uses beside those of every training, with their versions."""
+    return engines.versions(engines.used(resolved.lora, resolved.trainer))
 
 
 def train_only_if_allowed(job: Job) -> Decision:
@@ -195,7 +202,8 @@ def _plan(job: Job, resolved: Objective) -> Plan:
     """
     inputs = {role: artifact.sha256 for role, artifact in job.inputs.items()}
     code = lock.installed("train").code
-    identity = [resolved.digest, code, lock.engines("train"), inputs]
+    versions = {**lock.engines("train"), **optional_engines(resolved)}
+    identity = [resolved.digest, code, versions, inputs]
     work = job.scratch / digests.sha256_bytes(canonical.dumps(identity))[:16]
     work.mkdir(parents=True, exist_ok=True)
     return Plan(

@@ -34,7 +34,8 @@ from governance.gates.records import record_limits
 from pipelines import isolation
 from pipelines.failures import StoppedError, records_refused
 from pipelines.kinds import TOOLS, TURNS
-from pipelines.training import arguments, callbacks, chat, rewards, usage
+from pipelines.optional import OF_TRAINING, hidden
+from pipelines.training import arguments, callbacks, chat, quantization, rewards, usage
 from pipelines.training.callbacks import Listener
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.finite import POSITION, Watch
@@ -57,6 +58,12 @@ LOGGED_SHARE = 0.05
 
 def fit(plan: Plan, listener: Listener) -> Fitted:
     """Trains and writes `work/trained`. Raises `TrainingError` or `ConfigError`."""
+    unused = () if quantization.quantizes(plan.objective.lora) else OF_TRAINING
+    with hidden(unused):
+        return _fit(plan, listener)
+
+
+def _fit(plan: Plan, listener: Listener) -> Fitted:
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
@@ -119,8 +126,11 @@ def _trainer(
         more["reward_funcs"] = _rewards(plan, extra, opened=opened)
     if method.critic:
         more["critic"] = str(_critic_body(plan))
-    if plan.objective.lora:
-        more["peft_config"] = _lora(plan.objective.lora, method)
+    if lora := plan.objective.lora:
+        more["peft_config"] = _lora(lora, method)
+        if quantization.quantizes(lora):
+            loading = {"quantization_config": quantization.loading(lora)}
+            args.model_init_kwargs = {**(args.model_init_kwargs or {}), **loading}
     trainer = arguments.load(method.trainer)(
         model=_model(plan, method, tokenizer),
         args=args,
@@ -130,6 +140,8 @@ def _trainer(
         callbacks=[callbacks.watching(listener, method.signals)],
         **more,
     )
+    if quantization.quantizes(plan.objective.lora):
+        quantization.keep_whole_layers(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callbacks.checkpointing(_grain(trainer.args), plan.checkpoint_seconds))
     return trainer, use, (form.thinking or "content") if chat.THINKING in parts else ""
@@ -281,7 +293,7 @@ def _lora(lora: dict[str, Any], method: Method) -> Any:
 
     scorer = method.model == "scorer"
     return LoraConfig(
-        **lora,
+        **quantization.without(lora),
         task_type="SEQ_CLS" if scorer else "CAUSAL_LM",
         modules_to_save=["score"] if scorer else None,
     )
@@ -390,6 +402,7 @@ def _finish(
         steps=trainer.state.global_step,
         use=_reached(method, trainer, use),
         device=accelerator.device.type,
+        cuda=_cuda(accelerator.device.type),
         processes=accelerator.num_processes,
         history=list(history.values()),
         thinking=thinking,
@@ -399,6 +412,12 @@ def _finish(
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
+
+
+def _cuda(device: str) -> str:
+    import torch
+
+    return (torch.version.cuda or "") if device == "cuda" else ""
 
 
 def _reached(method: Method, trainer: Any, use: dict[str, RecordUse]) -> dict[str, RecordUse]:

@@ -55,6 +55,8 @@ class Fitted(Model):
     use: dict[str, RecordUse]
     """Split to what became of its records."""
     device: str
+    cuda: str = ""
+    """The CUDA version of PyTorch's build, on a GPU."""
     processes: int
     history: list[dict[str, float]]
     """step and signals, in order."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,15 @@ def release_adapter(trained: Path, parent_digest: str, target: Path) -> None:
 def release_model(
     trained: Path, parent: Path, kind: ModelClass, *, lora: bool, target: Path
 ) -> None:
-    """Writes the model with its tokenizer; for LoRA, the parent merged with the adapter in 32-bit
-    floats.
+    """Writes the model with its tokenizer, in the parent's precision; for LoRA, the parent merged
+    with the adapter.
     """
     target.mkdir(parents=True, exist_ok=True)
+    precision = _precision(parent)
     if lora:
-        _merged(trained, parent, kind).save_pretrained(target)
+        _merged(trained, parent, kind).to(precision).save_pretrained(target)
+    elif _precision(trained) != precision:
+        load_model(trained, kind, dtype=precision).save_pretrained(target)
     for path in sorted(trained.iterdir()):
         if path.is_file() and belongs(path.name) and not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)
@@ -53,12 +58,29 @@ def release_model(
 
 
 def _merged(adapter: Path, parent: Path, kind: ModelClass) -> Any:
-    """Differs from parent plus adapter by rounding only (largest logit difference 3e-6)."""
+    """Computed in 32-bit floats. Differs from parent plus adapter by rounding only (largest logit
+    difference 3e-6), and from a parent that was quantised in training by that, too.
+    """
     import torch
     from peft import PeftModel
 
     base = load_model(parent, kind, dtype=torch.float32)
     return PeftModel.from_pretrained(base, adapter).merge_and_unload()
+
+
+def _precision(folder: Path) -> Any:
+    """The type that most of a model's weights have; 32-bit floats where it has none."""
+    import torch
+    from safetensors import safe_open
+
+    sizes: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no mapping
+                part = file.get_slice(name)
+                sizes[part.get_dtype()] += prod(part.get_shape())
+    known = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+    return known.get(max(sizes, key=sizes.__getitem__, default="F32"), torch.float32)
 
 
 def _canonicalise(folder: Path) -> None:

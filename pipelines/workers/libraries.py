@@ -8,7 +8,7 @@ not declare it, because their code is part of what their results depend on.
 from __future__ import annotations
 
 from governance.policy.data import PiiPolicy
-from pipelines.optional import OF_EXPECTATIONS
+from pipelines.optional import OF_EXPECTATIONS, OF_TRAINING
 from pipelines.pii.presidio import unused
 
 TABLES = (
@@ -21,9 +21,10 @@ OF_SCANS = (
 )
 DATA = (*TABLES, *OF_SCANS, "great_expectations", "pipelines.pii.scan", "pipelines.quality")
 """What scans and quality checks need."""
+OF_TRAININGS = ("transformers", "peft", "accelerate", "trl.trainer.sft_trainer")
 MODELS = (
     *TABLES,
-    *("torch", "transformers", "datasets", "peft", "accelerate", "trl.trainer.sft_trainer"),
+    *("torch", "datasets", *OF_TRAININGS),
     *("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"),
     *("mlflow.store.model_registry.sqlalchemy_store", "pipelines.training.fit"),
 )
@@ -49,4 +50,6 @@ def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:
     """Optional packages that a stage hides from a library when it imports it."""
     if name == "great_expectations":
         return OF_EXPECTATIONS
+    if name in OF_TRAININGS:
+        return OF_TRAINING
     return unused(policy) if policy and name in OF_SCANS else ()

@@ -45,6 +45,7 @@ from pipelines import boot, families, isolation, lock, process, provenance
 from pipelines.commands.stage import threads_of
 from pipelines.installed import COMPILED, mapped
 from pipelines.optional import hidden
+from pipelines.params import Params
 from pipelines.pii.presidio import unused
 from pipelines.project import open_project
 from pipelines.training import reward_files
@@ -472,7 +473,8 @@ def _work(
 
 def _needs_more(arguments: Sequence[str]) -> bool:
     """(5) Libraries read at import how many threads they may start; here, it was one. Presidio was
-    imported without a package that this scan uses, if policy has named a model since then.
+    imported without a package that this scan uses, if policy has named a model since then; PEFT,
+    without the one that a quantised training uses.
     """
     if arguments[0] != "stage" or arguments[1] not in ASKED:
         return False
@@ -480,8 +482,16 @@ def _needs_more(arguments: Sequence[str]) -> bool:
         project = open_project(Path.cwd(), os.environ)
         if arguments[1] == "scan_pii" and "presidio_analyzer" in sys.modules:
             return "torch" not in sys.modules and "torch" not in unused(project.policies.pii)
+        if _quantizes(arguments[1], arguments[2], project.params) and "peft" in sys.modules:
+            return True
         return threads_of(arguments[1], arguments[2], project.params) != 1
     return False
+
+
+def _quantizes(family: str, key: str, params: Params) -> bool:
+    """Whether the stage needs what the libraries of trainings were imported without."""
+    stage = params.stages.get(key) if family == "train" else None
+    return bool(stage and stage.lora and stage.lora.quantize)
 
 
 def _run() -> int:

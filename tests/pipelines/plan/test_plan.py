@@ -72,6 +72,19 @@ def test_a_changed_parameter_is_named_and_what_reads_from_it_follows(project: Pr
 
 
 @pytest.mark.slow
+def test_an_engine_that_is_not_installed_is_a_mistake_where_its_training_runs(
+    project: Project,
+) -> None:
+    def use_liger(file: Any) -> None:
+        file["stages"]["sft"]["trainer"]["use_liger_kernel"] = True
+
+    project.edit("params.yaml", use_liger)
+    (mistake,) = planned(project, "train@sft", code=2)["mistakes"]
+    assert mistake["found"] == "liger-kernel is not installed"
+    assert mistake["where"] == "params.yaml: stages.sft"
+    assert planned(project, "check_quality@desk_sft")["mistakes"] == []
+
+
 def test_a_missing_result_is_made_again(project: Project) -> None:
     (project.root / "evaluations" / "sft" / "scores.jsonl").unlink()
     assert why(planned(project, "evaluate@sft"))["evaluate@sft"] == "new"
@@ -278,6 +291,8 @@ def test_lora_needs_less_memory_than_all_weights_and_a_reference_needs_more() ->
     assert memory("dpo") < memory("dpo", lora=None)
     trainer = params.stages["dpo"].trainer
     assert memory("dpo", trainer={**trainer, "max_length": 2048}) > 2 * memory("dpo")
+    quantised = params.stages["dpo"].lora.model_copy(update={"quantize": "nf4"})
+    assert memory("dpo", lora=quantised) < memory("dpo")
     assert memory("grpo") > memory("grpo", rewards=params.stages["grpo"].rewards[:1])
     assert shape(ROOT, params, "grpo") == shape(ROOT, params, "base") is not None
 
