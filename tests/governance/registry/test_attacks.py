@@ -260,6 +260,12 @@ def world(
         made.all_verifies()
 
 
+SQLITE_IN_CI = pytest.mark.parametrize(
+    "world", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
+"""PostgreSQL at night. What is done past the server, and many at once, run on both each time."""
+
+
 # -- Against the server: refused -------------------------------------------------------------------
 Attack = Callable[[World], Any]
 """Returns the server's answer."""
@@ -1373,9 +1379,7 @@ REFUSED: dict[str, tuple[Attack, tuple[int, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "world", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
-)
+@SQLITE_IN_CI
 @pytest.mark.parametrize("row", REFUSED)
 def test_refused_by_the_server(row: str, world: World) -> None:
     attack, statuses, said = REFUSED[row]
@@ -1411,6 +1415,7 @@ def test_a_replay_blocks_nobody(world: World) -> None:
             assert answer.status == 200, answer.text
 
 
+@SQLITE_IN_CI
 def test_a_refused_statement_is_recorded(world: World) -> None:
     """Who sent it, what kind it is, and why it is refused."""
     log = world.scene.story.log
@@ -1424,6 +1429,7 @@ def test_a_refused_statement_is_recorded(world: World) -> None:
     assert told[0].predicate.reason == "incident: not_theirs"
 
 
+@SQLITE_IN_CI
 def test_a_rollback_goes_to_the_last_earlier_version_only(world: World) -> None:
     """One person moved 3, 1, 3, 2, 3 by break-glass."""
     versions = [world.fresh() for _ in range(3)]
@@ -1768,6 +1774,7 @@ def test_a_forged_promotion_is_not_served(apart: Governed) -> None:
 
 
 # -- Bundles ---------------------------------------------------------------------------------------
+@SQLITE_IN_CI
 def test_a_bundle_without_what_speaks_against_its_version(world: World) -> None:
     """Of a version that was released: without the incident on it, its rejection, and the promotion
     that replaced it. Both verifiers refuse it; without the index too, it is not shown to be whole.
