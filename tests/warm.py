@@ -60,6 +60,11 @@ PRELOADED = [
     "transformers.models.qwen2.tokenization_qwen2", "spacy_legacy", "spacy_loggers",
     "uvicorn", "aiohttp", "flask_cors", "flask_wtf.csrf", "starlette.testclient",
     "mlflow.genai.review_queues", "mlflow.gateway.providers.openai", "mlflow.webhooks.delivery",
+    "mlflow.gateway.budget_tracker", "mlflow.gateway.guardrails", "mlflow.metrics.genai",
+    "mlflow.assistant.providers", "mlflow.assistant.skill_installer", "mlflow.tracing.processor",
+    "mlflow.store.jobs.abstract_store", "mlflow.genai.review_queues.validation",
+    "mlflow.store.tracking.gateway.config_resolver", "fastapi.middleware.cors",
+    "opentelemetry.sdk.metrics", "starlette.middleware.wsgi",
 ]  # fmt: skip
 """What the warm process imports; a name that is gone costs time only."""
 PRELOADED_NAMES = [

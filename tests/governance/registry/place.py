@@ -28,6 +28,7 @@ from governance.machine.machine import Machine, signer
 from governance.registry.mlflow import open_registry
 from governance.registry.port import Version, VersionRequest
 from tests.governance.governed import Governed, authorize, empty
+from tests.governance.registry.tables import add_tables
 from tests.governance.story import MODEL, tell
 from tests.ports import free_port
 from tests.warm import CODE, warmed
@@ -185,11 +186,16 @@ def register(
     return version
 
 
-def start(here: Place, *more: str, ready: str = "/health", **environ: str) -> Server:
+def start(
+    here: Place, *more: str, ready: str = "/health", is_new: bool = False, **environ: str
+) -> Server:
     """`countersign server`, when it answers; raises with what it said where it ends instead. With
-    modules of its own (`PYTHONPATH`) it starts cold: a warm process has imported the others.
+    modules of its own (`PYTHONPATH`) it starts cold: a warm process has imported the others. One
+    that `is_new` makes MLflow's tables itself; the others find them.
     """
     port = free_port()
+    if not is_new and here.database.startswith("sqlite:///"):
+        add_tables(Path(here.database.removeprefix("sqlite:///")), here.artifacts)
     program, env = sys.executable, here.environ(**environ)
     if "PYTHONPATH" not in environ:
         program, env = warmed("python", env)
@@ -228,9 +234,9 @@ def wait(server: Server, ready: str = "/health") -> None:
 
 
 @contextlib.contextmanager
-def serving(here: Place, *more: str, **environ: str) -> Iterator[Server]:
+def serving(here: Place, *more: str, is_new: bool = False, **environ: str) -> Iterator[Server]:
     """A server for as long as a block runs."""
-    server = start(here, *more, **environ)
+    server = start(here, *more, is_new=is_new, **environ)
     try:
         yield server
     finally:

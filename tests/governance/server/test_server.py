@@ -54,7 +54,7 @@ pytestmark = pytest.mark.slow
 def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Server]:
     """A place and its server; one for all tests that leave the champion where it is."""
     here = place(tmp_path_factory.mktemp("server"))
-    with serving(here) as server, pytest.MonkeyPatch.context() as patch:
+    with serving(here, is_new=True) as server, pytest.MonkeyPatch.context() as patch:
         register(here, server, patch)
         yield here, server
 
