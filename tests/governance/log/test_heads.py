@@ -153,6 +153,9 @@ def test_another_machine_of_the_same_database_goes_on(here: Scene, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "here", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
 def test_a_kill_at_any_step_loses_nothing_and_locks_nobody_out(
     here: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -106,6 +106,9 @@ def log_environ(server: Server) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize(
+    "here", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
 def test_a_server_without_the_key_appends_nothing_until_it_has_it(
     here: Place, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
