@@ -40,6 +40,11 @@ class Metric:
     scale: float = 1.0
     """Factor of the rule's score: `unsafe` counts what `no_secrets_asked` punishes."""
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a better model has less of it."""
+        return self.needs == "loss" or self.scale < 0
+
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.base.errors import ConfigError, InputError
 from governance.base.progress import Bar
-from pipelines import json_texts, thinking
+from pipelines import behaviour, json_texts, thinking
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.metrics import Metric, answer_score
 from pipelines.params import Suite
@@ -28,6 +28,16 @@ Asked = tuple[chat.Chat, chat.Tools | None]
 """A conversation as the chat template takes it, with its tools."""
 
 
+class Made(NamedTuple):
+    """A generated answer."""
+
+    asked: Asked
+    text: str
+    """With what the model thought."""
+    tokens: list[int]
+    ended: bool
+
+
 class DivergedError(InputError):
     """A figure of the model is not finite: its weights, or the probabilities of an answer."""
 
@@ -40,23 +50,15 @@ class DivergedError(InputError):
 Scores = dict[str, list[float | None]]
 
 
-def score(
-    model: Path,
-    kind: ModelClass,
-    rows: Rows,
-    suite: Suite,
-    metrics: list[Metric],
-    threads: int,
-    bar: Bar,
-) -> Scores:
-    """Metric name to one score per row. Raises `DivergedError`."""
+def open_scorer(model: Path, kind: ModelClass, suite: Suite, threads: int, bar: Bar) -> Scorer:
+    """The model of a folder, ready to be scored. Raises `DivergedError`."""
     import torch
 
     torch.set_num_threads(threads)
     quiet()
     loaded = load_model(model, kind, dtype=torch.float32)
     require_finite_weights(loaded)
-    return score_loaded(loaded, load_tokenizer(model), rows, suite, metrics, bar)
+    return Scorer(loaded, load_tokenizer(model), suite, bar)
 
 
 def require_finite_weights(model: Any) -> None:
@@ -72,18 +74,22 @@ def require_finite_weights(model: Any) -> None:
         raise DivergedError("the weights", f"{wrong} of {len(weights)} tensors", counts)
 
 
-def score_loaded(
-    model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar
-) -> Scores:
-    """The same as `score` for a loaded model."""
+def score(scorer: Scorer, rows: Rows, metrics: list[Metric]) -> Scores:
+    """Metric name to one score per row. Raises `DivergedError`."""
     import torch
 
-    scorer = _Scorer(model, tokenizer, suite, bar)
     scores: Scores = {}
     with torch.inference_mode():
         for need in sorted({metric.needs for metric in metrics}):
             scores |= scorer.scores(need, rows, [m for m in metrics if m.needs == need])
     return {metric.name: scores[metric.name] for metric in metrics}
+
+
+def score_loaded(
+    model: Any, tokenizer: Any, rows: Rows, suite: Suite, metrics: list[Metric], bar: Bar
+) -> Scores:
+    """The same as `score` for a loaded model."""
+    return score(Scorer(model, tokenizer, suite, bar), rows, metrics)
 
 
 def quiet() -> None:
@@ -94,7 +100,7 @@ def quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-class _Scorer:
+class Scorer:
     """A loaded model and its tokenizer."""
 
     def __init__(self, model: Any, tokenizer: Any, suite: Suite, bar: Bar) -> None:
@@ -111,6 +117,43 @@ class _Scorer:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
+        end = self.model.generation_config.eos_token_id if self.model.can_generate() else None
+        self.ends = {end} if isinstance(end, int) else {*(end or ())}
+        self.sampled: list[list[Made]] = []
+        """The sampled answers of the first items."""
+
+    def samples(self, rows: Rows, per_item: int) -> list[list[Made]]:
+        """Sampled answers of each row, with the seeds of those that metrics score. Of rows that
+        metrics had sampled already, those.
+        """
+        import torch
+
+        if self.sampled:
+            return self.sampled[: len(rows)]
+        self.form = chat.form_of(self.tokenizer, parts_of_rows(rows), self._name)
+        size = max(1, self.suite.generation.batch_size // per_item)
+        for at in range(0, len(rows), size):
+            torch.manual_seed(_seed(self.suite.seed, "sampled", at))
+            self.sampled += self._groups(rows[at : at + size], per_item, sampled=True)
+        return self.sampled
+
+    def prompt_tokens(self, asked: list[Asked]) -> list[list[int]]:
+        """The tokens of each prompt."""
+        texts = self._texts(asked, prompt=True)
+        tokens: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    def answer(self, text: str) -> str:
+        """A generated text without what the model thought."""
+        return thinking.answer_of(text, opened=self.opened)
+
+    def rate(self, asked: list[Asked]) -> list[float]:
+        """The values that a reward model gives to whole conversations."""
+        size = self.suite.generation.batch_size
+        values: list[float] = []
+        for at in range(0, len(asked), size):
+            values += self.model(**self._encode(asked[at : at + size])).logits[:, 0].tolist()
+        return values
 
     def scores(self, need: str, rows: Rows, metrics: list[Metric]) -> Scores:
         """The scores of the metrics with the same need, batch by batch."""
@@ -146,32 +189,36 @@ class _Scorer:
         return self._answers(batch, per_item, sampled=need == "sampled")
 
     def _answers(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[str]]:
-        """The answers to each prompt, without what the model thought. Where the user has further
-        turns, each answer has a conversation of its own, and the last one counts.
+        """The answers to each prompt, without what the model thought."""
+        groups = self._groups(batch, per_item, sampled=sampled)
+        if sampled and len(self.sampled) < behaviour.ITEMS:
+            self.sampled += groups
+        return [[self.answer(made.text) for made in group] for group in groups]
+
+    def _groups(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[Made]]:
+        """What the model generates for each prompt. Where the user has further turns, each answer
+        has a conversation of its own, and the last one counts.
         """
         if not any(row.get(TURNS) for row in batch):
             asked = [(self.form.chat(row["prompt"]), chat.tools_of(row)) for row in batch]
-            texts = self._generated(asked, per_item, sampled=sampled)
+            made = self._generated(asked, per_item, sampled=sampled)
         else:
-            texts = self._answers_in_turns(batch, per_item, sampled=sampled)
-        answers = [thinking.answer_of(text, opened=self.opened) for text in texts]
-        return [answers[at : at + per_item] for at in range(0, len(answers), per_item)]
+            made = self._answers_in_turns(batch, per_item, sampled=sampled)
+        return [made[at : at + per_item] for at in range(0, len(made), per_item)]
 
-    def _answers_in_turns(self, batch: Rows, per_item: int, *, sampled: bool) -> list[str]:
-        """The last text of each conversation, `per_item` for each row."""
+    def _answers_in_turns(self, batch: Rows, per_item: int, *, sampled: bool) -> list[Made]:
+        """The last answer of each conversation, `per_item` for each row."""
         rows = [row for row in batch for _ in range(per_item)]
         talks = [self.form.chat(row["prompt"]) for row in rows]
         turns = [json_texts.loads(row.get(TURNS) or "[]") for row in rows]
-        texts = [""] * len(rows)
+        latest: dict[int, Made] = {}
         for turn in range(1 + max(map(len, turns))):
             open_ones = [at for at, several in enumerate(turns) if len(several) >= turn]
             for at in open_ones if turn else ():
-                talks[at] += [self._said(texts[at]), _asks(turns[at][turn - 1])]
-            asked = [(talks[at], chat.tools_of(rows[at])) for at in open_ones]
-            made = self._generated(asked, 1, sampled=sampled)
-            for at, text in zip(open_ones, made, strict=True):
-                texts[at] = text
-        return texts
+                talks[at] += [self._said(latest[at].text), _asks(turns[at][turn - 1])]
+            asked = [([*talks[at]], chat.tools_of(rows[at])) for at in open_ones]
+            latest |= zip(open_ones, self._generated(asked, 1, sampled=sampled), strict=True)
+        return [latest[at] for at in range(len(rows))]
 
     def _said(self, text: str) -> dict[str, Any]:
         """A generated text as a message of the conversation that goes on."""
@@ -179,7 +226,7 @@ class _Scorer:
         said = {"role": "assistant", "content": answer, "thinking": thought}
         return self.form.chat([said])[0]
 
-    def _generated(self, asked: list[Asked], per_item: int, *, sampled: bool) -> list[str]:
+    def _generated(self, asked: list[Asked], per_item: int, *, sampled: bool) -> list[Made]:
         prompts = self._encode(asked, prompt=True)
         settings = self.suite.generation
         options: dict[str, Any] = {"do_sample": sampled}
@@ -198,8 +245,16 @@ class _Scorer:
                 raise
             raise DivergedError("the probabilities of an answer", "nan") from None
         answers = made[:, prompts["input_ids"].shape[1] :]
-        texts: list[str] = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return texts
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [
+            Made(asked[at // per_item], text, *self._to_the_end(row))
+            for at, (text, row) in enumerate(zip(texts, answers.tolist(), strict=True))
+        ]
+
+    def _to_the_end(self, row: list[int]) -> tuple[list[int], bool]:
+        """The tokens up to the first end token, and whether there is one."""
+        at = next((at for at, token in enumerate(row) if token in self.ends), None)
+        return (row, False) if at is None else (row[: at + 1], True)
 
     def _pairs(self, batch: Rows) -> list[tuple[float, float]]:
         """The reward model's scores of both answers of each pair."""
@@ -232,16 +287,21 @@ class _Scorer:
         return str(self.tokenizer.name_or_path)
 
     def _encode(self, given: list[Asked], *, prompt: bool = False) -> Any:
+        options = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
+        return self.tokenizer(self._texts(given, prompt=prompt), **options).to(self.device)
+
+    def _texts(self, given: list[Asked], *, prompt: bool) -> list[str]:
+        """Conversations as the chat template writes them; `prompt`: up to where the answer
+        begins.
+        """
         from jinja2 import TemplateError
 
         try:
-            texts = chat.rendered(self.tokenizer, given, generates=prompt)
+            return chat.rendered(self.tokenizer, given, generates=prompt)
         except TemplateError:  # whose message is the template's, and may quote the item
             found = "the model's chat template refuses the roles of an item, or their order"
             fix = "use a suite whose messages the template accepts (some accept no system message)"
             raise InputError(found, where=self._name, fix=fix) from None
-        options = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
-        return self.tokenizer(texts, **options).to(self.device)
 
 
 def parts_of_rows(rows: Rows) -> frozenset[str]:

@@ -368,6 +368,7 @@ def fresh(folder: Path) -> Project:
 
 def _demand_nothing(policy: Any) -> None:
     """A few steps of training show nothing."""
+    del policy["behaviour"]
     methods = policy["suites"]["desk_eval"]["methods"]
     methods["sft"] = {"none": "a few steps show nothing"}
 

@@ -142,6 +142,18 @@ EVALUATION_INCOMPLETE: a metric with a threshold is absent, lacks scores or has 
   > params.yaml: suites.{suite} (metrics, limit), then: countersign repro {stage}
 EVALUATION_OUT_OF_DATE: the model was evaluated on another suite than is defined now or pinned
   > countersign repro --force {stage}
+DEGENERATE_OUTPUT: answers to held-out prompts are degenerate: empty, cut off, repeated, all the
+  same, or independent of the prompt
+  > look at answers of {name}, then at its rewards and learning rate (docs/reward-hacking.md);
+  limits: policies/evaluation.yaml: behaviour
+OVER_OPTIMISED: the training went too far from its parent, or its rewards rose while quality fell
+  > params.yaml: stages.{name}.trainer: a higher `beta`, a lower `learning_rate` or fewer steps;
+  limits: policies/evaluation.yaml: behaviour
+REWARD_HACKED: the rewards of its training rose while the form of the answers collapsed
+  > params.yaml: stages.{name}.rewards: add one that the shortcut does not satisfy; raise `beta`
+NO_LEARNING_SIGNAL: all answers of nearly every group got the same reward, so nothing was learnt
+  > params.yaml: stages.{name}: another reward, easier or harder prompts, a higher `temperature` or
+  more `num_generations`
 OBJECTIVE_UNKNOWN: the objective or a reward function has no digest
   > params.yaml: stages.{name}: `method`, `trainer` and `rewards`
 REWARD_NOT_PERMITTED: policy does not list these reward functions

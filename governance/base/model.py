@@ -29,6 +29,11 @@ def empty(value: object) -> bool:
     return not value
 
 
+def absent(value: object) -> bool:
+    """The same for a new field of which 0 says something."""
+    return value is None
+
+
 class Model(BaseModel):
     """Frozen, refuses unknown fields, NaN and infinity; text is kept exactly as given."""
 

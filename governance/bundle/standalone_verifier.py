@@ -93,6 +93,9 @@ RELIED_ON = {
     "the scores, with intervals, slices and comparisons": """
     THRESHOLDS_MISSING THRESHOLD_NOT_MET SLICE_NOT_MET WORSE_THAN_REFERENCE NOT_COMPARABLE
     EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED""",
+    "how the models behave on held-out prompts": """
+    DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED NO_LEARNING_SIGNAL EVALUATION_INCOMPLETE
+    NOT_COMPARABLE""",
     "the objective, the rewards, and what people approved before training": """
     OBJECTIVE_UNKNOWN REWARD_NOT_PERMITTED APPROVAL_MISSING""",
     "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",

@@ -3,6 +3,7 @@
 `decisions`    which checks make up each decision
 `checks`       the checks, one function each
 `assessment`   compares scores with thresholds
+`behaviour`    judges how a model behaves on held-out prompts
 `recall`       how many planted values a scan finds
 `records`      which records a training used, and what share policy permits to lose
 """

@@ -28,6 +28,7 @@ from governance.attest.requests import (
     asked_of_gate,
 )
 from governance.base.errors import CountersignError, VerificationError
+from governance.gates.checks import behaviour as of_behaviour
 from governance.gates.checks import data as of_data
 from governance.gates.checks import imports as of_imports
 from governance.gates.checks import models as of_models
@@ -63,6 +64,11 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "slices": of_models.slices,
     "comparisons": of_models.comparisons,
     "separate_evaluator": of_models.separate_evaluator,
+    "behaviour_measured": of_behaviour.behaviour_measured,
+    "degenerate_output": of_behaviour.degenerate_output,
+    "over_optimised": of_behaviour.over_optimised,
+    "reward_hacked": of_behaviour.reward_hacked,
+    "learning_signal": of_behaviour.learning_signal,
 }
 """The checks of every model that a stage builds upon or that is released."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.base.model import Model, Sha256, Slug, empty
+from governance.base.model import Model, Sha256, Slug, absent, empty
 
 Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True)]
 """Long enough to say something."""
@@ -72,6 +72,53 @@ class Comparison(Model):
         return self
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class BehaviourLimits(Model):
+    """What the sampled answers of a model that generates may look like, whatever the suite measures
+    (docs/reward-hacking.md). A mean beyond a limit is a finding.
+    """
+
+    empty: Share = 0.1
+    """Share of answers without text."""
+    truncated: Share = 0.5
+    """Share of answers that were cut off at `max_new_tokens`."""
+    repeated: Share = 0.2
+    """Share of answers that repeat themselves."""
+    common: Share = 0.9
+    """Share of answers that are one and the same text whatever was asked."""
+    refused: Share = 1.0
+    """Share of answers that begin with a refusal. A suite of harmful requests wants refusals, so
+    the default refuses none.
+    """
+    content: float = Field(0.1, ge=0)
+    """Nats by which an answer is at least likelier after its own prompt than after another."""
+    kl: float | None = Field(None, ge=0)
+    """Nats per token of divergence from the parent, for the methods that this stands for."""
+    kl_of_tuned: float = Field(1.0, ge=0)
+    """The same where `kl` is absent, for methods that are tuned against a reference: not pretrain
+    and sft.
+    """
+    fall: float = Field(0.05, ge=0)
+    """How much a metric of the suite may fall while the rewards of the training rise."""
+    equal_rewards: Share = 0.95
+    """Share of groups in training whose answers all got the same reward; from this on, there was no
+    signal to learn from.
+    """
+
+    def at_most(self, measure: str) -> float | None:
+        """The upper limit of a share; None for other measures."""
+        limits = {
+            "empty": self.empty,
+            "truncated": self.truncated,
+            "repeated": self.repeated,
+            "common": self.common,
+            "refused": self.refused,
+        }
+        return limits.get(measure)
+
+
 class Demands(Model):
     """What an evaluation must show for models of one method; or why nothing is demanded."""
 
@@ -79,6 +126,8 @@ class Demands(Model):
     thresholds: dict[MetricName, Threshold] = {}
     compare: list[Comparison] = []
     slices: list[SliceThreshold] = Field([], exclude_if=empty)
+    behaviour: BehaviourLimits | None = Field(None, exclude_if=absent)
+    """Limits for these models in place of those for all; also beside `none`."""
 
     @model_validator(mode="after")
     def _either(self) -> Self:
@@ -108,6 +157,18 @@ class EvaluationPolicy(Model):
     minimum_items: int = Field(ge=1)
     """Fewer scored items than this decide nothing."""
     suites: dict[Slug, SuitePolicy]
+    behaviour: BehaviourLimits | None = Field(None, exclude_if=absent)
+    """Limits for every model that generates; nothing is judged where absent, as in policies from
+    before behaviour was measured.
+    """
+
+    def limits(self, suite: str, method: str) -> BehaviourLimits | None:
+        """The limits for the behaviour of models of a method on a suite; None where there are
+        none.
+        """
+        demands = self.demands(suite, method)
+        own = demands.behaviour if demands else None
+        return own or self.behaviour
 
     def demands(self, suite: str, method: str) -> Demands | None:
         """What is demanded of models of a method on a suite; None where nothing is said."""

@@ -11,9 +11,11 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
+from governance.attest.predicates.training import Behaviour
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.registry.port import DatasetLink
 from pipelines import paths
@@ -24,26 +26,39 @@ from pipelines.metrics import Metric, mean, metrics_of, sources, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
+from pipelines.training import objective
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights, write_json
+from pipelines.training.rewards import SCORER
 
 if TYPE_CHECKING:
     from governance.registry.runs import LiveRun
+    from pipelines.measuring import Origin
     from pipelines.project import Project
+    from pipelines.scoring import Scorer
 
 
 NO_WEIGHTS = "untrained starting point; nothing to test"
+NO_ANSWERS = "a reward model gives no answers"
+NO_PROMPTS = "no record of the suite has a prompt"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The model, the suite's records, their slices, and the functions that score them."""
-    suite = params.suite_of(key)
-    return [
+    """The model, the suite's records, their slices, and the functions that score them; and what the
+    model's behaviour is compared with: its parent, and the reward model of its training.
+    """
+    suite, stage = params.suite_of(key), params.stages.get(key)
+    files = [
         Input("model", paths.model(key) / "model"),
         Input("records", paths.ready(suite) / paths.RECORDS),
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
         Input("functions", paths.suite(suite)),
     ]
+    if stage is not None and _model_class(params, key) == "language":
+        files.append(Input("parent", paths.model(stage.parent) / "model"))
+        if objective.uses_scorer(stage):
+            files.append(Input("scorer", paths.model(stage.scorer) / "model"))
+    return files
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -66,14 +81,16 @@ def run(job: Job) -> Outcome:
     ids = [str(row["id"]) for row in rows]
     model, records = job.inputs["model"], job.inputs["records"]
     slices: dict[str, list[str]] = {}
+    behaviour = Behaviour(not_measured=not_run)
     run: LiveRun | NoRun = NoRun(None)
     if not_run is None:
         data = DatasetLink(name, records.sha256, "evaluation", len(rows))
         parameters = {**suite.model_dump(mode="json"), "suite": name}
         slices = read_slices(job.input("slices"), ids)
         with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
-            scores = _scores(job, suite, metrics, kind, rows, where)
-            run.metrics(0, {**figures(scores, slices), "items": len(rows)})
+            scores, behaviour = _scores(job, suite, metrics, kind, rows, where)
+            behaved = {f"behaviour/{name}": fmean(v) for name, v in behaviour.measures.items()}
+            run.metrics(0, {**figures(scores, slices), **behaved, "items": len(rows)})
     require_functions(job, metrics)
     _write(job, ids, scores)
     means = {metric: mean(values) for metric, values in scores.items()}
@@ -86,6 +103,7 @@ def run(job: Job) -> Outcome:
             "scores": scores,
             "slices": slices,
             "functions": functions_of(metrics),
+            "behaviour": behaviour,
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
@@ -132,7 +150,7 @@ def _scores(
     kind: ModelClass,
     rows: list[dict[str, Any]],
     where: str,
-) -> dict[str, list[float | None]]:
+) -> tuple[dict[str, list[float | None]], Behaviour]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
         needed = "a language model" if kind == "scorer" else "a reward model"
@@ -145,11 +163,47 @@ def _scores(
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
         model, threads = job.input("model"), _threads(job.params, job.key)
         try:
-            scores = scoring.score(model, kind, rows, suite, metrics, threads, bar)
+            scorer = scoring.open_scorer(model, kind, suite, threads, bar)
+            scores = scoring.score(scorer, rows, metrics)
+            require_finite(job.name, scores, rows)
+            return scores, _behaviour(job, scorer, metrics, kind, rows)
         except scoring.DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
-    require_finite(job.name, scores, rows)
-    return scores
+
+
+def _behaviour(
+    job: Job, scorer: Scorer, metrics: list[Metric], kind: ModelClass, rows: list[dict[str, Any]]
+) -> Behaviour:
+    """How the model behaves, beside its parent."""
+    from pipelines import measuring
+
+    if kind != "language":
+        return Behaviour(not_measured=NO_ANSWERS)
+    origin = _origin(job)
+    measures = measuring.measure(scorer, rows, origin)
+    if not measures:
+        return Behaviour(not_measured=NO_PROMPTS)
+    sources = {reward.name: reward.source for reward in origin.rewards}
+    if origin.scorer is not None:
+        sources[SCORER] = job.inputs["scorer"].sha256
+    return Behaviour(
+        measures=measures,
+        parent=job.inputs["parent"].sha256 if origin.parent else None,
+        rewards=sources if "reward" in measures else {},
+        lower_is_better=[metric.name for metric in metrics if metric.lower_is_better],
+    )
+
+
+def _origin(job: Job) -> Origin:
+    """What the model was trained from and with, as far as it can be compared."""
+    from pipelines.measuring import Origin
+
+    threads = _threads(job.params, job.key)
+    if "parent" not in job.inputs or not has_weights(job.input("parent")):
+        return Origin(threads=threads)
+    scorer = job.input("scorer") if "scorer" in job.inputs else None
+    trained = objective.resolve(job.params, job.key)
+    return Origin(job.input("parent"), scorer, trained.rewards, threads)
 
 
 def require_finite(

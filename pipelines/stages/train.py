@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from pipelines.training.callbacks import Listener
 
 
+EQUAL_REWARDS = "frac_reward_zero_std"
+"""TRL's name of the share of groups whose answers all got the same reward."""
+
+
 def inputs(params: Params, key: str) -> list[Input]:
     """The gate's decision and everything it decided on."""
     stage = params.stages[key]
@@ -97,6 +101,7 @@ def run(job: Job) -> Outcome:
             "device": fitted.device,
             "threads": resolved.threads,
             "adapter": adapter,
+            "equal_rewards": _equal_rewards(fitted),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -328,6 +333,12 @@ def _final(chosen: Method, fitted: Fitted) -> dict[str, float | None]:
         name: next((line[name] for line in reversed(fitted.history) if name in line), None)
         for name in chosen.signals
     }
+
+
+def _equal_rewards(fitted: Fitted) -> float | None:
+    """Mean share of groups without variance of rewards; None of methods that compare no groups."""
+    shares = [line[EQUAL_REWARDS] for line in fitted.history if EQUAL_REWARDS in line]
+    return sum(shares) / len(shares) if shares else None
 
 
 def unfit_objectives(project: Project) -> Iterator[CountersignError]:

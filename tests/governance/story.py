@@ -55,6 +55,11 @@ from pipelines.params import Params, load_params
 ROOT = Path(__file__).parent.parent.parent
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 ITEMS = 300
+BEHAVIOUR = {
+    **dict.fromkeys(("empty", "truncated", "repeated", "refused", "common"), [0.0] * 20),
+    **{"tokens": [18.0] * 20, "content": [8.5] * 20, "kl": [0.05] * 20},
+}
+"""Measures of a model that behaves well."""
 MODEL = "support-desk"
 
 
@@ -342,6 +347,7 @@ class Story:
             not_run=None if scores else "untrained starting point; nothing to test",
             scores=scores,
             slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
+            behaviour={"measures": BEHAVIOUR} if scores else {"not_measured": "nothing to test"},
         )
 
     def reference(self, name: str) -> ModelRef:

@@ -127,15 +127,24 @@ def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
     outcome, _, _ = run(project, tmp_path, "base", params())
     Evaluate.model_construct(**outcome.predicate)
     fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
-    assert set(fields) == {
-        "model",
-        "suite",
-        "suite_name",
-        "not_run",
-        "scores",
-        "slices",
-        "functions",
-    }
+    known = {"model", "suite", "suite_name", "not_run", "scores", "slices", "functions"}
+    known |= {"behaviour"}
+    assert set(fields) == known
+
+
+def test_behaviour_needs_no_reference_answer_and_no_sampled_metric(
+    project: Path, tmp_path: Path
+) -> None:
+    prompts = {**PROMPTS, "generation": {"max_new_tokens": 6}, "metrics": ["greedy_exact"]}
+    outcome, _, _ = run(project, tmp_path / "one", "base", params(desk_eval=prompts))
+    behaviour = outcome.predicate["behaviour"]
+    assert all(len(values) == 10 for values in behaviour.measures.values())
+    assert {"empty", "truncated", "content", "equal"} <= behaviour.measures.keys()
+    assert "kl" not in behaviour.measures  # its parent has no weights
+    talks, _, _ = run(project, tmp_path / "two", "base", params("desk_sft"))
+    assert talks.predicate["behaviour"].measures["tokens"]
+    pairs, _, _ = run(project, tmp_path / "three", "reward", params("desk_pref_eval", "reward"))
+    assert pairs.predicate["behaviour"].not_measured == evaluate.NO_ANSWERS
 
 
 def test_slices_stand_beside_the_scores_and_change_no_suite(project: Path, tmp_path: Path) -> None:
@@ -177,7 +186,7 @@ def test_a_score_that_is_not_finite_stops_the_stage(
     def losses(self: Any, batch: list[Any]) -> list[float]:
         return [value if at in (1, 4) else 0.5 for at in range(len(batch))]
 
-    monkeypatch.setattr("pipelines.scoring._Scorer._losses", losses)
+    monkeypatch.setattr("pipelines.scoring.Scorer._losses", losses)
     with pytest.raises(StoppedError, match=r"rows t\.jsonl:2, t\.jsonl:5") as caught:
         run(project, tmp_path, "base", params("desk_sft"))
     stopped = caught.value.stopped
@@ -191,7 +200,7 @@ def test_a_perplexity_that_exceeds_a_float_is_no_score(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipelines.scoring._Scorer._losses", lambda self, batch: [1000.0] * len(batch)
+        "pipelines.scoring.Scorer._losses", lambda self, batch: [1000.0] * len(batch)
     )
     outcome, _, _ = run(project, tmp_path, "base", params("desk_sft"))
     assert outcome.predicate["scores"]["perplexity"] == [None] * 10
@@ -202,7 +211,7 @@ def test_rewards_that_are_not_finite_are_no_lost_comparison(
 ) -> None:
     """NaN is not greater than anything: it must not count as a pair that was judged wrongly."""
     monkeypatch.setattr(
-        "pipelines.scoring._Scorer._pairs", lambda self, batch: [(math.nan, 0.0)] * len(batch)
+        "pipelines.scoring.Scorer._pairs", lambda self, batch: [(math.nan, 0.0)] * len(batch)
     )
     with pytest.raises(StoppedError, match=r"pair_accuracy \(10 of 10 items\)"):
         run(project, tmp_path, "reward", params("desk_pref_eval", "reward"))

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
-from governance.base.model import Model, Sha256, empty
+from governance.base.model import Model, Sha256, absent, empty
 
 
 @evidence_kind("base", granted=True)
@@ -60,10 +60,31 @@ class Train(Predicate):
     device: str
     threads: int
     adapter: Sha256 | None
+    equal_rewards: float | None = Field(None, ge=0, le=1, exclude_if=absent)
+    """Of methods that compare answers in groups: mean share of groups whose answers all got the
+    same reward, over all logged steps.
+    """
     use: dict[str, RecordUse] = Field({}, exclude_if=empty)
     """Split (train; validation where it was evaluated) to what became of its records. Older
     trainings have none.
     """
+
+
+class Behaviour(Model):
+    """How the model behaves on the suite's prompts, without reference answers."""
+
+    not_measured: str | None = None
+    """Why there are no measures, where there are none: the model, or the suite, has no answers."""
+    measures: dict[str, list[float]] = {}
+    """Measure to one number for each of the first items (docs/reward-hacking.md)."""
+    parent: Sha256 | None = None
+    """The model that `kl` and `parent_reward` compare with."""
+    rewards: dict[str, Sha256] = {}
+    """The reward functions of `reward` and `parent_reward`, by digest of their source; the reward
+    model by that of its folder.
+    """
+    lower_is_better: list[str] = []
+    """The metrics among the scores of which less is better."""
 
 
 @evidence_kind("evaluate", granted=True)
@@ -89,6 +110,8 @@ class Evaluate(Predicate):
     """Metric to the digest of the reward function that scores its answers. Older evaluations have
     none.
     """
+    behaviour: Behaviour | None = Field(None, exclude_if=absent)
+    """Older evaluations have none."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)

@@ -4,6 +4,7 @@
 `context`              what every check may read
 `data`, `stage`        of a gate: the data, and the request itself
 `models`               the parents, and the version of a release
+`behaviour`            of the same: how they behave on held-out prompts
 `imports`              of a release: a model that was trained elsewhere
 `witnesses`            of a promotion: who outside the operator has seen the log
 `people`               what people signed; `votes` and `waivers`: which of it counts

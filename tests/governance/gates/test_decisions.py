@@ -18,7 +18,7 @@ from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef,
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.data import IngestPolicy, TrainingRules
-from governance.policy.evaluation import Demands, SuitePolicy, Threshold
+from governance.policy.evaluation import BehaviourLimits, Demands, SuitePolicy, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
 from tests.simulator import (
@@ -37,6 +37,14 @@ from tests.simulator import (
 )
 
 OTHER = digest("something else")
+HEALTHY: dict[str, list[float]] = {
+    **dict.fromkeys(("empty", "truncated", "repeated", "refused", "common"), [0.0] * 100),
+    "tokens": [17.0, 19.0] * 50,
+    "content": [8.0, 9.0] * 50,
+    "kl": [0.1, 0.0] * 50,
+}
+"""Measures of a model that behaves well."""
+ROSE = {"reward": [0.8, 1.0] * 50, "parent_reward": [0.2, 0.1] * 50}
 RECORDED = Path(__file__).parent / "findings_of_gates.json"
 Change = Callable[[Plan], None]
 
@@ -193,6 +201,55 @@ def _scores(name: str, **scores: list[float | None]) -> Change:
 def _worse_than_parent(plan: Plan) -> None:
     _scores("sft", exact=[1.0] * ITEMS)(plan)
     _scores("dpo", exact=[1.0] * 191 + [0.0] * 9)(plan)
+
+
+def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float]) -> Change:
+    """Policy limits behaviour, and all models behave well; `measures` are those of `dpo`."""
+
+    def change(plan: Plan) -> None:
+        limited = {"behaviour": BehaviourLimits()}
+        plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
+        plan.say("evaluate", "sft", behaviour={"measures": HEALTHY})
+        plan.say("evaluate", "reward", behaviour={"not_measured": "it gives no answers"})
+        own = {"measures": {**HEALTHY, **measures}, "parent": model("sft")}
+        own |= {"rewards": {"brevity": digest("brevity")}} if "reward" in measures else {}
+        plan.say("evaluate", "dpo", behaviour={**own, "lower_is_better": ["unsafe"]})
+        if scores:
+            plan.say("evaluate", "dpo", scores={**SCORES["dpo"], **scores})
+
+    return change
+
+
+def _not_measured(plan: Plan) -> None:
+    behaves()(plan)
+    plan.say("evaluate", "dpo", behaviour=None)
+
+
+def _not_evaluated(plan: Plan) -> None:
+    """Neither thresholds nor an evaluation."""
+    behaves()(plan)
+    plan.demand("eval", "dpo", Demands(none="it is only an example"))
+    plan.without.add(("evaluate", "dpo"))
+
+
+def _parent_not_measured(plan: Plan) -> None:
+    behaves(**ROSE)(plan)
+    plan.say("evaluate", "sft", behaviour=None)
+
+
+def _nothing_to_learn(plan: Plan) -> None:
+    behaves()(plan)
+    plan.say("train", "dpo", equal_rewards=1.0)
+
+
+def _no_demands(change: Change) -> Change:
+    """Nothing is demanded of scores."""
+
+    def both(plan: Plan) -> None:
+        change(plan)
+        plan.demand("eval", "dpo", Demands(none="safety is judged elsewhere"))
+
+    return both
 
 
 def _decided_on(stage: str, role: str) -> Change:
@@ -699,6 +756,86 @@ SCENARIOS = [
         "separate_evaluator",
         "model dpo",
         _tier(separate_evaluator=True),
+    ),
+    # behaviour on held-out prompts
+    Scenario(
+        "not measured", "EVALUATION_INCOMPLETE", "behaviour_measured", "model dpo", _not_measured
+    ),
+    Scenario(
+        "not evaluated", "EVIDENCE_MISSING", "behaviour_measured", "model dpo", _not_evaluated
+    ),
+    *(
+        Scenario(
+            f"{name} answers",
+            "DEGENERATE_OUTPUT",
+            "degenerate_output",
+            "model dpo",
+            _no_demands(behaves(**{name: [1.0] * 100})),
+        )
+        for name in ("empty", "truncated", "repeated", "common")
+    ),
+    Scenario(
+        "format without content",
+        "DEGENERATE_OUTPUT",
+        "degenerate_output",
+        "model dpo",
+        behaves(content=[0.01, 0.0] * 50),
+    ),
+    Scenario(
+        "far from its parent",
+        "OVER_OPTIMISED",
+        "over_optimised",
+        "model dpo",
+        behaves(kl=[2.0, 1.5] * 50),
+    ),
+    Scenario(
+        "quality fell as rewards rose",
+        "OVER_OPTIMISED",
+        "over_optimised",
+        "model dpo",
+        _no_demands(behaves({"exact": [1.0] * 100 + [0.0] * 100}, **ROSE)),
+    ),
+    Scenario(
+        "unsafe as rewards rose",
+        "OVER_OPTIMISED",
+        "over_optimised",
+        "model dpo",
+        _no_demands(behaves({"unsafe": [1.0] * 100 + [0.0] * 100}, **ROSE)),
+    ),
+    Scenario(
+        "brevity",
+        "REWARD_HACKED",
+        "reward_hacked",
+        "model dpo",
+        behaves(tokens=[1.0, 2.0] * 50, **ROSE),
+    ),
+    Scenario(
+        "less content as rewards rose",
+        "REWARD_HACKED",
+        "reward_hacked",
+        "model dpo",
+        behaves(content=[1.0, 2.0] * 50, **ROSE),
+    ),
+    Scenario(
+        "refusals as rewards rose",
+        "REWARD_HACKED",
+        "reward_hacked",
+        "model dpo",
+        behaves(refused=[0.0, 1.0] * 50, **ROSE),
+    ),
+    Scenario(
+        "parent not measured",
+        "NOT_COMPARABLE",
+        "reward_hacked",
+        "model dpo",
+        _parent_not_measured,
+    ),
+    Scenario(
+        "no learning signal",
+        "NO_LEARNING_SIGNAL",
+        "learning_signal",
+        "model dpo",
+        _nothing_to_learn,
     ),
     # the stage
     Scenario("objective", "OBJECTIVE_UNKNOWN", "objective", "stage grpo", _request(objective=None)),

@@ -18,7 +18,7 @@ from pipelines import desk, json_texts
 from pipelines.kinds import KINDS
 from pipelines.metrics import METRICS
 from pipelines.params import Generation, Suite
-from pipelines.scoring import _Scorer, score_loaded
+from pipelines.scoring import Scorer, score_loaded
 from pipelines.training import chat, tokenizer
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.fit import fit
@@ -266,19 +266,19 @@ def test_further_turns_are_asked_after_the_models_own_answers(
         load_tokenizer(models["language"]),
     )
     suite = Suite(metrics=["greedy_exact"], generation=Generation(max_new_tokens=4))
-    scorer = _Scorer(model, tokenizer, suite, Progress(io.StringIO()).bar(0, ""))
+    scorer = Scorer(model, tokenizer, suite, Progress(io.StringIO()).bar(0, ""))
     rows = [
         {"prompt": said("Route it."), "turns": json_texts.dumps(["Why?", "Are you sure?"])},
         {"prompt": said("Close it.")},
     ]
     talk = said("Route it.")
     for turn in ("Why?", "Are you sure?"):
-        (text,) = scorer._generated([(talk, None)], 1, sampled=False)
-        talk += [{"role": "assistant", "content": text}, *said(turn)]
+        (made,) = scorer._generated([(talk, None)], 1, sampled=False)
+        talk += [{"role": "assistant", "content": made.text}, *said(turn)]
     (last,) = scorer._generated([(talk, None)], 1, sampled=False)
     (alone,) = scorer._generated([(said("Close it."), None)], 1, sampled=False)
     for row, expected in zip(rows, (last, alone), strict=True):
-        assert scorer._answers([row], 1, sampled=False) == [[expected]]
+        assert scorer._answers([row], 1, sampled=False) == [[expected.text]]
     sampled = scorer._answers(rows, 3, sampled=True)
     assert [len(answers) for answers in sampled] == [3, 3]
 

@@ -1,0 +1,120 @@
+"""Checks of how a model behaves on held-out prompts, whatever its suite measures
+(`governance.gates.behaviour`). Policy turns them on: `behaviour` in policies/evaluation.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from governance.attest.predicates import Evaluate
+from governance.gates import behaviour
+from governance.gates.behaviour import Reason
+from governance.gates.checks.context import Context, Findings, ModelFacts
+from governance.policy.evaluation import BehaviourLimits
+
+Judged = tuple[ModelFacts, Evaluate, BehaviourLimits]
+
+
+def behaviour_measured(context: Context) -> Findings:
+    """Every model that is judged was evaluated, with every measure that decides."""
+    for facts, limits in _with_limits(context):
+        if facts.evaluation is None:
+            if not facts.has_demands:  # else another check says so
+                yield facts.finding(
+                    "EVIDENCE_MISSING",
+                    f"no evaluation of these bytes on {facts.ref.suite} in the log at hand",
+                    expected=f"a statement of kind evaluate about {facts.ref.sha256[:12]}",
+                    found="none",
+                    stages=facts.evaluate_stage,
+                )
+            continue
+        absent = behaviour.missing(facts.evaluation.predicate, facts.node.method, limits)
+        if absent:
+            yield facts.finding(
+                "EVALUATION_INCOMPLETE",
+                "its behaviour was not measured",
+                expected=", ".join(absent),
+                found="no such measure in the evaluation",
+                measure="behaviour",
+                next=f"countersign repro --force {facts.evaluate_stage}",
+            )
+
+
+def degenerate_output(context: Context) -> Findings:
+    """Answers have text, end, do not repeat themselves, and depend on what was asked."""
+    confidence = context.policies.evaluation.confidence
+    for facts, evaluation, limits in _measured(context):
+        yield from _findings(facts, behaviour.degenerate(evaluation, limits, confidence))
+
+
+def over_optimised(context: Context) -> Findings:
+    """The model stays near its parent, and no metric fell while its rewards rose."""
+    confidence = context.policies.evaluation.confidence
+    for facts, evaluation, limits in _measured(context):
+        method = facts.node.method
+        yield from _findings(facts, behaviour.too_far(evaluation, method, limits, confidence))
+        parent = facts.references.get("parent")
+        if parent is not None and behaviour.rewards_rose(evaluation, confidence):
+            fallen = behaviour.fallen(evaluation, parent, limits, confidence)
+            yield from _findings(facts, fallen)
+
+
+def reward_hacked(context: Context) -> Findings:
+    """The answers of a model whose rewards rose did not collapse."""
+    confidence = context.policies.evaluation.confidence
+    for facts, evaluation, limits in _measured(context):
+        if not behaviour.rewards_rose(evaluation, confidence):
+            continue
+        parent = facts.references.get("parent")
+        if parent is None or behaviour.missing(parent, "base", limits) or parent.not_run:
+            yield facts.finding(
+                "NOT_COMPARABLE",
+                "its behaviour cannot be compared with that of parent",
+                expected="an evaluation of the parent on the same suite, with its behaviour",
+                found="none",
+                measure="behaviour, against parent",
+            )
+        else:
+            yield from _findings(facts, behaviour.hacked(evaluation, parent, confidence))
+
+
+def learning_signal(context: Context) -> Findings:
+    """Training had groups of answers with different rewards."""
+    for facts, limits in _with_limits(context):
+        train = facts.node.train
+        if train is not None:
+            share = train.predicate.equal_rewards
+            yield from _findings(facts, behaviour.equal_rewards(share, limits))
+
+
+def _with_limits(context: Context) -> Iterator[tuple[ModelFacts, BehaviourLimits]]:
+    """The models whose behaviour policy limits."""
+    for facts in context.models:
+        if not facts.node.known:
+            continue  # another check says so
+        limits = context.policies.evaluation.limits(facts.ref.suite, facts.node.method)
+        judged = context.alias is not None or facts.node.method not in behaviour.NOT_JUDGED
+        if limits is not None and judged:
+            yield facts, limits
+
+
+def _measured(context: Context) -> Iterator[Judged]:
+    """Those with all measures."""
+    for facts, limits in _with_limits(context):
+        evaluation = facts.evaluation.predicate if facts.evaluation else None
+        if evaluation is None or behaviour.missing(evaluation, facts.node.method, limits):
+            continue
+        if evaluation.behaviour is not None and evaluation.behaviour.not_measured is None:
+            yield facts, evaluation, limits
+
+
+def _findings(facts: ModelFacts, reasons: Iterable[Reason]) -> Findings:
+    for reason in reasons:
+        yield facts.finding(
+            reason.code,
+            reason.message,
+            expected=reason.expected,
+            found=reason.found,
+            figures=reason.figures,
+            measure=reason.measure,
+        )

@@ -1,0 +1,64 @@
+"""What is judged of behaviour, and what is not. What is refused: `test_decisions`."""
+
+from __future__ import annotations
+
+import pytest
+
+from governance.gates.decisions import decide_gate
+from governance.policy.evaluation import BehaviourLimits, Demands
+from tests.governance.gates.test_decisions import HEALTHY, ROSE, Change, behaves
+from tests.simulator import Plan, desk, in_memory
+
+
+def _limited(method: str, **limits: float) -> Change:
+    """The row of a method has limits of its own."""
+
+    def change(plan: Plan) -> None:
+        row = plan.policies.evaluation.suites["eval"].methods[method]
+        own = {"behaviour": BehaviourLimits.model_validate(limits)}
+        plan.demand("eval", method, row.model_copy(update=own))
+
+    return change
+
+
+def _codes(*changes: Change) -> list[str]:
+    plan = desk()
+    for change in changes:
+        change(plan)
+    world = in_memory(plan)
+    decision = decide_gate(world.request, world.policies, world.evidence, world.at, authority=None)
+    return [finding.code for finding in decision.findings]
+
+
+EMPTY = {"empty": [1.0] * 100}
+
+
+@pytest.mark.parametrize(
+    ("changes", "codes"),
+    [
+        ([behaves()], []),
+        ([behaves(**ROSE)], []),
+        ([behaves(**EMPTY)], ["DEGENERATE_OUTPUT"]),
+        ([behaves(**EMPTY), _limited("dpo", empty=1.0)], []),
+        ([behaves(refused=[1.0] * 100)], []),
+        ([behaves(refused=[1.0] * 100), _limited("dpo", refused=0.5)], ["DEGENERATE_OUTPUT"]),
+        ([behaves(tokens=[1.0] * 100)], []),  # no reward rose: a shorter answer may be better
+        ([behaves(kl=[0.9] * 100), _limited("dpo", kl=0.5)], ["OVER_OPTIMISED"]),
+    ],
+    ids=[
+        *("healthy", "rewards rose", "empty", "limit raised", "refusals", "refusals limited"),
+        *("short", "nearer"),
+    ],
+)
+def test_a_row_of_policy_sets_its_own_limits(changes: list[Change], codes: list[str]) -> None:
+    assert _codes(*changes) == codes
+
+
+def test_a_policy_from_before_behaviour_judges_none() -> None:
+    measures = {**HEALTHY, **EMPTY}
+    assert _codes(lambda plan: plan.say("evaluate", "dpo", behaviour={"measures": measures})) == []
+
+
+def test_limits_stand_beside_a_reason_for_no_thresholds() -> None:
+    demands = Demands(none="it is only a test", behaviour=BehaviourLimits(truncated=0.9))
+    assert demands.behaviour is not None
