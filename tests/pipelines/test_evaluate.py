@@ -404,6 +404,9 @@ def test_an_evaluation_is_a_run_with_means_intervals_and_slices(
     measured = {
         name: value for name, value in seen.data.metrics.items() if not name.startswith("system/")
     }
+    behaved = outcome.predicate["behaviour"].measures
+    for name, numbers in behaved.items():
+        assert measured.pop(f"behaviour/{name}") == pytest.approx(sum(numbers) / len(numbers))
     assert set(measured) == {"items"} | {
         f"{metric}{part}"
         for metric in ("loss", "perplexity")
