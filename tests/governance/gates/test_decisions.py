@@ -762,7 +762,11 @@ SCENARIOS = [
         "not measured", "EVALUATION_INCOMPLETE", "behaviour_measured", "model dpo", _not_measured
     ),
     Scenario(
-        "not evaluated", "EVIDENCE_MISSING", "behaviour_measured", "model dpo", _not_evaluated
+        "no evaluation for behaviour",
+        "EVIDENCE_MISSING",
+        "behaviour_measured",
+        "model dpo",
+        _not_evaluated,
     ),
     *(
         Scenario(
