@@ -6,7 +6,7 @@ import pytest
 
 from governance.gates.decisions import decide_gate
 from governance.policy.evaluation import BehaviourLimits, Demands
-from tests.governance.gates.test_decisions import HEALTHY, ROSE, Change, behaves
+from tests.governance.gates.behaving import HEALTHY, ROSE, Change, behaves
 from tests.simulator import Plan, desk, in_memory
 
 

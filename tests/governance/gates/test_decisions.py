@@ -5,7 +5,6 @@ stands in the way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,10 @@ from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef,
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.data import IngestPolicy, TrainingRules
-from governance.policy.evaluation import BehaviourLimits, Demands, SuitePolicy, Threshold
+from governance.policy.evaluation import Demands, SuitePolicy, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
+from tests.governance.gates.behaving import ROSE, Change, behaves
 from tests.simulator import (
     ITEMS,
     MODEL,
@@ -37,16 +37,7 @@ from tests.simulator import (
 )
 
 OTHER = digest("something else")
-HEALTHY: dict[str, list[float]] = {
-    **dict.fromkeys(("empty", "truncated", "repeated", "refused", "common"), [0.0] * 100),
-    "tokens": [17.0, 19.0] * 50,
-    "content": [8.0, 9.0] * 50,
-    "kl": [0.1, 0.0] * 50,
-}
-"""Measures of a model that behaves well."""
-ROSE = {"reward": [0.8, 1.0] * 50, "parent_reward": [0.2, 0.1] * 50}
 RECORDED = Path(__file__).parent / "findings_of_gates.json"
-Change = Callable[[Plan], None]
 
 
 @dataclass(frozen=True)
@@ -201,23 +192,6 @@ def _scores(name: str, **scores: list[float | None]) -> Change:
 def _worse_than_parent(plan: Plan) -> None:
     _scores("sft", exact=[1.0] * ITEMS)(plan)
     _scores("dpo", exact=[1.0] * 191 + [0.0] * 9)(plan)
-
-
-def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float]) -> Change:
-    """Policy limits behaviour, and all models behave well; `measures` are those of `dpo`."""
-
-    def change(plan: Plan) -> None:
-        limited = {"behaviour": BehaviourLimits()}
-        plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
-        plan.say("evaluate", "sft", behaviour={"measures": HEALTHY})
-        plan.say("evaluate", "reward", behaviour={"not_measured": "it gives no answers"})
-        own = {"measures": {**HEALTHY, **measures}, "parent": model("sft")}
-        own |= {"rewards": {"brevity": digest("brevity")}} if "reward" in measures else {}
-        plan.say("evaluate", "dpo", behaviour={**own, "lower_is_better": ["unsafe"]})
-        if scores:
-            plan.say("evaluate", "dpo", scores={**SCORES["dpo"], **scores})
-
-    return change
 
 
 def _not_measured(plan: Plan) -> None:

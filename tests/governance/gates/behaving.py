@@ -1,0 +1,35 @@
+"""Models whose behaviour on held-out prompts was measured, for scenarios of gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from governance.policy.evaluation import BehaviourLimits
+from tests.simulator import SCORES, Plan, digest, model
+
+Change = Callable[[Plan], None]
+HEALTHY: dict[str, list[float]] = {
+    **dict.fromkeys(("empty", "truncated", "repeated", "refused", "common"), [0.0] * 100),
+    "tokens": [17.0, 19.0] * 50,
+    "content": [8.0, 9.0] * 50,
+    "kl": [0.1, 0.0] * 50,
+}
+"""Measures of a model that behaves well."""
+ROSE = {"reward": [0.8, 1.0] * 50, "parent_reward": [0.2, 0.1] * 50}
+
+
+def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float]) -> Change:
+    """Policy limits behaviour, and all models behave well; `measures` are those of `dpo`."""
+
+    def change(plan: Plan) -> None:
+        limited = {"behaviour": BehaviourLimits()}
+        plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
+        plan.say("evaluate", "sft", behaviour={"measures": HEALTHY})
+        plan.say("evaluate", "reward", behaviour={"not_measured": "it gives no answers"})
+        own = {"measures": {**HEALTHY, **measures}, "parent": model("sft")}
+        own |= {"rewards": {"brevity": digest("brevity")}} if "reward" in measures else {}
+        plan.say("evaluate", "dpo", behaviour={**own, "lower_is_better": ["unsafe"]})
+        if scores:
+            plan.say("evaluate", "dpo", scores={**SCORES["dpo"], **scores})
+
+    return change
