@@ -38,6 +38,8 @@ class Tensor:
     """What a tensor holds beside finite numbers."""
 
     name: str
+    type: str
+    """As safetensors names it."""
     nan: bool
     infinite: bool
 
@@ -57,7 +59,7 @@ def tensors(folder: Path) -> Iterator[Tensor]:
             header: dict[str, Any] = json.loads(file.read(length))
         header.pop("__metadata__", None)
         for name, entry in sorted(header.items()):
-            yield Tensor(name, *_found(path, entry, 8 + length))
+            yield Tensor(name, entry["dtype"], *_found(path, entry, 8 + length))
 
 
 def require_finite_weights(folder: Path, stage: str, step: int | None = None) -> None:

@@ -128,6 +128,10 @@ class Base(Model):
     """
     suite: Slug
     """The dataset it is evaluated on, to compare it with the models trained from it."""
+    chat_template: str | None = Field(None, exclude_if=empty)
+    """A file (Jinja, as transformers has it) for a model that has no chat template, or another one.
+    Without it, a model with weights and no template gets `pipelines/training/chat.jinja`.
+    """
 
 
 class Lora(Model):

@@ -15,6 +15,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from governance.base.yaml import edited, load_model, parse_yaml
 from governance.models.files import unsafe_files
 from governance.policy.declarations import Declaration
 from governance.policy.rules import AllowedBase, Bases, Rules
+from pipelines.finite_weights import tensors
 from pipelines.params import Base, load_params
 from pipelines.project import utc_now
 from pipelines.stages import import_base as base
@@ -79,7 +81,7 @@ def command(name: str, licence: str, person: str | None, as_json: bool) -> None:
     if person is not None:
         _check_person(person)
     with tempfile.TemporaryDirectory() as folder:
-        entry, files = look_at(root, name, row, licence, Path(folder) / "model")
+        entry, content = look_at(root, name, row, licence, Path(folder) / "model")
     declaration = _declaration(root, name, entry, person) if person is not None else None
     path = root / FILE
     before = load_model(path, Bases).bases.get(name)
@@ -89,24 +91,29 @@ def command(name: str, licence: str, person: str | None, as_json: bool) -> None:
         written = DECLARATIONS / f"{name}.yaml"
         write_atomic(root / written, declaration.encode())
     if as_json:
-        allowed = {"name": name, **entry.model_dump(mode="json"), "files": files}
+        allowed = {"name": name, **entry.model_dump(mode="json"), **asdict(content)}
         told = {"changed": before != entry, "declaration": str(written) if written else None}
         click.echo(json.dumps({**allowed, **told}, indent=2, sort_keys=True))
     else:
-        click.echo("\n".join(_shown(name, entry, files, before, written)))
+        click.echo("\n".join(_shown(name, entry, content, before, written)))
 
 
 def _shown(
     name: str,
     entry: AllowedBase,
-    files: list[str],
+    content: Content,
     before: AllowedBase | None,
     declaration: Path | None,
 ) -> Iterator[str]:
     """The result for people."""
-    weights = "with weights" if entry.weights else "an architecture without weights"
-    files_shown = f"{weights}, {len(files)} file(s), sha256 {entry.digest}"
-    yield f"{name}: {entry.source}, {files_shown}, licence {entry.licence}"
+    size = f"{len(content.files)} file(s), {content.bytes:,} bytes, sha256 {entry.digest}"
+    yield f"{name}: {entry.source}, {size}, licence {entry.licence}"
+    if entry.weights:
+        yield f"  weights        safetensors, {', '.join(content.types)}"
+        yield f"  tokenizer      {content.tokenizer or 'none'}"
+        yield f"  chat template  {content.chat_template or 'its own'}"
+    else:
+        yield "  an architecture without weights"
     change = "replaced in" if before else "written to"
     yield f"{'unchanged in' if before == entry else change} {FILE}"
     if declaration:
@@ -114,23 +121,40 @@ def _shown(
     yield "next: review the change (git diff policies), then: countersign repro"
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a base holds, as it is imported."""
+
+    files: list[str]
+    bytes: int
+    types: list[str]
+    """Of its weights, as safetensors names them."""
+    tokenizer: str
+    """The class that its settings name."""
+    chat_template: str
+    """The one that it is given; empty if it keeps its own."""
+
+
 def look_at(
     root: Path, name: str, row: Base, licence: str, target: Path
-) -> tuple[AllowedBase, list[str]]:
-    """The base's policy entry and its files. Raises `InputError` for pickles, code and unknown
+) -> tuple[AllowedBase, Content]:
+    """The base's policy entry and what it holds. Raises `InputError` for pickles, code and unknown
     files.
     """
-    where = f"params.yaml: bases.{name}.source"
+    row_place = f"params.yaml: bases.{name}"
+    where = f"{row_place}.source"
     if not base.is_there(row.source, root):
         raise InputError(f"there is no {row.source} here", where=where, expected=base.SOURCES)
-    base.take(row.source, root, target, where)
+    template = base.take(row, root, target, row_place)
     files = [file.path for file in digests.manifest(target)]
     if unsafe := unsafe_files(files):
         found = f"unknown files: {', '.join(unsafe[:5])}"
         raise InputError(found, where=where, expected="safetensors, JSON, text")
     digest, weights = digests.tree_digest(target), any(f.endswith(".safetensors") for f in files)
     entry = AllowedBase(digest=digest, weights=weights, source=row.source, licence=licence)
-    return entry, files
+    size = sum((target / file).stat().st_size for file in files)
+    types = sorted({tensor.type for tensor in tensors(target)})
+    return entry, Content(files, size, types, base.tokenizer_of(target), template)
 
 
 def with_base(text: str, name: str, entry: AllowedBase) -> str:

@@ -5,6 +5,8 @@ on it.
 2. Weights are checked before any library loads them (`governance.models.weights`), and hold no
    number that is not finite.
 3. The same source gives the same folder. Policy names it by digest.
+4. A model without a chat template gets one, because it is trained and evaluated in conversations.
+   The statement says which.
 
 A source is an architecture (`*.json` or `builtin:NAME`: a configuration to train from scratch), a
 local folder, or a Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is
@@ -32,8 +34,9 @@ from pipelines.families import StageFamily
 from pipelines.finite_weights import tensors
 from pipelines.hub import hub_errors
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.params import Params
-from pipelines.training.modelfolder import MODEL_FILES, belongs, write_json
+from pipelines.params import Base, Params
+from pipelines.training.modelfolder import MODEL_FILES, belongs, has_weights, write_json
+from pipelines.training.tokenizer import chat_template
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -46,6 +49,10 @@ SOURCES = (
     " OWNER/NAME@<40 hex digits> of the Hub"
 )
 
+TEMPLATE = "chat_template.jinja"
+OURS = "ours"
+"""What the statement names for our own chat template; its text is in the model's folder."""
+
 PICKLES = (
     *(".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"),
     *(".joblib", ".npy", ".npz", ".h5", ".msgpack"),
@@ -57,9 +64,10 @@ def inputs(params: Params, key: str) -> list[Input]:
     """The file or folder of the project. A model of the Hub has none: its revision identifies it.
     Nor has an architecture of the package, which is part of this family's code.
     """
-    source = params.bases[key].source
-    elsewhere = HUB.fullmatch(source) or architectures.is_builtin(source)
-    return [] if elsewhere else [Input("source", Path(source))]
+    row = params.bases[key]
+    elsewhere = HUB.fullmatch(row.source) or architectures.is_builtin(row.source)
+    files = [] if elsewhere else [Input("source", Path(row.source))]
+    return [*files, Input("template", Path(row.chat_template))] if row.chat_template else files
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -69,17 +77,21 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """Imports the base."""
-    source, target = job.params.bases[job.key].source, job.output("model")
-    if HUB.fullmatch(source):
-        job.progress.step(f"downloading {source}")
-    take(source, job.root, target, f"params.yaml: bases.{job.key}.source")
+    row, target = job.params.bases[job.key], job.output("model")
+    if HUB.fullmatch(row.source):
+        job.progress.step(f"downloading {row.source}")
+    template = take(row, job.root, target, f"params.yaml: bases.{job.key}")
     require_finite(job.name, target)
     files = sorted(path.name for path in target.iterdir())
-    has_weights = any(name.endswith(".safetensors") for name in files)
     return Outcome(
-        predicate={"source": source, "files": len(files), "weights": has_weights},
-        parameters={"source": source},
-        summary=f"{len(files)} files{'' if has_weights else ', untrained architecture'}",
+        predicate={
+            "source": row.source,
+            "files": len(files),
+            "weights": has_weights(target),
+            **({"chat_template": template} if template else {}),
+        },
+        parameters=row.model_dump(mode="json", exclude={"suite"}),
+        summary=f"{len(files)} files{_about(template, weights=has_weights(target))}",
     )
 
 
@@ -95,10 +107,51 @@ def require_finite(stage: str, folder: Path) -> None:
         raise not_finite(stage, "the weights", value, counts=counts)
 
 
-def take(source: str, root: Path, target: Path, where: str) -> None:
-    """Imports `source` into the folder `target`. Local paths are relative to `root`. Raises
-    `ConfigError`, `InputError` or `OfflineError`.
+def _about(template: str, *, weights: bool) -> str:
+    if not weights:
+        return ", untrained architecture"
+    return f", with the chat template {template}" if template else ""
+
+
+def take(row: Base, root: Path, target: Path, where: str) -> str:
+    """Imports a base into the folder `target`. Local paths are relative to `root`. Returns the chat
+    template that it was given: a file, or `OURS`; empty if it keeps its own or is an architecture.
+    Raises `ConfigError`, `InputError` or `OfflineError`.
     """
+    _take(row.source, root, target, f"{where}.source")
+    is_bare = not has_weights(target) or has_template(target)
+    if row.chat_template is None and is_bare:
+        return ""
+    template = chat_template() if row.chat_template is None else _template(row, root, where)
+    (target / TEMPLATE).write_text(template, encoding="utf-8")
+    _refuse_code(target, root / (row.chat_template or TEMPLATE))
+    return row.chat_template or OURS
+
+
+def has_template(folder: Path) -> bool:
+    """Whether the tokenizer of a model folder has a chat template."""
+    settings = folder / "tokenizer_config.json"
+    stated = _json(settings).get("chat_template") if settings.exists() else None
+    return bool(stated) or (folder / TEMPLATE).exists()
+
+
+def tokenizer_of(folder: Path) -> str:
+    """The class of tokenizer that a model folder names; empty if none."""
+    settings = folder / "tokenizer_config.json"
+    return str(_json(settings).get("tokenizer_class", "")) if settings.exists() else ""
+
+
+def _template(row: Base, root: Path, where: str) -> str:
+    """The text of the file that `row` names. Raises `ConfigError`."""
+    try:
+        return (root / str(row.chat_template)).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"{row.chat_template}: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        expected = "a Jinja file in UTF-8"
+        raise ConfigError(found, where=f"{where}.chat_template", expected=expected) from None
+
+
+def _take(source: str, root: Path, target: Path, where: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     local = builtin.place(source, root)
     if hub := HUB.fullmatch(source):

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from governance.attest import digests
-from governance.base.errors import InputError, OfflineError
+from governance.base.errors import ConfigError, CountersignError, InputError, OfflineError
 from governance.models import weights
+from pipelines.params import Base
 from pipelines.stages import import_base as base
+from pipelines.training.tokenizer import chat_template
 from tests.conftest import ROOT
 from tests.pipelines.jobs import job
 
@@ -251,3 +253,49 @@ def test_a_model_beside_what_a_trainer_left_is_taken(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "latest_checkpointed_iteration.txt").write_text("100")
     assert "model.safetensors" in take(folder, tmp_path)
+
+
+OWN = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "given", "text"),
+    [
+        ("", None, "ours", chat_template()),
+        ("", "mine.jinja", "mine.jinja", "[{{ messages[0].content }}]"),
+        ("chat_template.jinja", None, "", OWN),
+        ("chat_template.jinja", "mine.jinja", "mine.jinja", "[{{ messages[0].content }}]"),
+        ("tokenizer_config.json", None, "", None),
+    ],
+)
+def test_a_model_without_a_chat_template_gets_one(
+    own: str, named: str | None, given: str, text: str | None, tmp_path: Path
+) -> None:
+    folder = model(tmp_path / "source")
+    if own:
+        settings = json.dumps({"chat_template": OWN})
+        (folder / own).write_text(OWN if own.endswith("jinja") else settings)
+    (tmp_path / "mine.jinja").write_text("[{{ messages[0].content }}]")
+    row = Base(source="source", suite="s", chat_template=named)
+    assert base.take(row, tmp_path, tmp_path / "made", "bases.b") == given
+    made = tmp_path / "made" / "chat_template.jinja"
+    assert (made.read_text() if made.exists() else None) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        (b"{{ ''.__class__ }}", InputError),
+        (b"\xff", ConfigError),
+        (None, ConfigError),
+    ],
+)
+def test_a_chat_template_that_is_not_safe_or_not_there_is_refused(
+    template: bytes | None, error: type[CountersignError], tmp_path: Path
+) -> None:
+    model(tmp_path / "source")
+    if template is not None:
+        (tmp_path / "mine.jinja").write_bytes(template)
+    row = Base(source="source", suite="s", chat_template="mine.jinja")
+    with pytest.raises(error, match=r"mine\.jinja"):
+        base.take(row, tmp_path, tmp_path / "made", "bases.b")

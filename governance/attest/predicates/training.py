@@ -14,6 +14,8 @@ class BaseImport(Predicate):
     files: int
     weights: bool
     """False for an architecture that is to be trained from scratch."""
+    chat_template: str = Field("", exclude_if=empty)
+    """The one that it was given: a file of the project, or `ours`. Empty if it keeps its own."""
 
 
 @evidence_kind("gate", scope="gate/{predicate.stage}", granted=True)

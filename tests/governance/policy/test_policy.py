@@ -345,7 +345,7 @@ def test_the_default_bases_are_those_reviewed(shipped: Policies) -> None:
     """After changing an architecture: countersign allow-base NAME --licence SPDX-ID"""
     for name, row in load_params(ROOT).bases.items():
         with tempfile.TemporaryDirectory() as folder:
-            base.take(row.source, ROOT, Path(folder) / "model", name)
+            base.take(row, ROOT, Path(folder) / "model", name)
             assert shipped.bases[name].digest == tree_digest(Path(folder) / "model")
         assert shipped.bases[name].source == row.source
 

@@ -220,3 +220,14 @@ def test_an_architecture_has_no_declaration(root: Path) -> None:
         _run("tiny", "--licence", "Apache-2.0", "--declared-by", "cleo")
     with pytest.raises(ConfigError, match="no name of a person"):
         _run("tiny", "--licence", "Apache-2.0", "--declared-by", "Cleo Smith")
+
+
+def test_it_shows_what_a_model_holds(root: Path) -> None:
+    settings = json.dumps({"tokenizer_class": "Qwen2Tokenizer"}).encode()
+    _folder(root, model__safetensors=WEIGHTS, tokenizer_config__json=settings)
+    shown = _run("tiny", "--licence", "Apache-2.0").output
+    assert "safetensors, " in shown and "Qwen2Tokenizer" in shown
+    assert "chat template  ours" in shown
+    stated = json.loads(_run("tiny", "--licence", "Apache-2.0", "--json").output)
+    assert (stated["types"] != [], stated["chat_template"]) == (True, "ours")
+    assert stated["bytes"] > len(WEIGHTS)
