@@ -86,6 +86,13 @@ def _preference(case: Case, rng: random.Random) -> Row:
     return {"prompt": case.ticket, "chosen": case.answer, "rejected": _bad_answer(case, rng)}
 
 
+def _judgement(case: Case, rng: random.Random) -> Row:
+    """One answer, and whether it is wanted; half of them are."""
+    wanted = rng.random() < 0.5
+    answer = case.answer if wanted else _bad_answer(case, rng)
+    return {"prompt": case.ticket, "completion": answer, "label": wanted}
+
+
 def _prompt(case: Case, rng: random.Random) -> Row:
     return {"prompt": case.ticket, "answer": case.answer}
 
@@ -132,7 +139,7 @@ def _answer_field(row: Row) -> tuple[Row | list[Any], str | int]:
         return row["messages"][1], "content"
     if "completions" in row:
         return row["completions"], 0
-    return row, next(name for name in ("chosen", "prompt", "text") if name in row)
+    return row, next(name for name in ("chosen", "completion", "prompt", "text") if name in row)
 
 
 def _set_answer(row: Row, value: Any) -> None:
@@ -232,6 +239,11 @@ PARTS: dict[str, Part] = {
         defects=("empty_answer", "chosen_equals_rejected", "leaked", "leaked_reworded", *MALFORMED),
     ),
     "preferences_held_out": Part(_preference, held_out=True),
+    "judgements": Part(
+        _judgement,
+        pii=_IN_PROMPT,
+        defects=("empty_answer", "leaked", "leaked_reworded", *MALFORMED),
+    ),
     "prompts": Part(_prompt, pii=_IN_PROMPT, defects=("leaked", "leaked_reworded", *MALFORMED)),
     "prompts_held_out": Part(_sliced, held_out=True),
     "ratings": Part(

@@ -240,7 +240,7 @@ REASON = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated"]
+    "name", ["desk_text", "desk_sft", "desk_pref", "desk_judged", "desk_prompts", "desk_rated"]
 )
 def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
     params = load_params(ROOT)

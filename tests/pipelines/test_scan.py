@@ -388,7 +388,16 @@ def test_no_records_pass_through(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["desk_text", "desk_sft", "desk_pref", "desk_prompts", "desk_rated", "desk_eval"]
+    "name",
+    [
+        "desk_text",
+        "desk_sft",
+        "desk_pref",
+        "desk_judged",
+        "desk_prompts",
+        "desk_rated",
+        "desk_eval",
+    ],
 )
 def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
     params, policy = load_params(ROOT), shipped_pii()
