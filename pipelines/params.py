@@ -20,6 +20,9 @@ from governance.policy.evaluation import MetricName
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """The kinds of record; see `pipelines.kinds`."""
 
+StopRule = Literal["kl_above", "reward_above"]
+"""What can end a training early; see `pipelines.training.stopping`."""
+
 
 class RecordKey(Model):
     """The key that makes record ids. `development` is fixed, public and marked as such."""
@@ -169,6 +172,27 @@ class Reward(Model):
     options: dict[str, Any] = {}
 
 
+class Stop(Model):
+    """Limits at which a training ends early, and its model is published as it is then."""
+
+    kl_above: float | None = Field(None, gt=0)
+    """Mean KL divergence from the reference, in nats per token of the answers."""
+    reward_above: float | None = None
+    """Mean reward of the answers: more training would only wear the reward out."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.kl_above is None and self.reward_above is None:
+            raise ValueError("give kl_above or reward_above")
+        return self
+
+    @property
+    def limits(self) -> dict[StopRule, float]:
+        """Rule to limit, of those that are given."""
+        limits: dict[StopRule, float] = self.model_dump(exclude_none=True)
+        return limits
+
+
 class Stage(Model):
     """One row of the training table. What `trainer` does not name has TRL's default, or the
     method's.
@@ -189,6 +213,8 @@ class Stage(Model):
     rewards: list[Reward] = []
     trainer: dict[str, Any] = {}
     """TRL's own arguments, with TRL's names. They are checked against the method's config class."""
+    stop: Stop | None = Field(None, exclude_if=empty)
+    """For methods with rewards: when the training ends early."""
 
 
 class Generation(Model):

@@ -39,6 +39,7 @@ from pipelines.training.methods import Method, method
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
 from pipelines.training.plan import Fitted, Plan
+from pipelines.training.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from governance.attest.predicates import RecordUse
@@ -102,6 +103,7 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
             "equal_rewards": _equal_rewards(fitted),
+            **({"stopped": fitted.stopped} if fitted.stopped else {}),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -117,7 +119,15 @@ def run(job: Job) -> Outcome:
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
     signals = [f"{name} {value:.4g}" for name, value in final.items() if value is not None]
     records = f"{fitted.records} records{_lost(fitted.use['train'])}"
-    return f"{fitted.steps} steps on {records}; {', '.join(signals[:3])}"
+    return f"{fitted.steps} steps{_early(fitted)} on {records}; {', '.join(signals[:3])}"
+
+
+def _early(fitted: Fitted) -> str:
+    """Why the training ended early, in words; empty if it did not."""
+    if (stop := fitted.stopped) is None:
+        return ""
+    signal = SIGNALS[stop.rule]
+    return f" of {stop.planned} ({signal} {stop.found:.4g} is above the limit {stop.limit:g})"
 
 
 def perform(
@@ -317,6 +327,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
         "use": {split: use.model_dump() for split, use in fitted.use.items()},
         "steps": fitted.steps,
         "final": _final(chosen, fitted),
+        **({"stopped": fitted.stopped.model_dump()} if fitted.stopped else {}),
     }
     write_json(job.output("training"), content)
     names = list(dict.fromkeys(name for line in fitted.history for name in line if name != "step"))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import RecordUse
+from governance.attest.predicates import EarlyStop, RecordUse
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.storage import disk_failure
 from governance.gates.records import record_limits
@@ -35,7 +36,7 @@ from pipelines import isolation
 from pipelines.failures import StoppedError, records_refused
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.optional import OF_TRAINING, hidden
-from pipelines.training import arguments, callbacks, chat, quantization, rewards, usage
+from pipelines.training import arguments, callbacks, chat, quantization, rewards, stopping, usage
 from pipelines.training.callbacks import Listener
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.finite import POSITION, Watch
@@ -73,9 +74,11 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         use = _confirmed(plan, trainer, use)
         _write_arguments(plan, trainer)
+        ends = stopping.stopping(plan.objective.stop)
+        trainer.add_callback(ends)
         resume = callbacks.last_checkpoint(_checkpoints(plan))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return _finish(plan, method, trainer, use, thinking)
+        return _finish(plan, method, trainer, use, thinking, ends.found)
     except CountersignError:
         raise
     except Exception as error:
@@ -143,7 +146,10 @@ def _trainer(
     if quantization.quantizes(plan.objective.lora):
         quantization.keep_whole_layers(trainer.model)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(callbacks.checkpointing(_grain(trainer.args), plan.checkpoint_seconds))
+    grain = _grain(trainer.args)
+    if plan.objective.stop:
+        grain = math.lcm(grain, int(trainer.args.logging_steps))
+    trainer.add_callback(callbacks.checkpointing(grain, plan.checkpoint_seconds))
     return trainer, use, (form.thinking or "content") if chat.THINKING in parts else ""
 
 
@@ -314,7 +320,7 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
         "save_strategy": "no",
         "save_total_limit": 2,
         "logging_nan_inf_filter": False,
-        "logging_steps": given.get("logging_steps", LOGGED_SHARE),
+        "logging_steps": given.get("logging_steps", 1 if plan.objective.stop else LOGGED_SHARE),
     }
     if not evaluates:
         ours["eval_strategy"] = "no"
@@ -389,7 +395,12 @@ def _write_arguments(plan: Plan, trainer: Any) -> None:
 
 
 def _finish(
-    plan: Plan, method: Method, trainer: Any, use: dict[str, RecordUse], thinking: str
+    plan: Plan,
+    method: Method,
+    trainer: Any,
+    use: dict[str, RecordUse],
+    thinking: str,
+    stopped: EarlyStop | None,
 ) -> Fitted:
     trained = plan.work / "trained"
     trainer.save_model(str(trained))
@@ -406,6 +417,7 @@ def _finish(
         processes=accelerator.num_processes,
         history=list(history.values()),
         thinking=thinking,
+        stopped=stopped,
     )
     if accelerator.is_main_process:
         trainer.processing_class.save_pretrained(trained)

@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import Field
+
 from governance.attest import canonical
 from governance.base.errors import ConfigError, CountersignError, Problems
-from governance.base.model import Json, Model, Sha256
+from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
-from pipelines.params import Params, Stage
-from pipelines.training import arguments, rewards
+from pipelines.params import Params, Stage, StopRule
+from pipelines.training import arguments, rewards, stopping
 from pipelines.training.methods import Method, method
 
 
@@ -40,6 +42,8 @@ class Objective(Model):
     rewards: list[ResolvedReward]
     trainer: dict[str, Json]
     """The given TRL arguments over our defaults. All others have the pinned TRL's default."""
+    stop: dict[StopRule, float] = Field({}, exclude_if=empty)
+    """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
 
     @property
     def digest(self) -> str:
@@ -70,6 +74,8 @@ def resolve(params: Params, name: str) -> Objective:
     trainer, wrong = arguments.check(
         chosen, {**chosen.defaults, **stage.trainer}, f"{where}.trainer"
     )
+    stop = stage.stop.limits if stage.stop else {}
+    wrong += stopping.mistakes(stop, chosen, trainer, f"{where}.stop")
     wrong += [*_of_rewards(params, stage, chosen, where), *_of_models(params, stage, chosen, where)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -83,6 +89,7 @@ def resolve(params: Params, name: str) -> Objective:
             for reward in stage.rewards
         ],
         trainer=dict(sorted(trainer.items())),
+        stop=dict(sorted(stop.items())),
     )
 
 
@@ -145,4 +152,5 @@ def describe(objective: Objective) -> dict[str, Any]:
     }
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
     flat |= {f"reward.{reward.name}": reward.weight for reward in objective.rewards}
+    flat |= {f"stop.{rule}": limit for rule, limit in objective.stop.items()}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

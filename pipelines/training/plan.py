@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from governance.attest.predicates import RecordUse
+from governance.attest.predicates import EarlyStop, RecordUse
 from governance.base.model import Model
 from governance.policy.data import TrainingRules
 from pipelines.failures import Stopped
@@ -64,6 +64,8 @@ class Fitted(Model):
     """The member of messages in which the chat template got what the assistant thought; empty where
     no record has any.
     """
+    stopped: EarlyStop | None = None
+    """Why it ended early."""
 
     @property
     def records(self) -> int:

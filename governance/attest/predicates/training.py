@@ -1,5 +1,7 @@
 """What the model stages state: base, gate, train, evaluate, reproduction, failure."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
@@ -49,6 +51,17 @@ class RecordUse(Model):
     """
 
 
+class EarlyStop(Model):
+    """The limit of the objective at which a training ended before its last step."""
+
+    rule: Literal["kl_above", "reward_above"]
+    limit: float
+    found: float
+    """The mean of the signal since it was last logged. KL: in nats per token."""
+    planned: int
+    """How many steps the training would have had."""
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -70,6 +83,8 @@ class Train(Predicate):
     """Split (train; validation where it was evaluated) to what became of its records. Older
     trainings have none.
     """
+    stopped: EarlyStop | None = Field(None, exclude_if=empty)
+    """Why it ended early; absent where it reached its last step."""
 
 
 class Behaviour(Model):
