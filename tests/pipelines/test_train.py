@@ -148,7 +148,7 @@ def test_what_is_left_and_told(
         "threads": 1,
         "adapter": published(one)["adapter"],
     }
-    assert set(outcome.predicate) | set(train_fields()) == set(Train.model_fields)
+    assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {"stopped"}
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())
     assert figures["inputs"]["data"]["sha256"] == one.inputs["data"].sha256
@@ -160,6 +160,24 @@ def test_what_is_left_and_told(
     assert adapter["base_model_name_or_path"] == f"sha256:{one.inputs['parent'].sha256}"
     assert outcome.detail["peak_rss_bytes"] > 1 << 20 and outcome.detail["device_hours"] > 0
     assert_shown(outcome, one, here)
+
+
+@pytest.mark.slow
+def test_a_training_that_ends_at_a_limit_says_at_which(
+    project: Path, here: Machine, allowed: list[str], tmp_path: Path
+) -> None:
+    raw = params().model_dump()
+    raw["stages"]["grpo"]["stop"] = {"reward_above": -1.0}
+    given = Params.model_validate(raw)
+    one = training("grpo", project, tmp_path, here, given)
+    outcome = train.run(one)
+    expected = {"rule": "reward_above", "limit": -1.0, "planned": 4}
+    stopped = outcome.predicate["stopped"].model_dump()
+    assert stopped.items() >= expected.items() and stopped["found"] > -1.0
+    assert outcome.predicate["steps"] == 1
+    assert outcome.summary.startswith("1 steps of 4 (reward ")
+    assert json.loads(one.output("training").read_text())["stopped"] == stopped
+    assert outcome.parameters["stop"] == {"reward_above": -1.0}
 
 
 def train_fields() -> set[str]:

@@ -149,6 +149,13 @@ ROWS = [
         "which is not a reward model method",
     ),
     ("grpo", {"rewards": [{"name": "route_exact"}], "scorer": "reward"}, "the scorer is not used"),
+    ("sft", {"stop": {"reward_above": 1.0}}, "has neither KL nor reward to stop at"),
+    ("grpo", {"stop": {"kl_above": 0.5}, "trainer": {"beta": 0.0}}, "measures no KL"),
+    (
+        "grpo",
+        {"stop": {"kl_above": 0.5}, "trainer": {"logging_steps": 0.1}},
+        "with stop rules, a whole number of steps",
+    ),
 ]
 
 
@@ -178,6 +185,7 @@ CHANGES: list[dict[str, Any]] = [
     {"rewards": [{"name": "route_fields"}, {"name": "model"}]},
     {"rewards": [{"name": "route_exact"}], "scorer": "dpo"},
     {"method": "rloo"},
+    {"stop": {"kl_above": 0.5}},
 ]
 
 
@@ -190,6 +198,12 @@ def test_what_decides_the_result_changes_the_digest(change: dict[str, Any]) -> N
 def test_what_does_not_decide_it_does_not() -> None:
     before = objective.resolve(params(), "sft").digest
     assert objective.resolve(params(sft={"suite": "desk_pref_eval"}), "sft").digest == before
+
+
+def test_an_objective_without_limits_has_the_digest_that_it_had_before_there_were_any() -> None:
+    assert '"stop"' not in objective.resolve(params(), "grpo").text
+    limited = objective.resolve(params(grpo={"stop": {"reward_above": 0.0}}), "grpo")
+    assert '"stop":{"reward_above":0' in limited.text
 
 
 def test_a_changed_reward_function_is_another_objective(monkeypatch: pytest.MonkeyPatch) -> None:

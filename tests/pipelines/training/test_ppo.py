@@ -4,6 +4,9 @@ and keeps.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +22,12 @@ from torch import Tensor
 from governance.attest import digests
 from governance.base.errors import TrainingError
 from pipelines.training.callbacks import last_checkpoint
-from pipelines.training.fit import Plan, _trainer, fit
+from pipelines.training.fit import _trainer, fit
 from pipelines.training.methods import METHODS
+from pipelines.training.plan import Fitted, Plan
 from pipelines.training.ppo import (
     CRITIC,
+    PPOTrainer,
     _head,
     _mask,
     _tokens,
@@ -30,7 +35,9 @@ from pipelines.training.ppo import (
     token_rewards,
     value_losses,
 )
+from tests.conftest import ROOT
 from tests.pipelines import tiny
+from tests.pipelines.ppo_ranks import ends_in_a, fixed_answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -46,11 +53,6 @@ with warnings.catch_warnings():
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 FIGURES = st.floats(-3, 3, width=32)
-
-
-def ends_in_a(text: str, answer: str | None) -> float:
-    """A reward that random answers get sometimes."""
-    return float(text.count("a")) / (1 + len(text))
 
 
 @pytest.fixture(autouse=True)
@@ -248,6 +250,72 @@ def test_a_killed_training_goes_on_with_its_critic(base: Path, tmp_path: Path, l
     assert kept is not None and kept.name == "checkpoint-4" and load_file(kept / CRITIC)
     fit(cut, silent)
     weights = "adapter_model.safetensors" if lora else "model.safetensors"
+    one, other = (digests.sha256_file(each.work / "trained" / weights) for each in (whole, cut))
+    assert one == other
+
+
+# --- two processes --------------------------------------------------------------------------------
+
+SAME = ("loss", "value_loss", "explained_variance", "reward", "kl", "grad_norm")
+"""Signals that do not depend on the number of processes."""
+
+
+def in_two_processes(made: Plan, last: int, *how: str) -> int:
+    """The exit code of torchrun with two processes on a plan."""
+    (made.work / "plan.json").write_text(made.model_dump_json(), encoding="utf-8")
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+    command = [sys.executable, *torchrun, "tests.pipelines.ppo_ranks"]
+    settled = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+    environ = {**os.environ, **settled, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, str(made.work / "plan.json"), str(last), *how],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode
+
+
+def fitted(made: Plan) -> Fitted:
+    """What a training left."""
+    return Fitted.model_validate_json((made.work / "fitted.json").read_text(encoding="utf-8"))
+
+
+def test_two_processes_have_the_losses_of_one_on_the_same_answers(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And after each step the same weights of policy and critic, or the next losses would differ."""
+    steps = {"num_iterations": 2, "max_steps": 4, "learning_rate": 1e-3}
+    two = plan(tmp_path / "two", base, per_device_train_batch_size=2, **steps)
+    assert in_two_processes(two, 0, "fixed") == 0
+    monkeypatch.setattr(PPOTrainer, "_generate_single_turn", fixed_answers)
+    one = plan(tmp_path / "one", base, per_device_train_batch_size=4, **steps)
+    alone, together = fit(one, silent), fitted(two)
+    assert (alone.processes, together.processes) == (1, 2)
+    assert len(alone.history) == len(together.history) == 4
+    for first, second in zip(alone.history, together.history, strict=True):
+        names = [name for name in SAME if name in first]  # some are of generated answers only
+        assert {"loss", "value_loss"} <= {*names}
+        assert [second.get(name) for name in names] == pytest.approx(
+            [first[name] for name in names], rel=1e-3, abs=1e-5
+        )
+    weights = [
+        load_file(each.work / "trained" / "adapter_model.safetensors") for each in (one, two)
+    ]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.nightly
+def test_two_killed_processes_go_on_with_their_critic(base: Path, tmp_path: Path) -> None:
+    steps = {"num_iterations": 2, "max_steps": 6, "per_device_train_batch_size": 2}
+    whole, cut = (plan(tmp_path / name, base, **steps) for name in ("whole", "cut"))
+    cut = cut.model_copy(update={"checkpoint_seconds": 0.0})
+    assert in_two_processes(whole, 0) == 0
+    assert in_two_processes(cut, 5) != 0 and not (cut.work / "trained").exists()
+    kept = last_checkpoint(cut.work / "checkpoints")
+    assert kept is not None and kept.name == "checkpoint-4" and load_file(kept / CRITIC)
+    assert in_two_processes(cut, 0) == 0
+    assert fitted(cut) == fitted(whole)
+    weights = "adapter_model.safetensors"
     one, other = (digests.sha256_file(each.work / "trained" / weights) for each in (whole, cut))
     assert one == other
 
