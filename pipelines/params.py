@@ -189,8 +189,11 @@ class Stop(Model):
     @property
     def limits(self) -> dict[StopRule, float]:
         """Rule to limit, of those that are given."""
-        limits: dict[StopRule, float] = self.model_dump(exclude_none=True)
-        return limits
+        fields: dict[StopRule, float | None] = {
+            "kl_above": self.kl_above,
+            "reward_above": self.reward_above,
+        }
+        return {rule: limit for rule, limit in fields.items() if limit is not None}
 
 
 class Stage(Model):
