@@ -29,6 +29,7 @@ from tests.conftest import ROOT
 from tests.governance.registry.told import client
 from tests.pipelines import gated, tiny
 from tests.pipelines.jobs import job
+from tests.pipelines.ppo_ranks import ends_in_a
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -164,8 +165,13 @@ def test_what_is_left_and_told(
 
 @pytest.mark.slow
 def test_a_training_that_ends_at_a_limit_says_at_which(
-    project: Path, here: Machine, allowed: list[str], tmp_path: Path
+    project: Path,
+    here: Machine,
+    allowed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    tiny.replace_reward(monkeypatch, "route_fields", ends_in_a)  # it moves the policy
     raw = params().model_dump()
     raw["stages"]["grpo"]["stop"] = {"reward_above": -1.0}
     given = Params.model_validate(raw)
