@@ -148,6 +148,7 @@ def test_what_is_left_and_told(
         "device": "cpu",
         "threads": 1,
         "adapter": published(one)["adapter"],
+        "equal_rewards": None,
     }
     assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {"stopped"}
     assert outcome.predicate["final"]["loss"] > 0
