@@ -29,7 +29,6 @@ from tests.conftest import ROOT
 from tests.governance.registry.told import client
 from tests.pipelines import gated, tiny
 from tests.pipelines.jobs import job
-from tests.pipelines.ppo_ranks import ends_in_a
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -164,6 +163,11 @@ def test_what_is_left_and_told(
     assert_shown(outcome, one, here)
 
 
+def characters(text: str, answer: str | None) -> float:
+    """A reward in which random answers differ."""
+    return float(len(text))
+
+
 @pytest.mark.slow
 def test_a_training_that_ends_at_a_limit_says_at_which(
     project: Path,
@@ -172,7 +176,7 @@ def test_a_training_that_ends_at_a_limit_says_at_which(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tiny.replace_reward(monkeypatch, "route_fields", ends_in_a)  # it moves the policy
+    tiny.replace_reward(monkeypatch, "route_fields", characters)  # answers differ in it
     raw = params().model_dump()
     raw["stages"]["grpo"]["stop"] = {"reward_above": -1.0}
     given = Params.model_validate(raw)
