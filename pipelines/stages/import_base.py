@@ -36,7 +36,6 @@ from pipelines.hub import hub_errors
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Base, Params
 from pipelines.training.modelfolder import MODEL_FILES, belongs, has_weights, write_json
-from pipelines.training.tokenizer import chat_template
 
 if TYPE_CHECKING:
     from pipelines.project import Project
@@ -122,7 +121,7 @@ def take(row: Base, root: Path, target: Path, where: str) -> str:
     is_bare = not has_weights(target) or has_template(target)
     if row.chat_template is None and is_bare:
         return ""
-    template = chat_template() if row.chat_template is None else _template(row, root, where)
+    template = _template(row, root, where)
     (target / TEMPLATE).write_text(template, encoding="utf-8")
     _refuse_code(target, root / (row.chat_template or TEMPLATE))
     return row.chat_template or OURS
@@ -142,9 +141,13 @@ def tokenizer_of(folder: Path) -> str:
 
 
 def _template(row: Base, root: Path, where: str) -> str:
-    """The text of the file that `row` names. Raises `ConfigError`."""
+    """The text of the file that `row` names, or of ours. Raises `ConfigError`."""
+    if row.chat_template is None:
+        from pipelines.training.tokenizer import chat_template  # imports pyarrow
+
+        return chat_template()
     try:
-        return (root / str(row.chat_template)).read_bytes().decode("utf-8")
+        return (root / row.chat_template).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = f"{row.chat_template}: {getattr(error, 'strerror', None) or 'not UTF-8'}"
         expected = "a Jinja file in UTF-8"
