@@ -15,6 +15,7 @@ downloaded once and cached.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -129,15 +130,23 @@ def take(row: Base, root: Path, target: Path, where: str) -> str:
 
 def has_template(folder: Path) -> bool:
     """Whether the tokenizer of a model folder has a chat template."""
-    settings = folder / "tokenizer_config.json"
-    stated = _json(settings).get("chat_template") if settings.exists() else None
-    return bool(stated) or (folder / TEMPLATE).exists()
+    return bool(_tokenizer(folder).get("chat_template")) or (folder / TEMPLATE).exists()
 
 
 def tokenizer_of(folder: Path) -> str:
     """The class of tokenizer that a model folder names; empty if none."""
-    settings = folder / "tokenizer_config.json"
-    return str(_json(settings).get("tokenizer_class", "")) if settings.exists() else ""
+    return str(_tokenizer(folder).get("tokenizer_class", ""))
+
+
+def _tokenizer(folder: Path) -> dict[str, Any]:
+    """The tokenizer's settings; empty if there are none. Transformers writes `model_max_length`
+    1e30 there, which canonical JSON has not.
+    """
+    try:
+        value = json.loads((folder / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _template(row: Base, root: Path, where: str) -> str:

@@ -131,7 +131,7 @@ def stat_unchanged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.utime(path, (1_600_000_000, 1_600_000_000))
     git(root, "update-index", "--refresh")
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("return -1.0 if", "return +1.0 if"), encoding="utf-8")
+    path.write_text(text.replace("return", "RETURN"), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != text
     os.utime(path, (1_600_000_000, 1_600_000_000))
 

@@ -40,6 +40,7 @@ KINDS = {
     "conversations": "conversation",
     "preferences": "preference",
     "preferences_held_out": "preference",
+    "judgements": "unpaired",
     "prompts": "prompt",
     "prompts_held_out": "prompt",
     "ratings": "rated",

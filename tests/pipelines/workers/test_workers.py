@@ -21,10 +21,18 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.optional import OF_NER
+from pipelines.optional import OF_NER, OF_TRAINING
 from pipelines.process import exclusive
 from pipelines.workers import client, parent, start, under_dvc
-from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, OF_SCANS, without
+from pipelines.workers.libraries import (
+    AFTER,
+    GROUP_OF,
+    GROUPS,
+    MODELS,
+    OF_SCANS,
+    OF_TRAININGS,
+    without,
+)
 from tests.conftest import rows
 from tests.pipelines.policies import pii
 from tests.project import BIN, Project, fresh, wait_for
@@ -82,7 +90,8 @@ def test_libraries_are_imported_without_what_stages_hide() -> None:
     for name in (*OF_SCANS, "great_expectations"):
         assert without(name, pii())
     assert not any(name in without("great_expectations", pii()) for name in OF_NER)
-    assert not any(without(name, pii()) for name in MODELS)
+    assert {name for name in MODELS if without(name, pii())} == set(OF_TRAININGS)
+    assert {without(name, pii()) for name in OF_TRAININGS} == {OF_TRAINING}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +116,26 @@ def test_a_scan_with_a_model_runs_cold_if_presidio_was_imported_without_torch(
     for name in imported:
         monkeypatch.setitem(sys.modules, name, sys)
     assert parent._needs_more(["stage", "scan_pii", "desk_eval"]) == cold
+
+
+@pytest.mark.parametrize(
+    ("quantize", "imported", "cold"),
+    [(None, True, False), ("nf4", True, True), ("nf4", False, False)],
+)
+def test_a_quantised_training_runs_cold_if_peft_was_imported_without_bitsandbytes(
+    quantize: str | None,
+    imported: bool,
+    cold: bool,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lora = {"r": 2, **({"quantize": quantize} if quantize else {})}
+    project.edit("params.yaml", lambda params: params["stages"]["sft"].update(lora=lora))
+    monkeypatch.chdir(project.root)
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    if imported:
+        monkeypatch.setitem(sys.modules, "peft", sys)
+    assert parent._needs_more(["stage", "train", "sft"]) == cold
 
 
 # --- the client -----------------------------------------------------------------------------------
