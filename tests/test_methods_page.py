@@ -81,7 +81,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.nightly
 def test_every_row_of_the_page_trains_and_is_evaluated(project: Project) -> None:
     project.made(*(f"evaluate@{name}" for name in NEW))
     trained = {item.predicate.stage for item in project.evidence("train")}

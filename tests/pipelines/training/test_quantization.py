@@ -23,10 +23,12 @@ from pipelines.training.fit import _trainer
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import load_model
 from pipelines.training.objective import Objective
+from tests.conftest import rows
 from tests.pipelines import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+TUNING = [name for name in METHODS if name != "pretrain"]
 REWARDS = {"grpo": ("route_fields",), "rloo": ("no_secrets_asked",), "ppo": ("no_secrets_asked",)}
 
 
@@ -78,7 +80,7 @@ def loaded(parent: Path, folder: Path, options: dict[str, Any]) -> tuple[set[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "pretrain"])
+@pytest.mark.parametrize("name", rows(TUNING, in_ci=("reward", "grpo")))
 def test_every_method_trains_on_a_quantised_parent(
     name: str, parent: Path, process: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
