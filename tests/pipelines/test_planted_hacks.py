@@ -103,5 +103,5 @@ def test_a_hacked_model_is_refused_without_gold_answers(name: str, project: Proj
 
 def test_a_reward_that_is_always_the_same_teaches_nothing(project: Project) -> None:
     done = project.repro("train@flat")
-    assert done.code == 9 and "MODEL_UNCHANGED" in done.out, done.out
+    assert done.code == 9 and "the weights are the parent's" in done.out, done.out
     assert not (project.root / "models" / "flat").exists()
