@@ -38,6 +38,14 @@ CONNECT_SECONDS = 10
 IDLE_SECONDS = 30.0
 """An unused connection is taken for alive for this long."""
 HEAD = "countersign_head"
+_NAME_TAKEN = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+)
+"""What `CREATE TABLE IF NOT EXISTS` raises where somebody else makes the table at the same time: it
+depends on which catalogue (tables, types, their indices) is reached first.
+"""
 _LOCK = f"LOCK TABLE {HEAD} IN EXCLUSIVE MODE"
 """Keeps writers apart. It conflicts with no lock that an account with `SELECT` only can take, and
 needs `UPDATE`: https://www.postgresql.org/docs/15/sql-lock.html
@@ -91,19 +99,21 @@ class PostgresDatabase(Database):
             for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
                 execute(f"SET LOCAL {setting} = {round(BUSY_SECONDS * 1000)}", ())
             if not self.has(execute, HEAD):
-                self._make_tables()
+                self._make_head()
             execute(_LOCK, ())
             yield execute
 
-    def _make_tables(self) -> None:
-        """Makes the tables in a transaction of its own, so that there is one to lock. Whoever does
-        the same at the same time waits for the first, finds the name taken, and goes on.
+    def _make_head(self) -> None:
+        """Makes the table to lock, in a transaction of its own. Whoever does the same at the same
+        time waits for the first, finds the name taken, and goes on. The others are made under the
+        lock: two who make several tables and triggers at once may wait for each other.
         """
         try:
             with psycopg.connect(self._uri, connect_timeout=CONNECT_SECONDS) as connection:
-                for statement in sorted(self.schema, key=lambda made: f"EXISTS {HEAD}" not in made):
-                    connection.execute(statement.encode())
-        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                for statement in self.schema:
+                    if statement.startswith(f"CREATE TABLE IF NOT EXISTS {HEAD} "):
+                        connection.execute(statement.encode())
+        except _NAME_TAKEN:
             return
 
     @contextmanager

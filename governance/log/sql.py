@@ -174,7 +174,8 @@ class SqlLog:
                 expected=f"format {SCHEMA_VERSION}",
                 fix="use the version of Countersign that wrote it",
             )
-        return True
+        # A writer to PostgreSQL makes this table first, and the others once it has locked it.
+        return bool(rows) or self.database.has(execute, "countersign_entry")
 
     def append(
         self,

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -292,6 +293,35 @@ def test_a_writer_that_is_killed_lets_the_next_one_in(here: Scene) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert here.record("ingest", ingest()) == 1
+
+
+def test_many_begin_the_same_log_at_once(here: Scene, address: str) -> None:
+    """Each finds no tables and makes them. Which error the others get depends on how far the first
+    one is, so it is tried again and again.
+    """
+
+    def begin(start: threading.Barrier) -> int:
+        log = PostgresLog(address, PROJECT, here.signer)
+        start.wait()
+        with log.writing() as execute:
+            return len(execute("SELECT * FROM countersign_entry", ()))
+
+    for _ in range(20):
+        with psycopg.connect(address) as database:
+            database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        start = threading.Barrier(6)
+        with ThreadPoolExecutor(6) as pool:
+            assert [*pool.map(begin, [start] * 6)] == [0] * 6
+    assert here.log.size() == 0
+
+
+@pytest.mark.parametrize("rows", ["no head yet", "the table to lock only"])
+def test_a_log_that_is_being_begun_reads_as_none(address: str, rows: str) -> None:
+    database = PostgresDatabase(address)
+    if rows == "the table to lock only":
+        database._make_head()
+    log = PostgresLog(address, PROJECT)
+    assert log.size() == 0 and [*log.entries()] == []
 
 
 def test_another_thread_took_the_last_idle_connection(address: str) -> None:
