@@ -38,7 +38,7 @@ contracts: setup
 	@lint-imports --no-logo
 
 test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
-	@pytest -m "$(MARK)" -n 2 --dist worksteal
+	@pytest -m "$(MARK)" -n 3 --dist worksteal
 
 nightly: setup          ## everything with other examples, random kills and long fuzzing, then mutants of the core
 	@TESTS_PROFILE=nightly pytest -n 2 --dist worksteal

@@ -82,16 +82,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _long_first(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Long tests at the beginning and in the middle, where the first and the second of two workers
-    begin. Those of one module stay together: each worker would make its fixtures.
+    """Long tests at the places where each worker begins. Those of one module stay together: each
+    worker would make its fixtures.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.get_closest_marker("long")]
     others = [item for item in items if not item.get_closest_marker("long")]
     modules = list(dict.fromkeys(item.path for item in long))
-    first = [item for item in long if modules.index(item.path) % 2 == 0]
-    second = [item for item in long if modules.index(item.path) % 2 == 1]
-    half = max(0, len(items) // 2 - len(first))
-    return [*first, *others[:half], *second, *others[half:]]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        ordered += [item for item in long if modules.index(item.path) % workers == worker]
+        end = len(items) * (worker + 1) // workers
+        taken = max(0, end - len(ordered)) if worker + 1 < workers else len(others)
+        ordered, others = ordered + others[:taken], others[taken:]
+    return ordered
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -27,6 +27,7 @@ def follow(project: Project, text: str) -> list[str]:
     return commands
 
 
+@pytest.mark.nightly
 def test_the_log_is_gone(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     shutil.rmtree(project.home)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 
 import pytest
 
-from tests import warm
-from tests.conftest import PROFILE, ROOT
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -42,15 +40,11 @@ SAID = [
 
 
 @pytest.mark.long
+@pytest.mark.nightly
 def test_the_story_is_told_to_its_end() -> None:
-    """Its commands start warm; at night as somebody at a terminal starts them."""
-    at_night = PROFILE == "nightly"
-    address = {} if at_night else warm.environment()
-    environ = {**os.environ, **address, "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo"],
         cwd=ROOT,
-        env=environ,
         capture_output=True,
         text=True,
         check=False,

@@ -191,7 +191,7 @@ def mode_at(moment: str) -> str:
     return "stage" if moment == "published" else "all"
 
 
-@pytest.mark.parametrize("moment", rows(TRAINING, in_ci={"logged", "published"}))
+@pytest.mark.parametrize("moment", rows(TRAINING, in_ci={"published"}))
 def test_killed_while_training(
     moment: str, small: Project, before_training: Project, tmp_path: Path
 ) -> None:
@@ -203,7 +203,7 @@ def test_killed_while_training(
         same(project, small, command.replace("repro", "repro train@sft"), last="train@sft")
 
 
-@pytest.mark.parametrize("moment", rows(REGISTERING, in_ci={"registration logged", "report begun"}))
+@pytest.mark.parametrize("moment", rows(REGISTERING, in_ci={"report begun"}))
 def test_killed_while_registering(
     moment: str, small: Project, before_registering: Project, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def without_a_plan(project: Project, kind: str, **environ: str) -> Done:
     return done
 
 
+@pytest.mark.nightly
 def test_a_key_that_may_not_sign_trainings(tmp_path: Path) -> None:
     """What it signs beyond its right counts as missing: nothing is built on that model."""
     project = fresh(tmp_path)
@@ -165,6 +166,7 @@ def test_a_key_that_may_not_decide(tmp_path: Path) -> None:
     assert not (project.root / "models/base").exists()
 
 
+@pytest.mark.nightly
 def test_development_keys_are_refused_where_policy_says_never(tmp_path: Path) -> None:
     project = fresh(tmp_path)
     project.edit("policies/policy.yaml", lambda policy: policy.update(development_keys="never"))

@@ -61,6 +61,7 @@ def test_the_policy_of_the_page_is_valid(tmp_path: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_commands_of_the_page_train_and_evaluate_by_two_services(tmp_path: Any) -> None:
     for shown in ("countersign repro train@sft", "dvc repro --single-item evaluate@sft"):
         assert shown in PAGE

@@ -429,6 +429,7 @@ def test_every_reason_ingest_can_give_is_a_code_with_a_next_step() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_time_grows_with_the_rows_and_memory_does_not(tmp_path: Path) -> None:
     import resource
     import time

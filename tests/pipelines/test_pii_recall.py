@@ -20,6 +20,7 @@ from tests.pipelines.tables import ingested
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_figures_in_the_documentation_are_those_measured(public_data: Path) -> None:
     page = (ROOT / "docs" / "pii.md").read_text(encoding="utf-8")
     measured = tables(public_data, shipped_pii())

@@ -105,6 +105,7 @@ def numbered(rows: list[dict[str, str]], test: Any) -> Rows:
     return {at for at, row in enumerate(rows, start=1) if test(row)}
 
 
+@pytest.mark.nightly
 def test_hh_rlhf(public_data: Path, tmp_path: Path) -> None:
     made = project(public_data, tmp_path, Size())
     made.made("check_quality@hh_rank", "check_quality@hh_eval")
@@ -203,6 +204,7 @@ def nominal_alpha(units: list[list[int]]) -> float:
     return 1 - observed / chance
 
 
+@pytest.mark.nightly
 def test_pandalm(public_data: Path, tmp_path: Path) -> None:
     made = project(public_data, tmp_path, Size())
     made.made("check_quality@pandalm")

@@ -216,6 +216,9 @@ def test_an_append_that_fails_leaves_nothing_that_hinders(here: Scene) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "here", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
 def test_what_was_announced_is_not_kept_before_it_is_committed(
     here: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1429,7 +1429,7 @@ def test_a_refused_statement_is_recorded(world: World) -> None:
     assert told[0].predicate.reason == "incident: not_theirs"
 
 
-@SQLITE_IN_CI
+@pytest.mark.nightly
 def test_a_rollback_goes_to_the_last_earlier_version_only(world: World) -> None:
     """One person moved 3, 1, 3, 2, 3 by break-glass."""
     versions = [world.fresh() for _ in range(3)]
@@ -1774,7 +1774,7 @@ def test_a_forged_promotion_is_not_served(apart: Governed) -> None:
 
 
 # -- Bundles ---------------------------------------------------------------------------------------
-@SQLITE_IN_CI
+@pytest.mark.nightly
 def test_a_bundle_without_what_speaks_against_its_version(world: World) -> None:
     """Of a version that was released: without the incident on it, its rejection, and the promotion
     that replaced it. Both verifiers refuse it; without the index too, it is not shown to be whole.

@@ -158,6 +158,7 @@ def refused_often(world: World, many: Sequence[tuple[str, str]]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_hostile_client_does_not_fill_the_log(world: World) -> None:
     """Reasons that differ, decisions that differ, names without end: at most so many entries of a
     kind an hour.

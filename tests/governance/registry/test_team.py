@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROFILE
 from tests.governance.registry.team import Team, begun, serving
 from tests.postgres import Cluster
 
@@ -47,16 +46,16 @@ def released(team: Team) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.nightly
 def test_a_run_and_a_release(tmp_path: Path) -> None:
-    """At night with a second version, and back."""
+    """With a second version, and back."""
     team = begun(tmp_path)
     with serving(team) as server:
         released(team)
         reproduced(team)
-        if PROFILE == "nightly":
-            another(team)
-            back(team)
-            told(team)
+        another(team)
+        back(team)
+        told(team)
         verified(team)
         assert server.process.poll() is None
 

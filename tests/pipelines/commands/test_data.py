@@ -142,6 +142,7 @@ def test_spoiled_objects_are_taken_from_nowhere(project: Project, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_after_an_erasure_data_cannot_be_proven_any_more(project: Project, tmp_path: Path) -> None:
     """A source has a record less, and nobody kept the older files. The other data can be made
     again as they were.

@@ -212,6 +212,7 @@ def test_a_model_that_is_not_there_or_pickled_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_transformers_model_is_loaded_from_a_local_folder(tmp_path: Path) -> None:
     script = """
 import sys

@@ -279,6 +279,7 @@ def fitted(made: Plan) -> Fitted:
     return Fitted.model_validate_json((made.work / "fitted.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.nightly
 def test_two_processes_have_the_losses_of_one_on_the_same_answers(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
