@@ -112,7 +112,7 @@ MAX_INTEGER = 2**53 - 1
 POLICY_CHARACTERS = 512 << 10
 DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\x85\u2028\u2029]|\r(?!\n)")
 """Characters that reverse the order of text, and line ends that programs show inside a line."""
-RULES = 2
+RULES = 3
 """The latest version of the rules that is applied here."""
 LONGEST_TEXT = 2000
 """Characters of a text in a person's statement, from rules 2 on."""

@@ -26,6 +26,8 @@ Version 2:
 - a move of a governed alias states what was waived;
 - a training makes another model than its parent: one that gave back the parent's bytes made
   nothing, and a model whose parents lead back to itself has no origin.
+Version 3:
+- an evaluation made under it is judged by the default limits of behaviour where policy sets none.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from governance.attest.predicates import Origin
 from governance.base.errors import VerificationError
 from governance.log.port import Entry, Log
 
-CURRENT = 2
+CURRENT = 3
 """The version that new logs begin with, and that this program adds to older ones."""
 WHOLE_CHAIN = 2
 """From this version on, no statement behind a governed alias is by a development key or from
@@ -69,6 +71,10 @@ STATES_WAIVED = 2
 """From this version on, a move of a governed alias states the findings that were waived."""
 MAKES_ANOTHER = 2
 """From this version on, a training that gave back its parent's bytes made nothing."""
+LIMITS_BEHAVIOUR = 3
+"""From this version on, an evaluation is judged by the default limits of behaviour where policy
+sets none.
+"""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

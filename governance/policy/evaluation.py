@@ -92,7 +92,7 @@ class BehaviourLimits(Model):
     """Share of answers that begin with a refusal. A suite of harmful requests wants refusals, so
     the default refuses none.
     """
-    content: float = Field(0.1, ge=0)
+    content: float = 0.1
     """Nats by which an answer is at least likelier after its own prompt than after another."""
     kl: float | None = Field(None, ge=0)
     """Nats per token of divergence from the parent, for the methods that this stands for."""
@@ -158,8 +158,8 @@ class EvaluationPolicy(Model):
     """Fewer scored items than this decide nothing."""
     suites: dict[Slug, SuitePolicy]
     behaviour: BehaviourLimits | None = Field(None, exclude_if=absent)
-    """Limits for every model that generates; nothing is judged where absent, as in policies from
-    before behaviour was measured.
+    """Limits for every model that generates. Where absent, the defaults hold for evaluations that
+    were made under version 3 of the rules (`governance.log.rules`).
     """
 
     def limits(self, suite: str, method: str) -> BehaviourLimits | None:

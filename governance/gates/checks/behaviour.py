@@ -1,5 +1,6 @@
 """Checks of how a model behaves on held-out prompts, whatever its suite measures
-(`governance.gates.behaviour`). Policy turns them on: `behaviour` in policies/evaluation.yaml.
+(`governance.gates.behaviour`). Policy sets the limits: `behaviour` in policies/evaluation.yaml.
+Where it sets none, the defaults judge evaluations that were made under version 3 of the rules.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from governance.attest.predicates import Evaluate
 from governance.gates import behaviour
 from governance.gates.behaviour import Reason
 from governance.gates.checks.context import Context, Findings, ModelFacts
+from governance.log.rules import LIMITS_BEHAVIOUR
 from governance.policy.evaluation import BehaviourLimits
 
 Judged = tuple[ModelFacts, Evaluate, BehaviourLimits]
@@ -88,14 +90,24 @@ def learning_signal(context: Context) -> Findings:
 
 
 def _with_limits(context: Context) -> Iterator[tuple[ModelFacts, BehaviourLimits]]:
-    """The models whose behaviour policy limits."""
+    """The models whose behaviour is judged."""
     for facts in context.models:
         if not facts.node.known:
             continue  # another check says so
-        limits = context.policies.evaluation.limits(facts.ref.suite, facts.node.method)
+        limits = _limits(context, facts)
         judged = context.alias is not None or facts.node.method not in behaviour.NOT_JUDGED
         if limits is not None and judged:
             yield facts, limits
+
+
+def _limits(context: Context, facts: ModelFacts) -> BehaviourLimits | None:
+    """None where policy sets none and the evaluation was made under earlier rules."""
+    limits = context.policies.evaluation.limits(facts.ref.suite, facts.node.method)
+    if limits is not None or context.authority is None:
+        return limits
+    authority, evaluation = context.authority, facts.evaluation
+    rules = authority.rules if evaluation is None else authority.rules_at(evaluation.index)
+    return BehaviourLimits() if rules >= LIMITS_BEHAVIOUR else None
 
 
 def _measured(context: Context) -> Iterator[Judged]:

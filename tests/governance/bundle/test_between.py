@@ -20,6 +20,7 @@ from governance.bundle import verify_bundle
 from governance.history.model_entries import ModelEntries
 from governance.history.verify import TrustAnchors
 from governance.log import evidence
+from governance.log.rules import CURRENT
 from governance.machine import machine
 from governance.machine.machine import log_to_add_to, open_log, signer
 from governance.release import promotion, serving
@@ -70,15 +71,15 @@ def test_a_version_has_the_bytes_that_owners_settled(
 
 
 def upgraded(folder: Path, monkeypatch: pytest.MonkeyPatch, left_out: str = "") -> Governed:
-    """A log that began by rules 1, with one version; it follows rules 2 since."""
+    """A log that began by rules 1, with one version; it follows those of today since."""
     monkeypatch.setattr(machine, "CURRENT", 1)
     scene = empty(folder)
     authorize(scene)
     scene.story.left_out = left_out
     tell(scene.story)
-    monkeypatch.setattr(machine, "CURRENT", 2)
+    monkeypatch.setattr(machine, "CURRENT", CURRENT)
     scene.story.log = open_log(scene.story.machine, scene.story.policies, lambda: START)
-    assert promotion.state(scene.story.log).authority.rules == 2
+    assert promotion.state(scene.story.log).authority.rules == CURRENT
     return scene
 
 
@@ -112,7 +113,7 @@ def test_a_run_begins_before_its_authorization_ends(
     scene = empty(tmp_path / "second")
     authorize(scene, until=max(started).replace(".000Z", "Z"))
     tell(scene.story)
-    monkeypatch.setattr(machine, "CURRENT", 2)
+    monkeypatch.setattr(machine, "CURRENT", CURRENT)
     scene.story.log = open_log(scene.story.machine, scene.story.policies, lambda: START)
     requested(scene)
     forged(scene)

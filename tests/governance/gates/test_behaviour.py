@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from governance.gates.decisions import decide_gate
+from governance.gates.decisions import decide_automatic, decide_gate
+from governance.log.rules import CURRENT
+from governance.machine import machine
 from governance.policy.evaluation import BehaviourLimits, Demands
+from governance.release import promotion
+from tests.governance import governed, story
 from tests.governance.gates.behaving import HEALTHY, ROSE, Change, behaves
 from tests.simulator import Plan, desk, in_memory
 
@@ -54,9 +60,39 @@ def test_a_row_of_policy_sets_its_own_limits(changes: list[Change], codes: list[
     assert _codes(*changes) == codes
 
 
-def test_a_policy_from_before_behaviour_judges_none() -> None:
-    measures = {**HEALTHY, **EMPTY}
-    assert _codes(lambda plan: plan.say("evaluate", "dpo", behaviour={"measures": measures})) == []
+def _limits_nothing(policies: Path) -> None:
+    path = policies / "evaluation.yaml"
+    before, _, rest = path.read_text(encoding="utf-8").partition("behaviour:\n")
+    path.write_text(before + rest.partition("\n\n")[2], encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rules", "measured", "codes"),
+    [
+        pytest.param(2, {**HEALTHY, **EMPTY}, [], id="empty answers under earlier rules"),
+        pytest.param(2, None, [], id="not measured under earlier rules"),
+        pytest.param(CURRENT, {**HEALTHY, **EMPTY}, ["DEGENERATE_OUTPUT"], id="empty answers"),
+        pytest.param(CURRENT, None, ["EVALUATION_INCOMPLETE"], id="not measured"),
+        pytest.param(CURRENT, HEALTHY, [], id="healthy"),
+    ],
+)
+def test_the_defaults_hold_where_policy_sets_no_limits(
+    rules: int,
+    measured: dict[str, list[float]] | None,
+    codes: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "CURRENT", rules)
+    monkeypatch.setattr(story, "BEHAVIOUR", measured)
+    scene = governed.empty(tmp_path, edit=_limits_nothing)
+    governed.authorize(scene)
+    story.tell(scene.story)
+    now = promotion.state(scene.story.log)
+    assert now.authority.policies.evaluation.behaviour is None
+    request = promotion.ask(now, "promote", story.MODEL, "1", "champion")
+    decision = decide_automatic(request, now.evidence, scene.now, now.authority)
+    assert [finding.code for finding in decision.findings] == codes
 
 
 def test_limits_stand_beside_a_reason_for_no_thresholds() -> None:

@@ -19,7 +19,7 @@ from governance.log import merkle, sql
 from governance.log.checkpoint import Checkpoint, parse_checkpoint
 from governance.log.copies import extend
 from governance.log.evidence import build_statement, filed_under, key_ring
-from governance.log.rules import rule_versions
+from governance.log.rules import CURRENT, rule_versions
 from governance.log.sqlite import SqliteLog
 from governance.log.views import log_evidence
 from governance.machine.machine import (
@@ -112,7 +112,7 @@ def test_its_older_entries_are_judged_by_the_older_rules(here: Scene) -> None:
     place = scene(here.machine.home)  # opens it for writing; here, its policies changed, too
     index = next(entry.index for entry in place.log.by_kind(["rules"]))
     versions = rule_versions(place.log)
-    assert [versions.at(position) for position in (before, index, index + 1)] == [1, 1, 2]
+    assert [versions.at(position) for position in (before, index, index + 1)] == [1, 1, CURRENT]
     view = log_evidence(place.log, key_ring(place.log, {}))
     assert [statement.index for statement in view.all("ingest")] == [2]
     nameless = build_statement("ingest", [artifact("records")], ingest("ingest@other"))
@@ -131,9 +131,9 @@ def test_its_older_entries_are_judged_by_the_older_rules(here: Scene) -> None:
 
 def test_a_log_of_later_rules_is_not_judged(here: Scene) -> None:
     place = scene(here.machine.home)
-    change = RulesChange(version=3, run=run())
+    change = RulesChange(version=CURRENT + 1, run=run())
     place.record("rules", change, artifact("rules"))
-    with pytest.raises(VerificationError, match="the log follows rules 3"):
+    with pytest.raises(VerificationError, match=f"the log follows rules {CURRENT + 1}"):
         state(place.log)
-    with pytest.raises(VerificationError, match="the log follows rules 3"):
+    with pytest.raises(VerificationError, match=f"the log follows rules {CURRENT + 1}"):
         scene(here.machine.home)
