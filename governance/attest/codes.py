@@ -142,6 +142,8 @@ EVALUATION_INCOMPLETE: a metric with a threshold is absent, lacks scores or has 
   > params.yaml: suites.{suite} (metrics, limit), then: countersign repro {stage}
 EVALUATION_OUT_OF_DATE: the model was evaluated on another suite than is defined now or pinned
   > countersign repro --force {stage}
+METRIC_CHANGED: a metric was scored by another function than the one that policy names
+  > review the function, then policies/evaluation.yaml: suites.{suite}.sources
 DEGENERATE_OUTPUT: answers to held-out prompts are degenerate: empty, cut off, repeated, all the
   same, or independent of the prompt
   > look at answers of {name}, then at its rewards and learning rate (docs/reward-hacking.md);

@@ -59,6 +59,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "thresholds_set": of_models.thresholds_set,
     "evaluation_evidence": of_models.evaluation_evidence,
     "evaluation_suite": of_models.evaluation_suite,
+    "metric_sources": of_models.metric_sources,
     "suite_pinned": of_models.suite_pinned,
     "thresholds": of_models.thresholds,
     "slices": of_models.slices,

@@ -143,6 +143,8 @@ class SuitePolicy(Model):
 
     digest: Sha256 | None = None
     """Pins dataset, split, metrics and generation settings."""
+    sources: dict[MetricName, Sha256] = Field({}, exclude_if=empty)
+    """Metric to the sha256 of the function that scores it (data/suites/NAME.json)."""
     methods: dict[Slug, Demands]
     """By the method of the evaluated stage. `base`: a model from outside that a stage builds on;
     `imported`: one that is released.

@@ -81,6 +81,13 @@ class ModelFacts:
         """The digest of its suite that policy pins. Policy must have demands on the suite."""
         return self.policies.evaluation.suites[self.ref.suite].digest
 
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Metric to the digest of its function, where policy names one. Policy must have demands on
+        the suite.
+        """
+        return self.policies.evaluation.suites[self.ref.suite].sources
+
     @cached_property
     def demands(self) -> Demands | None:
         """The demands of policy on its method and suite; None where policy has none."""

@@ -183,6 +183,23 @@ def evaluation_suite(context: Context) -> Findings:
             )
 
 
+def metric_sources(context: Context) -> Findings:
+    """The functions that scored the metrics are those that policy names."""
+    for facts in _with_demands(context):
+        functions = facts.evaluation.predicate.functions if facts.evaluation else {}
+        for metric, digest in facts.sources.items():
+            found = functions.get(metric, "")
+            if facts.evaluation is not None and found != digest:
+                yield facts.finding(
+                    "METRIC_CHANGED",
+                    f"{metric} was scored by another function than policy names",
+                    expected=digest[:12],
+                    found=found[:12] or "no function of that name",
+                    figures=[found],
+                    measure=metric,
+                )
+
+
 def suite_pinned(context: Context) -> Findings:
     """Policy pins the suites by digest, where the tier demands that."""
     if context.tier is None or not context.tier.pinned_suites:

@@ -17,7 +17,7 @@ from governance.attest.requests import DataRef, Decision, GateRequest, SuiteRef,
 from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, decide_gate
 from governance.policy.data import IngestPolicy, TrainingRules
-from governance.policy.evaluation import Demands, SuitePolicy, Threshold
+from governance.policy.evaluation import Demands, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
 from tests.governance.gates.behaving import ROSE, Change, behaves
@@ -172,13 +172,25 @@ def _base_licence(plan: Plan) -> None:
     plan.rules(licences=Licences(data=["MIT"], bases=["BSD-3-Clause"]))
 
 
-def _pinned_elsewhere(plan: Plan) -> None:
-    pairs = plan.policies.evaluation.suites["pairs"]
-    suites = {
-        **plan.policies.evaluation.suites,
-        "pairs": SuitePolicy(digest=OTHER, methods=pairs.methods),
-    }
+def _pairs_policy(plan: Plan, **changes: object) -> None:
+    """Changes the policy of the reward model's suite."""
+    suites = dict(plan.policies.evaluation.suites)
+    suites["pairs"] = suites["pairs"].model_copy(update=changes)
     plan.policy(evaluation=plan.policies.evaluation.model_copy(update={"suites": suites}))
+
+
+def _pinned_elsewhere(plan: Plan) -> None:
+    _pairs_policy(plan, digest=OTHER)
+
+
+def _names_functions(**sources: str) -> Change:
+    """Policy names functions, and `accuracy` was scored by one."""
+
+    def change(plan: Plan) -> None:
+        plan.say("evaluate", "reward", functions={"accuracy": digest("accuracy")})
+        _pairs_policy(plan, sources=sources)
+
+    return change
 
 
 def _few_items(plan: Plan) -> None:
@@ -669,6 +681,20 @@ SCENARIOS = [
         _pinned_elsewhere,
     ),
     Scenario(
+        "other function",
+        "METRIC_CHANGED",
+        "metric_sources",
+        "model reward",
+        _names_functions(accuracy=OTHER),
+    ),
+    Scenario(
+        "no such function",
+        "METRIC_CHANGED",
+        "metric_sources",
+        "model reward",
+        _names_functions(brevity=digest("accuracy")),
+    ),
+    Scenario(
         "suite not pinned",
         "SUITE_UNPINNED",
         "suite_pinned",
@@ -872,6 +898,12 @@ def _decide(world: World) -> Decision:
 def scenario(request: pytest.FixtureRequest) -> Scenario:
     found: Scenario = request.param
     return found
+
+
+def test_the_function_that_policy_names_is_accepted() -> None:
+    plan = desk()
+    _names_functions(accuracy=digest("accuracy"))(plan)
+    assert not _decide(in_memory(plan)).findings
 
 
 def test_everything_in_order_is_allowed() -> None:
