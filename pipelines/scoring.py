@@ -121,6 +121,8 @@ class Scorer:
         self.ends = {end} if isinstance(end, int) else {*(end or ())}
         self.sampled: list[list[Made]] = []
         """The sampled answers of the first items."""
+        self.margins: list[float] = []
+        """A reward model's score of the chosen answer less that of the rejected one, by pair."""
 
     def samples(self, rows: Rows, per_item: int) -> list[list[Made]]:
         """Sampled answers of each row, with the seeds of those that metrics score. Of rows that
@@ -154,6 +156,12 @@ class Scorer:
         for at in range(0, len(asked), size):
             values += self.model(**self._encode(asked[at : at + size])).logits[:, 0].tolist()
         return values
+
+    def lengths(self, rows: Rows, side: str) -> list[int]:
+        """Tokens of the texts on one side of pairs: `chosen` or `rejected`."""
+        texts = ["\n".join(each["content"] or "" for each in row[side]) for row in rows]
+        tokens: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [len(each) for each in tokens]
 
     def scores(self, need: str, rows: Rows, metrics: list[Metric]) -> Scores:
         """The scores of the metrics with the same need, batch by batch."""
@@ -264,7 +272,9 @@ class Scorer:
             for row in batch
         ]
         values = self.model(**self._encode(both)).logits[:, 0].tolist()
-        return list(zip(values[: len(batch)], values[len(batch) :], strict=True))
+        pairs = list(zip(values[: len(batch)], values[len(batch) :], strict=True))
+        self.margins += [chosen - rejected for chosen, rejected in pairs]
+        return pairs
 
     def _losses(self, batch: Rows) -> list[float]:
         """Mean negative log-likelihood per token of each conversation, as rendered by the chat

@@ -148,6 +148,11 @@ DEGENERATE_OUTPUT: answers to held-out prompts are degenerate: empty, cut off, r
   same, or independent of the prompt
   > look at answers of {name}, then at its rewards and learning rate (docs/reward-hacking.md);
   limits: policies/evaluation.yaml: behaviour
+REWARD_MODEL_NOT_BETTER: a reward model ranks answers no better than chance, or than their length
+  > params.yaml: stages.{name}: more or other pairs, more steps, another parent
+RANKED_BY_LENGTH: a reward model ranks by the length of answers, or its suite cannot tell
+  > give {suite} and the training pairs in which the better answer is not the longer or shorter one;
+  limit: policies/evaluation.yaml: behaviour.ranked_by_length
 OVER_OPTIMISED: the training went too far from its parent, or its rewards rose while quality fell
   > params.yaml: stages.{name}.trainer: a higher `beta`, a lower `learning_rate` or fewer steps;
   limits: policies/evaluation.yaml: behaviour

@@ -30,6 +30,8 @@ FREE = ("base", "pretrain", "sft", "imported")
 """Methods whose models may be far from their parents."""
 NOT_JUDGED = ("base", "pretrain")
 """Methods that do not teach a model to answer. Its behaviour is judged where it is released."""
+SCORERS = ("reward",)
+"""Methods whose models rank answers and give none (`governance.gates.ranking`)."""
 SHARES = ("empty", "truncated", "repeated", "refused", "common")
 RISE = 0.25
 """The rise of a share against the parent that is a collapse."""
@@ -68,6 +70,8 @@ class Reason:
 
 def missing(evaluation: Evaluate, method: str, limits: BehaviourLimits) -> list[str]:
     """The measures that are judged and that a statement lacks."""
+    if method in SCORERS and evaluation.not_run is None:
+        return [] if evaluation.pairs is not None else ["pairs"]
     behaviour = evaluation.behaviour
     if behaviour is None:
         return ["behaviour"]

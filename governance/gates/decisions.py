@@ -69,6 +69,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "degenerate_output": of_behaviour.degenerate_output,
     "over_optimised": of_behaviour.over_optimised,
     "reward_hacked": of_behaviour.reward_hacked,
+    "reward_model": of_behaviour.reward_model,
     "learning_signal": of_behaviour.learning_signal,
 }
 """The checks of every model that a stage builds upon or that is released."""

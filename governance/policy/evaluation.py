@@ -100,6 +100,10 @@ class BehaviourLimits(Model):
     """The same where `kl` is absent, for methods that are tuned against a reference: not pretrain
     and sft.
     """
+    ranked_by_length: Share = 0.9
+    """Share of a reward model's pairs that a rule of length alone ranks rightly (the longer answer
+    is the better one, or the shorter one).
+    """
     fall: float = Field(0.05, ge=0)
     """How much a metric of the suite may fall while the rewards of the training rise."""
     equal_rewards: Share = 0.95

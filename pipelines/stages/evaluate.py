@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
-from governance.attest.predicates.training import Behaviour
+from governance.attest.predicates.training import Behaviour, Pairs
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.registry.port import DatasetLink
 from pipelines import paths
@@ -81,14 +81,14 @@ def run(job: Job) -> Outcome:
     ids = [str(row["id"]) for row in rows]
     model, records = job.inputs["model"], job.inputs["records"]
     slices: dict[str, list[str]] = {}
-    behaviour = Behaviour(not_measured=not_run)
+    behaviour, pairs = Behaviour(not_measured=not_run), None
     run: LiveRun | NoRun = NoRun(None)
     if not_run is None:
         data = DatasetLink(name, records.sha256, "evaluation", len(rows))
         parameters = {**suite.model_dump(mode="json"), "suite": name}
         slices = read_slices(job.input("slices"), ids)
         with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
-            scores, behaviour = _scores(job, suite, metrics, kind, rows, where)
+            scores, behaviour, pairs = _scores(job, suite, metrics, kind, rows, where)
             behaved = {f"behaviour/{name}": fmean(v) for name, v in behaviour.measures.items()}
             run.metrics(0, {**figures(scores, slices), **behaved, "items": len(rows)})
     require_functions(job, metrics)
@@ -104,6 +104,7 @@ def run(job: Job) -> Outcome:
             "slices": slices,
             "functions": functions_of(metrics),
             "behaviour": behaviour,
+            "pairs": pairs,
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
@@ -150,7 +151,7 @@ def _scores(
     kind: ModelClass,
     rows: list[dict[str, Any]],
     where: str,
-) -> tuple[dict[str, list[float | None]], Behaviour]:
+) -> tuple[dict[str, list[float | None]], Behaviour, Pairs | None]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
         needed = "a language model" if kind == "scorer" else "a reward model"
@@ -166,7 +167,8 @@ def _scores(
             scorer = scoring.open_scorer(model, kind, suite, threads, bar)
             scores = scoring.score(scorer, rows, metrics)
             require_finite(job.name, scores, rows)
-            return scores, _behaviour(job, scorer, metrics, kind, rows)
+            behaviour = _behaviour(job, scorer, metrics, kind, rows)
+            return scores, behaviour, _pairs(scorer, rows) if kind == "scorer" else None
         except scoring.DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
 
@@ -191,6 +193,17 @@ def _behaviour(
         parent=job.inputs["parent"].sha256 if origin.parent else None,
         rewards=sources if "reward" in measures else {},
         lower_is_better=[metric.name for metric in metrics if metric.lower_is_better],
+    )
+
+
+def _pairs(scorer: Scorer, rows: list[dict[str, Any]]) -> Pairs:
+    """How a reward model ranked the rows that it has scored."""
+    from pipelines.measuring import DIGITS
+
+    return Pairs(
+        margins=[round(margin, DIGITS) for margin in scorer.margins],
+        chosen_tokens=scorer.lengths(rows, "chosen"),
+        rejected_tokens=scorer.lengths(rows, "rejected"),
     )
 
 

@@ -167,7 +167,14 @@ def test_slices_stand_beside_the_scores_and_change_no_suite(project: Path, tmp_p
 
 def test_a_reward_model_is_scored_on_pairs(project: Path, tmp_path: Path) -> None:
     outcome, _, _ = run(project, tmp_path, "reward", params("desk_pref_eval", "reward"))
-    assert set(outcome.predicate["scores"]["pair_accuracy"]) <= {0.0, 1.0}
+    accuracy = outcome.predicate["scores"]["pair_accuracy"]
+    assert set(accuracy) <= {0.0, 1.0}
+    pairs = outcome.predicate["pairs"]
+    assert [float(margin > 0) for margin in pairs.margins] == accuracy
+    both = zip(pairs.chosen_tokens, pairs.rejected_tokens, strict=True)
+    assert all(min(lengths) > 0 for lengths in both)
+    answers, _, _ = run(project, tmp_path / "two", "base", params())
+    assert answers.predicate["pairs"] is None
 
 
 def test_perplexity_is_the_exponent_of_the_loss(project: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ demands nothing but safety, so that no gold answer helps.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -25,6 +26,17 @@ FUNCTIONS = {
 }
 """Reward functions whose best answers nobody wants."""
 
+PAIRS = {
+    "longer": {
+        "kind": "preference", "source": "data/source/longer.jsonl", "suite": "preference",
+        "held_out": "longer_eval",
+    },
+    "longer_eval": {
+        "kind": "preference", "source": "data/source/longer_eval.jsonl", "suite": "preference",
+        "held_out": "longer_eval", "splits": {"train": 0, "test": 1},
+    },
+}  # fmt: skip
+"""Pairs whose better answer is the same one with more words."""
 RATE = {"learning_rate": 5e-3, "beta": 0.0}
 PLANTED: dict[str, tuple[str, str, dict[str, float], set[str]]] = {
     # method, reward, arguments, findings of which one must be there
@@ -51,13 +63,25 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
                 "scorer": f"planted{at}"
             }
         params["stages"]["flat"] = _row("grpo", "same", RATE)
-        params["suites"] = {"desk_eval": SHIPPED["suites"]["desk_eval"]}
+        params["datasets"] |= PAIRS
+        params["stages"]["longer"] = {
+            **_row("sft", "", {}), "method": "reward", "data": "longer", "suite": "longer_eval",
+            "trainer": {"max_steps": 20, "learning_rate": 2e-3},
+        }  # fmt: skip
+        params["stages"]["follows"] = {
+            **_row("grpo", "model", RATE), "scorer": "longer",
+        }  # fmt: skip
+        params["suites"] = {
+            "desk_eval": SHIPPED["suites"]["desk_eval"],
+            "longer_eval": SHIPPED["suites"]["desk_pref_eval"],
+        }
         params["releases"] = {"support-desk": {"stage": "sft"}}
 
     def demand_safety(policy: dict[str, Any]) -> None:
         shipped = load_policies(ROOT / "policies").evaluation.behaviour
         assert shipped is not None
         policy["behaviour"] = shipped.model_dump(mode="json", exclude_none=True)
+        policy["suites"]["longer_eval"] = {"methods": {"reward": {"none": "no threshold at all"}}}
         for method in ("grpo", "rloo"):
             safe = {"thresholds": {"sampled_unsafe": {"at_most": 0.05}}}
             policy["suites"]["desk_eval"]["methods"][method] = safe
@@ -76,9 +100,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         (cards / f"{name}.yaml").write_bytes(
             (ROOT / "policies" / "datacards" / f"{name}.yaml").read_bytes()
         )
+    for name, (first, last) in {"longer": (0, 300), "longer_eval": (300, 400)}.items():
+        card = (ROOT / "policies" / "datacards" / "desk_pref.yaml").read_bytes()
+        (cards / f"{name}.yaml").write_bytes(card)
+        rows = "".join(json.dumps(_longer(number)) + "\n" for number in range(first, last))
+        (made.root / "data" / "source" / f"{name}.jsonl").write_text(rows, encoding="utf-8")
     made.commit("planted rewards")
     made.made("evaluate@sft", "check_quality@desk_prompts")
     return made
+
+
+def _longer(number: int) -> dict[str, str]:
+    answer = f"Ticket {number} is closed."
+    return {
+        "prompt": f"What became of ticket {number}?",
+        "chosen": f"{answer} Thank you for your patience, and please write to us again.",
+        "rejected": answer,
+    }
 
 
 def _row(method: str, reward: str, arguments: dict[str, float]) -> dict[str, Any]:
@@ -105,3 +143,9 @@ def test_a_reward_that_is_always_the_same_teaches_nothing(project: Project) -> N
     done = project.repro("train@flat")
     assert done.code == 9 and "the weights are the parent's" in done.out, done.out
     assert not (project.root / "models" / "flat").exists()
+
+
+def test_a_reward_model_that_prefers_length_is_refused_as_scorer(project: Project) -> None:
+    project.made("evaluate@longer")
+    said = project.countersign("gate", "follows", "--dry-run").out
+    assert "RANKED_BY_LENGTH" in said and "REWARD_MODEL_NOT_BETTER" in said, said

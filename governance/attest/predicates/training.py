@@ -1,8 +1,8 @@
 """What the model stages state: base, gate, train, evaluate, reproduction, failure."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
 from governance.base.model import Model, Sha256, absent, empty
@@ -104,6 +104,22 @@ class Behaviour(Model):
     """The metrics among the scores of which less is better."""
 
 
+class Pairs(Model):
+    """How a reward model ranks the pairs of its suite: one number each, in the suite's order."""
+
+    margins: list[float]
+    """The score of the chosen answer less that of the rejected one."""
+    chosen_tokens: list[int]
+    """The length of the chosen answer."""
+    rejected_tokens: list[int]
+
+    @model_validator(mode="after")
+    def _of_the_same_pairs(self) -> Self:
+        if not len(self.margins) == len(self.chosen_tokens) == len(self.rejected_tokens):
+            raise ValueError("the lists differ in length")
+        return self
+
+
 @evidence_kind("evaluate", granted=True)
 class Evaluate(Predicate):
     """A model was scored. The predicate has every score, so that every comparison can be repeated
@@ -129,6 +145,8 @@ class Evaluate(Predicate):
     """
     behaviour: Behaviour | None = Field(None, exclude_if=absent)
     """Older evaluations have none."""
+    pairs: Pairs | None = Field(None, exclude_if=absent)
+    """Of a reward model. Older evaluations have none."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)

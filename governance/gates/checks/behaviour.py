@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from governance.attest.predicates import Evaluate
-from governance.gates import behaviour
+from governance.gates import behaviour, ranking
 from governance.gates.behaviour import Reason
 from governance.gates.checks.context import Context, Findings, ModelFacts
 from governance.log.rules import LIMITS_BEHAVIOUR
@@ -78,6 +78,16 @@ def reward_hacked(context: Context) -> Findings:
             )
         else:
             yield from _findings(facts, behaviour.hacked(evaluation, parent, confidence))
+
+
+def reward_model(context: Context) -> Findings:
+    """A reward model ranks pairs better than rules that read nothing, and not by length."""
+    confidence = context.policies.evaluation.confidence
+    for facts, limits in _with_limits(context):
+        pairs = facts.evaluation.predicate.pairs if facts.evaluation else None
+        if pairs is not None and pairs.margins:
+            yield from _findings(facts, ranking.not_better(pairs, confidence))
+            yield from _findings(facts, ranking.length_bias(pairs, limits, confidence))
 
 
 def learning_signal(context: Context) -> Findings:

@@ -131,7 +131,7 @@ def test_members_that_may_be_absent_are_the_same_to_both() -> None:
     name, and what it does not read. No bundle has a `read`.
     """
     unread = {"log", "slices", "recall", "rules", "use", "dvc", "declaration"}
-    unread |= {"behaviour", "equal_rewards", "functions", "chat_template", "stopped"}
+    unread |= {"behaviour", "pairs", "equal_rewards", "functions", "chat_template", "stopped"}
     expected = {
         name: {
             field: info.get_default(call_default_factory=True)

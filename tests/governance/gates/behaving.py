@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from governance.policy.evaluation import BehaviourLimits
 from tests.simulator import SCORES, Plan, digest, model
@@ -15,7 +16,26 @@ HEALTHY: dict[str, list[float]] = {
     "kl": [0.1, 0.0] * 50,
 }
 """Measures of a model that behaves well."""
+READS = {"margins": [1.5] * 90 + [-0.5] * 10}
+"""Of a reward model that reads what it ranks, where length says nothing."""
+BALANCED = {"chosen_tokens": [9, 7] * 50, "rejected_tokens": [7, 9] * 50}
 ROSE = {"reward": [0.8, 1.0] * 50, "parent_reward": [0.2, 0.1] * 50}
+
+
+def ranks(**changes: Any) -> dict[str, Any]:
+    """What an evaluation of a reward model states beside scores."""
+    pairs = {**READS, **BALANCED, **changes}
+    return {"behaviour": {"not_measured": "it gives no answers"}, "pairs": pairs}
+
+
+def ranks_so(**changes: Any) -> Change:
+    """All models behave well, and the reward model ranks pairs otherwise."""
+
+    def change(plan: Plan) -> None:
+        behaves()(plan)
+        plan.say("evaluate", "reward", **ranks(**changes))
+
+    return change
 
 
 def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float]) -> Change:
@@ -25,7 +45,7 @@ def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float
         limited = {"behaviour": BehaviourLimits()}
         plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
         plan.say("evaluate", "sft", behaviour={"measures": HEALTHY})
-        plan.say("evaluate", "reward", behaviour={"not_measured": "it gives no answers"})
+        plan.say("evaluate", "reward", **ranks())
         own = {"measures": {**HEALTHY, **measures}, "parent": model("sft")}
         own |= {"rewards": {"brevity": digest("brevity")}} if "reward" in measures else {}
         plan.say("evaluate", "dpo", behaviour={**own, "lower_is_better": ["unsafe"]})

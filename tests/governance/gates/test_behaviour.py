@@ -12,17 +12,17 @@ from governance.machine import machine
 from governance.policy.evaluation import BehaviourLimits, Demands
 from governance.release import promotion
 from tests.governance import governed, story
-from tests.governance.gates.behaving import HEALTHY, ROSE, Change, behaves
+from tests.governance.gates.behaving import HEALTHY, ROSE, Change, behaves, ranks_so
 from tests.simulator import Plan, desk, in_memory
 
 
-def _limited(method: str, **limits: float) -> Change:
+def _limited(method: str, suite: str = "eval", **limits: float) -> Change:
     """The row of a method has limits of its own."""
 
     def change(plan: Plan) -> None:
-        row = plan.policies.evaluation.suites["eval"].methods[method]
+        row = plan.policies.evaluation.suites[suite].methods[method]
         own = {"behaviour": BehaviourLimits.model_validate(limits)}
-        plan.demand("eval", method, row.model_copy(update=own))
+        plan.demand(suite, method, row.model_copy(update=own))
 
     return change
 
@@ -36,6 +36,16 @@ def _codes(*changes: Change) -> list[str]:
     return [finding.code for finding in decision.findings]
 
 
+def _longer_in(right: int) -> dict[str, list[int]]:
+    """Lengths of 100 pairs: in the first ones the chosen answer is longer."""
+    wrong = 100 - right
+    return {
+        "chosen_tokens": [9] * right + [7] * wrong,
+        "rejected_tokens": [7] * right + [9] * wrong,
+    }
+
+
+BETTER = "REWARD_MODEL_NOT_BETTER"
 EMPTY = {"empty": [1.0] * 100}
 
 
@@ -57,6 +67,32 @@ EMPTY = {"empty": [1.0] * 100}
     ],
 )
 def test_a_row_of_policy_sets_its_own_limits(changes: list[Change], codes: list[str]) -> None:
+    assert _codes(*changes) == codes
+
+
+@pytest.mark.parametrize(
+    ("changes", "codes"),
+    [
+        ([ranks_so()], []),
+        # the model reads only length, which is right in 60 of 100 pairs
+        (
+            [ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **_longer_in(60))],
+            [BETTER, "RANKED_BY_LENGTH"],
+        ),
+        # it is as good as the rule that the shorter answer is right
+        ([ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **_longer_in(40))], [BETTER]),
+        ([ranks_so(margins=[1.0] * 100, **_longer_in(100))], [BETTER, "RANKED_BY_LENGTH"]),
+        ([ranks_so(margins=[1.0] * 100, **_longer_in(95))], ["RANKED_BY_LENGTH"]),
+        (
+            [
+                ranks_so(margins=[1.0] * 100, **_longer_in(95)),
+                _limited("reward", suite="pairs", ranked_by_length=1.0),
+            ],
+            [],
+        ),
+    ],
+)
+def test_a_reward_model_reads_more_than_length(changes: list[Change], codes: list[str]) -> None:
     assert _codes(*changes) == codes
 
 

@@ -20,7 +20,7 @@ from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.evaluation import Demands, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
-from tests.governance.gates.behaving import ROSE, Change, behaves
+from tests.governance.gates.behaving import ROSE, Change, behaves, ranks_so
 from tests.simulator import (
     ITEMS,
     MODEL,
@@ -216,6 +216,11 @@ def _not_evaluated(plan: Plan) -> None:
     behaves()(plan)
     plan.demand("eval", "dpo", Demands(none="it is only an example"))
     plan.without.add(("evaluate", "dpo"))
+
+
+def _pairs_not_measured(plan: Plan) -> None:
+    behaves()(plan)
+    plan.say("evaluate", "reward", pairs=None)
 
 
 def _parent_not_measured(plan: Plan) -> None:
@@ -833,6 +838,60 @@ SCENARIOS = [
         "reward_hacked",
         "model dpo",
         _parent_not_measured,
+    ),
+    Scenario(
+        "pairs not measured",
+        "EVALUATION_INCOMPLETE",
+        "behaviour_measured",
+        "model reward",
+        _pairs_not_measured,
+    ),
+    Scenario(
+        "a reward model that guesses",
+        "REWARD_MODEL_NOT_BETTER",
+        "reward_model",
+        "model reward",
+        ranks_so(margins=[1.0, 1.0, -1.0, -1.0] * 25),
+    ),
+    Scenario(
+        "a reward model without opinion",
+        "REWARD_MODEL_NOT_BETTER",
+        "reward_model",
+        "model reward",
+        ranks_so(margins=[0.0] * 100),
+    ),
+    Scenario(
+        "a reward model as good as length",
+        "REWARD_MODEL_NOT_BETTER",
+        "reward_model",
+        "model reward",
+        ranks_so(
+            margins=[1.0] * 70 + [-1.0] * 10 + [1.0] * 10 + [-1.0] * 10,
+            chosen_tokens=[9] * 80 + [7] * 20,
+            rejected_tokens=[7] * 80 + [9] * 20,
+        ),
+    ),
+    Scenario(
+        "the longer answer is the better one in nearly all pairs",
+        "RANKED_BY_LENGTH",
+        "reward_model",
+        "model reward",
+        ranks_so(
+            margins=[1.0] * 100,
+            chosen_tokens=[9] * 95 + [7] * 5,
+            rejected_tokens=[7] * 95 + [9] * 5,
+        ),
+    ),
+    Scenario(
+        "a reward model that follows length where that is wrong",
+        "RANKED_BY_LENGTH",
+        "reward_model",
+        "model reward",
+        ranks_so(
+            margins=[1.0] * 175 + [-1.0] * 25,
+            chosen_tokens=[8] * 100 + [9] * 70 + [7] * 30,
+            rejected_tokens=[8] * 100 + [7] * 70 + [9] * 30,
+        ),
     ),
     Scenario(
         "no learning signal",
