@@ -104,7 +104,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         card = (ROOT / "policies" / "datacards" / "desk_pref.yaml").read_bytes()
         (cards / f"{name}.yaml").write_bytes(card)
         rows = "".join(json.dumps(_longer(number)) + "\n" for number in range(first, last))
-        (made.root / "data" / "source" / f"{name}.jsonl").write_text(rows, encoding="utf-8")
+        source = made.root / "data" / "source" / f"{name}.jsonl"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(rows, encoding="utf-8")
     made.commit("planted rewards")
     made.made("evaluate@sft", "check_quality@desk_prompts")
     return made
