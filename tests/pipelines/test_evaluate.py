@@ -128,7 +128,7 @@ def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
     Evaluate.model_construct(**outcome.predicate)
     fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
     known = {"model", "suite", "suite_name", "not_run", "scores", "slices", "functions"}
-    known |= {"behaviour"}
+    known |= {"behaviour", "pairs"}
     assert set(fields) == known
 
 
