@@ -27,7 +27,8 @@ Version 2:
 - a training makes another model than its parent: one that gave back the parent's bytes made
   nothing, and a model whose parents lead back to itself has no origin.
 Version 3:
-- an evaluation made under it is judged by the default limits of behaviour where policy sets none.
+- an evaluation made under it is judged by the default limits of behaviour where policy sets none,
+  and that of a reward model states how it ranks each pair.
 """
 
 from __future__ import annotations

@@ -111,13 +111,17 @@ def _with_limits(context: Context) -> Iterator[tuple[ModelFacts, BehaviourLimits
 
 
 def _limits(context: Context, facts: ModelFacts) -> BehaviourLimits | None:
-    """None where policy sets none and the evaluation was made under earlier rules."""
+    """An evaluation under earlier rules is judged only where policy sets limits, and that of a
+    reward model not at all: it states no pairs.
+    """
     limits = context.policies.evaluation.limits(facts.ref.suite, facts.node.method)
-    if limits is not None or context.authority is None:
-        return limits
     authority, evaluation = context.authority, facts.evaluation
+    if authority is None:
+        return limits
     rules = authority.rules if evaluation is None else authority.rules_at(evaluation.index)
-    return BehaviourLimits() if rules >= LIMITS_BEHAVIOUR else None
+    if rules >= LIMITS_BEHAVIOUR:
+        return limits or BehaviourLimits()
+    return None if facts.node.method in behaviour.SCORERS else limits
 
 
 def _measured(context: Context) -> Iterator[Judged]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from governance.gates.checks import behaviour as checks
 from governance.gates.decisions import decide_automatic, decide_gate
 from governance.log.rules import CURRENT
 from governance.machine import machine
@@ -94,6 +97,29 @@ def test_a_row_of_policy_sets_its_own_limits(changes: list[Change], codes: list[
 )
 def test_a_reward_model_reads_more_than_length(changes: list[Change], codes: list[str]) -> None:
     assert _codes(*changes) == codes
+
+
+@pytest.mark.parametrize(
+    ("rules", "method", "judged"),
+    [(2, "reward", False), (2, "dpo", True), (CURRENT, "reward", True), (CURRENT, "dpo", True)],
+)
+def test_a_reward_model_that_was_evaluated_under_earlier_rules_states_no_pairs(
+    rules: int, method: str, judged: bool
+) -> None:
+    """So its gate of then decides the same when it is repeated."""
+    plan = desk()
+    behaves()(plan)
+    facts: Any = SimpleNamespace(
+        ref=SimpleNamespace(suite="eval"),
+        node=SimpleNamespace(known=True, method=method),
+        evaluation=SimpleNamespace(index=7),
+    )
+    authority = SimpleNamespace(rules_at=lambda index: rules if index == 7 else CURRENT)
+    context: Any = SimpleNamespace(
+        policies=plan.policies, models=[facts], authority=authority, alias=None
+    )
+    found = [each for each, _ in checks._with_limits(context)]
+    assert found == ([facts] if judged else [])
 
 
 def _limits_nothing(policies: Path) -> None:
