@@ -158,7 +158,7 @@ class Scorer:
         return values
 
     def lengths(self, rows: Rows, side: str) -> list[int]:
-        """Tokens of the texts on one side of pairs: `chosen` or `rejected`."""
+        """Tokens of what the messages of one side of pairs (`chosen`, `rejected`) contain."""
         texts = ["\n".join(each["content"] or "" for each in row[side]) for row in rows]
         tokens: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [len(each) for each in tokens]

@@ -54,16 +54,19 @@ class Judged:
     @property
     def figures(self) -> list[str]:
         """The figure as data, to the digits that are shown."""
-        if self.figure is None:
-            return []
-        shown = (self.figure.mean, self.figure.low, self.figure.high)
-        return [*(f"{value:.3f}" for value in shown), str(self.figure.n)]
+        return digits(self.figure) if self.figure else []
 
     @property
     def found(self) -> str:
         """The figure in words, or why there is none."""
         where = f"{self.slice} " if self.slice else ""
         return where + describe(self.figure) if self.figure else self.gap
+
+
+def digits(figure: Interval) -> list[str]:
+    """Mean, ends and number of items, to the digits that are shown."""
+    shown = (figure.mean, figure.low, figure.high)
+    return [*(f"{value:.3f}" for value in shown), str(figure.n)]
 
 
 def describe(figure: Interval) -> str:

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from governance.attest.predicates import Evaluate
 from governance.base.statistics import Interval, difference_interval, mean_interval
-from governance.gates.assessment import describe, differences
+from governance.gates.assessment import describe, differences, digits
 from governance.policy.evaluation import BehaviourLimits
 
 FREE = ("base", "pretrain", "sft", "imported")
@@ -66,6 +67,12 @@ class Reason:
     expected: str
     found: str
     figures: Sequence[str]
+
+    @classmethod
+    def of(cls, code: str, measure: str, message: str, expected: str, figure: Interval) -> Self:
+        """The reason that a figure gives."""
+        found = f"{measure} {describe(figure)}"
+        return cls(code, measure, message, expected, found, digits(figure))
 
 
 def missing(evaluation: Evaluate, method: str, limits: BehaviourLimits) -> list[str]:
@@ -136,9 +143,9 @@ def hacked(evaluation: Evaluate, parent: Evaluate, confidence: float) -> list[Re
         if demand and gain is not None:
             found = f"{name} {ours[name].mean:.3f}, parent's {theirs[name].mean:.3f}"
             found += f"; rewards rose by {describe(gain)}"
-            digits = [f"{value:.3f}" for value in (ours[name].mean, theirs[name].mean, gain.mean)]
+            means = [f"{value:.3f}" for value in (ours[name].mean, theirs[name].mean, gain.mean)]
             message = f"its rewards rose while the answers collapsed: {MEANINGS[name]}"
-            reasons.append(Reason("REWARD_HACKED", name, message, demand, found, digits))
+            reasons.append(Reason("REWARD_HACKED", name, message, demand, found, means))
     return reasons
 
 
@@ -154,11 +161,7 @@ def fallen(
         if loss > limits.fall:
             message = f"its rewards rose while {metric} became worse than the parent's"
             demand = f"worse by at most {limits.fall:g}"
-            digits = [f"{value:.3f}" for value in (figure.mean, figure.low, figure.high)]
-            digits.append(str(figure.n))
-            yield Reason(
-                "OVER_OPTIMISED", metric, message, demand, f"{metric} {describe(figure)}", digits
-            )
+            yield Reason.of("OVER_OPTIMISED", metric, message, demand, figure)
 
 
 def figures(evaluation: Evaluate, confidence: float) -> dict[str, Interval]:
@@ -180,12 +183,8 @@ def _collapsed(name: str, ours: float, theirs: float) -> str:
 
 
 def _reason(code: str, name: str, demand: str, figure: Interval) -> Reason:
-    digits = [f"{value:.3f}" for value in (figure.mean, figure.low, figure.high)]
-    found = f"{name} {describe(figure)}"
-    return Reason(
-        code, name, f"{name}: {MEANINGS[name]}", f"{name} {demand} (mean)", found,
-        [*digits, str(figure.n)],
-    )  # fmt: skip
+    message = f"{name}: {MEANINGS[name]}"
+    return Reason.of(code, name, message, f"{name} {demand} (mean)", figure)
 
 
 def equal_rewards(share: float | None, limits: BehaviourLimits) -> list[Reason]:

@@ -18,7 +18,6 @@ from math import fsum
 
 from governance.attest.predicates import Pairs
 from governance.base.statistics import Interval, difference_interval, mean_interval
-from governance.gates.assessment import describe
 from governance.gates.behaviour import Reason
 from governance.policy.evaluation import BehaviourLimits
 
@@ -48,7 +47,8 @@ def against_length(pairs: Pairs) -> list[float]:
 
 def gains(pairs: Pairs, confidence: float) -> dict[str, Interval]:
     """Rule 1: baseline to how much more often the model is right, pair by pair."""
-    ours, (_, by_length) = right(pairs), right_by_length(pairs)
+    ours = right(pairs)
+    _, by_length = right_by_length(pairs)
     baselines = {"constant": [CHANCE] * len(ours), "length": by_length}
     return {
         name: difference_interval(ours, theirs, confidence) for name, theirs in baselines.items()
@@ -61,7 +61,7 @@ def not_better(pairs: Pairs, confidence: float) -> Iterator[Reason]:
         if gain.low <= 0:
             message = f"it ranks pairs no better than a rule that reads nothing ({baseline})"
             demand = f"more accurate than `{baseline}`, with the whole interval"
-            yield _reason("REWARD_MODEL_NOT_BETTER", baseline, message, demand, gain)
+            yield Reason.of("REWARD_MODEL_NOT_BETTER", baseline, message, demand, gain)
 
 
 def length_bias(pairs: Pairs, limits: BehaviourLimits, confidence: float) -> Iterator[Reason]:
@@ -71,7 +71,7 @@ def length_bias(pairs: Pairs, limits: BehaviourLimits, confidence: float) -> Ite
     if share.mean > limits.ranked_by_length:
         message = f"in nearly all pairs of its suite the {rule} answer is the better one"
         demand = f"at most {limits.ranked_by_length:g} (mean)"
-        yield _reason("RANKED_BY_LENGTH", "ranked_by_length", message, demand, share)
+        yield Reason.of("RANKED_BY_LENGTH", "ranked_by_length", message, demand, share)
     against = against_length(pairs)
     if len(against) < ENOUGH:
         return
@@ -79,17 +79,10 @@ def length_bias(pairs: Pairs, limits: BehaviourLimits, confidence: float) -> Ite
     if accuracy.high < CHANCE:
         message = f"it prefers the {rule} answer where that is the worse one"
         demand = f"right in at least {CHANCE:g} of such pairs"
-        yield _reason("RANKED_BY_LENGTH", "against_length", message, demand, accuracy)
+        yield Reason.of("RANKED_BY_LENGTH", "against_length", message, demand, accuracy)
 
 
 def _sign(difference: float) -> float:
     if difference == 0:
         return CHANCE
     return float(difference > 0)
-
-
-def _reason(code: str, measure: str, message: str, demand: str, figure: Interval) -> Reason:
-    digits = [f"{value:.3f}" for value in (figure.mean, figure.low, figure.high)]
-    return Reason(
-        code, measure, message, demand, f"{measure} {describe(figure)}", [*digits, str(figure.n)]
-    )

@@ -31,7 +31,7 @@ from governance.base.errors import (
 )
 from governance.log.heads import Heads
 from governance.log.port import Execute
-from governance.log.sql import TABLES, Database, SqlLog, tables
+from governance.log.sql import HEAD_TABLE, TABLES, Database, SqlLog, tables
 
 BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
@@ -110,9 +110,7 @@ class PostgresDatabase(Database):
         """
         try:
             with psycopg.connect(self._uri, connect_timeout=CONNECT_SECONDS) as connection:
-                for statement in self.schema:
-                    if statement.startswith(f"CREATE TABLE IF NOT EXISTS {HEAD} "):
-                        connection.execute(statement.encode())
+                connection.execute(HEAD_TABLE.encode())
         except _NAME_TAKEN:
             return
 

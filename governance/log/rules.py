@@ -74,7 +74,7 @@ MAKES_ANOTHER = 2
 """From this version on, a training that gave back its parent's bytes made nothing."""
 LIMITS_BEHAVIOUR = 3
 """From this version on, an evaluation is judged by the default limits of behaviour where policy
-sets none.
+sets none, and one of a reward model states how it ranks each pair.
 """
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""

@@ -67,6 +67,10 @@ _NODES = (
     "SELECT position, hash FROM countersign_node WHERE level = ? AND position >= ? AND position < ?"
 )
 _PLACES = "SELECT level, position, hash FROM countersign_node WHERE (level, position) IN"
+HEAD_TABLE = (
+    "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
+    " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
+)
 _HEAD = (
     "INSERT INTO countersign_head (one, version, checkpoint) VALUES (1, ?, ?)"
     " ON CONFLICT (one) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint"
@@ -92,10 +96,7 @@ def tables(integer: str, blob: str, options: str = "") -> list[str]:
             f" position {integer} NOT NULL, hash {blob} NOT NULL,"
             f" PRIMARY KEY (level, position)) {options}"
         ),
-        (
-            "CREATE TABLE IF NOT EXISTS countersign_head (one INTEGER PRIMARY KEY CHECK (one = 1),"
-            " version INTEGER NOT NULL, checkpoint TEXT NOT NULL)"
-        ),
+        HEAD_TABLE,
         COSIGNATURES.format(integer=integer),
         *(f"CREATE INDEX IF NOT EXISTS {name} ON {columns}" for name, columns in INDICES.items()),
     ]

@@ -168,7 +168,7 @@ def _scores(
             scores = scoring.score(scorer, rows, metrics)
             require_finite(job.name, scores, rows)
             behaviour = _behaviour(job, scorer, metrics, kind, rows)
-            return scores, behaviour, _pairs(scorer, rows) if kind == "scorer" else None
+            return scores, behaviour, _pairs(scorer, rows)
         except scoring.DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
 
@@ -196,10 +196,12 @@ def _behaviour(
     )
 
 
-def _pairs(scorer: Scorer, rows: list[dict[str, Any]]) -> Pairs:
-    """How a reward model ranked the rows that it has scored."""
+def _pairs(scorer: Scorer, rows: list[dict[str, Any]]) -> Pairs | None:
+    """How the model ranked the rows that it has scored; None if it ranks none."""
     from pipelines.measuring import DIGITS
 
+    if not scorer.margins:
+        return None
     return Pairs(
         margins=[round(margin, DIGITS) for margin in scorer.margins],
         chosen_tokens=scorer.lengths(rows, "chosen"),

@@ -55,11 +55,13 @@ from pipelines.params import Params, load_params
 ROOT = Path(__file__).parent.parent.parent
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 ITEMS = 300
-BEHAVIOUR: dict[str, list[float]] | None = {
+HEALTHY: dict[str, list[float]] = {
     **dict.fromkeys(("empty", "truncated", "repeated", "refused", "common"), [0.0] * 20),
     **{"tokens": [18.0] * 20, "content": [8.5] * 20, "kl": [0.05] * 20},
 }
 """Measures of a model that behaves well."""
+BEHAVIOUR: dict[str, Any] | None = {"measures": HEALTHY}
+"""What evaluations with scores state."""
 MODEL = "support-desk"
 
 
@@ -347,7 +349,7 @@ class Story:
             not_run=None if scores else "untrained starting point; nothing to test",
             scores=scores,
             slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
-            behaviour=_behaviour(bool(scores)),
+            behaviour=BEHAVIOUR if scores else {"not_measured": "nothing to test"},
         )
 
     def reference(self, name: str) -> ModelRef:
@@ -558,12 +560,6 @@ def safetensors(header: Any, data: int = 24) -> bytes:
     """A file with this header: a value, or the header's own text."""
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     return struct.pack("<Q", len(text)) + text + bytes(data)
-
-
-def _behaviour(tested: bool) -> dict[str, Any] | None:
-    if not tested:
-        return {"not_measured": "nothing to test"}
-    return {"measures": BEHAVIOUR} if BEHAVIOUR else None
 
 
 def _at(role: str, name: str, sha256: str) -> Artifact:

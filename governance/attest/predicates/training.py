@@ -107,7 +107,7 @@ class Behaviour(Model):
 class Pairs(Model):
     """How a reward model ranks the pairs of its suite: one number each, in the suite's order."""
 
-    margins: list[float]
+    margins: list[float] = Field(min_length=1)
     """The score of the chosen answer less that of the rejected one."""
     chosen_tokens: list[int]
     """The length of the chosen answer."""

@@ -15,6 +15,7 @@ from governance.attest.codes import CODES
 from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, recall_summary
 from governance.exports.text import drawn, stated, yaml_text
+from governance.gates.behaviour import SCORERS
 from governance.report import scores
 from governance.report.facts import Facts
 from governance.report.model import Score
@@ -22,8 +23,6 @@ from governance.report.verdict import verdict
 
 _HUB = re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}|[\w.-]+)$")
 """A model on the Hub at a revision, as an import records it."""
-_CLASSIFIERS = {"reward"}
-"""Methods whose models give a score, not text."""
 
 _ARGUMENTS = {"low", "high", "n"}
 """Of a score, beside its mean."""
@@ -61,7 +60,7 @@ def metadata(records: Records) -> dict[str, Any]:
     facts = records.facts
     method = facts.released.method
     adapter = any(file.path == "adapter_config.json" for file in facts.registration.files)
-    task = "text-classification" if method in _CLASSIFIERS else "text-generation"
+    task = "text-classification" if method in SCORERS else "text-generation"
     fields: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": task,

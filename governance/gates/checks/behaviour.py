@@ -85,7 +85,7 @@ def reward_model(context: Context) -> Findings:
     confidence = context.policies.evaluation.confidence
     for facts, limits in _with_limits(context):
         pairs = facts.evaluation.predicate.pairs if facts.evaluation else None
-        if pairs is not None and pairs.margins:
+        if pairs is not None:
             yield from _findings(facts, ranking.not_better(pairs, confidence))
             yield from _findings(facts, ranking.length_bias(pairs, limits, confidence))
 

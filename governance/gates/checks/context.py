@@ -29,7 +29,7 @@ from governance.gates.assessment import Judged
 from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
 from governance.history.timeline import Timeline
-from governance.policy.evaluation import Demands, EvaluationPolicy
+from governance.policy.evaluation import Demands, EvaluationPolicy, SuitePolicy
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Principal, Tier
 
@@ -77,16 +77,9 @@ class ModelFacts:
         return f"{'evaluate' if self.node.train else 'evaluate_base'}@{self.ref.name}"
 
     @property
-    def pinned_suite(self) -> str | None:
-        """The digest of its suite that policy pins. Policy must have demands on the suite."""
-        return self.policies.evaluation.suites[self.ref.suite].digest
-
-    @property
-    def sources(self) -> Mapping[str, str]:
-        """Metric to the digest of its function, where policy names one. Policy must have demands on
-        the suite.
-        """
-        return self.policies.evaluation.suites[self.ref.suite].sources
+    def suite_policy(self) -> SuitePolicy:
+        """What policy says of its suite. Policy must have demands on the suite."""
+        return self.policies.evaluation.suites[self.ref.suite]
 
     @cached_property
     def demands(self) -> Demands | None:

@@ -175,7 +175,7 @@ def evaluation_suite(context: Context) -> Findings:
     """The evaluation used the suite as it is defined now and as policy pins it."""
     for facts in _with_demands(context):
         used = facts.evaluation.predicate.suite if facts.evaluation else None
-        pinned, defined = facts.pinned_suite, facts.ref.suite_digest
+        pinned, defined = facts.suite_policy.digest, facts.ref.suite_digest
         if used is not None and (used != defined or pinned not in (None, used)):
             expected = (pinned or defined)[:12]
             yield facts.finding(
@@ -186,10 +186,12 @@ def evaluation_suite(context: Context) -> Findings:
 def metric_sources(context: Context) -> Findings:
     """The functions that scored the metrics are those that policy names."""
     for facts in _with_demands(context):
-        functions = facts.evaluation.predicate.functions if facts.evaluation else {}
-        for metric, digest in facts.sources.items():
+        if facts.evaluation is None:
+            continue  # another check says so
+        functions = facts.evaluation.predicate.functions
+        for metric, digest in facts.suite_policy.sources.items():
             found = functions.get(metric, "")
-            if facts.evaluation is not None and found != digest:
+            if found != digest:
                 yield facts.finding(
                     "METRIC_CHANGED",
                     f"{metric} was scored by another function than policy names",
@@ -205,7 +207,7 @@ def suite_pinned(context: Context) -> Findings:
     if context.tier is None or not context.tier.pinned_suites:
         return
     for facts in _with_demands(context):
-        if facts.pinned_suite is None:
+        if facts.suite_policy.digest is None:
             yield context.finding(
                 "SUITE_UNPINNED",
                 f"suite {facts.ref.suite}",

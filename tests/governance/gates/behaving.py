@@ -19,7 +19,16 @@ HEALTHY: dict[str, list[float]] = {
 READS = {"margins": [1.5] * 90 + [-0.5] * 10}
 """Of a reward model that reads what it ranks, where length says nothing."""
 BALANCED = {"chosen_tokens": [9, 7] * 50, "rejected_tokens": [7, 9] * 50}
+BETTER = "REWARD_MODEL_NOT_BETTER"
 ROSE = {"reward": [0.8, 1.0] * 50, "parent_reward": [0.2, 0.1] * 50}
+
+
+def longer_in(right: int, wrong: int, same: int = 0) -> dict[str, list[int]]:
+    """Lengths of pairs: the chosen answer is as long at first, then longer, then shorter."""
+    return {
+        "chosen_tokens": [8] * same + [9] * right + [7] * wrong,
+        "rejected_tokens": [8] * same + [7] * right + [9] * wrong,
+    }
 
 
 def ranks(**changes: Any) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from governance.machine import machine
 from governance.policy.evaluation import BehaviourLimits, Demands
 from governance.release import promotion
 from tests.governance import governed, story
-from tests.governance.gates.behaving import HEALTHY, ROSE, Change, behaves, ranks_so
+from tests.governance.gates.behaving import (
+    BETTER,
+    HEALTHY,
+    ROSE,
+    Change,
+    behaves,
+    longer_in,
+    ranks_so,
+)
 from tests.simulator import Plan, desk, in_memory
 
 
@@ -39,16 +47,6 @@ def _codes(*changes: Change) -> list[str]:
     return [finding.code for finding in decision.findings]
 
 
-def _longer_in(right: int) -> dict[str, list[int]]:
-    """Lengths of 100 pairs: in the first ones the chosen answer is longer."""
-    wrong = 100 - right
-    return {
-        "chosen_tokens": [9] * right + [7] * wrong,
-        "rejected_tokens": [7] * right + [9] * wrong,
-    }
-
-
-BETTER = "REWARD_MODEL_NOT_BETTER"
 EMPTY = {"empty": [1.0] * 100}
 
 
@@ -79,16 +77,16 @@ def test_a_row_of_policy_sets_its_own_limits(changes: list[Change], codes: list[
         ([ranks_so()], []),
         # the model reads only length, which is right in 60 of 100 pairs
         (
-            [ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **_longer_in(60))],
+            [ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **longer_in(60, 40))],
             [BETTER, "RANKED_BY_LENGTH"],
         ),
         # it is as good as the rule that the shorter answer is right
-        ([ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **_longer_in(40))], [BETTER]),
-        ([ranks_so(margins=[1.0] * 100, **_longer_in(100))], [BETTER, "RANKED_BY_LENGTH"]),
-        ([ranks_so(margins=[1.0] * 100, **_longer_in(95))], ["RANKED_BY_LENGTH"]),
+        ([ranks_so(margins=[1.0] * 60 + [-1.0] * 40, **longer_in(40, 60))], [BETTER]),
+        ([ranks_so(margins=[1.0] * 100, **longer_in(100, 0))], [BETTER, "RANKED_BY_LENGTH"]),
+        ([ranks_so(margins=[1.0] * 100, **longer_in(95, 5))], ["RANKED_BY_LENGTH"]),
         (
             [
-                ranks_so(margins=[1.0] * 100, **_longer_in(95)),
+                ranks_so(margins=[1.0] * 100, **longer_in(95, 5)),
                 _limited("reward", suite="pairs", ranked_by_length=1.0),
             ],
             [],
@@ -146,7 +144,7 @@ def test_the_defaults_hold_where_policy_sets_no_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine, "CURRENT", rules)
-    monkeypatch.setattr(story, "BEHAVIOUR", measured)
+    monkeypatch.setattr(story, "BEHAVIOUR", measured and {"measures": measured})
     scene = governed.empty(tmp_path, edit=_limits_nothing)
     governed.authorize(scene)
     story.tell(scene.story)

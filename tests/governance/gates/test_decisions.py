@@ -20,7 +20,7 @@ from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.evaluation import Demands, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
-from tests.governance.gates.behaving import ROSE, Change, behaves, ranks_so
+from tests.governance.gates.behaving import BETTER, ROSE, Change, behaves, longer_in, ranks_so
 from tests.simulator import (
     ITEMS,
     MODEL,
@@ -253,6 +253,26 @@ def _decided_on(stage: str, role: str) -> Change:
     return change
 
 
+RANKED: list[tuple[str, str, dict[str, Any]]] = [
+    ("a reward model that guesses", BETTER, {"margins": [1.0, 1.0, -1.0, -1.0] * 25}),
+    ("a reward model without opinion", BETTER, {"margins": [0.0] * 100}),
+    (
+        "a reward model as good as length",
+        BETTER,
+        {"margins": [1.0] * 70 + [-1.0] * 10 + [1.0] * 10 + [-1.0] * 10, **longer_in(80, 20)},
+    ),
+    (
+        "the longer answer is the better one in nearly all pairs",
+        "RANKED_BY_LENGTH",
+        {"margins": [1.0] * 100, **longer_in(95, 5)},
+    ),
+    (
+        "a reward model that follows length where that is wrong",
+        "RANKED_BY_LENGTH",
+        {"margins": [1.0] * 175 + [-1.0] * 25, **longer_in(70, 30, same=100)},
+    ),
+]
+"""Scenario, code, and how the reward model ranks pairs."""
 SCENARIOS = [
     # the name it is for
     Scenario("no tier", "MODEL_UNKNOWN", "model_known", "model support-desk", _model_without_tier),
@@ -846,52 +866,9 @@ SCENARIOS = [
         "model reward",
         _pairs_not_measured,
     ),
-    Scenario(
-        "a reward model that guesses",
-        "REWARD_MODEL_NOT_BETTER",
-        "reward_model",
-        "model reward",
-        ranks_so(margins=[1.0, 1.0, -1.0, -1.0] * 25),
-    ),
-    Scenario(
-        "a reward model without opinion",
-        "REWARD_MODEL_NOT_BETTER",
-        "reward_model",
-        "model reward",
-        ranks_so(margins=[0.0] * 100),
-    ),
-    Scenario(
-        "a reward model as good as length",
-        "REWARD_MODEL_NOT_BETTER",
-        "reward_model",
-        "model reward",
-        ranks_so(
-            margins=[1.0] * 70 + [-1.0] * 10 + [1.0] * 10 + [-1.0] * 10,
-            chosen_tokens=[9] * 80 + [7] * 20,
-            rejected_tokens=[7] * 80 + [9] * 20,
-        ),
-    ),
-    Scenario(
-        "the longer answer is the better one in nearly all pairs",
-        "RANKED_BY_LENGTH",
-        "reward_model",
-        "model reward",
-        ranks_so(
-            margins=[1.0] * 100,
-            chosen_tokens=[9] * 95 + [7] * 5,
-            rejected_tokens=[7] * 95 + [9] * 5,
-        ),
-    ),
-    Scenario(
-        "a reward model that follows length where that is wrong",
-        "RANKED_BY_LENGTH",
-        "reward_model",
-        "model reward",
-        ranks_so(
-            margins=[1.0] * 175 + [-1.0] * 25,
-            chosen_tokens=[8] * 100 + [9] * 70 + [7] * 30,
-            rejected_tokens=[8] * 100 + [7] * 70 + [9] * 30,
-        ),
+    *(
+        Scenario(name, code, "reward_model", "model reward", ranks_so(**pairs))
+        for name, code, pairs in RANKED
     ),
     Scenario(
         "no learning signal",

@@ -191,6 +191,14 @@ def test_an_empty_file_is_an_error(folder: Path, name: str) -> None:
         load_policies(folder)
 
 
+def test_a_metric_is_bound_to_its_function_as_the_page_says(folder: Path) -> None:
+    page = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"`(sources: \{.+?: )SHA256\}`", page)
+    _edit(folder, "evaluation.yaml", "  desk_eval:\n", f"  desk_eval:\n    {shown}{'a' * 64}}}\n")
+    suite = load_policies(folder).evaluation.suites["desk_eval"]
+    assert suite.sources == {"sampled:brevity": "a" * 64}
+
+
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Problems):
         load_policies(tmp_path)
