@@ -5,6 +5,7 @@ Nothing here can let a refused model pass. Everything that could is in `policies
 """
 
 import json
+import re
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -122,12 +123,16 @@ class Dataset(Model):
         return self
 
 
+OWN_VERSION = re.compile(r"models:/[a-z][a-z0-9_-]{0,62}/[1-9][0-9]*")
+
+
 class Base(Model):
-    """A model from outside the project, imported to `models/NAME/model`."""
+    """A model that no stage here trains, imported to `models/NAME/model`."""
 
     source: str
-    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, or an architecture to train from scratch:
-    a file (`*.json`) or `builtin:tiny`.
+    """`Qwen/Qwen3-0.6B@<40 hex digits>`, a local folder, a registered version of this project
+    (`models:/support-desk/3`), or an architecture to train from scratch: a file (`*.json`) or
+    `builtin:tiny`.
     """
     suite: Slug
     """The dataset it is evaluated on, to compare it with the models trained from it."""
@@ -135,6 +140,11 @@ class Base(Model):
     """A file (Jinja, as transformers has it) for a model that has no chat template, or another one.
     Without it, a model with weights and no template gets `pipelines/training/chat.jinja`.
     """
+
+    @property
+    def is_own_version(self) -> bool:
+        """Whether the source is a registered version of this project."""
+        return OWN_VERSION.fullmatch(self.source) is not None
 
 
 class Lora(Model):
@@ -212,6 +222,10 @@ class Stage(Model):
     seed: int = Field(0, ge=0, lt=2**31)
     threads: int = Field(1, ge=1)
     """CPU threads. They are part of the result: another number gives other bits."""
+    processes: int = Field(1, ge=1)
+    """Processes that train together, on all nodes: each learns from batches of its own, so the
+    batch of a step grows with them. The machine's launcher starts them (COUNTERSIGN_LAUNCH).
+    """
     lora: Lora | None = None
     rewards: list[Reward] = []
     trainer: dict[str, Any] = {}

@@ -128,8 +128,7 @@ def test_the_page_of_commands_lists_every_exit_code() -> None:
 
 
 INTERNAL = {
-    f"COUNTERSIGN_{name}"
-    for name in ("BYTECODE", "EXIT_FILE", "PACKAGES", "PARENT", "PROCESSES", "RUN")
+    f"COUNTERSIGN_{name}" for name in ("BYTECODE", "EXIT_FILE", "PACKAGES", "PARENT", "RUN")
 }
 INTERNAL |= {"COUNTERSIGN_RELEASE_DECISION_ALLOWED"}
 """Variables from one process to another, and a level of SLSA's."""

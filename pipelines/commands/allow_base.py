@@ -143,7 +143,11 @@ def look_at(
     """
     row_place = f"params.yaml: bases.{name}"
     where = f"{row_place}.source"
-    if not base.is_there(row.source, root):
+    if row.is_own_version:
+        fix = f"countersign repro import_base@{name}"
+        found = "a registered version needs no permission: its own evidence is judged"
+        raise InputError(found, where=where, fix=fix)
+    if not base.is_there(row, root):
         raise InputError(f"there is no {row.source} here", where=where, expected=base.SOURCES)
     template = base.take(row, root, target, row_place)
     files = [file.path for file in digests.manifest(target)]

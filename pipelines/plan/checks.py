@@ -33,7 +33,7 @@ from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
-from pipelines.training import engines
+from pipelines.training import engines, launch
 from pipelines.training.objective import uses_scorer
 
 PRINCIPALS = "policies/policy.yaml: principals"
@@ -63,15 +63,20 @@ def locked(project: Project, stages: Iterable[str]) -> list[CountersignError]:
     return [error] if error else []
 
 
-def optional_engines(
+def trainings(
     project: Project, stages: Iterable[str], running: Callable[[], Collection[str]]
 ) -> list[CountersignError]:
-    """(1) That engines which only some objectives use are installed. `running`: see `rights`."""
+    """(1) That the machine has what only some objectives use: optional engines, and a launcher for
+    several processes. `running`: see `rights`.
+    """
     wrong: dict[str, list[ConfigError]] = {}
     for key in keys_of("train", stages):
-        row = project.params.stages[key]
+        row, where = project.params.stages[key], f"params.yaml: stages.{key}"
         names = engines.used(row.lora.model_dump() if row.lora else None, row.trainer)
-        wrong[f"train@{key}"] = list(engines.missing(names, f"params.yaml: stages.{key}"))
+        wrong[f"train@{key}"] = [
+            *engines.missing(names, where),
+            *launch.missing(row.processes, where, project.machine.environ),
+        ]
     runs = running() if any(wrong.values()) else ()
     return [mistake for stage, mistakes in wrong.items() if stage in runs for mistake in mistakes]
 
@@ -234,7 +239,10 @@ def _bases(project: Project, stages: Collection[str]) -> Iterator[Finding]:
     is_built_on = bool(keys_of("train", stages))
     reached = [name for name in keys_of("import_base", stages) if is_built_on or name in released]
     for name in reached:
-        source = project.params.bases[name].source
+        row = project.params.bases[name]
+        source = row.source
+        if row.is_own_version:
+            continue  # its whole chain is judged, by its gate
         known = name in allowed or source in sources
         if not known and _imported(project, name, source) not in digests:
             expected = "an entry in policies/bases.yaml"
@@ -286,6 +294,8 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
     names += [params.releases[key].stage for key in keys_of("register", stages)]
     released = {name for _, name in _released_bases(project, stages)}
     for name in dict.fromkeys(names):
+        if name in params.bases and params.bases[name].is_own_version:
+            continue  # the log says by which method it was trained
         outside = "imported" if name in released else "base"
         method = outside if name in params.bases else params.stages[name].method
         suite = params.suite_of(name)

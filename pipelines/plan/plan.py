@@ -60,7 +60,7 @@ def plan(
 
     mistakes = checks.locked(project, wanted)
     mistakes += checks.rights(project, running)
-    mistakes += checks.optional_engines(project, wanted, running)
+    mistakes += checks.trainings(project, wanted, running)
     if not force:
         mistakes += checks.evidence(project)
     mistakes += checks.account(project, wanted) + checks.registry(project, wanted)

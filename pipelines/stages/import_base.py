@@ -9,8 +9,9 @@ on it.
    The statement says which.
 
 A source is an architecture (`*.json` or `builtin:NAME`: a configuration to train from scratch), a
-local folder, or a Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is
-downloaded once and cached.
+local folder, a Hugging Face model at a pinned revision (`OWNER/NAME@<40 hex digits>`), which is
+downloaded once and cached, or a registered version (`models:/MODEL/VERSION`, see
+`pipelines.own_version`), whose files stay as they are.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*/[\w.\-]+)@(?P<revision>[0-9a-f]{40})")
 
 SOURCES = (
-    f"an architecture ({', '.join(builtin.names())}, *.json), a folder, or"
-    " OWNER/NAME@<40 hex digits> of the Hub"
+    f"an architecture ({', '.join(builtin.names())}, *.json), a folder,"
+    " OWNER/NAME@<40 hex digits> of the Hub, or models:/MODEL/VERSION"
 )
 
 TEMPLATE = "chat_template.jinja"
@@ -62,12 +63,17 @@ PICKLES = (
 
 def inputs(params: Params, key: str) -> list[Input]:
     """The file or folder of the project. A model of the Hub has none: its revision identifies it.
-    Nor has an architecture of the package, which is part of this family's code.
+    Nor has a registered version, or an architecture of the package, which is part of this family's
+    code.
     """
     row = params.bases[key]
-    elsewhere = HUB.fullmatch(row.source) or architectures.is_builtin(row.source)
+    elsewhere = _is_elsewhere(row) or architectures.is_builtin(row.source)
     files = [] if elsewhere else [Input("source", Path(row.source))]
     return [*files, Input("template", Path(row.chat_template))] if row.chat_template else files
+
+
+def _is_elsewhere(row: Base) -> bool:
+    return row.is_own_version or HUB.fullmatch(row.source) is not None
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -80,7 +86,15 @@ def run(job: Job) -> Outcome:
     row, target = job.params.bases[job.key], job.output("model")
     if HUB.fullmatch(row.source):
         job.progress.step(f"downloading {row.source}")
-    template = take(row, job.root, target, f"params.yaml: bases.{job.key}")
+    template = ""
+    if row.is_own_version:
+        from pipelines.own_version import version_files
+
+        target.mkdir(parents=True, exist_ok=True)
+        with version_files(row.source, job.root, job.machine, job.now()) as folder:
+            take_folder(folder, target)
+    else:
+        template = take(row, job.root, target, f"params.yaml: bases.{job.key}")
     require_finite(job.name, target)
     files = sorted(path.name for path in target.iterdir())
     return Outcome(
@@ -247,20 +261,26 @@ def _fetched(name: str, revision: str, where: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
 
 
-def is_there(source: str, root: Path) -> bool:
-    """Whether a source is a file here, an architecture of the package, or a model of the Hub at a
-    revision.
+def is_there(row: Base, root: Path) -> bool:
+    """Whether a source is a file here, an architecture of the package, a model of the Hub at a
+    revision, or a registered version.
     """
-    if architectures.is_builtin(source):
-        return source in builtin.names()
-    return HUB.fullmatch(source) is not None or (root / source).exists()
+    if architectures.is_builtin(row.source):
+        return row.source in builtin.names()
+    return _is_elsewhere(row) or (root / row.source).exists()
 
 
-def unknown_sources(project: Project) -> Iterator[CountersignError]:
-    """Bases whose source is neither here nor a pinned model of the Hub."""
+def wrong_sources(project: Project) -> Iterator[CountersignError]:
+    """Bases whose source is neither here nor named by what never changes, and chat templates for
+    registered versions.
+    """
     for name, row in project.params.bases.items():
-        if not is_there(row.source, project.root):
-            found = f"{row.source!r} is neither a file here nor a model of the Hub at a revision"
+        if row.is_own_version and row.chat_template is not None:
+            where = place(project.root / "params.yaml", "bases", name, "chat_template")
+            found, fix = "a registered version keeps its chat template", "delete the field"
+            yield ConfigError(found, where=where, fix=fix)
+        if not is_there(row, project.root):
+            found = f"there is no {row.source!r} here"
             where = place(project.root / "params.yaml", "bases", name, "source")
             yield ConfigError(found, where=where, expected=SOURCES)
 
@@ -273,5 +293,5 @@ FAMILY = StageFamily(
     evidence="base",
     network=True,
     always_runs=True,
-    mistakes=unknown_sources,
+    mistakes=wrong_sources,
 )

@@ -73,6 +73,7 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
 
     With several processes the first one's clock decides for all.
     """
+    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
     from transformers import TrainerCallback
 
@@ -90,6 +91,7 @@ def checkpointing(grain: int, seconds: float = CHECKPOINT_SECONDS) -> Any:
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            PartialState().wait_for_everyone()  # each process writes its own shard
             if state.is_world_process_zero:
                 seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self.written = time.monotonic()
@@ -104,9 +106,13 @@ SEAL = "complete.json"
 
 
 def seal(folder: Path) -> None:
-    """Marks a checkpoint as complete."""
-    files = [path for path in sorted(folder.iterdir()) if path.name != SEAL]
-    listed = {path.name: digests.sha256_file(path) for path in files}
+    """Marks a checkpoint as complete. FSDP and DeepSpeed write their shards into folders."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    listed = {
+        path.relative_to(folder).as_posix(): digests.sha256_file(path)
+        for path in files
+        if path != folder / SEAL
+    }
     temporary = folder / f"{SEAL}.tmp"
     temporary.write_text(json.dumps(listed, sort_keys=True), encoding="utf-8")
     temporary.replace(folder / SEAL)

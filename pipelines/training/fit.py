@@ -18,6 +18,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -46,7 +47,6 @@ from pipelines.training.plan import (
     ARGUMENTS,
     FAILURE,
     PARENT,
-    PROCESSES,
     SIGNALS,
     Fitted,
     LaunchedError,
@@ -70,13 +70,13 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
     try:
         trainer, use, thinking = _trainer(plan, method, listener)
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
-        require_requested(trainer.accelerator, os.environ)
+        require_requested(trainer.accelerator, plan.objective.processes, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         use = _confirmed(plan, trainer, use)
         _write_arguments(plan, trainer)
         ends = stopping.stopping(plan.objective.stop)
         trainer.add_callback(ends)
-        resume = callbacks.last_checkpoint(_checkpoints(plan))
+        resume = _last_checkpoint(plan, trainer.accelerator)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         return _finish(plan, method, trainer, use, thinking, ends.found)
     except CountersignError:
@@ -344,8 +344,9 @@ def _grain(args: Any) -> int:
     return int(steps) * int(getattr(args, "num_iterations", 1) or 1)
 
 
-def require_requested(accelerator: Any, environ: Mapping[str, str]) -> None:
-    """(3) Raises `TrainingError` unless accelerate does what was requested.
+def require_requested(accelerator: Any, processes: int, environ: Mapping[str, str]) -> None:
+    """(3) Raises `TrainingError` unless accelerate does what was requested, with the number of
+    processes that the objective names.
 
     On CPU it silently ignores FSDP, DeepSpeed and its own process count.
     """
@@ -357,10 +358,14 @@ def require_requested(accelerator: Any, environ: Mapping[str, str]) -> None:
             found = f"{name} was requested but {kind} on {device} would run"
             fix = "use a machine with GPUs, or launch with `torchrun`, which also works on CPU"
             raise TrainingError(found, expected=f"{name} on GPUs", fix=fix)
-    processes = int(environ.get(PROCESSES, environ.get("WORLD_SIZE", "1")))
     if accelerator.num_processes != processes:
-        found = f"{processes} processes were requested but {accelerator.num_processes} would train"
-        raise TrainingError(found, fix="on CPU, launch with `torchrun --nproc_per_node`")
+        found = f"{accelerator.num_processes} processes would train"
+        expected = f"{processes}, as `processes` of the stage says"
+        fix = (
+            f"start {processes} with COUNTERSIGN_LAUNCH (on CPU: `torchrun --nproc_per_node"
+            f" {processes}`), or change `processes`: the batch of a step depends on it"
+        )
+        raise TrainingError(found, expected=expected, fix=fix)
 
 
 def require_precision(precision: str, args: Any) -> None:
@@ -403,7 +408,7 @@ def _finish(
     stopped: EarlyStop | None,
 ) -> Fitted:
     trained = plan.work / "trained"
-    trainer.save_model(str(trained))
+    _save_whole(trainer, trained)
     history: dict[int, dict[str, float]] = {}
     for line in trainer.state.log_history:
         if signals := callbacks.signals_of(line, method.signals):
@@ -424,6 +429,19 @@ def _finish(
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
+
+
+def _save_whole(trainer: Any, folder: Path) -> None:
+    """Saves the model as one, also where each process holds a shard of it. Raises `TrainingError`
+    where the launcher's configuration does not permit that.
+    """
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(folder))
+    if trainer.accelerator.is_main_process and not any(folder.glob("*.safetensors")):
+        found = "the trainer saved no whole model"
+        fix = "with DeepSpeed stage 3, set stage3_gather_16bit_weights_on_model_save: true"
+        raise TrainingError(found, where="the launcher's configuration", fix=fix)
 
 
 def _cuda(device: str) -> str:
@@ -483,12 +501,24 @@ def _checkpoints(plan: Plan) -> Path:
     return folder
 
 
+def _last_checkpoint(plan: Plan, accelerator: Any) -> Path | None:
+    """Where a killed training goes on. The first process looks, for all: it removes what is
+    incomplete.
+    """
+    found = [callbacks.last_checkpoint(_checkpoints(plan)) if accelerator.is_main_process else None]
+    if accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(found)
+    return found[0]
+
+
 def main() -> None:
     """Runs a plan in one of a launcher's processes. The first error is written to the plan's work
     folder: the others follow from it, e.g. because a process ended.
     """
     plan = Plan.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    threading.Thread(target=_end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.environ[PARENT],), daemon=True).start()
     try:
         isolation.require_isolated(os.environ)
         fit(plan, _writer(plan))
@@ -514,8 +544,12 @@ def _writer(plan: Plan) -> Listener:
     return write
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process when the stage that launched it ends."""
+def _end_with(stage: str) -> None:
+    """Ends this process when the stage that launched it ends; on another node, when the launcher's
+    process there does.
+    """
+    pid, _, host = stage.partition("@")
+    parent = int(pid) if host == socket.gethostname() else os.getppid()
     while True:
         try:
             os.kill(parent, 0)

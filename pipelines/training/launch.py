@@ -2,24 +2,25 @@
 names.
 
 COUNTERSIGN_LAUNCH is a command to which `pipelines/boot.py pipelines.training.fit PLAN` is added:
-`torchrun --nproc_per_node 2`, or `accelerate launch --config_file fsdp.yaml`. Launcher and
-processes get the environment of a stage (`pipelines.isolation`). `pipelines.training.fit` compares
-what is requested with what accelerate does: on CPU, accelerate silently ignores most of it.
+`torchrun --nproc_per_node 2`, `accelerate launch --config_file fsdp.yaml`, or `srun torchrun
+--nnodes 2 ...` for several nodes, which share the project's folder. Launcher and processes get the
+environment of a stage (`pipelines.isolation`). `pipelines.training.fit` compares what the objective
+names with what accelerate does: on CPU, accelerate silently ignores most of it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from governance.base.errors import TrainingError
+from governance.base.errors import ConfigError, TrainingError
 from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError
 from pipelines.training.callbacks import Listener
@@ -27,7 +28,6 @@ from pipelines.training.plan import (
     ARGUMENTS,
     FAILURE,
     PARENT,
-    PROCESSES,
     SIGNALS,
     Fitted,
     LaunchedError,
@@ -36,7 +36,6 @@ from pipelines.training.plan import (
 
 LAUNCH = "COUNTERSIGN_LAUNCH"
 FIT = "pipelines.training.fit"
-COUNT = re.compile(r"--(?:nproc[_-]per[_-]node|num[_-]processes)[= ](\d+)")
 LOOK_SECONDS = 1.0
 """How often the signals of launched processes are read."""
 
@@ -51,6 +50,14 @@ def run(plan: Plan, listener: Listener, environ: Mapping[str, str]) -> Fitted:
     return fit(plan, listener)
 
 
+def missing(processes: int, where: str, environ: Mapping[str, str]) -> Iterator[ConfigError]:
+    """A launcher, where an objective wants several processes and the machine names none."""
+    if processes > 1 and not environ.get(LAUNCH, "").strip():
+        found, expected = f"{processes} processes, but no launcher", f"{LAUNCH} is set"
+        fix = f"set it, e.g. to `torchrun --nproc_per_node {processes}`"
+        yield ConfigError(found, where=f"{where}.processes", expected=expected, fix=fix)
+
+
 def arguments_file(plan: Plan) -> Path:
     """Where the trainer writes its resolved arguments."""
     return plan.work / ARGUMENTS
@@ -60,14 +67,13 @@ def _launched(plan: Plan, listener: Listener, command: str) -> Fitted:
     path = plan.work / "plan.json"
     path.write_text(plan.model_dump_json(), encoding="utf-8")
     environ = isolation.environment(os.environ)
-    if count := COUNT.search(command):
-        environ[PROCESSES] = count[1]
     launcher, *options = shlex.split(command)
     program = [_here(launcher), *options, str(isolation.script()), FIT, str(path)]
     failure = plan.work / FAILURE
     failure.unlink(missing_ok=True)
     signals = Signals(plan.work / SIGNALS, listener)
-    code = _exit_code(program, {**environ, PARENT: str(os.getpid())}, signals)
+    this = f"{os.getpid()}@{socket.gethostname()}"
+    code = _exit_code(program, {**environ, PARENT: this}, signals)
     if code != 0:
         raise _error(failure, f"the launcher ended with {code}", f"{LAUNCH}={command}")
     return Fitted.model_validate_json((plan.work / "fitted.json").read_text(encoding="utf-8"))

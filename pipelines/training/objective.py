@@ -32,6 +32,11 @@ class ResolvedReward(Model):
     """sha256 of the function's source text (`pipelines.training.rewards.source_digest`)."""
 
 
+def _single(processes: int) -> bool:
+    """Digests of objectives from before the field stay."""
+    return processes == 1
+
+
 class Objective(Model):
     """A stage's objective in the form that is digested, recorded and given to the trainer."""
 
@@ -42,6 +47,10 @@ class Objective(Model):
     rewards: list[ResolvedReward]
     trainer: dict[str, Json]
     """The given TRL arguments over our defaults. All others have the pinned TRL's default."""
+    processes: int = Field(1, exclude_if=_single)
+    """How many train together: the batch of a step has their number times
+    `per_device_train_batch_size` records.
+    """
     stop: dict[StopRule, float] = Field({}, exclude_if=empty)
     """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
 
@@ -83,6 +92,7 @@ def resolve(params: Params, name: str) -> Objective:
         method=chosen.name,
         seed=stage.seed,
         threads=stage.threads,
+        processes=stage.processes,
         lora=stage.lora.model_dump() if stage.lora else None,
         rewards=[
             ResolvedReward(**dict(reward), source=rewards.source_digest(reward.name))

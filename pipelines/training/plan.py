@@ -13,10 +13,8 @@ from pipelines.failures import Stopped
 from pipelines.training import callbacks
 from pipelines.training.objective import Objective
 
-PROCESSES = "COUNTERSIGN_PROCESSES"
-"""Environment variable: the number of processes that the launcher should start."""
 PARENT = "COUNTERSIGN_PARENT"
-"""Environment variable: the process id of the stage that launched this process."""
+"""Environment variable: PID@HOST of the stage that launched this process."""
 FAILURE = "failure.json"
 """File of the work folder for the error of a launched process (`LaunchedError`)."""
 ARGUMENTS = "arguments.json"

@@ -72,16 +72,17 @@ def test_a_changed_parameter_is_named_and_what_reads_from_it_follows(project: Pr
 
 
 @pytest.mark.slow
-def test_an_engine_that_is_not_installed_is_a_mistake_where_its_training_runs(
-    project: Project,
-) -> None:
-    def use_liger(file: Any) -> None:
+def test_what_the_machine_lacks_is_a_mistake_where_its_training_runs(project: Project) -> None:
+    def want(file: Any) -> None:
         file["stages"]["sft"]["trainer"]["use_liger_kernel"] = True
+        file["stages"]["sft"]["processes"] = 2
 
-    project.edit("params.yaml", use_liger)
-    (mistake,) = planned(project, "train@sft", code=2)["mistakes"]
-    assert mistake["found"] == "liger-kernel is not installed"
-    assert mistake["where"] == "params.yaml: stages.sft"
+    project.edit("params.yaml", want)
+    engine, launcher = planned(project, "train@sft", code=2)["mistakes"]
+    assert engine["found"] == "liger-kernel is not installed"
+    assert engine["where"] == "params.yaml: stages.sft"
+    assert launcher["found"] == "2 processes, but no launcher"
+    assert launcher["where"] == "params.yaml: stages.sft.processes"
     assert planned(project, "check_quality@desk_sft")["mistakes"] == []
 
 

@@ -31,15 +31,23 @@ from pipelines.kinds import KINDS
 from pipelines.shards import read_records
 from pipelines.training import fit as fit_module
 from pipelines.training import launch, tokenizer
-from pipelines.training.callbacks import signals_of
+from pipelines.training.callbacks import last_checkpoint, seal, signals_of
 from pipelines.training.finite import POSITION, SKIPPED_STEPS, Watch
-from pipelines.training.fit import _trainer, fit, require_precision, require_requested, translated
+from pipelines.training.fit import (
+    _save_whole,
+    _trainer,
+    fit,
+    require_precision,
+    require_requested,
+    translated,
+)
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
 from tests.conftest import PROFILE
 from tests.kept import share
 from tests.pipelines import tiny
 from tests.pipelines.tables import write_records
+from tests.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -608,30 +616,72 @@ class Accelerator:
         return torch.device(self.device_type)
 
 
-ASKED: list[tuple[dict[str, str], Accelerator, str | None]] = [
-    ({}, Accelerator(), None),
-    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator(), "FSDP was requested but NO on cpu would run"),
-    ({"ACCELERATE_USE_DEEPSPEED": "true"}, Accelerator(), "DEEPSPEED was requested"),
-    (
-        {"ACCELERATE_USE_DEEPSPEED": "true"},
-        Accelerator("DistributedType.DEEPSPEED", "cpu"),
-        "on cpu would run",
-    ),
-    ({"ACCELERATE_USE_FSDP": "true"}, Accelerator("DistributedType.FSDP", "cuda"), None),
-    ({"COUNTERSIGN_PROCESSES": "2"}, Accelerator(), "2 processes were requested but 1 would train"),
-    ({"WORLD_SIZE": "2"}, Accelerator("DistributedType.MULTI_CPU", num_processes=2), None),
+FSDP, DEEPSPEED = {"ACCELERATE_USE_FSDP": "true"}, {"ACCELERATE_USE_DEEPSPEED": "true"}
+REQUESTED: list[tuple[dict[str, str], int, Accelerator, str | None]] = [
+    ({}, 1, Accelerator(), None),
+    (FSDP, 1, Accelerator(), "FSDP was requested but NO on cpu would run"),
+    (DEEPSPEED, 1, Accelerator(), "DEEPSPEED was requested"),
+    (DEEPSPEED, 1, Accelerator("DistributedType.DEEPSPEED", "cpu"), "on cpu would run"),
+    (FSDP, 1, Accelerator("DistributedType.FSDP", "cuda"), None),
+    ({}, 2, Accelerator(), "1 processes would train"),
+    ({}, 2, Accelerator("DistributedType.MULTI_CPU", num_processes=2), None),
+    # two nodes with eight GPUs each
+    ({}, 8, Accelerator("DistributedType.MULTI_GPU", "cuda", 16), "16 processes would train"),
+    ({}, 16, Accelerator("DistributedType.MULTI_GPU", "cuda", 16), None),
 ]
 
 
-@pytest.mark.parametrize(("environ", "got", "said"), ASKED)
-def test_what_accelerate_was_asked_for_is_what_runs(
-    environ: dict[str, str], got: Accelerator, said: str | None
+@pytest.mark.parametrize(("environ", "processes", "got", "found"), REQUESTED)
+def test_what_the_objective_and_the_launcher_request_is_what_runs(
+    environ: dict[str, str], processes: int, got: Accelerator, found: str | None
 ) -> None:
-    if said is None:
-        require_requested(got, environ)
+    if found is None:
+        require_requested(got, processes, environ)
     else:
-        with pytest.raises(TrainingError, match=said):
-            require_requested(got, environ)
+        with pytest.raises(TrainingError, match=found):
+            require_requested(got, processes, environ)
+
+
+def test_a_checkpoint_of_shards_in_folders_is_sealed_and_one_with_a_changed_shard_is_not_used(
+    tmp_path: Path,
+) -> None:
+    """As FSDP and DeepSpeed write them."""
+    for step in (4, 8):
+        shard = tmp_path / f"checkpoint-{step}" / "pytorch_model_fsdp_0" / "__0_0.distcp"
+        shard.parent.mkdir(parents=True)
+        shard.write_bytes(b"a shard")
+        (shard.parent.parent / "trainer_state.json").write_text("{}")
+        seal(shard.parent.parent)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-8"
+    shard.write_bytes(b"another")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert not (tmp_path / "checkpoint-8").exists()
+
+
+class ShardedTrainer:
+    """As a trainer whose processes hold shards: it saves a whole model only where it may."""
+
+    def __init__(self, *, fsdp: bool) -> None:
+        self.is_fsdp_enabled = fsdp
+        plugin = SimpleNamespace(set_state_dict_type=self.set_type)
+        self.accelerator = SimpleNamespace(
+            is_main_process=True, state=SimpleNamespace(fsdp_plugin=plugin)
+        )
+        self.kind = "SHARDED_STATE_DICT"
+
+    def set_type(self, kind: str) -> None:
+        self.kind = kind
+
+    def save_model(self, folder: str) -> None:
+        Path(folder).mkdir()
+        if self.kind == "FULL_STATE_DICT":
+            (Path(folder) / "model.safetensors").write_bytes(b"")
+
+
+def test_shards_are_saved_as_one_model_or_the_training_fails(tmp_path: Path) -> None:
+    _save_whole(ShardedTrainer(fsdp=True), tmp_path / "fsdp")
+    with pytest.raises(TrainingError, match="no whole model"):
+        _save_whole(ShardedTrainer(fsdp=False), tmp_path / "deepspeed")
 
 
 SAID: list[tuple[Exception, str, bool]] = [
@@ -700,7 +750,8 @@ def test_two_processes_train_by_torchrun(
     """The launcher's own code is compiled once for all tests; at night it starts as by its name."""
     share(own_home)
     data = tiny.records(tmp_path / "data", "conversation")
-    plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
+    wanted = tiny.objective("sft", lora=True).model_copy(update={"processes": 2})
+    plan = tiny.plan(tmp_path / "work", wanted, models["language"], data)
     seen: list[tuple[int, bool]] = []
     python = "-m" if PROFILE == "nightly" else f"-P -s -S {isolation.script()}"
     torchrun = f"{sys.executable} {python} torch.distributed.run --nproc_per_node 2"
@@ -713,6 +764,29 @@ def test_two_processes_train_by_torchrun(
     assert (plan.work / "trained" / "adapter_model.safetensors").exists()
 
 
+TWO_NODES = """
+import subprocess, sys
+torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:PORT"]
+nodes = [subprocess.Popen([*torchrun, *rendezvous, *sys.argv[1:]]) for _ in range(2)]
+sys.exit(max(node.wait() for node in nodes))
+"""
+"""A launcher that starts torchrun on each of two nodes, as `srun` does; here both are one machine."""
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_two_nodes_train_one_model(models: dict[str, Path], tmp_path: Path, own_home: Path) -> None:
+    share(own_home)
+    data = tiny.records(tmp_path / "data", "conversation")
+    wanted = tiny.objective("sft", lora=True).model_copy(update={"processes": 2})
+    plan = tiny.plan(tmp_path / "work", wanted, models["language"], data)
+    program = tmp_path / "two_nodes.py"
+    program.write_text(TWO_NODES.replace("PORT", str(free_port())), encoding="utf-8")
+    fitted = launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": f"{sys.executable} {program}"})
+    assert (fitted.processes, fitted.steps) == (2, 4)
+
+
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_a_launcher_that_starts_one_process_of_two_is_noticed(
@@ -720,9 +794,10 @@ def test_a_launcher_that_starts_one_process_of_two_is_noticed(
 ) -> None:
     share(own_home)
     data = tiny.records(tmp_path / "data", "conversation")
-    plan = tiny.plan(tmp_path / "work", tiny.objective("sft", lora=True), models["language"], data)
+    wanted = tiny.objective("sft", lora=True).model_copy(update={"processes": 2})
+    plan = tiny.plan(tmp_path / "work", wanted, models["language"], data)
     ignored = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2"
-    with pytest.raises(TrainingError, match="2 processes were requested but 1 would train"):
+    with pytest.raises(TrainingError, match="1 processes would train"):
         launch.run(plan, ignore, {"COUNTERSIGN_LAUNCH": ignored})
 
 

@@ -68,8 +68,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.train(home / "base", tiny.objective("pretrain"), bare, text)[0] / "model"
 
 
-def plan(work: Path, base: Path, *, lora: bool = True, **trainer: Any) -> Plan:
+def plan(work: Path, base: Path, *, lora: bool = True, processes: int = 1, **trainer: Any) -> Plan:
     wanted = tiny.objective("ppo", lora=lora, rewards=("ends_in_a",), **trainer)
+    wanted = wanted.model_copy(update={"processes": processes})
     return tiny.plan(work, wanted, base, tiny.records(work / "prompts", "prompt"))
 
 
@@ -285,7 +286,7 @@ def test_two_processes_have_the_losses_of_one_on_the_same_answers(
 ) -> None:
     """And after each step the same weights of policy and critic, or the next losses would differ."""
     steps = {"num_iterations": 2, "max_steps": 4, "learning_rate": 1e-3}
-    two = plan(tmp_path / "two", base, per_device_train_batch_size=2, **steps)
+    two = plan(tmp_path / "two", base, processes=2, per_device_train_batch_size=2, **steps)
     assert in_two_processes(two, 0, "fixed") == 0
     monkeypatch.setattr(PPOTrainer, "_generate_single_turn", fixed_answers)
     one = plan(tmp_path / "one", base, per_device_train_batch_size=4, **steps)
@@ -308,7 +309,7 @@ def test_two_processes_have_the_losses_of_one_on_the_same_answers(
 @pytest.mark.nightly
 def test_two_killed_processes_go_on_with_their_critic(base: Path, tmp_path: Path) -> None:
     steps = {"num_iterations": 2, "max_steps": 6, "per_device_train_batch_size": 2}
-    whole, cut = (plan(tmp_path / name, base, **steps) for name in ("whole", "cut"))
+    whole, cut = (plan(tmp_path / name, base, processes=2, **steps) for name in ("whole", "cut"))
     cut = cut.model_copy(update={"checkpoint_seconds": 0.0})
     assert in_two_processes(whole, 0) == 0
     assert in_two_processes(cut, 5) != 0 and not (cut.work / "trained").exists()
