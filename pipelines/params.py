@@ -206,6 +206,16 @@ class Stop(Model):
         return {rule: limit for rule, limit in fields.items() if limit is not None}
 
 
+class Select(Model):
+    """Which step's model is published: the best one on the dataset's validation split."""
+
+    metric: Annotated[str, StringConstraints(pattern=r"^eval_[A-Za-z0-9_/]{1,80}$")] = "eval_loss"
+    """With TRL's name: `eval_loss`, `eval_accuracy`, `eval_rewards/margins`, `eval_reward`."""
+    best: Literal["lowest", "highest"] = "lowest"
+    every: int = Field(gt=0)
+    """Steps between two looks."""
+
+
 class Stage(Model):
     """One row of the training table. What `trainer` does not name has TRL's default, or the
     method's.
@@ -232,6 +242,8 @@ class Stage(Model):
     """TRL's own arguments, with TRL's names. They are checked against the method's config class."""
     stop: Stop | None = Field(None, exclude_if=empty)
     """For methods with rewards: when the training ends early."""
+    select: Select | None = Field(None, exclude_if=empty)
+    """Without it, the model of the last step is published."""
 
 
 class Generation(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,23 @@ def test_the_page_and_the_default_project_have_a_row_of_every_method() -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_resolves_and_policy_has_thresholds_for_it(name: str) -> None:
-    params = Params.model_validate({**SHIPPED, "stages": {**SHIPPED["stages"], **ROWS}})
+    given = copy.deepcopy({**SHIPPED, "stages": {**SHIPPED["stages"], **ROWS}})
+    _split_for_selection(given)
+    params = Params.model_validate(given)
     resolved = objective.resolve(params, name)
     policies = load_policies(ROOT / "policies")
     demands = policies.evaluation.demands(ROWS[name]["suite"], resolved.method)
     assert demands and demands.thresholds
     permitted = policies.rules.rewards
     assert permitted is None or {reward.name for reward in resolved.rewards} <= set(permitted)
+
+
+def _split_for_selection(params: dict[str, Any]) -> None:
+    """As the page says of rows that select the best step."""
+    split = {"train": 0.9, "validation": 0.1, "test": 0}
+    for row in params["stages"].values():
+        if "select" in row:
+            params["datasets"][row["data"]]["splits"] = split
 
 
 FEW = {"max_steps": 2, "per_device_train_batch_size": 4}
@@ -59,10 +70,13 @@ def project(tmp_path: Path) -> Project:
         for name, row in stages.items():
             few = {**FEW, "num_generations": 2} if METHODS[row["method"]].rewards else FEW
             params["stages"][name] = {**row, "trainer": {**row["trainer"], **few}}
+            if "select" in row:
+                params["stages"][name]["select"] = {**row["select"], "every": 1}
         for name in {"desk_pref_eval", *(row["data"] for row in stages.values())}:
             params["datasets"][name] = SHIPPED["datasets"][name]
             if name in SHIPPED["samples"]:
                 params["samples"][name] = {**SHIPPED["samples"][name], "n": 200}
+        _split_for_selection(params)
         params["samples"]["desk_pref"] = {**SHIPPED["samples"]["desk_pref"], "n": 200}
         params["suites"]["desk_pref_eval"] = SHIPPED["suites"]["desk_pref_eval"]
 

@@ -103,7 +103,7 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
             "equal_rewards": _equal_rewards(fitted),
-            **({"stopped": fitted.stopped} if fitted.stopped else {}),
+            **_ended(fitted),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -116,10 +116,24 @@ def run(job: Job) -> Outcome:
     )
 
 
+def _ended(fitted: Fitted) -> dict[str, Any]:
+    """At which step it ended or was selected, where that is not the last one."""
+    both = {"stopped": fitted.stopped, "selected": fitted.selected}
+    return {name: each.model_dump() for name, each in both.items() if each is not None}
+
+
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
     signals = [f"{name} {value:.4g}" for name, value in final.items() if value is not None]
     records = f"{fitted.records} records{_lost(fitted.use['train'])}"
-    return f"{fitted.steps} steps{_early(fitted)} on {records}; {', '.join(signals[:3])}"
+    steps = f"{fitted.steps} steps{_early(fitted)}{_chosen(fitted)}"
+    return f"{steps} on {records}; {', '.join(signals[:3])}"
+
+
+def _chosen(fitted: Fitted) -> str:
+    """Which step's model it is, in words; empty for the last one's."""
+    if (best := fitted.selected) is None:
+        return ""
+    return f" (the model of step {best.step}: {best.metric} {best.value:.4g})"
 
 
 def _early(fitted: Fitted) -> str:
@@ -327,7 +341,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
         "use": {split: use.model_dump() for split, use in fitted.use.items()},
         "steps": fitted.steps,
         "final": _final(chosen, fitted),
-        **({"stopped": fitted.stopped.model_dump()} if fitted.stopped else {}),
+        **_ended(fitted),
     }
     write_json(job.output("training"), content)
     names = list(dict.fromkeys(name for line in fitted.history for name in line if name != "step"))

@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import EarlyStop, RecordUse
+from governance.attest.predicates import EarlyStop, RecordUse, Selected
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.storage import disk_failure
 from governance.gates.records import record_limits
@@ -37,7 +37,16 @@ from pipelines import isolation
 from pipelines.failures import StoppedError, records_refused
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.optional import OF_TRAINING, hidden
-from pipelines.training import arguments, callbacks, chat, quantization, rewards, stopping, usage
+from pipelines.training import (
+    arguments,
+    callbacks,
+    chat,
+    quantization,
+    rewards,
+    selection,
+    stopping,
+    usage,
+)
 from pipelines.training.callbacks import Listener
 from pipelines.training.dataset import dataset, extra_names, parts_of
 from pipelines.training.finite import POSITION, Watch
@@ -147,6 +156,8 @@ def _trainer(
         quantization.keep_whole_layers(trainer.model)
     trainer.remove_callback(PrinterCallback)
     grain = _grain(trainer.args)
+    if select := plan.objective.select:
+        selection.require_resumable(select, grain, f"params.yaml: stages.{plan.stage}")
     if plan.objective.stop:
         grain = math.lcm(grain, int(trainer.args.logging_steps))
     trainer.add_callback(callbacks.checkpointing(grain, plan.checkpoint_seconds))
@@ -195,9 +206,14 @@ def _tables(plan: Plan, method: Method) -> tuple[Any, Any]:
     if train is None:
         found, expected = "there are no records to train on", "a record in the split `train`"
         raise TrainingError(found, where=str(plan.records), expected=expected)
-    if plan.objective.trainer.get("eval_strategy", "no") == "no":
+    is_evaluated = plan.objective.trainer.get("eval_strategy", "no") != "no"
+    if not is_evaluated and plan.objective.select is None:
         return train, None
-    return train, _table(plan.records, method.columns, "validation")
+    validation = _table(plan.records, method.columns, "validation")
+    if validation is None and plan.objective.select is not None:
+        found, expected = "there is nothing to select on", "a record in the split `validation`"
+        raise TrainingError(found, where=str(plan.records), expected=expected)
+    return train, validation
 
 
 def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
@@ -322,6 +338,8 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
         "logging_nan_inf_filter": False,
         "logging_steps": given.get("logging_steps", 1 if plan.objective.stop else LOGGED_SHARE),
     }
+    if plan.objective.select is not None:
+        ours |= selection.arguments(plan.objective.select)
     if not evaluates:
         ours["eval_strategy"] = "no"
     if method.rewards:
@@ -423,12 +441,19 @@ def _finish(
         history=list(history.values()),
         thinking=thinking,
         stopped=stopped,
+        selected=_selected(plan, trainer),
     )
     if accelerator.is_main_process:
         trainer.processing_class.save_pretrained(trained)
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
     return fitted
+
+
+def _selected(plan: Plan, trainer: Any) -> Selected | None:
+    if (select := plan.objective.select) is None:
+        return None
+    return selection.selected(select, trainer, f"params.yaml: stages.{plan.stage}")
 
 
 def _save_whole(trainer: Any, folder: Path) -> None:

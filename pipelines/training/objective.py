@@ -17,8 +17,8 @@ from governance.attest import canonical
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
-from pipelines.params import Params, Stage, StopRule
-from pipelines.training import arguments, rewards, stopping
+from pipelines.params import Params, Select, Stage, StopRule
+from pipelines.training import arguments, rewards, selection, stopping
 from pipelines.training.methods import Method, method
 
 
@@ -53,6 +53,7 @@ class Objective(Model):
     """
     stop: dict[StopRule, float] = Field({}, exclude_if=empty)
     """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
+    select: Select | None = Field(None, exclude_if=empty)
 
     @property
     def digest(self) -> str:
@@ -85,6 +86,8 @@ def resolve(params: Params, name: str) -> Objective:
     )
     stop = stage.stop.limits if stage.stop else {}
     wrong += stopping.mistakes(stop, chosen, trainer, f"{where}.stop")
+    validation = params.datasets[stage.data].splits.validation
+    wrong += selection.mistakes(stage.select, stage.trainer, validation, where)
     wrong += [*_of_rewards(params, stage, chosen, where), *_of_models(params, stage, chosen, where)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -100,6 +103,7 @@ def resolve(params: Params, name: str) -> Objective:
         ],
         trainer=dict(sorted(trainer.items())),
         stop=dict(sorted(stop.items())),
+        select=stage.select,
     )
 
 
@@ -163,4 +167,6 @@ def describe(objective: Objective) -> dict[str, Any]:
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
     flat |= {f"reward.{reward.name}": reward.weight for reward in objective.rewards}
     flat |= {f"stop.{rule}": limit for rule, limit in objective.stop.items()}
+    if objective.select is not None:
+        flat |= {f"select.{key}": value for key, value in objective.select.model_dump().items()}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from governance.attest.predicates import EarlyStop, RecordUse
+from governance.attest.predicates import EarlyStop, RecordUse, Selected
 from governance.base.model import Model
 from governance.policy.data import TrainingRules
 from pipelines.failures import Stopped
@@ -64,6 +64,8 @@ class Fitted(Model):
     """
     stopped: EarlyStop | None = None
     """Why it ended early."""
+    selected: Selected | None = None
+    """The step whose model it is, where it is not the last one's."""
 
     @property
     def records(self) -> int:

@@ -62,6 +62,16 @@ class EarlyStop(Model):
     """How many steps the training would have had."""
 
 
+class Selected(Model):
+    """The step whose model was published, because it was the best on the validation split."""
+
+    metric: str
+    value: float
+    step: int = Field(ge=1)
+    looks: int = Field(ge=1)
+    """How often the split was evaluated. The value is the best of so many."""
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -85,6 +95,8 @@ class Train(Predicate):
     """
     stopped: EarlyStop | None = Field(None, exclude_if=empty)
     """Why it ended early; absent where it reached its last step."""
+    selected: Selected | None = Field(None, exclude_if=empty)
+    """Absent where the model of the last step was published."""
 
 
 class Behaviour(Model):
