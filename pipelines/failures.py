@@ -84,6 +84,27 @@ def unchanged(stage: str, steps: int) -> StoppedError:
     return StoppedError(stopped, f"the weights are the parent's after {steps} steps", stage, fix)
 
 
+def reward_failed(
+    name: str, file: str, problem: str, *, expected: str = "", fix: str = "correct the function"
+) -> StoppedError:
+    """The error that a reward function raised, or gave what is no score: `problem` follows its
+    name, and quotes no answer.
+    """
+    reason = finding("REWARD_FAILED", f"reward {name}", expected=expected, found=problem)
+    message, fix = f"reward function {name!r} {problem}", f"{fix}; nothing was published"
+    error = StoppedError(Stopped(findings=(reason,)), message, where=file, fix=fix)
+    error.expected = expected
+    return error
+
+
+def reward_reached_out(name: str, file: str, access: str) -> StoppedError:
+    """The error that a reward function asked for what none may have."""
+    reason = finding("REWARD_REACHED_OUT", f"reward {name}", found=access)
+    message = f"reward function {name!r} asked for {access}"
+    fix = f"nothing was published; {reason.next}"
+    return StoppedError(Stopped(findings=(reason,)), message, where=file, fix=fix)
+
+
 def shown(rows: Sequence[str]) -> str:
     """Rows in words: the first of them, and how many more there are."""
     more = f" and {len(rows) - ROWS_SHOWN} more" if len(rows) > ROWS_SHOWN else ""

@@ -183,6 +183,10 @@ RECORDS_NOT_COUNTED: a training does not say how many of its records it used
 # Stages that stop
 NON_FINITE (never waived): a figure of the run is not a finite number, so nothing of it is published
   > look at the rows that the terminal named; set a lower learning_rate, or use other data
+REWARD_FAILED (never waived): a reward function raised, or gave what is no score
+  > correct the function; `make test` of a project calls each of its functions
+REWARD_REACHED_OUT (never waived): a project's reward function asked for more than its arguments
+  > take that out of the function: it may use no network, no other process or thread, and no file
 MODEL_UNCHANGED (never waived): the training left every weight of its parent as it was
   > set a higher learning_rate or more steps, and look whether its gradients are zero
 

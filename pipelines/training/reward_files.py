@@ -8,7 +8,8 @@ project. Each defines `NAME(text, answer, **options)`, or has TRL's signature
 3. A file may import what is installed. It imports no other file of the project: that is refused,
    because the digest would not cover it. The versions of installed packages are not part of the
    digest; the statement of a training records them.
-4. The name of a file of this package stays that function: a project has no file of that name.
+4. A function of the project gets no network, process or file (`pipelines.training.guard`).
+5. The name of a file of this package stays that function: a project has no file of that name.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from governance.base.errors import ConfigError, TrainingError
 from governance.base.model import Model
+from pipelines.failures import reward_failed
+from pipelines.training import guard
 
 FOLDER = Path("rewards")
 """In the project's folder, which is the working folder of every command and stage."""
@@ -148,9 +151,9 @@ def load(name: str, source: str | None = None) -> Function:
         exec(compile(text, path, "exec"), scope)  # noqa: S102 - decided on under its digest
     except (Exception, SystemExit) as error:
         leave_if_asked(error)
-        found = f"running the file raised {type(error).__name__}"
-        fix = "correct it; the error's text is shown by `python FILE`"
-        raise TrainingError(found, where=path, fix=fix) from error
+        fix = "correct the file (`python FILE` shows the error's text)"
+        problem = f"raised {type(error).__name__} when its file ran"
+        raise reward_failed(name, path, problem, fix=fix) from error
     function: Function = scope[name]
     return function
 
@@ -199,6 +202,10 @@ def _mistakes_of_imports(tree: ast.Module, path: str) -> Iterator[ConfigError]:
             modules = ["." * node.level + (node.module or "")]
         for module in modules:
             top = module.partition(".")[0]
+            if top in guard.NATIVE:
+                found = f"it imports {top}, which can read files"
+                fix = "score what the function is given; it may read no file"
+                yield ConfigError(found, where=f"{path}:{node.lineno}", fix=fix)  # type: ignore[attr-defined]
             if not top or top == FOLDER.name or top in own():
                 found = f"it imports {module}, a file of this project"
                 fix = "copy what it needs into the file: its digest covers no other"

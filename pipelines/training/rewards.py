@@ -12,11 +12,15 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Protocol
 
-from governance.base.errors import ConfigError, TrainingError, unknown
+from governance.base.errors import ConfigError, unknown
 from pipelines import thinking
+from pipelines.failures import reward_failed
 from pipelines.training import reward_files
+from pipelines.training.guard import guarded
 from pipelines.training.reward_files import Declaration
 
 Rule = Callable[..., Any]
@@ -100,18 +104,28 @@ def for_trainer(
     opened: bool = False,
 ) -> TrainerReward:
     """Function `name` in TRL's signature; `source` is the digest that was decided on. A function
-    that raises, or gives a score outside the range that it declares, ends the training with
-    `TrainingError`.
+    that raises, gives a score outside the range that it declares, or is a project's own and asks
+    for network, process or file (`pipelines.training.guard`), ends the run with `StoppedError`.
 
     It gets those of the `extra` columns (None: of all columns) that it names, or all where it takes
-    any. It scores the
-    answer without what the model thought; `opened`: the chat template begins that. A function in
-    TRL's own signature gets what TRL gives, unchanged.
+    any. It scores the answer without what the model thought; `opened`: the chat template begins
+    that. A function in TRL's own signature gets what TRL gives, unchanged.
     """
-    function, file = find(name, source=source), reward_files.place(name)
+    file = reward_files.place(name)
+    watched = partial(guarded, name, file) if name in reward_files.own() else nullcontext
+    with watched():
+        function = find(name, source=source)
     declared, batch = declaration(name), is_batch(function)
 
     def score(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
+        with watched():
+            scores = scored(prompts, completions, columns)
+        _require_scores(name, scores, len(completions), declared, batch=batch)
+        return scores
+
+    def scored(
+        prompts: list[Any], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[float]:
         try:
             if batch:
                 scores = _by_batch(function, options, prompts, completions, columns)
@@ -123,10 +137,9 @@ def for_trainer(
                 scores = one_by_one(function, options, texts, answers, kept)
         except (Exception, SystemExit) as error:
             reward_files.leave_if_asked(error)
-            found = f"reward function {name!r} raised {type(error).__name__}"
-            fix = "correct the function or its options; nothing was published"
-            raise TrainingError(found, where=file, fix=fix) from error
-        _require_scores(name, scores, len(completions), declared, batch=batch)
+            fix = "correct the function or its options"
+            problem = f"raised {type(error).__name__}"
+            raise reward_failed(name, file, problem, fix=fix) from error
         return scores
 
     score.__name__ = name
@@ -177,29 +190,26 @@ def _by_batch(
 def _require_scores(
     name: str, scores: list[Any], answers: int, declared: Declaration, *, batch: bool
 ) -> None:
-    """Raises `TrainingError` unless there is a number (or None, from a function in TRL's signature)
+    """Raises `StoppedError` unless there is a number (or None, from a function in TRL's signature)
     for each answer, in the range that the function declares. `pipelines.training.finite` stops
     what is not finite and names the row; for a function in TRL's signature it cannot tell NaN from
     None.
     """
-    file, fix = reward_files.place(name), "correct the function; nothing was published"
+    failed = partial(reward_failed, name, reward_files.place(name))
     if len(scores) != answers:
-        found = f"reward function {name!r} gave {len(scores)} scores for {answers} answers"
-        raise TrainingError(found, where=file, expected="one score for each answer", fix=fix)
+        problem = f"gave {len(scores)} scores for {answers} answers"
+        raise failed(problem, expected="one score for each answer")
     for score in scores:
         if score is None:
             continue
         if not isinstance(score, int | float):
-            found = f"reward function {name!r} gave a {type(score).__name__}"
-            raise TrainingError(found, where=file, expected="numbers or None", fix=fix)
+            raise failed(f"gave a {type(score).__name__}", expected="numbers or None")
         if batch and not math.isfinite(score):
-            found = f"reward function {name!r} gave {score}"
-            raise TrainingError(found, where=file, expected="finite numbers or None", fix=fix)
+            raise failed(f"gave {score}", expected="finite numbers or None")
         if not declared.holds(score):
-            found = f"reward function {name!r} gave {score:g}"
             expected = f"{declared.bounds}, as its RANGE declares"
-            fix = "correct the function or its RANGE; nothing was published"
-            raise TrainingError(found, where=file, expected=expected, fix=fix)
+            fix = "correct the function or its RANGE"
+            raise failed(f"gave {score:g}", expected=expected, fix=fix)
 
 
 def _taken(function: Rule, columns: Sequence[str]) -> list[str]:

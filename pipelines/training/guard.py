@@ -1,0 +1,141 @@
+"""Watches what a project's own reward function asks of the machine while it runs: network, other
+processes and threads, files. None of these is permitted, so a function scores what it is given.
+
+1. An audit hook (PEP 578) sees what Python code asks of the interpreter. It looks only while a
+   guarded function runs, at its thread and at those that were started since.
+2. It refuses with `PermissionError`, and it remembers: a function that swallows the error is
+   stopped all the same.
+3. Reading what is installed is permitted: modules may be imported late.
+4. This is no sandbox. Libraries of machine code open files without asking Python; the ones that
+   read data are refused by the text of the file (`NATIVE`). A function that is written against the
+   guard gets past it, so people read and approve its text.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines import boot
+from pipelines.failures import reward_reached_out
+
+Access = Literal["network", "another process or thread", "a file"]
+
+NATIVE = frozenset(
+    {"ctypes", "cffi", "pyarrow", "pandas", "polars", "duckdb", "datasets", "safetensors", "mmap"}
+)
+"""(4) Modules that read files past the hook."""
+
+_PREFIXES: dict[str, Access] = {
+    "socket.": "network",
+    "subprocess.": "another process or thread",
+    "os.exec": "another process or thread",
+    "os.fork": "another process or thread",
+    "os.posix_spawn": "another process or thread",
+    "os.spawn": "another process or thread",
+    "os.system": "another process or thread",
+    "pty.spawn": "another process or thread",
+    "sqlite3.connect": "a file",
+    "shutil.": "a file",
+    "tempfile.": "a file",
+}
+_LISTS = frozenset({"os.listdir", "os.scandir"})
+_CHANGES = frozenset(
+    {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
+    | {"os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"}
+)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random", "/etc/localtime", "/usr/share/zoneinfo")
+
+
+@dataclass
+class _Watch:
+    """What the guarded function asked for."""
+
+    others: Collection[int] = ()
+    """The threads that were there before it, but for its own."""
+    folder: str = ""
+    """Where the project's functions lie: a warning shows a line of their files."""
+    is_on: bool = False
+    seen: Access | None = None
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def guarded(name: str, file: str) -> Iterator[None]:
+    """While the block runs, the function `name` of `file` gets no network, process or file.
+
+    Raises `StoppedError`, whatever the block raised, if it asked for one.
+    """
+    _install()
+    before = {*sys._current_frames()}
+    _watch.others, _watch.seen = before - {threading.get_ident()}, None
+    _watch.folder = os.path.realpath(Path(file).parent)
+    _watch.is_on = True
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _watch.is_on = False
+        access = _watch.seen
+        if access is None and not before.issuperset(sys._current_frames()):
+            access = "another process or thread"
+        if access is not None:
+            raise reward_reached_out(name, file, access) from error
+
+
+@cache
+def _install() -> None:
+    """A hook stays for the life of the process."""
+    readable = _readable()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not _watch.is_on or threading.get_ident() in _watch.others:
+            return
+        places = (*readable, _watch.folder)
+        if (access := _asked_for(event, arguments, places)) is not None:
+            _watch.seen = access
+            raise PermissionError(f"a reward function may not use {access}")
+
+    sys.addaudithook(hook)
+
+
+def _asked_for(event: str, arguments: tuple[Any, ...], readable: tuple[str, ...]) -> Access | None:
+    if event == "open":
+        path, mode, flags = arguments
+        is_written = set("wax+") & set(mode or "") or (flags or 0) & _WRITES
+        return None if not is_written and _is_below(path, readable) else "a file"
+    if event in _LISTS:
+        return None if _is_below(arguments[0], readable) else "a file"
+    if event in _CHANGES:
+        return "a file"
+    return next((kind for start, kind in _PREFIXES.items() if event.startswith(start)), None)
+
+
+def _is_below(path: Any, places: tuple[str, ...]) -> bool:
+    """Whether it is one of these places or lies in one. An open file's number names no new file."""
+    if isinstance(path, int):
+        return True
+    found = os.path.realpath(os.fsdecode(path or "."))
+    return any(found == place or found.startswith(place + os.sep) for place in places)
+
+
+def _readable() -> tuple[str, ...]:
+    """(3) What is installed, with its compiled copies."""
+    installed = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(os.__file__).parent)]
+    ours = [str(Path(__file__).parents[2] / name) for name in ("governance", "pipelines")]
+    compiled = [os.environ[boot.BYTECODE]] if os.environ.get(boot.BYTECODE) else []
+    places = (*installed, *ours, *compiled, *_HARMLESS)
+    return tuple(dict.fromkeys(map(os.path.realpath, places)))
