@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import fmean
+from typing import Literal
 
 from governance.attest.predicates import Evaluate, Pairs
 from governance.base.statistics import mean_interval
 from governance.gates import behaviour, ranking
+from governance.gates.assessment import differences
 from governance.gates.checks.behaviour import limits_of
 from governance.history.chain import Suite
 from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import BehaviourLimits
 from governance.report.facts import Facts
-from governance.report.model import Baseline, Behaviour, MarginPart, Measure, RewardModel
+from governance.report.model import (
+    Baseline,
+    Behaviour,
+    MarginPart,
+    Measure,
+    QualityGain,
+    RewardModel,
+    StageGain,
+)
 from governance.report.scores import confidence, estimate, role_of, slices_of
 
 RULES = {
@@ -112,6 +122,52 @@ def _measures(facts: Facts, own: Evaluate) -> Iterator[Measure]:
                 met=demand.holds(figures[name].mean) if demand else None,
                 **estimate(figures[name]).model_dump(),
             )
+
+
+# -- Stages ----------------------------------------------------------------------------------------
+def stage_gains(facts: Facts) -> list[StageGain]:
+    """The gains of each stage of the chain whose model answers, against its own parent."""
+    nodes = {node.sha256: node for node in facts.chain}
+    gains = []
+    for node in facts.trained:
+        request = facts.requests.get(node.name)
+        if request is None:
+            continue
+        suite = Suite(request.suite.name, request.suite.digest)
+        own, parent = facts.evaluation(node, suite), nodes.get(node.parent or "")
+        if own is not None and own.predicate.behaviour and own.predicate.behaviour.measures:
+            theirs = facts.evaluation(parent, suite) if parent else None
+            gains.append(_stage_gain(facts, node, own, theirs))
+    return gains
+
+
+def _stage_gain(
+    facts: Facts, node: ModelNode, own: Evidence[Evaluate], theirs: Evidence[Evaluate] | None
+) -> StageGain:
+    evaluation, level = own.predicate, confidence(facts)
+    kl = behaviour.figures(evaluation, level).get("kl")
+    reward = behaviour.reward_gain(evaluation, level)
+    return StageGain(
+        stage=node.name,
+        method=node.method,
+        suite=evaluation.suite_name,
+        kl=estimate(kl) if kl else None,
+        reward=estimate(reward) if reward else None,
+        quality=list(_quality(evaluation, theirs.predicate, level)) if theirs else [],
+        evidence=[made.index for made in (own, theirs) if made],
+    )
+
+
+def _quality(ours: Evaluate, theirs: Evaluate, level: float) -> Iterator[QualityGain]:
+    lower = ours.behaviour.lower_is_better if ours.behaviour else []
+    for metric, figure in differences(ours, theirs, level).items():
+        if isinstance(figure, str):
+            continue
+        words: Literal["better", "worse", "no demonstrated difference"]
+        words = "no demonstrated difference"
+        if figure.low > 0 or figure.high < 0:
+            words = "better" if (figure.low > 0) != (metric in lower) else "worse"
+        yield QualityGain(metric=metric, words=words, **estimate(figure).model_dump())
 
 
 # -- Reward models ---------------------------------------------------------------------------------

@@ -279,6 +279,7 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         thresholds_fixed=scores.thresholds_fixed(facts).text,
         metrics=scores.metrics(facts),
         behaviour=behaviour.of_version(facts),
+        stage_gains=behaviour.stage_gains(facts),
         reward_models=behaviour.reward_models(facts),
         rewards=rewards.rewards(facts),
     )

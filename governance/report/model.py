@@ -625,6 +625,27 @@ class Behaviour(Model):
     evidence: Refs = []
 
 
+class QualityGain(Estimate):
+    """A metric of a stage's model less that of its parent, on the same items."""
+
+    metric: str
+    words: Literal["better", "worse", "no demonstrated difference"]
+
+
+class StageGain(Model):
+    """What a stage gained: in its own rewards, in held-out quality, and at which divergence."""
+
+    stage: str
+    method: str
+    suite: str
+    kl: Estimate | None
+    """Nats per token of divergence from the parent."""
+    reward: Estimate | None
+    """The rise of the training's own rewards against the parent's answers."""
+    quality: list[QualityGain]
+    evidence: Refs
+
+
 class Baseline(Model):
     """A rule that reads nothing, and how much more often a reward model is right."""
 
@@ -712,6 +733,7 @@ class EvidenceSections(Model):
     thresholds_fixed: str = NOT_USED
     metrics: list[Metric] = []
     behaviour: Behaviour = Behaviour()
+    stage_gains: list[StageGain] = []
     reward_models: list[RewardModel] = []
     rewards: list[RewardFunction] = []
 

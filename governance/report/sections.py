@@ -71,7 +71,7 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "behaviour": Section(
         "How it answers, without reference answers; how its reward models rank.",
-        "behaviour reward_models confidence",
+        "behaviour stage_gains reward_models confidence",
     ),
     "safety": Section("Did tuning weaken safety.", "metrics gates"),
     "gaps": Section("What failed or was not run.", "gaps"),

@@ -590,12 +590,16 @@ def tell_rewards(story: Story) -> Story:
     story.data("desk_prompts", "prompt", "prompt", 600)
     story.train("reward", "reward", "preference", "desk_rank", "sft", **RANKS)
     measures = {**HEALTHY, "reward": [0.8, 1.0] * 10, "parent_reward": [0.2, 0.1] * 10}
-    named = {"rewards": {"route_exact": digest(ROUTE_EXACT)}, "parent": story.models["sft"]}
+    behaviour = {
+        "measures": measures,
+        "rewards": {"route_exact": digest(ROUTE_EXACT)},
+        "parent": story.models["sft"],
+        "lower_is_better": ["sampled_unsafe"],
+    }
     story.train(
         "grpo", "grpo", "prompt", "desk_prompts", "sft", scorer="reward",
         rewards={"route_exact": ROUTE_EXACT, "no_secrets_asked": "x = 1", "model": "model"},
-        slices=SLICES,
-        behaviour={"measures": measures, **named},
+        slices=SLICES, behaviour=behaviour,
     )  # fmt: skip
     story.register("grpo", "2")
     return story

@@ -73,6 +73,23 @@ def test_what_is_beyond_a_limit_is_named_on_page_one_and_in_the_section(
     assert "DEGENERATE_OUTPUT model grpo" in lines and "at most 0.2 | ✗ fail" in lines
 
 
+def test_gains_stand_beside_each_other_for_each_stage(
+    told: Story, report: Report, tmp_path: Path
+) -> None:
+    rows = {row.stage: row for row in report.stage_gains}
+    assert list(rows) == ["base", "sft", "grpo"]  # a reward model answers nothing
+    assert rows["sft"].reward is None and rows["grpo"].reward == report.behaviour.reward_gain
+    assert rows["grpo"].kl and rows["grpo"].kl.mean == pytest.approx(0.05)
+    assert {one.words for one in rows["grpo"].quality} == {"no demonstrated difference"}
+    worse = retold(
+        told, tmp_path, accuracy=0.8, unsafe=0.3,
+        behaviour={"measures": HEALTHY, "lower_is_better": ["sampled_unsafe"]},
+    )  # fmt: skip
+    quality = {one.metric: one for one in worse.stage_gains[-1].quality}
+    assert quality["greedy_exact"].words == quality["sampled_unsafe"].words == "worse"
+    assert (quality["sampled_unsafe"].mean or 0) > 0 > (quality["greedy_exact"].mean or 0)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "why"),
     [
