@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from governance.attest.predicates import Packet
+from governance.attest.predicates import Approval, Packet
 from governance.attest.requests import ModelRef, ReleaseRequest
 from governance.gates.checks.context import Findings, GateContext, ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.history.packet import digest_of
 from governance.history.timeline import Timeline
+from governance.history.votes import Vote
 from governance.log.rules import JUDGES_SCORERS
 
 if TYPE_CHECKING:
@@ -48,26 +49,28 @@ def _objections(context: GateContext, scorer: ModelRef, rights: Authority) -> It
     for move in timeline.governed_moves_of(scorer.sha256):
         if move.predicate.action == "retire":
             yield f"was retired as {move.predicate.model}/{move.predicate.version}", move
-    for packet in _latest_packets(context, scorer, rights):
-        yield from _rejections(context, scorer, rights, packet.predicate)
+    for (name, role), vote in _last_votes(context, scorer, rights).items():
+        if vote.predicate.decision == "reject":
+            yield f"was rejected by {name} as {role}: {vote.predicate.reason}", vote
 
 
-def _latest_packets(
+def _last_votes(
     context: GateContext, scorer: ModelRef, rights: Authority
-) -> list[Evidence[Packet]]:
-    """The latest packet of each version that has these bytes. An earlier one is out of date."""
-    latest = {
-        (packet.predicate.model, packet.predicate.version): packet
-        for packet in context.evidence.by_subject(scorer.sha256, Packet)
-        if packet.predicate.model_digest == scorer.sha256 and rights.admits(packet)
-    }
-    return list(latest.values()) if rights.in_force.policies is not None else []
+) -> dict[tuple[str, str], Evidence[Approval]]:
+    """Person and role to the last vote that counts, on any packet of these bytes. Another packet
+    alone ends no rejection: anybody enrolled may record one.
+    """
+    if rights.in_force.policies is None:
+        return {}
+    votes: list[Vote] = []
+    for packet in context.evidence.by_subject(scorer.sha256, Packet):
+        if packet.predicate.model_digest == scorer.sha256 and rights.admits(packet):
+            votes += _votes(context, scorer, rights, packet.predicate)
+    ordered = sorted(votes, key=lambda vote: vote[2].index)
+    return {(name, role): vote for name, role, vote in ordered}
 
 
-def _rejections(
-    context: GateContext, scorer: ModelRef, rights: Authority, packet: Packet
-) -> Iterator[Objection]:
-    """The rejections of a packet that count and were not taken back."""
+def _votes(context: GateContext, scorer: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
     asked = ReleaseRequest(
         model=packet.model,
         released=scorer,
@@ -75,7 +78,4 @@ def _rejections(
         version=packet.version,
         packet=digest_of(packet),
     )
-    votes, _ = packet_votes(ReleaseContext.of(asked, rights, context.evidence, context.at))
-    for name, role, vote in votes:
-        if vote.predicate.decision == "reject":
-            yield f"was rejected by {name} as {role}: {vote.predicate.reason}", vote
+    return packet_votes(ReleaseContext.of(asked, rights, context.evidence, context.at))[0]

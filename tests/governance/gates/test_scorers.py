@@ -49,6 +49,18 @@ def rejected(scene: Governed) -> None:
     scene.approve("ada", "ml-lead", scene.freeze("3"), decision="reject")
 
 
+def rejected_before_another_packet(scene: Governed) -> None:
+    rejected(scene)
+    first = scene.freeze("3")
+    scene.story.evaluate("reward", 0.9, **RANKS)
+    assert scene.freeze("3") != first
+
+
+def taken_back_on_another_packet(scene: Governed) -> None:
+    rejected_before_another_packet(scene)
+    scene.approve("ada", "ml-lead", scene.freeze("3"))
+
+
 def taken_back(scene: Governed) -> None:
     frozen = scene.freeze("3")
     scene.approve("ada", "ml-lead", frozen, decision="reject")
@@ -74,7 +86,7 @@ def closed(scene: Governed) -> None:
     scene.incident("3", "closed")
 
 
-@pytest.mark.parametrize("act", [rejected, retired, reported])
+@pytest.mark.parametrize("act", [rejected, rejected_before_another_packet, retired, reported])
 def test_a_withdrawn_reward_model_flags_what_was_trained_with_it(
     scored: Governed, act: Act
 ) -> None:
@@ -86,7 +98,9 @@ def test_a_withdrawn_reward_model_flags_what_was_trained_with_it(
     assert scored.story.log.entry(int(entry)).kind in ("approval", "promotion", "incident")
 
 
-@pytest.mark.parametrize("act", [taken_back, closed, rejected_by_nobody])
+@pytest.mark.parametrize(
+    "act", [taken_back, taken_back_on_another_packet, closed, rejected_by_nobody]
+)
 def test_what_was_taken_back_or_does_not_count_flags_nothing(scored: Governed, act: Act) -> None:
     act(scored)
     assert of_promotion(scored) == []
