@@ -41,25 +41,25 @@ RULES = {
 # -- Answers ---------------------------------------------------------------------------------------
 def of_version(facts: Facts) -> Behaviour:
     """What the version's own evaluation measured, beside its parent and the limits."""
-    own = facts.own_evaluation
-    if own is None:
-        missing = "the version was not evaluated"
-        return Behaviour(
-            not_measured=missing, limits=_whose_limits(facts), findings=_findings(facts)
-        )
-    train, limits = facts.released.train, _limits(facts)
-    gain = behaviour.reward_gain(own.predicate, confidence(facts))
-    return Behaviour(
-        suite=own.predicate.suite_name,
-        not_measured=_not_measured(own.predicate),
+    own, train, limits = facts.own_evaluation, facts.released.train, _limits(facts)
+    shown = Behaviour(
+        not_measured="the version was not evaluated",
         limits=_whose_limits(facts),
-        measures=list(_measures(facts, own.predicate)),
-        reward_gain=estimate(gain) if gain else None,
         equal_rewards=train.predicate.equal_rewards if train else None,
         equal_rewards_below=limits.equal_rewards if limits else None,
         findings=_findings(facts),
-        evidence=[own.index],
     )
+    if own is None:
+        return shown
+    gain = behaviour.reward_gain(own.predicate, confidence(facts))
+    measured = {
+        "suite": own.predicate.suite_name,
+        "not_measured": _not_measured(own.predicate),
+        "measures": list(_measures(facts, own.predicate)),
+        "reward_gain": estimate(gain) if gain else None,
+        "evidence": [own.index],
+    }
+    return shown.model_copy(update=measured)
 
 
 def _findings(facts: Facts) -> list[str]:
