@@ -63,7 +63,7 @@ Presence = Literal["present", "partial", "missing", "not recorded"]
 GapResult = Literal["fail", "not run", "no threshold", "not recorded"]
 GapCode = Literal[
     "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
-    "REPRODUCTION", "DRILL",
+    "REPRODUCTION", "DRILL", "COUNTER_METRIC",
 ]  # fmt: skip
 ScoreRole = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 Refs = list[int]

@@ -144,6 +144,8 @@ def test_rewards_are_shown_as_their_signed_sources_declare_them(report: Report) 
         "sampled_unsafe": ["desk_eval"],
         "sampled_exact": [],
     }
+    (gap,) = [gap for gap in report.gaps if gap.code == "COUNTER_METRIC"]
+    assert gap.what.startswith("sampled_exact,") and gap.evidence == exact.evidence
     lines = text(report, "training")
     assert any("sampled_exact: not measured" in line for line in lines)
 
