@@ -108,6 +108,7 @@ def _measures(facts: Facts, own: Evaluate) -> Iterator[Measure]:
     level, limits = confidence(facts), _limits(facts)
     figures = behaviour.figures(own, level)
     theirs = behaviour.figures(parent, level) if parent else {}
+    theirs.pop("kl", None)  # it is the parent's divergence from another model
     if "parent_reward" in figures:
         theirs["reward"] = figures.pop("parent_reward")  # the rewards of this version's training
     for name in behaviour.MEANINGS:

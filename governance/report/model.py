@@ -599,7 +599,7 @@ class Measure(Estimate):
     name: str
     meaning: str
     parent: float | None
-    """The mean of the parent's answers to the same prompts."""
+    """The mean of the parent's answers to the same prompts; None of `kl`, which is a difference."""
     limit: str | None
     """What is demanded of the mean; None where nothing is."""
     met: bool | None

@@ -52,6 +52,7 @@ def test_measures_stand_beside_the_parent_and_the_limit(report: Report) -> None:
     rows = {row.name: row for row in shown.measures}
     assert (rows["content"].mean, rows["content"].parent) == (8.5, 8.5)
     assert (rows["content"].limit, rows["content"].met) == ("at least 0.1", True)
+    assert (rows["kl"].parent, rows["tokens"].parent) == (None, 18)
     assert (rows["kl"].limit, rows["tokens"].limit, rows["tokens"].met) == ("at most 1", None, None)
     assert (rows["reward"].mean, rows["reward"].parent) == (0.9, pytest.approx(0.15))
     assert "parent_reward" not in rows and shown.findings == []
@@ -192,7 +193,7 @@ def test_review_and_model_card_show_them(told: Story, scene: Governed) -> None:
     assert 'id="behaviour"' in shown and "Reward model reward" in shown
     assert 'id="rewards"' in shown and "not measured" in shown
     card = model_card(records_of(told, "2"))
-    assert "| kl | 0.050 | 0.050 | at most 1 | met |" in card
+    assert "| kl | 0.050 | none | at most 1 | met |" in card
     assert "| reward | desk\\_pref\\_eval | 200 | 0.900 | 0.500 | 0.500 | 0.253 |" in card
 
 
