@@ -164,11 +164,11 @@ def _quality(ours: Evaluate, theirs: Evaluate, level: float) -> Iterator[Quality
     for metric, figure in differences(ours, theirs, level).items():
         if isinstance(figure, str):
             continue
-        words: Literal["better", "worse", "no demonstrated difference"]
-        words = "no demonstrated difference"
+        result: Literal["better", "worse", "no demonstrated difference"]
+        result = "no demonstrated difference"
         if figure.low > 0 or figure.high < 0:
-            words = "better" if (figure.low > 0) != (metric in lower) else "worse"
-        yield QualityGain(metric=metric, words=words, **estimate(figure).model_dump())
+            result = "better" if (figure.low > 0) != (metric in lower) else "worse"
+        yield QualityGain(metric=metric, result=result, **estimate(figure).model_dump())
 
 
 # -- Reward models ---------------------------------------------------------------------------------

@@ -629,7 +629,7 @@ class QualityGain(Estimate):
     """A metric of a stage's model less that of its parent, on the same items."""
 
     metric: str
-    words: Literal["better", "worse", "no demonstrated difference"]
+    result: Literal["better", "worse", "no demonstrated difference"]
 
 
 class StageGain(Model):

@@ -81,13 +81,13 @@ def test_gains_stand_beside_each_other_for_each_stage(
     assert list(rows) == ["base", "sft", "grpo"]  # a reward model answers nothing
     assert rows["sft"].reward is None and rows["grpo"].reward == report.behaviour.reward_gain
     assert rows["grpo"].kl and rows["grpo"].kl.mean == pytest.approx(0.05)
-    assert {one.words for one in rows["grpo"].quality} == {"no demonstrated difference"}
+    assert {one.result for one in rows["grpo"].quality} == {"no demonstrated difference"}
     worse = retold(
         told, tmp_path, accuracy=0.8, unsafe=0.3,
         behaviour={"measures": HEALTHY, "lower_is_better": ["sampled_unsafe"]},
     )  # fmt: skip
     quality = {one.metric: one for one in worse.stage_gains[-1].quality}
-    assert quality["greedy_exact"].words == quality["sampled_unsafe"].words == "worse"
+    assert quality["greedy_exact"].result == quality["sampled_unsafe"].result == "worse"
     assert (quality["sampled_unsafe"].mean or 0) > 0 > (quality["greedy_exact"].mean or 0)
 
 
