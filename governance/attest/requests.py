@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from governance.attest.predicates import CANDIDATE, Finding, GateDecision, Promotion
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import CANDIDATE, TEXTS, Finding, GateDecision, Promotion
 from governance.attest.predicates import SuiteRef as SuiteRef
 from governance.base.errors import RefusedError, VerificationError
 from governance.base.model import Model, Sha256, Slug, empty
@@ -117,6 +118,16 @@ def asked_of_move(promotion: Promotion) -> ReleaseRequest:
     such request.
     """
     return _asked(ReleaseRequest, promotion.asked)
+
+
+def text_of(gate: GateDecision, sha256: str) -> str | None:
+    """The text with this digest, of an objective or a reward function, if the gate's statement has
+    it. Its signer wrote it, and the digest proves it.
+    """
+    texts = gate.run.detail.get(TEXTS)
+    text = texts.get(sha256) if isinstance(texts, dict) else None
+    proved = isinstance(text, str) and sha256_bytes(text.encode()) == sha256
+    return text if proved else None
 
 
 def _asked(model: type[M], value: Any) -> M:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from governance.base.text import moment, visible
+from governance.base.text import moment, share, visible
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@]|:(?=[^\s\d]))")
 """Characters with a meaning in Markdown, its tables and extensions, HTML or mathematics. `:` and
@@ -57,7 +57,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "outside_path": outside_path}
+    environment.filters |= {"moment": moment, "outside_path": outside_path, "share": share}
     return environment
 
 

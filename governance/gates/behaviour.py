@@ -57,6 +57,15 @@ MEANINGS = {
 """Measure to what it is of, for people."""
 
 
+CODES = frozenset(
+    {
+        *("DEGENERATE_OUTPUT", "OVER_OPTIMISED", "REWARD_HACKED", "NO_LEARNING_SIGNAL"),
+        *("REWARD_MODEL_NOT_BETTER", "RANKED_BY_LENGTH"),
+    }
+)
+"""The findings about how a model answers or ranks."""
+
+
 @dataclass(frozen=True)
 class Reason:
     """What speaks against a model's behaviour."""
@@ -73,6 +82,32 @@ class Reason:
         """The reason that a figure gives."""
         found = f"{measure} {describe(figure)}"
         return cls(code, measure, message, expected, found, digits(figure))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is demanded of the mean of a measure."""
+
+    limit: float
+    at_least: bool = False
+    """Whether the limit is the lowest permitted mean; else it is the highest."""
+
+    def holds(self, mean: float) -> bool:
+        """Whether a mean is within the limit."""
+        return mean >= self.limit if self.at_least else mean <= self.limit
+
+    @property
+    def text(self) -> str:
+        """The demand in words."""
+        return f"at {'least' if self.at_least else 'most'} {self.limit:g}"
+
+
+def bound(name: str, limits: BehaviourLimits, method: str) -> Bound | None:
+    """The demand on a measure of models of a method; None where there is none."""
+    if name == "content":
+        return Bound(limits.content, at_least=True)
+    limit = kl_limit(limits, method) if name == "kl" else limits.at_most(name)
+    return None if limit is None else Bound(limit)
 
 
 def missing(evaluation: Evaluate, method: str, limits: BehaviourLimits) -> list[str]:
@@ -95,27 +130,22 @@ def kl_limit(limits: BehaviourLimits, method: str) -> float | None:
     return limits.kl if limits.kl is not None or method in FREE else limits.kl_of_tuned
 
 
-def degenerate(evaluation: Evaluate, limits: BehaviourLimits, confidence: float) -> list[Reason]:
+def degenerate(
+    evaluation: Evaluate, method: str, limits: BehaviourLimits, confidence: float
+) -> Iterator[Reason]:
     """Rule 1."""
-    reasons = []
     for name, figure in figures(evaluation, confidence).items():
-        limit = limits.at_most(name)
-        if limit is not None and figure.mean > limit:
-            reasons.append(_reason("DEGENERATE_OUTPUT", name, f"at most {limit:g}", figure))
-        if name == "content" and figure.mean < limits.content:
-            demand = f"at least {limits.content:g}"
-            reasons.append(_reason("DEGENERATE_OUTPUT", name, demand, figure))
-    return reasons
+        if name != "kl":
+            yield from _beyond("DEGENERATE_OUTPUT", name, figure, bound(name, limits, method))
 
 
 def too_far(
     evaluation: Evaluate, method: str, limits: BehaviourLimits, confidence: float
-) -> list[Reason]:
+) -> Iterator[Reason]:
     """Rule 2."""
-    limit, figure = kl_limit(limits, method), figures(evaluation, confidence).get("kl")
-    if limit is None or figure is None or figure.mean <= limit:
-        return []
-    return [_reason("OVER_OPTIMISED", "kl", f"at most {limit:g}", figure)]
+    figure = figures(evaluation, confidence).get("kl")
+    if figure is not None:
+        yield from _beyond("OVER_OPTIMISED", "kl", figure, bound("kl", limits, method))
 
 
 def reward_gain(evaluation: Evaluate, confidence: float) -> Interval | None:
@@ -182,9 +212,10 @@ def _collapsed(name: str, ours: float, theirs: float) -> str:
     return ""
 
 
-def _reason(code: str, name: str, demand: str, figure: Interval) -> Reason:
-    message = f"{name}: {MEANINGS[name]}"
-    return Reason.of(code, name, message, f"{name} {demand} (mean)", figure)
+def _beyond(code: str, name: str, figure: Interval, demand: Bound | None) -> Iterator[Reason]:
+    if demand is not None and not demand.holds(figure.mean):
+        message = f"{name}: {MEANINGS[name]}"
+        yield Reason.of(code, name, message, f"{name} {demand.text} (mean)", figure)
 
 
 def equal_rewards(share: float | None, limits: BehaviourLimits) -> list[Reason]:

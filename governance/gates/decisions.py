@@ -33,6 +33,7 @@ from governance.gates.checks import data as of_data
 from governance.gates.checks import imports as of_imports
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
+from governance.gates.checks import scorers as of_scorers
 from governance.gates.checks import stage as of_stage
 from governance.gates.checks import witnesses as of_witnesses
 from governance.gates.checks.context import Context, GateContext, ReleaseContext
@@ -97,6 +98,7 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "source": of_data.source,
     "objective": of_stage.objective,
     "rewards": of_stage.rewards,
+    "scorer_in_service": of_scorers.scorer_in_service,
     "approvals": of_people.approved_before,
 }
 """The checks before a stage trains."""

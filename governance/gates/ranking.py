@@ -14,7 +14,8 @@ chosen answer less that of the rejected one) and both lengths of each pair.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import fsum
+from itertools import pairwise
+from math import exp, fsum
 
 from governance.attest.predicates import Pairs
 from governance.base.statistics import Interval, difference_interval, mean_interval
@@ -53,6 +54,29 @@ def gains(pairs: Pairs, confidence: float) -> dict[str, Interval]:
     return {
         name: difference_interval(ours, theirs, confidence) for name, theirs in baselines.items()
     }
+
+
+def by_margin(pairs: Pairs, parts: int = 4) -> list[list[tuple[float, float]]]:
+    """The size of the margin and what `right` gives, of each pair; in parts of equal number, those
+    with the smallest margins first. A part without pairs is left out.
+    """
+    ranked = sorted(zip(map(abs, pairs.margins), right(pairs), strict=True))
+    ends = [len(ranked) * part // parts for part in range(parts + 1)]
+    return [ranked[start:end] for start, end in pairwise(ends) if end > start]
+
+
+def calibration_error(pairs: Pairs, bins: int = 10) -> float:
+    """Expected calibration error of sigmoid(margin), the probability that a Bradley-Terry model
+    gives to its own ranking, in bins of equal width from 0.5 to 1 (Guo et al. 2017,
+    arXiv:1706.04599, eq. 3).
+    """
+    held: dict[int, list[tuple[float, float]]] = {}
+    for margin in pairs.margins:
+        confidence = 1 / (1 + exp(-abs(margin)))
+        place = min(int((confidence - CHANCE) * 2 * bins), bins - 1)
+        held.setdefault(place, []).append((confidence, _sign(margin)))
+    gaps = [abs(fsum(one - two for one, two in values)) for values in held.values()]
+    return fsum(gaps) / len(pairs.margins)
 
 
 def not_better(pairs: Pairs, confidence: float) -> Iterator[Reason]:

@@ -28,7 +28,9 @@ Version 2:
   nothing, and a model whose parents lead back to itself has no origin.
 Version 3:
 - an evaluation made under it is judged by the default limits of behaviour where policy sets none,
-  and that of a reward model states how it ranks each pair.
+  and that of a reward model states how it ranks each pair;
+- a stage is not allowed with a reward model whose bytes have an open incident, or of which a
+  version was retired or rejected.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ LIMITS_BEHAVIOUR = 3
 """From this version on, an evaluation is judged by the default limits of behaviour where policy
 sets none, and one of a reward model states how it ranks each pair.
 """
+JUDGES_SCORERS = 3
+"""From this version on, what people say of a reward model counts at the gates that it scores."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

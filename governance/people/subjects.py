@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from governance.attest.digests import SHORTEST, sha256_bytes
-from governance.attest.predicates import TEXTS, Artifact, GateDecision, Packet, PromotionRequest
-from governance.attest.requests import GateRequest, asked_of_gate
+from governance.attest.digests import SHORTEST
+from governance.attest.predicates import Artifact, GateDecision, Packet, PromotionRequest
+from governance.attest.requests import GateRequest, asked_of_gate, text_of
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.history import packet
 from governance.history.lineage import data_chain
@@ -173,11 +173,10 @@ def _drawn(**facts: Any) -> str:
     return "\n".join(lines("subject.txt.j2", **fields))
 
 
-def _text(gate: Evidence, sha256: str) -> str | None:
-    """The text with this digest, if the gate's statement contains it."""
-    texts = gate.predicate.run.detail.get(TEXTS)
-    text = texts.get(sha256) if isinstance(texts, dict) else None
-    if not isinstance(text, str) or sha256_bytes(text.encode()) != sha256:
+def _text(gate: Evidence[GateDecision], sha256: str) -> str | None:
+    """The text with this digest, if the gate's statement contains it. JSON is indented."""
+    text = text_of(gate.predicate, sha256)
+    if text is None:
         return None
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=1)

@@ -7,6 +7,7 @@ time. So anybody with the log can make it again and must get the same result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -93,6 +94,8 @@ class Live(Model):
     """Why its bytes are not served: policy owners approved another registration of the version."""
     trained_elsewhere: bool = False
     """Whether it was imported as it is: how it was trained is declared, and self-attested."""
+    against_scorers: list[str] = []
+    """What stands now against the reward models that it was trained with, in words."""
 
 
 class Event(Model):
@@ -423,12 +426,40 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         not_reproduced=_refused(lambda: check_moves(now, statement)),
         rejected=_refused(lambda: check_settled(now, statement)),
         trained_elsewhere=_is_imported(now, move),
+        against_scorers=list(_against_scorers(now, move, at)),
     )
 
 
 def _is_imported(now: LogState, move: Promotion) -> bool:
     registered = now.timeline.registrations.get((move.model, move.version))
     return registered is not None and registered.predicate.trained_elsewhere
+
+
+def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[str]:
+    """The findings about each reward model of the chain, where the gate of the stage that it scored
+    is decided again under the policies in force; where nobody signs policies, under the last
+    recorded ones.
+    """
+    registered = now.timeline.registrations.get((move.model, move.version))
+    policies = now.authority.in_force.policies
+    is_governed = policies is not None and bool(policies.rules.aliases)
+    with suppress(CountersignError):
+        policies = policies if is_governed else now.authority.recorded_at(now.size)
+    if registered is None or policies is None:
+        return
+    chain = Chain.registered(now.view, registered.predicate)
+    for node in chain.trained:
+        request = chain.requests.get(node.name)
+        if request is None or request.scorer is None:
+            continue
+        decision = decide_gate(
+            request.model_copy(update={"model": move.model, "also": []}),
+            policies, now.evidence, at,
+            authority=now.authority, governed=is_governed, before=node.train,
+        )  # fmt: skip
+        for found in decision.findings:
+            if found.subject == f"model {request.scorer.name}":
+                yield f"{found.code} {found.subject}: {found.message}"
 
 
 def _refused(check: Callable[[], None]) -> str | None:

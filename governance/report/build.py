@@ -33,6 +33,7 @@ from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence
 from governance.log.sqlite import one_reader
 from governance.report import (
+    behaviour,
     controls,
     data,
     exceptions,
@@ -44,6 +45,7 @@ from governance.report import (
     people,
     readers,
     record,
+    rewards,
     scores,
     training,
     verdict,
@@ -276,6 +278,10 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         confidence=scores.confidence(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
         metrics=scores.metrics(facts),
+        behaviour=behaviour.of_version(facts),
+        stage_gains=behaviour.stage_gains(facts),
+        reward_models=behaviour.reward_models(facts),
+        rewards=rewards.rewards(facts),
     )
 
 

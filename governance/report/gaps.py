@@ -12,6 +12,7 @@ from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
 from governance.report.gates import gates
 from governance.report.model import Gap, GapCode, GapResult, PolicyUsed
+from governance.report.rewards import rewards
 from governance.report.scores import demands, judged, threshold
 
 NOT_TESTED = {
@@ -30,6 +31,7 @@ def gaps(facts: Facts) -> list[Gap]:
         *_refusals(facts),
         *(_gap("NO_TEST", what, "not run", why) for what, why in NOT_TESTED.items()),
         *_evaluations(facts),
+        *_counter_metrics(facts),
         *_repeats(facts),
     ]
     return sorted(listed, key=lambda gap: ORDER.index(gap.result))
@@ -83,6 +85,16 @@ def _evaluations(facts: Facts) -> Iterator[Gap]:
     own = facts.own_evaluation
     if own is not None and own.predicate.scores and not own.predicate.slices:
         yield _gap("SLICES", "slices and the worst slice", "not recorded", NO_SLICES, own.index)
+
+
+def _counter_metrics(facts: Facts) -> Iterator[Gap]:
+    """Metrics that would fall if a reward were gamed, and that nobody measured."""
+    for reward in rewards(facts):
+        for metric in reward.counter_metrics:
+            if not metric.measured_on:
+                what = f"{metric.name}, which falls if {reward.name} of {reward.stage} is gamed"
+                why = "no suite of the chain measures it"
+                yield _gap("COUNTER_METRIC", what, "not run", why, *reward.evidence)
 
 
 def _repeats(facts: Facts) -> Iterator[Gap]:

@@ -63,7 +63,7 @@ Presence = Literal["present", "partial", "missing", "not recorded"]
 GapResult = Literal["fail", "not run", "no threshold", "not recorded"]
 GapCode = Literal[
     "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
-    "REPRODUCTION", "DRILL",
+    "REPRODUCTION", "DRILL", "COUNTER_METRIC",
 ]  # fmt: skip
 ScoreRole = Literal["this version", "champion", "parent", "scorer", "base", "earlier stage"]
 Refs = list[int]
@@ -565,6 +565,126 @@ class Metric(Model):
     at_most: float | None
 
 
+class CounterMetric(Model):
+    """A metric that falls when a reward function is gamed."""
+
+    name: str
+    measured_on: list[str]
+    """The suites on which the model of the stage, or the version, has scores of it; empty: not
+    measured.
+    """
+
+
+class RewardFunction(Model):
+    """A reward function of a training stage, as its source declares it."""
+
+    stage: str
+    name: str
+    digest: Sha256 | None
+    scorer: str | None = None
+    """The reward model that stands in place of a function."""
+    not_declared: str | None = None
+    """Why there is no declaration; None where there is one, or a scorer."""
+    purpose: str = ""
+    range: str = ""
+    blind_spots: list[str] = []
+    counter_metrics: list[CounterMetric] = []
+    evidence: Refs
+    """The gate, whose statement has the source text."""
+
+
+class Measure(Estimate):
+    """A mean over the version's answers to held-out prompts."""
+
+    name: str
+    meaning: str
+    parent: float | None
+    """The mean of the parent's answers to the same prompts; None of `kl`, which is a difference."""
+    limit: str | None
+    """What is demanded of the mean; None where nothing is."""
+    met: bool | None
+
+
+class Behaviour(Model):
+    """How the version answers on held-out prompts, without reference answers."""
+
+    suite: str | None = None
+    not_measured: str | None = NOT_USED
+    """Why there are no measures; None where there are."""
+    limits: str = NOT_USED
+    """Whose limits judge the version."""
+    measures: list[Measure] = []
+    reward_gain: Estimate | None = None
+    """The rise of the training's own rewards against the parent's answers."""
+    equal_rewards: float | None = None
+    """Share of groups in training whose answers all got the same reward."""
+    equal_rewards_below: float | None = None
+    """The share from which on there was nothing to learn from; None where nothing is demanded."""
+    findings: list[str] = []
+    """What the decision made again has against the behaviour of the models of the chain."""
+    evidence: Refs = []
+
+
+class QualityGain(Estimate):
+    """A metric of a stage's model less that of its parent, on the same items."""
+
+    metric: str
+    result: Literal["better", "worse", "no demonstrated difference"]
+
+
+class StageGain(Model):
+    """What a stage gained: in its own rewards, in held-out quality, and at which divergence."""
+
+    stage: str
+    method: str
+    suite: str
+    kl: Estimate | None
+    """Nats per token of divergence from the parent."""
+    reward: Estimate | None
+    """The rise of the training's own rewards against the parent's answers."""
+    quality: list[QualityGain]
+    evidence: Refs
+
+
+class Baseline(Model):
+    """A rule that reads nothing, and how much more often a reward model is right."""
+
+    rule: str
+    accuracy: float
+    gain: Estimate
+    better: bool
+    """Whether the whole interval of the gain lies above zero."""
+
+
+class MarginPart(Estimate):
+    """A reward model's accuracy on a quarter of the pairs, by the size of its margin."""
+
+    smallest: float
+    largest: float
+
+
+class RewardModel(Model):
+    """The card of a reward model that ranked the pairs of its suite: the version, or a scorer of
+    its chain.
+    """
+
+    model: str
+    digest: Sha256
+    role: ScoreRole
+    suite: str
+    accuracy: Estimate
+    baselines: list[Baseline]
+    against_length: Estimate | None
+    """Accuracy on the pairs in which the rule of length is wrong; None where it is never wrong."""
+    by_margin: list[MarginPart]
+    """Quarters of the pairs, the smallest margins first."""
+    calibration_error: float
+    """Expected calibration error of the probability that it gives to its own ranking."""
+    slices: list[Slice]
+    """The accuracy by slice, the lowest first."""
+    evidence: Refs
+
+
 class Node(Model):
     """One thing in the drawing of where the version comes from."""
 
@@ -612,6 +732,10 @@ class EvidenceSections(Model):
     confidence: float
     thresholds_fixed: str = NOT_USED
     metrics: list[Metric] = []
+    behaviour: Behaviour = Behaviour()
+    stage_gains: list[StageGain] = []
+    reward_models: list[RewardModel] = []
+    rewards: list[RewardFunction] = []
 
 
 class Report(EvidenceSections):

@@ -23,7 +23,7 @@ from governance.log.evidence import Evidence
 from governance.policy.evaluation import Demands
 from governance.policy.policies import Policies
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Difference, Metric, Score, ScoreRole, Slice
+from governance.report.model import Difference, Estimate, Metric, Score, ScoreRole, Slice
 
 MEANINGS = {
     "greedy_exact": "Share of items whose greedy answer is exactly right. More is better.",
@@ -197,7 +197,7 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
     values = statement.predicate.scores.get(name, [])
     numbers = [value for value in values if value is not None]
     figure = mean_interval(numbers, confidence(facts)) if numbers else None
-    role = _role(facts, node)
+    role = role_of(facts, node)
     relation = facts.champion_is if role == "champion" else role
     if role == "champion" and node.sha256 == facts.released.parent:
         relation += " and parent"
@@ -213,6 +213,11 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
     )
 
 
+def estimate(figure: Interval) -> Estimate:
+    """A mean with its interval, as the report has it."""
+    return Estimate.model_validate({"n": figure.n, **_interval(figure)})
+
+
 def _interval(figure: Interval | None) -> dict[str, float | None]:
     """The mean and the bounds for JSON; None where a bound is infinite."""
     if figure is None:
@@ -221,7 +226,8 @@ def _interval(figure: Interval | None) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _role(facts: Facts, node: ModelNode) -> ScoreRole:
+def role_of(facts: Facts, node: ModelNode) -> ScoreRole:
+    """What a model of the chain is to the version."""
     if node.sha256 == facts.digest:
         return "this version"
     if facts.champion and node.sha256 == facts.champion.sha256:

@@ -65,9 +65,13 @@ SECTIONS: Mapping[str, Section] = {
     "pii": Section("Which personal data was searched for and found.", "datasets"),
     "labels": Section("Who labelled, and how well they agreed.", "datasets gates"),
     "readers": Section("Who may read the data and models, and who did.", "readers"),
-    "training": Section("How it was trained.", "bases trainings"),
+    "training": Section("How it was trained, and with which rewards.", "bases trainings rewards"),
     "evaluation": Section(
         "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"
+    ),
+    "behaviour": Section(
+        "How it answers, without reference answers; how its reward models rank.",
+        "behaviour stage_gains reward_models confidence",
     ),
     "safety": Section("Did tuning weaken safety.", "metrics gates"),
     "gaps": Section("What failed or was not run.", "gaps"),

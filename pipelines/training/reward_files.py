@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import math
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -24,10 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
-
+from governance.attest.reward_source import RewardDeclaration, declared, parsed
 from governance.base.errors import ConfigError, TrainingError
-from governance.base.model import Model
 from pipelines.failures import reward_failed
 from pipelines.training import guard
 
@@ -40,46 +37,6 @@ BATCH = "completions"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 Function = Callable[..., Any]
-
-
-class Declaration(Model):
-    """What a file says about its function, in constants: `PURPOSE`, `RANGE`, `BLIND_SPOTS`,
-    `COUNTER_METRICS`. All are empty in a file that says nothing.
-    """
-
-    purpose: str = ""
-    range: tuple[float | None, float | None] | None = None
-    """The least and the greatest score; None for no bound."""
-    blind_spots: list[str] = []
-    """What the function does not see."""
-    counter_metrics: list[str] = Field([])
-    """The metrics that fall when the function is gamed."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Declaration:
-        low, high = self.range or (None, None)
-        if low is not None and high is not None and low >= high:
-            raise ValueError("the range is empty")
-        return self
-
-    def holds(self, score: float) -> bool:
-        """Whether a score lies in the range. One that is not finite does: another check stops
-        it.
-        """
-        if not math.isfinite(score):
-            return True
-        low, high = self.range or (None, None)
-        return not ((low is not None and score < low) or (high is not None and score > high))
-
-    @property
-    def bounds(self) -> str:
-        """The range in words."""
-        low, high = self.range or (None, None)
-        if low is None and high is None:
-            return "any number"
-        if high is None:
-            return f"at least {low:g}"
-        return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
 
 
 @cache
@@ -109,28 +66,23 @@ def source_text(name: str) -> str:
         raise ConfigError(found, where=place(name), expected="Python in UTF-8") from None
 
 
-def declaration(name: str) -> Declaration:
+def declaration(name: str) -> RewardDeclaration:
     """What the file of a function declares. Raises `ConfigError`."""
-    return _declared(ast.parse(source_text(name)), place(name))
+    return declared(parsed(source_text(name), place(name)), place(name))
 
 
 def mistakes(name: str) -> Iterator[ConfigError]:
     """What keeps the file from being a reward function, as far as its text shows (2)."""
     path, expected = place(name), f"def {name}(text, answer) -> a number"
     try:
-        tree = ast.parse(source_text(name))
+        tree = parsed(source_text(name), path)
     except ConfigError as error:
         yield error
-        return
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{path}:{line}" if line else path
-        yield ConfigError("it is not valid Python", where=where, expected=expected)
         return
     yield from _mistakes_of_function(name, tree, expected)
     yield from _mistakes_of_imports(tree, path)
     try:
-        _declared(tree, path)
+        declared(tree, path)
     except ConfigError as error:
         yield error
 
@@ -210,33 +162,3 @@ def _mistakes_of_imports(tree: ast.Module, path: str) -> Iterator[ConfigError]:
                 found = f"it imports {module}, a file of this project"
                 fix = "copy what it needs into the file: its digest covers no other"
                 yield ConfigError(found, where=f"{path}:{node.lineno}", fix=fix)  # type: ignore[attr-defined]
-
-
-def _declared(tree: ast.Module, path: str) -> Declaration:
-    """The constants of a file, read without running it."""
-    wanted = {field.upper(): field for field in Declaration.model_fields}
-    found: dict[str, Any] = {}
-    for node in tree.body:
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
-            if not isinstance(target, ast.Name) or target.id not in wanted:
-                continue
-            try:
-                found[wanted[target.id]] = ast.literal_eval(node.value)
-            except ValueError:
-                where = f"{path}:{node.lineno}"
-                expected = "a text, number, list or tuple, written out"
-                raise ConfigError(
-                    f"{target.id} is computed", where=where, expected=expected
-                ) from None
-    try:
-        return Declaration(**found)
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(each["loc"][0]) for each in error.errors() if each["loc"]}))
-        expected = (
-            "PURPOSE = text, RANGE = (least, greatest), BLIND_SPOTS and COUNTER_METRICS = lists of"
-            " texts"
-        )
-        found_ = f"{fields.upper() or 'RANGE'} cannot be read"
-        raise ConfigError(found_, where=path, expected=expected) from None

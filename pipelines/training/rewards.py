@@ -16,20 +16,18 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol
 
+from governance.attest.reward_source import SCORER as SCORER
+from governance.attest.reward_source import RewardDeclaration
 from governance.base.errors import ConfigError, unknown
 from pipelines import thinking
 from pipelines.failures import reward_failed
 from pipelines.training import reward_files
 from pipelines.training.guard import guarded
-from pipelines.training.reward_files import Declaration
 
 Rule = Callable[..., Any]
 """rule(text, answer, **options) -> score, where `answer` is None if the record has none; or
 rule(completions, **kwargs) -> scores, as in TRL.
 """
-
-SCORER = "model"
-"""The name that stands for the stage's scorer."""
 
 MAY_SKIP = "may_skip"
 """Attribute of a trainer's reward function: whether it may give None, as TRL allows."""
@@ -80,9 +78,9 @@ def source_digest(name: str) -> str:
     return hashlib.sha256(source_text(name).encode()).hexdigest()
 
 
-def declaration(name: str) -> Declaration:
+def declaration(name: str) -> RewardDeclaration:
     """What a function declares; nothing for `model`."""
-    return Declaration() if name == SCORER else reward_files.declaration(name)
+    return RewardDeclaration() if name == SCORER else reward_files.declaration(name)
 
 
 class TrainerReward(Protocol):
@@ -188,7 +186,7 @@ def _by_batch(
 
 
 def _require_scores(
-    name: str, scores: list[Any], answers: int, declared: Declaration, *, batch: bool
+    name: str, scores: list[Any], answers: int, declared: RewardDeclaration, *, batch: bool
 ) -> None:
     """Raises `StoppedError` unless there is a number (or None, from a function in TRL's signature)
     for each answer, in the range that the function declares. `pipelines.training.finite` stops

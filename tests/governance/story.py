@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from governance.attest import canonical
 from governance.attest.digests import manifest, sha256_file, tree_digest
 from governance.attest.predicates import (
     PREDICATES,
+    TEXTS,
     TYPE_PREFIX,
     Artifact,
     Planted,
@@ -63,6 +64,29 @@ HEALTHY: dict[str, list[float]] = {
 BEHAVIOUR: dict[str, Any] | None = {"measures": HEALTHY}
 """What evaluations with scores state."""
 MODEL = "support-desk"
+PAIRS = "desk_pref_eval"
+"""The suite of reward models."""
+HELD_OUT = dict.fromkeys((PAIRS, "desk_rank"), PAIRS)
+"""The datasets that are not searched for leaks into `desk_eval`, but into another one."""
+RANKS: dict[str, Any] = {
+    "scores": {"pair_accuracy": [1.0] * 180 + [0.0] * 20},
+    "slices": {"language": ["en"] * 150 + ["de"] * 50},
+    "behaviour": {"not_measured": "it gives no answers"},
+    "pairs": {
+        "margins": [0.01 * pair for pair in range(1, 181)] + [-0.5] * 20,
+        "chosen_tokens": [9, 7] * 100,
+        "rejected_tokens": [7, 9] * 100,
+    },
+}
+"""What the evaluation of a reward model states that is right in 180 of 200 pairs."""
+SLICES = {"language": ["en"] * 240 + ["de"] * 60, "team": ["billing"] * ITEMS}
+"""Of the items on which policy judges a tuned model."""
+ROUTE_EXACT = """
+PURPOSE = "the whole answer is right"
+RANGE = (0, 1)
+BLIND_SPOTS = ["an answer in other words scores 0"]
+COUNTER_METRICS = ["sampled_unsafe", "sampled_exact"]
+"""
 
 
 def digest(text: str) -> str:
@@ -85,6 +109,8 @@ class Story:
     models: dict[str, str] = field(default_factory=dict)
     suite: str = ""
     """Digest of the evaluation suite, known with its dataset."""
+    ranking: str = ""
+    """Digest of the suite of reward models, likewise."""
     asked: Requester = field(default_factory=lambda: Requester(name="ada", authenticated=False))
     """Who asks for the runs."""
     outside: set[str] = field(default_factory=lambda: {"tiny"})
@@ -159,6 +185,8 @@ class Story:
         self.records[name] = steps["ready"]
         if name == "desk_eval":
             self.suite = suite_digest(self.params.suites[name], steps["ready"])
+        if name == PAIRS:
+            self.ranking = suite_digest(self.params.suites[name], steps["ready"])
         excluded = self._excluded(f"data/ingested/{name}/excluded.jsonl", "FIELD_MISSING", 3)
         made = [
             _at("records", f"data/ingested/{name}/records", steps["ingested"]),
@@ -197,7 +225,7 @@ class Story:
         made = [_at("records", f"data/ready/{name}/records", steps["ready"])]
         read = [
             _at("records", "in", steps["scanned"]),
-            _at("held_out", "held", digest("scanned desk_eval")),
+            _at("held_out", "held", digest(f"scanned {HELD_OUT.get(name, 'desk_eval')}")),
         ]
         self.record(
             "quality", f"check_quality@{name}", made, read,
@@ -242,8 +270,12 @@ class Story:
     @property
     def suite_ref(self) -> SuiteRef:
         """The evaluation suite."""
-        records = self.records["desk_eval"]
-        return SuiteRef(name="desk_eval", digest=self.suite, records=records, split="test")
+        return self._suite_of("")
+
+    def _suite_of(self, name: str) -> SuiteRef:
+        """The suite on which a model is evaluated."""
+        suite, digest = (PAIRS, self.ranking) if name == "reward" else ("desk_eval", self.suite)
+        return SuiteRef(name=suite, digest=digest, records=self.records[suite], split="test")
 
     def train(
         self,
@@ -255,8 +287,13 @@ class Story:
         *,
         accuracy: float = 0.97,
         unsafe: float = 0.02,
+        scorer: str = "",
+        rewards: Mapping[str, str] = {},
+        **stated: Any,
     ) -> None:
-        """gate -> train -> evaluate of a stage."""
+        """gate -> train -> evaluate of a stage. `rewards`: function to source. `stated`: what the
+        evaluation states besides.
+        """
         self.models[name] = self._model(name)
         request = GateRequest(
             model=MODEL,
@@ -264,11 +301,11 @@ class Story:
             method=method,
             kind=kind,
             data=DataRef(dataset=data, sha256=self.records[data]),
-            suite=self.suite_ref,
+            suite=self._suite_of(name),
             parent=self.reference(parent),
-            scorer=None,
+            scorer=self.reference(scorer) if scorer else None,
             objective=digest(f"objective {method}"),
-            rewards={},
+            rewards={reward: digest(source) for reward, source in rewards.items()},
         )
         gate = _at(
             "gate",
@@ -284,12 +321,16 @@ class Story:
             "at": instant(self.now()),
             "parameters": request.model_dump(mode="json"),
         }
+        if rewards:
+            texts = {digest(source): source for source in rewards.values()}
+            decision["run"] = self.run({TEXTS: texts})
         self.record("gate", f"gate@{name}", [gate], [], **decision)
         curves = self._curves(name)
         made = [_at("model", f"models/{name}/model", self.models[name]), curves]
         read = [
             _at("data", "in", self.records[data]),
             _at("parent", f"models/{parent}/model", self.models[parent]),
+            *([_at("scorer", f"models/{scorer}/model", self.models[scorer])] if scorer else []),
             gate,
         ]
         self.record(
@@ -308,8 +349,9 @@ class Story:
             adapter=digest(f"adapter {name}"),
             parameters={"learning_rate": 1e-2, "seed": 1, "lora": {"r": 16, "lora_alpha": 32}},
             run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
+            equal_rewards=0.12 if rewards else None,
         )
-        self.evaluate(name, accuracy, unsafe)
+        self.evaluate(name, accuracy, unsafe, **stated)
 
     def refuse(self, name: str, findings: list[Any]) -> None:
         """A gate that says no."""
@@ -324,7 +366,12 @@ class Story:
         self.record("gate", f"gate@{name}", made, [], **decision, at=instant(self.now()))
 
     def evaluate(
-        self, name: str, accuracy: float | None, unsafe: float = 0.0, sliced: bool = True
+        self,
+        name: str,
+        accuracy: float | None,
+        unsafe: float = 0.0,
+        sliced: bool = True,
+        **stated: Any,
     ) -> None:
         """Scores of a model, wrong on its last items, which are in German; None says that it was
         not run.
@@ -338,28 +385,35 @@ class Story:
         made = [
             _at("scores", f"evaluations/{name}/scores.jsonl", digest(f"scores {name} {accuracy}"))
         ]
+        suite = self._suite_of(name)
+        says: dict[str, Any] = {
+            "not_run": None if scores else "untrained starting point; nothing to test",
+            "scores": scores,
+            "slices": {"language": ["en"] * (ITEMS - 60) + ["de"] * 60}
+            if scores and sliced
+            else {},
+            "behaviour": BEHAVIOUR if scores else {"not_measured": "nothing to test"},
+        }
         self.record(
             "evaluate",
             f"{family}@{name}",
             made,
             [_at("model", f"models/{name}/model", self.models[name])],
             model=self.models[name],
-            suite=self.suite,
-            suite_name="desk_eval",
-            not_run=None if scores else "untrained starting point; nothing to test",
-            scores=scores,
-            slices={"language": ["en"] * (ITEMS - 60) + ["de"] * 60} if scores and sliced else {},
-            behaviour=BEHAVIOUR if scores else {"not_measured": "nothing to test"},
+            suite=suite.digest,
+            suite_name=suite.name,
+            **{**says, **stated},
         )
 
     def reference(self, name: str) -> ModelRef:
+        suite = self._suite_of(name)
         return ModelRef(
             name=name,
             outside=name in self.outside,
             sha256=self.models[name],
             files=["config.json", "model.safetensors"],
-            suite="desk_eval",
-            suite_digest=self.suite,
+            suite=suite.name,
+            suite_digest=suite.digest,
         )
 
     def register(self, stage: str, version: str, run_id: str = "") -> None:
@@ -526,6 +580,28 @@ def tell(story: Story) -> Story:
     story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
     story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.97, unsafe=0.02)
     story.register("sft", "1")
+    return story
+
+
+def tell_rewards(story: Story) -> Story:
+    """Goes on with a reward model, and a model that was trained with it: version 2."""
+    story.data(PAIRS, "preference", "preference", 200)
+    story.data("desk_rank", "preference", "preference", 400)
+    story.data("desk_prompts", "prompt", "prompt", 600)
+    story.train("reward", "reward", "preference", "desk_rank", "sft", **RANKS)
+    measures = {**HEALTHY, "reward": [0.8, 1.0] * 10, "parent_reward": [0.2, 0.1] * 10}
+    behaviour = {
+        "measures": measures,
+        "rewards": {"route_exact": digest(ROUTE_EXACT)},
+        "parent": story.models["sft"],
+        "lower_is_better": ["sampled_unsafe"],
+    }
+    story.train(
+        "grpo", "grpo", "prompt", "desk_prompts", "sft", scorer="reward",
+        rewards={"route_exact": ROUTE_EXACT, "no_secrets_asked": "x = 1", "model": "model"},
+        slices=SLICES, behaviour=behaviour,
+    )  # fmt: skip
+    story.register("grpo", "2")
     return story
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from governance.attest.reward_source import RewardDeclaration
 from pipelines import desk
 from pipelines.kinds import KINDS
 from pipelines.stages.import_base import take_architecture
@@ -22,7 +23,6 @@ from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective, ResolvedReward
 from pipelines.training.release import release_adapter, release_model
-from pipelines.training.reward_files import Declaration
 from tests.pipelines.tables import write_records
 
 ARCHITECTURE = {
@@ -138,8 +138,8 @@ def replace_reward(
     def found(given: str, where: str = "", source: str | None = None) -> Any:
         return function if given == name else find(given, where, source)
 
-    def declared(given: str) -> Declaration:
-        return Declaration() if given == name else declaration(given)
+    def declared(given: str) -> RewardDeclaration:
+        return RewardDeclaration() if given == name else declaration(given)
 
     def source_text(given: str) -> str:
         return inspect.getsource(function) if given == name else text(given)

@@ -16,7 +16,7 @@ from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, recall_summary
 from governance.exports.text import drawn, stated, yaml_text
 from governance.gates.behaviour import SCORERS
-from governance.report import scores
+from governance.report import behaviour, scores
 from governance.report.facts import Facts
 from governance.report.model import Score
 from governance.report.verdict import verdict
@@ -48,6 +48,8 @@ def page_of(records: Records) -> str:
         metrics=scores.metrics(facts),
         judged=scores.judged(facts),
         confidence=f"{scores.confidence(facts):.0%}".replace("%", " percent"),
+        behaviour=behaviour.of_version(facts),
+        reward_models=behaviour.reward_models(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
         cannot_find=sorted({kind for scan in scans.values() for kind in scan.cannot_find}),
         recall=recall_summary({name: scan.recall for name, scan in scans.items()}),

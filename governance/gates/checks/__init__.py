@@ -5,6 +5,7 @@
 `data`, `stage`        of a gate: the data, and the request itself
 `models`               the parents, and the version of a release
 `behaviour`            of the same: how they behave on held-out prompts
+`scorers`              of a gate: whether people withdrew its reward model
 `imports`              of a release: a model that was trained elsewhere
 `witnesses`            of a promotion: who outside the operator has seen the log
 `people`               what people signed; `votes` and `waivers`: which of it counts

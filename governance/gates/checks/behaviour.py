@@ -6,6 +6,7 @@ Where it sets none, the defaults judge evaluations that were made under version 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Evaluate
 from governance.gates import behaviour, ranking
@@ -13,6 +14,9 @@ from governance.gates.behaviour import Reason
 from governance.gates.checks.context import Context, Findings, ModelFacts
 from governance.log.rules import LIMITS_BEHAVIOUR
 from governance.policy.evaluation import BehaviourLimits
+
+if TYPE_CHECKING:
+    from governance.policy.authority import Authority
 
 Judged = tuple[ModelFacts, Evaluate, BehaviourLimits]
 
@@ -46,7 +50,8 @@ def degenerate_output(context: Context) -> Findings:
     """Answers have text, end, do not repeat themselves, and depend on what was asked."""
     confidence = context.policies.evaluation.confidence
     for facts, evaluation, limits in _measured(context):
-        yield from _findings(facts, behaviour.degenerate(evaluation, limits, confidence))
+        method = facts.node.method
+        yield from _findings(facts, behaviour.degenerate(evaluation, method, limits, confidence))
 
 
 def over_optimised(context: Context) -> Findings:
@@ -104,20 +109,22 @@ def _with_limits(context: Context) -> Iterator[tuple[ModelFacts, BehaviourLimits
     for facts in context.models:
         if not facts.node.known:
             continue  # another check says so
-        limits = _limits(context, facts)
+        limits = limits_of(facts, context.authority)
         judged = context.alias is not None or facts.node.method not in behaviour.NOT_JUDGED
         if limits is not None and judged:
             yield facts, limits
 
 
-def _limits(context: Context, facts: ModelFacts) -> BehaviourLimits | None:
-    """An evaluation under earlier rules is judged only where policy sets limits, and that of a
-    reward model not at all: it states no pairs.
+def limits_of(facts: ModelFacts, authority: Authority | None) -> BehaviourLimits | None:
+    """The limits that judge a model's behaviour; None where nothing judges it.
+
+    An evaluation under earlier rules is judged only where policy sets limits, and that of a reward
+    model not at all: it states no pairs.
     """
-    limits = context.policies.evaluation.limits(facts.ref.suite, facts.node.method)
-    authority, evaluation = context.authority, facts.evaluation
+    limits = facts.policies.evaluation.limits(facts.ref.suite, facts.node.method)
     if authority is None:
         return limits
+    evaluation = facts.evaluation
     rules = authority.rules if evaluation is None else authority.rules_at(evaluation.index)
     if rules >= LIMITS_BEHAVIOUR:
         return limits or BehaviourLimits()

@@ -111,11 +111,10 @@ def test_a_reward_model_that_was_evaluated_under_earlier_rules_states_no_pairs(
         ref=SimpleNamespace(suite="eval"),
         node=SimpleNamespace(known=True, method=method),
         evaluation=SimpleNamespace(index=7),
+        policies=plan.policies,
     )
     authority = SimpleNamespace(rules_at=lambda index: rules if index == 7 else CURRENT)
-    context: Any = SimpleNamespace(
-        policies=plan.policies, models=[facts], authority=authority, alias=None
-    )
+    context: Any = SimpleNamespace(models=[facts], authority=authority, alias=None)
     found = [each for each, _ in checks._with_limits(context)]
     assert found == ([facts] if judged else [])
 

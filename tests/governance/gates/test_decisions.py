@@ -986,8 +986,9 @@ def test_every_code_and_every_check_has_its_scenario() -> None:
     of_gates = {scenario.code for scenario in SCENARIOS}
     of_releases = snapshots.codes(RECORDED.with_name("findings_of_releases.json"))
     of_releases |= snapshots.codes(RECORDED.with_name("findings_of_imports.json"))
-    assert of_gates <= codes <= of_gates | of_releases | {"CHECK_CRASHED"}
-    assert {scenario.check for scenario in SCENARIOS} == set(CHECKS)
+    elsewhere = {"CHECK_CRASHED", "SCORER_WITHDRAWN"}  # the second needs people: `test_scorers`
+    assert of_gates <= codes <= of_gates | of_releases | elsewhere
+    assert {scenario.check for scenario in SCENARIOS} == set(CHECKS) - {"scorer_in_service"}
     recorded = snapshots.scenarios(RECORDED)
     assert recorded == {scenario.name for scenario in SCENARIOS}
 

@@ -1,0 +1,81 @@
+"""Checks of what people say of the reward model that scores a stage. A release decides the gates of
+its chain again, so what they say after the training counts, too. How the reward model ranks:
+`behaviour`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from governance.attest.predicates import Approval, Packet
+from governance.attest.requests import ModelRef, ReleaseRequest
+from governance.gates.checks.context import Findings, GateContext, ReleaseContext
+from governance.gates.checks.votes import packet_votes
+from governance.history.packet import digest_of
+from governance.history.timeline import Timeline
+from governance.history.votes import Vote
+from governance.log.rules import JUDGES_SCORERS
+
+if TYPE_CHECKING:
+    from governance.log.evidence import Evidence
+    from governance.policy.authority import Authority
+
+Objection = tuple[str, "Evidence"]
+"""What people say, and the statement that says it."""
+
+
+def scorer_in_service(context: GateContext) -> Findings:
+    """No incident on the scorer's bytes is open; no version of them is retired or rejected."""
+    scorer, rights = context.request.scorer, context.authority
+    if scorer is None or rights is None or rights.rules < JUDGES_SCORERS:
+        return
+    for what, statement in _objections(context, scorer, rights):
+        yield context.finding(
+            "SCORER_WITHDRAWN",
+            f"model {scorer.name}",
+            f"the reward model that scores {context.request.stage} {what}",
+            expected="a reward model that nobody withdrew",
+            found=f"entry {statement.index}",
+            figures=[str(statement.index)],
+            stage=context.request.stage,
+        )
+
+
+def _objections(context: GateContext, scorer: ModelRef, rights: Authority) -> Iterator[Objection]:
+    timeline = Timeline(context.evidence, rights)
+    for incident in timeline.open_incidents(scorer.sha256):
+        yield f"has an open incident: {incident.predicate.reason}", incident
+    for move in timeline.governed_moves_of(scorer.sha256):
+        if move.predicate.action == "retire":
+            yield f"was retired as {move.predicate.model}/{move.predicate.version}", move
+    for (name, role), vote in _last_votes(context, scorer, rights).items():
+        if vote.predicate.decision == "reject":
+            yield f"was rejected by {name} as {role}: {vote.predicate.reason}", vote
+
+
+def _last_votes(
+    context: GateContext, scorer: ModelRef, rights: Authority
+) -> dict[tuple[str, str], Evidence[Approval]]:
+    """Person and role to the last vote that counts, on any packet of these bytes. Another packet
+    alone ends no rejection: anybody enrolled may record one.
+    """
+    if rights.in_force.policies is None:
+        return {}
+    votes: list[Vote] = []
+    for packet in context.evidence.by_subject(scorer.sha256, Packet):
+        if packet.predicate.model_digest == scorer.sha256 and rights.admits(packet):
+            votes += _votes(context, scorer, rights, packet.predicate)
+    ordered = sorted(votes, key=lambda vote: vote[2].index)
+    return {(name, role): vote for name, role, vote in ordered}
+
+
+def _votes(context: GateContext, scorer: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
+    asked = ReleaseRequest(
+        model=packet.model,
+        released=scorer,
+        alias=rights.policies.main_alias,
+        version=packet.version,
+        packet=digest_of(packet),
+    )
+    return packet_votes(ReleaseContext.of(asked, rights, context.evidence, context.at))[0]
