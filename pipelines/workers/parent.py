@@ -293,7 +293,7 @@ def main() -> None:
             scans = project.policies.pii
             provenance.prepare(project.root, project.machine)
             for name, family in families.all_families().items():
-                if family.always_runs:
+                if family.may_always_run:
                     lock.installed(name)
             catalogue_of(project.policies)
             for name in reward_files.shipped():
