@@ -71,7 +71,10 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Decides. A refusal is recorded like a permission."""
+    """Decides. A refusal is recorded like a permission, and removes an earlier one's file: DVC
+    leaves it there.
+    """
+    (job.root / paths.gate(job.key)).unlink(missing_ok=True)
     request, decision = _decide(job)
     job.output("gate").write_bytes(gate_bytes(request))
     _write_report(job.root, request, decision)

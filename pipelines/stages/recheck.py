@@ -7,7 +7,7 @@ revoked and rewards are edited outside of what DVC can see.
    gate records its decision or refuses. Where a file of dvc.yaml changed, DVC runs it in any case.
 3. A row that cannot be decided yet, because an input is missing, has an empty file: DVC makes the
    input and then runs the gate.
-4. The files are never restored from a cache, nor is a gate's: the log at hand decides.
+4. DVC takes neither these files nor a gate's from an earlier run: the log at hand decides.
 """
 
 from __future__ import annotations

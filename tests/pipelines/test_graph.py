@@ -100,9 +100,9 @@ def test_families_that_always_run_say_so_to_dvc(name: str, stages: dict[str, Any
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ALWAYS if FAMILIES[name].is_rechecked))
-def test_families_that_are_rechecked_read_the_answer_and_come_from_no_cache(
+def test_families_that_are_rechecked_read_the_answer_and_are_taken_from_no_earlier_run(
     name: str, stages: dict[str, Any]
 ) -> None:
     body = bodies(stages, name)
     assert f"{RECHECKED}/${{key}}.json" in body["deps"]
-    assert all(out == {path: {"cache": False}} for out in body["outs"] for path in out)
+    assert all(out == {path: {"persist": True}} for out in body["outs"] for path in out)

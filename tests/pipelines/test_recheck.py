@@ -71,3 +71,19 @@ def test_dvc_runs_a_gate_where_its_answer_changed(project: Project) -> None:
     assert done.code != 0 and "gate@base refused" in done.out, done.out
     assert ("gate", "gate@base", False) in project.said()
     assert not (project.root / paths.gate("base")).exists()
+
+
+@pytest.mark.slow
+def test_a_gate_is_decided_although_dvc_has_its_answer_of_earlier_files(project: Project) -> None:
+    """DVC takes a known result from an earlier run; what a gate says is none."""
+    params = project.root / "params.yaml"
+    before = params.read_bytes()
+    for seed in (7, None):
+        if seed:
+            project.edit("params.yaml", lambda params: params["stages"]["sft"].update(seed=7))
+        else:
+            params.write_bytes(before)
+        decided = len(project.evidence("gate"))
+        done = project.run("dvc", "repro", "--single-item", "gate@sft")
+        assert done.code == 0 and "Running stage 'gate@sft'" in done.out, done.out
+        assert len(project.evidence("gate")) == decided + 1
