@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 RECORDS = "records"
 """The folder of shards in the folder of each data stage (`pipelines.shards`)."""
-RECHECKED = Path("gates/recheck")
+RECHECKED = Path("reports/recheck")
 """What the stage `recheck` finds at each run."""
 
 
