@@ -15,6 +15,7 @@ from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import DvcObject, DvcState
 from governance.base.yaml import read_yaml
+from pipelines.paths import RECHECKED
 
 FILE = "dvc.lock"
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -55,6 +56,8 @@ def behind(root: Path, paths: Iterable[Path]) -> DvcState | None:
         for item in items(entries[stage], "outs"):
             found[item["path"]] = _object(item, stage)
         for item in items(entries[stage], "deps"):
+            if PurePosixPath(item["path"]).is_relative_to(RECHECKED):
+                continue  # it says whether a gate runs, and is not kept
             queue.append(item["path"])
             if not any(place in makers for place in _upwards(item["path"])):
                 found[item["path"]] = _object(item, "")

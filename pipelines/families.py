@@ -67,10 +67,17 @@ class StageFamily:
     """Whether its stages write to the registry, so that the account needs a right there."""
     always_runs: bool = False
     """Whether its stages run at every repro, even if no input changed."""
+    is_rechecked: bool = False
+    """Whether `recheck` decides at every repro if its stages run, even if no input changed."""
     uses_digests_only: bool = False
     """Its statement is about digests that were taken, so inputs are not hashed a second time."""
     mistakes: Callable[[Project], Iterable[CountersignError]] = no_mistakes
     """Mistakes in parameters and policies that can be found before any stage runs."""
+
+    @property
+    def may_always_run(self) -> bool:
+        """Whether its stages may run although no input changed. They cost seconds."""
+        return self.always_runs or self.is_rechecked
 
     @property
     def signs(self) -> tuple[str, ...]:

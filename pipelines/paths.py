@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 RECORDS = "records"
 """The folder of shards in the folder of each data stage (`pipelines.shards`)."""
+RECHECKED = Path("reports/recheck")
+"""What the stage `recheck` finds at each run."""
 
 
 def sample(dataset: str) -> Path:
@@ -60,6 +62,11 @@ def curves(stage: str) -> Path:
 def gate(stage: str) -> Path:
     """The gate's decision and the digests it decided on; nothing that changes with time."""
     return Path("gates") / f"{stage}.json"
+
+
+def rechecked(stage: str) -> Path:
+    """What speaks against the gate of a stage now."""
+    return RECHECKED / f"{stage}.json"
 
 
 def registered(model: str) -> Path:

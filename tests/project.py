@@ -106,6 +106,7 @@ STAGES = [
     "suite@desk_eval",
     "import_base@tiny",
     "evaluate_base@tiny",
+    "recheck",
     "gate@base",
     "train@base",
     "evaluate@base",

@@ -25,7 +25,7 @@ def again(root: Path, stages: Graph, entries: Mapping[str, Entry]) -> list[Plann
     causes = {
         stage: in_words(_differences(stage, recorded[stage], entries), named=False)
         for stage in stages
-        if stage in recorded and not _family(stage).always_runs
+        if stage in recorded and not _family(stage).may_always_run
     }
     direct = {stage: found for stage, found in causes.items() if found}
     followers = after(stages, direct)
@@ -41,7 +41,7 @@ def _planned(
     for stage in stages:
         if stage in direct:
             yield Planned(stage, "changed", tuple(direct[stage]))
-        elif stage in followers and stage in recorded and not _family(stage).always_runs:
+        elif stage in followers and stage in recorded and not _family(stage).may_always_run:
             yield Planned(stage, "after", tuple(followers[stage]))
 
 

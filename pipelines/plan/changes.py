@@ -60,7 +60,7 @@ def _planned(
             yield Planned(stage, "changed", tuple(direct[stage]))
         elif stage in followers:
             yield Planned(stage, "after", tuple(followers[stage]))
-        elif family(stage.partition("@")[0]).always_runs:
+        elif family(stage.partition("@")[0]).may_always_run:
             yield Planned(stage, "always", ())
 
 

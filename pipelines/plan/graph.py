@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
+from pipelines import paths
 from pipelines.families import all_families
 from pipelines.params import Params
 
@@ -25,6 +26,7 @@ def graph(params: Params) -> Graph:
         for key in getattr(params, family.table) if family.table else [""]:
             stage = f"{name}@{key}" if key else name
             inputs[stage] = [file.path for file in family.inputs(params, key)]
+            inputs[stage] += [paths.rechecked(key)] if family.is_rechecked else []
             makers |= {file.path: stage for file in family.outputs(params, key)}
     reads = {
         stage: frozenset(

@@ -71,7 +71,10 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 
 def run(job: Job) -> Outcome:
-    """Decides. A refusal is recorded like a permission."""
+    """Decides. A refusal is recorded like a permission, and removes an earlier one's file: DVC
+    leaves it there.
+    """
+    (job.root / paths.gate(job.key)).unlink(missing_ok=True)
     request, decision = _decide(job)
     job.output("gate").write_bytes(gate_bytes(request))
     _write_report(job.root, request, decision)
@@ -109,13 +112,31 @@ def enforce_gate(job: Job) -> Decision:
     about these digests, and the log has the decision. The caller must use no other bytes than those
     of its inputs.
     """
-    request, decision = _decide(job)
-    further = _gate_findings(job, request)
-    complete = replace(
-        decision, allowed=decision.allowed and not further, findings=(*decision.findings, *further)
-    )
+    complete = _complete(job)
     enforce(complete, f"gate@{job.key}")
     return complete
+
+
+def against(job: Job) -> dict[str, list[list[str]]]:
+    """The same answer for `pipelines.stages.recheck`, without its time and texts: what refuses, and
+    what a waiver excuses. Empty where there is neither.
+    """
+    decision = _complete(job)
+    found = {"findings": decision.findings, "waived": decision.waived}
+    return {
+        name: sorted([each.code, each.subject] for each in listed)
+        for name, listed in found.items()
+        if listed
+    }
+
+
+def _complete(job: Job) -> Decision:
+    """The decision on what `train` uses, with what speaks against the gate's file and entry."""
+    request, decision = _decide(job)
+    further = _gate_findings(job, request)
+    return replace(
+        decision, allowed=decision.allowed and not further, findings=(*decision.findings, *further)
+    )
 
 
 def _decide(job: Job) -> tuple[GateRequest, Decision]:
@@ -295,6 +316,6 @@ FAMILY = StageFamily(
     outputs=outputs,
     table="stages",
     evidence="gate",
-    always_runs=True,
+    is_rechecked=True,
     uses_digests_only=True,
 )

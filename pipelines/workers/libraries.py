@@ -7,8 +7,11 @@ not declare it, because their code is part of what their results depend on.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_EXPECTATIONS, OF_TRAINING
+from pipelines.pii.engine import PlainEngine
 from pipelines.pii.presidio import unused
 
 TABLES = (
@@ -53,3 +56,12 @@ def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:
     if name in OF_TRAININGS:
         return OF_TRAINING
     return unused(policy) if policy and name in OF_SCANS else ()
+
+
+def prepare_scans(policy: PiiPolicy, root: Path) -> None:
+    """Searches one text, for which the libraries compile the patterns of all recognizers and keep
+    them by content. Does nothing where policy names a model: it would start threads. Raises
+    `CountersignError`, which a scan says.
+    """
+    if policy.ner == "name-list":
+        PlainEngine(policy, root).find("One text.")

@@ -2,7 +2,8 @@
 descriptors of a listening socket and of the process to end with.
 
 1. It imports and runs no stage: a worker begins where a cold process is after its imports. What it
-   reads beside code (parameters, policies) is kept by content, and typed models are built.
+   reads beside code (parameters, policies) is kept by content; typed models are built, and patterns
+   of scans are compiled.
 2. One process per group of vendor libraries (`libraries`), forked from the first. The next group is
    imported while the one before it works.
 3. No fork of a process with threads, other than those that outlive a fork by themselves. Where
@@ -46,11 +47,12 @@ from pipelines.commands.stage import threads_of
 from pipelines.installed import COMPILED, mapped
 from pipelines.optional import hidden
 from pipelines.params import Params
+from pipelines.pii.engine import Unscanned
 from pipelines.pii.presidio import unused
 from pipelines.project import open_project
 from pipelines.training import reward_files
 from pipelines.workers import client
-from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, without
+from pipelines.workers.libraries import AFTER, GROUP_OF, GROUPS, MODELS, prepare_scans, without
 
 Files = dict[str, tuple[int, int, int, int, int]]
 """Path to size, time of the content, device, inode, time of change."""
@@ -293,7 +295,7 @@ def main() -> None:
             scans = project.policies.pii
             provenance.prepare(project.root, project.machine)
             for name, family in families.all_families().items():
-                if family.always_runs:
+                if family.may_always_run:
                     lock.installed(name)
             catalogue_of(project.policies)
             for name in reward_files.shipped():
@@ -317,6 +319,9 @@ def preload(names: Sequence[str], scans: PiiPolicy | None = None) -> None:
     for name in names:
         with suppress(ImportError), hidden(without(name, scans)):
             importlib.import_module(name)
+    if scans is not None and "presidio_analyzer" in names:
+        with suppress(CountersignError, ImportError, Unscanned):
+            prepare_scans(scans, Path.cwd())
     for model in _models(Model):
         model.model_rebuild()
     require_no_threads()

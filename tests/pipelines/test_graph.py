@@ -10,10 +10,11 @@ import pytest
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family, names
 from pipelines.params import Params, load_params
+from pipelines.paths import RECHECKED
 from tests.conftest import ROOT
 
 FAMILIES = all_families()
-ALWAYS = {name for name, declared in FAMILIES.items() if declared.always_runs}
+ALWAYS = {name for name, declared in FAMILIES.items() if declared.may_always_run}
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,12 @@ def test_a_family_names_the_tables_that_dvc_tracks_for_it(
 @pytest.mark.parametrize("name", names())
 def test_families_that_always_run_say_so_to_dvc(name: str, stages: dict[str, Any]) -> None:
     assert bodies(stages, name).get("always_changed", False) == FAMILIES[name].always_runs
+
+
+@pytest.mark.parametrize("name", sorted(name for name in ALWAYS if FAMILIES[name].is_rechecked))
+def test_families_that_are_rechecked_read_the_answer_and_are_taken_from_no_earlier_run(
+    name: str, stages: dict[str, Any]
+) -> None:
+    body = bodies(stages, name)
+    assert f"{RECHECKED}/${{key}}.json" in body["deps"]
+    assert all(out == {path: {"persist": True}} for out in body["outs"] for path in out)

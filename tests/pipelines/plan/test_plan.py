@@ -24,6 +24,7 @@ from tests.project import STAGES, Project
 
 ALWAYS = {
     "import_base@tiny",
+    "recheck",
     "gate@base",
     "gate@sft",
     "register@support-desk",
@@ -263,7 +264,7 @@ def test_what_a_stage_needs_and_what_follows_it(small: Project) -> None:
 
 def test_the_drawing_has_a_line_for_each_dataset_and_model(small: Project) -> None:
     stages = graph(load_params(small.root))
-    keys = ["base", "desk_eval", "desk_sft", "sft", "support-desk", "tiny"]
+    keys = ["base", "desk_eval", "desk_sft", "recheck", "sft", "support-desk", "tiny"]
     assert sorted(line.split()[0] for line in text(stages)) == keys
     drawn = list(mermaid(stages))
     assert drawn[0] == "flowchart LR"
