@@ -342,6 +342,7 @@ def gather(
         digest=statement.predicate.model_digest,
         stage=statement.predicate.stage,
         suite=statement.predicate.suite,
+        further=statement.predicate.further,
         project=project,
         root=root,
         now=now,

@@ -58,7 +58,12 @@ def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
         return {}, portrait(facts)
     before = facts.previous.predicate
     earlier = replace(
-        facts, digest=before.model_digest, stage=before.stage, registration_statement=facts.previous
+        facts,
+        digest=before.model_digest,
+        stage=before.stage,
+        suite=before.suite,
+        further=before.further,
+        registration_statement=facts.previous,
     )
     return portrait(earlier), portrait(facts)
 
