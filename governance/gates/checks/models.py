@@ -163,9 +163,7 @@ def evaluation_evidence(context: Context) -> Findings:
             message = f"no evaluation of these bytes on {facts.ref.suite} in the log at hand"
             expected = f"a statement of kind evaluate about {facts.ref.sha256[:12]}"
             stages = facts.evaluate_stage
-            name, suite = facts.ref.name, facts.ref.suite
-            row = f"params.yaml: evaluations: a row with model {name} and suite {suite}"
-            step = f"{row}; then: countersign repro" if facts.row == "" else ""
+            step = missing_row(facts.ref.name, facts.ref.suite) if facts.row == "" else ""
             yield facts.finding(
                 "EVIDENCE_MISSING",
                 message,
@@ -183,6 +181,12 @@ def evaluation_evidence(context: Context) -> Findings:
                     found=judged.gap,
                     measure=judged.measure,
                 )
+
+
+def missing_row(model: str, suite: str) -> str:
+    """The next step where no row of params.yaml evaluates a model on a suite beside its own."""
+    row = f"a row with model {model} and suite {suite}"
+    return f"params.yaml: evaluations: {row}; then: countersign repro"
 
 
 def evaluation_suite(context: Context) -> Findings:
