@@ -124,6 +124,12 @@ class Chain:
             suites += self.further_suites
         return list(dict.fromkeys(Suite(suite.name, suite.digest) for suite in suites))
 
+    @property
+    def own_suites(self) -> list[Suite]:
+        """The suites that the model itself is evaluated on; its own first."""
+        further = (Suite(suite.name, suite.digest) for suite in self.further)
+        return list(dict.fromkeys([*self.suites[:1], *further])) if self.suites else []
+
     @cached_property
     def further_suites(self) -> list[FurtherSuite]:
         """The suites beside each model's own: of the model, then of those it was made from."""

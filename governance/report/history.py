@@ -71,8 +71,7 @@ def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
 def portrait(facts: Facts) -> Portrait:
     """The properties of one version."""
     portrait: Portrait = {}
-    own = facts.own_evaluation
-    if own:
+    for own in facts.own_evaluations:
         for name, values in sorted(own.predicate.scores.items()):
             numbers = [value for value in values if value is not None]
             portrait["results", f"{name} on {own.predicate.suite_name}"] = (

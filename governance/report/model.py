@@ -551,7 +551,13 @@ class Metric(Model):
     name: str
     meaning: str
     """What it measures, in a sentence."""
+    role: str
+    """What policy says that the suite is for."""
     safety: bool
+    models_scored: int | None
+    """How many models the log has scores of on this suite: how often it was looked at. None where a
+    bundle does not have the whole log.
+    """
     scores: list[Score]
     differences: list[Difference]
     slices: list[Slice]

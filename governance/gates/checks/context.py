@@ -80,9 +80,11 @@ class ModelFacts:
         return replace(self, ref=ref, row=suite.row if suite else "", required=required)
 
     def _latest_digest(self, suite: str) -> str:
-        """The suite that policy pins, or that the model was evaluated on last: the request names
-        none where policy required it later.
+        """The suite that policy pins, or that the model was evaluated on last: the request of a gate
+        names none where policy required it later. What is released names all.
         """
+        if self.released:
+            return UNKNOWN
         policy = self.policies.evaluation.suites.get(suite)
         if policy is not None and policy.digest is not None:
             return policy.digest
@@ -135,6 +137,8 @@ class ModelFacts:
     @cached_property
     def evaluation(self) -> Evidence[Evaluate] | None:
         """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
+        if self.ref.suite_digest == UNKNOWN and self.row is not None:
+            return None
         return self._evaluation_of(self.ref.sha256)
 
     @cached_property

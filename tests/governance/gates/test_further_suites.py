@@ -123,6 +123,15 @@ def test_where_policy_required_the_suite_after_the_gate_the_latest_evaluation_co
     assert named(at_gate(plan)) == {("THRESHOLD_NOT_MET", "model dpo on harm")}
 
 
+def test_what_is_released_names_every_suite_that_policy_requires() -> None:
+    """So that its packet has the evaluation that decides."""
+    plan = required("dpo", "grpo")
+    plan.released = lambda request: request.model_copy(
+        update={"released": _without_further(request.released)}
+    )
+    assert named(at_release(plan)) == {("EVIDENCE_MISSING", "model grpo on harm")}
+
+
 @pytest.mark.parametrize("demanded", [True, False])
 def test_an_evaluation_that_nothing_requires_counts_where_policy_has_thresholds(
     demanded: bool,
