@@ -571,6 +571,39 @@ class Metric(Model):
     at_most: float | None
 
 
+class TaxComparison(Estimate):
+    """The version less another model, on the main metric of a suite."""
+
+    relation: str
+    """`base`, `parent`, `champion`, or several of these."""
+    model: str
+    p_adjusted: float | None
+    """Of the two-sided test, adjusted by Holm's procedure over the table."""
+    result: Literal["better", "worse", "not distinguishable", "not comparable"]
+    why: str | None
+    """Why it cannot be compared."""
+    evidence: Refs
+
+
+class TaxRow(Estimate):
+    """One suite: the version's mean on its main metric, and the comparisons."""
+
+    suite: str
+    suite_digest: Sha256
+    role: str
+    metric: str
+    less_is_better: bool
+    against: list[TaxComparison]
+
+
+class AlignmentTax(Model):
+    """The version against its base, its parent and the champion, by suite."""
+
+    rows: list[TaxRow] = []
+    comparisons: int = 0
+    """How many comparisons the claims are adjusted for."""
+
+
 class Node(Model):
     """One thing in the drawing of where the version comes from."""
 
@@ -617,6 +650,7 @@ class EvidenceSections(Model):
     datasets: list[Dataset] = []
     confidence: float
     thresholds_fixed: str = NOT_USED
+    alignment: AlignmentTax = AlignmentTax()
     metrics: list[Metric] = []
 
 

@@ -235,7 +235,7 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
             _difference(node.name, own, other, name, level) for node, other in others if own
         ],
         slices=slices,
-        slices_by_worst=_high_is_bad(name, demanded) is not None,
+        slices_by_worst=high_is_bad(name, demanded) is not None,
         slices_note=slices_summary(slices, name, demanded),
         thresholds=[threshold(result) for result in found],
         at_least=bound.at_least if bound else None,
@@ -266,11 +266,11 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
         n=len(numbers),
         missing=len(values) - len(numbers),
         evidence=[statement.index],
-        **_interval(figure),
+        **interval(figure),
     )
 
 
-def _interval(figure: Interval | None) -> dict[str, float | None]:
+def interval(figure: Interval | None) -> dict[str, float | None]:
     """The mean and the bounds for JSON; None where a bound is infinite."""
     if figure is None:
         return {"mean": None, "low": None, "high": None}
@@ -297,11 +297,11 @@ def _difference(
     missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
     figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):
-        return Difference(against=against, n=0, words=figure, **_interval(None))
+        return Difference(against=against, n=0, words=figure, **interval(None))
     words = "no demonstrated difference"
     if figure.low > 0 or figure.high < 0:
         words = f"{'higher' if figure.low > 0 else 'lower'} (the interval excludes zero)"
-    return Difference(against=against, n=figure.n, words=words, **_interval(figure))
+    return Difference(against=against, n=figure.n, words=words, **interval(figure))
 
 
 # -- Slices ----------------------------------------------------------------------------------------
@@ -314,10 +314,10 @@ def slices_of(
         figures = assessment.slices(evaluation, by, metric, level) if evaluation else ""
         if not isinstance(figures, str):
             rows += [
-                Slice.model_validate({"by": by, "label": label, "n": figure.n, **_interval(figure)})
+                Slice.model_validate({"by": by, "label": label, "n": figure.n, **interval(figure)})
                 for label, figure in figures.items()
             ]
-    sign = -1 if _high_is_bad(metric, demanded) else 1
+    sign = -1 if high_is_bad(metric, demanded) else 1
     return sorted(rows, key=lambda row: (row.mean * sign, row.n, row.by, row.label))
 
 
@@ -326,7 +326,7 @@ def slices_summary(rows: list[Slice], metric: str, demanded: Demands | None) -> 
     if not rows:
         return f"not recorded: {NO_SLICES}"
     of = f"of {len(rows)} slices by {' and '.join(sorted({row.by for row in rows}))}"
-    if _high_is_bad(metric, demanded) is None:
+    if high_is_bad(metric, demanded) is None:
         return f"lowest {of}: {_figure(rows[0])}; highest: {_figure(rows[-1])}"
     return f"worst {of}: {_figure(rows[0])}"
 
@@ -343,7 +343,7 @@ def _figure(row: Slice) -> str:
     return f"{row.by}={row.label} {share(row.mean)} {interval}, n={row.n}"
 
 
-def _high_is_bad(metric: str, demanded: Demands | None) -> bool | None:
+def high_is_bad(metric: str, demanded: Demands | None) -> bool | None:
     """Whether a high value is bad by policy's thresholds; None where policy sets none."""
     if demanded is None:
         return None

@@ -67,9 +67,10 @@ SECTIONS: Mapping[str, Section] = {
     "readers": Section("Who may read the data and models, and who did.", "readers"),
     "training": Section("How it was trained.", "bases trainings"),
     "evaluation": Section(
-        "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"
+        "Is it better than champion, parent, base; how sure.",
+        "alignment metrics confidence thresholds_fixed",
     ),
-    "safety": Section("Did tuning weaken safety.", "metrics gates"),
+    "safety": Section("Did tuning weaken safety.", "alignment metrics gates"),
     "gaps": Section("What failed or was not run.", "gaps"),
     "use": Section("What it must not be used for.", "use"),
     "back": Section("How to go back, and was that tried.", "way_back holds"),

@@ -80,8 +80,8 @@ class ModelFacts:
         return replace(self, ref=ref, row=suite.row if suite else "", required=required)
 
     def _latest_digest(self, suite: str) -> str:
-        """The suite that policy pins, or that the model was evaluated on last: the request of a gate
-        names none where policy required it later. What is released names all.
+        """The suite that policy pins, or that the model was evaluated on last: the request of a
+        gate names none where policy required it later. What is released names all.
         """
         if self.released:
             return UNKNOWN
