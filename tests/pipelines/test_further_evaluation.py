@@ -58,3 +58,7 @@ def test_registration_comes_after_the_further_evaluation_and_names_its_suite(
     (further,) = registration.further
     assert (further.row, further.name, further.digest) == (ROW, "desk_sft", scored.predicate.suite)
     assert scored.digest in {link.sha256 for link in registration.chain}
+    kept = {each.path for each in registration.dvc.objects} if registration.dvc else set()
+    assert {f"evaluations/sft/{ROW}/scores.jsonl", "data/suites/desk_sft.json"} <= kept
+    shown = [name for name, _ in evaluated.runs() if name == f"evaluate_further@{ROW}"]
+    assert shown, "MLflow has a run of it"
