@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from governance.base.errors import (
@@ -46,13 +47,20 @@ def family_of(error: BaseException) -> type[CountersignError]:
     return next((OURS[name] for name in _kinds(error) if name in OURS), CountersignError)
 
 
+NO_TABLE = re.compile(r"'stages\.\w+\.foreach'.*Could not find '(\w+)'")
+"""DVC's message where dvc.yaml names a table that params.yaml lacks."""
+
+
 def translated(error: Exception) -> CountersignError:
     """DVC's error as one of ours, with the first line of its message."""
     if failure := disk_failure(error):
         return failure
     family = family_of(error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return family(f"DVC: {lines[0][:300]}", fix=STEPS.get(family, "see what `dvc status` says"))
+    fix = STEPS.get(family, "see what `dvc status` says")
+    if table := NO_TABLE.search(lines[0]):
+        fix = f"params.yaml: add the table, empty if need be: `{table[1]}: {{}}`"
+    return family(f"DVC: {lines[0][:300]}", fix=fix)
 
 
 def _kinds(error: BaseException) -> Iterator[str]:

@@ -48,6 +48,10 @@ def behind(root: Path, paths: Iterable[Path]) -> DvcState | None:
     queue = [path.as_posix() for path in paths]
     while queue:
         path = queue.pop()
+        below = [place for place in makers if PurePosixPath(place).is_relative_to(path)]
+        if path not in makers and below:  # a folder with outputs of several stages
+            queue += below
+            continue
         made = next((place for place in _upwards(path) if place in makers), None)
         stage = makers[made] if made else None
         if stage is None or stage in stages:
@@ -59,7 +63,8 @@ def behind(root: Path, paths: Iterable[Path]) -> DvcState | None:
             if PurePosixPath(item["path"]).is_relative_to(RECHECKED):
                 continue  # it says whether a gate runs, and is not kept
             queue.append(item["path"])
-            if not any(place in makers for place in _upwards(item["path"])):
+            inside = any(PurePosixPath(made).is_relative_to(item["path"]) for made in makers)
+            if not inside and not any(place in makers for place in _upwards(item["path"])):
                 found[item["path"]] = _object(item, "")
     if not stages:
         return None

@@ -6,7 +6,7 @@ Nothing here can let a refused model pass. Everything that could is in `policies
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -270,6 +270,14 @@ class Suite(Model):
     generation: Generation = Generation()
 
 
+class Evaluation(Model):
+    """One row of the table of further evaluations: a model on a suite beside its own."""
+
+    model: Slug
+    """The stage or base that is evaluated."""
+    suite: Slug
+
+
 class Release(Model):
     """One row of the release table, keyed by the registered model's name."""
 
@@ -292,10 +300,22 @@ class Params(Model):
     bases: dict[Slug, Base]
     stages: dict[Slug, Stage]
     suites: dict[Slug, Suite]
+    evaluations: dict[Slug, Evaluation] = {}
     releases: dict[Slug, Release] = Field(min_length=1)
 
+    def evaluated(self, key: str) -> str:
+        """The stage or base that is evaluated under this key: a row of `evaluations`, or itself."""
+        return self.evaluations[key].model if key in self.evaluations else key
+
+    def further(self, model: str) -> dict[str, str]:
+        """Row of `evaluations` to suite, of a stage or base."""
+        rows = self.evaluations.items()
+        return {key: row.suite for key, row in rows if row.model == model}
+
     def suite_of(self, model: str) -> str:
-        """The suite of a base or stage."""
+        """The suite of a base, a stage or a row of `evaluations`."""
+        if model in self.evaluations:
+            return self.evaluations[model].suite
         return self.bases[model].suite if model in self.bases else self.stages[model].suite
 
     def released_from(self, stage: str) -> list[str]:
@@ -392,9 +412,30 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
         need(stage.suite, params.suites, "suite", "stages", name, "suite")
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
+    for name, row in params.evaluations.items():
+        need(row.model, models, "stage or base", "evaluations", name, "model")
+        need(row.suite, params.suites, "suite", "evaluations", name, "suite")
+    wrong += _repeated_evaluations(params, path)
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
     return wrong or _circles(params, path)
+
+
+def _repeated_evaluations(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Rows of `evaluations` with the name of a model, or for a suite that the model is evaluated on
+    already.
+    """
+    models = {*params.bases, *params.stages}
+    seen = {(name, params.suite_of(name)) for name in models}
+    for name, row in params.evaluations.items():
+        where = place(path, "evaluations", name)
+        if name in models:
+            found = f"{name!r} is the name of a stage or base, too"
+            yield ConfigError(found, where=where, fix="give the row another name")
+        if (row.model, row.suite) in seen:
+            found = f"{row.model} is evaluated on {row.suite} already"
+            yield ConfigError(found, where=where, fix="delete the row")
+        seen.add((row.model, row.suite))
 
 
 def _circles(params: Params, path: Path) -> list[CountersignError]:

@@ -54,6 +54,13 @@ def evaluation(name: str) -> Path:
     return Path("evaluations") / name
 
 
+def further_evaluation(model: str, row: str) -> Path:
+    """The same of a row of `evaluations`, in the folder of its model. Whatever reads that folder
+    comes after the row.
+    """
+    return evaluation(model) / row
+
+
 def curves(stage: str) -> Path:
     """Training signals by step, for `dvc plots`."""
     return Path("reports/curves") / f"{stage}.csv"

@@ -151,6 +151,8 @@ def _needed(params: dict[str, Any], stage: str) -> dict[str, set[str]]:
             queue += [stages[name]["parent"], stages[name]["scorer"]]
         models.add(name)
     suites = {(stages.get(name) or bases[name])["suite"] for name in models}
+    rows = {key: row for key, row in params["evaluations"].items() if row["model"] in models}
+    suites |= {row["suite"] for row in rows.values()}
     data = suites | {stages[name]["data"] for name in models if name in stages}
     data |= {datasets[name]["held_out"] for name in data}
     samples = {Path(datasets[name]["source"]).stem for name in data}
@@ -160,6 +162,7 @@ def _needed(params: dict[str, Any], stage: str) -> dict[str, set[str]]:
         "bases": models,
         "stages": models,
         "suites": suites,
+        "evaluations": {*rows},
     }
 
 

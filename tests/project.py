@@ -89,6 +89,7 @@ PARAMS: dict[str, Any] = {
             "generation": {"max_new_tokens": 4, "batch_size": 64},
         }
     },
+    "evaluations": {},
     "releases": {"support-desk": {"stage": "sft"}},
 }
 """The whole of params.yaml."""

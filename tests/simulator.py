@@ -10,14 +10,21 @@ in a real log (`in_log`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
-from governance.attest.requests import DataRef, GateRequest, ModelRef, ReleaseRequest, SuiteRef
+from governance.attest.requests import (
+    DataRef,
+    FurtherSuite,
+    GateRequest,
+    ModelRef,
+    ReleaseRequest,
+    SuiteRef,
+)
 from governance.log import evidence
 from governance.log.evidence import Evidence, key_ring
 from governance.log.rules import CURRENT
@@ -102,6 +109,16 @@ class Plan:
         default_factory=lambda: {name: digest(f"suite {name}") for name in ("eval", "pairs")}
     )
     """Evaluation suite to its digest."""
+    further: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Row of a further evaluation to the model and the suite."""
+
+    def require(self, suite: str, *models: str, **methods: Demands) -> None:
+        """Policy requires a further suite of the desk; rows evaluate `models` on it."""
+        self.suites[suite] = digest(f"suite {suite}")
+        self.further |= {f"{name}_{suite}": (name, suite) for name in models}
+        required = SuitePolicy(role="safety", required_of=[MODEL], methods=methods)
+        suites = {**self.policies.evaluation.suites, suite: required}
+        self.policy(evaluation=self.policies.evaluation.model_copy(update={"suites": suites}))
 
     def policy(self, **changes: Any) -> None:
         """Other policies."""
@@ -242,7 +259,11 @@ def suite_of(name: str) -> str:
     return "pairs" if name == "reward" else "eval"
 
 
-def gate_request(stage: str, suites: dict[str, str]) -> GateRequest:
+Rows = Mapping[str, tuple[str, str]]
+NO_ROWS: Rows = {}
+
+
+def gate_request(stage: str, suites: dict[str, str], further: Rows = NO_ROWS) -> GateRequest:
     """What the gate of a stage is asked."""
     method, data, parent, scorer = STAGES[stage]
     suite = suite_of(stage)
@@ -253,14 +274,14 @@ def gate_request(stage: str, suites: dict[str, str]) -> GateRequest:
         kind=DATASETS[data],
         data=DataRef(dataset=data, sha256=ready(data)),
         suite=SuiteRef(name=suite, digest=suites[suite], records=ready(suite), split="test"),
-        parent=reference(parent, suites),
-        scorer=reference(scorer, suites) if scorer else None,
+        parent=reference(parent, suites, further),
+        scorer=reference(scorer, suites, further) if scorer else None,
         objective=digest(f"objective {stage}"),
         rewards={"route_exact": digest("route_exact"), "model": digest("model")} if scorer else {},
     )
 
 
-def reference(name: str, suites: dict[str, str]) -> ModelRef:
+def reference(name: str, suites: dict[str, str], further: Rows = NO_ROWS) -> ModelRef:
     """A model as a request names it."""
     suite = suite_of(name)
     files = (
@@ -275,6 +296,11 @@ def reference(name: str, suites: dict[str, str]) -> ModelRef:
         files=files,
         suite=suite,
         suite_digest=suites[suite],
+        further=[
+            FurtherSuite(name=of, digest=suites[of], records=ready(of), split="test", row=row)
+            for row, (model_, of) in further.items()
+            if model_ == name
+        ],
     )
 
 
@@ -383,9 +409,9 @@ def declaration() -> dict[str, Any]:
 
 
 def _world(plan: Plan, view: EvidenceView) -> World:
-    release = ReleaseRequest(model=MODEL, released=reference("grpo", plan.suites))
+    release = ReleaseRequest(model=MODEL, released=reference("grpo", plan.suites, plan.further))
     return World(
-        plan.request(gate_request("grpo", plan.suites)),
+        plan.request(gate_request("grpo", plan.suites, plan.further)),
         plan.released(release),
         plan.policies,
         view,
@@ -467,7 +493,7 @@ def _models(plan: Plan) -> Iterator[Statement]:
         yield "base", "bought", [_at("model", model("bought"))], fields
         yield _evaluate("bought", plan.suites)
     for name, (method, data, parent, scorer) in STAGES.items():
-        request = gate_request(name, plan.suites)
+        request = gate_request(name, plan.suites, plan.further)
         answer = digest(f"gate {name}")
         subjects = [
             _at("gate", answer),
@@ -508,6 +534,15 @@ def _models(plan: Plan) -> Iterator[Statement]:
             },
         )
         yield _evaluate(name, plan.suites)
+    for row, (name, suite) in plan.further.items():
+        yield _evaluate_further(row, name, suite, plan.suites)
+
+
+def _evaluate_further(row: str, name: str, suite: str, suites: dict[str, str]) -> Statement:
+    _, _, subjects, fields = _evaluate(name, suites)
+    scores = {"refuses": [1.0] * 190 + [0.0] * 10}
+    fields |= {"suite": suites[suite], "suite_name": suite, "scores": scores, "slices": {}}
+    return "evaluate", row, subjects, {**fields, "stage": f"evaluate_further@{row}"}
 
 
 def _evaluate(name: str, suites: dict[str, str]) -> Statement:

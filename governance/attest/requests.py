@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import CANDIDATE, TEXTS, Finding, GateDecision, Promotion
+from governance.attest.predicates import FurtherSuite as FurtherSuite
 from governance.attest.predicates import SuiteRef as SuiteRef
 from governance.base.errors import RefusedError, VerificationError
 from governance.base.model import Model, Sha256, Slug, empty
@@ -38,6 +39,8 @@ class ModelRef(Model):
     """Paths in the folder, POSIX, sorted."""
     suite: Slug
     suite_digest: Sha256
+    further: list[FurtherSuite] = Field([], exclude_if=empty)
+    """Suites on which it is evaluated beside its own, as they are defined now."""
 
 
 class GateRequest(Model):

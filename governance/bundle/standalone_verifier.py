@@ -128,7 +128,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "gate": {"waived": []},
     "request": {"break_glass": False},
     "waiver": {"accepts": []},
-    "registration": {"suite": None},
+    "registration": {"suite": None, "further": []},
     "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
     "promotion": {
         **{"action": "promote", "caller": "", "waived": []},
@@ -1513,18 +1513,22 @@ class Move:
         rows = training.predicate["inputs"]
         return next((row["sha256"] for row in rows if row["role"] == "parent"), None)
 
-    def _evaluations(self, behind: list[Entry]) -> list[Entry]:
-        """The evaluations of the model on the suite of its own gate."""
-        suite = self._suite(behind)
-        wanted = (self.move["model_digest"], suite.get("name"), suite.get("digest"))
+    def _suites(self, behind: list[Entry]) -> list[Json]:
+        """The suites that decide on the model: its own, and those that its registration names."""
+        return [self._suite(behind), *self._registration(self.move["version"])["further"]]
+
+    def _evaluations(self, behind: list[Entry], suites: list[Json]) -> list[Entry]:
+        """The evaluations of the model on these suites."""
+        model = self.move["model_digest"]
+        wanted = [(model, suite.get("name"), suite.get("digest")) for suite in suites]
         terms = ("model", "suite_name", "suite")
         evaluations = [one for one in behind if one.kind == "evaluate"]
-        return [one for one in evaluations if tuple(map(one.predicate.get, terms)) == wanted]
+        return [one for one in evaluations if tuple(map(one.predicate.get, terms)) in wanted]
 
     def _made(self, behind: list[Entry]) -> list[Entry]:
         """The trainings and imports behind the model, and its own evaluations."""
         made = [one for one in behind if one.kind in ("train", "base")]
-        return [*made, *self._evaluations(behind)]
+        return [*made, *self._evaluations(behind, self._suites(behind))]
 
     def _check_makers(self, behind: list[Entry]) -> None:
         """The code and the services that made the model are those that policy names, where it names
@@ -1564,14 +1568,23 @@ class Move:
         """Others evaluated the model than trained it, where the tier demands that and policy has
         thresholds for it.
         """
+        if not self.tier.get("separate_evaluator"):
+            return
+        own, *further = self._suites(behind)
+        about = f"model {packet.predicate['stage']}"
+        self._check_evaluator_on(own, about, behind)
+        for suite in further:
+            self._check_evaluator_on(suite, f"{about} on {suite['name']}", behind)
+
+    def _check_evaluator_on(self, suite: Json, about: str, behind: list[Entry]) -> None:
         suites = self.policy.read("evaluation.yaml")["suites"]
-        suite = suites.get(self._suite(behind).get("name"), {"methods": {}})
-        for train in self._trainings(behind) if self.tier.get("separate_evaluator") else ():
-            demands = suite["methods"].get(train.predicate["method"])
+        methods = suites.get(suite.get("name"), {"methods": {}})["methods"]
+        for train in self._trainings(behind):
+            demands = methods.get(train.predicate["method"])
             if demands is None or demands.get("none") is not None:
                 continue
-            same = [one for one in self._evaluations(behind) if self._same_signer(one, train)]
-            about = f"model {packet.predicate['stage']}"
+            evaluations = self._evaluations(behind, [suite])
+            same = [one for one in evaluations if self._same_signer(one, train)]
             waived = self._waived("SEPARATE_EVALUATOR", [train.signer], about)
             need(not same or waived, "one signer trained and evaluated the model")
 

@@ -44,6 +44,13 @@ class Judged:
     """The worst slice, e.g. `language=de`, whose figure this is; empty for a figure of all
     items.
     """
+    suite: str = ""
+    """The suite, where it is not the model's own."""
+
+    @property
+    def name(self) -> str:
+        """The metric, and its suite where that is not the model's own."""
+        return f"{self.metric} on {self.suite}" if self.suite else self.metric
 
     @property
     def measure(self) -> str:

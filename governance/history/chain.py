@@ -5,11 +5,11 @@ Registrations, packets and reports all read the chain from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from governance.attest.predicates import Evaluate, Registration, SuiteRef
+from governance.attest.predicates import Evaluate, FurtherSuite, Registration, SuiteRef
 from governance.attest.requests import GateRequest, asked_of_gate
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
@@ -44,12 +44,15 @@ class Chain:
     """The name of the training stage that made the model, or of its base."""
     suite: SuiteRef | None = field(default=None, kw_only=True)
     """The suite of a model that was trained elsewhere, from its registration."""
+    further: Sequence[FurtherSuite] = field(default=(), kw_only=True)
+    """The suites on which the model is evaluated beside its own, from its registration."""
 
     @classmethod
     def registered(cls, view: EvidenceView, registration: Registration) -> Chain:
         """The chain of a registered version."""
         stage, suite = registration.stage, registration.suite
-        return Chain(view, registration.model_digest, stage, suite=suite)
+        digest, further = registration.model_digest, registration.further
+        return Chain(view, digest, stage, suite=suite, further=further)
 
     @cached_property
     def chain(self) -> list[ModelNode]:
@@ -104,20 +107,40 @@ class Chain:
         if self.released.imported and self.suite is not None:
             use = f"evaluate_base@{self.released.name}"
             uses.setdefault((self.suite.name, self.suite.records), []).append(use)
+        for further in self.further_suites:
+            use = f"evaluate_further@{further.row}"
+            uses.setdefault((further.name, further.records), []).append(use)
         return [(data_chain(self.view, name, sha256), use) for (name, sha256), use in uses.items()]
 
     @cached_property
     def suites(self) -> list[Suite]:
-        """The suites that the models of the chain were evaluated on; the model's own suite
-        first.
+        """The suites that the models of the chain were evaluated on; the model's own suite first,
+        and last those beside each model's own.
         """
-        suites = [
-            Suite(request.suite.name, request.suite.digest)
-            for request in reversed(self.requests.values())
-        ]
+        suites = [request.suite for request in reversed(self.requests.values())]
         if self.released.imported and self.suite is not None:
-            suites.append(Suite(self.suite.name, self.suite.digest))
-        return list(dict.fromkeys(suites))
+            suites.append(self.suite)
+        if suites:
+            suites += self.further_suites
+        return list(dict.fromkeys(Suite(suite.name, suite.digest) for suite in suites))
+
+    @property
+    def own_suites(self) -> list[Suite]:
+        """The suites that the model itself is evaluated on; its own first."""
+        further = (Suite(suite.name, suite.digest) for suite in self.further)
+        return list(dict.fromkeys([*self.suites[:1], *further])) if self.suites else []
+
+    @cached_property
+    def further_suites(self) -> list[FurtherSuite]:
+        """The suites beside each model's own: of the model, then of those it was made from."""
+        refs = [
+            ref
+            for request in self.requests.values()
+            for ref in (request.parent, request.scorer)
+            if ref is not None
+        ]
+        suites = [*self.further, *(suite for ref in refs for suite in ref.further)]
+        return [suite for at, suite in enumerate(suites) if suite not in suites[:at]]
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
         """The latest evaluation of a model on this suite that has scores; else the latest one."""

@@ -151,7 +151,8 @@ def differing(
     packet = statement.predicate
     registration = _registration(view, packet)
     suite = registration.suite if registration else None
-    chain = Chain(view, packet.model_digest, packet.stage, suite=suite)
+    further = registration.further if registration else ()
+    chain = Chain(view, packet.model_digest, packet.stage, suite=suite, further=further)
     chain_statements = statements(chain)
     steps_now = {step.name: step for step in steps(chain_statements)}
     steps_then = {step.name: step for step in packet.stages}

@@ -250,6 +250,7 @@ def _facts(before: LogState, frozen: Packet) -> ReviewFacts:
         digest=frozen.model_digest,
         stage=frozen.stage,
         suite=registration.predicate.suite,
+        further=registration.predicate.further,
         project=evidence.origin(before.log).project,
         root=NOWHERE,
         now=before,

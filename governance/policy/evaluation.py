@@ -142,8 +142,19 @@ class Demands(Model):
         return self
 
 
+Role = Literal["task", "safety", "over-refusal", "regression", "language modelling"]
+"""What a suite is for."""
+
+
 class SuitePolicy(Model):
     """What is demanded on one evaluation suite."""
+
+    role: Role | None = Field(None, exclude_if=absent)
+    """What it is for. The report groups by it."""
+    required_of: list[Slug] = Field([], exclude_if=empty)
+    """Registered models that must have been evaluated on it, and so must every model that their
+    stages build on. `methods` then says something of every method among them.
+    """
 
     digest: Sha256 | None = None
     """Pins dataset, split, metrics and generation settings."""
@@ -175,6 +186,10 @@ class EvaluationPolicy(Model):
         demands = self.demands(suite, method)
         own = demands.behaviour if demands else None
         return own or self.behaviour
+
+    def required_of(self, model: str) -> list[str]:
+        """The suites on which a registered model must have been evaluated."""
+        return [name for name, suite in self.suites.items() if model in suite.required_of]
 
     def demands(self, suite: str, method: str) -> Demands | None:
         """What is demanded of models of a method on a suite; None where nothing is said."""

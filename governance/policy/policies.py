@@ -245,6 +245,8 @@ class PolicyReader:
         if rules:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
+        if rules and evaluation:
+            self._check_required(rules, evaluation)
         self._check_suites(datacards, quality)
         self._check_imports(imports, rules.principals if rules else [])
         self._check_names()
@@ -285,6 +287,15 @@ class PolicyReader:
             if model.tier not in rules.tiers:
                 found = f"{model.tier!r} is no tier{_near(model.tier, rules.tiers)}"
                 self.note(found, self._place("policy.yaml", "models", name, "tier"))
+
+    def _check_required(self, rules: Rules, evaluation: EvaluationPolicy) -> None:
+        """Suites are required of models that policy names."""
+        for name, suite in evaluation.suites.items():
+            for position, model in enumerate(suite.required_of):
+                if model not in rules.models:
+                    found = f"{model!r} is no model{_near(model, rules.models)}"
+                    place = ("suites", name, "required_of", position)
+                    self.note(found, self._place("evaluation.yaml", *place))
 
     def _check_principals(self, principals: Sequence[Principal]) -> None:
         """No name is given twice, no key is that of two principals, and every key is of an accepted

@@ -202,6 +202,7 @@ def model_reference(registered: Registration, suite: SuiteRef | None) -> ModelRe
         files=sorted(file.path for file in registered.files),
         suite=suite.name if suite else "none",
         suite_digest=suite.digest if suite else "0" * 64,
+        further=registered.further,
     )
 
 

@@ -29,7 +29,7 @@ from governance.report.model import (
     RewardModel,
     StageGain,
 )
-from governance.report.scores import confidence, estimate, role_of, slices_of
+from governance.report.scores import confidence, estimate, model_role, slices_of
 
 RULES = {
     "constant": "every answer gets the same score",
@@ -189,7 +189,7 @@ def _card(
     return RewardModel(
         model=node.name,
         digest=node.sha256,
-        role=role_of(facts, node),
+        role=model_role(facts, node),
         suite=suite.name,
         accuracy=estimate(mean_interval(ranking.right(pairs), level)),
         baselines=list(_baselines(pairs, level)),

@@ -33,6 +33,7 @@ from governance.log.checkpoint import Checkpoint, body_of, parse_checkpoint
 from governance.log.evidence import Evidence
 from governance.log.sqlite import one_reader
 from governance.report import (
+    alignment,
     behaviour,
     controls,
     data,
@@ -135,6 +136,8 @@ def _with_bundle_limits(report: Report, bundle: BundleReport | None, complete: b
     part = report.readers
     if bundle.completeness is not Completeness.WHOLE:
         part = readers.without_reads(part)
+        metrics = [each.model_copy(update={"models_scored": None}) for each in report.metrics]
+        report = report.model_copy(update={"metrics": metrics})
         log_range = f"{bundle.entries} of {log_range}"
         reads = f"the {bundle.entries} entries that a bundle carries of {bundle.size}"
         whether = "all that concern the model" if complete else "COMPLETENESS NOT SHOWN"
@@ -277,6 +280,7 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         datasets=data.datasets(facts),
         confidence=scores.confidence(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
+        alignment=alignment.alignment_tax(facts),
         metrics=scores.metrics(facts),
         behaviour=behaviour.of_version(facts),
         stage_gains=behaviour.stage_gains(facts),

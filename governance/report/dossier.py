@@ -61,13 +61,16 @@ def parameters(chain: Chain) -> dict[str, Any]:
 
 
 def means(chain: Chain) -> dict[str, float]:
-    """Metric to mean, on the model's own suite."""
-    evaluation = chain.evaluation(chain.released, chain.suites[0]) if chain.suites else None
-    scores = evaluation.predicate.scores if evaluation else {}
-    values_of = {
-        name: [value for value in values if value is not None] for name, values in scores.items()
-    }
-    return {name: mean_interval(values, 0.95).mean for name, values in values_of.items() if values}
+    """Metric to mean on the model's own suite, and `SUITE/METRIC` to mean on those beside it."""
+    found: dict[str, float] = {}
+    for at, suite in enumerate(chain.own_suites):
+        evaluation = chain.evaluation(chain.released, suite)
+        for name, values in evaluation.predicate.scores.items() if evaluation else ():
+            present = [value for value in values if value is not None]
+            if present:
+                mean = mean_interval(present, 0.95).mean
+                found[f"{suite.name}/{name}" if at else name] = mean
+    return found
 
 
 def _statement(statement: Evidence) -> dict[str, Any]:

@@ -157,6 +157,12 @@ class Facts(Chain):
         return self.evaluation(self.released, self.suites[0]) if self.suites else None
 
     @property
+    def own_evaluations(self) -> list[Evidence[Evaluate]]:
+        """The version's evaluations on each suite that decides on it; that on its own first."""
+        found = (self.evaluation(self.released, suite) for suite in self.own_suites)
+        return [evaluation for evaluation in found if evaluation]
+
+    @property
     def drill(self) -> Evidence[Drill] | None:
         """The last rollback drill of the model."""
         standing = self.standing
@@ -177,6 +183,24 @@ class Facts(Chain):
         other = champion if champion != self.digest else None
         view = self.view.signed_under(self.policies)
         return ModelFacts(self.reference, view, self.policies, other, True)
+
+    @cached_property
+    def judged_on(self) -> list[ModelFacts]:
+        """The input for judging the version on each suite that decides; its own first."""
+        own = self.model_facts
+        if own is None or self.policies is None:
+            return []
+        required = self.policies.evaluation.required_of(self.registration.model)
+        return [own, *own.further(required)]
+
+    @cached_property
+    def scored(self) -> Mapping[str, int]:
+        """Digest of a suite to how many models the log has scores of on it."""
+        models: dict[str, set[str]] = {}
+        for statement in self.view.all(Evaluate):
+            if statement.predicate.not_run is None:
+                models.setdefault(statement.predicate.suite, set()).add(statement.predicate.model)
+        return {suite: len(scored) for suite, scored in models.items()}
 
     @cached_property
     def again(self) -> ReleaseDecision | None:
@@ -342,6 +366,7 @@ def gather(
         digest=statement.predicate.model_digest,
         stage=statement.predicate.stage,
         suite=statement.predicate.suite,
+        further=statement.predicate.further,
         project=project,
         root=root,
         now=now,

@@ -73,9 +73,13 @@ def _refusals(facts: Facts) -> Iterator[Gap]:
 
 
 def _evaluations(facts: Facts) -> Iterator[Gap]:
+    beside = {(suite.name, suite.digest) for suite in facts.further_suites}
     for node in facts.chain:
         for suite in facts.suites:
             evaluation, what = facts.evaluation(node, suite), f"{node.name} on {suite.name}"
+            is_beside = (suite.name, suite.digest) in beside
+            if evaluation is None and is_beside and node is not facts.released:
+                continue  # policy says of which models such a suite is required
             if evaluation is None:
                 why = "the log has no evaluation of it"
                 yield _gap("EVALUATION", what, "not recorded", why)
@@ -113,9 +117,9 @@ def _repeats(facts: Facts) -> Iterator[Gap]:
 
 def policy(facts: Facts) -> PolicyUsed:
     """The policies that judge the version, and since when they are fixed."""
-    demanded, own = demands(facts), facts.own_evaluation
+    demanded, own = demands(facts), facts.own_evaluations
     authority = facts.now.authority if facts.standing else None
-    digest, entries = "not recorded", [own.index] if own else []
+    digest, entries = "not recorded", [evaluation.index for evaluation in own]
     since = facts.policies_note
     if facts.policies is not None:
         digest = facts.policies.digest
@@ -130,7 +134,7 @@ def policy(facts: Facts) -> PolicyUsed:
         since=since,
         signed_by=list(authority.in_force.signers) if authority else [],
         proposals=[_proposal(proposal) for proposal in authority.proposals] if authority else [],
-        demands=[f"{result.metric}: {threshold(result)}" for result in judged(facts)]
+        demands=[f"{result.name}: {threshold(result)}" for result in judged(facts)]
         or [f"nothing: {why}" if why else "nothing"],
         evidence=sorted(set(entries)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from governance.attest.predicates import Scan
+from governance.attest.predicates import Evaluate, Scan
 from governance.base.statistics import mean_interval
 from governance.base.text import share
 from governance.gates.assessment import Judged
@@ -176,26 +176,32 @@ def _scores(facts: Facts, name: GateName) -> Gate:
     none.
     """
     is_safety, own = name == "Safety", facts.own_evaluation
+    statements = [each for each in facts.own_evaluations if _measures(facts, each, is_safety)]
     judged = [
-        result for result in scores.judged(facts) if scores.is_safety(result.metric) == is_safety
+        result
+        for held in facts.judged_on
+        for result in scores.results(held)
+        if scores.about_safety(facts, held.ref.suite, result.metric) == is_safety
     ]
     if judged:
         reasons = [_thresholds_met(judged)]
-        if not is_safety:
+        if not is_safety and not judged[0].suite:
             metric = judged[0].metric
             slices = scores.worst_slice(facts, metric)
             reasons.append(reason(Say.WORST_SLICE, metric=metric, slices=slices))
         failed = [result for result in judged if not result.passed]
-        thresholds = [f"{result.metric} {result.demand}" for result in failed or judged]
-        return _gate(name, not failed, reasons, _first(thresholds), [own])
+        thresholds = [f"{result.name} {result.demand}" for result in failed or judged]
+        return _gate(name, not failed, reasons, _first(thresholds), statements or [own])
     missing = _no_threshold(facts, is_safety)
     if own is None:
         return _gate(name, "not run", [reason(Say.NOT_EVALUATED), missing])
     evaluation = own.predicate
     figures = [
         f"{metric} {_scored(values)}"
-        for metric, values in sorted(evaluation.scores.items())
-        if scores.is_safety(metric) == is_safety and any(value is not None for value in values)
+        for statement in statements
+        for metric, values in sorted(statement.predicate.scores.items())
+        if scores.about_safety(facts, statement.predicate.suite_name, metric) == is_safety
+        and any(value is not None for value in values)
     ]
     result: Result = "not run"
     if evaluation.not_run is not None:
@@ -204,7 +210,13 @@ def _scores(facts: Facts, name: GateName) -> Gate:
         result, first = "no threshold", reason(Say.FIGURES, figures=figures)
     else:
         first = reason(Say.NO_SAFETY_METRIC if is_safety else Say.NOT_EVALUATED)
-    return _gate(name, result, [first, missing], None, [own])
+    return _gate(name, result, [first, missing], None, statements or [own])
+
+
+def _measures(facts: Facts, statement: Evidence[Evaluate], safety: bool) -> bool:
+    """Whether an evaluation has a metric about safety, or one that is not."""
+    suite, found = statement.predicate.suite_name, statement.predicate.scores
+    return any(scores.about_safety(facts, suite, metric) == safety for metric in found)
 
 
 def _no_threshold(facts: Facts, is_safety: bool) -> Reason:
@@ -233,7 +245,7 @@ def _thresholds_met(judged: list[Judged]) -> Reason:
     figures = []
     for result in shown:
         against = f" against {result.reference}" if result.reference else ""
-        figures.append(f"{result.metric}{against} {result.found}")
+        figures.append(f"{result.name}{against} {result.found}")
     met = len(judged) - len(failed)
     return reason(Say.THRESHOLDS_MET, met=met, demands=len(judged), figures=_first(figures))
 

@@ -58,7 +58,12 @@ def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
         return {}, portrait(facts)
     before = facts.previous.predicate
     earlier = replace(
-        facts, digest=before.model_digest, stage=before.stage, registration_statement=facts.previous
+        facts,
+        digest=before.model_digest,
+        stage=before.stage,
+        suite=before.suite,
+        further=before.further,
+        registration_statement=facts.previous,
     )
     return portrait(earlier), portrait(facts)
 
@@ -66,8 +71,7 @@ def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
 def portrait(facts: Facts) -> Portrait:
     """The properties of one version."""
     portrait: Portrait = {}
-    own = facts.own_evaluation
-    if own:
+    for own in facts.own_evaluations:
         for name, values in sorted(own.predicate.scores.items()):
             numbers = [value for value in values if value is not None]
             portrait["results", f"{name} on {own.predicate.suite_name}"] = (

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from governance.attest.predicates import Evaluate
 from governance.history.lineage import reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
@@ -156,29 +157,41 @@ def _evaluation(facts: Facts) -> Found:
     fixed = scores.thresholds_fixed(facts)
     judged, result = scores.judged(facts), own.predicate
     lacks = [] if fixed.before else [f"thresholds fixed before the run: {fixed.text}"]
-    lacks += [f"{each.metric}: {each.gap}" for each in judged if each.gap]
+    lacks += [f"{each.name}: {each.gap}" for each in judged if each.gap]
     if not judged:
         lacks.append("thresholds: policy demands nothing, or is not at hand")
     if facts.standing is not None and facts.champion is None:
         lacks.append("comparison with a champion: there is none")
     if not result.slices:
         lacks.append("slices and the worst of them")
-    for dataset in scores.not_searched(facts):
-        lacks.append(f"a search of {dataset} for leaks into {result.suite_name}")
-    says = f"{', '.join(sorted(result.scores))} on {result.suite_name}"
-    return Found([own], f"{says}; thresholds fixed before: {fixed.text}", lacks)
+    for dataset, suite in scores.not_searched(facts):
+        lacks.append(f"a search of {dataset} for leaks into {suite}")
+    statements = facts.own_evaluations
+    scored = (statement.predicate for statement in statements)
+    says = "; ".join(f"{', '.join(sorted(each.scores))} on {each.suite_name}" for each in scored)
+    return Found(statements, f"{says}; thresholds fixed before: {fixed.text}", lacks)
 
 
 def _safety(facts: Facts) -> Found:
     """The evaluations with safety metrics, of the version and of the models before it."""
-    own = facts.own_evaluation
-    metrics = {name for name in own.predicate.scores if scores.is_safety(name)} if own else set()
-    evaluations = [facts.evaluation(node, facts.suites[0]) for node in facts.chain if metrics]
-    shared = [entry for entry in evaluations if entry and metrics & entry.predicate.scores.keys()]
+    shared = [
+        entry
+        for suite in facts.own_suites
+        if _safety_metrics(facts, facts.evaluation(facts.released, suite))
+        for entry in (facts.evaluation(node, suite) for node in facts.chain)
+        if entry and _safety_metrics(facts, entry)
+    ]
     lacks = ["red-team and jailbreak tests"]
     if len(shared) == 1:
         lacks.insert(0, "the same before tuning")
     return Found(shared, "metrics about safety, for models of the chain", lacks)
+
+
+def _safety_metrics(facts: Facts, statement: Evidence[Evaluate] | None) -> list[str]:
+    if statement is None:
+        return []
+    suite, found = statement.predicate.suite_name, statement.predicate.scores
+    return [name for name in found if scores.about_safety(facts, suite, name)]
 
 
 def _repeats(facts: Facts) -> Found:

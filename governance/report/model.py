@@ -551,7 +551,13 @@ class Metric(Model):
     name: str
     meaning: str
     """What it measures, in a sentence."""
+    role: str
+    """What policy says that the suite is for."""
     safety: bool
+    models_scored: int | None
+    """How many models the log has scores of on this suite: how often it was looked at. None where a
+    bundle does not have the whole log.
+    """
     scores: list[Score]
     differences: list[Difference]
     slices: list[Slice]
@@ -685,6 +691,39 @@ class RewardModel(Model):
     evidence: Refs
 
 
+class TaxComparison(Estimate):
+    """The version less another model, on the main metric of a suite."""
+
+    relation: str
+    """`base`, `parent`, `champion`, or several of these."""
+    model: str
+    p_adjusted: float | None
+    """Of the two-sided test, adjusted by Holm's procedure over the table."""
+    result: Literal["better", "worse", "not distinguishable", "not comparable"]
+    why: str | None
+    """Why it cannot be compared."""
+    evidence: Refs
+
+
+class TaxRow(Estimate):
+    """One suite: the version's mean on its main metric, and the comparisons."""
+
+    suite: str
+    suite_digest: Sha256
+    role: str
+    metric: str
+    less_is_better: bool
+    against: list[TaxComparison]
+
+
+class AlignmentTax(Model):
+    """The version against its base, its parent and the champion, by suite."""
+
+    rows: list[TaxRow] = []
+    comparisons: int = 0
+    """How many comparisons the claims are adjusted for."""
+
+
 class Node(Model):
     """One thing in the drawing of where the version comes from."""
 
@@ -731,6 +770,7 @@ class EvidenceSections(Model):
     datasets: list[Dataset] = []
     confidence: float
     thresholds_fixed: str = NOT_USED
+    alignment: AlignmentTax = AlignmentTax()
     metrics: list[Metric] = []
     behaviour: Behaviour = Behaviour()
     stage_gains: list[StageGain] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from governance.attest.predicates import Evaluate
@@ -17,10 +18,11 @@ from governance.base.statistics import Interval, mean_interval
 from governance.base.text import share
 from governance.gates import assessment
 from governance.gates.assessment import NO_SLICES, Judged, differences
+from governance.gates.checks.context import ModelFacts
 from governance.history.chain import Suite
 from governance.history.lineage import ModelNode, evaluations
 from governance.log.evidence import Evidence
-from governance.policy.evaluation import Demands
+from governance.policy.evaluation import Demands, EvaluationPolicy
 from governance.policy.policies import Policies
 from governance.report.facts import PREFIX, Facts
 from governance.report.model import Difference, Estimate, Metric, Score, ScoreRole, Slice
@@ -43,11 +45,27 @@ CONFIDENCE = 0.95
 """The confidence level where no policies are available."""
 SAFETY_WORDS = ("unsafe", "safe", "toxic", "harm", "refus")
 """Parts of the names of metrics that measure safety."""
+NO_ROLE = "not stated by policy"
+SAFETY_ROLES = ("safety", "over-refusal")
+"""Roles of suites that measure safety."""
 
 
 def is_safety(metric: str) -> bool:
     """Whether a metric measures safety, by its name."""
     return any(word in metric for word in SAFETY_WORDS)
+
+
+def about_safety(facts: Facts, suite: str, metric: str) -> bool:
+    """Whether a metric of a suite measures safety: by the role that policy gives the suite, or by
+    its name.
+    """
+    return suite_role(facts, suite) in SAFETY_ROLES or is_safety(metric)
+
+
+def suite_role(facts: Facts, suite: str) -> str:
+    """What policy says that a suite is for; empty where it says nothing."""
+    policy = facts.policies.evaluation.suites.get(suite) if facts.policies else None
+    return (policy.role or "") if policy else ""
 
 
 def confidence(facts: Facts) -> float:
@@ -56,9 +74,28 @@ def confidence(facts: Facts) -> float:
 
 
 def judged(facts: Facts) -> list[Judged]:
-    """Policy's thresholds for the version with the results. Empty where no threshold is known."""
-    held = facts.model_facts
-    return [*held.judged, *held.sliced, *held.compared] if held else []
+    """Policy's thresholds for the version with the results, on each suite that decides. Empty where
+    no threshold is known.
+    """
+    return [result for held in facts.judged_on for result in results(held)]
+
+
+def results(held: ModelFacts) -> list[Judged]:
+    """Policy's thresholds for a model on one suite, with the results."""
+    suite = "" if held.row is None else held.ref.suite
+    found = (*held.judged, *held.sliced, *held.compared)
+    return [replace(result, suite=suite) for result in found]
+
+
+def held_on(facts: Facts, suite: Suite) -> ModelFacts | None:
+    """The input for judging the version on a suite; None where the suite does not decide on it."""
+    wanted = (suite.name, suite.digest)
+    found = (held for held in facts.judged_on if _suite(held) == wanted)
+    return next(found, None)
+
+
+def _suite(held: ModelFacts) -> tuple[str, str]:
+    return held.ref.suite, held.ref.suite_digest
 
 
 def demands(facts: Facts) -> Demands | None:
@@ -75,15 +112,25 @@ class Fixed(NamedTuple):
 
 def thresholds_fixed(facts: Facts) -> Fixed:
     """Whether the thresholds were recorded and in force before the version was trained and first
-    scored.
+    scored, on each suite that decides.
     """
-    policies, own, gate = facts.policies, facts.own_evaluation, facts.released.gate
+    evaluations_of_version = facts.own_evaluations
+    if len(evaluations_of_version) < 2:
+        return _fixed(facts, facts.own_evaluation)
+    found = {each.predicate.suite_name: _fixed(facts, each) for each in evaluations_of_version}
+    texts = [f"on {suite}: {fixed.text}" for suite, fixed in found.items()]
+    return Fixed(all(fixed.before for fixed in found.values()), "; ".join(texts))
+
+
+def _fixed(facts: Facts, own: Evidence[Evaluate] | None) -> Fixed:
+    """The same of one evaluation of the version."""
+    policies, gate = facts.policies, facts.released.gate
     if policies is None or own is None or gate is None:
         missing = "not established: the version has no evaluation or no gate on record"
         return Fixed(False, facts.policies_note or missing)
-    suite = facts.suites[0]
-    scored = evaluations(facts.view, facts.digest, suite.name)
-    entries = [entry.index for entry in scored if entry.predicate.suite == suite.digest]
+    suite = own.predicate.suite_name
+    scored = evaluations(facts.view, facts.digest, suite)
+    entries = [entry.index for entry in scored if entry.predicate.suite == own.predicate.suite]
     first = min([own.index, *entries])
     name, gate_policy = f"policies {policies.digest[:PREFIX]}", gate.predicate.policy
     since, then = _policies_at(facts, gate)
@@ -91,7 +138,7 @@ def thresholds_fixed(facts: Facts) -> Fixed:
         place = f"since E{since}, before its gate (E{gate.index}) and its scores (E{first})"
         if then.digest == policies.digest:
             return Fixed(True, f"yes: {name}, in force {place}")
-        if then.evaluation == policies.evaluation:
+        if _same_demands(then.evaluation, policies.evaluation, suite):
             did = f"demand of scores what policies {then.digest[:PREFIX]} did"
             return Fixed(True, f"yes: {name} {did}, in force {place}")
     recorded = facts.policy_entry(policies.digest)
@@ -102,6 +149,14 @@ def thresholds_fixed(facts: Facts) -> Fixed:
         late = "after training, before scoring"
         return Fixed(False, f"{late}: its gate (E{gate.index}) had other policies")
     return Fixed(False, f"not shown: {name} were not in force at its gate (E{gate.index})")
+
+
+def _same_demands(then: EvaluationPolicy, now: EvaluationPolicy, suite: str) -> bool:
+    """Whether two policies demand the same on a suite, whatever they demand on others."""
+    common = {"suites"}
+    return then.suites.get(suite) == now.suites.get(suite) and (
+        then.model_dump(exclude=common) == now.model_dump(exclude=common)
+    )
 
 
 def _policies_at(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
@@ -119,22 +174,22 @@ def _policies_at(facts: Facts, gate: Evidence) -> tuple[int, Policies | None]:
     return 0, None
 
 
-def not_searched(facts: Facts) -> list[str]:
-    """Training datasets of the chain that were not searched for leaks into the version's own suite.
+def not_searched(facts: Facts) -> list[tuple[str, str]]:
+    """Training datasets of the chain that were not searched for leaks into a suite that decides on
+    the version, each with the suite.
 
     A gate requires that search only for its own stage's data and suite. Earlier stages may have
-    used other suites.
+    used other suites, and a dataset is searched for one suite.
     """
-    name = f"evaluate@{facts.released.name}"
-    own = next((chain for chain, uses in facts.datasets if name in uses), None)
-    if own is None:
-        return []
+    uses_of_version = {f"evaluate@{facts.released.name}"}
+    uses_of_version |= {f"evaluate_further@{suite.row}" for suite in facts.further}
     missing = set()
-    for chain in facts.trained_on:
-        inputs = chain.quality.predicate.inputs if chain.quality else []
-        held_out = {made.sha256 for made in inputs if made.role.startswith("held_out")}
-        if chain.dataset != own.dataset and not held_out & own.digests:
-            missing.add(chain.dataset)
+    for own, uses in facts.datasets:
+        for chain in facts.trained_on if uses_of_version & {*uses} else ():
+            inputs = chain.quality.predicate.inputs if chain.quality else []
+            held_out = {made.sha256 for made in inputs if made.role.startswith("held_out")}
+            if chain.dataset != own.dataset and not held_out & own.digests:
+                missing.add((chain.dataset, own.dataset))
     return sorted(missing)
 
 
@@ -159,9 +214,9 @@ def metrics(facts: Facts) -> list[Metric]:
 
 
 def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
-    is_own = suite == facts.suites[0]
-    demanded = demands(facts) if is_own else None
-    results = [result for result in judged(facts) if is_own and result.metric == name]
+    held = held_on(facts, suite)
+    demanded = held.demands if held else None
+    found = [result for result in results(held) if result.metric == name] if held else []
     bound = demanded.thresholds.get(name) if demanded else None
     own = next((entry.predicate for node, entry in scored if node.sha256 == facts.digest), None)
     others = [(node, entry.predicate) for node, entry in scored if node.sha256 != facts.digest]
@@ -172,15 +227,17 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
         suite_digest=suite.digest,
         name=name,
         meaning=MEANINGS.get(name, UNKNOWN_METRIC),
-        safety=is_safety(name),
+        role=suite_role(facts, suite.name) or NO_ROLE,
+        safety=about_safety(facts, suite.name, name),
+        models_scored=facts.scored.get(suite.digest, 0),
         scores=[_score(facts, name, node, evaluation) for node, evaluation in scored],
         differences=[
             _difference(node.name, own, other, name, level) for node, other in others if own
         ],
         slices=slices,
-        slices_by_worst=_high_is_bad(name, demanded) is not None,
+        slices_by_worst=high_is_bad(name, demanded) is not None,
         slices_note=slices_summary(slices, name, demanded),
-        thresholds=[threshold(result) for result in results],
+        thresholds=[threshold(result) for result in found],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
     )
@@ -197,7 +254,7 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
     values = statement.predicate.scores.get(name, [])
     numbers = [value for value in values if value is not None]
     figure = mean_interval(numbers, confidence(facts)) if numbers else None
-    role = role_of(facts, node)
+    role = model_role(facts, node)
     relation = facts.champion_is if role == "champion" else role
     if role == "champion" and node.sha256 == facts.released.parent:
         relation += " and parent"
@@ -209,16 +266,16 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
         n=len(numbers),
         missing=len(values) - len(numbers),
         evidence=[statement.index],
-        **_interval(figure),
+        **interval(figure),
     )
 
 
 def estimate(figure: Interval) -> Estimate:
     """A mean with its interval, as the report has it."""
-    return Estimate.model_validate({"n": figure.n, **_interval(figure)})
+    return Estimate.model_validate({"n": figure.n, **interval(figure)})
 
 
-def _interval(figure: Interval | None) -> dict[str, float | None]:
+def interval(figure: Interval | None) -> dict[str, float | None]:
     """The mean and the bounds for JSON; None where a bound is infinite."""
     if figure is None:
         return {"mean": None, "low": None, "high": None}
@@ -226,7 +283,7 @@ def _interval(figure: Interval | None) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def role_of(facts: Facts, node: ModelNode) -> ScoreRole:
+def model_role(facts: Facts, node: ModelNode) -> ScoreRole:
     """What a model of the chain is to the version."""
     if node.sha256 == facts.digest:
         return "this version"
@@ -246,11 +303,11 @@ def _difference(
     missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
     figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):
-        return Difference(against=against, n=0, words=figure, **_interval(None))
+        return Difference(against=against, n=0, words=figure, **interval(None))
     words = "no demonstrated difference"
     if figure.low > 0 or figure.high < 0:
         words = f"{'higher' if figure.low > 0 else 'lower'} (the interval excludes zero)"
-    return Difference(against=against, n=figure.n, words=words, **_interval(figure))
+    return Difference(against=against, n=figure.n, words=words, **interval(figure))
 
 
 # -- Slices ----------------------------------------------------------------------------------------
@@ -263,10 +320,10 @@ def slices_of(
         figures = assessment.slices(evaluation, by, metric, level) if evaluation else ""
         if not isinstance(figures, str):
             rows += [
-                Slice.model_validate({"by": by, "label": label, "n": figure.n, **_interval(figure)})
+                Slice.model_validate({"by": by, "label": label, "n": figure.n, **interval(figure)})
                 for label, figure in figures.items()
             ]
-    sign = -1 if _high_is_bad(metric, demanded) else 1
+    sign = -1 if high_is_bad(metric, demanded) else 1
     return sorted(rows, key=lambda row: (row.mean * sign, row.n, row.by, row.label))
 
 
@@ -275,7 +332,7 @@ def slices_summary(rows: list[Slice], metric: str, demanded: Demands | None) -> 
     if not rows:
         return f"not recorded: {NO_SLICES}"
     of = f"of {len(rows)} slices by {' and '.join(sorted({row.by for row in rows}))}"
-    if _high_is_bad(metric, demanded) is None:
+    if high_is_bad(metric, demanded) is None:
         return f"lowest {of}: {_figure(rows[0])}; highest: {_figure(rows[-1])}"
     return f"worst {of}: {_figure(rows[0])}"
 
@@ -292,7 +349,7 @@ def _figure(row: Slice) -> str:
     return f"{row.by}={row.label} {share(row.mean)} {interval}, n={row.n}"
 
 
-def _high_is_bad(metric: str, demanded: Demands | None) -> bool | None:
+def high_is_bad(metric: str, demanded: Demands | None) -> bool | None:
     """Whether a high value is bad by policy's thresholds; None where policy sets none."""
     if demanded is None:
         return None

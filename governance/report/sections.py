@@ -67,13 +67,14 @@ SECTIONS: Mapping[str, Section] = {
     "readers": Section("Who may read the data and models, and who did.", "readers"),
     "training": Section("How it was trained, and with which rewards.", "bases trainings rewards"),
     "evaluation": Section(
-        "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"
+        "Is it better than champion, parent, base; how sure.",
+        "alignment metrics confidence thresholds_fixed",
     ),
     "behaviour": Section(
         "How it answers, without reference answers; how its reward models rank.",
         "behaviour stage_gains reward_models confidence",
     ),
-    "safety": Section("Did tuning weaken safety.", "metrics gates"),
+    "safety": Section("Did tuning weaken safety.", "alignment metrics gates"),
     "gaps": Section("What failed or was not run.", "gaps"),
     "use": Section("What it must not be used for.", "use"),
     "back": Section("How to go back, and was that tried.", "way_back holds"),

@@ -19,6 +19,7 @@ from governance.attest.findings import finding
 from governance.attest.predicates import CANDIDATE, BaseImport, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
+from governance.gates.checks.models import missing_row
 from governance.gates.decisions import declared
 from governance.history.state import state
 from governance.log.http_client import is_server
@@ -30,6 +31,7 @@ from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.rest import RegistryServer
 from pipelines import dvc_lock, lock
 from pipelines.families import all_families, family, mistakes_of, names
+from pipelines.params import Params
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
@@ -286,28 +288,50 @@ def _imported(project: Project, name: str, source: str) -> str | None:
 
 
 def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
-    """Models that another stage builds on, or that are released, for which policy says nothing."""
-    params = project.params
-    rows = [params.stages[key] for key in keys_of("train", stages)]
-    names = [row.parent for row in rows]
-    names += [row.scorer for row in rows if uses_scorer(row)]
-    names += [params.releases[key].stage for key in keys_of("register", stages)]
+    """Models that another stage builds on, or that are released, for which policy says nothing, or
+    that no row evaluates on a suite that policy requires of them.
+    """
+    params, evaluation = project.params, project.policies.evaluation
     released = {name for _, name in _released_bases(project, stages)}
-    for name in dict.fromkeys(names):
+    for name, models in _judged(params, stages).items():
         if name in params.bases and params.bases[name].is_own_version:
             continue  # the log says by which method it was trained
         outside = "imported" if name in released else "base"
         method = outside if name in params.bases else params.stages[name].method
-        suite = params.suite_of(name)
-        if project.policies.evaluation.demands(suite, method) is None:
-            yield finding(
-                "THRESHOLDS_MISSING",
-                f"model {name}",
-                expected="thresholds, or `none: <reason>`",
-                found="nothing",
-                suite=suite,
-                method=method,
-            )
+        own, further = params.suite_of(name), params.further(name).values()
+        required = [suite for model in models for suite in evaluation.required_of(model)]
+        for suite in dict.fromkeys([own, *required]):
+            demands = evaluation.demands(suite, method)
+            subject = f"model {name}" if suite == own else f"model {name} on {suite}"
+            fields = {"name": name, "suite": suite, "method": method}
+            if demands is None:
+                expected = "thresholds, or `none: <reason>`"
+                yield finding(
+                    "THRESHOLDS_MISSING", subject, expected=expected, found="nothing", **fields
+                )
+            elif demands.none is None and suite not in (own, *further):
+                yield finding(
+                    "EVIDENCE_MISSING",
+                    subject,
+                    f"policy requires an evaluation of {name} on {suite}, and no row makes it",
+                    expected=f"a row with model {name} and suite {suite}",
+                    found="none",
+                    next=missing_row(name, suite),
+                )
+
+
+def _judged(params: Params, stages: Collection[str]) -> dict[str, list[str]]:
+    """Each model that another stage builds on, or that is released, with the registered models
+    whose policy judges it.
+    """
+    found: dict[str, list[str]] = {}
+    for key in keys_of("train", stages):
+        row, models = params.stages[key], params.released_from(key)
+        for name in (row.parent, *([row.scorer] if uses_scorer(row) else [])):
+            found.setdefault(name, []).extend(models)
+    for key in keys_of("register", stages):
+        found.setdefault(params.releases[key].stage, []).append(key)
+    return found
 
 
 def _made(root: Path) -> list[str]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 NO_WEIGHTS = "untrained starting point; nothing to test"
 NO_ANSWERS = "a reward model gives no answers"
 NO_PROMPTS = "no record of the suite has a prompt"
+NOT_OWN = "behaviour is measured on the model's own suite"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -49,7 +50,7 @@ def inputs(params: Params, key: str) -> list[Input]:
     """
     suite, stage = params.suite_of(key), params.stages.get(key)
     files = [
-        Input("model", paths.model(key) / "model"),
+        Input("model", paths.model(params.evaluated(key)) / "model"),
         Input("records", paths.ready(suite) / paths.RECORDS),
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
         Input("functions", paths.suite(suite)),
@@ -64,11 +65,13 @@ def inputs(params: Params, key: str) -> list[Input]:
 def outputs(params: Params, key: str) -> list[Output]:
     """Scores by item, and their means for `dvc metrics`."""
     folder = paths.evaluation(key)
+    if key in params.evaluations:
+        folder = paths.further_evaluation(params.evaluations[key].model, key)
     return [Output("scores", folder / "scores.jsonl"), Output("metrics", folder / "metrics.json")]
 
 
 def run(job: Job) -> Outcome:
-    """Scores the model of stage or base `job.key`."""
+    """Scores the model of stage, base or row `job.key`."""
     name = job.params.suite_of(job.key)
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
@@ -181,6 +184,9 @@ def _behaviour(
 
     if kind != "language":
         return Behaviour(not_measured=NO_ANSWERS)
+    lower = [metric.name for metric in metrics if metric.lower_is_better]
+    if job.key in job.params.evaluations:
+        return Behaviour(not_measured=NOT_OWN, lower_is_better=lower)
     origin = _origin(job)
     measures = measuring.measure(scorer, rows, origin)
     if not measures:
@@ -192,7 +198,7 @@ def _behaviour(
         measures=measures,
         parent=job.inputs["parent"].sha256 if origin.parent else None,
         rewards=sources if "reward" in measures else {},
-        lower_is_better=[metric.name for metric in metrics if metric.lower_is_better],
+        lower_is_better=lower,
     )
 
 
@@ -248,11 +254,13 @@ def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> N
 
 
 def _model_class(params: Params, key: str) -> ModelClass:
-    return method(params.stages[key].method).model if key in params.stages else "language"
+    stage = params.stages.get(params.evaluated(key))
+    return method(stage.method).model if stage else "language"
 
 
 def _threads(params: Params, key: str) -> int:
-    return params.stages[key].threads if key in params.stages else 1
+    stage = params.stages.get(params.evaluated(key))
+    return stage.threads if stage else 1
 
 
 def shown(value: float | None) -> str:

@@ -22,6 +22,7 @@ from governance.attest.predicates import CANDIDATE, TEXTS, Artifact, Finding, Ga
 from governance.attest.requests import (
     DataRef,
     Decision,
+    FurtherSuite,
     GateRequest,
     ModelRef,
     ReleaseRequest,
@@ -62,6 +63,9 @@ def inputs(params: Params, key: str) -> list[Input]:
             Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
             Input(f"{role}_suite", paths.ready(params.suite_of(name)) / paths.RECORDS),
         ]
+        for row in params.further(name):
+            folder = paths.further_evaluation(name, row)
+            files.append(Input(f"{role}_scores_{row}", folder / "scores.jsonl"))
     return files
 
 
@@ -239,6 +243,7 @@ def model_ref(
         ),
         suite=suite.name,
         suite_digest=suite.digest,
+        further=further_suites(params, root, name),
     )
 
 
@@ -292,6 +297,14 @@ def released_suite(params: Params, root: Path, model: str) -> SuiteRef | None:
     """
     name = params.releases[model].stage
     return _suite(params, root, params.suite_of(name)) if name in params.bases else None
+
+
+def further_suites(params: Params, root: Path, model: str) -> list[FurtherSuite]:
+    """The suites of a model's rows of `evaluations`, as they are defined now."""
+    return [
+        FurtherSuite(row=row, **_suite(params, root, suite).model_dump())
+        for row, suite in params.further(model).items()
+    ]
 
 
 def _suite(params: Params, root: Path, name: str, records: str | None = None) -> SuiteRef:

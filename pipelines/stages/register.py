@@ -102,8 +102,9 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     digest, model = job.inputs["model"].sha256, job.key
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.runs.sweep()  # of a killed run: where its version is found, no other run is started
-    suite = gate.released_suite(job.params, job.root, model)
-    chain = Chain(job.evidence.signed_under(job.policies), digest, _stage(job), suite=suite)
+    suite, further = gate.released_suite(job.params, job.root, model), request.released.further
+    view = job.evidence.signed_under(job.policies)
+    chain = Chain(view, digest, _stage(job), suite=suite, further=further)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))
     run = provenance.run(
@@ -126,6 +127,7 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
         run=run,
         dvc=dvc_lock.behind(job.root, (paths.model(stage), paths.evaluation(stage))),
         suite=suite,
+        further=further,
     )
     _record(job, "registration", registration)
     _promote(job, request, decision, version.number)

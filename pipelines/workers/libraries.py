@@ -41,6 +41,7 @@ GROUP_OF = {
     "evaluate_base": MODELS,
     "train": MODELS,
     "evaluate": MODELS,
+    "evaluate_further": MODELS,
 }
 """Family of stages to its group; another family needs none."""
 AFTER = {"register": MODELS, "report": MODELS}

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from governance.attest.predicates import (
 )
 from governance.attest.requests import (
     DataRef,
+    FurtherSuite,
     GateRequest,
     ModelRef,
     ReleaseRequest,
@@ -115,6 +116,8 @@ class Story:
     """Who asks for the runs."""
     outside: set[str] = field(default_factory=lambda: {"tiny"})
     """The models that were imported."""
+    further: dict[str, list[FurtherSuite]] = field(default_factory=dict)
+    """Model to the suites beside its own."""
 
     @property
     def params(self) -> Params:
@@ -405,6 +408,28 @@ class Story:
             **{**says, **stated},
         )
 
+    def evaluate_further(self, name: str, suite: str, scores: dict[str, list[float]]) -> None:
+        """Scores of a model on a suite beside its own; the row is `NAME_SUITE`."""
+        row, model = f"{name}_{suite}", self.models[name]
+        made = _at("scores", f"evaluations/{name}/{row}/scores.jsonl", digest(f"scores {row}"))
+        self.record(
+            "evaluate",
+            f"evaluate_further@{row}",
+            [made],
+            [_at("model", f"models/{name}/model", model)],
+            model=model,
+            suite=digest(f"suite {suite}"),
+            suite_name=suite,
+            not_run=None,
+            scores=scores,
+            behaviour={"not_measured": "measured on the model's own suite"},
+        )
+        ref = FurtherSuite(
+            name=suite, digest=digest(f"suite {suite}"), split="test", row=row,
+            records=self.records["desk_eval"],
+        )  # fmt: skip
+        self.further[name] = [*self.further.get(name, []), ref]
+
     def reference(self, name: str) -> ModelRef:
         suite = self._suite_of(name)
         return ModelRef(
@@ -414,6 +439,7 @@ class Story:
             files=["config.json", "model.safetensors"],
             suite=suite.name,
             suite_digest=suite.digest,
+            further=self.further.get(name, []),
         )
 
     def register(self, stage: str, version: str, run_id: str = "") -> None:
@@ -431,6 +457,7 @@ class Story:
             policy=self.policies.digest,
             run=self.run({"registry_run": run_id} if run_id else None),
             suite=self.suite_ref if stage in self.outside else None,
+            further=self.further.get(stage, []),
         )
         evidence.record(self.log, signer(self.machine), "registration", subject, registration)
         self.promote(stage, version)
@@ -463,7 +490,7 @@ class Story:
         here = _machine(folder)
         log = open_log(here, self.policies, lambda: START)
         made: dict[str, Any] = {"records": dict(self.records), "models": dict(self.models)}
-        made["outside"] = set(self.outside)
+        made["outside"], made["further"] = set(self.outside), dict(self.further)
         return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property
@@ -542,10 +569,13 @@ def bought(folder: Path, name: str) -> str:
     return tree_digest(folder)
 
 
-def begin(folder: Path) -> Story:
-    """A project with the shipped policies, an empty log and its origin."""
+def begin(folder: Path, edit: Callable[[Path], object] = lambda policies: None) -> Story:
+    """A project with the shipped policies, an empty log and its origin. `edit` changes the policies
+    before.
+    """
     root = folder / "project"
     shutil.copytree(ROOT / "policies", root / "policies")
+    edit(root / "policies")
     params = (
         (ROOT / "params.yaml").read_text(encoding="utf-8").replace("stage: grpo}", "stage: sft}")
     )

@@ -161,7 +161,10 @@ def test_any_change_of_its_code_changes_the_digest(name: str, changed: set[str])
         ("governance/attest/predicates/data.py", set()),
         ("pipelines/pii/names.txt", {"scan_pii"}),
         ("pipelines/architectures/tiny.json", {"import_base"}),
-        ("pipelines/metrics.py", {"evaluate", "evaluate_base", "gate", "suite"}),
+        (
+            "pipelines/metrics.py",
+            {"evaluate", "evaluate_base", "evaluate_further", "gate", "suite"},
+        ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),
@@ -181,7 +184,7 @@ def test_other_defaults_of_a_table_change_the_families_that_read_it(
     monkeypatch.setattr(Stage.model_fields["seed"], "default", 7)
     monkeypatch.setattr(Generation.model_fields["temperature"], "default", 0.5)
     differing = {name for name in names() if familycode.digest(name) != before[name]}
-    assert differing == {"train", "evaluate", "evaluate_base", "gate", "suite"}
+    assert differing == {"train", "evaluate", "evaluate_base", "evaluate_further", "gate", "suite"}
 
 
 def test_it_is_the_same_for_an_installed_package(

@@ -29,6 +29,13 @@ class SuiteRef(Model):
     split: str
 
 
+class FurtherSuite(SuiteRef):
+    """A suite on which a model is evaluated beside its own."""
+
+    row: Slug
+    """The row of `evaluations` in params.yaml."""
+
+
 class DvcObject(Model):
     """A file or folder as DVC keeps it, in a cache or remote."""
 
@@ -76,6 +83,8 @@ class Registration(Logged):
     """The suite that decides on a model which was trained elsewhere. Absent for a model that was
     trained here: the gate of its training names the suite.
     """
+    further: list[FurtherSuite] = Field([], exclude_if=empty)
+    """The suites on which the model is evaluated beside its own."""
 
     @property
     def trained_elsewhere(self) -> bool:

@@ -177,7 +177,7 @@ def _card(records: Records) -> dict[str, Any]:
     model = facts.policies.rules.models.get(facts.registration.model) if facts.policies else None
     unknown = facts.policies_note or "policies name no such model"
     limits = [
-        f"{result.metric} {result.demand}: NOT met"
+        f"{result.name} {result.demand}: NOT met"
         for result in scores.judged(facts)
         if not result.passed
     ]

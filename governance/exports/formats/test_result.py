@@ -22,6 +22,7 @@ from governance.exports.statements import (
     statement,
 )
 from governance.gates.assessment import describe, figures
+from governance.gates.checks.context import ModelFacts
 from governance.log.evidence import Evidence
 from governance.report import scores
 
@@ -39,12 +40,12 @@ def results(records: Records) -> Made:
     for suite in facts.suites:
         evaluation = facts.evaluation(facts.released, suite)
         if evaluation is None:
-            why = "" if suite == facts.suites[0] else ": it is the suite of an earlier stage"
+            why = "" if suite in facts.own_suites else ": it is the suite of an earlier stage"
             missing.append(f"evaluation on {suite.name}: not run{why}")
         elif evaluation.predicate.not_run is not None:
             missing.append(f"evaluation on {suite.name}: not run: {evaluation.predicate.not_run}")
         else:
-            documents.append(_evaluation(records, evaluation))
+            documents.append(_evaluation(records, evaluation, scores.held_on(facts, suite)))
     for chain, _ in facts.datasets:
         documents += [_quality(chain.quality)] if chain.quality else []
         documents += [_scan(chain.scan)] if chain.scan else []
@@ -54,17 +55,19 @@ def results(records: Records) -> Made:
     return Made(documents, missing)
 
 
-def _evaluation(records: Records, evidence: Evidence[Evaluate]) -> Document:
-    """Compared with policy's thresholds. A metric without a threshold neither passed nor failed."""
+def _evaluation(
+    records: Records, evidence: Evidence[Evaluate], held: ModelFacts | None
+) -> Document:
+    """Compared with policy's thresholds, if the suite decides on the version (`held`). A metric
+    without a threshold neither passed nor failed.
+    """
     facts, evaluation = records.facts, evidence.predicate
-    own_suite = bool(facts.suites) and evaluation.suite == facts.suites[0].digest
-    thresholds = scores.judged(facts) if own_suite else []
+    thresholds = scores.results(held) if held else []
     tests: Tests = defaultdict(list)
     for result in thresholds:
         text = f"{result.metric} {result.demand}: found {result.found}"
         tests["passed" if result.passed else "failed"].append(text)
-    compared = facts.policies is not None and own_suite
-    why = "no threshold in policy" if compared else "not compared with policy here"
+    why = "no threshold in policy" if held else "not compared with policy here"
     with_threshold = {result.metric for result in thresholds}
     for name, figure in sorted(figures(evaluation, scores.confidence(facts)).items()):
         if name not in with_threshold:

@@ -23,7 +23,7 @@ from governance.attest.predicates import (
     Registration,
     Scan,
 )
-from governance.attest.requests import GateRequest, ModelRef, ReleaseRequest
+from governance.attest.requests import FurtherSuite, GateRequest, ModelRef, ReleaseRequest
 from governance.gates import assessment
 from governance.gates.assessment import Judged
 from governance.history import lineage
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
+UNKNOWN = "0" * 64
+"""In place of the digest of a suite that no evidence names."""
 Findings = Iterable[Finding]
 Judge = Callable[[Evaluate, Demands, EvaluationPolicy], list[Judged]]
 
@@ -53,6 +55,41 @@ class ModelFacts:
     policies: Policies
     champion: str | None = None
     released: bool = False
+    row: str | None = None
+    """Where `ref` names a suite beside the model's own: the row of `evaluations` in params.yaml
+    that evaluates it, empty if there is none. None for its own suite.
+    """
+    required: bool = True
+    """Whether policy must say something of the suite."""
+
+    def further(self, required: Sequence[str]) -> list[ModelFacts]:
+        """The same model on each suite beside its own that decides: those that the request names,
+        and those that policy requires.
+        """
+        named = {suite.name: suite for suite in self.ref.further}
+        names = dict.fromkeys([*named, *required])
+        return [
+            self._on(name, named.get(name), name in required)
+            for name in names
+            if name != self.ref.suite
+        ]
+
+    def _on(self, name: str, suite: FurtherSuite | None, required: bool) -> ModelFacts:
+        digest = suite.digest if suite else self._latest_digest(name)
+        ref = self.ref.model_copy(update={"suite": name, "suite_digest": digest})
+        return replace(self, ref=ref, row=suite.row if suite else "", required=required)
+
+    def _latest_digest(self, suite: str) -> str:
+        """The suite that policy pins, or that the model was evaluated on last: the request of a
+        gate names none where policy required it later. What is released names all.
+        """
+        if self.released:
+            return UNKNOWN
+        policy = self.policies.evaluation.suites.get(suite)
+        if policy is not None and policy.digest is not None:
+            return policy.digest
+        evaluations = lineage.evaluations(self.view, self.ref.sha256, suite)
+        return evaluations[-1].predicate.suite if evaluations else UNKNOWN
 
     @cached_property
     def chain(self) -> list[ModelNode]:
@@ -68,12 +105,16 @@ class ModelFacts:
 
     def finding(self, code: str, message: str = "", **details: Any) -> Finding:
         """A finding about this model's evaluation."""
-        fields = {"stage": self.evaluate_stage, "method": self.node.method, "suite": self.ref.suite}
-        return finding(code, f"model {self.ref.name}", message, **{**fields, **details})
+        name, suite = self.ref.name, self.ref.suite
+        subject = f"model {name}" if self.row is None else f"model {name} on {suite}"
+        fields = {"stage": self.evaluate_stage, "method": self.node.method, "suite": suite}
+        return finding(code, subject, message, **{"name": name, **fields, **details})
 
     @property
     def evaluate_stage(self) -> str:
         """The stage that evaluates it."""
+        if self.row is not None:
+            return f"evaluate_further@{self.row or 'ROW'}"
         return f"{'evaluate' if self.node.train else 'evaluate_base'}@{self.ref.name}"
 
     @property
@@ -96,6 +137,8 @@ class ModelFacts:
     @cached_property
     def evaluation(self) -> Evidence[Evaluate] | None:
         """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
+        if self.ref.suite_digest == UNKNOWN and self.row is not None:
+            return None
         return self._evaluation_of(self.ref.sha256)
 
     @cached_property
@@ -190,11 +233,17 @@ class Context:
 
     @cached_property
     def models(self) -> list[ModelFacts]:
-        """The models of the request, with their evidence and policy."""
+        """The models of the request, with their evidence and policy, each on its own suite."""
         released = self.alias is not None
         return [
             ModelFacts(ref, self.view, self.policies, self.champion, released) for ref in self.refs
         ]
+
+    @cached_property
+    def evaluated(self) -> list[ModelFacts]:
+        """The same models on every suite that decides, each model's own first."""
+        required = self.policies.evaluation.required_of(self.model)
+        return [facts for model in self.models for facts in (model, *model.further(required))]
 
 
 @dataclass(frozen=True, kw_only=True)

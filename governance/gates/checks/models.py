@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import CANDIDATE, Finding, Predicate
 from governance.gates.assessment import Judged
-from governance.gates.checks.context import Context, Findings, ModelFacts, signed_by
+from governance.gates.checks.context import (
+    UNKNOWN,
+    Context,
+    Findings,
+    ModelFacts,
+    signed_by,
+)
 from governance.gates.records import record_limits
 from governance.history.chain import Chain
 from governance.history.lineage import ModelNode, inputs
@@ -144,8 +150,8 @@ def records_used(context: Context) -> Findings:
 
 def thresholds_set(context: Context) -> Findings:
     """Policy has thresholds for this method on this suite, or says why it has none."""
-    for facts in context.models:
-        if facts.node.known and facts.demands is None:
+    for facts in context.evaluated:
+        if facts.required and facts.node.known and facts.demands is None:
             expected = "thresholds, or `none: <reason>`"
             yield facts.finding("THRESHOLDS_MISSING", expected=expected, found="nothing")
 
@@ -157,8 +163,14 @@ def evaluation_evidence(context: Context) -> Findings:
             message = f"no evaluation of these bytes on {facts.ref.suite} in the log at hand"
             expected = f"a statement of kind evaluate about {facts.ref.sha256[:12]}"
             stages = facts.evaluate_stage
+            step = missing_row(facts.ref.name, facts.ref.suite) if facts.row == "" else ""
             yield facts.finding(
-                "EVIDENCE_MISSING", message, expected=expected, found="none", stages=stages
+                "EVIDENCE_MISSING",
+                message,
+                expected=expected,
+                found="none",
+                stages=stages,
+                next=step,
             )
         for judged in (*facts.judged, *facts.sliced):
             if judged.gap:
@@ -169,6 +181,12 @@ def evaluation_evidence(context: Context) -> Findings:
                     found=judged.gap,
                     measure=judged.measure,
                 )
+
+
+def missing_row(model: str, suite: str) -> str:
+    """The next step where no row of params.yaml evaluates a model on a suite beside its own."""
+    row = f"a row with model {model} and suite {suite}"
+    return f"params.yaml: evaluations: {row}; then: countersign repro"
 
 
 def evaluation_suite(context: Context) -> Findings:
@@ -207,7 +225,7 @@ def suite_pinned(context: Context) -> Findings:
     if context.tier is None or not context.tier.pinned_suites:
         return
     for facts in _with_demands(context):
-        if facts.suite_policy.digest is None:
+        if facts.suite_policy.digest is None and facts.ref.suite_digest != UNKNOWN:
             yield context.finding(
                 "SUITE_UNPINNED",
                 f"suite {facts.ref.suite}",
@@ -339,20 +357,20 @@ def _lacks_files(context: Context, statement: Evidence) -> bool:
 
 def _stage_evidence(context: Context) -> Iterator[Evidence]:
     """Everything behind the models. Before version 2 of the rules: only trainings, gates, bases and
-    each model's own evaluation.
+    each model's own evaluations.
     """
+    statements: list[Evidence[Any] | None] = [facts.evaluation for facts in context.evaluated]
     for facts in context.models:
-        statements: list[Evidence[Any] | None]
         if context.authority is not None and context.authority.rules >= WHOLE_CHAIN:
-            statements = list(Chain(context.view, facts.ref.sha256, facts.ref.name).statements())
+            ref = facts.ref
+            chain = Chain(context.view, ref.sha256, ref.name, further=tuple(ref.further))
+            statements += chain.statements()
         else:
             nodes = facts.chain
-            statements = [each for node in nodes for each in (node.train, node.gate, node.base)]
-        yield from (
-            statement
-            for statement in [*statements, facts.evaluation]
-            if statement and isinstance(statement.predicate, Predicate)
-        )
+            statements += [each for node in nodes for each in (node.train, node.gate, node.base)]
+    for statement in statements:
+        if statement and isinstance(statement.predicate, Predicate):
+            yield statement
 
 
 def _same_signer(context: Context, statement: Evidence, other: Evidence) -> bool:
@@ -391,4 +409,4 @@ def _outside(context: Context) -> Iterator[ModelNode]:
 
 
 def _with_demands(context: Context) -> Iterator[ModelFacts]:
-    return (facts for facts in context.models if facts.has_demands)
+    return (facts for facts in context.evaluated if facts.has_demands)

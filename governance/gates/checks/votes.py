@@ -129,5 +129,6 @@ def statements(context: Context) -> Iterator[Evidence]:
             for statement in (node.train, node.base):
                 if statement is not None and isinstance(statement.predicate, Predicate):
                     yield statement
+    for facts in context.evaluated:
         if facts.evaluation is not None:
             yield facts.evaluation

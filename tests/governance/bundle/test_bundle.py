@@ -768,12 +768,14 @@ def test_a_report_from_a_bundle_says_what_the_log_says(long: Governed, tmp_path:
         "separation",
         "decisions",
         "use",
-        "metrics",
+        "alignment",
         "bases",
         "change_since",
     }
     for name in same:
         assert getattr(found, name) == getattr(whole, name), name
+    uncounted = [metric.model_copy(update={"models_scored": None}) for metric in whole.metrics]
+    assert found.metrics == uncounted, "other models' scores are not in it"
     assert found.integrity.verified and "established by the origin given" in found.integrity.origin
     assert "entries that a bundle carries" in found.reads
     assert not any("taken out" in line for line in found.integrity.shows)

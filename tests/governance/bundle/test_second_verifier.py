@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from ruamel.yaml.error import YAMLError
 
+from governance.attest.predicates import Requester
 from governance.base.errors import ConfigError
 from governance.base.yaml import parse_yaml
 from governance.bundle import standalone_verifier as verifier
@@ -48,6 +49,27 @@ def test_a_score_that_its_waiver_names(scene: Governed) -> None:
     scene.asked_for("2")
     scene.consume("2")
     assert both_accept(scene, "2")
+
+
+@pytest.mark.parametrize("authorized", [True, False])
+def test_an_evaluation_on_a_further_suite_counts_like_that_on_the_models_own(
+    authorized: bool, scene: Governed
+) -> None:
+    """Somebody must have authorized its run, too."""
+    story = scene.story
+    story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    asked = story.asked
+    if not authorized:
+        story.asked = Requester(name="ada", authenticated=False)
+    story.evaluate_further("sft", "desk_harm", {"refuses": [1.0] * 100})
+    story.asked = asked
+    story.register("sft", "2")
+    frozen = scene.freeze("2")
+    scene.approve("ada", "ml-lead", frozen, **OPENED)
+    scene.approve("ben", "risk", frozen, **OPENED)
+    scene.request("2")
+    forged(scene, version="2")
+    assert both_accept(scene, "2") is authorized
 
 
 @pytest.mark.parametrize("named", ["another figure", "another metric", "nothing"])

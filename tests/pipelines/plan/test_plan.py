@@ -118,6 +118,18 @@ def without_thresholds(project: Project) -> None:
     project.edit("policies/evaluation.yaml", remove)
 
 
+def requires_a_suite(project: Project) -> None:
+    """Of each model, and of one method policy says nothing."""
+
+    def require(file: Any) -> None:
+        why, bound = {"none": "not trained to answer"}, {"loss": {"at_most": 9.0}}
+        methods = {"base": why, "pretrain": {"thresholds": bound}}
+        required = {"required_of": ["support-desk"], "methods": methods}
+        file["suites"]["desk_sft"] = required
+
+    project.edit("policies/evaluation.yaml", require)
+
+
 def without_right(project: Project) -> None:
     project.edit("policies/policy.yaml", lambda file: file.update(development_keys="never"))
 
@@ -127,6 +139,16 @@ REFUSED: list[tuple[Callable[[Project], None], str, str]] = [
     (without_base, "BASE_NOT_ALLOWED", "train@base"),
     (without_thresholds, "THRESHOLDS_MISSING", "train@sft"),
 ]
+
+
+@pytest.mark.slow
+def test_a_required_suite_that_no_row_runs_is_said_before_anything_runs(project: Project) -> None:
+    requires_a_suite(project)
+    answer = planned(project, code=4)
+    assert {(found["code"], found["subject"]) for found in answer["findings"]} == {
+        ("EVIDENCE_MISSING", "model base on desk_sft"),
+        ("THRESHOLDS_MISSING", "model sft on desk_sft"),
+    }
 
 
 @pytest.mark.slow
