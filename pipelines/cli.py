@@ -44,7 +44,7 @@ COMMANDS: dict[str, str] = {
     "gate": "Show what the gate of a training stage would decide now.",
     "graph": "Draw the pipeline: which stage reads from which.",
     "repro": "Run the pipeline: `dvc repro`, one run at a time.",
-    "reproduce": "Train a stage again and record whether the same model results.",
+    "reproduce": "Train a stage again: does the same model result, how much do seeds vary.",
     "status": "Show data, models, versions, and what to do next.",
     "add": "Add a dataset from a file: guesses its kind, writes its row and datacard.",
     "look": "Show what a scan found and what was left out; judge a sample.",

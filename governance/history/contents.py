@@ -29,6 +29,7 @@ from governance.attest.predicates import (
     Registration,
     Reproduction,
     Scan,
+    SeedRun,
     Train,
 )
 from governance.log.evidence import Evidence
@@ -63,7 +64,7 @@ class Contents:
                 return frozenset({Content("model", statement.predicate.model)})
             case Evaluate():
                 return self.of_model(statement.predicate.model)
-            case Train() | Reproduction() | BaseImport():
+            case Train() | Reproduction() | SeedRun() | BaseImport():
                 return self._made(statement)
         return frozenset()
 

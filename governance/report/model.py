@@ -516,6 +516,26 @@ class Estimate(Model):
     high: float | None
 
 
+class BetweenSeeds(Model):
+    """How a model's mean varies between training seeds. It has nothing to do with the interval over
+    items.
+    """
+
+    seeds: list[int]
+    """Of the runs that have a score: the same training with other seeds."""
+    stopped: list[int]
+    """Of the runs whose training stopped."""
+    mean: float | None
+    deviation: float | None
+    """Standard deviation of the runs' means."""
+    lowest: float | None
+    highest: float | None
+    separate: int
+    """Runs under another key than that of the training."""
+    words: str
+    evidence: Refs
+
+
 class Score(Estimate):
     """A model's mean on one metric."""
 
@@ -526,6 +546,8 @@ class Score(Estimate):
     """The role in words, e.g. `champion before it`."""
     missing: int
     evidence: Refs
+    between_seeds: BetweenSeeds | None = None
+    """None where no other seed was trained."""
 
 
 class Difference(Estimate):

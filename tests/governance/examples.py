@@ -48,6 +48,7 @@ from governance.attest.predicates import (
     RulesChange,
     Run,
     Scan,
+    SeedRun,
     SignedReport,
     Train,
     Waiver,
@@ -266,6 +267,18 @@ def every_kind() -> dict[str, Model]:
                 tensors=20,
                 final={"loss": 0.5},
                 device="cpu",
+            )
+        ),
+        "seed_run": SeedRun.model_validate(
+            stage(
+                "train@sft",
+                of=A,
+                seed=2,
+                model=B,
+                suite=A,
+                suite_name="desk_eval",
+                items=300,
+                means={"greedy_exact": 0.97},
             )
         ),
         "drill": Drill(

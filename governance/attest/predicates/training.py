@@ -1,4 +1,4 @@
-"""What the model stages state: base, gate, train, evaluate, reproduction, failure."""
+"""What the model stages state: base, gate, train, evaluate, reproduction, seed_run, failure."""
 
 from typing import Literal, Self
 
@@ -170,6 +170,27 @@ class Reproduction(Predicate):
     final: dict[str, float | None]
     """Last value of each signal now, to compare with the first training."""
     device: str
+
+
+@evidence_kind("seed_run", granted=True, optional_for_release=True)
+class SeedRun(Predicate):
+    """A training was repeated with another seed, and its model was scored on a suite. The subject
+    is the model that the first training made. The new model was not kept.
+    """
+
+    of: Sha256
+    """Digest of the `train` statement that was repeated. All but the seed is the same."""
+    seed: int
+    model: Sha256 | None
+    """Digest of the model that resulted; None where the training stopped."""
+    suite: Sha256
+    """Digest of dataset, split, metrics and generation settings."""
+    suite_name: str
+    items: int
+    means: dict[str, float | None]
+    """Metric to its mean over the items; empty where the training stopped."""
+    findings: list[Finding] = Field([], exclude_if=empty)
+    """Why the training stopped, where it did."""
 
 
 @evidence_kind("failure")

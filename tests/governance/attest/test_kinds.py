@@ -85,7 +85,7 @@ NOT_COPIED_KINDS = {
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
-    "reproduction", "drill",
+    "reproduction", "seed_run", "drill",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -107,6 +107,7 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
     assert {name for name, kind in KINDS.items() if kind.granted} == GRANTED
     assert {name for name, kind in KINDS.items() if kind.optional_for_release} == {
         "reproduction",
+        "seed_run",
         "drill",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES
