@@ -72,6 +72,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Show what differs between two versions.",
     "lineage": "Show where a version comes from, source by source.",
     "data": "Show or restore the data and models that a version depends on.",
+    "answers": "Show the answers of a model that its evaluation scored.",
     "erasure": "Show which datasets and versions have seen a record.",
     "upgrade": "Show what newer code or engines run again, and write it to the lock.",
     "stage": "Run one stage, as DVC does.",

@@ -120,6 +120,22 @@ class Pairs(Model):
         return self
 
 
+class StoredAnswers(Model):
+    """What became of the answers that were scored, in the file that is the subject `answers`."""
+
+    stored: Literal["redacted", "whole", "none"]
+    answers: int
+    """How many were scored."""
+    config: Sha256 | None = Field(None, exclude_if=absent)
+    """Where they are redacted: digest of policies/pii.yaml, by which they were searched."""
+    redacted: dict[str, int] = Field({}, exclude_if=empty)
+    """Type of personal data to how often it was replaced."""
+    withheld: dict[str, int] = Field({}, exclude_if=empty)
+    """Reason (PII_DROPPED, PII_BLOCKED, PII_UNSCANNED, PII_REMAINING) to answers that are not
+    stored.
+    """
+
+
 @evidence_kind("evaluate", granted=True)
 class Evaluate(Predicate):
     """A model was scored. The predicate has every score, so that every comparison can be repeated
@@ -147,6 +163,8 @@ class Evaluate(Predicate):
     """Older evaluations have none."""
     pairs: Pairs | None = Field(None, exclude_if=absent)
     """Of a reward model. Older evaluations have none."""
+    answers: StoredAnswers | None = Field(None, exclude_if=absent)
+    """Of a model that generates. Older evaluations have none."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)
