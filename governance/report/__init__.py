@@ -5,8 +5,9 @@ what it rests on    `facts` (the log, the version's chain), `standing` (where it
 put together        `build`; its evidence sections are those of the review page,
                     too; typed by `model`, the JSON twin
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
-its sections        `data`, `readers`, `training`, `assurance`, `scores`, `record`, `lines`;
-                    `controls` of outside `frameworks`, with the evidence that `links` finds
+its sections        `data`, `readers`, `training`, `assurance`, `scores`, `outside`, `record`,
+                    `lines`; `controls` of outside `frameworks`, with the evidence that
+                    `links` finds
 in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`; `sections` and `terminal` for a terminal
 beside it           `index` of all versions; `status` of the project; `dossier`, beside a

@@ -41,6 +41,7 @@ from governance.report import (
     gates,
     history,
     lines,
+    outside,
     people,
     readers,
     record,
@@ -276,6 +277,7 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         confidence=scores.confidence(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
         metrics=scores.metrics(facts),
+        outside=outside.outside(facts),
     )
 
 

@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     BaseImport,
     ModelFile,
     Quality,
+    Results,
     Scan,
     SignedReport,
     Train,
@@ -587,6 +588,16 @@ class Metric(Model):
     at_most: float | None
 
 
+class OutsideResults(Model):
+    """Results that another evaluation tool wrote about this version."""
+
+    results: Results
+    """The signed record of their import."""
+    words: str
+    """Their assurance."""
+    evidence: Refs
+
+
 class Node(Model):
     """One thing in the drawing of where the version comes from."""
 
@@ -634,6 +645,8 @@ class EvidenceSections(Model):
     confidence: float
     thresholds_fixed: str = NOT_USED
     metrics: list[Metric] = []
+    outside: list[OutsideResults] = []
+    """Results of other evaluation tools."""
 
 
 class Report(EvidenceSections):

@@ -67,7 +67,8 @@ SECTIONS: Mapping[str, Section] = {
     "readers": Section("Who may read the data and models, and who did.", "readers"),
     "training": Section("How it was trained.", "bases trainings"),
     "evaluation": Section(
-        "Is it better than champion, parent, base; how sure.", "metrics confidence thresholds_fixed"
+        "Is it better than champion, parent, base; how sure.",
+        "metrics outside confidence thresholds_fixed",
     ),
     "safety": Section("Did tuning weaken safety.", "metrics gates"),
     "gaps": Section("What failed or was not run.", "gaps"),

@@ -44,6 +44,7 @@ from governance.attest.predicates import (
     Registration,
     Reproduction,
     Requester,
+    Results,
     Revocation,
     RulesChange,
     Run,
@@ -140,6 +141,17 @@ def gate(allowed: bool, at: str = "2026-11-20T12:00:00Z") -> GateDecision:
     return GateDecision.model_validate(
         stage("gate@dpo", **fields, findings=[] if allowed else [finding])
     )
+
+
+TASK = {
+    "name": "arc_easy",
+    "version": "1.0",
+    "digest": B,
+    "shots": 0,
+    "items": 100,
+    "of": 100,
+    "metrics": [{"name": "acc", "variant": "none", "value": 0.5, "stderr": 0.05}],
+}
 
 
 def every_kind() -> dict[str, Model]:
@@ -268,6 +280,20 @@ def every_kind() -> dict[str, Model]:
                 final={"loss": 0.5},
                 device="cpu",
             )
+        ),
+        "results": Results.model_validate(
+            {
+                "model": "support-desk",
+                "version": "1",
+                "model_digest": A,
+                "digest_from": "folder",
+                "tool": "lm-eval",
+                "tool_version": "0.4.13",
+                "dated": "2026-11-20T12:00:00Z",
+                "tasks": [TASK],
+                "policy": A,
+                "run": run(),
+            }
         ),
         "seed_run": SeedRun.model_validate(
             stage(
