@@ -50,7 +50,7 @@ def model(name: str) -> Path:
 
 
 def evaluation(name: str) -> Path:
-    """scores.jsonl (per item) and metrics.json (means, for `dvc metrics`)."""
+    """scores.jsonl (per item), metrics.json (means, for `dvc metrics`) and answers.jsonl."""
     return Path("evaluations") / name
 
 

@@ -121,6 +121,8 @@ class Scorer:
         self.ends = {end} if isinstance(end, int) else {*(end or ())}
         self.sampled: list[list[Made]] = []
         """The sampled answers of the first items."""
+        self.scored: dict[str, list[list[str]]] = {"greedy": [], "sampled": []}
+        """The answers to each item that metrics scored, without what the model thought."""
         self.margins: list[float] = []
         """A reward model's score of the chosen answer less that of the rejected one, by pair."""
 
@@ -201,7 +203,9 @@ class Scorer:
         groups = self._groups(batch, per_item, sampled=sampled)
         if sampled and len(self.sampled) < behaviour.ITEMS:
             self.sampled += groups
-        return [[self.answer(made.text) for made in group] for group in groups]
+        answers = [[self.answer(made.text) for made in group] for group in groups]
+        self.scored["sampled" if sampled else "greedy"] += answers
+        return answers
 
     def _groups(self, batch: Rows, per_item: int, *, sampled: bool) -> list[list[Made]]:
         """What the model generates for each prompt. Where the user has further turns, each answer

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ruamel.yaml import YAML
 
+from governance.attest import digests
 from governance.history.verify import TrustAnchors, verify_log
 from governance.log import evidence
 from governance.log.evidence import Evidence
@@ -289,6 +290,11 @@ class Project:
             " version) WHERE key = 'countersign.digest' ORDER BY name, version"
         )
         return self._rows(query)
+
+    def outputs(self) -> dict[str, str]:
+        """What the stages of models made, by digest."""
+        names = ("models", "gates", "evaluations", "data/ready")
+        return {name: digests.digest_of(self.root / name) for name in names}
 
     def runs(self) -> list[tuple[str, str]]:
         """Name and status of every MLflow run."""

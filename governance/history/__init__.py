@@ -9,6 +9,7 @@
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of
 `lineage`   from a digest back through the statements that made it
+`seeds`     how scores vary between training seeds
 `chain`     one model and everything it was made from
 `packet`    what a release rests on, frozen under one digest
 `model_entries` which entries of a log concern a model, and their signed index

@@ -6,7 +6,7 @@
    are; the stage's own name where none is.
 3. A registered model is that model, whichever stage made it.
 4. A base is its own name, also where it is released as it is. An evaluation's results are the
-   model that was evaluated.
+   model that was evaluated; answers that it stored are the suite's dataset, too.
 5. A digest that no such statement names is nobody's: the caller decides (`UNKNOWN`).
 
 Only statements that count are read. Bytes of several names have all of them.
@@ -29,8 +29,10 @@ from governance.attest.predicates import (
     Registration,
     Reproduction,
     Scan,
+    SeedRun,
     Train,
 )
+from governance.history.lineage import inputs, subject
 from governance.log.evidence import Evidence
 from governance.log.views import EvidenceView
 from governance.policy.readers import Content
@@ -51,8 +53,16 @@ class Contents:
         if sha256 == NOTHING:
             return frozenset()
         about = self.view.by_subject(sha256)
-        contents = (content for each in about for content in self.of_statement(each))
+        contents = (content for each in about for content in self._of_subject(each, sha256))
         return self._sources.get(sha256, frozenset()).union(contents)
+
+    def _of_subject(self, statement: Evidence, sha256: str) -> frozenset[Content]:
+        """(4) What one subject of a statement is the content of."""
+        contents = self.of_statement(statement)
+        if subject(statement, "answers") != sha256:
+            return contents
+        records = self.view.by_subject(inputs(statement).get("records", NOTHING))
+        return contents.union(*map(self.of_statement, records))
 
     def of_statement(self, statement: Evidence) -> frozenset[Content]:
         """What the subjects of a statement are the content of; empty for other kinds."""
@@ -63,7 +73,7 @@ class Contents:
                 return frozenset({Content("model", statement.predicate.model)})
             case Evaluate():
                 return self.of_model(statement.predicate.model)
-            case Train() | Reproduction() | BaseImport():
+            case Train() | Reproduction() | SeedRun() | BaseImport():
                 return self._made(statement)
         return frozenset()
 

@@ -24,6 +24,7 @@ from governance.attest.predicates import (
     Quality,
     Reproduction,
     Scan,
+    SeedRun,
     Train,
 )
 from governance.base.model import Model
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Fits = Callable[["Evidence"], bool]
 PredicateT = TypeVar("PredicateT", bound=Model)
+RepeatT = TypeVar("RepeatT", Reproduction, SeedRun)
 
 
 @dataclass(frozen=True)
@@ -196,10 +198,17 @@ def _made(view: EvidenceView, sha256: str, kind: type[PredicateT]) -> list[Evide
 
 
 def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduction]]:
-    """The reproductions of this model's training, in log order.
+    """The reproductions of this model's training, in log order, whose own fields agree."""
+    return [
+        statement
+        for statement in repeats(view, node, Reproduction)
+        if statement.predicate.same_bytes == (statement.predicate.model == node.sha256)
+    ]
 
-    Each names an earlier training that made this model from the same inputs, and its own fields
-    agree.
+
+def repeats(view: EvidenceView, node: ModelNode, kind: type[RepeatT]) -> list[Evidence[RepeatT]]:
+    """The statements that each repeat an earlier training which made this model from the same
+    inputs.
     """
     if node.train is None:
         return []
@@ -210,10 +219,9 @@ def reproductions(view: EvidenceView, node: ModelNode) -> list[Evidence[Reproduc
     }
     return [
         statement
-        for statement in _made(view, node.sha256, Reproduction)
+        for statement in _made(view, node.sha256, kind)
         if trainings.get(statement.predicate.of, statement.index) < statement.index
         and inputs(statement) == inputs(node.train)
-        and statement.predicate.same_bytes == (statement.predicate.model == node.sha256)
     ]
 
 

@@ -166,6 +166,12 @@ class SuitePolicy(Model):
     """
 
 
+AnswerStorage = Literal["redacted", "whole", "none"]
+"""How the answers that were scored are stored: cleaned as policies/pii.yaml says, as they are, or
+not at all.
+"""
+
+
 class EvaluationPolicy(Model):
     """policies/evaluation.yaml."""
 
@@ -178,6 +184,9 @@ class EvaluationPolicy(Model):
     """Limits for every model that generates. Where absent, the defaults hold for evaluations that
     were made under version 3 of the rules (`governance.log.rules`).
     """
+
+    answers: AnswerStorage = Field("redacted", exclude_if=lambda value: value == "redacted")
+    """How evaluations store the answers that they scored, for people and judges."""
 
     def limits(self, suite: str, method: str) -> BehaviourLimits | None:
         """The limits for the behaviour of models of a method on a suite; None where there are

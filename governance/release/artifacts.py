@@ -27,6 +27,7 @@ from governance.attest.predicates import (
     Registration,
     Reproduction,
     Run,
+    SeedRun,
 )
 from governance.base.errors import InputError, RefusedError, StorageError, VerificationError
 from governance.history.state import LogState
@@ -46,6 +47,8 @@ OUTPUTS = (
 )
 """Folders of stage outputs, relative to the project; everything in them is covered by evidence."""
 SOURCES = "data/source/"
+NO_FILES = (Reproduction, SeedRun)
+"""Statements about a training that was repeated in a temporary folder: they made no file."""
 _IGNORED = {".gitignore"}
 """Written by DVC beside outputs."""
 
@@ -167,8 +170,8 @@ def _recorded(evidence: Iterable[Evidence]) -> _Recorded:
     recorded = _Recorded()
     for statement in evidence:
         predicate = statement.predicate
-        if isinstance(predicate, Predicate) and not isinstance(predicate, Reproduction):
-            for subject in statement.subjects:  # a reproduction makes no file
+        if isinstance(predicate, Predicate) and not isinstance(predicate, NO_FILES):
+            for subject in statement.subjects:
                 recorded.made.setdefault(subject.name, set()).add(subject.sha256)
         if isinstance(predicate, Ingest):
             sources = [used for used in predicate.inputs if used.name.startswith(SOURCES)]

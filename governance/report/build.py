@@ -43,6 +43,7 @@ from governance.report import (
     gates,
     history,
     lines,
+    outside,
     people,
     readers,
     record,
@@ -286,6 +287,7 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         stage_gains=behaviour.stage_gains(facts),
         reward_models=behaviour.reward_models(facts),
         rewards=rewards.rewards(facts),
+        outside=outside.outside(facts),
     )
 
 

@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     BaseImport,
     ModelFile,
     Quality,
+    Results,
     Scan,
     SignedReport,
     Train,
@@ -516,6 +517,26 @@ class Estimate(Model):
     high: float | None
 
 
+class BetweenSeeds(Model):
+    """How a model's mean varies between training seeds. It has nothing to do with the interval over
+    items.
+    """
+
+    seeds: list[int]
+    """Of the runs that have a score: the same training with other seeds."""
+    stopped: list[int]
+    """Of the runs whose training stopped."""
+    mean: float | None
+    deviation: float | None
+    """Standard deviation of the runs' means."""
+    lowest: float | None
+    highest: float | None
+    separate: int
+    """Runs under another key than that of the training."""
+    words: str
+    evidence: Refs
+
+
 class Score(Estimate):
     """A model's mean on one metric."""
 
@@ -526,6 +547,8 @@ class Score(Estimate):
     """The role in words, e.g. `champion before it`."""
     missing: int
     evidence: Refs
+    between_seeds: BetweenSeeds | None = None
+    """None where no other seed was trained."""
 
 
 class Difference(Estimate):
@@ -724,6 +747,16 @@ class AlignmentTax(Model):
     """How many comparisons the claims are adjusted for."""
 
 
+class OutsideResults(Model):
+    """Results that another evaluation tool wrote about this version."""
+
+    results: Results
+    """The signed record of their import."""
+    words: str
+    """Their assurance."""
+    evidence: Refs
+
+
 class Node(Model):
     """One thing in the drawing of where the version comes from."""
 
@@ -776,6 +809,8 @@ class EvidenceSections(Model):
     stage_gains: list[StageGain] = []
     reward_models: list[RewardModel] = []
     rewards: list[RewardFunction] = []
+    outside: list[OutsideResults] = []
+    """Results of other evaluation tools."""
 
 
 class Report(EvidenceSections):

@@ -8,6 +8,7 @@ repeat it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -21,11 +22,20 @@ from governance.gates.assessment import NO_SLICES, Judged, differences
 from governance.gates.checks.context import ModelFacts
 from governance.history.chain import Suite
 from governance.history.lineage import ModelNode, evaluations
+from governance.history.seeds import Spread, seed_runs, spread
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import Demands, EvaluationPolicy
 from governance.policy.policies import Policies
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Difference, Estimate, Metric, Score, ScoreRole, Slice
+from governance.report.model import (
+    BetweenSeeds,
+    Difference,
+    Estimate,
+    Metric,
+    Score,
+    ScoreRole,
+    Slice,
+)
 
 MEANINGS = {
     "greedy_exact": "Share of items whose greedy answer is exactly right. More is better.",
@@ -266,8 +276,42 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
         n=len(numbers),
         missing=len(values) - len(numbers),
         evidence=[statement.index],
+        between_seeds=_between_seeds(facts, node, statement.predicate.suite, name),
         **interval(figure),
     )
+
+
+def _between_seeds(facts: Facts, node: ModelNode, suite: str, metric: str) -> BetweenSeeds | None:
+    found = spread(seed_runs(facts.view, node, suite), node, metric)
+    if found is None:
+        return None
+    return BetweenSeeds(
+        seeds=list(found.seeds),
+        stopped=list(found.stopped),
+        mean=found.mean,
+        deviation=found.deviation,
+        lowest=found.lowest,
+        highest=found.highest,
+        separate=found.separate,
+        words="; ".join(seeds_in_words(found)),
+        evidence=list(found.entries),
+    )
+
+
+def seeds_in_words(found: Spread) -> Iterator[str]:
+    """The variation between training seeds in words, with its assurance."""
+    if found.mean is not None:
+        yield f"mean {share(found.mean)}"
+    if found.deviation is not None:
+        yield f"standard deviation {share(found.deviation)}"
+        yield f"{share(found.lowest)} to {share(found.highest)}"
+    if found.seeds:
+        yield f"seeds {', '.join(map(str, found.seeds))}"
+    if found.stopped:
+        yield f"training stopped with seeds {', '.join(map(str, found.stopped))}"
+    runs = len(found.entries)
+    mixed = f"{found.separate} of {runs} separately run"
+    yield {0: "self-attested", runs: "separately run"}.get(found.separate, mixed)
 
 
 def estimate(figure: Interval) -> Estimate:

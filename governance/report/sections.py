@@ -68,7 +68,7 @@ SECTIONS: Mapping[str, Section] = {
     "training": Section("How it was trained, and with which rewards.", "bases trainings rewards"),
     "evaluation": Section(
         "Is it better than champion, parent, base; how sure.",
-        "alignment metrics confidence thresholds_fixed",
+        "alignment metrics outside confidence thresholds_fixed",
     ),
     "behaviour": Section(
         "How it answers, without reference answers; how its reward models rank.",

@@ -8,6 +8,8 @@
    reads of the others are recorded first.
 4. Everything made from a dataset that holds the record is followed by digest: trainings,
    evaluations, versions.
+5. The stored answers of evaluations have the ids of the items that they answer: they are looked up,
+   too.
 """
 
 from __future__ import annotations
@@ -23,24 +25,29 @@ from typing import Any, Literal
 import click
 
 from governance.attest.digests import digest_of
-from governance.attest.predicates import Registration, Train
+from governance.attest.predicates import Evaluate, Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
 from governance.commands.admitting import admitted, reader_of, rights_of
 from governance.commands.session import Call
 from governance.history.chain import Chain
-from governance.history.contents import Contents
+from governance.history.contents import NOTHING, Contents
 from governance.history.lineage import inputs, subject
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.policy.readers import Content
 from governance.release.reading import CODE, Wanted, refused
+from pipelines import answers
 
 ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
     (
         "Which records are about a person: an id is of a record's content. Find the person's"
         " records in the source; their ids are in the shards in data/ingested/DATASET/records."
+    ),
+    (
+        "Stored answers that repeat a record of other data than their suite: a model may have"
+        " learned it by heart."
     ),
     (
         "Copies outside this project: DVC's cache and remotes, backups, and the weights themselves."
@@ -132,13 +139,28 @@ def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterat
     yield from (f"not shown: {line}" for line in NOT_SHOWN)
 
 
-def _steps(now: LogState) -> Iterator[tuple[Evidence, str]]:
-    """Every step of every dataset in the log, and the digest of its records."""
+@dataclass(frozen=True)
+class Step:
+    """Something that a stage wrote, with the ids of records."""
+
+    statement: Evidence
+    dataset: str
+    role: str
+    """Of the file: `records`, or `answers` to them."""
+    digest: str
+
+
+def _steps(now: LogState) -> Iterator[Step]:
+    """Every step of every dataset in the log, and the answers of every evaluation."""
     for kind in ("ingest", "scan", "quality"):
         for statement in now.evidence.all(kind):
             digest = subject(statement, "records")
             if digest is not None:
-                yield statement, digest
+                yield Step(statement, statement.predicate.dataset, "records", digest)
+    for scored in now.evidence.all(Evaluate):
+        digest = subject(scored, "answers")
+        if digest not in (None, NOTHING):
+            yield Step(scored, scored.predicate.suite_name, "answers", digest)
 
 
 def _closed(call: Call, now: LogState, root: Path) -> set[str]:
@@ -149,12 +171,12 @@ def _closed(call: Call, now: LogState, root: Path) -> set[str]:
     known, keyid = Contents(now.view), reader_of(call, now).keyid
     wanted = {
         Wanted.of(
-            digest,
-            known.of_digest(digest),
-            frozenset({Content("dataset", statement.predicate.dataset)}),
+            step.digest,
+            known.of_digest(step.digest),
+            frozenset({Content("dataset", step.dataset)}),
         )
-        for statement, digest in _steps(now)
-        if _is_here(statement, root)
+        for step in _steps(now)
+        if _is_here(step, root)
     }
     closed = {
         each
@@ -167,11 +189,11 @@ def _closed(call: Call, now: LogState, root: Path) -> set[str]:
     return {each.sha256 for each in closed}
 
 
-def _is_here(statement: Evidence, root: Path) -> bool:
+def _is_here(step: Step, root: Path) -> bool:
     """Whether a file of the step is here, so that the record can be looked up in it."""
-    for role in LOOKED_IN:
+    for role in (step.role, *LOOKED_IN):
         with suppress(InputError):
-            _file(statement, root, role)
+            _file(step.statement, root, role)
             return True
     return False
 
@@ -182,13 +204,15 @@ def look_up(
     """(2) Every step of every dataset in the log, in order. `closed`: digests of records that are
     not looked up.
     """
-    for statement, digest in _steps(now):
-        step = statement.predicate
-        if digest in closed:
+    for step in _steps(now):
+        if step.digest in closed:
             result, reason = NOT_ALLOWED
         else:
-            result, reason = _result(statement, root, record)
-        yield LookUp(step.dataset, step.stage, statement.index, digest, result, reason)
+            result, reason = _result(step, root, record)
+        named, entry = step.statement.predicate.stage, step.statement.index
+        if step.role == "answers":
+            named = f"{named}, answers"
+        yield LookUp(step.dataset, named, entry, step.digest, result, reason)
 
 
 def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
@@ -231,10 +255,11 @@ def _how(used: dict[str, str], digests: set[str], models: set[str]) -> str:
     return f"its {roles[0]} has seen it" if roles else ""
 
 
-def _result(statement: Evidence, root: Path, record: str) -> tuple[Result, str]:
+def _result(step: Step, root: Path, record: str) -> tuple[Result, str]:
+    statement = step.statement
     excluded = _exclusion(statement, root, record)
     try:
-        if _holds(_file(statement, root, "records"), record):
+        if _holds(_file(statement, root, step.role), record):
             return "holds", ""
         return ("excluded", excluded) if excluded else ("absent", "")
     except ModuleNotFoundError:
@@ -245,13 +270,17 @@ def _result(statement: Evidence, root: Path, record: str) -> tuple[Result, str]:
         missing = "its file cannot be read as records"
     if excluded:
         return "excluded", excluded
+    if step.role == "answers":
+        return "not looked up", missing
     counts = statement.predicate.counts
     recorded = f"{counts.records_out:,} records, root {counts.records_root[:12]}"
     return "not looked up", f"{missing}; the log has {recorded}"
 
 
 def _holds(path: Path, record: str) -> bool:
-    """`path`: a folder of shards, or a file that an older version wrote."""
+    """`path`: a folder of shards, a file that an older version wrote, or answers."""
+    if path.suffix == ".jsonl":
+        return any(item.id.startswith(record) for item in answers.read(path))
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 

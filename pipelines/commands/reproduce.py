@@ -1,13 +1,11 @@
 """`countersign reproduce STAGE`: trains a stage again from the inputs of its `train` statement, and
-records how far the same model results.
+records how far the same model results. `--seeds N`: see `pipelines.commands.seeds`.
 
-1. The model in the project determines the training: the one in the log that made exactly these
-   bytes.
-2. The inputs are hashed and must be those of that statement. Then the gate decides again, in its
+1. `pipelines.commands.repeating` says which training is repeated. The gate decides again, in its
    enforcing form.
-3. Everything is written to a scratch folder that is removed at the end. After a kill -9 the next
+2. Everything is written to a scratch folder that is removed at the end. After a kill -9 the next
    run removes it. The project does not change, and the registry shows no run.
-4. A difference is not an error: it is measured and recorded in the log.
+3. A difference is not an error: it is measured and recorded in the log.
 """
 
 from __future__ import annotations
@@ -15,35 +13,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from governance.attest import digests
-from governance.attest.predicates import Artifact, Reproduction, Train
-from governance.base.errors import ConfigError, InputError, VerificationError, unknown
-from governance.base.progress import Progress
-from governance.history.lineage import inputs as inputs_of
-from governance.history.lineage import model_node
+from governance.attest.predicates import Reproduction, Train
 from governance.log.evidence import Evidence
-from governance.log.port import Log
-from governance.machine.machine import known_signer, open_log
-from governance.people import authorizing
-from governance.policy.authority import read_authority
 from pipelines import isolation, lock, paths, process
-from pipelines.harness import StageRun, staging, work_folder
-from pipelines.plan.checks import PRINCIPALS, no_right
-from pipelines.process import exclusive
+from pipelines.commands import seeds
+from pipelines.commands.repeating import Repeat, repeating
+from pipelines.harness import staging
 from pipelines.project import Project, open_project, utc_now
-from pipelines.provenance import Work, environment, evidence_view
-from pipelines.reading import require_inputs
+from pipelines.provenance import Work, environment
 from pipelines.stages import train
-from pipelines.training import objective
 from pipelines.training.compare import compare
-from pipelines.training.objective import Objective
 
 KIND = "reproduction"
 
@@ -52,13 +39,17 @@ KIND = "reproduction"
 class Reproduced:
     """The result."""
 
-    first: Evidence[Train]
-    """The training that was repeated."""
+    repeat: Repeat
     entry: int
     """Of the reproduction."""
     reproduction: Reproduction
     development: bool
     """Signed by an automatic test key."""
+
+    @property
+    def first(self) -> Evidence[Train]:
+        """The training that was repeated."""
+        return self.repeat.first
 
     @property
     def files(self) -> list[str]:
@@ -68,8 +59,15 @@ class Reproduced:
 
 @click.command("reproduce")
 @click.argument("stage")
+@click.option(
+    "--seeds",
+    "count",
+    type=click.IntRange(2, seeds.MOST),
+    metavar="N",
+    help="Instead, train it with N other seeds, score each model, and record the variation.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(stage: str, as_json: bool) -> None:
+def command(stage: str, as_json: bool, count: int | None) -> None:
     """Train a stage again from the inputs recorded in the log, and record how far the same model
     results.
 
@@ -81,8 +79,27 @@ def command(stage: str, as_json: bool) -> None:
     project = open_project(Path.cwd(), os.environ)
     row = project.params.stages.get(key)
     process.settle(os.environ, threads=row.threads if row else 1, network=False)
+    content, text = (
+        _reproduced(key, project, require_wanted)
+        if count is None
+        else _measured(key, count, project, require_wanted)
+    )
+    click.echo(json.dumps(content, indent=2) if as_json else "\n".join(text))
+
+
+Shown = tuple[dict[str, object], Iterable[str]]
+"""A result for scripts, and for people."""
+
+
+def _reproduced(key: str, project: Project, require_wanted: Callable[[], None]) -> Shown:
     done = reproduce(key, project, require_wanted)
-    click.echo(json.dumps(document(done), indent=2) if as_json else "\n".join(lines(done)))
+    return document(done), lines(done)
+
+
+def _measured(key: str, count: int, project: Project, require_wanted: Callable[[], None]) -> Shown:
+    with repeating(key, project, seeds.KIND) as repeat:
+        done = seeds.measure(repeat, count, require_wanted)
+    return seeds.document(done), seeds.lines(done)
 
 
 def document(done: Reproduced) -> dict[str, object]:
@@ -92,7 +109,7 @@ def document(done: Reproduced) -> dict[str, object]:
         "entry": done.entry,
         "of_entry": done.first.index,
         "development_key": done.development,
-        "first_model": _model(done.first).sha256,
+        "first_model": done.repeat.model.sha256,
         "first_final": done.first.predicate.final,
         "first_device": done.first.predicate.device,
         "files_that_differ": done.files,
@@ -136,120 +153,25 @@ def reproduce(key: str, project: Project, require_wanted: Callable[[], None]) ->
     """Repeats the training of stage `key` and records the result. `require_wanted` ends the process
     if somebody asked for that (`process.end_when_asked`).
 
-    Raises `InputError` if model or inputs differ from the log, `ConfigError` if params.yaml or
-    policies do, `RefusedError` if the gate refuses, `BusyError` while another run reproduces the
-    stage.
+    Raises what `repeating` does, and `RefusedError` if the gate refuses.
     """
-    if key in project.params.bases:
-        found = f"{key} was not trained here, so its training cannot be repeated"
-        raise InputError(found, where=f"params.yaml: bases.{key}", expected="a training stage")
-    if key not in project.params.stages:
-        raise unknown("training stage", key, project.params.stages, "params.yaml: stages")
-    name = f"reproduce@{key}"
-    with exclusive(work_folder(project) / f"{name}.lock", name):
-        lock.check(project.root, "train")
-        require_right(project)
-        log = open_log(project.machine, project.policies, utc_now)
-        requester = authorizing.on_behalf(project.machine, log, utc_now())
-        project = replace(project, machine=requester)
-        first = recorded_training(project, key, log)
-        run = StageRun.of("train", key, project, utc_now, Progress())
-        inputs = recorded_inputs(run, first)
-        require_inputs(project, name, inputs.values(), lambda: log, utc_now())
-        resolved = recorded_objective(project, key, first)
-        work = Work.begin(project, utc_now)
-        with staging(project, name) as folder:
-            fields, detail = _train(run, resolved, inputs, folder)
-        require_same_model(project, key, first)
-        fields |= {"stage": run.name, "of": first.digest, "inputs": list(inputs.values())}
-        log = open_log(project.machine, project.policies, utc_now)  # its keys may have changed
+    with repeating(key, project, KIND) as repeat:
+        work = Work.begin(repeat.project, utc_now)
+        with staging(repeat.project, repeat.name) as folder:
+            fields, detail = _train(repeat, folder)
+        repeat.require_same_model()
+        first, inputs = repeat.first, list(repeat.inputs.values())
+        fields |= {"stage": repeat.run.name, "of": first.digest, "inputs": inputs}
+        log = repeat.log()
         require_wanted()
-        entry, reproduction = work.record(log, KIND, [_model(first)], fields, detail)
-    return Reproduced(first, entry.index, reproduction, project.machine.signer_uri is None)
+        entry, reproduction = work.record(log, KIND, [repeat.model], fields, detail)
+    return Reproduced(repeat, entry.index, reproduction, project.machine.signer_uri is None)
 
 
-def require_right(project: Project) -> None:
-    """Raises `ConfigError` if the key in use may not sign a reproduction, before hours of work."""
-    signer, policies = known_signer(project.machine, project.policies.keys), project.policies
-    if not policies.may_sign(KIND, signer.keyid, project.machine.signer_uri is None, 0):
-        raise no_right(signer.keyid, [KIND], PRINCIPALS)
-
-
-def recorded_training(project: Project, key: str, log: Log) -> Evidence[Train]:
-    """(1) The recorded training of the model. Raises `InputError` if the model is missing or the
-    log has no such training.
-    """
-    path = paths.model(key) / "model"
-    if not (project.root / path).is_dir():
-        found, fix = (
-            "there is no model to compare the new one with",
-            f"countersign repro train@{key}",
-        )
-        raise InputError(found, where=str(path), fix=fix)
-    digest = digests.tree_digest(project.root / path)
-    evidence = evidence_view(log, project.policies, read_authority(log))
-    node = model_node(evidence.signed_under(project.policies), digest)
-    if node.train is None or node.train.predicate.stage != f"train@{key}":
-        found = f"the log has no training of train@{key} with this model ({digest[:12]})"
-        fix = f"`dvc checkout {path}`, or train it again: countersign repro --force train@{key}"
-        raise InputError(found, where=str(path), expected="the recorded model", fix=fix)
-    return node.train
-
-
-def require_same_model(project: Project, key: str, first: Evidence[Train]) -> None:
-    """Raises `VerificationError` if the recorded model changed meanwhile."""
-    path, expected = paths.model(key) / "model", _model(first).sha256
-    digest = digests.tree_digest(project.root / path)
-    if digest != expected:
-        found = f"the model changed while its training was repeated: {digest[:12]}"
-        fix = "nothing was recorded; run this again"
-        raise VerificationError(found, where=str(path), expected=expected[:12], fix=fix)
-
-
-def recorded_inputs(run: StageRun, first: Evidence[Train]) -> dict[str, Artifact]:
-    """(2) The inputs as recorded. Raises `InputError` with those that changed."""
-    artifacts, recorded = run.hash_inputs(), inputs_of(first)
-    digests = {role: artifact.sha256 for role, artifact in artifacts.items()}
-    changed = sorted(
-        role for role in recorded.keys() | digests.keys() if recorded.get(role) != digests.get(role)
-    )
-    if changed:
-        raise InputError(
-            f"the inputs changed since {run.name} was recorded: {_listed(changed, digests)}",
-            expected=f"{_listed(changed, recorded)} (entry {first.index})",
-            where=", ".join(artifacts[role].name for role in changed if role in artifacts),
-            fix=f"{CHECK_OUT}, or train from these inputs: `countersign repro {run.name}`",
-        )
-    return artifacts
-
-
-CHECK_OUT = "check out the commit that trained it"
-
-
-def _listed(roles: list[str], digests: dict[str, str]) -> str:
-    return ", ".join(f"{role} {digests.get(role, 'none')[:12]}" for role in roles)
-
-
-def recorded_objective(project: Project, key: str, first: Evidence[Train]) -> Objective:
-    """The objective as recorded. Raises `ConfigError` if params.yaml or a reward function
-    changed.
-    """
-    resolved, recorded = objective.resolve(project.params, key), first.predicate.objective
-    if resolved.digest != recorded:
-        raise ConfigError(
-            f"the objective in params.yaml is not the recorded one: {resolved.digest[:12]}",
-            where=f"params.yaml: stages.{key}",
-            expected=f"{recorded[:12]} (entry {first.index})",
-            fix=f"{CHECK_OUT}, or train with this one: `countersign repro train@{key}`",
-        )
-    return resolved
-
-
-def _train(
-    run: StageRun, resolved: Objective, inputs: dict[str, Artifact], folder: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(3) The fields of the reproduction, and what differs between two of them."""
-    job = run.job(inputs, folder / "made", folder / "scratch")
+def _train(repeat: Repeat, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of the reproduction, and what differs between two of them."""
+    run, resolved = repeat.run, repeat.objective
+    job = run.job(repeat.inputs, folder / "made", folder / "scratch")
     train.train_only_if_allowed(job)
     train.require_settled(os.environ, resolved.threads)
     clock = time.monotonic()
@@ -273,7 +195,3 @@ def _train(
     }
     detail = {**train.cost(fitted, seconds), **train.launcher(job.machine.environ)}
     return fields, {**detail, "files_that_differ": list(comparison.files)}
-
-
-def _model(first: Evidence[Train]) -> Artifact:
-    return next(subject for subject in first.subjects if subject.role == "model")

@@ -18,7 +18,7 @@ from governance.attest.predicates import Artifact
 from governance.attest.predicates.training import Behaviour, Pairs
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.registry.port import DatasetLink
-from pipelines import paths
+from pipelines import answers, paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
@@ -63,11 +63,15 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """Scores by item, and their means for `dvc metrics`."""
+    """Scores by item, their means for `dvc metrics`, and the answers that were scored."""
     folder = paths.evaluation(key)
     if key in params.evaluations:
         folder = paths.further_evaluation(params.evaluations[key].model, key)
-    return [Output("scores", folder / "scores.jsonl"), Output("metrics", folder / "metrics.json")]
+    return [
+        Output("scores", folder / "scores.jsonl"),
+        Output("metrics", folder / "metrics.json"),
+        Output("answers", folder / "answers.jsonl"),
+    ]
 
 
 def run(job: Job) -> Outcome:
@@ -81,6 +85,7 @@ def run(job: Job) -> Outcome:
     rows = rows_of(job.input("records"), suite, metrics, where)
     not_run = None if has_weights(job.input("model")) else NO_WEIGHTS
     scores: dict[str, list[float | None]] = {}
+    made: answers.Answers = {}
     ids = [str(row["id"]) for row in rows]
     model, records = job.inputs["model"], job.inputs["records"]
     slices: dict[str, list[str]] = {}
@@ -91,11 +96,12 @@ def run(job: Job) -> Outcome:
         parameters = {**suite.model_dump(mode="json"), "suite": name}
         slices = read_slices(job.input("slices"), ids)
         with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
-            scores, behaviour, pairs = _scores(job, suite, metrics, kind, rows, where)
+            scores, behaviour, pairs, made = _scores(job, suite, metrics, kind, rows, where)
             behaved = {f"behaviour/{name}": fmean(v) for name, v in behaviour.measures.items()}
             run.metrics(0, {**figures(scores, slices), **behaved, "items": len(rows)})
     require_functions(job, metrics)
     _write(job, ids, scores)
+    stored = answers.write(job, ids, made)
     means = {metric: mean(values) for metric, values in scores.items()}
     return Outcome(
         predicate={
@@ -108,6 +114,7 @@ def run(job: Job) -> Outcome:
             "functions": functions_of(metrics),
             "behaviour": behaviour,
             "pairs": pairs,
+            "answers": stored,
         },
         parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
@@ -154,7 +161,7 @@ def _scores(
     kind: ModelClass,
     rows: list[dict[str, Any]],
     where: str,
-) -> tuple[dict[str, list[float | None]], Behaviour, Pairs | None]:
+) -> tuple[dict[str, list[float | None]], Behaviour, Pairs | None, answers.Answers]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
         needed = "a language model" if kind == "scorer" else "a reward model"
@@ -171,7 +178,7 @@ def _scores(
             scores = scoring.score(scorer, rows, metrics)
             require_finite(job.name, scores, rows)
             behaviour = _behaviour(job, scorer, metrics, kind, rows)
-            return scores, behaviour, _pairs(scorer, rows)
+            return scores, behaviour, _pairs(scorer, rows), scorer.scored
         except scoring.DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
 
@@ -281,6 +288,9 @@ FAMILY = StageFamily(
     table="stages",
     settings=("suites",),
     evidence="evaluate",
-    engines=("torch", "transformers", "tokenizers", "numpy"),
+    engines=(
+        *("torch", "transformers", "tokenizers", "numpy"),
+        *("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract"),  # of the answers
+    ),
     mistakes=unknown_metrics,
 )

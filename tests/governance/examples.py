@@ -44,10 +44,12 @@ from governance.attest.predicates import (
     Registration,
     Reproduction,
     Requester,
+    Results,
     Revocation,
     RulesChange,
     Run,
     Scan,
+    SeedRun,
     SignedReport,
     Train,
     Waiver,
@@ -139,6 +141,17 @@ def gate(allowed: bool, at: str = "2026-11-20T12:00:00Z") -> GateDecision:
     return GateDecision.model_validate(
         stage("gate@dpo", **fields, findings=[] if allowed else [finding])
     )
+
+
+TASK = {
+    "name": "arc_easy",
+    "version": "1.0",
+    "digest": B,
+    "shots": 0,
+    "items": 100,
+    "of": 100,
+    "metrics": [{"name": "acc", "variant": "none", "value": 0.5, "stderr": 0.05}],
+}
 
 
 def every_kind() -> dict[str, Model]:
@@ -266,6 +279,32 @@ def every_kind() -> dict[str, Model]:
                 tensors=20,
                 final={"loss": 0.5},
                 device="cpu",
+            )
+        ),
+        "results": Results.model_validate(
+            {
+                "model": "support-desk",
+                "version": "1",
+                "model_digest": A,
+                "digest_from": "folder",
+                "tool": "lm-eval",
+                "tool_version": "0.4.13",
+                "dated": "2026-11-20T12:00:00Z",
+                "tasks": [TASK],
+                "policy": A,
+                "run": run(),
+            }
+        ),
+        "seed_run": SeedRun.model_validate(
+            stage(
+                "train@sft",
+                of=A,
+                seed=2,
+                model=B,
+                suite=A,
+                suite_name="desk_eval",
+                items=300,
+                means={"greedy_exact": 0.97},
             )
         ),
         "drill": Drill(

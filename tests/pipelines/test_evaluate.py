@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from governance.attest.predicates import Code, Evaluate
+from governance.attest.predicates.training import StoredAnswers
 from governance.base.errors import ConfigError, InputError
 from governance.machine.machine import DATABASE, Machine, machine
-from pipelines import metrics, paths
+from governance.policy.policies import Policies, load_policies
+from pipelines import answers, metrics, paths
 from pipelines.failures import StoppedError
-from pipelines.job import Outcome
+from pipelines.job import Job, Outcome
 from pipelines.params import Params, Suite, load_params
 from pipelines.shards import read_records
 from pipelines.slices import write_slices
@@ -95,9 +97,22 @@ def write_functions(project: Path, key: str, given: Params) -> None:
     path.write_text(json.dumps(metrics.sources(found)), encoding="utf-8")
 
 
+def storing(answers: str) -> Policies:
+    """The shipped policies, with this way to store answers."""
+    policies = load_policies(ROOT / "policies")
+    evaluation = policies.evaluation.model_copy(update={"answers": answers})
+    return replace(policies, evaluation=evaluation)
+
+
+def asked(key: str, project: Path, made: Path, given: Params, **more: Any) -> Job:
+    """The job of an evaluation; it stores answers as they are, which takes no time."""
+    fields = {"policies": storing("whole"), "machine": place(project), **more}
+    return job(evaluate, "evaluate", key, project, made, given, **fields)
+
+
 def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, bytes, bytes]:
     write_functions(project, key, given)
-    one = job(evaluate, "evaluate", key, project, made, given, machine=place(project))
+    one = asked(key, project, made, given)
     outcome = replace(evaluate.run(one), detail={})
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
 
@@ -128,8 +143,72 @@ def test_the_predicate_is_one(project: Path, tmp_path: Path) -> None:
     Evaluate.model_construct(**outcome.predicate)
     fields = {name: Evaluate.model_fields[name] for name in outcome.predicate}
     known = {"model", "suite", "suite_name", "not_run", "scores", "slices", "functions"}
-    known |= {"behaviour", "pairs"}
+    known |= {"behaviour", "pairs", "answers"}
     assert set(fields) == known
+
+
+def lines_of(one: Job) -> list[dict[str, Any]]:
+    """The stored answers."""
+    text = one.output("answers").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_scored_answers_are_stored_item_by_item(project: Path, tmp_path: Path) -> None:
+    write_functions(project, "base", params())
+    one = asked("base", project, tmp_path / "one", params())
+    outcome, lines = evaluate.run(one), lines_of(one)
+    assert outcome.predicate["answers"] == StoredAnswers(stored="whole", answers=30)
+    scores = [json.loads(line)["id"] for line in one.output("scores").read_text().splitlines()]
+    assert [line["id"] for line in lines] == scores
+    assert [(len(line["greedy"]), len(line["sampled"])) for line in lines] == [(1, 2)] * 10
+    again = asked("base", project, tmp_path / "two", params())
+    evaluate.run(again)
+    assert again.output("answers").read_bytes() == one.output("answers").read_bytes()
+
+
+@pytest.mark.parametrize("suite", ["desk_sft", "desk_pref_eval"])
+def test_what_generates_nothing_stores_nothing(project: Path, tmp_path: Path, suite: str) -> None:
+    key = "reward" if suite == "desk_pref_eval" else "base"
+    given = params(suite, key)
+    write_functions(project, key, given)
+    one = asked(key, project, tmp_path, given)
+    assert evaluate.run(one).predicate["answers"] is None and lines_of(one) == []
+
+
+MADE = {
+    "greedy": [["write to anna@example.org"], ["card 4111 1111 1111 1111"]],
+    "sampled": [["fine", "key hf_abcdefghijklmnopqrstuvwxyzABCD12"], ["on 2026-11-20", "fine"]],
+}
+
+
+def test_personal_data_in_answers_is_treated_as_policy_says(project: Path, tmp_path: Path) -> None:
+    policies = storing("redacted")
+    one = asked("base", project, tmp_path, params(), policies=policies)
+    said = answers.write(one, ["a", "b"], MADE)
+    assert said is not None and (said.config, said.answers) == (policies.pii_digest, 6)
+    assert said.redacted == {"EMAIL_ADDRESS": 1}
+    assert said.withheld == {"PII_BLOCKED": 1, "PII_DROPPED": 1}
+    assert lines_of(one) == [
+        {"id": "a", "greedy": ["write to <EMAIL_ADDRESS>"], "sampled": ["fine", None]},
+        {"id": "b", "greedy": [None], "sampled": ["on 2026-11-20", "fine"]},
+    ]
+
+
+def test_policy_can_store_no_answers(project: Path, tmp_path: Path) -> None:
+    one = asked("base", project, tmp_path, params(), policies=storing("none"))
+    assert answers.write(one, ["a", "b"], MADE) == StoredAnswers(stored="none", answers=6)
+    assert lines_of(one) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "[]", '"a"', '{"greedy": []}', '{"id": "a", "greedy": [[1]]}', '{"id": "a", "x": 3}'],
+)
+def test_a_file_that_holds_no_answers_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="not the answers"):
+        list(answers.read(path))
 
 
 def test_behaviour_needs_no_reference_answer_and_no_sampled_metric(
@@ -400,7 +479,7 @@ def test_an_evaluation_is_a_run_with_means_intervals_and_slices(
             {id_: {"product": "phone" if at % 2 else "router"} for at, id_ in enumerate(ids)},
         )
         write_functions(project, "base", given)
-        one = job(evaluate, "evaluate", "base", project, tmp_path, given, machine=place(project))
+        one = asked("base", project, tmp_path, given)
         outcome = evaluate.run(replace(one, code=Code(commit="12" * 20, dirty=True)))
     finally:
         slices.write_text("")
@@ -439,7 +518,7 @@ def read_ids(project: Path, suite: str) -> list[str]:
 def test_without_a_registry_a_model_is_scored_all_the_same(project: Path, tmp_path: Path) -> None:
     nowhere = place(project, COUNTERSIGN_REGISTRY="http://127.0.0.1:9")
     write_functions(project, "base", params("desk_sft"))
-    one = job(evaluate, "evaluate", "base", project, tmp_path, params("desk_sft"), machine=nowhere)
+    one = asked("base", project, tmp_path, params("desk_sft"), machine=nowhere)
     outcome = evaluate.run(one)
     assert outcome.detail["registry_run"] is None
     assert "nothing listens there" in outcome.detail["registry_problem"]

@@ -37,20 +37,12 @@ def project(small: Project, tmp_path: Path) -> Project:
     return small.copy(tmp_path)
 
 
-def files(project: Project) -> dict[str, str]:
-    """Everything a stage made, by digest."""
-    return {
-        name: digests.digest_of(project.root / name)
-        for name in ("models", "gates", "evaluations", "data/ready")
-    }
-
-
 def reproductions(project: Project) -> int:
     return len(project.evidence("reproduction"))
 
 
 def test_the_same_bytes_come_out_and_are_recorded_once(project: Project) -> None:
-    made, runs = files(project), project.runs()
+    made, runs = project.outputs(), project.runs()
     done = project.countersign("reproduce", "sft")
     assert done.code == 0 and "the same bytes" in done.out, done.out
     assert "signed by an automatic test key" in done.out
@@ -69,7 +61,9 @@ def test_the_same_bytes_come_out_and_are_recorded_once(project: Project) -> None
         True,
     )
     assert reproductions(project) == 1
-    assert files(project) == made and project.runs() == runs and not (project.root / LEFT).exists()
+    assert (
+        project.outputs() == made and project.runs() == runs and not (project.root / LEFT).exists()
+    )
     assert project.countersign("verify").code == 0
     shown = project.countersign("show", "support-desk/1", "training")
     assert (
@@ -214,7 +208,7 @@ def stopped_while_training(
 def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(
     number: signal.Signals, project: Project
 ) -> None:
-    made = files(project)
+    made = project.outputs()
     running, process, before = stopped_while_training(project)
     if number == signal.SIGTERM:
         second = project.countersign("reproduce", "sft")
@@ -222,7 +216,7 @@ def test_two_at_once_are_refused_and_a_kill_leaves_nothing_behind(
     process.send_signal(number)
     process.resume()
     assert running.wait(300) != 0
-    assert reproductions(project) == before and files(project) == made
+    assert reproductions(project) == before and project.outputs() == made
     if number == signal.SIGKILL:  # nobody was left to tidy up; the next run does
         done = project.countersign("reproduce", "sft")
         assert done.code == 0, done.out

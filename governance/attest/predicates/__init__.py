@@ -12,7 +12,9 @@ only counts, types, digests and Merkle roots.
 `parts`    what several predicates share, and the table of the kinds of evidence
 `origin`   the first entry of a log, and changed policies
 `data`     what the data stages state: ingest, scan, quality
-`training` what the model stages state: base, gate, train, evaluate, reproduction, failure
+`training` what the model stages state: base, gate, train, evaluate, reproduction, seed_run,
+            failure
+`results`  results that another evaluation tool wrote
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
 `access`   who read datasets and models
@@ -23,5 +25,6 @@ from governance.attest.predicates.origin import *
 from governance.attest.predicates.data import *
 from governance.attest.predicates.training import *
 from governance.attest.predicates.release import *
+from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *
 from governance.attest.predicates.access import *

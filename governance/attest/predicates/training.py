@@ -1,4 +1,4 @@
-"""What the model stages state: base, gate, train, evaluate, reproduction, failure."""
+"""What the model stages state: base, gate, train, evaluate, reproduction, seed_run, failure."""
 
 from typing import Literal, Self
 
@@ -132,6 +132,22 @@ class Pairs(Model):
         return self
 
 
+class StoredAnswers(Model):
+    """What became of the answers that were scored, in the file that is the subject `answers`."""
+
+    stored: Literal["redacted", "whole", "none"]
+    answers: int
+    """How many were scored."""
+    config: Sha256 | None = Field(None, exclude_if=absent)
+    """Where they are redacted: digest of policies/pii.yaml, by which they were searched."""
+    redacted: dict[str, int] = Field({}, exclude_if=empty)
+    """Type of personal data to how often it was replaced."""
+    withheld: dict[str, int] = Field({}, exclude_if=empty)
+    """Reason (PII_DROPPED, PII_BLOCKED, PII_UNSCANNED, PII_REMAINING) to answers that are not
+    stored.
+    """
+
+
 @evidence_kind("evaluate", granted=True)
 class Evaluate(Predicate):
     """A model was scored. The predicate has every score, so that every comparison can be repeated
@@ -159,6 +175,8 @@ class Evaluate(Predicate):
     """Older evaluations have none."""
     pairs: Pairs | None = Field(None, exclude_if=absent)
     """Of a reward model. Older evaluations have none."""
+    answers: StoredAnswers | None = Field(None, exclude_if=absent)
+    """Of a model that generates. Older evaluations have none."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)
@@ -182,6 +200,27 @@ class Reproduction(Predicate):
     final: dict[str, float | None]
     """Last value of each signal now, to compare with the first training."""
     device: str
+
+
+@evidence_kind("seed_run", granted=True, optional_for_release=True)
+class SeedRun(Predicate):
+    """A training was repeated with another seed, and its model was scored on a suite. The subject
+    is the model that the first training made. The new model was not kept.
+    """
+
+    of: Sha256
+    """Digest of the `train` statement that was repeated. All but the seed is the same."""
+    seed: int
+    model: Sha256 | None
+    """Digest of the model that resulted; None where the training stopped."""
+    suite: Sha256
+    """Digest of dataset, split, metrics and generation settings."""
+    suite_name: str
+    items: int
+    means: dict[str, float | None]
+    """Metric to its mean over the items; empty where the training stopped."""
+    findings: list[Finding] = Field([], exclude_if=empty)
+    """Why the training stopped, where it did."""
 
 
 @evidence_kind("failure")

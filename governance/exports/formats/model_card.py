@@ -16,7 +16,7 @@ from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, recall_summary
 from governance.exports.text import drawn, stated, yaml_text
 from governance.gates.behaviour import SCORERS
-from governance.report import behaviour, scores
+from governance.report import behaviour, outside, scores
 from governance.report.facts import Facts
 from governance.report.model import Score
 from governance.report.verdict import verdict
@@ -46,6 +46,7 @@ def page_of(records: Records) -> str:
         policy=rules.models.get(facts.registration.model) if rules else None,
         origins=_origins(records),
         metrics=scores.metrics(facts),
+        outside=outside.outside(facts),
         judged=scores.judged(facts),
         confidence=f"{scores.confidence(facts):.0%}".replace("%", " percent"),
         behaviour=behaviour.of_version(facts),

@@ -81,11 +81,11 @@ def test_two_kinds_cannot_share_a_name() -> None:
 NOT_COPIED_KINDS = {
     "origin", "policy", "rules", "registration", "promotion", "packet", "request", "revocation",
     "checkpoint_key", "refusal", "report", "call", "cosigned", "judgement",
-    "read",
+    "read", "results",
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
-    "reproduction", "drill",
+    "reproduction", "seed_run", "drill", "results",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -107,6 +107,8 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
     assert {name for name, kind in KINDS.items() if kind.granted} == GRANTED
     assert {name for name, kind in KINDS.items() if kind.optional_for_release} == {
         "reproduction",
+        "seed_run",
         "drill",
+        "results",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

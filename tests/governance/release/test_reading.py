@@ -292,6 +292,19 @@ def test_a_source_shared_by_two_datasets_needs_the_right_for_both(scene: Governe
     }
 
 
+def test_stored_answers_are_content_of_the_model_and_of_the_suites_dataset(scene: Governed) -> None:
+    story = scene.story
+    evaluations = state(story.log).view.all("evaluate")
+    first = next(one for one in evaluations if one.predicate.model == story.models["sft"])
+    read = [Artifact(role="records", name="x", sha256=story.records["desk_eval"])]
+    said = first.predicate.model_copy(update={"inputs": read})
+    made = [Artifact(role=role, name=role, sha256=digest(role)) for role in ("answers", "scores")]
+    evidence.record(story.log, signer(story.machine), "evaluate", made, said)
+    known = contents(scene)
+    assert known.of_digest(digest("scores")) == {MODEL_CONTENT}
+    assert known.of_digest(digest("answers")) == {MODEL_CONTENT, Content("dataset", "desk_eval")}
+
+
 def test_a_registration_by_a_key_without_the_right_renames_nothing(scene: Governed) -> None:
     story = scene.story
     first = state(story.log).registration(MODEL, "1")
