@@ -15,7 +15,7 @@ from pipelines.generation.speakers import Asked, Comparison, Model, RewardModel
 from pipelines.generation.work import Made
 from pipelines.scoring import DivergedError
 from tests.pipelines import tiny
-from tests.pipelines.generation.test_work import PROMPTS, row, work
+from tests.pipelines.generation.asking import PROMPTS, row, work
 
 BAR = Bar(None, 0, "")
 
