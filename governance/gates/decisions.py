@@ -46,7 +46,7 @@ from governance.gates.checks.context import (
     ReleaseContext,
 )
 from governance.gates.checks.waivers import waive
-from governance.history.lineage import ModelNode
+from governance.history.lineage import MAKERS, ModelNode, inputs
 from governance.log.rules import CANDIDATE_HAS_RIGHTS, LAST_EARLIER
 from governance.log.views import EvidenceView, Nothing
 
@@ -307,19 +307,22 @@ def generated(context: DataContext) -> Iterable[Finding]:
         request = asked_of_generation(made.predicate)
     except VerificationError:
         request = None
-    used = {artifact.role: artifact.sha256 for artifact in made.predicate.inputs}
+    used = inputs(made)
+    decided_on = made.predicate.decided_on
+    read = ["prompts", *(role for role in MAKERS if role in used)]
     if (
         request is None
-        or request.decided_on != made.predicate.decided_on
-        or used.get("prompts") != request.data.sha256
+        or request.decided_on != decided_on
+        or any(used.get(role) != decided_on.get(role) for role in read)
+        or not {model.sha256 for model in request.asked} <= {*used.values()}
     ):
         stages = made.predicate.stage
         message = "the statement of the generation does not hold the request it decided on"
         yield context.data_finding(
             "EVIDENCE_INCONSISTENT",
             message,
-            expected=made.predicate.decided_on.get("prompts", "")[:12],
-            found=used.get("prompts", "no prompts")[:12],
+            expected=", ".join(f"{role} {digest[:12]}" for role, digest in decided_on.items()),
+            found=", ".join(f"{role} {used.get(role, '')[:12]}" for role in read),
             stages=stages,
         )
         return

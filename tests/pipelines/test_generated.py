@@ -42,16 +42,18 @@ ROW = {
     "kind": "pairs", "prompts": "desk_eval", "split": "test", "constitution": "support-desk",
     "generator": "sft", "judge": "sft", "seed": 3,
 }  # fmt: skip
-DATASET = {"kind": "preference", "source": SOURCE, "suite": "preference", "held_out": "desk_eval"}
+DATASET = {"kind": "preference", "source": SOURCE, "suite": "preference"}
 FAR = {"generator": "frontier", "judge": "frontier"}
 
 
-def with_row(project: Project, generator: str, row: dict[str, Any]) -> None:
+def with_row(
+    project: Project, generator: str, row: dict[str, Any], held_out: str = "desk_ai"
+) -> None:
     """Adds a row of `generate`, the dataset, its datacard and the constitution."""
 
     def change(params: Any) -> None:
         params["generate"]["desk_ai"] = row
-        params["datasets"]["desk_ai"] = DATASET
+        params["datasets"]["desk_ai"] = {**DATASET, "held_out": held_out}
 
     project.edit("params.yaml", change)
     folder = project.root / "policies" / "constitutions"
@@ -158,7 +160,7 @@ def test_a_model_is_trained_on_pairs_that_the_projects_own_models_made(tmp_path:
     with_row(project, "sft", {
         **ROW, "prompts": "desk_prompts", "split": "train", "judge": "reward",
         "max_new_tokens": 40, "temperature": 1.2,
-    })  # fmt: skip
+    }, held_out="desk_eval")  # fmt: skip
     root = Path(__file__).parent.parent.parent
     for name in ("desk_prompts", "desk_pref", "desk_pref_eval"):
         text = (root / "policies/datacards" / f"{name}.yaml").read_text()

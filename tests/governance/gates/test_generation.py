@@ -165,6 +165,17 @@ def test_the_gate_of_a_training_allows_what_was_allowed(world: World) -> None:
     assert decide_gate(asked, world.policies, world.evidence, world.at, authority=None).allowed
 
 
+@pytest.mark.parametrize("role", ["prompts", "generator", "judge"])
+def test_a_generation_from_other_bytes_than_it_decided_on_is_refused(role: str) -> None:
+    plan = desk()
+    plan.generates()
+    used = {"prompts": ready("eval"), "generator": model("sft"), "judge": model("dpo")}
+    plan.say("generation", "tickets", inputs={**used, role: OTHER})
+    world = in_memory(plan)
+    decision = decide_gate(world.request, world.policies, world.evidence, world.at, authority=None)
+    assert "EVIDENCE_INCONSISTENT" in codes(decision)
+
+
 def test_a_model_leads_back_to_prompts_generator_and_judge(world: World) -> None:
     assert world.evidence.rules_at(0) == CURRENT
     chain = Chain(world.evidence, model("grpo"), "grpo")
