@@ -8,7 +8,7 @@ of principle, templates and judge. Ids are HMACs, so nothing else can stand ther
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,12 +46,3 @@ def write_lineage(path: Path, found: Mapping[str, Lineage]) -> None:
         for record, lineage in sorted(found.items()):
             row = {"id": record, **lineage.model_dump()}
             stream.write(json.dumps(row, sort_keys=True) + "\n")
-
-
-def children(path: Path, parent: str) -> Iterator[str]:
-    """The ids of the records that were made from a prompt: `parent` is the beginning of its id."""
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            row = json.loads(line)
-            if str(row["parent"]).startswith(parent):
-                yield str(row["id"])

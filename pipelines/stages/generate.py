@@ -39,6 +39,7 @@ from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Generate, Params
 from pipelines.stages import gate
 from pipelines.training.methods import ModelClass, method
+from pipelines.training.modelfolder import has_weights
 
 if TYPE_CHECKING:
     from governance.policy.policies import Policies
@@ -253,6 +254,9 @@ class _Speakers:
 
     def _model(self, role: Role, kind: ModelClass) -> Any:
         folder = self.job.input(role)
+        if not has_weights(folder):
+            found, fix = "a model without weights has no answers", "name a trained one"
+            raise InputError(found, where=f"{self.job.name}: {role}", fix=fix)
         return self.open(folder, kind)
 
     def _elsewhere(self, role: Role) -> Elsewhere | None:

@@ -186,7 +186,7 @@ def test_a_model_is_trained_on_pairs_that_the_projects_own_models_made(tmp_path:
     packed = Chain(view, digest, "dpo")
     uses = {data.dataset: use for data, use in packed.datasets}
     assert uses["desk_prompts"] == ["generate@desk_ai"] and uses["desk_ai"] == ["train@dpo"]
-    report = (project.root / "reports/support-desk/1/index.html").read_text()
+    report = (project.root / "reports/support-desk-1.html").read_text()
     assert "judge not checked" in report and "a model, not people" in report
     before = len(project.said())
     project.made("--force", "generate@desk_ai")
