@@ -31,6 +31,8 @@ ISOLATED = frozenset({"stage", "reproduce"})
 """Commands that run a stage."""
 MORE = "COUNTERSIGN_ENVIRONMENT"
 """Environment variable: names of further variables, separated by commas."""
+ENDPOINT_KEYS = "COUNTERSIGN_ENDPOINT_KEYS"
+"""Environment variable: `NAME=VARIABLE,...`, the variable that holds the key of each endpoint."""
 SIGNERS = ("COUNTERSIGN_SIGNER", "COUNTERSIGN_CHECKPOINT")
 """Variables whose value may be `env:NAME`."""
 HASH_SEED = {"PYTHONHASHSEED": "0"}
@@ -156,6 +158,19 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
         scheme, _, secret = environ.get(name, "").partition(":")
         if scheme == "env" and not _NEVER.fullmatch(secret):
             yield secret
+    yield from endpoint_keys(environ).values()
+
+
+def endpoint_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """Endpoint of policy to the variable that holds its key. Raises `ConfigError`."""
+    found: dict[str, str] = {}
+    for part in filter(None, map(str.strip, environ.get(ENDPOINT_KEYS, "").split(","))):
+        name, _, variable = map(str.strip, part.partition("="))
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", variable) or _NEVER.fullmatch(variable):
+            expected = "NAME=VARIABLE, the name of a variable in capitals, not a key"
+            raise ConfigError("a part is not so", where=ENDPOINT_KEYS, expected=expected)
+        found[name] = variable
+    return found
 
 
 def _bytecode(environ: Mapping[str, str]) -> Path:

@@ -6,7 +6,7 @@ Nothing here can let a refused model pass. Everything that could is in `policies
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +17,7 @@ from governance.base.errors import ConfigError, CountersignError, Problems, unkn
 from governance.base.model import Model, Slug, empty
 from governance.base.yaml import load_model, place, read_yaml
 from governance.policy.evaluation import MetricName
+from pipelines import paths
 
 Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """The kinds of record; see `pipelines.kinds`."""
@@ -278,6 +279,40 @@ class Evaluation(Model):
     suite: Slug
 
 
+class Generate(Model):
+    """A dataset that models write to `data/source/NAME.jsonl`, by the principles of a constitution
+    (docs/generated-data.md).
+    """
+
+    kind: Literal["revisions", "pairs"]
+    """`revisions`: a draft, its critique, and a revision, which is the answer of a conversation.
+    `pairs`: two drafts, of which a judge prefers one.
+    """
+    prompts: Slug
+    """A dataset of kind `prompt`."""
+    constitution: Slug
+    """`policies/constitutions/CONSTITUTION.yaml`."""
+    generator: Slug
+    """The stage or base whose model writes drafts and revisions."""
+    judge: Slug
+    """The stage or base whose model criticises or compares. For pairs, it may be a reward model."""
+    endpoints: dict[Literal["generator", "judge"], Slug] = {}
+    """Role to the endpoint of policies/policy.yaml that is asked in place of the model. DVC still
+    needs a model's name for the role: give that of the other role.
+    """
+    split: Literal["train", "validation", "test"] = "train"
+    limit: int | None = Field(None, gt=0)
+    """At most this many prompts, the first by id."""
+    principles: int = Field(1, ge=1, le=100)
+    """How many principles each prompt is used with, drawn by the seed and the prompt's id."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    threads: int = Field(1, ge=1)
+    """CPU threads. They are part of the result."""
+    max_new_tokens: int = Field(256, gt=0, le=32_768)
+    temperature: float = Field(1.0, gt=0, le=2)
+    batch_size: int = Field(32, gt=0)
+
+
 class Release(Model):
     """One row of the release table, keyed by the registered model's name."""
 
@@ -301,6 +336,8 @@ class Params(Model):
     stages: dict[Slug, Stage]
     suites: dict[Slug, Suite]
     evaluations: dict[Slug, Evaluation] = {}
+    generate: dict[Slug, Generate] = {}
+    """`{}` if nothing is generated: a dvc.yaml with this stage needs the table."""
     releases: dict[Slug, Release] = Field(min_length=1)
 
     def evaluated(self, key: str) -> str:
@@ -325,6 +362,19 @@ class Params(Model):
         rows = self.releases.items()
         return [name for name, row in rows if stage in self._chain(row.stage)] or [*self.releases]
 
+    def released_with(self, generated: str) -> list[str]:
+        """The registered models that are trained on a generated dataset; all, if none is."""
+        file = str(paths.sample(generated))
+        data = {name for name, row in self.datasets.items() if row.source == file}
+        stages = [name for name, row in self.stages.items() if row.data in data]
+        found = {model for stage in stages for model in self.released_from(stage)}
+        return [model for model in self.releases if model in found] or [*self.releases]
+
+    def generated(self, dataset: str) -> str | None:
+        """The row of `generate` that writes the source of a dataset."""
+        source = Path(self.datasets[dataset].source)
+        return next((name for name in self.generate if paths.sample(name) == source), None)
+
     def _chain(self, stage: str) -> set[str]:
         """A stage and all stages and bases that it builds on."""
         found: set[str] = set()
@@ -333,6 +383,8 @@ class Params(Model):
             name = queue.pop()
             if name not in found and (row := self.stages.get(name)):
                 queue += [row.parent, row.scorer]
+                made = self.generated(row.data) if row.data in self.datasets else None
+                queue += [self.generate[made].generator, self.generate[made].judge] if made else []
             found.add(name)
         return found
 
@@ -418,6 +470,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     wrong += _repeated_evaluations(params, path)
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
+    wrong += _broken_generate(params, path)
     return wrong or _circles(params, path)
 
 
@@ -438,9 +491,27 @@ def _repeated_evaluations(params: Params, path: Path) -> Iterator[CountersignErr
         seen.add((row.model, row.suite))
 
 
+def _broken_generate(params: Params, path: Path) -> Iterator[CountersignError]:
+    models = {*params.bases, *params.stages}
+    for name, row in params.generate.items():
+        wanted: tuple[tuple[str, Collection[str]], ...]
+        wanted = (("prompts", params.datasets), ("generator", models), ("judge", models))
+        for field, table in wanted:
+            value = getattr(row, field)
+            if value not in table:
+                what = "dataset" if field == "prompts" else "stage or base"
+                yield unknown(what, value, sorted(table), place(path, "generate", name, field))
+        if name in params.samples:
+            found, where = f"{name!r} is also a row of samples", place(path, "generate", name)
+            yield ConfigError(found, where=where, fix="give it another name")
+
+
 def _circles(params: Params, path: Path) -> list[CountersignError]:
     """Stages that build on themselves through others."""
     before = {name: {stage.parent, stage.scorer} for name, stage in params.stages.items()}
+    for name, stage in params.stages.items():
+        if made := params.generated(stage.data):
+            before[name] |= {params.generate[made].generator, params.generate[made].judge}
     try:
         tuple(TopologicalSorter(before).static_order())
     except CycleError as error:

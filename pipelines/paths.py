@@ -13,7 +13,7 @@ RECHECKED = Path("reports/recheck")
 
 
 def sample(dataset: str) -> Path:
-    """A seeded sample dataset."""
+    """A seeded sample dataset, or one that a `generate` stage writes."""
     return Path("data/source") / f"{dataset}.jsonl"
 
 
@@ -40,6 +40,11 @@ def ready(dataset: str) -> Path:
 def suite(name: str) -> Path:
     """The reward functions that score a suite, with the sha256 of their files."""
     return Path("data/suites") / f"{name}.json"
+
+
+def constitution(name: str) -> Path:
+    """The principles by which data is generated."""
+    return Path("policies/constitutions") / f"{name}.yaml"
 
 
 def model(name: str) -> Path:

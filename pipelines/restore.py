@@ -29,10 +29,11 @@ from pipelines import dvc_lock, isolation, paths
 from pipelines.dvc_store import NotThereError, Store
 from pipelines.paths import is_inside
 
-Kind = Literal["training set", "suite", "model", "base"]
+Kind = Literal["training set", "prompts", "suite", "model", "base"]
 Where = Literal["cache", "project", "remote", "made again", "nowhere", "not provable"]
 KINDS: dict[Kind, str] = {
     "training set": "check_quality",
+    "prompts": "check_quality",
     "suite": "check_quality",
     "base": "import_base",
     "model": "train",
@@ -93,8 +94,10 @@ def _state_here(root: Path, stage: str) -> DvcState | None:
 
 
 def _dataset(data: DataChain, uses: Sequence[str], state: DvcState | None) -> Item:
-    trains = any(use.startswith("train@") for use in uses)
-    kind: Kind = "training set" if trains else "suite"
+    families = {use.partition("@")[0] for use in uses}
+    kind: Kind = (
+        "training set" if "train" in families else "prompts" if "generate" in families else "suite"
+    )
     return _item(kind, data.dataset, uses, data.sha256, data.quality, state)
 
 

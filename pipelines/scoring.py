@@ -130,16 +130,23 @@ class Scorer:
         """Sampled answers of each row, with the seeds of those that metrics score. Of rows that
         metrics had sampled already, those.
         """
+        if not self.sampled:
+            self.sampled = self.drawn(rows, per_item, "sampled")
+        return self.sampled[: len(rows)]
+
+    def drawn(self, rows: Rows, per_item: int, purpose: str) -> list[list[Made]]:
+        """Sampled answers of each row. The seed of a batch follows from that of the suite and from
+        what the answers are for.
+        """
         import torch
 
-        if self.sampled:
-            return self.sampled[: len(rows)]
         self.form = chat.form_of(self.tokenizer, parts_of_rows(rows), self._name)
         size = max(1, self.suite.generation.batch_size // per_item)
+        made: list[list[Made]] = []
         for at in range(0, len(rows), size):
-            torch.manual_seed(_seed(self.suite.seed, "sampled", at))
-            self.sampled += self._groups(rows[at : at + size], per_item, sampled=True)
-        return self.sampled
+            torch.manual_seed(_seed(self.suite.seed, purpose, at))
+            made += self._groups(rows[at : at + size], per_item, sampled=True)
+        return made
 
     def prompt_tokens(self, asked: list[Asked]) -> list[list[int]]:
         """The tokens of each prompt."""

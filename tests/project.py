@@ -49,6 +49,7 @@ PARAMS: dict[str, Any] = {
         "desk_eval": {"part": "prompts_held_out", "n": 60, "seed": 17},
     },
     "hub": {},
+    "generate": {},
     "datasets": {
         "desk_sft": {
             "kind": "conversation",

@@ -21,6 +21,7 @@ from governance.attest.requests import (
     DataRef,
     FurtherSuite,
     GateRequest,
+    GenerationRequest,
     ModelRef,
     ReleaseRequest,
     SuiteRef,
@@ -30,6 +31,7 @@ from governance.log.evidence import Evidence, key_ring
 from governance.log.rules import CURRENT
 from governance.log.views import EvidenceView, log_evidence
 from governance.machine.machine import machine, open_log, signer
+from governance.policy.constitution import Constitution
 from governance.policy.data import EntityPolicy, PiiPolicy, QualityCheck, QualitySuite
 from governance.policy.declarations import Declaration
 from governance.policy.evaluation import (
@@ -89,6 +91,9 @@ SCORES: dict[str, dict[str, list[float]]] = {
 }
 
 
+CONSTITUTION = {"title": "Desk", "principles": [{"name": "safe", "text": "It is safe."}]}
+
+
 @dataclass
 class Plan:
     """What one scenario does differently from a world in which all is well."""
@@ -105,6 +110,8 @@ class Plan:
     keyid: Callable[[str, str], tuple[str, bool]] = lambda kind, key: ("development-key", True)
     """Who signs evidence (kind, key): key id, and whether it is a development key."""
     at: datetime = NOON
+    generation: GenerationRequest | None = None
+    """What was asked before `tickets` was generated; None where it was not."""
     suites: dict[str, str] = field(
         default_factory=lambda: {name: digest(f"suite {name}") for name in ("eval", "pairs")}
     )
@@ -147,6 +154,23 @@ class Plan:
             methods[method] = demands
         suites = {**self.policies.evaluation.suites, suite: SuitePolicy(methods=methods)}
         self.policy(evaluation=self.policies.evaluation.model_copy(update={"suites": suites}))
+
+    def generates(self, **changes: Any) -> None:
+        """`tickets` was generated from `eval`, by sft, judged by dpo, as policy permits."""
+        constitution = Constitution.model_validate(CONSTITUTION)
+        self.policy(constitutions={"desk": constitution})
+        self.card("tickets", generated_by="sft")
+        self.generation = GenerationRequest(
+            model=MODEL,
+            stage="tickets",
+            kind="pairs",
+            data=DataRef(dataset="eval", sha256=ready("eval")),
+            constitution="desk",
+            constitution_digest=self.policies.constitution_digest("desk"),
+            templates=self.policies.templates_digest("desk"),
+            generator=reference("sft", self.suites),
+            judge=reference("dpo", self.suites),
+        ).model_copy(update=changes)
 
     def say(self, kind: str, key: str, **fields: Any) -> None:
         """Evidence that says something else."""
@@ -442,6 +466,8 @@ def _data(plan: Plan) -> Iterator[Statement]:
     for name, kind in DATASETS.items():
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         common = {"dataset": name, "counts": _counts()}
+        if name == "tickets" and plan.generation is not None:
+            yield _generation(plan.generation, steps["source"])
         fields = {
             "kind": kind,
             "record_key": "development",
@@ -478,6 +504,29 @@ def _data(plan: Plan) -> Iterator[Statement]:
             "inputs": {"records": steps["scanned"], **held},
         }
         yield "quality", name, [_at("records", ready(name))], {**common, **fields}
+
+
+def _generation(request: GenerationRequest, source: str) -> Statement:
+    roles = ("prompts", "generator", "judge")
+    decided = request.decided_on
+    return (
+        "generation",
+        "tickets",
+        [
+            _at("source", source),
+            *(_at(f"decided_on/{role}", at) for role, at in decided.items()),
+        ],
+        {
+            "allowed": True,
+            "tier": "limited",
+            "decided_on": decided,
+            "findings": [],
+            "at": "2026-11-20T10:00:00Z",
+            "counts": {"asked": 10, "kept": 8, "dropped": {"INCONSISTENT": 2}},
+            "parameters": request.model_dump(mode="json"),
+            "inputs": {role: decided[role] for role in roles if role in decided},
+        },
+    )
 
 
 def _models(plan: Plan) -> Iterator[Statement]:
@@ -564,7 +613,12 @@ def _evaluate(name: str, suites: dict[str, str]) -> Statement:
     )
 
 
-_FAMILIES = {"scan": "scan_pii", "quality": "check_quality", "base": "import_base"}
+_FAMILIES = {
+    "generation": "generate",
+    "scan": "scan_pii",
+    "quality": "check_quality",
+    "base": "import_base",
+}
 
 
 def _said(plan: Plan, kind: str, key: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,16 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import CANDIDATE, TEXTS, Finding, GateDecision, Promotion
+from governance.attest.predicates import (
+    CANDIDATE,
+    TEXTS,
+    Finding,
+    GateDecision,
+    Generation,
+    Promotion,
+)
 from governance.attest.predicates import FurtherSuite as FurtherSuite
 from governance.attest.predicates import SuiteRef as SuiteRef
 from governance.base.errors import RefusedError, VerificationError
@@ -24,6 +32,8 @@ class DataRef(Model):
 
     dataset: Slug
     sha256: Sha256
+    generated: Slug | None = Field(None, exclude_if=empty)
+    """The row of `generate` in params.yaml that writes its source; None where none does."""
 
 
 class ModelRef(Model):
@@ -84,6 +94,74 @@ class GateRequest(Model):
         return {role: digest for role, digest in sorted(digests.items()) if digest is not None}
 
 
+class EndpointRef(Model):
+    """A model that is asked elsewhere, as policy had it when it was asked."""
+
+    name: Slug
+    url: str
+    model: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of address and model name, whatever policy calls it."""
+        return sha256_bytes(canonical.dumps({"url": self.url, "model": self.model}))
+
+
+class GenerationRequest(Model):
+    """May this dataset be generated? Recorded with the decision, so that it can be decided again
+    where the dataset is used.
+    """
+
+    model: Slug
+    """The name under which what is trained on the dataset is released; gives tier and purpose."""
+    also: list[Slug] = Field([], exclude_if=empty)
+    """Further names. The dataset must be allowed for each."""
+    stage: Slug
+    kind: Literal["revisions", "pairs"]
+    data: DataRef
+    """The prompts."""
+    constitution: Slug
+    constitution_digest: Sha256 | None
+    """None where policy has no such constitution."""
+    templates: Sha256 | None
+    """Digest of the words in which models are asked; of the constitution."""
+    generator: ModelRef | EndpointRef | None
+    """Who writes answers. None: an endpoint that policy does not name."""
+    judge: ModelRef | EndpointRef | None
+    """Who criticises or compares them."""
+    endpoints: dict[Literal["generator", "judge"], Slug] = {}
+    """Role to the name of the endpoint that params.yaml asks for."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every name under which a model trained on the dataset is released."""
+        return (self.model, *self.also)
+
+    @property
+    def asked(self) -> tuple[ModelRef, ...]:
+        """The models of the project that are asked, each once."""
+        refs = (self.generator, self.judge)
+        models = {ref.sha256: ref for ref in refs if isinstance(ref, ModelRef)}
+        return tuple(models.values())
+
+    @property
+    def decided_on(self) -> dict[str, str]:
+        """Role to digest of everything that goes into the dataset."""
+        digests = {
+            "prompts": self.data.sha256,
+            "constitution": self.constitution_digest,
+            "templates": self.templates,
+            "generator": speaker_digest(self.generator),
+            "judge": speaker_digest(self.judge),
+        }
+        return {role: digest for role, digest in sorted(digests.items()) if digest is not None}
+
+
+def speaker_digest(ref: ModelRef | EndpointRef | None) -> str | None:
+    """The digest of a model that is asked, here or elsewhere."""
+    return ref.digest if isinstance(ref, EndpointRef) else ref.sha256 if ref else None
+
+
 Action = Literal["promote", "rollback", "retire"]
 """What a decision may do with an alias."""
 
@@ -114,6 +192,13 @@ def asked_of_gate(gate: GateDecision) -> GateRequest:
     Raises `VerificationError` where it is no such request.
     """
     return _asked(GateRequest, gate.parameters)
+
+
+def asked_of_generation(generation: Generation) -> GenerationRequest:
+    """What was asked before a dataset was generated. Its signer wrote it. Raises
+    `VerificationError` where it is no such request.
+    """
+    return _asked(GenerationRequest, generation.parameters)
 
 
 def asked_of_move(promotion: Promotion) -> ReleaseRequest:

@@ -87,6 +87,8 @@ RELIED_ON = {
     HELD_OUT_UNCHECKED DATACARD_MISSING DATACARD_INCOMPLETE DATACARD_EXPIRED PURPOSE_NOT_PERMITTED
     REGION_NOT_PERMITTED CLASSIFICATION_NOT_PERMITTED LAWFUL_BASIS_NOT_PERMITTED
     LICENCE_NOT_PERMITTED SOURCE_CHANGED SOURCE_UNPINNED""",
+    "what generated data was made from, and by what": """
+    CONSTITUTION_MISSING CONSTITUTION_CHANGED ENDPOINT_NOT_PERMITTED GENERATED_NOT_DECLARED""",
     "the data that is declared of a model trained elsewhere": """
     IMPORT_DATA_UNKNOWN PURPOSE_NOT_PERMITTED REGION_NOT_PERMITTED CLASSIFICATION_NOT_PERMITTED
     LAWFUL_BASIS_NOT_PERMITTED LICENCE_NOT_PERMITTED""",
@@ -1462,7 +1464,7 @@ class Move:
         """
         kinds = {"train", "gate", "base"}
         if self.rights.rules_at(self.entry.index) >= 2:
-            kinds |= {"ingest", "scan", "quality", "evaluate"}
+            kinds |= {"ingest", "scan", "quality", "evaluate", "generation"}
         for entry in (one for one in behind if one.kind in kinds):
             named = any(entry.signer in policy.keys for policy in self.rights.periods)
             need(named, f"a development key signed a {entry.kind} statement")

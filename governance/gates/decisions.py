@@ -14,7 +14,7 @@ table below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,22 +23,31 @@ from governance.attest.predicates import CANDIDATE, Finding
 from governance.attest.requests import (
     Decision,
     GateRequest,
+    GenerationRequest,
     ReleaseDecision,
     ReleaseRequest,
     asked_of_gate,
+    asked_of_generation,
 )
 from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks import behaviour as of_behaviour
 from governance.gates.checks import data as of_data
+from governance.gates.checks import generation as of_generation
 from governance.gates.checks import imports as of_imports
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
 from governance.gates.checks import scorers as of_scorers
 from governance.gates.checks import stage as of_stage
 from governance.gates.checks import witnesses as of_witnesses
-from governance.gates.checks.context import Context, GateContext, ReleaseContext
+from governance.gates.checks.context import (
+    Context,
+    DataContext,
+    GateContext,
+    GenerationContext,
+    ReleaseContext,
+)
 from governance.gates.checks.waivers import waive
-from governance.history.lineage import ModelNode
+from governance.history.lineage import MAKERS, ModelNode, inputs
 from governance.log.rules import CANDIDATE_HAS_RIGHTS, LAST_EARLIER
 from governance.log.views import EvidenceView, Nothing
 
@@ -75,8 +84,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
 }
 """The checks of every model that a stage builds upon or that is released."""
 
-CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
-    **MODEL_CHECKS,
+DATA_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "data_evidence": of_data.data_evidence,
     "ignored_fields": of_data.ignored_fields,
     "data_kind": of_data.data_kind,
@@ -87,7 +95,10 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "pii_recall": of_data.pii_recall,
     "quality_passed": of_data.quality_passed,
     "quality_suite": of_data.quality_suite,
-    "held_out": of_data.held_out,
+}
+"""The checks of a dataset's evidence."""
+
+CARD_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "datacard": of_data.datacard,
     "retention": of_data.retention,
     "purpose": of_data.purpose,
@@ -96,12 +107,32 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "data_licence": of_data.data_licence,
     "lawful_basis": of_data.lawful_basis,
     "source": of_data.source,
+    "generated": lambda context: generated(context),
+    "generated_declared": of_generation.declared,
+}
+"""The checks of a dataset's datacard and origin."""
+
+CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
+    **MODEL_CHECKS,
+    **DATA_CHECKS,
+    "held_out": of_data.held_out,
+    **CARD_CHECKS,
     "objective": of_stage.objective,
     "rewards": of_stage.rewards,
     "scorer_in_service": of_scorers.scorer_in_service,
     "approvals": of_people.approved_before,
 }
 """The checks before a stage trains."""
+
+GENERATION_CHECKS: dict[str, Callable[[GenerationContext], Iterable[Finding]]] = {
+    **MODEL_CHECKS,
+    **DATA_CHECKS,
+    **CARD_CHECKS,
+    "constitution": of_generation.constitution,
+    "endpoints": of_generation.endpoints,
+    "approvals": of_generation.approved_before,
+}
+"""The checks before a dataset is generated."""
 
 RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     **MODEL_CHECKS,
@@ -186,6 +217,12 @@ DECLARED = (
 )
 """The checks of a gate that read no evidence: what is declared decides them."""
 
+DECLARED_OF_GENERATION = (
+    *(name for name in DECLARED if name in GENERATION_CHECKS),
+    *("constitution", "endpoints"),
+)
+"""The same before a dataset is generated."""
+
 
 def declared(request: GateRequest, policies: Policies, at: datetime) -> tuple[Finding, ...]:
     """What a gate would find in what is declared, before its inputs exist. The digests in `request`
@@ -196,6 +233,20 @@ def declared(request: GateRequest, policies: Policies, at: datetime) -> tuple[Fi
     for model in request.models:
         context = GateContext(
             model, (request.parent,), policies, EvidenceView(Nothing()), at, request=request
+        )
+        found += _not_among(found, _run(checks, context))
+    return tuple(found)
+
+
+def declared_generation(
+    request: GenerationRequest, policies: Policies, at: datetime
+) -> tuple[Finding, ...]:
+    """The same before a dataset is generated."""
+    checks = {name: GENERATION_CHECKS[name] for name in DECLARED_OF_GENERATION}
+    found: list[Finding] = []
+    for model in request.models:
+        context = GenerationContext(
+            model, (), policies, EvidenceView(Nothing()), at, request=request
         )
         found += _not_among(found, _run(checks, context))
     return tuple(found)
@@ -216,24 +267,95 @@ def decide_gate(
     models must be allowed for each; a waiver for one of them excuses nothing for another.
     """
     built_on = (request.parent, *((request.scorer,) if request.scorer else ()))
+    contexts = [
+        GateContext(
+            model, built_on, policies, evidence, at,
+            authority=authority, governed=governed, request=request, before=before,
+        )
+        for model in request.models
+    ]  # fmt: skip
+    return _for_each(contexts, request.decided_on, CHECKS)
+
+
+def decide_generation(
+    request: GenerationRequest,
+    policies: Policies,
+    evidence: EvidenceView,
+    at: datetime,
+    *,
+    authority: Authority | None,
+    governed: bool = False,
+    before: Evidence | None = None,
+) -> Decision:
+    """Whether a dataset may be generated by these digests; as `decide_gate`. `before`: the
+    generation, if it has happened already.
+    """
+    contexts = [
+        GenerationContext(
+            model, request.asked, policies, evidence, at,
+            authority=authority, governed=governed, request=request, before=before,
+        )
+        for model in request.models
+    ]  # fmt: skip
+    return _for_each(contexts, request.decided_on, GENERATION_CHECKS)
+
+
+def generated(context: DataContext) -> Iterable[Finding]:
+    """A dataset that was generated here was allowed to be, before; decided again, it still is."""
+    made = context.chain.generation
+    if made is None:
+        return
+    try:
+        request = asked_of_generation(made.predicate)
+    except VerificationError:
+        request = None
+    used = inputs(made)
+    decided_on = made.predicate.decided_on
+    read = ["prompts", *(role for role in MAKERS if role in used)]
+    if (
+        request is None
+        or request.decided_on != decided_on
+        or any(used.get(role) != decided_on.get(role) for role in read)
+        or not {model.sha256 for model in request.asked} <= {*used.values()}
+    ):
+        stages = made.predicate.stage
+        message = "the statement of the generation does not hold the request it decided on"
+        yield context.data_finding(
+            "EVIDENCE_INCONSISTENT",
+            message,
+            expected=", ".join(f"{role} {digest[:12]}" for role, digest in decided_on.items()),
+            found=", ".join(f"{role} {used.get(role, '')[:12]}" for role in read),
+            stages=stages,
+        )
+        return
+    decision = decide_generation(
+        request.model_copy(update={"model": context.model, "also": []}),
+        context.policies, context.evidence, context.at,
+        authority=context.authority, governed=context.governed, before=made,
+    )  # fmt: skip
+    yield from decision.findings
+
+
+def _for_each(
+    contexts: Sequence[C],
+    decided_on: dict[str, str],
+    checks: Mapping[str, Callable[[C], Iterable[Finding]]],
+) -> Decision:
+    """The decision for every released model; a waiver for one excuses nothing for another."""
     standing: list[Finding] = []
     excused: list[Finding] = []
     tiers: list[str] = []
-    for model in request.models:
-        context = GateContext(
-            model, built_on, policies, evidence, at,
-            authority=authority, governed=governed, request=request, before=before,
-        )  # fmt: skip
-        findings, waived = waive(context, request.decided_on.values(), _run(CHECKS, context))
+    for context in contexts:
+        findings, waived = waive(context, decided_on.values(), _run(checks, context))
         standing += _not_among(standing, findings)
         excused += _not_among(excused, waived)
         tiers.append(context.tier_name)
     return Decision(
         allowed=not standing,
         tier=", ".join(dict.fromkeys(tiers)),
-        decided_on=request.decided_on,
+        decided_on=decided_on,
         findings=tuple(standing),
-        at=at,
+        at=contexts[0].at,
         waived=tuple(_not_among(standing, excused)),
     )
 

@@ -9,8 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from governance.attest.predicates import Evaluate, FurtherSuite, Registration, SuiteRef
-from governance.attest.requests import GateRequest, asked_of_gate
+from governance.attest.predicates import (
+    Evaluate,
+    FurtherSuite,
+    Generation,
+    Registration,
+    SuiteRef,
+)
+from governance.attest.requests import GateRequest, asked_of_gate, asked_of_generation
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
     DataChain,
@@ -94,7 +100,9 @@ class Chain:
 
     @cached_property
     def datasets(self) -> list[tuple[DataChain, list[str]]]:
-        """Each dataset that a model of the chain was trained or evaluated on, with its uses."""
+        """Each dataset that a model of the chain was trained or evaluated on, with its uses; and
+        the prompts that such a dataset was generated from.
+        """
         uses: dict[tuple[str, str], list[str]] = {}
         for stage, request in self.requests.items():
             uses.setdefault((request.data.dataset, request.data.sha256), []).append(
@@ -110,7 +118,14 @@ class Chain:
         for further in self.further_suites:
             use = f"evaluate_further@{further.row}"
             uses.setdefault((further.name, further.records), []).append(use)
-        return [(data_chain(self.view, name, sha256), use) for (name, sha256), use in uses.items()]
+        done: dict[tuple[str, str], DataChain] = {}
+        while rest := [key for key in uses if key not in done]:
+            for key in rest:
+                done[key] = data_chain(self.view, *key)
+                made = done[key].generation
+                if made is not None and (prompts := _prompts(made)):
+                    uses.setdefault(prompts, []).append(made.predicate.stage)
+        return [(chain, uses[key]) for key, chain in done.items()]
 
     @cached_property
     def suites(self) -> list[Suite]:
@@ -158,6 +173,14 @@ class Chain:
             statements = (node.base, node.gate, node.train, *evaluations_of_node)
             yield from (statement for statement in statements if statement)
         for chain, _ in self.datasets:
-            yield from (
-                statement for statement in (chain.ingest, chain.scan, chain.quality) if statement
-            )
+            steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
+            yield from (statement for statement in steps if statement)
+
+
+def _prompts(made: Evidence[Generation]) -> tuple[str, str] | None:
+    """The name and digest of the records that a dataset was generated from."""
+    try:
+        data = asked_of_generation(made.predicate).data
+    except VerificationError:
+        return None
+    return data.dataset, data.sha256

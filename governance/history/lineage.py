@@ -19,6 +19,7 @@ from governance.attest.predicates import (
     BaseImport,
     Evaluate,
     GateDecision,
+    Generation,
     Ingest,
     Predicate,
     Quality,
@@ -33,6 +34,9 @@ from governance.log.rules import MAKES_ANOTHER
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
+
+MAKERS = ("generator", "judge")
+"""The roles of the models by which a dataset is generated."""
 
 Fits = Callable[["Evidence"], bool]
 PredicateT = TypeVar("PredicateT", bound=Model)
@@ -50,6 +54,8 @@ class DataChain:
     quality: Evidence[Quality] | None
     scan: Evidence[Scan] | None
     ingest: Evidence[Ingest] | None
+    generation: Evidence[Generation] | None = None
+    """By which the source was generated from other data; None where it was not."""
 
     @property
     def broken_at(self) -> str | None:
@@ -88,6 +94,15 @@ class ModelNode:
     scorer: str | None = None
     released: bool = False
     """Whether the chain is that of a release of this model."""
+    makers: tuple[tuple[str, str], ...] = ()
+    """Role (generator, judge) and digest of the models that made the data it was trained on."""
+
+    @property
+    def made_from(self) -> tuple[tuple[str, str], ...]:
+        """Role and digest of every model that it was made from."""
+        before = (("parent", self.parent), ("scorer", self.scorer))
+        known = tuple((role, digest) for role, digest in before if digest is not None)
+        return (*known, *self.makers)
 
     @property
     def method(self) -> str:
@@ -129,7 +144,36 @@ def data_chain(
     quality = latest(Quality, sha256)
     scan = latest(Scan, inputs(quality).get("records", "")) if quality else None
     ingest = latest(Ingest, inputs(scan).get("records", "")) if scan else None
-    return DataChain(dataset, sha256, quality, scan, ingest)
+    generation = pick(_generations(view, ingest)) if ingest else None
+    return DataChain(dataset, sha256, quality, scan, ingest, generation)
+
+
+def generated_from(view: EvidenceView, records: str) -> list[Evidence[Generation]]:
+    """The generations from whose files these ready records came, whatever dataset they are
+    called.
+    """
+    if not view.all(Generation):
+        return []  # most logs: no digest needs to be followed
+    quality = view.by_subject(records, Quality)
+    scans = _behind(view, quality, Scan)
+    return [made for ingest in _behind(view, scans, Ingest) for made in _generations(view, ingest)]
+
+
+def _behind(
+    view: EvidenceView, statements: Sequence[Evidence], kind: type[PredicateT]
+) -> list[Evidence[PredicateT]]:
+    """The statements of a kind about the records that these read."""
+    digests = dict.fromkeys(inputs(statement).get("records", "") for statement in statements)
+    return [made for digest in digests for made in view.by_subject(digest, kind)]
+
+
+def _generations(view: EvidenceView, ingest: Evidence[Ingest]) -> list[Evidence[Generation]]:
+    source = inputs(ingest).get("source", "")
+    return [
+        made
+        for made in view.by_subject(source, Generation)
+        if subject(made, "source") == source and made.index < ingest.index
+    ]
 
 
 def model_chain(
@@ -146,9 +190,8 @@ def model_chain(
         node = model_node(view, digest, called)
         if _leads_back(view, node, above | {digest}):
             node = ModelNode(node.name, digest)
-        for before, role in ((node.parent, "parent"), (node.scorer, "scorer")):
-            if before is not None:
-                visit(before, _named(node.train, role), above | {digest})
+        for role, before in node.made_from:
+            visit(before, _named(node.train, role), above | {digest})
         done[digest] = node
 
     visit(sha256, name, frozenset())
@@ -162,7 +205,7 @@ def _leads_back(view: EvidenceView, node: ModelNode, above: frozenset[str]) -> b
     """
     return (
         node.train is not None
-        and not above.isdisjoint({node.parent, node.scorer})
+        and not above.isdisjoint(digest for _, digest in node.made_from)
         and view.rules_at(node.train.index) >= MAKES_ANOTHER
     )
 
@@ -184,11 +227,19 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
         parent, scorer = digests.get("parent"), digests.get("scorer")
         gate = allowing_gate(view, train)
         return ModelNode(
-            stage, sha256, train, gate, None, parent, None if scorer == parent else scorer
-        )
+            stage, sha256, train, gate, None, parent, None if scorer == parent else scorer,
+            makers=_makers(view, digests.get("data", "")),
+        )  # fmt: skip
     base = pick(imports)
     stage = base.predicate.stage.partition("@")[2] if base else name
     return ModelNode(stage or name or sha256[:12], sha256, base=base)
+
+
+def _makers(view: EvidenceView, records: str) -> tuple[tuple[str, str], ...]:
+    """The models of the project that generated or judged these records."""
+    made = (inputs(each) for each in generated_from(view, records))
+    found = ((role, used[role]) for used in made for role in MAKERS if role in used)
+    return tuple(dict.fromkeys(found))
 
 
 def _made(view: EvidenceView, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]:

@@ -20,6 +20,8 @@ COUNTERSIGN_CHECKPOINT      who signs checkpoints of a log that is kept here: ss
                             COUNTERSIGN_SIGNER;
                             default: a key made on first use
 COUNTERSIGN_CHECKPOINT_PUBLIC   as COUNTERSIGN_SIGNER_PUBLIC
+COUNTERSIGN_ENDPOINT_KEYS   NAME=VARIABLE,...: which variable holds the key of an endpoint of policy
+                            (`pipelines.isolation.endpoint_keys`)
 COUNTERSIGN_REQUESTER       who asks for the run, for unattended use; default: the account's name
 """
 

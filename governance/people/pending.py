@@ -68,7 +68,7 @@ approved: promote: {name} as {alias}
   it is approved, and nobody has asked for the move
   countersign promote {name} --to {alias}
 gate_waits: before training: {it.about} {it.name} of {it.model}
-  gate@{it.stage} waits: tier {tier} wants it approved before training
+  {it.stage} waits: tier {tier} wants it approved before training
   countersign approve {it.about} {it.name}
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}

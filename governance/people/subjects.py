@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from governance.attest.digests import SHORTEST
-from governance.attest.predicates import Artifact, GateDecision, Packet, PromotionRequest
-from governance.attest.requests import GateRequest, asked_of_gate, text_of
+from governance.attest.predicates import (
+    Artifact,
+    GateDecision,
+    Generation,
+    Packet,
+    PromotionRequest,
+)
+from governance.attest.requests import (
+    GateRequest,
+    GenerationRequest,
+    asked_of_gate,
+    asked_of_generation,
+    text_of,
+)
 from governance.base.errors import ConfigError, InputError, VerificationError
 from governance.history import packet
 from governance.history.lineage import data_chain
@@ -42,7 +54,7 @@ class Subject:
     """What a person reads if there is no page."""
     alias: str | None = None
     stage: str = ""
-    """Before training: the stage whose gate asked."""
+    """Before training: the DVC stage that asked."""
 
     @property
     def packet(self) -> Evidence | None:
@@ -152,7 +164,44 @@ def waiting_before_training(now: LogState) -> Iterator[Subject]:
                 continue
             shown = _input(now, gate, request, about, name, sha256)
             for model in request.models:
-                yield Subject(about, sha256, name, model, fitting, gate, shown, stage=stage)
+                yield Subject(
+                    about, sha256, name, model, fitting, gate, shown, stage=f"gate@{stage}"
+                )
+    yield from _of_generations(now)
+
+
+def _of_generations(now: LogState) -> Iterator[Subject]:
+    """The prompts and constitutions of the datasets that are to be generated."""
+    latest: dict[str, tuple[Evidence[Generation], GenerationRequest]] = {}
+    for made in now.view.all(Generation):
+        with suppress(VerificationError):
+            request = asked_of_generation(made.predicate)
+            latest[request.stage] = (made, request)
+    for made, request in latest.values():
+        for name, sha256, shown in _inputs_of(now, made, request):
+            for model in request.models:
+                yield Subject(
+                    "data", sha256, name, model, _approvers(now, model), made, shown,
+                    stage=made.predicate.stage,
+                )  # fmt: skip
+
+
+def _inputs_of(
+    now: LogState, made: Evidence[Generation], request: GenerationRequest
+) -> Iterator[tuple[str, str, str]]:
+    """Name, digest and text of the prompts, and of the constitution if it is that in force."""
+    policies, code = now.authority.policies, made.predicate.code
+    facts = {"about": "data", "generation": request, "code": code}
+    name, sha256 = request.data.dataset, request.data.sha256
+    chain, card = data_chain(now.view, name, sha256), policies.datacards.get(name)
+    yield name, sha256, _drawn(name=name, sha256=sha256, chain=chain, card=card, **facts)
+    name = request.constitution
+    if request.constitution_digest is not None:
+        sha256 = request.constitution_digest
+        in_force = policies.constitution_digest(name) == sha256
+        text = policies.files.get(f"constitutions/{name}.yaml") if in_force else None
+        drawn = _drawn(name=name, sha256=sha256, text=text, **facts)
+        yield name, sha256, "\n".join([drawn, "", *(text or "").splitlines()])
 
 
 def _input(
@@ -169,7 +218,8 @@ def _input(
 
 
 def _drawn(**facts: Any) -> str:
-    fields = {"request": None, "registration": None, "chain": None, "text": "", **facts}
+    absent = dict.fromkeys(("request", "registration", "generation", "chain"))
+    fields = {**absent, "text": "", **facts}
     return "\n".join(lines("subject.txt.j2", **fields))
 
 

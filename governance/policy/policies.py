@@ -30,6 +30,7 @@ from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model
 from governance.base.yaml import parse_model, place, read_text
+from governance.policy.constitution import Constitution
 from governance.policy.data import PiiPolicy, QualitySuite
 from governance.policy.declarations import Declaration
 from governance.policy.evaluation import EvaluationPolicy
@@ -59,6 +60,8 @@ class Policies:
     """Path to text of every file, as an origin and a proposal carry them."""
     imports: Mapping[str, Declaration] = field(default_factory=dict)
     """Declarations of models that were trained elsewhere, by the name of the base."""
+    constitutions: Mapping[str, Constitution] = field(default_factory=dict)
+    """The principles by which data is generated."""
 
     @cached_property
     def pii_digest(self) -> str:
@@ -78,6 +81,16 @@ class Policies:
             found = f"no quality suite {name!r}{_near(name, self.quality)}"
             raise ConfigError(found, where=f"policies/quality/{name}.yaml")
         return _typed_digest(self.quality[name])
+
+    def constitution_digest(self, name: str) -> str | None:
+        """sha256 of the typed content of constitutions/NAME.yaml; None where there is none."""
+        constitution = self.constitutions.get(name)
+        return _typed_digest(constitution) if constitution else None
+
+    def templates_digest(self, name: str) -> str | None:
+        """sha256 of the words in which a constitution asks models; None where there is none."""
+        constitution = self.constitutions.get(name)
+        return _typed_digest(constitution.templates) if constitution else None
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -164,6 +177,7 @@ FILES: dict[str, type[Model]] = {
 """The files that must be there."""
 
 FOLDERS: dict[str, type[Model]] = {
+    "constitutions": Constitution,
     "datacards": Datacard,
     "imports": Declaration,
     "quality": QualitySuite,
@@ -242,6 +256,7 @@ class PolicyReader:
         pii = self._file("pii.yaml", PiiPolicy)
         datacards, quality = self.each("datacards", Datacard), self.each("quality", QualitySuite)
         imports = self.each("imports", Declaration)
+        constitutions = self.each("constitutions", Constitution)
         if rules:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
@@ -254,8 +269,9 @@ class PolicyReader:
             raise Problems(self.problems)
         digest, files = files_digest(self.files), dict(self.files)
         return Policies(
-            digest, rules, bases.bases, evaluation, datacards, pii, quality, files, imports
-        )
+            digest, rules, bases.bases, evaluation, datacards, pii, quality, files, imports,
+            constitutions,
+        )  # fmt: skip
 
     def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:
         """Notes a mistake."""

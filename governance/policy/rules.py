@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE, KINDS
 from governance.base.errors import ConfigError
-from governance.base.model import Model, Sha256, Slug
+from governance.base.model import Model, Sha256, Slug, empty
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.readers import Readers, odd_names
@@ -89,6 +89,8 @@ class Datacard(Model):
     """
     source_sha256: Sha256 | None = None
     """The source's digest, where it is pinned (a folder's is that of its manifest)."""
+    generated_by: str = Field("", exclude_if=empty)
+    """Of data that a `generate` stage made: the stage, base or endpoint that wrote the answers."""
     notes: str = ""
 
     def blanks(self) -> list[str]:
@@ -164,6 +166,27 @@ class Tier(Model):
     """
 
 
+class Endpoint(Model):
+    """A model behind an API that speaks OpenAI's protocol, which may be asked to generate or judge
+    data (docs/generated-data.md).
+    """
+
+    url: Annotated[str, Field(max_length=500)]
+    """Where `/chat/completions` is, without it: https, or http on this machine."""
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$")]
+    """The name under which it is asked."""
+    classifications: list[Classification] = Field(min_length=1)
+    """Of the prompts that may be sent there."""
+    region: Region
+    """Where it processes them. The datacard of the prompts must permit it."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if not _is_plain_url(self.url):
+            raise ValueError("an endpoint's url is https://HOST/PATH, without account or query")
+        return self
+
+
 class Witness(Model):
     """Somebody outside the operator who cosigns the log's checkpoints (docs/witnesses.md)."""
 
@@ -191,18 +214,23 @@ class Witness(Model):
     def _readable(self) -> Self:
         if not is_name(self.name):
             raise ValueError("a witness's name has no spaces and no +")
-        parts = urlsplit(self.url)
-        secure = parts.scheme == "https" or (
-            parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-        )
-        odd = parts.username or parts.password or parts.query or parts.fragment
-        if not secure or odd or not parts.hostname:
+        if not _is_plain_url(self.url):
             raise ValueError("a witness's url is https://HOST, without account or query")
         try:
             _ = self.verifier
         except ConfigError as error:
             raise ValueError(str(error).replace("\n  ", "; ")) from None
         return self
+
+
+def _is_plain_url(url: str) -> bool:
+    """Whether it is https, or http on this machine, without account, query or fragment."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    )
+    odd = parts.username or parts.password or parts.query or parts.fragment
+    return secure and not odd and bool(parts.hostname)
 
 
 class Quorum(Model):
@@ -326,6 +354,8 @@ class Rules(Model):
     """
     builders: list[Slug] | None = None
     """The services whose machines may have made a release; any that may sign where absent."""
+    endpoints: dict[Slug, Endpoint] = {}
+    """Models elsewhere that a `generate` stage may ask; none where absent."""
     readers: Readers | None = None
     """Who may read the content of datasets and models; everybody who has the files where absent."""
 

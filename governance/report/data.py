@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from governance.attest.codes import CODES
-from governance.attest.predicates import Judgement, Scan
+from governance.attest.predicates import Generation, Judgement, Scan
+from governance.attest.requests import EndpointRef, ModelRef, asked_of_generation
+from governance.base.errors import VerificationError
 from governance.base.statistics import share_interval
 from governance.base.text import plain
 from governance.gates import recall
@@ -14,6 +16,7 @@ from governance.report.model import (
     Dataset,
     DataStep,
     Excluded,
+    GeneratedBy,
     JudgedSample,
     Precision,
     Recalled,
@@ -46,8 +49,35 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         recall=recalled(facts, scan) if scan else [],
         judged=judged_samples(facts, chain.scan) if chain.scan else [],
         quality=chain.quality.predicate if chain.quality else None,
+        generated=_generated(chain.generation) if chain.generation else None,
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
+
+
+def _generated(made: Evidence[Generation]) -> GeneratedBy | None:
+    try:
+        request = asked_of_generation(made.predicate)
+    except VerificationError:
+        return None  # the gate's check reports it
+    counts = made.predicate.counts
+    return GeneratedBy(
+        kind=request.kind,
+        prompts=request.data.dataset,
+        constitution=request.constitution,
+        generator=_speaker(request.generator),
+        judge=_speaker(request.judge),
+        judge_checked=made.predicate.judge_gate is not None,
+        asked=counts.asked if counts else 0,
+        kept=counts.kept if counts else 0,
+        dropped=counts.dropped if counts else {},
+        evidence=[made.index],
+    )
+
+
+def _speaker(ref: ModelRef | EndpointRef | None) -> str:
+    if isinstance(ref, EndpointRef):
+        return f"{ref.model} at {ref.url}"
+    return f"model {ref.name}, sha256 {ref.sha256[:PREFIX]}" if ref else "not recorded"
 
 
 def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:

@@ -27,19 +27,39 @@ def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:
     nodes.append(release)
     free = list(range(len(nodes) + len(facts.datasets)))
     for chain, uses in facts.datasets:
-        trains = [use.partition("@")[2] for use in uses if use.startswith("train@")]
-        stages = trains or [uses[-1].partition("@")[2]]
+        note, role, stages = _use(facts, uses)
         first = models.get(stages[0], release)
         row = min(free, key=lambda row: (abs(row - first.row), row))
         free.remove(row)
-        data = _data(chain, row, "trains" if trains else "evaluates only")
-        role = "trained on" if trains else "evaluation"
+        data = _data(chain, row, note)
         ends = [models[stage].id if stage in models else facts.digest for stage in stages]
         edges += [Edge(start=data[0].id, end=end, role=role) for end in ends]
         role = "ingested, scanned, checked"
         edges += [Edge(start=source.id, end=data[0].id, role=role) for source in data[1:]]
         nodes += data
     return nodes, edges
+
+
+def _use(facts: Facts, uses: list[str]) -> tuple[str, str, list[str]]:
+    """What a dataset is for, its part in the model, and the stages that it is for. Prompts of
+    generated data are for the stages that train on that.
+    """
+    trains = _trained(uses)
+    if trains:
+        return "trains", "trained on", trains
+    generated = [
+        stage
+        for chain, further in facts.datasets
+        if chain.generation and chain.generation.predicate.stage in uses
+        for stage in _trained(further)
+    ]
+    if generated:
+        return "prompts of generated data", "generated from", generated
+    return "evaluates only", "evaluation", [uses[-1].partition("@")[2]]
+
+
+def _trained(uses: list[str]) -> list[str]:
+    return [use.partition("@")[2] for use in uses if use.startswith("train@")]
 
 
 def _data(chain: DataChain, row: int, use: str) -> list[Node]:
@@ -86,6 +106,6 @@ def _model_edges(facts: Facts) -> list[Edge]:
     return [
         Edge(start=before, end=node.sha256, role=role)
         for node in facts.chain
-        for before, role in ((node.parent, "parent"), (node.scorer, "scorer"))
-        if before is not None and before in digests
+        for role, before in node.made_from
+        if before in digests
     ]

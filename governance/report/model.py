@@ -409,6 +409,26 @@ class JudgedSample(Model):
     evidence: Refs
 
 
+class GeneratedBy(Model):
+    """How a dataset was generated: by a model, from prompts, by the principles of a
+    constitution.
+    """
+
+    kind: str
+    """pairs or revisions."""
+    prompts: str
+    """The dataset of the prompts."""
+    constitution: str
+    generator: str
+    judge: str
+    judge_checked: bool
+    """Whether the judge passed a gate of its own."""
+    asked: int
+    kept: int
+    dropped: dict[str, int]
+    evidence: Refs
+
+
 class Dataset(Model):
     """One dataset this version rests on."""
 
@@ -428,6 +448,8 @@ class Dataset(Model):
     """What people said of samples of its findings, in the order of the log."""
     quality: Quality | None
     """The signed results of the quality checks."""
+    generated: GeneratedBy | None = None
+    """Absent where people or other systems made it."""
     gap: str | None
     """Where the chain of evidence breaks."""
 

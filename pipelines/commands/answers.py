@@ -35,6 +35,7 @@ from governance.release.reading import Wanted
 from pipelines import answers, paths
 from pipelines.answers import Item
 from pipelines.project import Project, open_project
+from pipelines.stages import evaluate
 
 SHOWN = 20
 """Items that are shown."""
@@ -65,8 +66,8 @@ class Stored:
 def command(call: Call, name: str, count: int, skip: int, lowest: str | None, text: bool) -> None:
     """Show the answers of a model that its evaluation scored, beside the prompts and scores.
 
-    NAME is a stage, a base or MODEL/VERSION. It needs evaluations/STAGE/answers.jsonl in this
-    folder (`dvc pull`).
+    NAME is a stage, a base, a row of `evaluations` or MODEL/VERSION. It needs answers.jsonl of that
+    evaluation in this folder (`dvc pull`).
     """
     project, now = open_project(Path.cwd(), os.environ), call.read()
     stored = found(project, now, name)
@@ -98,16 +99,16 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     """(1) The stored answers. Raises `InputError` where they are not here or of another model,
     `VerificationError` where no evaluation names them.
     """
-    model, stage = None, name
+    model, stage, params = None, name, project.params
     if "/" in name:
         registration = now.registration(*session.named(name)).predicate
         model, stage = registration.model_digest, registration.stage
-    elif name not in {**project.params.stages, **project.params.bases}:
-        known = [*project.params.stages, *project.params.bases]
-        raise unknown("stage or base", name, known, "params.yaml")
-    path = project.root / paths.evaluation(stage) / "answers.jsonl"
+    elif name not in (known := [*params.stages, *params.bases, *params.evaluations]):
+        raise unknown("stage, base or evaluation", name, known, "params.yaml")
+    file = next(each.path for each in evaluate.outputs(params, stage) if each.role == "answers")
+    path = project.root / file
     if not path.is_file():
-        fix = f"dvc pull {paths.evaluation(stage)}/answers.jsonl, or evaluate it again"
+        fix = f"dvc pull {file.as_posix()}, or evaluate it again"
         raise InputError("the answers are not here", where=str(path), fix=fix)
     sha256 = sha256_file(path)
     view = now.evidence.signed_under(project.policies)

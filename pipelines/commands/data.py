@@ -72,7 +72,7 @@ def _contents(wanted: Sequence[Item], known: Contents) -> list[Wanted]:
 
 
 def _named(item: Item, known: Contents) -> frozenset[Content]:
-    if item.kind in ("training set", "suite"):
+    if item.kind in ("training set", "prompts", "suite"):
         return frozenset({Content("dataset", item.name)})
     return known.of_model(item.sha256) or known.of_stage(item.name)
 

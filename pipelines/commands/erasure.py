@@ -6,8 +6,8 @@
    of excluded records. If not, the answer is "not looked up" with the reason, never "no".
 3. Where policy says who may read, a dataset that the person may not read is not looked up. The
    reads of the others are recorded first.
-4. Everything made from a dataset that holds the record is followed by digest: trainings,
-   evaluations, versions.
+4. Everything made from a dataset that holds the record is followed by digest: generated datasets,
+   trainings, evaluations, versions.
 5. The stored answers of evaluations have the ids of the items that they answer: they are looked up,
    too.
 """
@@ -25,14 +25,14 @@ from typing import Any, Literal
 import click
 
 from governance.attest.digests import digest_of
-from governance.attest.predicates import Evaluate, Registration, Train
+from governance.attest.predicates import Evaluate, Generation, Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
 from governance.commands.admitting import admitted, reader_of, rights_of
 from governance.commands.session import Call
 from governance.history.chain import Chain
 from governance.history.contents import NOTHING, Contents
-from governance.history.lineage import inputs, subject
+from governance.history.lineage import MAKERS, inputs, subject
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.policy.readers import Content
@@ -216,10 +216,17 @@ def look_up(
 
 
 def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
-    """(4) The trainings on these datasets, the models trained from theirs, and the versions made of
-    them.
+    """(4) The datasets generated from these, the trainings on any of them, the models trained from
+    theirs, and the versions made of them.
     """
-    yield from trained(list(now.evidence.all(Train)), digests)
+    trainings = list(now.evidence.all(Train))
+    known = -1
+    while len(digests) > known:  # again: a model may generate what the next one is trained on
+        known = len(digests)
+        users = trained(trainings, digests)
+        derived = list(generated(now, digests, {user.digest for user in users}))
+        digests = digests.union(*(_made_of(now, each.digest) for each in derived))
+    yield from (*derived, *users)
     for registration in now.evidence.all(Registration):
         version = registration.predicate
         chain = Chain.registered(now.evidence, version)
@@ -228,6 +235,33 @@ def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
             name = f"{version.model}/{version.version}"
             how = f"built from {', '.join(sorted(uses))}"
             yield Touched(name, registration.index, version.model_digest, how)
+
+
+def generated(now: LogState, digests: set[str], models: set[str]) -> Iterator[Touched]:
+    """The datasets that were generated from these records, or by these models."""
+    for made in now.evidence.all(Generation):
+        source, used = subject(made, "source"), inputs(made)
+        roles = [role for role in MAKERS if used.get(role) in models]
+        how = f"its {roles[0]} has seen it" if roles else ""
+        how = "generated from it" if used.get("prompts") in digests else how
+        if source and how:
+            yield Touched(made.predicate.stage, made.index, source, how)
+
+
+def _made_of(now: LogState, source: str) -> set[str]:
+    """The records that ingest, scan and quality made of a source."""
+    found, before = {source}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {
+            step.digest
+            for step in _steps(now)
+            if step.role == "records"
+            and not found.isdisjoint(
+                inputs(step.statement).get(role) for role in ("source", "records")
+            )
+        }
+    return found
 
 
 def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:

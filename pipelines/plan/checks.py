@@ -20,7 +20,7 @@ from governance.attest.predicates import CANDIDATE, BaseImport, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
 from governance.gates.checks.models import missing_row
-from governance.gates.decisions import declared
+from governance.gates.decisions import declared, declared_generation
 from governance.history.state import state
 from governance.log.http_client import is_server
 from governance.machine.machine import known_signer, log_of, on_server
@@ -34,6 +34,7 @@ from pipelines.families import all_families, family, mistakes_of, names
 from pipelines.params import Params
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
+from pipelines.stages import generate
 from pipelines.stages.gate import declared_request
 from pipelines.training import engines, launch
 from pipelines.training.objective import uses_scorer
@@ -210,6 +211,13 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
             (reason, params.released_from(key))
             for key in keys_of("train", stages)
             for reason in declared(declared_request(params, key), project.policies, at)
+        ),
+        *(
+            (reason, params.released_with(key))
+            for key in keys_of("generate", stages)
+            for reason in declared_generation(
+                generate.declared_request(params, project.policies, key), project.policies, at
+            )
         ),
         *((reason, [*params.releases]) for reason in _bases(project, stages)),
         *((reason, [*params.releases]) for reason in _thresholds(project, stages)),

@@ -33,6 +33,7 @@ from pipelines.records import Excluded, counts_of, write_excluded
 from pipelines.shards import RecordWriter
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
+from pipelines.sources.lineage import LINEAGE, Lineage, lineage_of, write_lineage
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
 
 PAGE = "ingest.md.jinja"
@@ -64,6 +65,8 @@ class Tally:
     unused: Counter[str] = field(default_factory=Counter)
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
+    lineage: dict[str, Lineage] | None = None
+    """Record id to what it was made from; None where the source was not generated here."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """File to its shape, used fields and number of rows."""
 
@@ -72,11 +75,16 @@ def run(job: Job) -> Outcome:
     """Reads the source, writes records and reports, and judges the malformed rows by policy."""
     dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
     key = load_key(job.root, job.params.records)
+    generated = job.params.generated(job.key) is not None
     with job.progress.bar(0, "rows") as bar:
-        tally, counts = ingest(job.input("source"), dataset, key, job.output("records"), bar)
+        tally, counts = ingest(
+            job.input("source"), dataset, key, job.output("records"), bar, generated=generated
+        )
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
     write_slices(job.output("slices"), tally.slices)
+    if tally.lineage is not None:
+        write_lineage(job.output(LINEAGE), tally.lineage)
     write_excluded(job.output("excluded"), tally.excluded)
     stated = _stated(job.key, policy)
     report = _report(job.key, dataset, key, tally, counts, stated)
@@ -99,10 +107,16 @@ def run(job: Job) -> Outcome:
 
 
 def ingest(
-    source: Path, dataset: Dataset, key: Key, target: Path, bar: Bar | None = None
+    source: Path,
+    dataset: Dataset,
+    key: Key,
+    target: Path,
+    bar: Bar | None = None,
+    *,
+    generated: bool = False,
 ) -> tuple[Tally, DataCounts]:
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
-    tally = Tally()
+    tally = Tally(lineage={} if generated else None)
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
             for record, size in _records(name, path, dataset, key, tally):
@@ -155,7 +169,11 @@ def _record(
     content = binding.record(row.value)
     identity, size = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
-    tally.unused.update(binding.lost(row.value) - dataset.slices.keys())
+    unused = binding.lost(row.value) - dataset.slices.keys()
+    if tally.lineage is not None:
+        tally.lineage.setdefault(identity, lineage_of(row.value))
+        unused.discard(LINEAGE)
+    tally.unused.update(unused)
     if dataset.slices:
         tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
     return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size

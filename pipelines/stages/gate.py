@@ -169,7 +169,11 @@ def build_request(
         stage=key,
         method=stage.method,
         kind=method(stage.method).kind,
-        data=DataRef(dataset=stage.data, sha256=known.get("data") or _records(root, stage.data)),
+        data=DataRef(
+            dataset=stage.data,
+            sha256=known.get("data") or _records(root, stage.data),
+            generated=params.generated(stage.data),
+        ),
         suite=_suite(params, root, stage.suite, known.get("suite")),
         parent=model("parent", stage.parent),
         scorer=model("scorer", stage.scorer) if objective.uses_scorer(stage) else None,
@@ -196,7 +200,7 @@ def declared_request(params: Params, key: str) -> GateRequest:
         stage=key,
         method=stage.method,
         kind=method(stage.method).kind,
-        data=DataRef(dataset=stage.data, sha256=UNKNOWN),
+        data=DataRef(dataset=stage.data, sha256=UNKNOWN, generated=params.generated(stage.data)),
         suite=SuiteRef(name=stage.suite, digest=UNKNOWN, records=UNKNOWN, split=split),
         parent=model(stage.parent),
         scorer=model(stage.scorer) if objective.uses_scorer(stage) else None,
@@ -255,13 +259,14 @@ def gate_bytes(request: GateRequest) -> bytes:
 
 def report(request: GateRequest, decision: Decision) -> str:
     """The decision for people: every finding with its next step, and what was decided on."""
+    head = f"Model {', '.join(request.models)}, tier {decision.tier}, method {request.method}"
+    return decision_report(f"gate@{request.stage}", head, decision)
+
+
+def decision_report(stage: str, head: str, decision: Decision) -> str:
+    """The same of any decision. `head`: what it is about."""
     verdict = "allowed" if decision.allowed else f"refused, {len(decision.findings)} finding(s)"
-    tier, method = f"tier {decision.tier}", f"method {request.method}"
-    lines = [f"# gate@{request.stage}: {verdict}", ""]
-    lines += [
-        f"Model {', '.join(request.models)}, {tier}, {method}, decided {instant(decision.at)}.",
-        "",
-    ]
+    lines = [f"# {stage}: {verdict}", "", f"{head}, decided {instant(decision.at)}.", ""]
     for number, reason in enumerate(decision.findings, 1):
         message = f"{reason.message[:1].upper()}{reason.message[1:]}."
         lines += [f"## {number}. {reason.code}: {reason.subject}", "", message, ""]

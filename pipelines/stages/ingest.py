@@ -25,10 +25,11 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 
 def outputs(params: Params, key: str) -> list[Output]:
-    """The four outputs of a data stage, and the slices."""
+    """The four outputs of a data stage, and the slices; of generated data, the lineage too."""
     folder = paths.ingested(key)
     records, *rest = data_outputs(folder)
-    return [records, Output("slices", folder / "slices.jsonl"), *rest]
+    beside = ["slices", "lineage"] if params.generated(key) else ["slices"]
+    return [records, *(Output(name, folder / f"{name}.jsonl") for name in beside), *rest]
 
 
 def run(job: Job) -> Outcome:
@@ -41,12 +42,15 @@ def run(job: Job) -> Outcome:
 def missing_sources(project: Project) -> Iterator[CountersignError]:
     """Datasets whose source is neither here nor made by another stage."""
     params = project.params
-    made = {*map(paths.sample, params.samples), *map(paths.fetched, params.hub)}
+    written = (*params.samples, *params.generate)
+    made = {*map(paths.sample, written), *map(paths.fetched, params.hub)}
     for name, dataset in params.datasets.items():
         if Path(dataset.source) not in made and not (project.root / dataset.source).exists():
             found = f"{dataset.source!a}: no such file or folder"
             where = place(project.root / "params.yaml", "datasets", name, "source")
-            expected = "a file or folder here, or what a row of `samples` or `hub` writes"
+            expected = (
+                "a file or folder here, or what a row of `samples`, `hub` or `generate` writes"
+            )
             fix = "copy it there, or name another source"
             yield InputError(found, where=where, expected=expected, fix=fix)
 

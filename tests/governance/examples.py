@@ -27,6 +27,7 @@ from governance.attest.predicates import (
     Failure,
     Finding,
     GateDecision,
+    Generation,
     Incident,
     Ingest,
     JudgedFindings,
@@ -451,6 +452,20 @@ def every_kind() -> dict[str, Model]:
                     }
                 ],
                 counts={"batch_records": 8},
+            )
+        ),
+        "generation": Generation.model_validate(
+            stage(
+                "generate@desk_ai",
+                allowed=True,
+                tier="limited",
+                decided_on=dict.fromkeys(
+                    ("prompts", "constitution", "templates", "generator", "judge"), A
+                ),
+                findings=[],
+                at="2026-11-20T12:00:00Z",
+                counts={"asked": 10, "kept": 7, "dropped": {"INCONSISTENT": 3}},
+                replies=B,
             )
         ),
     }

@@ -11,7 +11,7 @@ only counts, types, digests and Merkle roots.
 
 `parts`    what several predicates share, and the table of the kinds of evidence
 `origin`   the first entry of a log, and changed policies
-`data`     what the data stages state: ingest, scan, quality
+`data`     what the data stages state: ingest, scan, quality, generation
 `training` what the model stages state: base, gate, train, evaluate, reproduction, seed_run,
             failure
 `results`  results that another evaluation tool wrote

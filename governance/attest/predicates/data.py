@@ -1,10 +1,17 @@
-"""What the data stages state: ingest, scan, quality."""
+"""What the data stages state: ingest, scan, quality, generation."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.parts import Logged, Predicate, Run, evidence_kind
+from governance.attest.predicates.parts import (
+    Finding,
+    Instant,
+    Logged,
+    Predicate,
+    Run,
+    evidence_kind,
+)
 from governance.base.model import Model, Sha256, empty
 
 
@@ -174,3 +181,58 @@ class Quality(Predicate):
     suite: Sha256
     expectations: list[Expectation]
     counts: DataCounts
+
+
+class GenerationCounts(Model):
+    """What became of the answers that were asked for. asked = kept + sum(dropped)."""
+
+    asked: int = Field(ge=0)
+    """Prompts times principles."""
+    kept: int = Field(ge=0)
+    dropped: dict[str, int]
+    """Reason to records that were left out: see `pipelines.generation.work`. INCONSISTENT: the
+    judge's verdict changed with the order of the answers.
+    """
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if self.kept + sum(self.dropped.values()) != self.asked:
+            raise ValueError("kept and dropped together are not what was asked for")
+        return self
+
+
+@evidence_kind(
+    "generation", scope="generation/{predicate.stage}", granted=True, optional_for_release=True
+)
+class Generation(Predicate):
+    """Whether a dataset may be generated from prompts, and if so, what was generated. The subject
+    `source` is the file that ingest reads. Its request stands in `parameters`.
+    """
+
+    allowed: bool
+    tier: str
+    decided_on: dict[str, Sha256]
+    """role (prompts, constitution, templates, generator, judge) to digest. A model of the project
+    has that of its folder, an endpoint that of its address and model name.
+    """
+    findings: list[Finding]
+    at: Instant
+    """The reference time of the decision."""
+    waived: list[Finding] = []
+    """Findings that a waiver in force excuses."""
+    counts: GenerationCounts | None = None
+    """None where nothing was allowed."""
+    replies: Sha256 | None = None
+    """sha256 over the digests of all requests to endpoints and of their replies; None where no
+    endpoint was asked.
+    """
+    judge_gate: Sha256 | None = None
+    """The statement by which the judge passed a gate of its own. None: the judge was not
+    checked.
+    """
+
+    @model_validator(mode="after")
+    def _counted_if_allowed(self) -> Self:
+        if self.allowed != (self.counts is not None) or self.allowed == bool(self.findings):
+            raise ValueError("allowed means no finding, and counts of what was generated")
+        return self

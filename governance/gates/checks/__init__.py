@@ -3,6 +3,7 @@
 
 `context`              what every check may read
 `data`, `stage`        of a gate: the data, and the request itself
+`generation`           of a generated dataset: constitution, endpoints, what its datacard says
 `models`               the parents, and the version of a release
 `behaviour`            of the same: how they behave on held-out prompts
 `scorers`              of a gate: whether people withdrew its reward model

@@ -23,7 +23,13 @@ from governance.attest.predicates import (
     Registration,
     Scan,
 )
-from governance.attest.requests import FurtherSuite, GateRequest, ModelRef, ReleaseRequest
+from governance.attest.requests import (
+    FurtherSuite,
+    GateRequest,
+    GenerationRequest,
+    ModelRef,
+    ReleaseRequest,
+)
 from governance.gates import assessment
 from governance.gates.assessment import Judged
 from governance.history import lineage
@@ -247,12 +253,22 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateContext(Context):
-    """What a gate reads besides: the request of the stage, and its data."""
+class DataContext(Context):
+    """What a decision on the use of a dataset reads besides: the request, and the dataset."""
 
-    request: GateRequest
+    request: GateRequest | GenerationRequest
     before: Evidence | None = None
-    """The training that was gated; None where it has not happened yet."""
+    """The run that was decided on; None where it has not happened yet."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of record that is needed."""
+        raise NotImplementedError
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Fields for findings about the dataset."""
+        return {}
 
     @cached_property
     def chain(self) -> DataChain:
@@ -262,11 +278,6 @@ class GateContext(Context):
         return lineage.data_chain(
             self.view, self.request.data.dataset, self.request.data.sha256, self._in_force
         )
-
-    @cached_property
-    def held_out_chain(self) -> DataChain:
-        """The chain of the suite's dataset. A leak check may have used any of its digests."""
-        return lineage.data_chain(self.view, self.request.suite.name, self.request.suite.records)
 
     @property
     def quality(self) -> Quality | None:
@@ -285,7 +296,7 @@ class GateContext(Context):
 
     def data_finding(self, code: str, message: str = "", **details: Any) -> Finding:
         """A finding about the dataset."""
-        details = {"suite": self.request.suite.name, **details}
+        details = {**self.details, **details}
         return self.finding(code, f"dataset {self.request.data.dataset}", message, **details)
 
     def suites_in_force(self, digest: str, kind: str) -> list[str]:
@@ -304,6 +315,40 @@ class GateContext(Context):
         if isinstance(predicate, Scan):
             return predicate.passed and predicate.config == self.policies.pii_digest
         return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateContext(DataContext):
+    """What a gate reads besides: the request of the stage, and its data."""
+
+    request: GateRequest
+
+    @property
+    def kind(self) -> str:
+        """As `DataContext`."""
+        return self.request.kind
+
+    @property
+    def details(self) -> dict[str, str]:
+        """As `DataContext`."""
+        return {"suite": self.request.suite.name}
+
+    @cached_property
+    def held_out_chain(self) -> DataChain:
+        """The chain of the suite's dataset. A leak check may have used any of its digests."""
+        return lineage.data_chain(self.view, self.request.suite.name, self.request.suite.records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationContext(DataContext):
+    """What a decision on generating a dataset reads besides: its request, and the prompts."""
+
+    request: GenerationRequest
+
+    @property
+    def kind(self) -> str:
+        """As `DataContext`."""
+        return "prompt"
 
 
 @dataclass(frozen=True, kw_only=True)

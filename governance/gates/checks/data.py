@@ -1,5 +1,5 @@
-"""Checks of the data that a stage trains on: its evidence from source to ready records, and its
-datacard.
+"""Checks of the data that a stage trains on or generates from: its evidence from source to ready
+records, and its datacard.
 
 `data_evidence` reports a broken chain. The checks that need the missing evidence then report
 nothing.
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 from governance.attest.predicates import Quality
 from governance.gates import recall
-from governance.gates.checks.context import Findings, GateContext, signed_by
+from governance.gates.checks.context import DataContext, Findings, GateContext, signed_by
 from governance.history.lineage import inputs
 from governance.policy.rules import Datacard
 
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
 
 
-def data_evidence(context: GateContext) -> Findings:
+def data_evidence(context: DataContext) -> Findings:
     """An unbroken chain of digests: quality statement about these records <- scan <- ingest."""
     chain = context.chain
     kind = chain.broken_at
@@ -36,7 +36,7 @@ def data_evidence(context: GateContext) -> Findings:
     )
 
 
-def ignored_fields(context: GateContext) -> Findings:
+def ignored_fields(context: DataContext) -> Findings:
     """Policy in force permits to leave out every field that the ingest left out."""
     ingest, policy = context.chain.ingest, context.policies.rules.ingest
     if ingest is None or policy.ignored_fields is None:
@@ -52,20 +52,20 @@ def ignored_fields(context: GateContext) -> Findings:
         )
 
 
-def data_kind(context: GateContext) -> Findings:
-    """The method can train on this kind of record."""
-    request, quality = context.request, context.quality
-    if quality and quality.kind != request.kind:
+def data_kind(context: DataContext) -> Findings:
+    """The stage can use this kind of record."""
+    quality = context.quality
+    if quality and quality.kind != context.kind:
         yield context.finding(
             "KIND_UNFIT",
-            f"stage {request.stage}",
-            expected=request.kind,
+            f"stage {context.request.stage}",
+            expected=context.kind,
             found=quality.kind,
             figures=[quality.kind],
         )
 
 
-def scan_passed(context: GateContext) -> Findings:
+def scan_passed(context: DataContext) -> Findings:
     """The scan let the dataset pass."""
     if context.scan and not context.scan.passed:
         yield context.data_finding(
@@ -73,7 +73,7 @@ def scan_passed(context: GateContext) -> Findings:
         )
 
 
-def scan_policy(context: GateContext) -> Findings:
+def scan_policy(context: DataContext) -> Findings:
     """The scan was made under the PII policy in force."""
     in_force = context.policies.pii_digest
     if context.scan and context.scan.config != in_force:
@@ -85,7 +85,7 @@ def scan_policy(context: GateContext) -> Findings:
         )
 
 
-def pii_remaining(context: GateContext) -> Findings:
+def pii_remaining(context: DataContext) -> Findings:
     """Policy in force allows every kind of value that the second scan still found."""
     remaining = sorted(context.scan.remaining.items()) if context.scan else []
     pii = context.policies.pii
@@ -104,7 +104,7 @@ def pii_remaining(context: GateContext) -> Findings:
         )
 
 
-def ner(context: GateContext) -> Findings:
+def ner(context: DataContext) -> Findings:
     """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
     if context.scan and context.policies.pii.require_ner and engine in ("none", "name-list"):
@@ -114,7 +114,7 @@ def ner(context: GateContext) -> Findings:
         )
 
 
-def pii_recall(context: GateContext) -> Findings:
+def pii_recall(context: DataContext) -> Findings:
     """The scan found as large a share of the planted values as policy demands."""
     if context.scan:
         yield from recall.findings(
@@ -122,7 +122,7 @@ def pii_recall(context: GateContext) -> Findings:
         )
 
 
-def quality_passed(context: GateContext) -> Findings:
+def quality_passed(context: DataContext) -> Findings:
     """The quality gate let the dataset pass, and every critical expectation is met."""
     expectations = context.quality.expectations if context.quality else []
     failed = [
@@ -139,7 +139,7 @@ def quality_passed(context: GateContext) -> Findings:
         )
 
 
-def quality_suite(context: GateContext) -> Findings:
+def quality_suite(context: DataContext) -> Findings:
     """The dataset was tested with every expectation of the suite that its datacard names, in the
     version in force.
     """
@@ -172,7 +172,7 @@ def quality_suite(context: GateContext) -> Findings:
         )
 
 
-def _left_out(context: GateContext, quality: Quality, suite: str) -> list[str]:
+def _left_out(context: DataContext, quality: Quality, suite: str) -> list[str]:
     """The expectations of a suite that the evidence does not have."""
     recorded = {expectation.name for expectation in quality.expectations}
     checks = context.policies.quality[suite].expectations
@@ -201,7 +201,7 @@ def held_out(context: GateContext) -> Findings:
     )
 
 
-def datacard(context: GateContext) -> Findings:
+def datacard(context: DataContext) -> Findings:
     """The dataset has a datacard without blanks."""
     if context.card is None:
         path = f"policies/datacards/{context.request.data.dataset}.yaml"
@@ -216,7 +216,7 @@ def datacard(context: GateContext) -> Findings:
         )
 
 
-def retention(context: GateContext) -> Findings:
+def retention(context: DataContext) -> Findings:
     """The data may still be kept at the reference time."""
     until, today = context.card.retention.until if context.card else None, context.at.date()
     if until is not None and today > until:
@@ -228,7 +228,7 @@ def retention(context: GateContext) -> Findings:
         )
 
 
-def purpose(context: GateContext) -> Findings:
+def purpose(context: DataContext) -> Findings:
     """The datacard permits the model's purpose."""
     model = context.model_policy
     for card in _filled(context, "purposes"):
@@ -241,7 +241,7 @@ def purpose(context: GateContext) -> Findings:
             )
 
 
-def region(context: GateContext) -> Findings:
+def region(context: DataContext) -> Findings:
     """The datacard permits processing where the model is made."""
     model = context.model_policy
     for card in _filled(context, "regions"):
@@ -254,7 +254,7 @@ def region(context: GateContext) -> Findings:
             )
 
 
-def classification(context: GateContext) -> Findings:
+def classification(context: DataContext) -> Findings:
     """The tier permits data of this classification."""
     permitted = context.tier.classifications if context.tier else None
     for card in _filled(context, "classification"):
@@ -267,7 +267,7 @@ def classification(context: GateContext) -> Findings:
             )
 
 
-def data_licence(context: GateContext) -> Findings:
+def data_licence(context: DataContext) -> Findings:
     """Policy permits the data's licence."""
     permitted = context.policies.rules.licences.data
     for card in _filled(context, "licence"):
@@ -280,7 +280,7 @@ def data_licence(context: GateContext) -> Findings:
             )
 
 
-def lawful_basis(context: GateContext) -> Findings:
+def lawful_basis(context: DataContext) -> Findings:
     """Policy accepts the lawful basis."""
     accepted = context.policies.rules.lawful_bases
     for card in _filled(context, "lawful_basis"):
@@ -293,7 +293,7 @@ def lawful_basis(context: GateContext) -> Findings:
             )
 
 
-def source(context: GateContext) -> Findings:
+def source(context: DataContext) -> Findings:
     """The source is the one that the datacard pins. The datacard pins one where the tier demands
     it.
     """
@@ -319,7 +319,7 @@ def source(context: GateContext) -> Findings:
         )
 
 
-def _filled(context: GateContext, field: str) -> Iterator[Datacard]:
+def _filled(context: DataContext, field: str) -> Iterator[Datacard]:
     """The datacard, if this field is filled in. The check `datacard` reports blanks."""
     if context.card is not None and field not in context.card.blanks():
         yield context.card

@@ -20,7 +20,13 @@ from governance.attest.predicates import (
     PromotionRequest,
 )
 from governance.base.time import instant_of
-from governance.gates.checks.context import Context, Findings, GateContext, ReleaseContext
+from governance.gates.checks.context import (
+    Context,
+    DataContext,
+    Findings,
+    GateContext,
+    ReleaseContext,
+)
 from governance.gates.checks.votes import packet_votes, statements
 from governance.history.authorizations import named
 from governance.history.incidents import about, not_closed, still_open
@@ -370,26 +376,32 @@ def approved_before(context: GateContext) -> Findings:
     }
     for category in required:
         for subject, digest in subjects[category].items():
-            if digest is not None and _approved(context, digest, category.removesuffix("s")):
-                continue
-            name = digest[:12] if digest else "DIGEST"
-            yield context.finding(
-                "APPROVAL_MISSING",
-                subject,
-                f"tier {context.tier_name} wants it approved by people before training",
-                expected=f"an approval of {name}, earlier in the log than the training",
-                found="none",
-                next=f"countersign approve {name}, then countersign repro gate@{request.stage}",
-            )
+            if digest is None or not approved(context, digest, category.removesuffix("s")):
+                yield not_approved(context, subject, digest, f"gate@{request.stage}")
 
 
-def _approved(context: GateContext, digest: str, about: str) -> bool:
-    """Whether people with the right to approve it did so before the training."""
+def not_approved(context: DataContext, subject: str, digest: str | None, stage: str) -> Finding:
+    """The finding that people have not approved an input of a stage. `stage`: where it is decided
+    again.
+    """
+    name = digest[:12] if digest else "DIGEST"
+    return context.finding(
+        "APPROVAL_MISSING",
+        subject,
+        f"tier {context.tier_name} wants it approved by people before training",
+        expected=f"an approval of {name}, earlier in the log than the training",
+        found="none",
+        next=f"countersign approve {name}, then countersign repro {stage}",
+    )
+
+
+def approved(context: DataContext, digest: str, about: str) -> bool:
+    """Whether people with the right to approve it did so before the run that uses it."""
     if context.authority is None or context.tier is None:
         return False
-    approvals, training = context.evidence.by_subject(digest, Approval), context.before
-    in_time = [vote for vote in approvals if training is None or vote.index < training.index]
-    used = instant_of(training.predicate.run.started) if training else None
+    approvals, run = context.evidence.by_subject(digest, Approval), context.before
+    in_time = [vote for vote in approvals if run is None or vote.index < run.index]
+    used = instant_of(run.predicate.run.started) if run else None
     return agreed(context.authority, in_time, about, context.tier.approvers, context.at, used)
 
 

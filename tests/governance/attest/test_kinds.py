@@ -85,13 +85,14 @@ NOT_COPIED_KINDS = {
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
-    "reproduction", "seed_run", "drill", "results",
+    "reproduction", "seed_run", "drill", "results", "generation",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
     "policy": "policy",
     "rules": "rules",
     "gate": "gate/{predicate.stage}",
+    "generation": "generation/{predicate.stage}",
     "registration": "registration/{predicate.model}/{predicate.stage}",
     "promotion": "promotion/{predicate.model}/{predicate.alias}",
     "cosigned": "cosigned",
@@ -110,5 +111,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "seed_run",
         "drill",
         "results",
+        "generation",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

@@ -57,7 +57,7 @@ def approved(scene: Governed, **changes: Any) -> bool:
         at=scene.now + timedelta(days=1),
     )
     vars(context).update(changes)
-    return people._approved(context, DATA, "data")
+    return people.approved(context, DATA, "data")
 
 
 @pytest.mark.parametrize(

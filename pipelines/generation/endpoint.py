@@ -1,0 +1,249 @@
+"""Asks a model behind an API that speaks OpenAI's protocol (`POST URL/chat/completions`).
+
+1. What comes back is untrusted: at most `MAX_REPLY` bytes, not compressed, within `Limits.seconds`
+   in all however slowly it comes, JSON of the protocol's shape, text with a UTF-8 form.
+2. A redirect is an error: it would carry prompts to another place than policy permits.
+3. No answer, 429 and 5xx are tried again, a few times, each after a longer pause. Other errors are
+   not.
+4. The key comes from a variable that COUNTERSIGN_ENDPOINT_KEYS names (`NAME=VARIABLE,...`). It
+   stands in no file, message or statement. Nor does what the endpoint says of an error: it may
+   quote the prompt.
+5. Proxies come from the environment alone (`https_proxy`, `no_proxy`), for TLS only; certificates
+   are those of the system (SSL_CERT_FILE names others). No other file is read.
+6. A reply is kept; the same request is never sent twice.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.requests import EndpointRef
+from governance.base.errors import ConfigError, OfflineError, VerificationError
+from governance.base.progress import Bar
+from governance.log.http_client import is_loopback, parse_json
+from pipelines.generation.replies import MAX_REPLY, Replies, Reply
+from pipelines.isolation import ENDPOINT_KEYS, endpoint_keys
+
+if TYPE_CHECKING:
+    import httpx
+
+AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
+"""(3) Status codes of an endpoint that may answer later."""
+AT_ONCE = 4
+"""Requests that are open at a time."""
+FORM = "a JSON object with choices[0].message.content"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long an endpoint is waited for."""
+
+    seconds: float = 180
+    """From sending a request to the end of its reply."""
+    silence: float = 60
+    """Without a byte."""
+    attempts: int = 6
+    pause: float = 1
+    """Seconds before the second attempt; twice as long before each further one."""
+    longest_pause: float = 60
+
+
+class _LaterError(Exception):
+    """(3) It may work later. `pause`: the seconds that the endpoint asked for."""
+
+    def __init__(self, why: str, pause: float = 0) -> None:
+        super().__init__(why)
+        self.pause = pause
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint, as policy permits it."""
+
+    ref: EndpointRef
+    replies: Replies
+    environ: Mapping[str, str] = field(repr=False)
+    bar: Bar
+    limits: Limits = Limits()
+
+    def ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        """The replies, in the order of the requests. Raises `OfflineError`, `ConfigError`,
+        `VerificationError`, `StorageError`.
+        """
+        contents = [canonical.dumps({"model": self.ref.model, **body}) for body in bodies]
+        different = list(dict.fromkeys(contents))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            replies = dict(zip(different, pool.map(self._reply, different), strict=True))
+        return [replies[content] for content in contents]
+
+    def _reply(self, content: bytes) -> Reply:
+        request = sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
+        reply = self.replies.get(request)
+        if reply is None:
+            reply = self._asked(content)
+            self.replies.put(request, reply)
+        self.bar.advance()
+        return reply
+
+    def _asked(self, content: bytes) -> Reply:
+        for attempt in range(self.limits.attempts):
+            try:
+                return self._read(self._once(content))
+            except _LaterError as error:
+                why = str(error)
+                pause = max(self.limits.pause * 2**attempt, error.pause)
+            if attempt + 1 < self.limits.attempts:
+                time.sleep(min(pause, self.limits.longest_pause))
+        found = f"no reply after {self.limits.attempts} attempts: {why}"
+        fix = "run this again later; replies that came are kept"
+        raise OfflineError(found, where=self._where, fix=fix)
+
+    def _once(self, content: bytes) -> bytes:
+        """(1), (2) The body of an answer."""
+        import httpx
+
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if key := self._key():
+            headers["Authorization"] = f"Bearer {key}"
+        url = f"{self.ref.url.rstrip('/')}/chat/completions"
+        began = time.monotonic()
+        try:
+            with (
+                self._client() as client,
+                client.stream("POST", url, content=content, headers=headers) as answer,
+            ):
+                self._require_success(answer)
+                return self._body(answer)
+        except (httpx.TransportError, httpx.StreamError, RuntimeError, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                fix = "ask who runs it; SSL_CERT_FILE names an authority of your own"
+                found = "its certificate does not verify"
+                raise VerificationError(found, where=self._where, fix=fix) from None
+            late = time.monotonic() - began >= self.limits.seconds
+            why = f"not within {self.limits.seconds:g} s" if late else type(error).__name__
+            raise _LaterError(why) from None
+        except httpx.InvalidURL:
+            raise ConfigError("not the address of an endpoint", where=self._where) from None
+
+    @contextmanager
+    def _client(self) -> Iterator[httpx.Client]:
+        """A client for one request. It is closed when the time is over, which ends what it waits
+        for.
+        """
+        import httpx
+
+        client = httpx.Client(
+            timeout=httpx.Timeout(self.limits.silence, connect=min(10, self.limits.silence)),
+            trust_env=False,
+            follow_redirects=False,
+            verify=self._authorities,
+            proxy=self._proxy,
+        )
+        end = threading.Timer(self.limits.seconds, client.close)
+        end.daemon = True
+        with client:
+            end.start()
+            try:
+                yield client
+            finally:
+                end.cancel()
+
+    def _require_success(self, answer: httpx.Response) -> None:
+        status = answer.status_code
+        if status == 200:
+            return
+        if status in AGAIN:
+            raise _LaterError(f"status {status}", _seconds(answer.headers.get("retry-after")))
+        if answer.is_redirect:
+            found = f"it redirects elsewhere (status {status})"
+            fix = "policies/policy.yaml: endpoints: the address that answers, if it is permitted"
+            raise VerificationError(found, where=self._where, fix=fix)
+        variable = endpoint_keys(self.environ).get(self.ref.name)
+        given = f"the key is in {variable}" if variable else f"{ENDPOINT_KEYS} names no key for it"
+        fix = f"check the key, and url and model in policies/policy.yaml ({given})"
+        raise ConfigError(f"it refuses the request (status {status})", where=self._where, fix=fix)
+
+    def _body(self, answer: httpx.Response) -> bytes:
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise self._wrong("compressed", "a reply that is not compressed")
+        data, end = bytearray(), time.monotonic() + self.limits.seconds
+        for part in answer.iter_raw():
+            data += part
+            if len(data) > MAX_REPLY:
+                raise self._wrong("too large", f"at most {MAX_REPLY:,} bytes")
+            if time.monotonic() > end:
+                raise _LaterError(f"not within {self.limits.seconds:g} s")
+        return bytes(data)
+
+    def _read(self, data: bytes) -> Reply:
+        """(1)"""
+        value = parse_json(data)
+        try:
+            choice = value["choices"][0]
+            text, reason = choice["message"]["content"], choice.get("finish_reason")
+        except (TypeError, KeyError, IndexError, AttributeError):
+            raise self._wrong("not of the protocol", FORM) from None
+        if text is None:
+            text = ""  # a refusal, or nothing
+        if not isinstance(text, str) or not _is_unicode(text):
+            raise self._wrong("not a text", FORM)
+        return Reply(text=text, ended=reason == "stop")
+
+    def _wrong(self, what: str, expected: str) -> VerificationError:
+        fix = "look whether url and model in policies/policy.yaml are right"
+        found = f"the reply is {what}"
+        return VerificationError(found, where=self._where, expected=expected, fix=fix)
+
+    @property
+    def _where(self) -> str:
+        return f"endpoint {self.ref.name}"
+
+    def _key(self) -> str:
+        """(4)"""
+        variable = endpoint_keys(self.environ).get(self.ref.name)
+        if variable is None:
+            return ""
+        key = self.environ.get(variable, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            found = f"the variable {variable} holds no key"
+            raise ConfigError(found, where=f"{ENDPOINT_KEYS}: {self.ref.name}", fix="set it")
+        return key
+
+    @cached_property
+    def _authorities(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+    @property
+    def _proxy(self) -> str | None:
+        """(5)"""
+        host = urlsplit(self.ref.url).hostname or ""
+        if is_loopback(self.ref.url) or not self.ref.url.startswith("https://"):
+            return None
+        if urllib.request.proxy_bypass(host):
+            return None
+        return urllib.request.getproxies_environment().get("https")
+
+
+def _seconds(text: str | None) -> float:
+    """The seconds of a Retry-After header; 0 for none, and for a date."""
+    return float(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

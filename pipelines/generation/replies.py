@@ -1,0 +1,93 @@
+"""Replies of endpoints, kept by the digest of their request, so that a second run asks nobody and
+gets the same.
+
+1. A file is named after its request's sha256 and holds a reply to it, with a sha256 over both. One
+   that is not so is refused: it is neither used nor asked for anew without a word.
+2. Replies lie with the state of this machine, for this account only. They may hold what prompts
+   held: an erasure removes the folder (docs/generated-data.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.base.errors import VerificationError
+from governance.base.model import Model, Sha256
+from governance.base.storage import write_state
+
+MAX_REPLY = 1 << 20
+"""Bytes of a reply that are read."""
+
+
+class Reply(Model):
+    """What an endpoint answered."""
+
+    text: str
+    ended: bool
+    """Whether the model ended it; else it was cut off."""
+
+
+class _File(Model):
+    """(1)"""
+
+    request: Sha256
+    reply: Reply
+    sha256: Sha256
+
+
+class Replies:
+    """A folder of replies, and those that were used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._used: dict[str, str] = {}
+
+    def get(self, request: str) -> Reply | None:
+        """The reply to a request; None if there is none. Raises `VerificationError` for a file that
+        is not as it was written.
+        """
+        path = self._path(request)
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(4 * MAX_REPLY + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _spoiled(path, type(error).__name__) from None
+        try:
+            file = _File.model_validate_json(data)
+        except ValueError:
+            raise _spoiled(path, "it cannot be read") from None
+        if file.request != request or file.sha256 != _checksum(request, file.reply):
+            raise _spoiled(path, "it has other bytes than were written")
+        self._used[request] = file.sha256
+        return file.reply
+
+    def put(self, request: str, reply: Reply) -> None:
+        """Keeps a reply. Raises `StorageError`."""
+        checksum = _checksum(request, reply)
+        file = _File(request=request, reply=reply, sha256=checksum)
+        write_state(self._path(request), file.model_dump_json().encode())
+        self._used[request] = checksum
+
+    @property
+    def digest(self) -> str | None:
+        """sha256 over all requests and replies of this run; None if there was none."""
+        if not self._used:
+            return None
+        return sha256_bytes(canonical.dumps([list(each) for each in sorted(self._used.items())]))
+
+    def _path(self, request: str) -> Path:
+        return self._folder / request[:2] / f"{request}.json"
+
+
+def _checksum(request: str, reply: Reply) -> str:
+    return sha256_bytes(canonical.dumps([request, reply.text, reply.ended]))
+
+
+def _spoiled(path: Path, why: str) -> VerificationError:
+    found = f"a kept reply of an endpoint is spoiled: {why}"
+    fix = "look who changed it; without the file, the endpoint is asked again"
+    return VerificationError(found, where=str(path), fix=fix)

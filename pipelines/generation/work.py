@@ -1,0 +1,195 @@
+"""Drafts, critiques and revisions, and judged pairs (Bai et al. 2022,
+https://arxiv.org/abs/2212.08073).
+
+1. Each prompt is used with principles that are drawn from the constitution by the seed and the
+   prompt's id, whatever other prompts there are.
+2. `revisions`: the generator answers, the judge criticises the answer by the principle, and the
+   generator revises it. The revision is the answer of a conversation.
+3. `pairs`: the generator answers twice, and the judge says twice which answer follows the principle
+   better: once in each order. A verdict that changes with the order is dropped.
+4. Every record that was asked for is kept, or dropped for one counted reason:
+
+       NOT_PLAIN     the prompt has tools, calls or further turns
+       EMPTY         a draft, critique or revision without text
+       CUT_OFF       a draft or revision that reached `max_new_tokens`
+       EQUAL         two drafts that are the same
+       UNREADABLE    the judge names neither answer, or rates both the same
+       INCONSISTENT  the verdict changed with the order of the answers
+
+5. A record names, by digest, its prompt (the record's id), principle, templates and judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from governance.attest import canonical
+from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import GenerationCounts
+from governance.policy.constitution import Constitution, Principle
+from pipelines.generation.speakers import (
+    Answer,
+    Asked,
+    Comparison,
+    Judge,
+    Messages,
+    Writer,
+    plain,
+)
+from pipelines.kinds import TOOLS, TURNS
+from pipelines.params import Generate
+from pipelines.sources.lineage import LINEAGE
+
+CALLS = {"revisions": 3, "pairs": 4}
+"""Questions for one record."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One record that is asked for."""
+
+    prompt: str
+    """The id of its record."""
+    messages: Messages
+    principle: Principle
+
+    @property
+    def key(self) -> str:
+        """What no other task has."""
+        return f"{self.prompt} {self.principle.name}"
+
+
+@dataclass
+class Made:
+    """The records, and why others were dropped."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def keep(self, task: Task, row: Mapping[str, Any], template: str, judge: str) -> None:
+        """(5) Adds a record."""
+        principle = sha256_bytes(canonical.dumps(task.principle.model_dump(mode="json")))
+        lineage = {
+            "parent": task.prompt, "principle": principle, "template": template, "judge": judge,
+        }  # fmt: skip
+        self.rows.append({**row, LINEAGE: lineage})
+
+    @property
+    def counts(self) -> GenerationCounts:
+        """(4)"""
+        kept, dropped = len(self.rows), dict(sorted(self.dropped.items()))
+        return GenerationCounts(asked=kept + self.dropped.total(), kept=kept, dropped=dropped)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of whom."""
+
+    row: Generate
+    constitution: Constitution
+    template: str
+    """Digest of the templates."""
+    judge_digest: str
+
+    def tasks(self, prompts: Iterable[Mapping[str, Any]], made: Made) -> list[Task]:
+        """(1) The tasks in the order of the prompts."""
+        tasks: list[Task] = []
+        for prompt in prompts:
+            messages = plain(prompt["prompt"])
+            principles = self._drawn(str(prompt["id"]))
+            if messages is None or prompt.get(TOOLS) or prompt.get(TURNS):
+                made.dropped["NOT_PLAIN"] += len(principles)
+                continue
+            tasks += [Task(str(prompt["id"]), messages, each) for each in principles]
+        return tasks
+
+    def revise(self, tasks: Sequence[Task], writer: Writer, critic: Writer, made: Made) -> None:
+        """(2)"""
+        drafts = writer.write([Asked(task.key, task.messages) for task in tasks], 1, "draft")
+        drafted = list(_whole(zip(tasks, drafts, strict=True), made))
+        asked = [
+            self._after(task, draft, "critique", answer=draft.text) for task, (draft,) in drafted
+        ]
+        critiques = [group[0] for group in critic.write(asked, 1, "critique")]
+        criticised = [
+            (task, draft, critique)
+            for (task, (draft,)), critique in zip(drafted, critiques, strict=True)
+            if critique.text or _drop(made, "EMPTY")
+        ]
+        asked = [
+            self._after(task, draft, "revision", critique=critique.text)
+            for task, draft, critique in criticised
+        ]
+        revisions = writer.write(asked, 1, "revision")
+        whole = _whole(zip([task for task, *_ in criticised], revisions, strict=True), made)
+        for task, (revision,) in whole:
+            answer = {"role": "assistant", "content": revision.text}
+            row = {"messages": [*task.messages, answer]}
+            made.keep(task, row, self.template, self.judge_digest)
+
+    def compare(self, tasks: Sequence[Task], writer: Writer, judge: Judge, made: Made) -> None:
+        """(3)"""
+        drafts = writer.write([Asked(task.key, task.messages) for task in tasks], 2, "draft")
+        whole = [
+            (task, first.text, second.text)
+            for task, (first, second) in _whole(zip(tasks, drafts, strict=True), made)
+            if first.text != second.text or _drop(made, "EQUAL")
+        ]
+        given = [_comparison(task, first, second) for task, first, second in whole]
+        swapped = [_comparison(task, second, first) for task, first, second in whole]
+        verdicts = judge.compare(given, "verdict")
+        reversed_verdicts = judge.compare(swapped, "swapped verdict")
+        for (task, first, second), better, worse in zip(
+            whole, verdicts, reversed_verdicts, strict=True
+        ):
+            if better is None or worse is None:
+                made.dropped["UNREADABLE"] += 1
+            elif better == worse:
+                made.dropped["INCONSISTENT"] += 1
+            else:
+                chosen, rejected = (first, second) if better else (second, first)
+                row = {"prompt": task.messages, "chosen": chosen, "rejected": rejected}
+                made.keep(task, row, self.template, self.judge_digest)
+
+    def _drawn(self, prompt: str) -> list[Principle]:
+        """(1)"""
+
+        def place(principle: Principle) -> bytes:
+            text = f"{self.row.seed} {prompt} {principle.name}"
+            return hashlib.sha256(text.encode()).digest()
+
+        return sorted(self.constitution.principles, key=place)[: self.row.principles]
+
+    def _after(self, task: Task, draft: Answer, template: Any, **values: str) -> Asked:
+        """A question about a draft, in the conversation that it answers."""
+        templates = self.constitution.templates
+        text = templates.filled(template, principle=task.principle.text, **values)
+        said = {"role": "assistant", "content": draft.text}
+        return Asked(task.key, [*task.messages, said, {"role": "user", "content": text}])
+
+
+def _comparison(task: Task, first: str, second: str) -> Comparison:
+    return Comparison(task.key, task.principle.text, task.messages, first, second)
+
+
+def _whole(
+    answered: Iterable[tuple[Task, list[Answer]]], made: Made
+) -> Iterator[tuple[Task, list[Answer]]]:
+    """The tasks of which every answer has text and an end."""
+    for task, answers in answered:
+        if not all(answer.text for answer in answers):
+            made.dropped["EMPTY"] += 1
+        elif not all(answer.ended for answer in answers):
+            made.dropped["CUT_OFF"] += 1
+        else:
+            yield task, answers
+
+
+def _drop(made: Made, reason: str) -> bool:
+    """Counts a reason; false, so that it ends a condition."""
+    made.dropped[reason] += 1
+    return False

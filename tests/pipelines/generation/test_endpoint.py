@@ -1,0 +1,119 @@
+"""Endpoints: what they answer is untrusted, and is kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.attest.requests import EndpointRef
+from governance.base.errors import ConfigError, CountersignError, OfflineError, VerificationError
+from governance.base.progress import Bar
+from pipelines.generation.endpoint import Endpoint, Limits
+from pipelines.generation.replies import MAX_REPLY, Replies
+from tests.pipelines.generation.peer import Peer, peer, said, text
+
+QUICK = Limits(seconds=1.0, silence=0.5, attempts=3, pause=0.01)
+KEY = {"COUNTERSIGN_ENDPOINT_KEYS": "frontier=FRONTIER_KEY", "FRONTIER_KEY": "s3cret"}
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "seed": 1}
+
+
+def endpoint(server: Peer, folder: Path, environ: dict[str, str] | None = None) -> Endpoint:
+    ref = EndpointRef(name="frontier", url=server.uri, model="some/model")
+    return Endpoint(ref, Replies(folder), environ or {}, Bar(None, 0, ""), QUICK)
+
+
+def test_a_reply_is_kept_and_nobody_is_asked_again(tmp_path: Path) -> None:
+    with peer(text("hi")) as server:
+        first = endpoint(server, tmp_path, KEY)
+        assert [reply.text for reply in first.ask([BODY, BODY])] == ["hi", "hi"]
+        assert server.asked == [{"model": "some/model", **BODY}]
+        assert server.keys == ["Bearer s3cret"]
+    again = endpoint(server, tmp_path)  # the server is gone, and no key is needed
+    assert again.ask([BODY])[0].text == "hi"
+    assert again.replies.digest == first.replies.digest is not None
+    kept = [path.read_text() for path in tmp_path.rglob("*.json")]
+    assert len(kept) == 1 and "s3cret" not in kept[0] and "hello" not in kept[0]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.replace(b'"hi"', b'"ho"'),
+        lambda data: data[:-5],
+        lambda data: b"",
+        lambda data: json.dumps({**json.loads(data), "request": "0" * 64}).encode(),
+    ],
+)
+def test_a_spoiled_reply_is_refused_and_not_used(tmp_path: Path, spoil: Any) -> None:
+    with peer(text("hi")) as server:
+        endpoint(server, tmp_path).ask([BODY])
+        (path,) = tmp_path.rglob("*.json")
+        path.write_bytes(spoil(path.read_bytes()))
+        with pytest.raises(VerificationError, match="spoiled"):
+            endpoint(server, tmp_path).ask([BODY])
+        assert len(server.asked) == 1
+
+
+WRONG: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "too large": (200, {}, said("x" * (MAX_REPLY + 1))),
+    "not JSON": (200, {}, b"<html>sign in</html>"),
+    "nested": (200, {}, b"[" * 50_000),
+    "not an object": (200, {}, b"[]"),
+    "no choices": (200, {}, b'{"choices": []}'),
+    "no message": (200, {}, b'{"choices": [{"text": "hi"}]}'),
+    "not a text": (200, {}, said(["hi"])),
+    "half a pair": (200, {}, b'{"choices": [{"message": {"content": "\\ud800"}}]}'),
+    "compressed": (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"),
+    "redirect": (307, {"Location": "http://127.0.0.1:1/v1/chat/completions"}, b""),
+    "no right": (401, {}, b'{"error": "hello s3cret"}'),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_answer_is_an_error_that_quotes_nothing(tmp_path: Path, name: str) -> None:
+    with peer(lambda body, before: WRONG[name]) as server:
+        expected = ConfigError if name == "no right" else VerificationError
+        with pytest.raises(expected) as caught:
+            endpoint(server, tmp_path, KEY).ask([BODY])
+        assert len(server.asked) == 1
+    assert not list(tmp_path.rglob("*.json"))
+    assert "s3cret" not in str(caught.value) and "hello" not in str(caught.value)
+
+
+def test_busy_endpoints_are_asked_again_and_not_for_ever(tmp_path: Path) -> None:
+    with peer(lambda body, before: (200, {}, said("hi")) if before else (429, {}, b"")) as server:
+        assert endpoint(server, tmp_path).ask([BODY])[0].text == "hi"
+        assert len(server.asked) == 2
+    with peer(lambda body, before: (500, {}, b"")) as server:
+        with pytest.raises(OfflineError, match="3 attempts: status 500"):
+            endpoint(server, tmp_path / "other").ask([BODY])
+        assert len(server.asked) == 3
+    with pytest.raises(OfflineError, match="ConnectError"):  # nothing listens there
+        endpoint(server, tmp_path / "gone").ask([BODY])
+
+
+def test_a_slow_drip_ends_with_the_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with peer(text("x" * 1000), drip=0.05) as server:
+        slow = Endpoint(
+            EndpointRef(name="frontier", url=server.uri, model="m"),
+            Replies(tmp_path), {}, Bar(io.StringIO(), 0, ""),
+            Limits(seconds=0.3, silence=0.2, attempts=2, pause=0.01),
+        )  # fmt: skip
+        with pytest.raises(OfflineError, match=r"not within 0\.3 s"):
+            slow.ask([BODY])
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "keys", ["frontier", "frontier=", "sk-abc", "frontier=sk-abc", "frontier=PYTHONPATH"]
+)
+def test_a_key_in_place_of_a_variable_is_refused_and_not_shown(tmp_path: Path, keys: str) -> None:
+    with peer(text("hi")) as server, pytest.raises(CountersignError) as caught:
+        endpoint(server, tmp_path, {"COUNTERSIGN_ENDPOINT_KEYS": keys}).ask([BODY])
+    assert "abc" not in str(caught.value) and server.asked == []

@@ -1,0 +1,125 @@
+"""Rows of `generate`: mistakes that are found before a run, and what ingest keeps of the result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.base.errors import InputError
+from governance.machine.machine import machine
+from pipelines.params import Dataset, Generate, Params, broken_references
+from pipelines.project import Project
+from pipelines.record_ids import load_key
+from pipelines.sources.ingest import ingest
+from pipelines.sources.lineage import write_lineage
+from pipelines.stages import generate
+from tests.pipelines import gated
+from tests.simulator import policies
+
+ROW = {
+    "kind": "pairs", "prompts": "tickets", "constitution": "desk", "generator": "sft",
+    "judge": "reward",
+}  # fmt: skip
+
+
+def params(**changes: Any) -> Params:
+    made = gated.params()
+    row = Generate.model_validate({**ROW, **changes})
+    source = {"source": "data/source/ai.jsonl"}
+    datasets = {**made.datasets, "pairs": made.datasets["pairs"].model_copy(update=source)}
+    return made.model_copy(update={"generate": {"ai": row}, "datasets": datasets})
+
+
+def mistakes(root: Path, given: Params, environ: dict[str, str] | None = None) -> list[str]:
+    (root / "params.yaml").write_text("generate: {ai: {}}\n")
+    here = machine("desk", {"COUNTERSIGN_HOME": str(root), **(environ or {})})
+    return [each.found for each in generate.unfit_rows(Project(root, given, policies(), here))]
+
+
+def test_a_row_in_order_has_no_mistakes(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, params()) == []
+    assert params().generated("pairs") == "ai" and params().generated("tickets") is None
+    assert params().released_with("ai") == ["support-desk"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"prompts": "chats"}, "chats has records of kind conversation"),
+        ({"generator": "reward"}, "reward is a reward model"),
+        ({"kind": "revisions"}, "reward is a reward model"),
+    ],
+)
+def test_kinds_of_prompts_and_models_must_fit(
+    tmp_path: Path, changes: dict[str, Any], found: str
+) -> None:
+    (mistake,) = mistakes(tmp_path, params(**changes))
+    assert mistake.startswith(found)
+
+
+def test_a_folder_with_a_generated_file_is_no_source(tmp_path: Path) -> None:
+    given = params()
+    folder = given.datasets["text"].model_copy(update={"source": "data/source"})
+    given = given.model_copy(update={"datasets": {**given.datasets, "text": folder}})
+    (mistake,) = mistakes(tmp_path, given)
+    assert "the folder that text reads" in mistake
+
+
+def test_dvc_needs_the_table(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("foreach: ${generate}\n")
+    assert mistakes(tmp_path, gated.params()) == [
+        "dvc.yaml has the stage `generate`, and there is no table"
+    ]
+
+
+def test_a_key_is_named_and_not_given(tmp_path: Path) -> None:
+    given = params(endpoints={"judge": "frontier"})
+    keys = {"COUNTERSIGN_ENDPOINT_KEYS": "frontier=sk-1"}
+    assert len(mistakes(tmp_path, given, keys)) == 1
+    assert mistakes(tmp_path, given) == []
+
+
+@pytest.mark.parametrize("field", ["prompts", "generator", "judge"])
+def test_a_row_names_what_there_is(tmp_path: Path, field: str) -> None:
+    (tmp_path / "params.yaml").write_text("generate: {ai: {}}\n")
+    (broken,) = broken_references(params(**{field: "nothing"}), tmp_path / "params.yaml")
+    assert "nothing" in broken.found
+
+
+# --- what ingest keeps ----------------------------------------------------------------------------
+LINEAGE = {"parent": "a" * 32, "principle": "b" * 64, "template": "c" * 64, "judge": "d" * 64}
+
+
+def taken(folder: Path, *lineages: Any) -> Any:
+    rows = [
+        {"prompt": f"q{at}", "chosen": "yes", "rejected": "no", "lineage": lineage}
+        for at, lineage in enumerate(lineages)
+    ]
+    source = folder / "ai.jsonl"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    dataset = Dataset(kind="preference", source="ai.jsonl", suite="preference", held_out="ai")
+    key = load_key(folder, gated.params().records)
+    tally, _ = ingest(source, dataset, key, folder / "records", generated=True)
+    return tally
+
+
+def test_ingest_keeps_what_a_record_was_made_from_beside_it(tmp_path: Path) -> None:
+    tally = taken(tmp_path, LINEAGE, {**LINEAGE, "parent": "e" * 32})
+    assert not tally.unused and len(tally.lineage) == 2
+    write_lineage(tmp_path / "lineage.jsonl", tally.lineage)
+    rows = [json.loads(line) for line in (tmp_path / "lineage.jsonl").read_text().splitlines()]
+    assert {row["parent"] for row in rows} == {"a" * 32, "e" * 32}
+    assert {row["id"] for row in rows} == tally.lineage.keys()
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "text", {}, {**LINEAGE, "parent": "jane@example.org"}, {**LINEAGE, "more": "x"}]
+)
+def test_a_lineage_that_is_none_leaves_its_row_out(tmp_path: Path, odd: Any) -> None:
+    tally = taken(tmp_path, LINEAGE, odd)
+    assert [each.reason for each in tally.excluded] == ["FIELD_MISSING"]
+    with pytest.raises(InputError):
+        taken(tmp_path / "..", odd)
