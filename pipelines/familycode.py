@@ -37,9 +37,10 @@ from pipelines.params import Params
 OUTSIDE = frozenset(
     f"pipelines.{name}"
     for name in (
-        *("boot", "cli", "codefiles", "commit", "families", "familycode", "harness", "installed"),
-        *("isolation", "job", "lock", "params", "paths", "process", "project", "provenance"),
-        *("shown", "stages", "stages.gate"),
+        *("boot", "cli", "codefiles", "commit", "families", "familycode", "generation.deciding"),
+        *("harness", "installed"),
+        *("isolation", "job", "lock", "own_version", "params", "paths", "process", "project"),
+        *("provenance", "shown", "stages", "stages.gate"),
     )
 ) | frozenset(
     f"governance.{name}"
@@ -50,7 +51,8 @@ OUTSIDE = frozenset(
     )
 )
 """(3) Modules, and packages with all that is in them. `stages.gate` counts for the family `gate`:
-for others, it decides whether a stage runs, not what it writes. Not `stages` as a whole.
+for others, it decides whether a stage runs, not what it writes, as `generation.deciding` does. Not
+`stages` as a whole.
 """
 _WHOLE = tuple(f"{name}." for name in OUTSIDE if name.startswith("governance."))
 

@@ -18,11 +18,12 @@ from governance.base.progress import Progress
 from governance.base.time import instant
 from governance.machine.machine import read_log
 from pipelines import lock
+from pipelines.generation import deciding
 from pipelines.harness import StageRun
 from pipelines.job import Job
 from pipelines.params import Params
 from pipelines.project import open_project, utc_now
-from pipelines.stages import gate, generate
+from pipelines.stages import gate
 
 REFUSED = 4
 
@@ -68,7 +69,7 @@ def _of_training(job: Job) -> tuple[Decision, str]:
 
 
 def _of_generation(job: Job) -> tuple[Decision, str]:
-    request, decision = generate.dry_run(job)
+    request, decision = deciding.decide(job)
     head = f"Dataset {request.stage} ({request.kind}) for {', '.join(request.models)}"
     return decision, gate.decision_report(f"generate@{request.stage}", head, decision)
 

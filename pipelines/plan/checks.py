@@ -31,10 +31,10 @@ from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.rest import RegistryServer
 from pipelines import dvc_lock, lock
 from pipelines.families import all_families, family, mistakes_of, names
+from pipelines.generation import deciding
 from pipelines.params import Params
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
-from pipelines.stages import generate
 from pipelines.stages.gate import declared_request
 from pipelines.training import engines, launch
 from pipelines.training.objective import uses_scorer
@@ -216,7 +216,7 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
             (reason, params.released_with(key))
             for key in keys_of("generate", stages)
             for reason in declared_generation(
-                generate.declared_request(params, project.policies, key), project.policies, at
+                deciding.declared_request(params, project.policies, key), project.policies, at
             )
         ),
         *((reason, [*params.releases]) for reason in _bases(project, stages)),

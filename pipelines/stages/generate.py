@@ -16,39 +16,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import finding
 from governance.attest.predicates import Artifact, GenerationCounts
 from governance.attest.requests import (
-    DataRef,
     Decision,
     EndpointRef,
     GenerationRequest,
-    ModelRef,
     speaker_digest,
 )
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.time import instant
 from governance.base.yaml import place
-from governance.gates.decisions import decide_generation
 from pipelines import isolation, paths
 from pipelines.failures import Stopped, StoppedError, not_finite
 from pipelines.families import StageFamily, mistakes_of
+from pipelines.generation.deciding import ROLES, Role, decide
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Generate, Params
-from pipelines.stages import gate
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights
 
 if TYPE_CHECKING:
-    from governance.policy.policies import Policies
     from pipelines.generation.speakers import Elsewhere, Judge, Writer
     from pipelines.generation.work import Made
     from pipelines.project import Project
 
-Role = Literal["generator", "judge"]
-ROLES: tuple[Role, ...] = ("generator", "judge")
 REPLIES = "replies"
 """The folder of kept replies, below the state of the project on this machine."""
 
@@ -77,7 +71,7 @@ def outputs(params: Params, key: str) -> list[Output]:
 
 def run(job: Job) -> Outcome:
     """(1) Decides, and generates if that is allowed."""
-    request, decision = _decide(job)
+    request, decision = decide(job)
     if not decision.allowed:
         return _outcome(request, decision)
     made, replies = _generate(job, request)
@@ -88,67 +82,6 @@ def run(job: Job) -> Outcome:
         for row in made.rows:
             stream.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
     return _outcome(request, decision, counts, replies)
-
-
-def dry_run(job: Job) -> tuple[GenerationRequest, Decision]:
-    """The decision now. It is neither written nor recorded."""
-    return _decide(job)
-
-
-def _decide(job: Job) -> tuple[GenerationRequest, Decision]:
-    digests = {role: artifact.sha256 for role, artifact in job.inputs.items()}
-
-    def model(role: Role, name: str) -> ModelRef:
-        return gate.model_ref(job.params, job.root, name, digests[role])
-
-    request = _request(job.params, job.policies, job.key, digests["prompts"], model)
-    decision = decide_generation(
-        request, job.policies, job.evidence, job.now(), authority=job.authority
-    )
-    return request, decision
-
-
-def declared_request(params: Params, policies: Policies, key: str) -> GenerationRequest:
-    """The request before its inputs exist: digests of files are zeros."""
-
-    def model(role: Role, name: str) -> ModelRef:
-        return ModelRef(
-            name=name, outside=name in params.bases, sha256=gate.UNKNOWN, files=[],
-            suite=params.suite_of(name), suite_digest=gate.UNKNOWN,
-        )  # fmt: skip
-
-    return _request(params, policies, key, gate.UNKNOWN, model)
-
-
-def _request(
-    params: Params, policies: Policies, key: str, prompts: str, model: Any
-) -> GenerationRequest:
-    row = params.generate[key]
-    released, *also = params.released_with(key)
-    asked: dict[Role, ModelRef | EndpointRef | None] = {
-        role: _endpoint(policies, row.endpoints[role])
-        if role in row.endpoints
-        else model(role, getattr(row, role))
-        for role in ROLES
-    }
-    return GenerationRequest(
-        model=released,
-        also=also,
-        stage=key,
-        kind=row.kind,
-        data=DataRef(dataset=row.prompts, sha256=prompts, generated=params.generated(row.prompts)),
-        constitution=row.constitution,
-        constitution_digest=policies.constitution_digest(row.constitution),
-        templates=policies.templates_digest(row.constitution),
-        generator=asked["generator"],
-        judge=asked["judge"],
-        endpoints=row.endpoints,
-    )
-
-
-def _endpoint(policies: Policies, name: str) -> EndpointRef | None:
-    permitted = policies.rules.endpoints.get(name)
-    return EndpointRef(name=name, url=permitted.url, model=permitted.model) if permitted else None
 
 
 def _outcome(

@@ -29,6 +29,7 @@ from governance.machine.machine import machine, open_log, signer
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.policy.policies import load_policies
 from pipelines.cli import main
+from pipelines.commands import import_results, reproduce
 from tests.conftest import ROOT
 from tests.governance.examples import NOON, Scene, artifact, gate, ingest
 from tests.governance.keys import checkpoint_of
@@ -184,11 +185,13 @@ def test_a_key_that_others_can_read_is_a_warning(here: Scene, project: Path) -> 
 
 def test_the_page_about_evidence_names_options_and_files_that_exist() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
-    commands = (verify_command, bundle_command, live_command)
+    own = (verify_command, bundle_command, live_command)
+    commands = (*own, reproduce.command, import_results.command)
     parameters = [parameter for one in commands for parameter in one.params]
     options = {
         name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)
     }
+    options.add("--log-format")  # of inspect-ai
     assert set(re.findall(r"(?<=[ `])--[a-z-]+", page)) <= options
     assert all((ROOT / path).exists() for path in re.findall(r"`(governance/[\w./]+)`", page))
     schemes = set(re.findall(r"`([a-z]+):`", page))

@@ -125,7 +125,7 @@ def test_other_threads_of_the_process_and_what_comes_after_are_left_alone(projec
     thread = threading.Thread(target=another, daemon=True)
     thread.start()
     ready.wait()
-    write("import gc\n[each for each in gc.get_objects() if getattr(each, '_go', 0)]")
+    write("sum(range(1000))")
     function = rewards.for_trainer("mine", {})
     go_on.set()
     assert function([], ["an answer"] * 3) == [1.0] * 3
