@@ -17,14 +17,11 @@ from tests.project import Project
 
 pytestmark = pytest.mark.slow
 
-ALWAYS = [
-    "import_base@tiny",
-    "gate@base",
-    "gate@sft",
-    "register@support-desk",
-    "report@support-desk",
-]
+ALWAYS = ["import_base@tiny", "recheck", "register@support-desk", "report@support-desk"]
 """The stages that run every time."""
+
+DECIDED = ["import_base@tiny", "recheck", "gate@base", "gate@sft", *ALWAYS[2:]]
+"""Those that run where policies or releases changed."""
 
 ANEW = [("base", "import_base@tiny", True), ("gate", "gate@base", True), ("gate", "gate@sft", True)]
 """What those of them say, which is something else for another commit or other parameters."""
@@ -48,7 +45,7 @@ def test_a_second_released_model_trains_nothing(small: Project, tmp_path: Path) 
     named = {"tier": "experimental", "purpose": "customer-support", "region": "EU"}
     project.edit(POLICY, _set("models", "desk-text", value=named))
     ran = RUNNING.findall(project.made())
-    assert sorted(ran) == sorted([*ALWAYS, "register@desk-text", "report@desk-text"])
+    assert sorted(ran) == sorted([*DECIDED, "register@desk-text", "report@desk-text"])
     assert {name for name, _, _ in project.versions()} == {"support-desk", "desk-text"}
     assert (project.root / "reports/desk-text-1.html").exists()
     assert "desk-text/1" in project.countersign("status").out
@@ -156,10 +153,10 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
         if one.is_taken_back:
             for file, content in before.items():
                 (project.root / file).write_bytes(content)
-            assert RUNNING.findall(project.made()) == ALWAYS
+            assert RUNNING.findall(project.made()) == DECIDED
     else:
         assert done.code == 0, done.out
-        assert sorted(ran) == sorted([*ALWAYS, *one.runs])
+        assert sorted(ran) == sorted([*DECIDED, *one.runs])
     assert project.versions() == small.versions()
     changes = 2 if one.is_taken_back else 0 if one.refused == BEFORE else 1
     assert [kind for kind, _, _ in project.said()].count("policy") == changes

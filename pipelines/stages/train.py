@@ -119,7 +119,7 @@ def run(job: Job) -> Outcome:
 def _ended(fitted: Fitted) -> dict[str, Any]:
     """At which step it ended or was selected, where that is not the last one."""
     both = {"stopped": fitted.stopped, "selected": fitted.selected}
-    return {name: each.model_dump() for name, each in both.items() if each is not None}
+    return {name: each for name, each in both.items() if each is not None}
 
 
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
@@ -341,7 +341,7 @@ def _write_figures(job: Job, resolved: Objective, chosen: Method, fitted: Fitted
         "use": {split: use.model_dump() for split, use in fitted.use.items()},
         "steps": fitted.steps,
         "final": _final(chosen, fitted),
-        **_ended(fitted),
+        **{name: each.model_dump() for name, each in _ended(fitted).items()},
     }
     write_json(job.output("training"), content)
     names = list(dict.fromkeys(name for line in fitted.history for name in line if name != "step"))

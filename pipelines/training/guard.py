@@ -133,9 +133,13 @@ def _is_below(path: Any, places: tuple[str, ...]) -> bool:
 
 
 def _readable() -> tuple[str, ...]:
-    """(3) What is installed, with its compiled copies."""
+    """(3) What is installed, with its compiled copies; never the project, which a path of Python's
+    may contain.
+    """
     installed = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(os.__file__).parent)]
     ours = [str(Path(__file__).parents[2] / name) for name in ("governance", "pipelines")]
     compiled = [os.environ[boot.BYTECODE]] if os.environ.get(boot.BYTECODE) else []
-    places = (*installed, *ours, *compiled, *_HARMLESS)
-    return tuple(dict.fromkeys(map(os.path.realpath, places)))
+    found = [os.path.realpath(place) for place in (*installed, *ours, *compiled, *_HARMLESS)]
+    here = os.path.realpath(".")
+    found += [place for place in map(os.path.realpath, sys.path) if not _is_below(here, (place,))]
+    return tuple(dict.fromkeys(found))

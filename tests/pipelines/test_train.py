@@ -149,7 +149,10 @@ def test_what_is_left_and_told(
         "adapter": published(one)["adapter"],
         "equal_rewards": None,
     }
-    assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {"stopped"}
+    assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {
+        "stopped",
+        "selected",
+    }
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())
     assert figures["inputs"]["data"]["sha256"] == one.inputs["data"].sha256

@@ -7,6 +7,7 @@ crashed check denies.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -253,7 +254,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataContext(Context):
+class DataContext(Context, ABC):
     """What a decision on the use of a dataset reads besides: the request, and the dataset."""
 
     request: GateRequest | GenerationRequest
@@ -261,9 +262,9 @@ class DataContext(Context):
     """The run that was decided on; None where it has not happened yet."""
 
     @property
+    @abstractmethod
     def kind(self) -> str:
         """The kind of record that is needed."""
-        raise NotImplementedError
 
     @property
     def details(self) -> dict[str, str]:
