@@ -104,9 +104,15 @@ def _read(kept: str) -> CodeType | None:
     return code if isinstance(code, CodeType) else None
 
 
+keeps_compiled = True
+"""Whether what is compiled is kept. `pipelines.training.guard` turns it off while code runs that
+may write nothing.
+"""
+
+
 def _write(kept: str, code: CodeType) -> None:
     """In one step. A folder that cannot be written costs time only."""
-    if not kept:
+    if not kept or not keeps_compiled:
         return
     unfinished = f"{kept}.{os.getpid()}"
     try:

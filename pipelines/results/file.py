@@ -57,7 +57,7 @@ def read(path: Path) -> ToolFile:
         wrong = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part)[:60] for part in wrong["loc"])
         raise _refused(f"{place}: {wrong['msg']}"[:300], path) from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         raise _refused(f"a field is missing or malformed ({type(error).__name__})", path) from None
     except InputError as error:
         raise InputError(error.found, where=str(path), fix=error.fix) from None

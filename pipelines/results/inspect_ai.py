@@ -23,6 +23,9 @@ def fields(content: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"version {str(content['version'])[:20]} of inspect-ai's log format")
     if content["status"] != "success" or content.get("invalidated"):
         raise InputError("a log of a run that did not succeed, or was invalidated")
+    completed = datetime.fromisoformat(content["stats"]["completed_at"])
+    if completed.tzinfo is None:
+        raise InputError("a time without its offset from UTC: stats.completed_at")
     run, results = content["eval"], content["results"]
     task = ToolTask(
         name=run["task"],
@@ -35,7 +38,7 @@ def fields(content: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "version": run["packages"]["inspect_ai"],
-        "dated": instant(datetime.fromisoformat(content["stats"]["completed_at"])),
+        "dated": instant(completed),
         "named": str(run["model"]),
         "tasks": [task],
     }

@@ -61,8 +61,8 @@ class _Watch:
 
     others: Collection[int] = ()
     """The threads that were there before it, but for its own."""
-    folder: str = ""
-    """Where the project's functions lie: a warning shows a line of their files."""
+    file: str = ""
+    """The function's own file: a warning shows a line of it. It is all that its digest covers."""
     is_on: bool = False
     seen: Access | None = None
 
@@ -79,8 +79,8 @@ def guarded(name: str, file: str) -> Iterator[None]:
     _install()
     before = {*sys._current_frames()}
     _watch.others, _watch.seen = before - {threading.get_ident()}, None
-    _watch.folder = os.path.realpath(Path(file).parent)
-    _watch.is_on = True
+    _watch.file = os.path.realpath(file)
+    boot.keeps_compiled, _watch.is_on = False, True
     error: BaseException | None = None
     try:
         yield
@@ -88,7 +88,7 @@ def guarded(name: str, file: str) -> Iterator[None]:
         error = raised
         raise
     finally:
-        _watch.is_on = False
+        boot.keeps_compiled, _watch.is_on = True, False
         access = _watch.seen
         if access is None and not before.issuperset(sys._current_frames()):
             access = "another process or thread"
@@ -104,8 +104,7 @@ def _install() -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not _watch.is_on or threading.get_ident() in _watch.others:
             return
-        places = (*readable, _watch.folder)
-        if (access := _asked_for(event, arguments, places)) is not None:
+        if (access := _asked_for(event, arguments, readable)) is not None:
             _watch.seen = access
             raise PermissionError(f"a reward function may not use {access}")
 
@@ -115,21 +114,32 @@ def _install() -> None:
 def _asked_for(event: str, arguments: tuple[Any, ...], readable: tuple[str, ...]) -> Access | None:
     if event == "open":
         path, mode, flags = arguments
+        if path == os.devnull:
+            return None
         is_written = set("wax+") & set(mode or "") or (flags or 0) & _WRITES
-        return None if not is_written and _is_below(path, readable) else "a file"
+        return None if not is_written and _may_read(path, (*readable, _watch.file)) else "a file"
     if event in _LISTS:
-        return None if _is_below(arguments[0], readable) else "a file"
+        places = (*readable, os.path.dirname(_watch.file))  # noqa: PTH120 - each event comes here
+        return None if _may_read(arguments[0], places) else "a file"
     if event in _CHANGES:
         return "a file"
     return next((kind for start, kind in _PREFIXES.items() if event.startswith(start)), None)
 
 
-def _is_below(path: Any, places: tuple[str, ...]) -> bool:
-    """Whether it is one of these places or lies in one. An open file's number names no new file."""
+def _may_read(path: Any, places: tuple[str, ...]) -> bool:
+    """Whether it is one of these places or lies in one. A place that the project lies in, such as
+    /usr, does not count for files of the project. An open file's number names no new file.
+    """
     if isinstance(path, int):
         return True
-    found = os.path.realpath(os.fsdecode(path or "."))
-    return any(found == place or found.startswith(place + os.sep) for place in places)
+    found, here = os.path.realpath(os.fsdecode(path or ".")), os.path.realpath(".")
+    if _is_below(found, here):
+        places = tuple(place for place in places if _is_below(place, here) and place != here)
+    return any(_is_below(found, place) for place in places)
+
+
+def _is_below(path: str, place: str) -> bool:
+    return path == place or path.startswith(place + os.sep)
 
 
 def _readable() -> tuple[str, ...]:
@@ -141,5 +151,5 @@ def _readable() -> tuple[str, ...]:
     compiled = [os.environ[boot.BYTECODE]] if os.environ.get(boot.BYTECODE) else []
     found = [os.path.realpath(place) for place in (*installed, *ours, *compiled, *_HARMLESS)]
     here = os.path.realpath(".")
-    found += [place for place in map(os.path.realpath, sys.path) if not _is_below(here, (place,))]
+    found += [place for place in map(os.path.realpath, sys.path) if not _is_below(here, place)]
     return tuple(dict.fromkeys(found))

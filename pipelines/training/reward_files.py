@@ -15,6 +15,7 @@ project. Each defines `NAME(text, answer, **options)`, or has TRL's signature
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import re
 import signal
@@ -104,10 +105,22 @@ def load(name: str, source: str | None = None) -> Function:
     except (Exception, SystemExit) as error:
         leave_if_asked(error)
         fix = "correct the file (`python FILE` shows the error's text)"
-        problem = f"raised {type(error).__name__} when its file ran"
+        problem = f"raised {kind_of(error)} when its file ran"
         raise reward_failed(name, path, problem, fix=fix) from error
     function: Function = scope[name]
     return function
+
+
+def kind_of(value: object) -> str:
+    """The name of its class, or of the nearest base that is Python's own: a function could name a
+    class of its own after what it was given.
+    """
+    names = [base.__name__ for base in type(value).__mro__ if _is_pythons(base)]
+    return names[0]
+
+
+def _is_pythons(kind: type) -> bool:
+    return vars(builtins).get(kind.__name__) is kind
 
 
 def leave_if_asked(error: BaseException) -> None:

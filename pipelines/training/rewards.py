@@ -136,7 +136,7 @@ def for_trainer(
         except (Exception, SystemExit) as error:
             reward_files.leave_if_asked(error)
             fix = "correct the function or its options"
-            problem = f"raised {type(error).__name__}"
+            problem = f"raised {reward_files.kind_of(error)}"
             raise reward_failed(name, file, problem, fix=fix) from error
         return scores
 
@@ -201,7 +201,7 @@ def _require_scores(
         if score is None:
             continue
         if not isinstance(score, int | float):
-            raise failed(f"gave a {type(score).__name__}", expected="numbers or None")
+            raise failed(f"gave a {reward_files.kind_of(score)}", expected="numbers or None")
         if batch and not math.isfinite(score):
             raise failed(f"gave {score}", expected="finite numbers or None")
         if not declared.holds(score):

@@ -87,6 +87,10 @@ SPOILED: dict[str, bytes] = {
     "a task with markup": changed(LM_EVAL, lambda c: c["results"].update({"<b>": row(c)})),
     "a long name": changed(LM_EVAL, lambda c: c["results"].update({"a" * 200: row(c)})),
     "a date of no year": changed(LM_EVAL, lambda c: c.update(date=1e300)),
+    "a date past the calendar": changed(LM_EVAL, lambda c: c.update(date=1e17)),
+    "a time of no place": changed(
+        INSPECT, lambda c: c["stats"].update(completed_at="2026-11-24T00:00:00")
+    ),
     "a version of markup": changed(LM_EVAL, lambda c: c.update(lm_eval_version="<script>")),
     "a task that is a text": changed(LM_EVAL, lambda c: c["results"].update(x="y")),
     "too many tasks": changed(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import threading
 from pathlib import Path
 
 import pytest
 
+from pipelines import boot
 from pipelines.failures import StoppedError
-from pipelines.training import rewards
+from pipelines.training import guard, rewards
 
 HELD_OUT = "what nobody may read"
 
@@ -41,6 +43,7 @@ REFUSED = {
     "it writes among the functions": ("open('rewards/found.txt', 'w')", "a file"),
     "it removes a file": ("import os\nos.remove('held_out.jsonl')", "a file"),
     "it opens a database": ("import sqlite3\nsqlite3.connect('held_out.jsonl')", "a file"),
+    "it reads what lies beside it": ("open('rewards/weights.json').read()", "a file"),
     "it opens a connection": (
         "import socket\nsocket.create_connection(('127.0.0.1', 9), 0.1)", "network"
     ),
@@ -102,6 +105,7 @@ PERMITTED = {
     "it imports late": "import difflib, fractions, colorsys, wave\nfractions.Fraction(1, 3)",
     "it warns": "import warnings\nwarnings.warn('this shows a line of the file')",
     "it uses an installed package": "import regex\nregex.match('a', 'b')",
+    "it prints into nothing": "import contextlib, os\nprint('x', file=open(os.devnull, 'w'))",
     "it draws a number": "import os, random\nos.urandom(4), random.random()",
     "it says the time of a zone": "import zoneinfo\nzoneinfo.ZoneInfo('Europe/Berlin')",
 }
@@ -131,6 +135,30 @@ def test_other_threads_of_the_process_and_what_comes_after_are_left_alone(projec
     assert function([], ["an answer"] * 3) == [1.0] * 3
     thread.join()
     assert read == [HELD_OUT] == [(project / "held_out.jsonl").read_text(encoding="utf-8")]
+
+
+def test_what_is_imported_late_is_compiled_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the first run on a machine would refuse what the second one permits."""
+    seen: list[bool] = []
+    monkeypatch.setattr(builtins, "seen_by_test", seen, raising=False)
+    write("import builtins, sys\nboot = sys.modules['pipelines.boot']\n"
+          "builtins.seen_by_test.append(boot.keeps_compiled)")  # fmt: skip
+    assert rewards.for_trainer("mine", {})([], ["an answer"]) == [1.0]
+    assert seen == [False] and boot.keeps_compiled
+
+
+def test_a_place_that_the_project_lies_in_opens_none_of_its_files(project: Path) -> None:
+    inside, outside = project / "held_out.jsonl", project.parent / "library.py"
+    assert not guard._may_read(str(inside), (str(project.parent),))
+    assert guard._may_read(str(outside), (str(project.parent),))
+    assert guard._may_read(str(inside), (str(inside),))
+
+
+def test_the_name_of_a_class_is_no_way_out_for_what_a_function_was_given() -> None:
+    write("raise type(text, (ValueError,), {})")
+    with pytest.raises(StoppedError, match="'mine' raised ValueError") as error:
+        rewards.for_trainer("mine", {})([], ["a secret"])
+    assert "a secret" not in str(error.value.stopped)
 
 
 def test_a_function_that_raises_is_a_recorded_failure() -> None:
