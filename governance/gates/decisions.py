@@ -130,6 +130,7 @@ GENERATION_CHECKS: dict[str, Callable[[GenerationContext], Iterable[Finding]]] =
     **CARD_CHECKS,
     "constitution": of_generation.constitution,
     "endpoints": of_generation.endpoints,
+    "makers_in_service": of_scorers.makers_in_service,
     "approvals": of_generation.approved_before,
 }
 """The checks before a dataset is generated."""

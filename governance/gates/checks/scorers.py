@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Approval, Packet
 from governance.attest.requests import ModelRef, ReleaseRequest
-from governance.gates.checks.context import Findings, GateContext, ReleaseContext
+from governance.gates.checks.context import (
+    DataContext,
+    Findings,
+    GateContext,
+    GenerationContext,
+    ReleaseContext,
+)
 from governance.gates.checks.votes import packet_votes
 from governance.history.packet import digest_of
 from governance.history.timeline import Timeline
@@ -27,22 +33,33 @@ Objection = tuple[str, "Evidence"]
 
 def scorer_in_service(context: GateContext) -> Findings:
     """No incident on the scorer's bytes is open; no version of them is retired or rejected."""
-    scorer, rights = context.request.scorer, context.authority
-    if scorer is None or rights is None or rights.rules < JUDGES_SCORERS:
+    if (scorer := context.request.scorer) is not None:
+        yield from _withdrawn(context, scorer, "reward model that scores")
+
+
+def makers_in_service(context: GenerationContext) -> Findings:
+    """The same of each model that writes or judges generated data."""
+    for maker in context.request.asked:
+        yield from _withdrawn(context, maker, "model that is asked by")
+
+
+def _withdrawn(context: DataContext, scorer: ModelRef, role: str) -> Findings:
+    rights = context.authority
+    if rights is None or rights.rules < JUDGES_SCORERS:
         return
     for what, statement in _objections(context, scorer, rights):
         yield context.finding(
             "SCORER_WITHDRAWN",
             f"model {scorer.name}",
-            f"the reward model that scores {context.request.stage} {what}",
-            expected="a reward model that nobody withdrew",
+            f"the {role} {context.request.stage} {what}",
+            expected="a model that nobody withdrew",
             found=f"entry {statement.index}",
             figures=[str(statement.index)],
             stage=context.request.stage,
         )
 
 
-def _objections(context: GateContext, scorer: ModelRef, rights: Authority) -> Iterator[Objection]:
+def _objections(context: DataContext, scorer: ModelRef, rights: Authority) -> Iterator[Objection]:
     timeline = Timeline(context.evidence, rights)
     for incident in timeline.open_incidents(scorer.sha256):
         yield f"has an open incident: {incident.predicate.reason}", incident
@@ -55,7 +72,7 @@ def _objections(context: GateContext, scorer: ModelRef, rights: Authority) -> It
 
 
 def _last_votes(
-    context: GateContext, scorer: ModelRef, rights: Authority
+    context: DataContext, scorer: ModelRef, rights: Authority
 ) -> dict[tuple[str, str], Evidence[Approval]]:
     """Person and role to the last vote that counts, on any packet of these bytes. Another packet
     alone ends no rejection: anybody enrolled may record one.
@@ -70,7 +87,7 @@ def _last_votes(
     return {(name, role): vote for name, role, vote in ordered}
 
 
-def _votes(context: GateContext, scorer: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
+def _votes(context: DataContext, scorer: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
     asked = ReleaseRequest(
         model=packet.model,
         released=scorer,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from governance.attest.predicates import Finding
-from governance.attest.requests import asked_of_gate
+from governance.attest.requests import DataRef, GenerationRequest, asked_of_gate
 from governance.gates.checks.scorers import scorer_in_service
-from governance.gates.decisions import decide_automatic, decide_gate
+from governance.gates.decisions import decide_automatic, decide_gate, decide_generation
 from governance.release import promotion
 from governance.report.build import build
 from governance.report.status import status
@@ -145,3 +145,31 @@ def test_another_training_with_it_is_refused_from_version_3_of_the_rules_on(
     assert codes() == [CODE]
     monkeypatch.setattr(f"{scorer_in_service.__module__}.JUDGES_SCORERS", 4)
     assert codes() == []
+
+
+def of_generation(scene: Governed) -> set[str]:
+    """What a generation that asks the reward model as judge is refused for."""
+    story, now = scene.story, promotion.state(scene.story.log)
+    assert now.authority is not None and now.authority.in_force.policies is not None
+    request = GenerationRequest(
+        model=MODEL,
+        stage="pairs",
+        kind="pairs",
+        data=DataRef(dataset="desk_sft", sha256=story.records["desk_sft"]),
+        constitution="none",
+        constitution_digest=None,
+        templates=None,
+        generator=story.reference("sft"),
+        judge=story.reference("reward"),
+    )
+    policies = now.authority.in_force.policies
+    decision = decide_generation(
+        request, policies, now.evidence, scene.now, authority=now.authority
+    )
+    return {found.subject for found in decision.findings if found.code == CODE}
+
+
+def test_a_withdrawn_reward_model_judges_no_generated_data(scored: Governed) -> None:
+    assert of_generation(scored) == set()
+    rejected(scored)
+    assert of_generation(scored) == {"model reward"}
