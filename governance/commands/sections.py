@@ -45,7 +45,8 @@ def _show(call: Call, version: str, section: str) -> None:
             expected=f"one of: {', '.join(sections.SECTIONS)}",
             fix=did_you_mean(section, sections.SECTIONS),
         )
-    report = build(of(call), *named(version), as_of=call.as_of, clock=call.now)
+    page_one = section == sections.PAGE_ONE and not call.as_json
+    report = build(of(call), *named(version), as_of=call.as_of, clock=call.now, page_one=page_one)
     if call.as_json:
         call.show(sections.document(report, section), ())
     else:

@@ -82,9 +82,10 @@ def build(
     *,
     as_of: datetime | None = None,
     clock: datetime | None = None,
+    page_one: bool = False,
 ) -> Report:
     """The report of MODEL/VERSION at `as_of`, else at the last event before `clock`, else at the
-    last entry.
+    last entry. With `page_one`, without what page one never draws: controls and cited entries.
 
     Raises `InputError` where a log that verifies has no such version.
     """
@@ -105,7 +106,9 @@ def build(
         f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
     verified = _verified_part(verified, now) if sources.bundle is None else verified
-    report = _with_evidence(_report(facts, verified, left_out), facts, source.entry)
+    report = _report(facts, verified, left_out, controls=not page_one)
+    if not page_one:
+        report = _with_evidence(report, facts, source.entry)
     if as_of is not None:
         part = f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))}"
         report = report.model_copy(update={"reads": f"{part}; all of the log was verified"})
@@ -229,9 +232,9 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
         yield datetime.combine(last_day + timedelta(days=1), time(0), UTC)
 
 
-def _report(facts: Facts, verified: LogReport, left_out: list[str]) -> Report:
+def _report(facts: Facts, verified: LogReport, left_out: list[str], *, controls: bool) -> Report:
     nodes, edges = lines.lineage(facts)
-    mapped, warnings = _controls(facts, verified)
+    mapped, warnings = _controls(facts, verified) if controls else ([], [])
     return Report(
         **dict(evidence_sections(facts)),
         generator=generator(),
