@@ -253,6 +253,10 @@ LABELS_UNBALANCED: wanted and unwanted answers are not in the proportion the sui
   > bring more of the rarer label, or change the suite
 AGREEMENT_TOO_LOW: agreement between raters (Krippendorff's alpha) is too low or cannot be computed
   > look at the guidelines raters had; have records rated again, or leave out the raters who differ
+ONE_ANSWER: most records have one and the same answer, which a model would learn for every question
+  > look at the source: how was the answer made? If it is meant, change the suite
+NEAR_HELD_OUT: too many records ask a held-out question in which one word or the numbers are changed
+  > take them out of the source, or bring other held-out questions; docs/quality.md
 LENGTH_BIAS (information): the chosen answer is mostly the longer one, or mostly the shorter
   > bring pairs that balance it, or accept it: by default the suite only reports it
 
@@ -282,6 +286,27 @@ TOO_SHORT: the record, or an answer of it, is shorter than the suite permits
   > nothing, or change the suite
 ANSWER_MISSING: the record has no reference answer to compare the model's answer with
   > add the answer in the source, or name its field in params.yaml: datasets.DATASET.fields
+NO_OUTPUT: the answer only says that there is none, as "N/A" does
+TOOL_CALL_INVALID: a call names a tool that the record does not offer, or does not fit its schema
+  > mend the call in the source, or add the tool to `tools`
+WRONG_SUM: a sum in the answer does not come out
+  > mend the answer in the source
+PREFERENCE_CYCLE: the preferences of one prompt go round in a circle: a over b, b over c, c over a
+  > decide which is right in the source
+NEAR_CONTRADICTED: the same, punctuation aside, was judged the other way round before
+  > decide which is right in the source
+RESULT_DISPUTED: answers to one question that count as right name different results
+  > find out which is right, and mend the label or the answer in the source
+ANSWERS_ALIKE: the chosen and the rejected answer have nearly the same words
+  > nothing, if the difference is what the pair is to teach; else take it out of the source
+TRUNCATED_ANSWER: the answer seems cut off
+  > make the answers again with room for their end
+REFUSAL: the answer begins like a refusal
+MISSING_INPUT: the question speaks of a text that the record does not hold
+MERGED_INSTRUCTIONS: the answer goes on with another instruction
+UNUSABLE_LINK: the question asks for an image, a file or a web page that a text does not hold
+CODE_MISSING: the question asks for code and the answer has none
+MIXED_FORM: the answers have many forms: small letters, marks at the end, Markdown
 WRONG_LANGUAGE: the text is not in the language the suite names
   > nothing, or change `language` in the suite
 TOO_FEW_RATERS: fewer people rated the record than the suite asks for

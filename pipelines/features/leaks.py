@@ -5,14 +5,15 @@ a record, and the suite's settings.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches
+from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches, normal_texts
 
 LONG_PROMPT = 8
 """From this many words on, a held-out message is searched for anywhere in a record. A shorter one
@@ -20,18 +21,34 @@ is compared with prompts only.
 """
 
 Marks = tuple[str, str, str]
+T = TypeVar("T")
 
 
 class HeldOut:
     """The prompts of a held-out dataset, in normal form."""
 
     def __init__(self, tables: Iterable[pa.Table], kind: str) -> None:
-        parts = chain.from_iterable(batches(table, kind) for table in tables)
-        self.prompts = frozenset(chain.from_iterable(part.prompts for part in parts)) - {""}
+        prompts: set[str] = set()
+        answers: set[str] = set()
+        for part in chain.from_iterable(batches(table, kind) for table in tables):
+            prompts.update(part.prompts)
+            answers.update(normal_texts(part.answer))
+        self.prompts = frozenset(prompts - {""})
+        self.questions = sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts})
+        """The last message of each prompt."""
+        self.answers = sorted(answers - {""})
+        """The answers: references, or those of demonstrations."""
+        self._derived: dict[object, object] = {}
         self._long: dict[Marks, list[str]] = defaultdict(list)
-        for text in sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts}):
+        for text in self.questions:
             for marks in islice(_marks(text), 1):  # none where it is short
                 self._long[marks].append(text)
+
+    def derived(self, make: Callable[[HeldOut], T]) -> T:
+        """What `make` makes of this dataset; it is made once."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        return cast(T, self._derived[make])
 
     def leaks(self, records: Records) -> Column:
         """Whether each record has a held-out prompt (or begins with one), or quotes a long last

@@ -26,12 +26,39 @@ from pipelines.features.agreement import (
     raters,
     ratings_valid,
 )
+from pipelines.features.answers import (
+    answer_share,
+    code_missing,
+    form_share,
+    merged_instructions,
+    missing_input,
+    no_output,
+    refusal,
+    share_of_equal,
+    truncated_answer,
+    unusable_link,
+    wrong_sums,
+)
+from pipelines.features.contamination import (
+    held_out_overlap,
+    near_held_out,
+    quotes_held_out_answer,
+)
+from pipelines.features.languages import language_expected, other_language, unlike_most
 from pipelines.features.leaks import Around
+from pipelines.features.preferences import (
+    answers_alike,
+    contradicted,
+    disputes,
+    in_cycle,
+    near_contradicted,
+    on_cycle,
+    opposed,
+    result_disputed,
+)
+from pipelines.features.tools import wrong_calls
 from pipelines.features.turns import (
     ASSISTANT,
-    MESSAGE,
-    PART,
-    ROLE,
     SYSTEM,
     TOOL,
     USER,
@@ -135,22 +162,6 @@ def ends_with_user(records: Records, around: Around) -> Column:
     return good
 
 
-def language_expected(records: Records, around: Around) -> Column:
-    """Whether the text is in the suite's language. Text below 20 characters counts as such."""
-    try:
-        import py3langid
-    except ImportError:
-        raise _needs("language_expected", "py3langid") from None
-    if around.language is None:
-        found, fix = "the suite names no language", "set `language` in the suite"
-        raise ConfigError(found, where="policies/quality", fix=fix)
-    expected = []
-    for record in records.whole:
-        text = " ".join(part.split(ROLE)[-1] for part in record.split(MESSAGE))
-        expected.append(len(text) < 20 or py3langid.classify(text)[0] == around.language)
-    return np.array(expected, dtype=bool)
-
-
 def duplicate(records: Records, around: Around) -> Column:
     """Whether an earlier record has the same normalised text (ratings ignored)."""
     return fingerprints(records.whole)
@@ -164,10 +175,8 @@ def _seen(prints: Column, around: Around) -> Column:
 
 def near_duplicate(records: Records, around: Around) -> Column:
     """Whether an earlier record is similar: MinHash, word 3-grams, 128 permutations, 32 bands."""
-    try:
-        import rensa
-    except ImportError:
-        raise _needs("near_duplicate", "rensa") from None
+    import rensa
+
     shingles = [_shingles(text.split()) for text in records.whole]
     return objects(rensa.RMinHash.from_token_sets(shingles, 128, 42))
 
@@ -242,31 +251,6 @@ def chosen_longer(records: Records, around: Around) -> Column:
     return np.where(chosen == rejected, 0.5, chosen > rejected)
 
 
-def contradicted(records: Records, around: Around) -> Column:
-    """Whether an earlier record prefers the other one of the same answers to the same prompt."""
-    prompt = pc.binary_join_element_wise(
-        records.joined("prompt"), *records.beside, PART, null_handling="skip"
-    )
-    if records.kind == "unpaired":
-        first = records.joined("completion")
-        labels = records.table.column("label").combine_chunks()
-        pairs = [(first, labels.cast(pa.string())), (first, pc.invert(labels).cast(pa.string()))]
-    else:
-        chosen, rejected = records.joined("chosen"), records.joined("rejected")
-        pairs = [(chosen, rejected), (rejected, chosen)]
-    preferences = [pc.binary_join_element_wise(prompt, *pair, "\0").to_pylist() for pair in pairs]
-    return np.column_stack([fingerprints(texts) for texts in preferences])
-
-
-def _opposed(prints: Column, around: Around) -> Column:
-    seen: set[int] = set()
-    contradicted = []
-    for preference, opposite in prints.tolist():
-        contradicted.append(opposite in seen and opposite != preference)
-        seen.add(preference)
-    return np.array(contradicted, dtype=bool)
-
-
 def label(records: Records, around: Around) -> Column:
     """1 if the completion is wanted, else 0."""
     return plain(records.table.column("label").combine_chunks()).astype(float)
@@ -313,12 +297,6 @@ def _all(records: Records, sequences: list[Turns], *, last: bool) -> Column:
     return good
 
 
-def _needs(feature: str, package: str) -> ConfigError:
-    found = f"the feature {feature} needs the package {package}"
-    fix = f"pip install {package}, or remove the expectation from the suite"
-    return ConfigError(found, where="policies/quality", fix=fix)
-
-
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -336,6 +314,8 @@ class Feature:
 
 _PREFERENCE = frozenset({"preference"})
 _JUDGED = frozenset({"preference", "unpaired", "rated"})
+_LEARNT = frozenset({"conversation", "preference", "unpaired"})
+"""Kinds with one answer to learn from."""
 _PROMPTED = _JUDGED | {"prompt"}
 _rated = partial(Feature, kinds=frozenset({"rated"}))
 
@@ -350,15 +330,34 @@ FEATURES: dict[str, Feature] = {
     "ends_with_assistant": Feature(ends_with_assistant, kinds=_JUDGED | {"conversation"}),
     "ends_with_user": Feature(ends_with_user, kinds=_PROMPTED),
     "language_expected": Feature(language_expected),
+    "other_language": Feature(other_language, unlike_most),
     "duplicate": Feature(duplicate, _seen),
     "near_duplicate": Feature(near_duplicate, _alike),
     "leaks_held_out": Feature(leaks_held_out),
     "leaks_split": Feature(leaks_split, _elsewhere),
+    "near_held_out": Feature(near_held_out),
+    "held_out_overlap": Feature(held_out_overlap),
+    "quotes_held_out_answer": Feature(quotes_held_out_answer, kinds=_LEARNT),
+    "missing_input": Feature(missing_input),
+    "unusable_link": Feature(unusable_link),
+    "refusal": Feature(refusal, kinds=_LEARNT),
+    "no_output": Feature(no_output, kinds=_LEARNT),
+    "truncated_answer": Feature(truncated_answer, kinds=_LEARNT),
+    "merged_instructions": Feature(merged_instructions, kinds=_LEARNT),
+    "code_missing": Feature(code_missing, kinds=_LEARNT),
+    "wrong_sums": Feature(wrong_sums, kinds=_LEARNT),
+    "wrong_calls": Feature(wrong_calls, kinds=_LEARNT),
+    "answer_share": Feature(answer_share, share_of_equal, _LEARNT),
+    "form_share": Feature(form_share, share_of_equal, _LEARNT),
+    "result_disputed": Feature(result_disputed, disputes, _LEARNT),
     "answers_start_with_assistant": Feature(answers_start_with_assistant, kinds=_JUDGED),
     "shortest_answer": Feature(shortest_answer, kinds=_JUDGED),
     "chosen_equals_rejected": Feature(chosen_equals_rejected, kinds=_PREFERENCE),
     "chosen_longer": Feature(chosen_longer, kinds=_PREFERENCE),
-    "contradicted": Feature(contradicted, _opposed, frozenset({"preference", "unpaired"})),
+    "answers_alike": Feature(answers_alike, kinds=_PREFERENCE),
+    "contradicted": Feature(contradicted, opposed, frozenset({"preference", "unpaired"})),
+    "near_contradicted": Feature(near_contradicted, opposed, frozenset({"preference", "unpaired"})),
+    "in_cycle": Feature(in_cycle, on_cycle, _PREFERENCE),
     "label": Feature(label, kinds=frozenset({"unpaired"})),
     "has_answer": Feature(has_answer, kinds=frozenset({"prompt"})),
     "raters": _rated(raters),

@@ -114,6 +114,12 @@ def normal_form(texts: pa.Array) -> pa.Array:
     )
 
 
+def normal_texts(texts: list[str]) -> list[str]:
+    """Texts in normal form."""
+    normal: list[str] = normal_form(pa.array(texts, pa.string())).to_pylist()
+    return normal
+
+
 def fingerprints(texts: Iterable[str]) -> Column:
     """64 bits of the BLAKE2b digest of each text."""
     digests = [hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest() for text in texts]
@@ -162,6 +168,43 @@ class Records:
     def reference(self) -> pa.Array:
         """The normalised reference answer of a prompt, or null."""
         return normal_form(pa.concat_arrays(self.table.column("answer").chunks))
+
+    @cached_property
+    def answer(self) -> list[str]:
+        """The answer to learn from, as it stands: the last message of the assistant, without what
+        it thought. The chosen one of two; of a prompt, its reference. "" where there is none.
+        """
+        if self.kind == "prompt":
+            return [text or "" for text in self.table.column("answer").to_pylist()]
+        turns = self.parts[{"conversation": "messages", "preference": "chosen"}.get(
+            self.kind, "completion")]  # fmt: skip
+        return self._last(turns, ASSISTANT)
+
+    @cached_property
+    def question(self) -> list[str]:
+        """The last message of the user before the answer, as it stands. "" where there is none."""
+        return self._last(self.parts[self.first], USER)
+
+    @cached_property
+    def asks_once(self) -> Column:
+        """Whether the user speaks once, so that nothing said before explains the question."""
+        turns = self.parts[self.first]
+        once: Column = np.bincount(turns.record[turns.roles == USER], minlength=len(self)) == 1
+        return once
+
+    @cached_property
+    def wanted(self) -> Column:
+        """Whether the answer is one to learn: unless it is labelled unwanted, or empty."""
+        wanted = np.array([bool(text.strip()) for text in self.answer], dtype=bool)
+        if self.kind == "unpaired":
+            wanted &= plain(self.table.column("label").combine_chunks()).astype(bool)
+        return wanted
+
+    def _last(self, turns: Turns, role: int) -> list[str]:
+        texts, found = turns.answers.to_pylist(), [""] * len(self)
+        for at in np.flatnonzero(turns.roles == role):
+            found[turns.record[at]] = texts[at] or ""
+        return found
 
     def per_record(self, turns: Turns, values: Column) -> Column:
         """The sum of `values` (one per message) of each record."""

@@ -278,7 +278,7 @@ REAL = [
     ("llamafactory_demo/alpaca_en_demo.json", "conversation", {"DUPLICATE": 14}),
     ("llamafactory_demo/dpo_en_demo.json", "preference", {"DUPLICATE": 5, "NOT_TEXT": 1}),
     ("llamafactory_demo/kto_en_demo.json", "unpaired", {}),
-    ("oasst_zh/oaast_sft_zh.json", "conversation", {"DUPLICATE": 1}),
+    ("oasst_zh/oaast_sft_zh.json", "conversation", {"DUPLICATE": 1, "WRONG_SUM": 1}),
     ("gsm8k/train.jsonl", "prompt", {}),
 ]
 
