@@ -113,7 +113,18 @@ def unusable_link(records: Records, around: Around) -> Column:
     return _flags(_LINK.search(question) is not None for question in records.question)
 
 
+_LANGUAGE = (
+    r"(?:python|java(?:script)?|typescript|c\+\+|c#|sql|html|css|bash|shell|php|ruby|rust|golang"
+    r"|kotlin|swift|perl|excel|r)"
+)
 _ASKS_CODE = re.compile(
+    r"\b(?:write|create|implement|develop|construct|generate)\b[^.?!\n]{0,60}"
+    r"(?:\b(?:function|regex|regular expression|code snippet)\b"
+    rf"|\b{_LANGUAGE}\b[^.?!\n]{{0,20}}\b(?:code|program|script|class|query|command|method|macro)\b"
+    rf"|\b(?:code|program|script|class|query|macro)\b[^.?!\n]{{0,20}}\bin {_LANGUAGE}\b)",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
     r"\b(?:write|create|implement|develop|code|construct)\b[^.?!\n]{0,60}"
     r"\b(?:function|program|script|code|class|sql|query|regex|snippet|shell command|macro)\b"
     r"(?! (?:of|for) (?:conduct|ethics))",

@@ -420,3 +420,16 @@ def compute(tables: Iterable[pa.Table], kind: str, names: Iterable[str], around:
         name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()
     }
     return Frame(whole, around, pa.concat_tables(places))
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Every feature: its name, its kinds, and what it says, as docs/quality.md shows them."""
+    every = frozenset(KINDS)
+    return [
+        (
+            name,
+            "all" if feature.kinds == every else ", ".join(sorted(feature.kinds)),
+            " ".join((feature.compute.__doc__ or "").split()),
+        )
+        for name, feature in FEATURES.items()
+    ]

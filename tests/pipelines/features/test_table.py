@@ -12,8 +12,9 @@ from governance.base.errors import ConfigError
 from pipelines.features import turns
 from pipelines.features.agreement import krippendorff_alpha
 from pipelines.features.leaks import Around, HeldOut
-from pipelines.features.table import FEATURES, compute
+from pipelines.features.table import FEATURES, compute, rows
 from pipelines.kinds import KINDS
+from tests.conftest import ROOT
 from tests.pipelines.tables import answer, conversations, said, table
 
 
@@ -392,3 +393,9 @@ def test_a_feature_that_does_not_exist_is_named() -> None:
             ["words", "chosen_longer", "wrods"],
             Around(),
         )
+
+
+def test_the_page_names_every_feature() -> None:
+    page = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
+    for name, kinds, says in rows():
+        assert f"| `{name}` | {kinds} | {says} |\n" in page
