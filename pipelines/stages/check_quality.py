@@ -54,6 +54,9 @@ FAMILY = StageFamily(
     outputs=outputs,
     table="datasets",
     evidence="quality",
-    engines=("great-expectations", "pandas", "numpy", "pyarrow"),
+    engines=(
+        *("great-expectations", "pandas", "numpy", "pyarrow"),
+        *("jsonschema", "py3langid", "rensa", "scipy"),
+    ),
     mistakes=unfit_suites,
 )
