@@ -66,8 +66,8 @@ class Stored:
 def command(call: Call, name: str, count: int, skip: int, lowest: str | None, text: bool) -> None:
     """Show the answers of a model that its evaluation scored, beside the prompts and scores.
 
-    NAME is a stage, a base, a row of `evaluations` or MODEL/VERSION. It needs answers.jsonl of that
-    evaluation in this folder (`dvc pull`).
+    NAME is a stage, a base, a row of `evaluations` or `tasks`, or MODEL/VERSION. It needs
+    answers.jsonl of that evaluation in this folder (`dvc pull`).
     """
     project, now = open_project(Path.cwd(), os.environ), call.read()
     stored = found(project, now, name)
@@ -103,7 +103,7 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     if "/" in name:
         registration = now.registration(*session.named(name)).predicate
         model, stage = registration.model_digest, registration.stage
-    elif name not in (known := [*params.stages, *params.bases, *params.evaluations]):
+    elif name not in (known := [*params.stages, *params.bases, *params.evaluations, *params.tasks]):
         raise unknown("stage, base or evaluation", name, known, "params.yaml")
     file = next(each.path for each in evaluate.outputs(params, stage) if each.role == "answers")
     path = project.root / file
