@@ -204,11 +204,13 @@ def _with(
 
 def _prompts(project: Project, stored: Stored, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Record id to prompt and reference answer; nothing where the suite's records are not here as
-    they were scored.
+    they were scored. Items of a task are not records: their ids are places in the task's data.
     """
     from pipelines.shards import open_records
 
-    name = next(one.name for one in stored.scored.inputs if one.role == "records")
+    name = next((one.name for one in stored.scored.inputs if one.role == "records"), None)
+    if name is None:
+        return {item: {"prompt": [], "reference": None} for item in ids}
     folder = project.root / name
     if not paths.is_inside(name) or not folder.is_dir():
         return {}

@@ -46,18 +46,16 @@ def run(job: Job) -> Outcome:
     if evaluate.model_class(job.params, job.key) != "language":
         found, where = f"{row.model} is a reward model", f"params.yaml: tasks.{job.key}.model"
         raise ConfigError(found, where=where, expected="a language model")
-    parameters = {
-        **row.model_dump(mode="json"),
-        "threads": evaluate.threads_of(job.params, job.key),
-        "files": {each.path: each.sha256 for each in manifest(job.input("task"))},
-    }
+    threads = evaluate.threads_of(job.params, job.key)
+    parameters = {**row.model_dump(mode="json"), "threads": threads}
     result = Scored({}, [])
     live: LiveRun | NoRun = NoRun(None)
     not_run = None if has_weights(job.input("model")) else evaluate.NO_WEIGHTS
     if not_run is None:
         with shown_if_possible(job, parameters, {}, [], model.sha256) as live:
-            result = _scored(job, task, parameters["threads"])
+            result = _scored(job, task, threads)
             live.metrics(0, {**figures(result.scores, {}), "items": result.items})
+    files = {each.path: each.sha256 for each in manifest(job.input("task"))}
     ids = [str(at) for at in range(result.items)]
     evaluate.write_scores(job, ids, result.scores)
     means = {metric: mean(values) for metric, values in result.scores.items()}
@@ -71,7 +69,7 @@ def run(job: Job) -> Outcome:
             "behaviour": Behaviour(not_measured=not_run or evaluate.NOT_OWN),
             "answers": answers.write(job, ids, {"greedy": [[text] for text in result.answers]}),
         },
-        parameters=parameters,
+        parameters={**parameters, "files": files},
         detail={"items": len(ids), "means": means, **registry(live)},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
         summary=not_run or ", ".join(f"{n} {evaluate.shown(v)}" for n, v in means.items()),

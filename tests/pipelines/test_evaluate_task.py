@@ -14,7 +14,7 @@ from governance.base.errors import ConfigError
 from pipelines import lock
 from pipelines.params import load_params
 from pipelines.tasks import definition
-from tests.pipelines.tasks.written import CHOICE, write
+from tests.pipelines.tasks.written import CHOICE, TEXT, write
 from tests.project import Project
 
 ROW = "sft_colours"
@@ -27,6 +27,11 @@ def evaluated(before_registering: Project, tmp_path_factory: pytest.TempPathFact
     pytest.importorskip("lm_eval")
     project = before_registering.copy(tmp_path_factory.mktemp("task"))
     write(project.root, CHOICE, ITEMS)
+    write(
+        project.root,
+        TEXT,
+        [{"question": "Who?", "answer": "me"}, {"question": "Why?", "answer": "so"}],
+    )
     project.edit("params.yaml", _add_row)
     project.edit("policies/evaluation.yaml", _require)
     project.commit("a task")
@@ -34,7 +39,10 @@ def evaluated(before_registering: Project, tmp_path_factory: pytest.TempPathFact
 
 
 def _add_row(params: dict[str, Any]) -> None:
-    params["tasks"] = {ROW: {"model": "sft", "task": "colours"}}
+    params["tasks"] = {
+        ROW: {"model": "sft", "task": "colours"},
+        "sft_words": {"model": "sft", "task": "words"},
+    }
 
 
 def _require(policy: dict[str, Any]) -> None:
@@ -66,7 +74,8 @@ def test_registration_comes_after_the_task_and_names_it(evaluated: Project) -> N
     assert said.parameters["files"] == files
     (registered,) = evaluated.evidence("registration")
     registration: Registration = registered.predicate
-    (further,) = registration.further
+    further, words = registration.further
+    assert (words.stage, words.name) == ("evaluate_task@sft_words", "words")
     assert (further.stage, further.name, further.digest) == (said.stage, "colours", said.suite)
     assert further.harness == "lm-eval" and scored.index < registered.index
     assert scored.digest in {link.sha256 for link in registration.chain}
@@ -75,6 +84,13 @@ def test_registration_comes_after_the_task_and_names_it(evaluated: Project) -> N
     shown = evaluated.countersign("show", "support-desk/1", "evaluation")
     assert "colours" in shown.out and "acc" in shown.out
     assert evaluated.countersign("verify").code == 0
+
+
+@pytest.mark.slow
+def test_the_answers_to_a_task_are_shown(evaluated: Project) -> None:
+    shown = evaluated.countersign("answers", "sft_words", "--text")
+    assert shown.code == 0 and "sft_words on words: 2 items, 2 answers" in shown.out
+    assert "exact_match" in shown.out and "greedy" in shown.out and "dvc pull" not in shown.out
 
 
 @pytest.mark.slow
