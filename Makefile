@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start hundreds of processes; each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro setup test nightly lint style types contracts bench architecture demo repro-public clean
+.PHONY: repro setup test nightly lint style types contracts bench bench-methods architecture demo repro-public clean
 
 repro: setup            ## from sample data to a registered model version with its audit trail
 	@countersign repro
@@ -49,6 +49,9 @@ demo: setup             ## people, approvals, a promotion, attacks, a rollback: 
 
 bench: setup            ## figures, with the machine they were taken on, into benchmarks/results.md
 	@python -m benchmarks
+
+bench-methods: setup    ## every training method beside the bare TRL script (half an hour) into benchmarks/methods.md
+	@python -m benchmarks.methods
 
 architecture: setup     ## the drawing and the measured tables of docs/architecture.md
 	@python -m benchmarks.architecture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,8 @@ class StageFamily:
     """The kinds of further statements that it records itself and that need a right."""
     engines: tuple[str, ...] = ()
     """Python distributions whose version can change an output."""
+    optional_engines: Mapping[str, str] = field(default_factory=dict)
+    """Further ones that a base install lacks, with our extra that installs each."""
     code_folders: tuple[str, ...] = ()
     """Folders of our packages that its code reads as files, and that count as its code."""
     network: bool = False

@@ -72,16 +72,22 @@ class Difference:
 
 
 def engines(name: str) -> dict[str, str]:
-    """Engine to installed version for a stage family. Raises `ConfigError` if one is missing."""
-    if not family(name).engines:
+    """Engine to installed version for a stage family; without optional ones that are not installed.
+    Raises `ConfigError` if another is missing.
+    """
+    declared = family(name)
+    wanted = sorted({*declared.engines, *declared.optional_engines})
+    if not wanted:
         return {}
     import importlib.metadata  # slow, and a gate needs none
 
     found: dict[str, str] = {}
-    for engine in sorted(family(name).engines):
+    for engine in wanted:
         try:
             found[engine] = importlib.metadata.version(engine)
         except importlib.metadata.PackageNotFoundError:
+            if engine in declared.optional_engines:
+                continue
             raise ConfigError(f"{engine} is not installed", fix=pip_install("pipeline")) from None
     return found
 
@@ -139,6 +145,11 @@ def mistake(root: Path, families: Collection[str]) -> ConfigError | None:
     """The error for what is installed for these families and differs from the lock."""
     if not (root / FILE).exists():
         return ConfigError("this project has no lock", where=str(FILE), fix=FIX)
+    for name in families:
+        for engine, extra in family(name).optional_engines.items():
+            if engine not in engines(name):
+                found = f"{engine} is not installed, and {name} needs it"
+                return ConfigError(found, fix=pip_install(extra))
     differing = differences(root, families)
     if not differing:
         return None

@@ -279,6 +279,20 @@ class Evaluation(Model):
     suite: Slug
 
 
+class TaskEvaluation(Model):
+    """One row of the table of evaluations on tasks of lm-evaluation-harness (`pipelines.tasks`)."""
+
+    model: Slug
+    """The stage or base that is evaluated."""
+    task: Slug
+    """The folder `tasks/TASK`. Policy, reports and findings call the suite so."""
+    chat_template: bool = False
+    """Whether the model's chat template is applied to the prompts."""
+    batch_size: int = Field(16, gt=0)
+    limit: int | None = Field(None, gt=0)
+    """At most this many items, the first of the task's split."""
+
+
 class Generate(Model):
     """A dataset that models write to `data/source/NAME.jsonl`, by the principles of a constitution
     (docs/generated-data.md).
@@ -336,23 +350,29 @@ class Params(Model):
     stages: dict[Slug, Stage]
     suites: dict[Slug, Suite]
     evaluations: dict[Slug, Evaluation] = {}
+    tasks: dict[Slug, TaskEvaluation] = {}
+    """`{}` if there are none: a dvc.yaml with the stage `evaluate_task` needs the table."""
     generate: dict[Slug, Generate] = {}
     """`{}` if nothing is generated: a dvc.yaml with this stage needs the table."""
     releases: dict[Slug, Release] = Field(min_length=1)
 
     def evaluated(self, key: str) -> str:
-        """The stage or base that is evaluated under this key: a row of `evaluations`, or itself."""
-        return self.evaluations[key].model if key in self.evaluations else key
+        """The stage or base that is evaluated under this key: of a row of `evaluations` or `tasks`,
+        or itself.
+        """
+        row = self.evaluations.get(key) or self.tasks.get(key)
+        return row.model if row else key
 
     def further(self, model: str) -> dict[str, str]:
-        """Row of `evaluations` to suite, of a stage or base."""
-        rows = self.evaluations.items()
-        return {key: row.suite for key, row in rows if row.model == model}
+        """Row of `evaluations` and `tasks` to suite, of a stage or base."""
+        return {name: suite for _, name, of, suite in _further(self) if of == model}
 
     def suite_of(self, model: str) -> str:
-        """The suite of a base, a stage or a row of `evaluations`."""
+        """The suite of a base, a stage or a row of `evaluations`; the task of a row of `tasks`."""
         if model in self.evaluations:
             return self.evaluations[model].suite
+        if model in self.tasks:
+            return self.tasks[model].task
         return self.bases[model].suite if model in self.bases else self.stages[model].suite
 
     def released_from(self, stage: str) -> list[str]:
@@ -464,31 +484,44 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
         need(stage.suite, params.suites, "suite", "stages", name, "suite")
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
-    for name, row in params.evaluations.items():
-        need(row.model, models, "stage or base", "evaluations", name, "model")
-        need(row.suite, params.suites, "suite", "evaluations", name, "suite")
-    wrong += _repeated_evaluations(params, path)
+    wrong += _broken_evaluations(params, path)
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
     wrong += _broken_generate(params, path)
     return wrong or _circles(params, path)
 
 
-def _repeated_evaluations(params: Params, path: Path) -> Iterator[CountersignError]:
-    """Rows of `evaluations` with the name of a model, or for a suite that the model is evaluated on
-    already.
-    """
-    models = {*params.bases, *params.stages}
-    seen = {(name, params.suite_of(name)) for name in models}
+def _further(params: Params) -> Iterator[tuple[str, str, str, str]]:
+    """Table, name, model and suite of each row of `evaluations` and `tasks`."""
     for name, row in params.evaluations.items():
-        where = place(path, "evaluations", name)
-        if name in models:
-            found = f"{name!r} is the name of a stage or base, too"
+        yield "evaluations", name, row.model, row.suite
+    for name, task in params.tasks.items():
+        yield "tasks", name, task.model, task.task
+
+
+def _broken_evaluations(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Rows of `evaluations` and `tasks` of models or suites that do not exist, with a name that
+    something else has, or for a suite that the model is evaluated on already.
+    """
+    models = sorted({*params.bases, *params.stages})
+    seen = {(name, params.suite_of(name)) for name in models}
+    for table, name, model, suite in _further(params):
+        where, is_task = place(path, table, name), table == "tasks"
+        if model not in models:
+            yield unknown("stage or base", model, models, place(path, table, name, "model"))
+        if not is_task and suite not in params.suites:
+            known = sorted(params.suites)
+            yield unknown("suite", suite, known, place(path, table, name, "suite"))
+        if is_task and suite in params.suites:
+            found = f"the task {suite!r} has the name of a suite"
+            yield ConfigError(found, where=where, fix="give the task's folder another name")
+        if name in models or (is_task and name in params.evaluations):
+            found = f"{name!r} is the name of a stage, base or row of evaluations, too"
             yield ConfigError(found, where=where, fix="give the row another name")
-        if (row.model, row.suite) in seen:
-            found = f"{row.model} is evaluated on {row.suite} already"
+        if (model, suite) in seen:
+            found = f"{model} is evaluated on {suite} already"
             yield ConfigError(found, where=where, fix="delete the row")
-        seen.add((row.model, row.suite))
+        seen.add((model, suite))
 
 
 def _broken_generate(params: Params, path: Path) -> Iterator[CountersignError]:

@@ -42,6 +42,11 @@ def suite(name: str) -> Path:
     return Path("data/suites") / f"{name}.json"
 
 
+def task(name: str) -> Path:
+    """A task of lm-evaluation-harness: its file, and its data."""
+    return Path("tasks") / name
+
+
 def constitution(name: str) -> Path:
     """The principles by which data is generated."""
     return Path("policies/constitutions") / f"{name}.yaml"

@@ -69,10 +69,14 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
     """(1) The suite and records of the model's last evaluation with scores. Raises
     `CountersignError` if there is none or they are not the recorded ones.
     """
+    params = load_params(root)
+    tasks = {row.task for row in params.tasks.values()}
     evaluations = [
         statement.predicate
         for statement in now.view.all(Evaluate)
-        if statement.predicate.model == model and statement.predicate.not_run is None
+        if statement.predicate.model == model
+        and statement.predicate.not_run is None
+        and statement.predicate.suite_name not in tasks
     ]
     if not evaluations:
         raise InputError("its evaluation is not recorded")
@@ -81,7 +85,7 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
     path = root / paths.ready(name) / paths.RECORDS
     if not path.is_dir():
         raise InputError(f"the records of {name} are not here")
-    suite = load_params(root).suites.get(name)
+    suite = params.suites.get(name)
     if suite is None:
         raise ConfigError(f"params.yaml has no suite {name}")
     if suite_digest(suite, tree_digest(path)) != evaluation.suite:

@@ -92,6 +92,7 @@ PARAMS: dict[str, Any] = {
         }
     },
     "evaluations": {},
+    "tasks": {},
     "releases": {"support-desk": {"stage": "sft"}},
 }
 """The whole of params.yaml."""

@@ -43,7 +43,7 @@ PRELOADED = [
     "pipelines.sources.ingest", "pipelines.pii.scan", "pipelines.quality",
     "pipelines.stages.import_base",
     "pipelines.stages.evaluate_base", "pipelines.stages.evaluate",
-    "pipelines.stages.evaluate_further", "pipelines.stages.gate",
+    "pipelines.stages.evaluate_further", "pipelines.stages.evaluate_task", "pipelines.stages.gate",
     "pipelines.stages.train", "pipelines.stages.register", "pipelines.stages.report",
     "pipelines.training.fit", "governance.commands.verify", "governance.commands.status",
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "mlflow.tracking",

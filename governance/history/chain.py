@@ -116,8 +116,8 @@ class Chain:
             use = f"evaluate_base@{self.released.name}"
             uses.setdefault((self.suite.name, self.suite.records), []).append(use)
         for further in self.further_suites:
-            use = f"evaluate_further@{further.row}"
-            uses.setdefault((further.name, further.records), []).append(use)
+            if further.harness is None:
+                uses.setdefault((further.name, further.records), []).append(further.stage)
         done: dict[tuple[str, str], DataChain] = {}
         while rest := [key for key in uses if key not in done]:
             for key in rest:

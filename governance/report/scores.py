@@ -192,7 +192,7 @@ def not_searched(facts: Facts) -> list[tuple[str, str]]:
     used other suites, and a dataset is searched for one suite.
     """
     uses_of_version = {f"evaluate@{facts.released.name}"}
-    uses_of_version |= {f"evaluate_further@{suite.row}" for suite in facts.further}
+    uses_of_version |= {suite.stage for suite in facts.further}
     missing = set()
     for own, uses in facts.datasets:
         for chain in facts.trained_on if uses_of_version & {*uses} else ():

@@ -66,8 +66,8 @@ class Stored:
 def command(call: Call, name: str, count: int, skip: int, lowest: str | None, text: bool) -> None:
     """Show the answers of a model that its evaluation scored, beside the prompts and scores.
 
-    NAME is a stage, a base, a row of `evaluations` or MODEL/VERSION. It needs answers.jsonl of that
-    evaluation in this folder (`dvc pull`).
+    NAME is a stage, a base, a row of `evaluations` or `tasks`, or MODEL/VERSION. It needs
+    answers.jsonl of that evaluation in this folder (`dvc pull`).
     """
     project, now = open_project(Path.cwd(), os.environ), call.read()
     stored = found(project, now, name)
@@ -103,7 +103,7 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     if "/" in name:
         registration = now.registration(*session.named(name)).predicate
         model, stage = registration.model_digest, registration.stage
-    elif name not in (known := [*params.stages, *params.bases, *params.evaluations]):
+    elif name not in (known := [*params.stages, *params.bases, *params.evaluations, *params.tasks]):
         raise unknown("stage, base or evaluation", name, known, "params.yaml")
     file = next(each.path for each in evaluate.outputs(params, stage) if each.role == "answers")
     path = project.root / file
@@ -204,11 +204,13 @@ def _with(
 
 def _prompts(project: Project, stored: Stored, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Record id to prompt and reference answer; nothing where the suite's records are not here as
-    they were scored.
+    they were scored. Items of a task are not records: their ids are places in the task's data.
     """
     from pipelines.shards import open_records
 
-    name = next(one.name for one in stored.scored.inputs if one.role == "records")
+    name = next((one.name for one in stored.scored.inputs if one.role == "records"), None)
+    if name is None:
+        return {item: {"prompt": [], "reference": None} for item in ids}
     folder = project.root / name
     if not paths.is_inside(name) or not folder.is_dir():
         return {}

@@ -38,7 +38,7 @@ CORES_PAY = 2_000_000
 CHUNK = 256
 """Texts per task of a process."""
 
-RECENT = 200_000
+RECENT = 20_000
 """Texts remembered in memory, so that an unchanged text is searched once per run."""
 
 CACHE_BYTES = 1 << 30

@@ -36,7 +36,7 @@ from pipelines.params import Params
 from pipelines.project import Project
 from pipelines.provenance import evidence_view
 from pipelines.stages.gate import declared_request
-from pipelines.training import engines, launch
+from pipelines.training import engines, launch, vllm
 from pipelines.training.objective import uses_scorer
 
 PRINCIPALS = "policies/policy.yaml: principals"
@@ -69,8 +69,8 @@ def locked(project: Project, stages: Iterable[str]) -> list[CountersignError]:
 def trainings(
     project: Project, stages: Iterable[str], running: Callable[[], Collection[str]]
 ) -> list[CountersignError]:
-    """(1) That the machine has what only some objectives use: optional engines, and a launcher for
-    several processes. `running`: see `rights`.
+    """(1) That the machine has what only some objectives use: optional engines, a launcher for
+    several processes, and the address of a vLLM server. `running`: see `rights`.
     """
     wrong: dict[str, list[ConfigError]] = {}
     for key in keys_of("train", stages):
@@ -79,6 +79,7 @@ def trainings(
         wrong[f"train@{key}"] = [
             *engines.missing(names, where),
             *launch.missing(row.processes, where, project.machine.environ),
+            *vllm.missing(row.trainer, where, project.machine.environ),
         ]
     runs = running() if any(wrong.values()) else ()
     return [mistake for stage, mistakes in wrong.items() if stage in runs for mistake in mistakes]

@@ -55,7 +55,7 @@ def inputs(params: Params, key: str) -> list[Input]:
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
         Input("functions", paths.suite(suite)),
     ]
-    if stage is not None and _model_class(params, key) == "language":
+    if stage is not None and model_class(params, key) == "language":
         files.append(Input("parent", paths.model(stage.parent) / "model"))
         if objective.uses_scorer(stage):
             files.append(Input("scorer", paths.model(stage.scorer) / "model"))
@@ -64,9 +64,8 @@ def inputs(params: Params, key: str) -> list[Input]:
 
 def outputs(params: Params, key: str) -> list[Output]:
     """Scores by item, their means for `dvc metrics`, and the answers that were scored."""
-    folder = paths.evaluation(key)
-    if key in params.evaluations:
-        folder = paths.further_evaluation(params.evaluations[key].model, key)
+    model = params.evaluated(key)
+    folder = paths.evaluation(key) if model == key else paths.further_evaluation(model, key)
     return [
         Output("scores", folder / "scores.jsonl"),
         Output("metrics", folder / "metrics.json"),
@@ -79,7 +78,7 @@ def run(job: Job) -> Outcome:
     name = job.params.suite_of(job.key)
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
-    metrics, kind = metrics_of(suite, where), _model_class(job.params, job.key)
+    metrics, kind = metrics_of(suite, where), model_class(job.params, job.key)
     digest = suite_digest(suite, job.inputs["records"].sha256)
     require_functions(job, metrics)
     rows = rows_of(job.input("records"), suite, metrics, where)
@@ -100,7 +99,7 @@ def run(job: Job) -> Outcome:
             behaved = {f"behaviour/{name}": fmean(v) for name, v in behaviour.measures.items()}
             run.metrics(0, {**figures(scores, slices), **behaved, "items": len(rows)})
     require_functions(job, metrics)
-    _write(job, ids, scores)
+    write_scores(job, ids, scores)
     stored = answers.write(job, ids, made)
     means = {metric: mean(values) for metric, values in scores.items()}
     return Outcome(
@@ -116,7 +115,7 @@ def run(job: Job) -> Outcome:
             "pairs": pairs,
             "answers": stored,
         },
-        parameters={**suite.model_dump(mode="json"), "threads": _threads(job.params, job.key)},
+        parameters={**suite.model_dump(mode="json"), "threads": threads_of(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
         summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in means.items()),
@@ -172,7 +171,7 @@ def _scores(
 
     passes = len({metric.needs for metric in metrics})
     with job.progress.bar(len(rows) * passes, f"scoring {job.key}") as bar:
-        model, threads = job.input("model"), _threads(job.params, job.key)
+        model, threads = job.input("model"), threads_of(job.params, job.key)
         try:
             scorer = scoring.open_scorer(model, kind, suite, threads, bar)
             scores = scoring.score(scorer, rows, metrics)
@@ -226,7 +225,7 @@ def _origin(job: Job) -> Origin:
     """What the model was trained from and with, as far as it can be compared."""
     from pipelines.measuring import Origin
 
-    threads = _threads(job.params, job.key)
+    threads = threads_of(job.params, job.key)
     if "parent" not in job.inputs or not has_weights(job.input("parent")):
         return Origin(threads=threads)
     scorer = job.input("scorer") if "scorer" in job.inputs else None
@@ -251,7 +250,8 @@ def not_finite_at(values: list[float | None]) -> list[int]:
     return [at for at, value in enumerate(values) if value is not None and not math.isfinite(value)]
 
 
-def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> None:
+def write_scores(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> None:
+    """Writes the scores item by item, and their means."""
     with job.output("scores").open("w", encoding="utf-8", newline="\n") as stream:
         for at, record in enumerate(ids):
             line = {"id": record, **{metric: values[at] for metric, values in scores.items()}}
@@ -260,12 +260,14 @@ def _write(job: Job, ids: list[str], scores: dict[str, list[float | None]]) -> N
     write_json(job.output("metrics"), {"items": len(ids) if scores else 0, **means})
 
 
-def _model_class(params: Params, key: str) -> ModelClass:
+def model_class(params: Params, key: str) -> ModelClass:
+    """Whether the evaluated model is a language model or a reward model."""
     stage = params.stages.get(params.evaluated(key))
     return method(stage.method).model if stage else "language"
 
 
-def _threads(params: Params, key: str) -> int:
+def threads_of(params: Params, key: str) -> int:
+    """The CPU threads of an evaluation: those of the training."""
     stage = params.stages.get(params.evaluated(key))
     return stage.threads if stage else 1
 

@@ -37,7 +37,8 @@ from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import suite_digest
-from pipelines.params import Params
+from pipelines.params import Params, TaskEvaluation
+from pipelines.tasks import definition
 from pipelines.training import objective
 from pipelines.training.methods import method
 
@@ -308,8 +309,18 @@ def further_suites(params: Params, root: Path, model: str) -> list[FurtherSuite]
     """The suites of a model's rows of `evaluations`, as they are defined now."""
     return [
         FurtherSuite(row=row, **_suite(params, root, suite).model_dump())
+        if row in params.evaluations
+        else _task(root, row, params.tasks[row])
         for row, suite in params.further(model).items()
     ]
+
+
+def _task(root: Path, row: str, task: TaskEvaluation) -> FurtherSuite:
+    folder = digests.tree_digest(root / paths.task(task.task))
+    digest = definition.suite_digest(task, folder)
+    return FurtherSuite(
+        row=row, name=task.task, digest=digest, records=folder, split="task", harness="lm-eval"
+    )
 
 
 def _suite(params: Params, root: Path, name: str, records: str | None = None) -> SuiteRef:

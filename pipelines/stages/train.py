@@ -177,6 +177,7 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
         "processes": fitted.processes,
         **({"cuda": fitted.cuda} if fitted.cuda else {}),
         **({"thinking": fitted.thinking} if fitted.thinking else {}),
+        **({"generation": fitted.generation} if fitted.generation else {}),
     }
 
 

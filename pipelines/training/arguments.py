@@ -78,14 +78,20 @@ _REMOTE = _refused(
     _LOCAL,
     """
     push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push
-    hub_revision trust_remote_code chat_template_path vllm_server_base_url vllm_server_host
-    vllm_server_port vllm_group_port vllm_server_timeout
+    hub_revision trust_remote_code chat_template_path
+    """,
+)
+_SERVER = _refused(
+    "the machine names the server: set COUNTERSIGN_VLLM, and vllm_mode to server",
+    """
+    vllm_server_base_url vllm_server_host vllm_server_port vllm_group_port vllm_server_timeout
     """,
 )
 REFUSED = {
     **_OUTPUT,
     **_REPORTING,
     **_REMOTE,
+    **_SERVER,
     **_refused("set `seed` of the stage", "seed data_seed"),
     "reward_weights": "set `weight` of each entry of the stage's `rewards`",
     "dataloader_drop_last": "it leaves out records that nothing counts",

@@ -41,11 +41,13 @@ from pipelines.training import (
     arguments,
     callbacks,
     chat,
+    engines,
     quantization,
     rewards,
     selection,
     stopping,
     usage,
+    vllm,
 )
 from pipelines.training.callbacks import Listener
 from pipelines.training.dataset import dataset, extra_names, parts_of
@@ -77,6 +79,7 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
     _settle(plan.objective)
     method = METHODS[plan.objective.method]
     try:
+        generation = _generation(plan)
         trainer, use, thinking = _trainer(plan, method, listener)
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, plan.objective.processes, os.environ)
@@ -87,7 +90,8 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         trainer.add_callback(ends)
         resume = _last_checkpoint(plan, trainer.accelerator)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return _finish(plan, method, trainer, use, thinking, ends.found)
+        fitted = _finish(plan, method, trainer, use, thinking, ends.found)
+        return fitted.model_copy(update={"generation": generation})
     except CountersignError:
         raise
     except Exception as error:
@@ -110,6 +114,20 @@ def _settle(objective: Objective) -> None:
     datasets.disable_caching()
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
+
+
+def _generation(plan: Plan) -> dict[str, str]:
+    """What generates, where that is vLLM. Raises `ConfigError`, `OfflineError`."""
+    given, where = plan.objective.trainer, f"params.yaml: stages.{plan.stage}"
+    if not given.get("use_vllm"):
+        return {}
+    if mistake := next(engines.missing([engines.OF_ARGUMENTS["use_vllm"]], where), None):
+        raise mistake
+    if not vllm.uses_server(given):
+        return vllm.colocated()
+    from pipelines.training.modelfolder import load_tokenizer
+
+    return vllm.asked(vllm.address(os.environ, where), load_tokenizer(plan.parent))
 
 
 def _trainer(
@@ -342,6 +360,9 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
         ours |= selection.arguments(plan.objective.select)
     if not evaluates:
         ours["eval_strategy"] = "no"
+    if vllm.uses_server(given):
+        where = f"params.yaml: stages.{plan.stage}"
+        ours["vllm_server_base_url"] = vllm.address(os.environ, where)
     if method.rewards:
         ours["reward_weights"] = [reward.weight for reward in plan.objective.rewards]
     if not torch.cuda.is_available() or given.get("use_cpu"):

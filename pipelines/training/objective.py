@@ -18,7 +18,7 @@ from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
 from pipelines.params import Params, Select, Stage, StopRule
-from pipelines.training import arguments, rewards, selection, stopping
+from pipelines.training import arguments, rewards, selection, stopping, vllm
 from pipelines.training.methods import Method, method
 
 
@@ -85,6 +85,7 @@ def resolve(params: Params, name: str) -> Objective:
         chosen, {**chosen.defaults, **stage.trainer}, f"{where}.trainer"
     )
     stop = stage.stop.limits if stage.stop else {}
+    wrong += vllm.mistakes(trainer, f"{where}.trainer")
     wrong += stopping.mistakes(stop, chosen, trainer, f"{where}.stop")
     validation = params.datasets[stage.data].splits.validation
     wrong += selection.mistakes(stage.select, stage.trainer, validation, where)

@@ -55,6 +55,8 @@ class Fitted(Model):
     device: str
     cuda: str = ""
     """The CUDA version of PyTorch's build, on a GPU."""
+    generation: dict[str, str] = {}
+    """Engine, mode and version of what generated, where that is vLLM."""
     processes: int
     history: list[dict[str, float]]
     """step and signals, in order."""

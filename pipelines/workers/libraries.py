@@ -42,6 +42,7 @@ GROUP_OF = {
     "train": MODELS,
     "evaluate": MODELS,
     "evaluate_further": MODELS,
+    "evaluate_task": MODELS,
 }
 """Family of stages to its group; another family needs none."""
 AFTER = {"register": MODELS, "report": MODELS}

@@ -153,17 +153,20 @@ def test_any_change_of_its_code_changes_the_digest(name: str, changed: set[str])
     assert familycode.digest(name) == before
 
 
+EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
+
+
 @pytest.mark.parametrize(
     ("file", "families"),
     [
         ("pipelines/harness.py", set()),
         ("governance/log/evidence.py", {"gate"}),
         ("governance/attest/predicates/data.py", set()),
-        ("pipelines/pii/names.txt", {"scan_pii", "evaluate", "evaluate_base", "evaluate_further"}),
+        ("pipelines/pii/names.txt", {"scan_pii", *EVALUATE}),
         ("pipelines/architectures/tiny.json", {"import_base"}),
         (
             "pipelines/metrics.py",
-            {"evaluate", "evaluate_base", "evaluate_further", "gate", "suite", "generate"},
+            {*EVALUATE, "gate", "suite", "generate"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
         ("pipelines/training/fit.py", {"train"}),

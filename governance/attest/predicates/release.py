@@ -14,7 +14,7 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Json, Model, Sha256, Slug, empty
+from governance.base.model import Json, Model, Sha256, Slug, absent, empty
 
 
 class SuiteRef(Model):
@@ -33,7 +33,16 @@ class FurtherSuite(SuiteRef):
     """A suite on which a model is evaluated beside its own."""
 
     row: Slug
-    """The row of `evaluations` in params.yaml."""
+    """The row of `evaluations` in params.yaml, or of `tasks`."""
+    harness: Literal["lm-eval"] | None = Field(None, exclude_if=absent)
+    """The tool that runs it, where it is a task of that tool. `records` is then the digest of the
+    task's folder, which is no dataset of the log.
+    """
+
+    @property
+    def stage(self) -> str:
+        """The stage that evaluates it."""
+        return f"{'evaluate_task' if self.harness else 'evaluate_further'}@{self.row}"
 
 
 class DvcObject(Model):

@@ -121,7 +121,8 @@ class ModelFacts:
     def evaluate_stage(self) -> str:
         """The stage that evaluates it."""
         if self.row is not None:
-            return f"evaluate_further@{self.row or 'ROW'}"
+            named = (suite.stage for suite in self.ref.further if suite.row == self.row)
+            return next(named, "evaluate_further@ROW")
         return f"{'evaluate' if self.node.train else 'evaluate_base'}@{self.ref.name}"
 
     @property
