@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from governance.attest import canonical
@@ -124,6 +125,22 @@ def suite_digest(suite: Suite, records: str) -> str:
         "seed": suite.seed,
     }
     return hashlib.sha256(canonical.dumps(content)).hexdigest()
+
+
+def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
+    """The suite's records in the order of their ids: the first `limit` of its split."""
+    from pipelines.shards import of_split, open_records
+
+    stored = open_records(records)
+    if stored.kind != metrics[0].kind:
+        kinds = f"records of kind {metrics[0].kind}, these are of kind {stored.kind}"
+        raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
+    tables = (of_split(table, suite.split) for table in stored.tables())
+    rows = [row for table in tables for row in table.to_pylist()]
+    if not rows:
+        found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
+        raise ConfigError(found, where=where, fix=fix)
+    return sorted(rows, key=lambda row: str(row["id"]))[: suite.limit]
 
 
 def answer_score(

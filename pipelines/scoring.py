@@ -74,12 +74,14 @@ def require_finite_weights(model: Any) -> None:
         raise DivergedError("the weights", f"{wrong} of {len(weights)} tensors", counts)
 
 
-def score(scorer: Scorer, rows: Rows, metrics: list[Metric]) -> Scores:
-    """Metric name to one score per row. Raises `DivergedError`."""
+def score(scorer: Scorer, rows: Rows, metrics: list[Metric], *, inference: bool = True) -> Scores:
+    """Metric name to one score per row. `inference`: false for a model that goes on training.
+    Raises `DivergedError`.
+    """
     import torch
 
     scores: Scores = {}
-    with torch.inference_mode():
+    with torch.inference_mode() if inference else torch.no_grad():
         for need in sorted({metric.needs for metric in metrics}):
             scores |= scorer.scores(need, rows, [m for m in metrics if m.needs == need])
     return {metric.name: scores[metric.name] for metric in metrics}

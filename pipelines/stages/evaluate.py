@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from pipelines import answers, paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.metrics import Metric, mean, metrics_of, sources, suite_digest
+from pipelines.metrics import Metric, mean, metrics_of, rows_of, sources, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
@@ -136,22 +135,6 @@ def require_functions(job: Job, metrics: list[Metric]) -> None:
     if found != sources(metrics):
         fix = f"run `countersign repro suite@{path.stem}`"
         raise InputError("it names other reward functions than are here", where=str(path), fix=fix)
-
-
-def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
-    """The suite's records in the order of their ids: the first `limit` of its split."""
-    from pipelines.shards import of_split, open_records
-
-    stored = open_records(records)
-    if stored.kind != metrics[0].kind:
-        kinds = f"records of kind {metrics[0].kind}, these are of kind {stored.kind}"
-        raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
-    tables = (of_split(table, suite.split) for table in stored.tables())
-    rows = [row for table in tables for row in table.to_pylist()]
-    if not rows:
-        found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
-        raise ConfigError(found, where=where, fix=fix)
-    return sorted(rows, key=lambda row: str(row["id"]))[: suite.limit]
 
 
 def _scores(

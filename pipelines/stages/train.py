@@ -117,9 +117,9 @@ def run(job: Job) -> Outcome:
 
 
 def _ended(fitted: Fitted) -> dict[str, Any]:
-    """At which step it ended or was selected, where that is not the last one."""
-    both = {"stopped": fitted.stopped, "selected": fitted.selected}
-    return {name: each for name, each in both.items() if each is not None}
+    """At which step it ended or was selected, where that is not the last one; and by what."""
+    said = {"stopped": fitted.stopped, "selected": fitted.selected, "looks": fitted.looks}
+    return {name: each for name, each in said.items() if each is not None}
 
 
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
@@ -140,8 +140,9 @@ def _early(fitted: Fitted) -> str:
     """Why the training ended early, in words; empty if it did not."""
     if (stop := fitted.stopped) is None:
         return ""
-    signal = SIGNALS[stop.rule]
-    return f" of {stop.planned} ({signal} {stop.found:.4g} is above the limit {stop.limit:g})"
+    signal = stop.metric or SIGNALS[stop.rule]
+    side = stop.rule.rpartition("_")[2]
+    return f" of {stop.planned} ({signal} {stop.found:.4g} is {side} the limit {stop.limit:g})"
 
 
 def perform(

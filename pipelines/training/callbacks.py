@@ -34,7 +34,7 @@ def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, flo
     """
     signals = {}
     for name, value in logs.items():
-        reported = name in names or _of_a_reward(name) or name.startswith("eval_")
+        reported = name in names or _of_a_reward(name) or name.startswith(("eval_", "suite/"))
         finite = isinstance(value, int | float) and math.isfinite(value)
         if reported and finite and not name.endswith(TIMINGS):
             signals[name] = float(value)

@@ -29,7 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import EarlyStop, RecordUse, Selected
+from governance.attest.predicates import RecordUse, Selected
+from governance.attest.predicates.training import Looks
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.storage import disk_failure
 from governance.gates.records import record_limits
@@ -41,6 +42,7 @@ from pipelines.training import (
     arguments,
     callbacks,
     chat,
+    looks,
     quantization,
     rewards,
     selection,
@@ -83,11 +85,14 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
         use = _confirmed(plan, trainer, use)
         _write_arguments(plan, trainer)
-        ends = stopping.stopping(plan.objective.stop)
-        trainer.add_callback(ends)
+        ends = [stopping.stopping(plan.objective.stop)]
+        if rule := plan.objective.stop_suite:
+            ends.append(looks.looking(plan, rule, trainer, listener))
+        for callback in ends:
+            trainer.add_callback(callback)
         resume = _last_checkpoint(plan, trainer.accelerator)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return _finish(plan, method, trainer, use, thinking, ends.found)
+        return _finish(plan, method, trainer, use, thinking, ends)
     except CountersignError:
         raise
     except Exception as error:
@@ -423,7 +428,7 @@ def _finish(
     trainer: Any,
     use: dict[str, RecordUse],
     thinking: str,
-    stopped: EarlyStop | None,
+    ends: Sequence[Any],
 ) -> Fitted:
     trained = plan.work / "trained"
     _save_whole(trainer, trained)
@@ -440,8 +445,9 @@ def _finish(
         processes=accelerator.num_processes,
         history=list(history.values()),
         thinking=thinking,
-        stopped=stopped,
+        stopped=next((end.found for end in ends if end.found is not None), None),
         selected=_selected(plan, trainer),
+        looks=_looks(plan, trainer, ends),
     )
     if accelerator.is_main_process:
         trainer.processing_class.save_pretrained(trained)
@@ -454,6 +460,12 @@ def _selected(plan: Plan, trainer: Any) -> Selected | None:
     if (select := plan.objective.select) is None:
         return None
     return selection.selected(select, trainer, f"params.yaml: stages.{plan.stage}")
+
+
+def _looks(plan: Plan, trainer: Any, ends: Sequence[Any]) -> Looks | None:
+    if (rule := plan.objective.stop_suite) is None:
+        return None
+    return looks.looks(rule, trainer.state.log_history, ends[-1].items)
 
 
 def _save_whole(trainer: Any, folder: Path) -> None:

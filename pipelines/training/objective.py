@@ -18,7 +18,7 @@ from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
 from pipelines.params import Params, Select, Stage, StopRule
-from pipelines.training import arguments, rewards, selection, stopping
+from pipelines.training import arguments, looks, rewards, selection, stopping
 from pipelines.training.methods import Method, method
 
 
@@ -53,6 +53,7 @@ class Objective(Model):
     """
     stop: dict[StopRule, float] = Field({}, exclude_if=empty)
     """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
+    stop_suite: looks.SuiteRule | None = Field(None, exclude_if=empty)
     select: Select | None = Field(None, exclude_if=empty)
 
     @property
@@ -85,9 +86,12 @@ def resolve(params: Params, name: str) -> Objective:
         chosen, {**chosen.defaults, **stage.trainer}, f"{where}.trainer"
     )
     stop = stage.stop.limits if stage.stop else {}
-    wrong += stopping.mistakes(stop, chosen, trainer, f"{where}.stop")
+    wrong += stopping.mistakes(stage.stop, chosen, trainer, f"{where}.stop")
+    wrong += looks.mistakes(params, stage, chosen, where)
     validation = params.datasets[stage.data].splits.validation
     wrong += selection.mistakes(stage.select, stage.trainer, validation, where)
+    if stage.select is not None:
+        wrong += selection.judged(params, stage.data, f"{where}.select")
     wrong += [*_of_rewards(params, stage, chosen, where), *_of_models(params, stage, chosen, where)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -103,6 +107,7 @@ def resolve(params: Params, name: str) -> Objective:
         ],
         trainer=dict(sorted(trainer.items())),
         stop=dict(sorted(stop.items())),
+        stop_suite=looks.resolve(params, stage),
         select=stage.select,
     )
 
@@ -167,6 +172,9 @@ def describe(objective: Objective) -> dict[str, Any]:
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
     flat |= {f"reward.{reward.name}": reward.weight for reward in objective.rewards}
     flat |= {f"stop.{rule}": limit for rule, limit in objective.stop.items()}
+    if (rule := objective.stop_suite) is not None:
+        bounds = {"every": rule.every, "below": rule.below, "above": rule.above}
+        flat |= {f"stop.{rule.metric}.{name}": value for name, value in bounds.items()}
     if objective.select is not None:
         flat |= {f"select.{key}": value for key, value in objective.select.model_dump().items()}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}
