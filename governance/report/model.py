@@ -497,6 +497,17 @@ class Curve(Model):
     points: list[tuple[float, float]]
 
 
+class Along(Model):
+    """Where a training with rewards was at one step."""
+
+    step: int
+    kl: float | None
+    """Nats per token from the reference; None where it was not measured."""
+    reward: float
+    scores: dict[str, float] = {}
+    """Metric to its mean over held-back records, where these were scored."""
+
+
 class Training(Model):
     """One training stage this version rests on."""
 
@@ -513,6 +524,10 @@ class Training(Model):
     """Whether the same came out again, in words."""
     curves: list[Curve]
     curves_note: str
+    along: list[Along] = []
+    """Reward and held-back scores against divergence: at most some rows, with every look."""
+    against_kl: list[Curve] = []
+    """The same as curves, whose points are of divergence and value."""
     gate: str
     evidence: Refs
 

@@ -34,7 +34,7 @@ from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
 from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
-from pipelines.training import engines, launch, objective, release
+from pipelines.training import divergence, engines, launch, objective, release
 from pipelines.training.methods import Method, method
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
@@ -83,6 +83,7 @@ def run(job: Job) -> Outcome:
     """Trains and writes model, adapter, curves and figures."""
     train_only_if_allowed(job)
     resolved = objective.resolve(job.params, job.key)
+    chosen = method(resolved.method)
     require_settled(os.environ, resolved.threads)
     began = time.monotonic()
     with _shown(job, resolved) as (run, listener):
@@ -103,6 +104,7 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
             "equal_rewards": _equal_rewards(fitted),
+            **({"curve": divergence.curve(fitted.history)} if chosen.rewards else {}),
             **_ended(fitted),
         },
         parameters=parameters(resolved, fitted),

@@ -42,6 +42,7 @@ from pipelines.training import (
     arguments,
     callbacks,
     chat,
+    divergence,
     looks,
     quantization,
     rewards,
@@ -83,6 +84,9 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, plan.objective.processes, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
+        if method.rewards:
+            where, needed = f"params.yaml: stages.{plan.stage}", "kl_above" in plan.objective.stop
+            divergence.attach(trainer, where, needed=needed)
         use = _confirmed(plan, trainer, use)
         _write_arguments(plan, trainer)
         ends = [stopping.stopping(plan.objective.stop)]

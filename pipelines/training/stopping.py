@@ -32,9 +32,6 @@ def mistakes(
         found = f"{method.name} generates no answers, so it has neither KL nor reward to stop at"
         fix = "delete the field; `select` chooses a step by the validation split"
         yield ConfigError(found, where=where, fix=fix)
-    elif "kl_above" in rules and not trainer.get("beta"):
-        found, fix = "with beta 0 the trainer measures no KL", "set beta, or delete kl_above"
-        yield ConfigError(found, where=f"{where}.kl_above", fix=fix)
     every = trainer.get("logging_steps", 1)
     if rules and isinstance(every, float) and not every.is_integer():
         found, expected = f"logging_steps {every:g}", "with stop rules, a whole number of steps"

@@ -152,6 +152,8 @@ def test_what_is_left_and_told(
     assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {
         "stopped",
         "selected",
+        "curve",
+        "looks",
     }
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())
