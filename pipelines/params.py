@@ -204,6 +204,15 @@ class StopSuite(Model):
         return self
 
 
+class Tools(Model):
+    """Tools that the model may call while it answers (`pipelines.training.tool_files`)."""
+
+    names: list[Slug] = Field(min_length=1)
+    """`rewards/tools/NAME.py` of the project."""
+    rounds: int = Field(4, gt=0, le=100)
+    """How often it may go on after results of calls."""
+
+
 class Stop(Model):
     """Limits at which a training ends early, and its model is published as it is then."""
 
@@ -262,6 +271,8 @@ class Stage(Model):
     """
     lora: Lora | None = None
     rewards: list[Reward] = []
+    tools: Tools | None = Field(None, exclude_if=empty)
+    """For GRPO. The stage's suite has the same."""
     trainer: dict[str, Any] = {}
     """TRL's own arguments, with TRL's names. They are checked against the method's config class."""
     stop: Stop | None = Field(None, exclude_if=empty)
@@ -292,6 +303,10 @@ class Suite(Model):
     """At most this many records, the first by id."""
     seed: int = Field(0, ge=0)
     generation: Generation = Generation()
+    tools: Tools | None = Field(None, exclude_if=empty)
+    """With them, the model answers as in a training with these tools, and its last message is
+    scored.
+    """
 
 
 class Evaluation(Model):

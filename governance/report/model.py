@@ -27,6 +27,7 @@ from governance.attest.predicates import (
     Train,
     Waiver,
 )
+from governance.attest.predicates.training import ToolUse
 from governance.base.model import Json, Model, Sha256, empty
 from governance.policy.declarations import Declaration
 from governance.policy.readers import ContentKind
@@ -686,6 +687,8 @@ class Behaviour(Model):
     """Share of groups in training whose answers all got the same reward."""
     equal_rewards_below: float | None = None
     """The share from which on there was nothing to learn from; None where nothing is demanded."""
+    tools: ToolUse | None = None
+    """Which tools the version could call on its suite, and what became of calls."""
     findings: list[str] = []
     """What the decision made again has against the behaviour of the models of the chain."""
     evidence: Refs = []

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
+from governance.attest.predicates.training import ToolUse
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import lock, paths
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 
 EQUAL_REWARDS = "frac_reward_zero_std"
 """TRL's name of the share of groups whose answers all got the same reward."""
+
+
+CALLS, FAILURES = "tools/call_frequency", "tools/failure_frequency"
+"""TRL's names of calls per answer, and of the share of them that failed."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -106,6 +111,7 @@ def run(job: Job) -> Outcome:
             "equal_rewards": _equal_rewards(fitted),
             **({"curve": divergence.curve(fitted.history)} if chosen.rewards else {}),
             **_ended(fitted),
+            **_tools(resolved, fitted),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -120,8 +126,24 @@ def run(job: Job) -> Outcome:
 
 def _ended(fitted: Fitted) -> dict[str, Any]:
     """At which step it ended or was selected, where that is not the last one; and by what."""
+    said: dict[str, Any]
     said = {"stopped": fitted.stopped, "selected": fitted.selected, "looks": fitted.looks}
     return {name: each for name, each in said.items() if each is not None}
+
+
+def _tools(resolved: Objective, fitted: Fitted) -> dict[str, ToolUse]:
+    """The tools, and what became of calls, over the logged steps."""
+    if resolved.tools is None:
+        return {}
+    lines = [line for line in fitted.history if CALLS in line]
+    calls = sum(line[CALLS] for line in lines)
+    failed = sum(line[CALLS] * line[FAILURES] for line in lines)
+    use = ToolUse(
+        functions=resolved.tools.functions,
+        calls=calls / len(lines) if lines else 0.0,
+        failed=failed / calls if calls else 0.0,
+    )
+    return {"tools": use}
 
 
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:

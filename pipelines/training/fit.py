@@ -48,6 +48,8 @@ from pipelines.training import (
     rewards,
     selection,
     stopping,
+    tool_files,
+    tool_loop,
     usage,
 )
 from pipelines.training.callbacks import Listener
@@ -99,6 +101,8 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         return _finish(plan, method, trainer, use, thinking, ends)
     except CountersignError:
         raise
+    except tool_files.ToolStopped as stopped:
+        raise stopped.error from None
     except Exception as error:
         raise translated(error, plan) from error
 
@@ -131,6 +135,7 @@ def _trainer(
 
     tables = _tables(plan, method)
     tokenizer = _tokenizer(plan, method, tables[0])
+    tables = _without_tools(plan, tables)
     parts, extra = _parts(tables), extra_names(tables[0])
     form = _form(plan, method, tokenizer, parts)
     train, validation = (table and dataset(table, parts, extra, form) for table in tables)
@@ -141,12 +146,7 @@ def _trainer(
         validation, use["validation"] = _usable(validation, tokenizer, method, args)
     for split, counts in use.items():
         _require_records(plan, split, counts, args)
-    more: dict[str, Any] = {}
-    if method.rewards:
-        opened = chat.opens_thinking(tokenizer)
-        more["reward_funcs"] = _rewards(plan, extra, opened=opened)
-    if method.critic:
-        more["critic"] = str(_critic_body(plan))
+    more = _functions(plan, method, tokenizer, extra)
     if lora := plan.objective.lora:
         more["peft_config"] = _lora(lora, method)
         if quantization.quantizes(lora):
@@ -171,6 +171,21 @@ def _trainer(
         grain = math.lcm(grain, int(trainer.args.logging_steps))
     trainer.add_callback(callbacks.checkpointing(grain, plan.checkpoint_seconds))
     return trainer, use, (form.thinking or "content") if chat.THINKING in parts else ""
+
+
+def _functions(plan: Plan, method: Method, tokenizer: Any, extra: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a trainer that learns from rewards: functions, tools, the critic's body."""
+    more: dict[str, Any] = {}
+    if method.rewards:
+        # where calls are read, TRL divides what the model thought from its answer
+        opened = chat.opens_thinking(tokenizer) and not plan.objective.tools
+        more["reward_funcs"] = _rewards(plan, extra, opened=opened)
+    if tools := plan.objective.tools:
+        tool_loop.prepare(tokenizer)
+        more["tools"] = tool_files.load(tools.functions)
+    if method.critic:
+        more["critic"] = str(_critic_body(plan))
+    return more
 
 
 def _usable(records: Any, tokenizer: Any, method: Method, args: Any) -> tuple[Any, RecordUse]:
@@ -245,6 +260,20 @@ def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
 def _parts(tables: Sequence[Any]) -> frozenset[str]:
     """What records of a split have beside role and content."""
     return frozenset().union(*(parts_of(table) for table in tables if table))
+
+
+def _without_tools(plan: Plan, tables: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The tables of a training with tools, of which the trainer tells the model by itself. Raises
+    `ConfigError` where records name others.
+    """
+    if (tools := plan.objective.tools) is None:
+        return tables
+    for table in tables:
+        texts = table[TOOLS].drop_null().unique().to_pylist() if table else []
+        for text in texts:
+            tool_files.require_named(text, tools.functions, f"stages.{plan.stage}.tools")
+    train, validation = (table and table.drop_columns([TOOLS]) for table in tables)
+    return train, validation
 
 
 def _form(plan: Plan, method: Method, tokenizer: Any, parts: frozenset[str]) -> chat.Form:
@@ -351,6 +380,8 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
         ours |= selection.arguments(plan.objective.select)
     if not evaluates:
         ours["eval_strategy"] = "no"
+    if tools := plan.objective.tools:
+        ours["max_tool_calling_iterations"] = tools.rounds
     if method.rewards:
         ours["reward_weights"] = [reward.weight for reward in plan.objective.rewards]
     if not torch.cuda.is_available() or given.get("use_cpu"):
@@ -454,6 +485,8 @@ def _finish(
         looks=_looks(plan, trainer, ends),
     )
     if accelerator.is_main_process:
+        if plan.objective.tools:  # what a model says of itself does not depend on its training
+            trainer.processing_class.response_template = None
         trainer.processing_class.save_pretrained(trained)
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()

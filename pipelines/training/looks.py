@@ -27,7 +27,7 @@ from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.base.model import Model, Sha256
 from governance.base.progress import Bar
 from pipelines.failures import not_finite
-from pipelines.metrics import Metric, metrics_of, rows_of, sources
+from pipelines.metrics import Metric, functions_of, metrics_of, rows_of
 from pipelines.params import Params, Stage, Suite
 from pipelines.training import selection
 from pipelines.training.callbacks import Listener
@@ -55,7 +55,7 @@ class SuiteRule(Model):
     suite: Suite
     """With the split and the number of records that are scored here."""
     functions: dict[str, Sha256]
-    """Reward functions that score answers, by their source."""
+    """Reward functions that score answers, and tools, by their source."""
 
 
 def mistakes(
@@ -96,7 +96,7 @@ def resolve(params: Params, stage: Stage) -> SuiteRule | None:
         above=rule.above,
         name=stage.suite,
         suite=suite,
-        functions=sources(metrics_of(suite, "")),
+        functions=functions_of(suite, metrics_of(suite, "")),
     )
 
 
@@ -186,7 +186,7 @@ def _look(
     """The mean of each metric and its standard error, by their names in the history."""
     from pipelines import scoring
 
-    if sources(known) != rule.functions:
+    if functions_of(rule.suite, known) != rule.functions:
         fix = "nothing was published; run `countersign repro` to decide on the changed file"
         raise TrainingError("a reward function changed during the run", where=plan.stage, fix=fix)
     model = trainer.accelerator.unwrap_model(trainer.model)

@@ -99,6 +99,7 @@ ALONG: dict[str, Any] = {
         {"step": 75, "reward": 0.4, "kl": 0.01},
         {"step": 150, "reward": 0.8, "kl": 0.12},
     ],
+    "tools": {"functions": {"stock": digest("stock")}, "calls": 1.5, "failed": 0.25},
     "looks": {
         "suite": "desk_eval",
         "items": 50,

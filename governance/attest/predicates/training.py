@@ -117,6 +117,17 @@ class Looks(Model):
     lower_is_better: list[str] = Field([], exclude_if=empty)
 
 
+class ToolUse(Model):
+    """Which tools a model had, and what became of its calls."""
+
+    functions: dict[str, Sha256] = Field(min_length=1)
+    """Tool to the digest of its source."""
+    calls: float = Field(ge=0)
+    """Calls per answer."""
+    failed: float = Field(ge=0, le=1)
+    """Share of the calls that raised, or named no such tool."""
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -148,6 +159,8 @@ class Train(Predicate):
     """
     looks: Looks | None = Field(None, exclude_if=absent)
     """Absent where no suite was scored along the training."""
+    tools: ToolUse | None = Field(None, exclude_if=absent)
+    """Absent where the model had no tools. Means over the logged steps."""
 
 
 class Behaviour(Model):
@@ -228,6 +241,8 @@ class Evaluate(Predicate):
     """Of a reward model. Older evaluations have none."""
     answers: StoredAnswers | None = Field(None, exclude_if=absent)
     """Of a model that generates. Older evaluations have none."""
+    tools: ToolUse | None = Field(None, exclude_if=absent)
+    """Absent where the suite has no tools. Of the answers that metrics scored."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)
