@@ -485,8 +485,8 @@ def _finish(
         looks=_looks(plan, trainer, ends),
     )
     if accelerator.is_main_process:
-        if plan.objective.tools:  # what a model says of itself does not depend on its training
-            trainer.processing_class.response_template = None
+        if plan.objective.tools:
+            _restore_form(trainer.processing_class, _tokenizer(plan, method, None))
         trainer.processing_class.save_pretrained(trained)
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
@@ -497,6 +497,12 @@ def _selected(plan: Plan, trainer: Any) -> Selected | None:
     if (select := plan.objective.select) is None:
         return None
     return selection.selected(select, trainer, f"params.yaml: stages.{plan.stage}")
+
+
+def _restore_form(tokenizer: Any, parents: Any) -> None:
+    """What `tool_loop.prepare` changed for the training is no part of the model."""
+    tokenizer.chat_template = parents.chat_template
+    tokenizer.response_template = getattr(parents, "response_template", None)
 
 
 def _looks(plan: Plan, trainer: Any, ends: Sequence[Any]) -> Looks | None:

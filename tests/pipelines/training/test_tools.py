@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -412,6 +413,23 @@ def test_a_template_whose_calls_cannot_be_read_is_refused(base: Path) -> None:
     own.chat_template = own.chat_template + "\n"
     with pytest.raises(InputError, match="TRL cannot read calls"):
         tool_loop.prepare(own)
+
+
+def test_a_model_keeps_its_own_template_where_the_training_needs_another(
+    base: Path, tmp_path: Path
+) -> None:
+    """Qwen 3's template leaves out earlier thoughts, so TRL has another one for trainings."""
+    from trl.chat_template_utils import qwen3_chat_template
+
+    parent = shutil.copytree(base, tmp_path / "parent")
+    (parent / "chat_template.jinja").write_text(qwen3_chat_template, encoding="utf-8")
+    prepared = load_tokenizer(parent)
+    tool_loop.prepare(prepared)
+    assert prepared.chat_template != qwen3_chat_template and prepared.response_template
+    fit(plan(tmp_path / "work", parent, prompts(tmp_path / "data")), silent)
+    kept = load_tokenizer(tmp_path / "work" / "trained")
+    assert kept.chat_template == qwen3_chat_template
+    assert getattr(kept, "response_template", None) is None
 
 
 UNFIT = {
