@@ -154,6 +154,7 @@ def test_what_is_left_and_told(
         "selected",
         "curve",
         "looks",
+        "tools",
     }
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())
