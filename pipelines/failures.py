@@ -105,6 +105,14 @@ def reward_reached_out(name: str, file: str, access: str) -> StoppedError:
     return StoppedError(Stopped(findings=(reason,)), message, where=file, fix=fix)
 
 
+def tool_reached_out(name: str, file: str, access: str) -> StoppedError:
+    """The error that a tool asked for what none may have."""
+    reason = finding("TOOL_REACHED_OUT", f"tool {name}", found=access)
+    message = f"the tool {name!r} asked for {access}"
+    fix = f"nothing was published; {reason.next}"
+    return StoppedError(Stopped(findings=(reason,)), message, where=file, fix=fix)
+
+
 def shown(rows: Sequence[str]) -> str:
     """Rows in words: the first of them, and how many more there are."""
     more = f" and {len(rows) - ROWS_SHOWN} more" if len(rows) > ROWS_SHOWN else ""

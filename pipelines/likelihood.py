@@ -23,20 +23,33 @@ Tokens = Sequence[int]
 
 
 def log_likelihoods(
-    model: Any, prompts: Sequence[Tokens], answers: Sequence[Tokens], pad: int, temperature: float
+    model: Any,
+    prompts: Sequence[Tokens],
+    answers: Sequence[Tokens],
+    pad: int,
+    temperature: float,
+    own: Sequence[Sequence[int]] | None = None,
 ) -> list[float]:
-    """log p(answer | prompt) of each pair, in nats. The model is in evaluation mode."""
+    """log p(answer | prompt) of each pair, in nats. The model is in evaluation mode. `own`: 1 for
+    each token of an answer that counts, 0 for one that was given to the model.
+    """
+    counted = own or [[1] * len(answer) for answer in answers]
     longest = max(map(len, answers), default=1)
     size = max(1, BUDGET // ((longest + 1) * model.config.get_text_config().vocab_size))
     found: list[float] = []
     for at in range(0, len(answers), size):
         part = slice(at, at + size)
-        found += _batch(model, prompts[part], answers[part], pad, temperature)
+        found += _batch(model, prompts[part], answers[part], counted[part], pad, temperature)
     return found
 
 
 def _batch(
-    model: Any, prompts: Sequence[Tokens], answers: Sequence[Tokens], pad: int, temperature: float
+    model: Any,
+    prompts: Sequence[Tokens],
+    answers: Sequence[Tokens],
+    own: Sequence[Sequence[int]],
+    pad: int,
+    temperature: float,
 ) -> list[float]:
     """Padded on the left, so that all answers end at the last position."""
     import torch
@@ -45,7 +58,7 @@ def _batch(
     width, kept = max(map(len, rows)), max(map(len, answers))
     tokens = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    counted = torch.tensor([[0.0] * (kept - len(one)) + [1.0] * len(one) for one in answers])
+    counted = torch.tensor([[0.0] * (kept - len(one)) + [*map(float, one)] for one in own])
     tokens, mask, counted = (each.to(model.device) for each in (tokens, mask, counted))
     known = inspect.signature(model.forward).parameters
     options: dict[str, Any] = {}

@@ -67,7 +67,8 @@ def measure(scorer: Scorer, rows: Rows, origin: Origin) -> Measures:
 
 def _answers(scorer: Scorer, made: list[list[Made]]) -> list[list[Answer]]:
     return [
-        [Answer(scorer.answer(one.text), one.tokens, one.ended) for one in group] for group in made
+        [Answer(scorer.answer(one.text), one.own_tokens, one.ended) for one in group]
+        for group in made
     ]
 
 
@@ -107,7 +108,8 @@ def _divergence(scorer: Scorer, parent: Scorer, made: list[list[Made]]) -> list[
         _likelihoods(scorer, prompts, answers), _likelihoods(parent, prompts, answers), strict=True
     )
     ratios = [
-        (one - two) / len(answer.tokens) for (one, two), answer in zip(pairs, answers, strict=True)
+        (one - two) / len(answer.own_tokens)
+        for (one, two), answer in zip(pairs, answers, strict=True)
     ]
     return _means(ratios, len(made[0]))
 
@@ -115,7 +117,8 @@ def _divergence(scorer: Scorer, parent: Scorer, made: list[list[Made]]) -> list[
 def _likelihoods(scorer: Scorer, prompts: list[list[int]], answers: list[Made]) -> list[float]:
     tokens, pad = [one.tokens for one in answers], scorer.tokenizer.pad_token_id
     temperature = scorer.suite.generation.temperature
-    return log_likelihoods(scorer.model, prompts, tokens, pad, temperature)
+    own = [one.own or [1] * len(one.tokens) for one in answers]
+    return log_likelihoods(scorer.model, prompts, tokens, pad, temperature, own)
 
 
 def _means(values: list[float], per_item: int) -> list[float]:
@@ -162,7 +165,7 @@ class _Rewards:
 
 def _answered(made: Made) -> Asked:
     talk, tools = made.asked
-    return [*talk, {"role": "assistant", "content": made.text}], tools
+    return [*talk, *(made.messages or [{"role": "assistant", "content": made.text}])], tools
 
 
 def _columns(rows: Rows) -> dict[str, list[Any]]:

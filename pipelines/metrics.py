@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from governance.attest import canonical
 from governance.base.errors import ConfigError, unknown
 from pipelines import json_texts
 from pipelines.params import Suite
-from pipelines.training import rewards
+from pipelines.training import rewards, tool_files
 from pipelines.training.methods import ModelClass
 
 Needs = Literal["greedy", "sampled", "pair", "loss"]
@@ -91,6 +92,15 @@ def sources(metrics: Iterable[Metric]) -> dict[str, str]:
     return {name: rewards.source_digest(name) for name in used}
 
 
+def functions_of(suite: Suite, metrics: Iterable[Metric]) -> dict[str, str]:
+    """The code that a suite runs: reward functions, and tools as `tools/NAME`, to the sha256 of its
+    file.
+    """
+    names = suite.tools.names if suite.tools else ()
+    tools = {f"{tool_files.PREFIX}{name}": tool_files.source_digest(name) for name in names}
+    return sources(metrics) | tools
+
+
 def metrics_of(suite: Suite, where: str) -> list[Metric]:
     """A suite's metrics in its order. Raises `ConfigError` for an unknown name, or if samples are
     needed and the suite has none.
@@ -102,6 +112,12 @@ def metrics_of(suite: Suite, where: str) -> list[Metric]:
         if metric.needs == "sampled" and suite.generation.samples == 0:
             found, place = f"{name} needs sampled answers", f"{where}.generation.samples"
             raise ConfigError(found, where=place, expected="1 or more")
+    for name in suite.tools.names if suite.tools else ():
+        for mistake in tool_files.mistakes(name, f"{where}.tools"):
+            raise mistake
+    if suite.tools and any(metric.needs not in BY_FUNCTION for metric in metrics):
+        found = "only metrics of answers can have tools"
+        raise ConfigError(found, where=f"{where}.tools", fix="delete the field")
     if len({metric.kind for metric in metrics}) > 1:
         found = "metrics of different dataset kinds in one suite"
         raise ConfigError(found, where=where, fix="make two suites")
@@ -114,16 +130,34 @@ def suite_digest(suite: Suite, records: str) -> str:
     Results with the same suite digest can be compared item by item. The sources of the rules are
     part of it.
     """
-    content = {
+    content: dict[str, Any] = {
         "records": records,
         "split": suite.split,
         "limit": suite.limit,
         "metrics": suite.metrics,
-        "rules": sources(map(named, suite.metrics)),
+        "rules": functions_of(suite, map(named, suite.metrics)),
         "generation": suite.generation.model_dump(mode="json"),
         "seed": suite.seed,
     }
+    if suite.tools is not None:
+        content["rounds"] = suite.tools.rounds
     return hashlib.sha256(canonical.dumps(content)).hexdigest()
+
+
+def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
+    """The suite's records in the order of their ids: the first `limit` of its split."""
+    from pipelines.shards import of_split, open_records
+
+    stored = open_records(records)
+    if stored.kind != metrics[0].kind:
+        kinds = f"records of kind {metrics[0].kind}, these are of kind {stored.kind}"
+        raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
+    tables = (of_split(table, suite.split) for table in stored.tables())
+    rows = [row for table in tables for row in table.to_pylist()]
+    if not rows:
+        found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
+        raise ConfigError(found, where=where, fix=fix)
+    return sorted(rows, key=lambda row: str(row["id"]))[: suite.limit]
 
 
 def answer_score(

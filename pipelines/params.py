@@ -23,7 +23,7 @@ Kind = Literal["conversation", "preference", "unpaired", "prompt", "rated"]
 """The kinds of record; see `pipelines.kinds`."""
 
 StopRule = Literal["kl_above", "reward_above"]
-"""What can end a training early; see `pipelines.training.stopping`."""
+"""Which signal can end a training early; see `pipelines.training.stopping`."""
 
 
 class RecordKey(Model):
@@ -183,6 +183,36 @@ class Reward(Model):
     options: dict[str, Any] = {}
 
 
+class StopSuite(Model):
+    """Ends a training by a score on the `validation` split of its dataset, with the metrics and
+    settings of the stage's suite (`pipelines.training.looks`).
+    """
+
+    metric: MetricName
+    """One of the suite's metrics."""
+    every: int = Field(gt=0)
+    """Steps between two looks."""
+    limit: int = Field(64, gt=0, le=1000)
+    """At most this many records, the first by id."""
+    below: float | None = None
+    above: float | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.below is None and self.above is None:
+            raise ValueError("give below or above")
+        return self
+
+
+class Tools(Model):
+    """Tools that the model may call while it answers (`pipelines.training.tool_files`)."""
+
+    names: list[Slug] = Field(min_length=1)
+    """`rewards/tools/NAME.py` of the project."""
+    rounds: int = Field(4, gt=0, le=100)
+    """How often it may go on after results of calls."""
+
+
 class Stop(Model):
     """Limits at which a training ends early, and its model is published as it is then."""
 
@@ -190,11 +220,13 @@ class Stop(Model):
     """Mean KL divergence from the reference, in nats per token of the answers."""
     reward_above: float | None = None
     """Mean reward of the answers: more training would only wear the reward out."""
+    suite: StopSuite | None = Field(None, exclude_if=empty)
+    """A score on held-back records."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.kl_above is None and self.reward_above is None:
-            raise ValueError("give kl_above or reward_above")
+        if self.kl_above is None and self.reward_above is None and self.suite is None:
+            raise ValueError("give kl_above, reward_above or suite")
         return self
 
     @property
@@ -239,6 +271,8 @@ class Stage(Model):
     """
     lora: Lora | None = None
     rewards: list[Reward] = []
+    tools: Tools | None = Field(None, exclude_if=empty)
+    """For GRPO. The stage's suite has the same."""
     trainer: dict[str, Any] = {}
     """TRL's own arguments, with TRL's names. They are checked against the method's config class."""
     stop: Stop | None = Field(None, exclude_if=empty)
@@ -269,6 +303,10 @@ class Suite(Model):
     """At most this many records, the first by id."""
     seed: int = Field(0, ge=0)
     generation: Generation = Generation()
+    tools: Tools | None = Field(None, exclude_if=empty)
+    """With them, the model answers as in a training with these tools, and its last message is
+    scored.
+    """
 
 
 class Evaluation(Model):
@@ -374,6 +412,15 @@ class Params(Model):
         if model in self.tasks:
             return self.tasks[model].task
         return self.bases[model].suite if model in self.bases else self.stages[model].suite
+
+    def judged_on(self, dataset: str, split: str) -> str | None:
+        """A stage, base or row of `evaluations` whose suite scores these records. What is chosen by
+        them must not be judged by them.
+        """
+        if dataset not in self.suites or self.suites[dataset].split != split:
+            return None
+        rows = [*self.stages, *self.bases, *self.evaluations]
+        return next((name for name in rows if self.suite_of(name) == dataset), None)
 
     def released_from(self, stage: str) -> list[str]:
         """The registered models whose chain holds this stage. A stage that leads to none of them is

@@ -9,18 +9,22 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from governance.attest.predicates.training import ToolUse
 from governance.base.errors import ConfigError, InputError
 from governance.base.progress import Bar
 from pipelines import behaviour, json_texts, thinking
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.metrics import Metric, answer_score
 from pipelines.params import Suite
-from pipelines.training import chat, rewards
+from pipelines.training import chat, rewards, tool_files
 from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import load_model, load_tokenizer
 from pipelines.training.rewards import TrainerReward
+
+if TYPE_CHECKING:
+    from pipelines.training.tool_loop import ToolLoop
 
 Rows = list[dict[str, Any]]
 
@@ -36,6 +40,19 @@ class Made(NamedTuple):
     """With what the model thought."""
     tokens: list[int]
     ended: bool
+    own: list[int] | None = None
+    """1 for each token of the model, 0 for one of a tool's result; None where all are the
+    model's.
+    """
+    messages: chat.Chat | None = None
+    """With tools: what follows the prompt."""
+
+    @property
+    def own_tokens(self) -> list[int]:
+        """The tokens that the model chose."""
+        if self.own is None:
+            return self.tokens
+        return [token for token, own in zip(self.tokens, self.own, strict=True) if own]
 
 
 class DivergedError(InputError):
@@ -74,12 +91,14 @@ def require_finite_weights(model: Any) -> None:
         raise DivergedError("the weights", f"{wrong} of {len(weights)} tensors", counts)
 
 
-def score(scorer: Scorer, rows: Rows, metrics: list[Metric]) -> Scores:
-    """Metric name to one score per row. Raises `DivergedError`."""
+def score(scorer: Scorer, rows: Rows, metrics: list[Metric], *, inference: bool = True) -> Scores:
+    """Metric name to one score per row. `inference`: false for a model that goes on training.
+    Raises `DivergedError`.
+    """
     import torch
 
     scores: Scores = {}
-    with torch.inference_mode():
+    with torch.inference_mode() if inference else torch.no_grad():
         for need in sorted({metric.needs for metric in metrics}):
             scores |= scorer.scores(need, rows, [m for m in metrics if m.needs == need])
     return {metric.name: scores[metric.name] for metric in metrics}
@@ -113,7 +132,8 @@ class Scorer:
                 "the model's tokenizer has no chat template", where=str(tokenizer.name_or_path)
             )
         self.form = chat.Form()
-        self.opened = chat.opens_thinking(tokenizer)
+        self.opened = chat.opens_thinking(tokenizer) and not suite.tools
+        self.loop = _loop(model, tokenizer, suite)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device).eval()
         self.suite, self.bar = suite, bar
@@ -125,6 +145,16 @@ class Scorer:
         """The answers to each item that metrics scored, without what the model thought."""
         self.margins: list[float] = []
         """A reward model's score of the chosen answer less that of the rejected one, by pair."""
+
+    @property
+    def tool_use(self) -> ToolUse | None:
+        """What became of calls so far."""
+        if self.loop is None or self.suite.tools is None:
+            return None
+        sources = {name: tool_files.source_digest(name) for name in self.suite.tools.names}
+        calls = self.loop.calls / self.loop.answers if self.loop.answers else 0.0
+        failed = self.loop.failed / self.loop.calls if self.loop.calls else 0.0
+        return ToolUse(functions=sources, calls=calls, failed=failed)
 
     def samples(self, rows: Rows, per_item: int) -> list[list[Made]]:
         """Sampled answers of each row, with the seeds of those that metrics score. Of rows that
@@ -218,12 +248,24 @@ class Scorer:
         """What the model generates for each prompt. Where the user has further turns, each answer
         has a conversation of its own, and the last one counts.
         """
-        if not any(row.get(TURNS) for row in batch):
-            asked = [(self.form.chat(row["prompt"]), chat.tools_of(row)) for row in batch]
+        if self.loop is not None or not any(row.get(TURNS) for row in batch):
+            asked = [(self.form.chat(row["prompt"]), self._tools_of(row)) for row in batch]
             made = self._generated(asked, per_item, sampled=sampled)
         else:
             made = self._answers_in_turns(batch, per_item, sampled=sampled)
         return [made[at : at + per_item] for at in range(0, len(made), per_item)]
+
+    def _tools_of(self, row: dict[str, Any]) -> chat.Tools | None:
+        """What the model is told of the tools of a row: with tools of the suite, of these."""
+        if self.loop is None or self.suite.tools is None:
+            return chat.tools_of(row)
+        if row.get(TURNS):
+            found, fix = "a record of a suite with tools has several turns", "use two suites"
+            raise InputError(found, where=f"{row['file']}:{row['row']}", fix=fix)
+        if row.get(TOOLS):
+            where = f"{row['file']}:{row['row']}"
+            tool_files.require_named(row[TOOLS], self.suite.tools.names, where)
+        return self.loop.schemas
 
     def _answers_in_turns(self, batch: Rows, per_item: int, *, sampled: bool) -> list[Made]:
         """The last answer of each conversation, `per_item` for each row."""
@@ -246,7 +288,34 @@ class Scorer:
         return self.form.chat([said])[0]
 
     def _generated(self, asked: list[Asked], per_item: int, *, sampled: bool) -> list[Made]:
-        prompts = self._encode(asked, prompt=True)
+        if self.loop is not None:
+            return self._with_tools(self.loop, asked, per_item, sampled=sampled)
+        answers = self._continued(self._encode(asked, prompt=True), per_item, sampled=sampled)
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [
+            Made(asked[at // per_item], text, *self._to_the_end(row))
+            for at, (text, row) in enumerate(zip(texts, answers.tolist(), strict=True))
+        ]
+
+    def _with_tools(
+        self, loop: ToolLoop, asked: list[Asked], per_item: int, *, sampled: bool
+    ) -> list[Made]:
+        """The answers of a model that calls tools."""
+        each = [one for one in asked for _ in range(per_item)]
+
+        def generate(prompts: list[list[int]]) -> list[list[int]]:
+            padded = self.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
+            answers = self._continued(padded.to(self.device), 1, sampled=sampled)
+            return [self._to_the_end(row)[0] for row in answers.tolist()]
+
+        called = loop.run(self.prompt_tokens(each), [talk for talk, _ in each], generate)
+        return [
+            Made(one, made.text, made.tokens, made.tokens[-1] in self.ends, made.own, made.messages)
+            for one, made in zip(each, called, strict=True)
+        ]
+
+    def _continued(self, prompts: Any, per_item: int, *, sampled: bool) -> Any:
+        """The tokens that the model generates after each prompt."""
         settings = self.suite.generation
         options: dict[str, Any] = {"do_sample": sampled}
         if sampled:
@@ -263,12 +332,7 @@ class Scorer:
             if "probability tensor" not in str(error):  # torch has no class for it
                 raise
             raise DivergedError("the probabilities of an answer", "nan") from None
-        answers = made[:, prompts["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [
-            Made(asked[at // per_item], text, *self._to_the_end(row))
-            for at, (text, row) in enumerate(zip(texts, answers.tolist(), strict=True))
-        ]
+        return made[:, prompts["input_ids"].shape[1] :]
 
     def _to_the_end(self, row: list[int]) -> tuple[list[int], bool]:
         """The tokens up to the first end token, and whether there is one."""
@@ -323,6 +387,20 @@ class Scorer:
             found = "the model's chat template refuses the roles of an item, or their order"
             fix = "use a suite whose messages the template accepts (some accept no system message)"
             raise InputError(found, where=self._name, fix=fix) from None
+
+
+def _loop(model: Any, tokenizer: Any, suite: Suite) -> ToolLoop | None:
+    """How the model calls the suite's tools; None where there are none, or it gives no answers."""
+    if suite.tools is None or not model.can_generate():
+        return None
+    from pipelines.training import tool_loop
+
+    tool_loop.prepare(tokenizer)
+    sources = {name: tool_files.source_digest(name) for name in suite.tools.names}
+    tools = tool_files.load(sources)
+    return tool_loop.ToolLoop(
+        model, tokenizer, tools, suite.tools.rounds, suite.generation.max_new_tokens
+    )
 
 
 def parts_of_rows(rows: Rows) -> frozenset[str]:

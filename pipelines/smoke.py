@@ -19,9 +19,9 @@ from governance.base.progress import Progress
 from governance.history.state import LogState
 from pipelines import paths
 from pipelines.loader import Loaded
-from pipelines.metrics import Metric, mean, metrics_of, suite_digest
+from pipelines.metrics import Metric, mean, metrics_of, rows_of, suite_digest
 from pipelines.params import Suite, load_params
-from pipelines.stages.evaluate import not_finite_at, rows_of
+from pipelines.stages.evaluate import not_finite_at
 
 PROMPTS = (
     "Hello.",

@@ -201,6 +201,8 @@ REWARD_FAILED (never waived): a reward function raised, or gave what is no score
   > correct the function; `make test` of a project calls each of its functions
 REWARD_REACHED_OUT (never waived): a project's reward function asked for more than its arguments
   > take that out of the function: it may use no network, no other process or thread, and no file
+TOOL_REACHED_OUT (never waived): a tool that the model called asked for more than its arguments
+  > take that out of the tool: it may use no network, no other process or thread, and no file
 MODEL_UNCHANGED (never waived): the training left every weight of its parent as it was
   > set a higher learning_rate or more steps, and look whether its gradients are zero
 

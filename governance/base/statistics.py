@@ -82,6 +82,12 @@ def difference_interval(
     return Interval(n, mean, low, high, "normal")
 
 
+def error_interval(n: int, mean: float, error: float, confidence: float) -> Interval:
+    """A figure over `n` items with a known standard error: mean ± z·error."""
+    z = _z(confidence)
+    return Interval(n, mean, mean - z * error, mean + z * error, "normal")
+
+
 def difference_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The two-sided p-value (5) of the mean of `ours - theirs`, to `P_DIGITS`. Raises `ValueError`
     as `difference_interval`.

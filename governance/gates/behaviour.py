@@ -10,7 +10,11 @@ reference answer is needed, except for rule 4.
    share rose by more than `RISE`, or length or `content` changed by more than `FACTOR`.
 4. **Over-optimised**, too: the rewards rose, and a metric of the suite fell by more than `fall` of
    policy, with its whole interval (Gao, Schulman & Hilton 2023, arXiv:2210.10760).
-5. **No learning signal**: in nearly all groups all answers got the same reward, so no step had an
+5. **Over-optimised**, along the training: from the best look at held-back records to the one of the
+   published model, the reward of the training rose, and a metric fell by more than `fall` of
+   policy, with its whole interval. That is of two independent means, which is wider than a paired
+   one, and at a confidence for all looks together, because the best was chosen (Bonferroni).
+6. **No learning signal**: in nearly all groups all answers got the same reward, so no step had an
    advantage.
 
 Diversity within a group is shown and decides nothing: it falls with each improvement.
@@ -20,10 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import hypot
 from typing import Self
 
-from governance.attest.predicates import Evaluate
-from governance.base.statistics import Interval, difference_interval, mean_interval
+from governance.attest.predicates import Evaluate, Train
+from governance.attest.predicates.training import CurvePoint, Looks, LookScore
+from governance.base.statistics import (
+    Interval,
+    difference_interval,
+    error_interval,
+    mean_interval,
+)
 from governance.gates.assessment import describe, differences, digits
 from governance.policy.evaluation import BehaviourLimits
 
@@ -194,6 +205,46 @@ def fallen(
             yield Reason.of("OVER_OPTIMISED", metric, message, demand, figure)
 
 
+def worn_out(train: Train, limits: BehaviourLimits, confidence: float) -> Iterator[Reason]:
+    """Rule 5."""
+    looks, published = train.looks, train.selected.step if train.selected else train.steps
+    seen = [look for look in looks.points if look.step <= published] if looks else []
+    if looks is None or len(seen) < 2:
+        return
+    for metric in seen[-1].scores:
+        sign = -1 if metric in looks.lower_is_better else 1
+        scored = [look for look in seen if metric in look.scores]
+        best = max(scored, key=lambda look: (sign * look.scores[metric].mean, -look.step))
+        before, after = _at(train, best.step), _at(train, seen[-1].step)
+        if before is None or after is None or after.reward <= before.reward:
+            continue
+        fall = _fall(looks, best.scores[metric], seen[-1].scores[metric], sign, confidence)
+        if fall.low > limits.fall:
+            message = f"along the training its reward rose while {metric} became worse"
+            demand = f"{metric} worse by at most {limits.fall:g} than at its best look"
+            found = "; ".join(
+                f"step {look.step}: {metric} {look.scores[metric].mean:.3f}, reward"
+                f" {point.reward:.3f}{'' if point.kl is None else f', KL {point.kl:.3f}'}"
+                for look, point in ((best, before), (seen[-1], after))
+            )
+            yield Reason("OVER_OPTIMISED", metric, message, demand, found, digits(fall))
+
+
+def _at(train: Train, step: int) -> CurvePoint | None:
+    """The point of the curve that covers a step."""
+    return next((point for point in train.curve if point.step >= step), None)
+
+
+def _fall(looks: Looks, best: LookScore, last: LookScore, sign: int, confidence: float) -> Interval:
+    """How much a metric got worse. Shares have an error also where all items are alike, as in
+    `governance.base.statistics`, rule 3.
+    """
+    least = 1 / (looks.items + 2) if all(0 <= each.mean <= 1 for each in (best, last)) else 0.0
+    error = hypot(max(best.error, least), max(last.error, least))
+    level = 1 - (1 - confidence) / looks.count
+    return error_interval(looks.items, sign * (best.mean - last.mean), error, level)
+
+
 def figures(evaluation: Evaluate, confidence: float) -> dict[str, Interval]:
     """Measure to its mean and interval."""
     behaviour = evaluation.behaviour
@@ -219,7 +270,7 @@ def _beyond(code: str, name: str, figure: Interval, demand: Bound | None) -> Ite
 
 
 def equal_rewards(share: float | None, limits: BehaviourLimits) -> list[Reason]:
-    """Rule 5."""
+    """Rule 6."""
     if share is None or share < limits.equal_rewards:
         return []
     message = "in training, nearly all groups of answers got one reward each, so nothing was learnt"

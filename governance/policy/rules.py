@@ -37,6 +37,9 @@ LawfulBasis = Literal[
 Region = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2,4}|anywhere)$")]
 """A country (ISO 3166, two letters), a union of them (EU, EEA), or `anywhere`."""
 
+FunctionName = Annotated[str, StringConstraints(pattern=r"^(tools/)?[a-z][a-z0-9_-]{0,62}$")]
+"""A reward function, or `tools/NAME`."""
+
 Limit = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Months = Annotated[int, Field(ge=1, le=120, strict=True)]
 
@@ -325,8 +328,10 @@ class Rules(Model):
     """
     training: TrainingRules | None = None
     """How many of its records a training may leave out or cut; any number where absent."""
-    rewards: list[Slug] | None = None
-    """The reward functions that may be used; any that is known by digest when absent."""
+    rewards: list[FunctionName] | None = None
+    """The reward functions that may be used, and `tools/NAME` for tools; any that is known by
+    digest when absent.
+    """
     development_keys: Literal["candidate", "never"]
     """What evidence signed by keys made without ceremony is good for."""
     principals: list[Principal] = []

@@ -54,6 +54,7 @@ def of_version(facts: Facts) -> Behaviour:
     gain = behaviour.reward_gain(own.predicate, confidence(facts))
     measured = {
         "suite": own.predicate.suite_name,
+        "tools": own.predicate.tools,
         "not_measured": _not_measured(own.predicate),
         "measures": list(_measures(facts, own.predicate)),
         "reward_gain": estimate(gain) if gain else None,

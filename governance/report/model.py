@@ -27,6 +27,7 @@ from governance.attest.predicates import (
     Train,
     Waiver,
 )
+from governance.attest.predicates.training import ToolUse
 from governance.base.model import Json, Model, Sha256, empty
 from governance.policy.declarations import Declaration
 from governance.policy.readers import ContentKind
@@ -497,6 +498,17 @@ class Curve(Model):
     points: list[tuple[float, float]]
 
 
+class Along(Model):
+    """Where a training with rewards was at one step."""
+
+    step: int
+    kl: float | None
+    """Nats per token from the reference; None where it was not measured."""
+    reward: float
+    scores: dict[str, float] = {}
+    """Metric to its mean over held-back records, where these were scored."""
+
+
 class Training(Model):
     """One training stage this version rests on."""
 
@@ -513,6 +525,10 @@ class Training(Model):
     """Whether the same came out again, in words."""
     curves: list[Curve]
     curves_note: str
+    along: list[Along] = []
+    """Reward and held-back scores against divergence: at most some rows, with every look."""
+    against_kl: list[Curve] = []
+    """The same as curves, whose points are of divergence and value."""
     gate: str
     evidence: Refs
 
@@ -671,6 +687,8 @@ class Behaviour(Model):
     """Share of groups in training whose answers all got the same reward."""
     equal_rewards_below: float | None = None
     """The share from which on there was nothing to learn from; None where nothing is demanded."""
+    tools: ToolUse | None = None
+    """Which tools the version could call on its suite, and what became of calls."""
     findings: list[str] = []
     """What the decision made again has against the behaviour of the models of the chain."""
     evidence: Refs = []

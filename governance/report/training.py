@@ -12,10 +12,12 @@ from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Base, Curve, Training
+from governance.report.model import Along, Base, Curve, Training
 
 POINTS = 120
 """The most points of a drawn curve. They are spaced evenly and include the first and the last."""
+ROWS = 16
+"""The most rows of a table of reward against divergence, where nothing was scored beside it."""
 
 
 def trainings(facts: Facts) -> list[Training]:
@@ -50,6 +52,7 @@ def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Trai
     others = [run.index for run in facts.of("train") if run.predicate.stage == stage]
     path = facts.file(statement, "curves")
     entries = [entry.index for entry in (statement, node.gate) if entry]
+    along = along_training(statement.predicate)
     return Training(
         stage=node.name,
         model_digest=node.sha256,
@@ -61,9 +64,42 @@ def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Trai
         assurance=assurance.words(facts, node),
         curves=read_curves(path) if isinstance(path, Path) else [],
         curves_note="" if isinstance(path, Path) else path,
+        along=shown_along(along),
+        against_kl=against_kl(along),
         gate=gate,
         evidence=[*entries, *assurance.entries(facts, node)],
     )
+
+
+def along_training(train: Train) -> list[Along]:
+    """The points of the curve, each with the last look up to it."""
+    looks = list(train.looks.points) if train.looks else []
+    rows, after = [], 0
+    for point in train.curve:
+        seen = [look for look in looks if after < look.step <= point.step]
+        scores = {name: score.mean for name, score in seen[-1].scores.items()} if seen else {}
+        rows.append(Along(step=point.step, kl=point.kl, reward=point.reward, scores=scores))
+        after = point.step
+    return rows
+
+
+def against_kl(rows: list[Along]) -> list[Curve]:
+    """Reward and each metric against divergence, where there are two points or more."""
+    known = [(row.kl, {"reward": row.reward, **row.scores}) for row in rows if row.kl is not None]
+    names = dict.fromkeys(name for _, values in known for name in values)
+    curves = [
+        Curve(name=name, points=[(kl, values[name]) for kl, values in known if name in values])
+        for name in names
+    ]
+    return [curve for curve in curves if len(curve.points) > 1]
+
+
+def shown_along(rows: list[Along]) -> list[Along]:
+    """The rows of a table: those with looks; where there are none, some."""
+    if looked := [row for row in rows if row.scores]:
+        return looked
+    apart = -(-len(rows) // ROWS) or 1
+    return rows[::-1][::apart][::-1]
 
 
 def _name_of(facts: Facts, digest: str | None) -> str:

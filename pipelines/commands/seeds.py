@@ -34,7 +34,7 @@ from pipelines.commands.repeating import Repeat
 from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
 from pipelines.harness import StageRun, staging
 from pipelines.job import Job, require_unchanged
-from pipelines.metrics import Metric, mean, metrics_of, suite_digest
+from pipelines.metrics import Metric, mean, metrics_of, rows_of, suite_digest
 from pipelines.project import Project, utc_now
 from pipelines.provenance import Work, environment, evidence_view
 from pipelines.reading import require_inputs
@@ -170,7 +170,7 @@ class Suite:
 
         job, settings = self._job(model, folder), self.run.project.params.suites[self.name]
         where = f"params.yaml: suites.{self.name}"
-        rows = evaluate.rows_of(job.input("records"), settings, self.metrics, where)
+        rows = rows_of(job.input("records"), settings, self.metrics, where)
         kind, threads = method(self.repeat.objective.method).model, self.repeat.objective.threads
         passes = len({metric.needs for metric in self.metrics})
         with job.progress.bar(len(rows) * passes, f"scoring {self.run.key}") as bar:

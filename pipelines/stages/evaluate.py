@@ -10,23 +10,23 @@ import json
 import math
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.predicates import Artifact
-from governance.attest.predicates.training import Behaviour, Pairs
+from governance.attest.predicates.training import Behaviour, Pairs, ToolUse
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.registry.port import DatasetLink
 from pipelines import answers, paths
+from pipelines import metrics as suites
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.metrics import Metric, mean, metrics_of, sources, suite_digest
+from pipelines.metrics import Metric, mean, metrics_of, rows_of, sources, suite_digest
 from pipelines.params import Params, Suite
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
-from pipelines.training import objective
+from pipelines.training import engines, objective
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights, write_json
 from pipelines.training.rewards import SCORER
@@ -88,14 +88,14 @@ def run(job: Job) -> Outcome:
     ids = [str(row["id"]) for row in rows]
     model, records = job.inputs["model"], job.inputs["records"]
     slices: dict[str, list[str]] = {}
-    behaviour, pairs = Behaviour(not_measured=not_run), None
+    behaviour, pairs, tools = Behaviour(not_measured=not_run), None, None
     run: LiveRun | NoRun = NoRun(None)
     if not_run is None:
         data = DatasetLink(name, records.sha256, "evaluation", len(rows))
         parameters = {**suite.model_dump(mode="json"), "suite": name}
         slices = read_slices(job.input("slices"), ids)
         with shown_if_possible(job, parameters, {}, [data], model.sha256) as run:
-            scores, behaviour, pairs, made = _scores(job, suite, metrics, kind, rows, where)
+            scores, behaviour, pairs, made, tools = _scores(job, suite, metrics, kind, rows, where)
             behaved = {f"behaviour/{name}": fmean(v) for name, v in behaviour.measures.items()}
             run.metrics(0, {**figures(scores, slices), **behaved, "items": len(rows)})
     require_functions(job, metrics)
@@ -114,9 +114,11 @@ def run(job: Job) -> Outcome:
             "behaviour": behaviour,
             "pairs": pairs,
             "answers": stored,
+            **({"tools": tools} if tools else {}),
         },
         parameters={**suite.model_dump(mode="json"), "threads": threads_of(job.params, job.key)},
         detail={"items": len(rows), "means": means, **registry(run)},
+        engines=engines.versions(["trl"]) if suite.tools else {},
         subjects=(Artifact(role="scored", name=f"{job.name}/model", sha256=model.sha256),),
         summary=not_run or ", ".join(f"{name} {shown(value)}" for name, value in means.items()),
     )
@@ -129,28 +131,13 @@ def functions_of(metrics: list[Metric]) -> dict[str, str]:
 
 
 def require_functions(job: Job, metrics: list[Metric]) -> None:
-    """Raises `InputError` unless the reward functions are those that the suite's file names."""
-    path = paths.suite(job.params.suite_of(job.key))
+    """Raises `InputError` unless functions and tools are those of the suite's file."""
+    name = job.params.suite_of(job.key)
+    path = paths.suite(name)
     found = json.loads(job.input("functions").read_text(encoding="utf-8"))
-    if found != sources(metrics):
+    if found != suites.functions_of(job.params.suites[name], metrics):
         fix = f"run `countersign repro suite@{path.stem}`"
-        raise InputError("it names other reward functions than are here", where=str(path), fix=fix)
-
-
-def rows_of(records: Path, suite: Suite, metrics: list[Metric], where: str) -> list[dict[str, Any]]:
-    """The suite's records in the order of their ids: the first `limit` of its split."""
-    from pipelines.shards import of_split, open_records
-
-    stored = open_records(records)
-    if stored.kind != metrics[0].kind:
-        kinds = f"records of kind {metrics[0].kind}, these are of kind {stored.kind}"
-        raise ConfigError(f"{metrics[0].name} is for {kinds}", where=f"{where}.metrics")
-    tables = (of_split(table, suite.split) for table in stored.tables())
-    rows = [row for table in tables for row in table.to_pylist()]
-    if not rows:
-        found, fix = f"no records in the split {suite.split!r}", "set `splits` of the dataset"
-        raise ConfigError(found, where=where, fix=fix)
-    return sorted(rows, key=lambda row: str(row["id"]))[: suite.limit]
+        raise InputError("it names other functions than are here", where=str(path), fix=fix)
 
 
 def _scores(
@@ -160,7 +147,7 @@ def _scores(
     kind: ModelClass,
     rows: list[dict[str, Any]],
     where: str,
-) -> tuple[dict[str, list[float | None]], Behaviour, Pairs | None, answers.Answers]:
+) -> tuple[dict[str, list[float | None]], Behaviour, Pairs | None, answers.Answers, ToolUse | None]:
     unfit = [metric.name for metric in metrics if metric.model != kind]
     if unfit:
         needed = "a language model" if kind == "scorer" else "a reward model"
@@ -176,8 +163,9 @@ def _scores(
             scorer = scoring.open_scorer(model, kind, suite, threads, bar)
             scores = scoring.score(scorer, rows, metrics)
             require_finite(job.name, scores, rows)
+            tools = scorer.tool_use
             behaviour = _behaviour(job, scorer, metrics, kind, rows)
-            return scores, behaviour, _pairs(scorer, rows), scorer.scored
+            return scores, behaviour, _pairs(scorer, rows), scorer.scored, tools
         except scoring.DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
 

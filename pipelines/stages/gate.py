@@ -179,7 +179,7 @@ def build_request(
         parent=model("parent", stage.parent),
         scorer=model("scorer", stage.scorer) if objective.uses_scorer(stage) else None,
         objective=resolved.digest,
-        rewards={reward.name: reward.source for reward in resolved.rewards},
+        rewards=dict(objective.functions(resolved)),
     )
 
 
@@ -206,7 +206,7 @@ def declared_request(params: Params, key: str) -> GateRequest:
         parent=model(stage.parent),
         scorer=model(stage.scorer) if objective.uses_scorer(stage) else None,
         objective=resolved.digest,
-        rewards={reward.name: reward.source for reward in resolved.rewards},
+        rewards=dict(objective.functions(resolved)),
     )
 
 

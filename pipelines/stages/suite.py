@@ -1,5 +1,5 @@
-"""Writes which reward functions score a suite, and the sha256 of their files. Evaluations read this
-file, so that another reward function makes only the evaluations stale that use it.
+"""Writes which reward functions score a suite, which tools it has, and the sha256 of their files.
+Evaluations read this file, so that another function makes only the evaluations stale that use it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def outputs(params: Params, key: str) -> list[Output]:
 def run(job: Job) -> Outcome:
     """Writes the functions of the suite `job.key`."""
     suite = job.params.suites[job.key]
-    sources = metrics.sources(metrics.metrics_of(suite, f"params.yaml: suites.{job.key}"))
+    known = metrics.metrics_of(suite, f"params.yaml: suites.{job.key}")
+    sources = metrics.functions_of(suite, known)
     write_json(job.output("functions"), sources)
     return Outcome(parameters=suite.model_dump(mode="json"), summary=", ".join(sources) or "none")
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
+from governance.attest.predicates.training import ToolUse
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import lock, paths
@@ -34,7 +35,7 @@ from pipelines.job import Input, Job, Outcome, Output, require_unchanged
 from pipelines.params import Params
 from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
-from pipelines.training import engines, launch, objective, release
+from pipelines.training import divergence, engines, launch, objective, release
 from pipelines.training.methods import Method, method
 from pipelines.training.modelfolder import write_json
 from pipelines.training.objective import Objective
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 
 EQUAL_REWARDS = "frac_reward_zero_std"
 """TRL's name of the share of groups whose answers all got the same reward."""
+
+
+CALLS, FAILURES = "tools/call_frequency", "tools/failure_frequency"
+"""TRL's names of calls per answer, and of the share of them that failed."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -83,6 +88,7 @@ def run(job: Job) -> Outcome:
     """Trains and writes model, adapter, curves and figures."""
     train_only_if_allowed(job)
     resolved = objective.resolve(job.params, job.key)
+    chosen = method(resolved.method)
     require_settled(os.environ, resolved.threads)
     began = time.monotonic()
     with _shown(job, resolved) as (run, listener):
@@ -103,7 +109,9 @@ def run(job: Job) -> Outcome:
             "threads": resolved.threads,
             "adapter": adapter,
             "equal_rewards": _equal_rewards(fitted),
+            **({"curve": divergence.curve(fitted.history)} if chosen.rewards else {}),
             **_ended(fitted),
+            **_tools(resolved, fitted),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -117,9 +125,25 @@ def run(job: Job) -> Outcome:
 
 
 def _ended(fitted: Fitted) -> dict[str, Any]:
-    """At which step it ended or was selected, where that is not the last one."""
-    both = {"stopped": fitted.stopped, "selected": fitted.selected}
-    return {name: each for name, each in both.items() if each is not None}
+    """At which step it ended or was selected, where that is not the last one; and by what."""
+    said: dict[str, Any]
+    said = {"stopped": fitted.stopped, "selected": fitted.selected, "looks": fitted.looks}
+    return {name: each for name, each in said.items() if each is not None}
+
+
+def _tools(resolved: Objective, fitted: Fitted) -> dict[str, ToolUse]:
+    """The tools, and what became of calls, over the logged steps."""
+    if resolved.tools is None:
+        return {}
+    lines = [line for line in fitted.history if CALLS in line]
+    calls = sum(line[CALLS] for line in lines)
+    failed = sum(line[CALLS] * line[FAILURES] for line in lines)
+    use = ToolUse(
+        functions=resolved.tools.functions,
+        calls=calls / len(lines) if lines else 0.0,
+        failed=failed / calls if calls else 0.0,
+    )
+    return {"tools": use}
 
 
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
@@ -140,8 +164,9 @@ def _early(fitted: Fitted) -> str:
     """Why the training ended early, in words; empty if it did not."""
     if (stop := fitted.stopped) is None:
         return ""
-    signal = SIGNALS[stop.rule]
-    return f" of {stop.planned} ({signal} {stop.found:.4g} is above the limit {stop.limit:g})"
+    signal = stop.metric or SIGNALS[stop.rule]
+    side = stop.rule.rpartition("_")[2]
+    return f" of {stop.planned} ({signal} {stop.found:.4g} is {side} the limit {stop.limit:g})"
 
 
 def perform(

@@ -34,12 +34,15 @@ def signals_of(logs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, flo
     """
     signals = {}
     for name, value in logs.items():
-        reported = name in names or _of_a_reward(name) or name.startswith("eval_")
+        reported = name in names or _of_a_reward(name) or name.startswith(FURTHER)
         finite = isinstance(value, int | float) and math.isfinite(value)
         if reported and finite and not name.endswith(TIMINGS):
             signals[name] = float(value)
     return signals
 
+
+FURTHER = ("eval_", "suite/", "tools/")
+"""Beginnings of what else is reported: evaluations, looks (`looks`), and calls of tools."""
 
 TIMINGS = ("_runtime", "_per_second")
 """Endings of figures that differ between two runs of the same thing."""

@@ -29,7 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import EarlyStop, RecordUse, Selected
+from governance.attest.predicates import RecordUse, Selected
+from governance.attest.predicates.training import Looks
 from governance.base.errors import ConfigError, CountersignError, StorageError, TrainingError
 from governance.base.storage import disk_failure
 from governance.gates.records import record_limits
@@ -41,11 +42,15 @@ from pipelines.training import (
     arguments,
     callbacks,
     chat,
+    divergence,
     engines,
+    looks,
     quantization,
     rewards,
     selection,
     stopping,
+    tool_files,
+    tool_loop,
     usage,
     vllm,
 )
@@ -84,16 +89,24 @@ def _fit(plan: Plan, listener: Listener) -> Fitted:
         Watch(f"train@{plan.stage}", method.signals, partial(_places, plan)).attach(trainer)
         require_requested(trainer.accelerator, plan.objective.processes, os.environ)
         require_precision(trainer.accelerator.mixed_precision, trainer.args)
+        if method.rewards:
+            where, needed = f"params.yaml: stages.{plan.stage}", "kl_above" in plan.objective.stop
+            divergence.attach(trainer, where, needed=needed)
         use = _confirmed(plan, trainer, use)
         _write_arguments(plan, trainer)
-        ends = stopping.stopping(plan.objective.stop)
-        trainer.add_callback(ends)
+        ends = [stopping.stopping(plan.objective.stop)]
+        if rule := plan.objective.stop_suite:
+            ends.append(looks.looking(plan, rule, trainer, listener))
+        for callback in ends:
+            trainer.add_callback(callback)
         resume = _last_checkpoint(plan, trainer.accelerator)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        fitted = _finish(plan, method, trainer, use, thinking, ends.found)
+        fitted = _finish(plan, method, trainer, use, thinking, ends)
         return fitted.model_copy(update={"generation": generation})
     except CountersignError:
         raise
+    except tool_files.ToolStopped as stopped:
+        raise stopped.error from None
     except Exception as error:
         raise translated(error, plan) from error
 
@@ -140,6 +153,7 @@ def _trainer(
 
     tables = _tables(plan, method)
     tokenizer = _tokenizer(plan, method, tables[0])
+    tables = _without_tools(plan, tables)
     parts, extra = _parts(tables), extra_names(tables[0])
     form = _form(plan, method, tokenizer, parts)
     train, validation = (table and dataset(table, parts, extra, form) for table in tables)
@@ -150,12 +164,7 @@ def _trainer(
         validation, use["validation"] = _usable(validation, tokenizer, method, args)
     for split, counts in use.items():
         _require_records(plan, split, counts, args)
-    more: dict[str, Any] = {}
-    if method.rewards:
-        opened = chat.opens_thinking(tokenizer)
-        more["reward_funcs"] = _rewards(plan, extra, opened=opened)
-    if method.critic:
-        more["critic"] = str(_critic_body(plan))
+    more = _functions(plan, method, tokenizer, extra)
     if lora := plan.objective.lora:
         more["peft_config"] = _lora(lora, method)
         if quantization.quantizes(lora):
@@ -180,6 +189,21 @@ def _trainer(
         grain = math.lcm(grain, int(trainer.args.logging_steps))
     trainer.add_callback(callbacks.checkpointing(grain, plan.checkpoint_seconds))
     return trainer, use, (form.thinking or "content") if chat.THINKING in parts else ""
+
+
+def _functions(plan: Plan, method: Method, tokenizer: Any, extra: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a trainer that learns from rewards: functions, tools, the critic's body."""
+    more: dict[str, Any] = {}
+    if method.rewards:
+        # where calls are read, TRL divides what the model thought from its answer
+        opened = chat.opens_thinking(tokenizer) and not plan.objective.tools
+        more["reward_funcs"] = _rewards(plan, extra, opened=opened)
+    if tools := plan.objective.tools:
+        tool_loop.prepare(tokenizer)
+        more["tools"] = tool_files.load(tools.functions)
+    if method.critic:
+        more["critic"] = str(_critic_body(plan))
+    return more
 
 
 def _usable(records: Any, tokenizer: Any, method: Method, args: Any) -> tuple[Any, RecordUse]:
@@ -254,6 +278,20 @@ def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
 def _parts(tables: Sequence[Any]) -> frozenset[str]:
     """What records of a split have beside role and content."""
     return frozenset().union(*(parts_of(table) for table in tables if table))
+
+
+def _without_tools(plan: Plan, tables: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The tables of a training with tools, of which the trainer tells the model by itself. Raises
+    `ConfigError` where records name others.
+    """
+    if (tools := plan.objective.tools) is None:
+        return tables
+    for table in tables:
+        texts = table[TOOLS].drop_null().unique().to_pylist() if table else []
+        for text in texts:
+            tool_files.require_named(text, tools.functions, f"stages.{plan.stage}.tools")
+    train, validation = (table and table.drop_columns([TOOLS]) for table in tables)
+    return train, validation
 
 
 def _form(plan: Plan, method: Method, tokenizer: Any, parts: frozenset[str]) -> chat.Form:
@@ -363,6 +401,8 @@ def _config(plan: Plan, method: Method, *, evaluates: bool) -> Any:
     if vllm.uses_server(given):
         where = f"params.yaml: stages.{plan.stage}"
         ours["vllm_server_base_url"] = vllm.address(os.environ, where)
+    if tools := plan.objective.tools:
+        ours["max_tool_calling_iterations"] = tools.rounds
     if method.rewards:
         ours["reward_weights"] = [reward.weight for reward in plan.objective.rewards]
     if not torch.cuda.is_available() or given.get("use_cpu"):
@@ -444,7 +484,7 @@ def _finish(
     trainer: Any,
     use: dict[str, RecordUse],
     thinking: str,
-    stopped: EarlyStop | None,
+    ends: Sequence[Any],
 ) -> Fitted:
     trained = plan.work / "trained"
     _save_whole(trainer, trained)
@@ -461,10 +501,13 @@ def _finish(
         processes=accelerator.num_processes,
         history=list(history.values()),
         thinking=thinking,
-        stopped=stopped,
+        stopped=next((end.found for end in ends if end.found is not None), None),
         selected=_selected(plan, trainer),
+        looks=_looks(plan, trainer, ends),
     )
     if accelerator.is_main_process:
+        if plan.objective.tools:
+            _restore_form(trainer.processing_class, _tokenizer(plan, method, None))
         trainer.processing_class.save_pretrained(trained)
         (plan.work / "fitted.json").write_text(fitted.model_dump_json(), encoding="utf-8")
     accelerator.wait_for_everyone()
@@ -475,6 +518,18 @@ def _selected(plan: Plan, trainer: Any) -> Selected | None:
     if (select := plan.objective.select) is None:
         return None
     return selection.selected(select, trainer, f"params.yaml: stages.{plan.stage}")
+
+
+def _restore_form(tokenizer: Any, parents: Any) -> None:
+    """What `tool_loop.prepare` changed for the training is no part of the model."""
+    tokenizer.chat_template = parents.chat_template
+    tokenizer.response_template = getattr(parents, "response_template", None)
+
+
+def _looks(plan: Plan, trainer: Any, ends: Sequence[Any]) -> Looks | None:
+    if (rule := plan.objective.stop_suite) is None:
+        return None
+    return looks.looks(rule, trainer.state.log_history, ends[-1].items)
 
 
 def _save_whole(trainer: Any, folder: Path) -> None:

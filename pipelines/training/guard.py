@@ -1,5 +1,5 @@
-"""Watches what a project's own reward function asks of the machine while it runs: network, other
-processes and threads, files. None of these is permitted, so a function scores what it is given.
+"""Watches what a project's own reward function or tool asks of the machine while it runs: network,
+other processes and threads, files. None of these is permitted, so a function uses what it is given.
 
 1. An audit hook (PEP 578) sees what Python code asks of the interpreter. It looks only while a
    guarded function runs, at its thread and at those that were started since.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines import boot
-from pipelines.failures import reward_reached_out
+from pipelines.failures import StoppedError, reward_reached_out
 
 Access = Literal["network", "another process or thread", "a file"]
 
@@ -71,10 +71,12 @@ _watch = _Watch()
 
 
 @contextmanager
-def guarded(name: str, file: str) -> Iterator[None]:
+def guarded(
+    name: str, file: str, refusal: Callable[[str, str, str], StoppedError] = reward_reached_out
+) -> Iterator[None]:
     """While the block runs, the function `name` of `file` gets no network, process or file.
 
-    Raises `StoppedError`, whatever the block raised, if it asked for one.
+    Raises `refusal`, whatever the block raised, if it asked for one.
     """
     _install()
     before = {*sys._current_frames()}
@@ -93,7 +95,7 @@ def guarded(name: str, file: str) -> Iterator[None]:
         if access is None and not before.issuperset(sys._current_frames()):
             access = "another process or thread"
         if access is not None:
-            raise reward_reached_out(name, file, access) from error
+            raise refusal(name, file, access) from error
 
 
 @cache
@@ -106,7 +108,7 @@ def _install() -> None:
             return
         if (access := _asked_for(event, arguments, readable)) is not None:
             _watch.seen = access
-            raise PermissionError(f"a reward function may not use {access}")
+            raise PermissionError(f"this function may not use {access}")
 
     sys.addaudithook(hook)
 

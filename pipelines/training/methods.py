@@ -35,6 +35,8 @@ class Method:
     """Whether a critic is trained beside it."""
     tools: bool = False
     """Whether its trainer renders the tools of a record."""
+    calls_tools: bool = False
+    """Whether the model may call tools while it answers."""
     from_scratch: bool = False
     """Whether the parent is an architecture without weights: the tokenizer is trained too."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -88,7 +90,7 @@ METHODS: dict[str, Method] = {
         Method("dpo", "trl:DPO", "preference", _PAIRS, tools=True),
         Method("kto", "trl:KTO", "unpaired", ("loss", *_BOTH, "kl", *_STEPS), tools=True),
         Method("orpo", "trl.experimental.orpo:ORPO", "preference", (*_PAIRS, *_ODDS)),
-        Method("grpo", "trl:GRPO", "prompt", _ONLINE, rewards=True, defaults=_KL),
+        Method("grpo", "trl:GRPO", "prompt", _ONLINE, rewards=True, calls_tools=True, defaults=_KL),
         Method("rloo", "trl:RLOO", "prompt", _ONLINE, rewards=True, defaults=_KL),
         Method(
             "ppo",

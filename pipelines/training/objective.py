@@ -18,7 +18,7 @@ from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
 from pipelines.params import Params, Select, Stage, StopRule
-from pipelines.training import arguments, rewards, selection, stopping, vllm
+from pipelines.training import arguments, looks, rewards, selection, stopping, tool_files, vllm
 from pipelines.training.methods import Method, method
 
 
@@ -30,6 +30,13 @@ class ResolvedReward(Model):
     options: dict[str, Json]
     source: Sha256
     """sha256 of the function's source text (`pipelines.training.rewards.source_digest`)."""
+
+
+class ResolvedTools(Model):
+    """Tools that the model may call, by their source."""
+
+    functions: dict[str, Sha256]
+    rounds: int
 
 
 def _single(processes: int) -> bool:
@@ -45,6 +52,7 @@ class Objective(Model):
     threads: int
     lora: dict[str, Json] | None
     rewards: list[ResolvedReward]
+    tools: ResolvedTools | None = Field(None, exclude_if=empty)
     trainer: dict[str, Json]
     """The given TRL arguments over our defaults. All others have the pinned TRL's default."""
     processes: int = Field(1, exclude_if=_single)
@@ -53,6 +61,7 @@ class Objective(Model):
     """
     stop: dict[StopRule, float] = Field({}, exclude_if=empty)
     """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
+    stop_suite: looks.SuiteRule | None = Field(None, exclude_if=empty)
     select: Select | None = Field(None, exclude_if=empty)
 
     @property
@@ -66,11 +75,19 @@ class Objective(Model):
         return canonical.dumps(self.model_dump(mode="json")).decode()
 
 
+def functions(objective: Objective) -> dict[str, str]:
+    """The code that the objective runs: reward function, or `tools/NAME`, to its digest."""
+    tools = objective.tools.functions if objective.tools else {}
+    named = {f"{tool_files.PREFIX}{name}": source for name, source in tools.items()}
+    return {reward.name: reward.source for reward in objective.rewards} | named
+
+
 def texts(objective: Objective) -> dict[str, str]:
-    """sha256 to text of the objective and its reward functions: what a person reads before they
-    approve a digest.
+    """sha256 to text of the objective, its reward functions and tools: what a person reads before
+    they approve a digest.
     """
     texts = [objective.text, *(rewards.source_text(reward.name) for reward in objective.rewards)]
+    texts += map(tool_files.source_text, objective.tools.functions if objective.tools else ())
     # by what each text is: a file that changed meanwhile must not stand under the older digest
     return {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
 
@@ -86,9 +103,13 @@ def resolve(params: Params, name: str) -> Objective:
     )
     stop = stage.stop.limits if stage.stop else {}
     wrong += vllm.mistakes(trainer, f"{where}.trainer")
-    wrong += stopping.mistakes(stop, chosen, trainer, f"{where}.stop")
+    wrong += stopping.mistakes(stage.stop, chosen, trainer, f"{where}.stop")
+    wrong += looks.mistakes(params, stage, chosen, where)
+    wrong += _of_tools(params, stage, chosen, where)
     validation = params.datasets[stage.data].splits.validation
     wrong += selection.mistakes(stage.select, stage.trainer, validation, where)
+    if stage.select is not None:
+        wrong += selection.judged(params, stage.data, f"{where}.select")
     wrong += [*_of_rewards(params, stage, chosen, where), *_of_models(params, stage, chosen, where)]
     if wrong:
         raise wrong[0] if len(wrong) == 1 else Problems(wrong)
@@ -102,10 +123,40 @@ def resolve(params: Params, name: str) -> Objective:
             ResolvedReward(**dict(reward), source=rewards.source_digest(reward.name))
             for reward in stage.rewards
         ],
+        tools=_tools(stage),
         trainer=dict(sorted(trainer.items())),
         stop=dict(sorted(stop.items())),
+        stop_suite=looks.resolve(params, stage),
         select=stage.select,
     )
+
+
+def _tools(stage: Stage) -> ResolvedTools | None:
+    if stage.tools is None:
+        return None
+    sources = {name: tool_files.source_digest(name) for name in stage.tools.names}
+    return ResolvedTools(functions=sources, rounds=stage.tools.rounds)
+
+
+def _of_tools(
+    params: Params, stage: Stage, chosen: Method, where: str
+) -> Iterator[CountersignError]:
+    if stage.tools is None:
+        return
+    place = f"{where}.tools"
+    if not chosen.calls_tools:
+        found = f"the trainer of {chosen.name} calls no tools"
+        yield ConfigError(found, where=place, expected="method grpo", fix="delete the field")
+    for name in stage.tools.names:
+        yield from tool_files.mistakes(name, f"{place}.names")
+    if params.suites[stage.suite].tools != stage.tools:
+        found = f"its suite {stage.suite} has other tools, so another behaviour would be scored"
+        fix = f"set the same `tools` in suites.{stage.suite}"
+        yield ConfigError(found, where=place, fix=fix)
+    if "max_tool_calling_iterations" in stage.trainer:
+        found = "max_tool_calling_iterations beside tools"
+        where = f"{where}.trainer.max_tool_calling_iterations"
+        yield ConfigError(found, where=where, fix="set tools.rounds, and delete it")
 
 
 def uses_scorer(stage: Stage) -> bool:
@@ -167,7 +218,12 @@ def describe(objective: Objective) -> dict[str, Any]:
     }
     flat |= {f"lora.{key}": value for key, value in (objective.lora or {}).items()}
     flat |= {f"reward.{reward.name}": reward.weight for reward in objective.rewards}
+    if objective.tools is not None:
+        flat |= {"tools": ", ".join(objective.tools.functions), "rounds": objective.tools.rounds}
     flat |= {f"stop.{rule}": limit for rule, limit in objective.stop.items()}
+    if (rule := objective.stop_suite) is not None:
+        bounds = {"every": rule.every, "below": rule.below, "above": rule.above}
+        flat |= {f"stop.{rule.metric}.{name}": value for name, value in bounds.items()}
     if objective.select is not None:
         flat |= {f"select.{key}": value for key, value in objective.select.model_dump().items()}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from governance.attest.predicates import EarlyStop, RecordUse, Selected
+from governance.attest.predicates.training import Looks
 from governance.base.model import Model
 from governance.policy.data import TrainingRules
 from pipelines.failures import Stopped
@@ -68,6 +69,8 @@ class Fitted(Model):
     """Why it ended early."""
     selected: Selected | None = None
     """The step whose model it is, where it is not the last one's."""
+    looks: Looks | None = None
+    """What it saw of held-back records."""
 
     @property
     def records(self) -> int:

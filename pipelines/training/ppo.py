@@ -141,7 +141,8 @@ class PPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 self.model, *_tokens(batch), batch_size=self.args.per_device_train_batch_size
             )
         values = self._values(batch)
-        log_ratios = old - batch.get("ref_per_token_logps", old)
+        reference = batch.get("ref_per_token_logps")
+        log_ratios = torch.zeros_like(old) if reference is None else old - reference
         rewards = token_rewards(self._scores, log_ratios, mask, self.beta)
         advantages = advantages_of(rewards, values, mask, self.args.gamma, self.args.lam)
         returns = advantages + values
@@ -183,7 +184,8 @@ class PPOTrainer(GRPOTrainer):  # type: ignore[misc]
         variance = self._mean((returns - mean) ** 2, mask)
         missed = self._mean((returns - values) ** 2, mask)
         metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["kl"].append(self._mean(kl, mask).item())
+        if self.beta:  # else there is no reference here
+            metrics["kl"].append(self._mean(kl, mask).item())
         metrics["explained_variance"].append((1 - missed / variance.clamp(min=1e-8)).item())
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:

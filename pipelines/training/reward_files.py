@@ -19,7 +19,7 @@ import builtins
 import hashlib
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def mistakes(name: str) -> Iterator[ConfigError]:
         yield error
         return
     yield from _mistakes_of_function(name, tree, expected)
-    yield from _mistakes_of_imports(tree, path)
+    yield from mistakes_of_imports(tree, path, own())
     try:
         declared(tree, path)
     except ConfigError as error:
@@ -157,8 +157,10 @@ def _mistakes_of_function(name: str, tree: ast.Module, expected: str) -> Iterato
         yield ConfigError(f"{name} has other parameters", where=where, expected=expected)
 
 
-def _mistakes_of_imports(tree: ast.Module, path: str) -> Iterator[ConfigError]:
-    """(3)"""
+def mistakes_of_imports(
+    tree: ast.Module, path: str, files: Collection[str]
+) -> Iterator[ConfigError]:
+    """(3) `files`: the names of the project's files."""
     for node in ast.walk(tree):
         modules: list[str] = []
         if isinstance(node, ast.Import):
@@ -171,7 +173,7 @@ def _mistakes_of_imports(tree: ast.Module, path: str) -> Iterator[ConfigError]:
                 found = f"it imports {top}, which can read files"
                 fix = "score what the function is given; it may read no file"
                 yield ConfigError(found, where=f"{path}:{node.lineno}", fix=fix)  # type: ignore[attr-defined]
-            if not top or top == FOLDER.name or top in own():
+            if not top or top == FOLDER.name or top in files:
                 found = f"it imports {module}, a file of this project"
                 fix = "copy what it needs into the file: its digest covers no other"
                 yield ConfigError(found, where=f"{path}:{node.lineno}", fix=fix)  # type: ignore[attr-defined]

@@ -225,5 +225,10 @@ def reference(answer: str | None) -> str | None:
 
 
 def text_of(completion: Any) -> str:
-    """The text of a completion: a string, or the content of its last message."""
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])
+    """The text of a completion: a string, or the content of its last message. Where that is the
+    result of a tool, there is no answer.
+    """
+    if isinstance(completion, str):
+        return completion
+    last = completion[-1]
+    return "" if last.get("role") == "tool" else str(last.get("content") or "")

@@ -4,8 +4,8 @@ validation split.
 1. Every `every` steps the trainer evaluates the split. The model of the best value is kept as a
    checkpoint, and published at the end. A tie keeps the earlier step.
 2. The statement says the step, the value, and how often was looked: the best of many looks is
-   better on that split than on others. Suites use other records (`test`), so their scores are not
-   selected.
+   better on that split than on others. A row whose validation split is also a suite that judges a
+   model is refused.
 3. A resumed training selects the same model: `every` is a multiple of the steps between which a
    checkpoint may lie.
 """
@@ -18,8 +18,10 @@ from typing import Any
 
 from governance.attest.predicates import Selected
 from governance.base.errors import ConfigError, CountersignError, TrainingError
-from pipelines.params import Select
+from pipelines.params import Params, Select
 
+HELD_BACK = "validation"
+"""The split of a stage's dataset by which its end or its step may be chosen."""
 OURS = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start")
 """Arguments that a stage with `select` leaves to it."""
 
@@ -40,6 +42,17 @@ def mistakes(
         expected, fix = "a dataset with a validation split", "set `splits` of the dataset"
         found = "there is nothing to select on"
         yield ConfigError(found, where=f"{where}.select", expected=expected, fix=fix)
+
+
+def judged(params: Params, dataset: str, where: str) -> Iterator[CountersignError]:
+    """Whether the records by which is chosen judge a model, too: its score would be a selected one.
+    A row that does not choose passes nothing here.
+    """
+    if (name := params.judged_on(dataset, HELD_BACK)) is not None:
+        found = f"the split {HELD_BACK} of {dataset} is also the suite of {name}"
+        expected = "records that judge no model: the best of many looks at them is no evidence"
+        fix = f"set another split in suites.{dataset}"
+        yield ConfigError(found, where=where, expected=expected, fix=fix)
 
 
 def arguments(select: Select) -> dict[str, Any]:

@@ -14,25 +14,24 @@ from typing import Any
 
 from governance.attest.predicates import EarlyStop
 from governance.base.errors import ConfigError, CountersignError
-from pipelines.params import StopRule
+from pipelines.params import Stop, StopRule
 from pipelines.training.methods import Method
 
-SIGNALS: dict[StopRule, str] = {"kl_above": "kl", "reward_above": "reward"}
+SIGNALS: dict[str, str] = {"kl_above": "kl", "reward_above": "reward"}
 """Rule to the signal that it bounds, with TRL's names. Both are means: `kl` over the tokens of the
 answers, in nats per token; `reward` over the answers.
 """
 
 
 def mistakes(
-    rules: Mapping[StopRule, float], method: Method, trainer: Mapping[str, Any], where: str
+    stop: Stop | None, method: Method, trainer: Mapping[str, Any], where: str
 ) -> Iterator[CountersignError]:
     """What speaks against these rules. `trainer`: the stage's arguments over our defaults."""
-    if rules and not method.rewards:
+    rules = stop.limits if stop else {}
+    if stop and not method.rewards:
         found = f"{method.name} generates no answers, so it has neither KL nor reward to stop at"
-        yield ConfigError(found, where=where, fix="delete the field")
-    elif "kl_above" in rules and not trainer.get("beta"):
-        found, fix = "with beta 0 the trainer measures no KL", "set beta, or delete kl_above"
-        yield ConfigError(found, where=f"{where}.kl_above", fix=fix)
+        fix = "delete the field; `select` chooses a step by the validation split"
+        yield ConfigError(found, where=where, fix=fix)
     every = trainer.get("logging_steps", 1)
     if rules and isinstance(every, float) and not every.is_integer():
         found, expected = f"logging_steps {every:g}", "with stop rules, a whole number of steps"

@@ -94,6 +94,25 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+ALONG: dict[str, Any] = {
+    "curve": [
+        {"step": 75, "reward": 0.4, "kl": 0.01},
+        {"step": 150, "reward": 0.8, "kl": 0.12},
+    ],
+    "tools": {"functions": {"stock": digest("stock")}, "calls": 1.5, "failed": 0.25},
+    "looks": {
+        "suite": "desk_eval",
+        "items": 50,
+        "count": 2,
+        "points": [
+            {"step": at, "scores": {"greedy_exact": {"mean": mean, "error": 0.02}}}
+            for at, mean in ((75, 0.94), (150, 0.96))
+        ],
+    },
+}
+"""What a training with rewards says of its way."""
+
+
 @dataclass
 class Story:
     """The log being written, and what each chapter made."""
@@ -353,6 +372,7 @@ class Story:
             parameters={"learning_rate": 1e-2, "seed": 1, "lora": {"r": 16, "lora_alpha": 32}},
             run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
             equal_rewards=0.12 if rewards else None,
+            **(ALONG if rewards else {}),
         )
         self.evaluate(name, accuracy, unsafe, **stated)
 

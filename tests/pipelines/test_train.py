@@ -152,6 +152,9 @@ def test_what_is_left_and_told(
     assert set(outcome.predicate) | train_fields() == set(Train.model_fields) - {
         "stopped",
         "selected",
+        "curve",
+        "looks",
+        "tools",
     }
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())

@@ -54,12 +54,16 @@ class RecordUse(Model):
 class EarlyStop(Model):
     """The limit of the objective at which a training ended before its last step."""
 
-    rule: Literal["kl_above", "reward_above"]
+    rule: Literal["kl_above", "reward_above", "suite_below", "suite_above"]
     limit: float
     found: float
-    """The mean of the signal since it was last logged. KL: in nats per token."""
+    """The mean of the signal since it was last logged (KL: in nats per token); of a suite, the mean
+    score at the last look.
+    """
     planned: int
     """How many steps the training would have had."""
+    metric: str = Field("", exclude_if=empty)
+    """Of a suite: which of its metrics."""
 
 
 class Selected(Model):
@@ -70,6 +74,58 @@ class Selected(Model):
     step: int = Field(ge=1)
     looks: int = Field(ge=1)
     """How often the split was evaluated. The value is the best of so many."""
+
+
+class CurvePoint(Model):
+    """Rewards and divergence between the point before and this one."""
+
+    step: int = Field(ge=1)
+    """The last step that it covers."""
+    reward: float
+    """Mean reward of the answers."""
+    kl: float | None = Field(None, exclude_if=absent)
+    """Mean divergence from the reference, in nats per token of the answers; absent where it was not
+    measured.
+    """
+
+
+class LookScore(Model):
+    """The mean of one metric at one look."""
+
+    mean: float
+    error: float = Field(ge=0)
+    """Its standard error over the items."""
+
+
+class Look(Model):
+    """The scores of the validation split after one step."""
+
+    step: int = Field(ge=1)
+    scores: dict[str, LookScore]
+
+
+class Looks(Model):
+    """What a training saw of the validation split of its dataset, and could choose its end by."""
+
+    suite: str
+    """The suite whose metrics and settings scored it."""
+    items: int = Field(ge=1)
+    count: int = Field(ge=1)
+    """How often was looked."""
+    points: list[Look] = Field(min_length=1)
+    """In the order of steps. Of many looks, some in even distances, and the last."""
+    lower_is_better: list[str] = Field([], exclude_if=empty)
+
+
+class ToolUse(Model):
+    """Which tools a model had, and what became of its calls."""
+
+    functions: dict[str, Sha256] = Field(min_length=1)
+    """Tool to the digest of its source."""
+    calls: float = Field(ge=0)
+    """Calls per answer."""
+    failed: float = Field(ge=0, le=1)
+    """Share of the calls that raised, or named no such tool."""
 
 
 @evidence_kind("train", granted=True)
@@ -97,6 +153,14 @@ class Train(Predicate):
     """Why it ended early; absent where it reached its last step."""
     selected: Selected | None = Field(None, exclude_if=empty)
     """Absent where the model of the last step was published."""
+    curve: list[CurvePoint] = Field([], exclude_if=empty)
+    """Of methods with rewards: reward against divergence along the training. Older trainings have
+    none.
+    """
+    looks: Looks | None = Field(None, exclude_if=absent)
+    """Absent where no suite was scored along the training."""
+    tools: ToolUse | None = Field(None, exclude_if=absent)
+    """Absent where the model had no tools. Means over the logged steps."""
 
 
 class Behaviour(Model):
@@ -177,6 +241,8 @@ class Evaluate(Predicate):
     """Of a reward model. Older evaluations have none."""
     answers: StoredAnswers | None = Field(None, exclude_if=absent)
     """Of a model that generates. Older evaluations have none."""
+    tools: ToolUse | None = Field(None, exclude_if=absent)
+    """Absent where the suite has no tools. Of the answers that metrics scored."""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)

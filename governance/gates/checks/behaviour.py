@@ -55,8 +55,13 @@ def degenerate_output(context: Context) -> Findings:
 
 
 def over_optimised(context: Context) -> Findings:
-    """The model stays near its parent, and no metric fell while its rewards rose."""
+    """The model stays near its parent, and no metric fell while its rewards rose: neither against
+    its parent nor along its training.
+    """
     confidence = context.policies.evaluation.confidence
+    for facts, limits in _with_limits(context):
+        if (train := facts.node.train) is not None:
+            yield from _findings(facts, behaviour.worn_out(train.predicate, limits, confidence))
     for facts, evaluation, limits in _measured(context):
         method = facts.node.method
         yield from _findings(facts, behaviour.too_far(evaluation, method, limits, confidence))

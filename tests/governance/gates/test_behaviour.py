@@ -119,6 +119,65 @@ def test_a_reward_model_that_was_evaluated_under_earlier_rules_states_no_pairs(
     assert found == ([facts] if judged else [])
 
 
+def _watched(
+    *points: tuple[int, float, float], error: float = 0.02, lower: bool = False, **more: Any
+) -> Change:
+    """The training of `dpo` with (step, score, reward) at each look, and healthy behaviour."""
+
+    def change(plan: Plan) -> None:
+        behaves()(plan)
+        scored = [
+            {"step": step, "scores": {"exact": {"mean": score, "error": error}}}
+            for step, score, _ in points
+        ]
+        looks = {"suite": "eval", "items": 100, "count": len(points), "points": scored}
+        looks |= {"lower_is_better": ["exact"] if lower else []}
+        curve = [{"step": step, "reward": reward, "kl": step / 100} for step, _, reward in points]
+        plan.say("train", "dpo", looks=looks, curve=curve, steps=points[-1][0], **more)
+
+    return change
+
+
+WORN = [(10, 0.9, 0.5), (20, 0.95, 0.7), (30, 0.6, 0.9)]
+CHOSEN = {"metric": "eval_reward", "value": 0.7, "step": 20, "looks": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        pytest.param(_watched(*WORN), ["OVER_OPTIMISED"], id="reward rose, quality fell"),
+        pytest.param(_watched(*WORN, selected=CHOSEN), [], id="the best step is published"),
+        pytest.param(_watched(*WORN, error=0.2), [], id="few items show nothing"),
+        pytest.param(_watched(*WORN, lower=True), [], id="less is better"),
+        pytest.param(_watched(*WORN[:2]), [], id="both rose"),
+        pytest.param(_watched(WORN[0]), [], id="one look"),
+        pytest.param(_watched(WORN[1], (30, 0.6, 0.1)), [], id="both fell"),
+        pytest.param(
+            _watched((10, 0.1, 0.5), (20, 0.4, 0.9), lower=True), ["OVER_OPTIMISED"], id="unsafe"
+        ),
+        # 0.95 to 0.86: two looks show it, the best of 20 may be luck
+        pytest.param(_watched((10, 1.0, 0.5), (20, 0.86, 0.9)), ["OVER_OPTIMISED"], id="two looks"),
+        pytest.param(
+            _watched((10, 1.0, 0.5), *[(at, 0.86, 0.9) for at in range(11, 400)]),
+            [],
+            id="many looks",
+        ),
+    ],
+)
+def test_a_reward_that_rises_while_held_back_records_score_worse_is_over_optimised(
+    change: Change, codes: list[str]
+) -> None:
+    plan = desk()
+    change(plan)
+    limited = {"behaviour": BehaviourLimits(fall=0.05)}
+    plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
+    world = in_memory(plan)
+    decision = decide_gate(world.request, world.policies, world.evidence, world.at, authority=None)
+    assert [finding.code for finding in decision.findings] == codes
+    for finding in decision.findings:
+        assert "KL" in (finding.found or "") and "along the training" in finding.message
+
+
 def _limits_nothing(policies: Path) -> None:
     path = policies / "evaluation.yaml"
     before, _, rest = path.read_text(encoding="utf-8").partition("behaviour:\n")

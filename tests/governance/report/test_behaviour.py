@@ -203,3 +203,14 @@ def test_the_section_in_json(report: Report) -> None:
     assert [row["name"] for row in document(report, "training")["rewards"]] == [
         *("model", "no_secrets_asked", "route_exact"),
     ]
+
+
+def test_a_training_is_drawn_and_listed_against_its_divergence(report: Report) -> None:
+    html = page(report).decode()
+    assert "greedy_exact against KL, from 0.94 at KL 0.01 to 0.96 at KL 0.12" in html
+    assert "reward against KL, from 0.4 at KL 0.01" in html
+    lines = text(report, "training")
+    (tools,) = [line for line in lines if "stock" in line]
+    assert "1.5 calls per answer, of which 25% failed" in tools, tools
+    assert any("2 looks at 50 held-back records" in line for line in lines)
+    assert [line.strip() for line in lines if "0.12" in line] == ["150 | 0.12 | 0.8 | 0.960"]

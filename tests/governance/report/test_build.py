@@ -15,6 +15,7 @@ import pytest
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.attest.findings import finding
+from governance.attest.predicates import Train
 from governance.base.errors import CountersignError, InputError
 from governance.history.verify import TrustAnchors
 from governance.policy.authority import _policies_in
@@ -23,7 +24,8 @@ from governance.report import sections
 from governance.report.build import build, latest
 from governance.report.html import differs, json_twin, page, write
 from governance.report.model import Report
-from governance.report.training import read_curves
+from governance.report.training import against_kl, along_training, read_curves, shown_along
+from tests.governance.examples import every_kind
 from tests.governance.report.fields import NOT_STATED
 from tests.governance.story import MODEL, Story, altered, begin, every_text
 
@@ -386,3 +388,35 @@ def test_a_clone_without_the_data_still_has_its_report(story: Story) -> None:
     report = build(story.sources, MODEL, "1")
     assert report.verdict.word == "PENDING"
     assert report.datasets[0].steps[0].excluded[0].ids_note.startswith("not at hand")
+
+
+def _train(looks: list[int], *, kl: bool = True) -> Train:
+    """A training of 40 steps whose curve has a point every second step."""
+    scored = [{"step": at, "scores": {"exact": {"mean": at / 100, "error": 0.0}}} for at in looks]
+    seen = {"suite": "eval", "items": 9, "count": len(looks), "points": scored}
+    points = [
+        {"step": at, "reward": at / 10, **({"kl": at / 1000} if kl else {})}
+        for at in range(2, 41, 2)
+    ]
+    statement = every_kind()["train"].model_dump(mode="json")
+    return Train.model_validate({**statement, "curve": points, "looks": seen if looks else None})
+
+
+def test_a_training_is_shown_by_its_divergence() -> None:
+    rows = along_training(_train([5, 6, 39]))
+    assert [row.step for row in rows] == [*range(2, 41, 2)]
+    assert {row.step: row.scores for row in rows if row.scores} == {
+        6: {"exact": 0.06},
+        40: {"exact": 0.39},
+    }
+    reward, exact = against_kl(rows)
+    assert (reward.name, reward.points[0]) == ("reward", (0.002, 0.2))
+    assert (exact.name, exact.points) == ("exact", [(0.006, 0.06), (0.04, 0.39)])
+    assert [row.step for row in shown_along(rows)] == [6, 40]
+
+
+def test_a_training_without_looks_or_divergence_is_shown_by_some_steps() -> None:
+    rows = along_training(_train([], kl=False))
+    assert against_kl(rows) == []
+    assert [row.step for row in shown_along(rows)] == [*range(4, 41, 4)]
+    assert shown_along([]) == []

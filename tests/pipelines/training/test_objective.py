@@ -150,7 +150,6 @@ ROWS = [
     ),
     ("grpo", {"rewards": [{"name": "route_exact"}], "scorer": "reward"}, "the scorer is not used"),
     ("sft", {"stop": {"reward_above": 1.0}}, "has neither KL nor reward to stop at"),
-    ("grpo", {"stop": {"kl_above": 0.5}, "trainer": {"beta": 0.0}}, "measures no KL"),
     (
         "grpo",
         {"stop": {"kl_above": 0.5}, "trainer": {"logging_steps": 0.1}},
