@@ -166,6 +166,10 @@ def test_any_change_of_its_code_changes_the_digest(name: str, changed: set[str])
             {"evaluate", "evaluate_base", "evaluate_further", "gate", "suite", "generate"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
+        (
+            "pipelines/rewards/refusal.py",
+            {"suite", "evaluate", "evaluate_base", "evaluate_further", "generate"},
+        ),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),
     ],
