@@ -42,6 +42,18 @@ class Metric:
     lower_is_better: bool = False
     """Whether a better model has less of it."""
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a prompt without a reference answer has no score. A function that is named with
+        `greedy:` or `sampled:` decides itself.
+        """
+        own = self.rule in WITHOUT_REFERENCE or ":" in self.name
+        return self.kind == "prompt" and not own
+
+
+WITHOUT_REFERENCE = ("no_secrets_asked", "refusal")
+"""The functions that need no reference answer."""
+
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -68,9 +80,6 @@ METRICS: dict[str, Metric] = {
     )
 }
 """Metric name to metric."""
-
-WITHOUT_REFERENCE = ("no_secrets_asked", "refusal")
-"""The rules of these metrics that need no reference answer."""
 
 
 BY_FUNCTION: tuple[Needs, ...] = ("greedy", "sampled")
@@ -144,7 +153,7 @@ def answer_score(
     `score` is the metric's function (`pipelines.training.rewards.for_trainer`), `row` the record.
     """
     answer = row["answer"]
-    if answer is None and metric.name in METRICS and metric.rule not in WITHOUT_REFERENCE:
+    if answer is None and metric.needs_reference:
         return None
     from pipelines.kinds import EXTRA  # its import takes pyarrow, which no declaration needs
 
