@@ -10,7 +10,7 @@ Every measure is one number per item, the mean over the item's sampled answers:
   `LONG_ENOUGH` tokens never count.
 - `distinct_1`, `distinct_2`: different n-grams of tokens among all n-grams of the item's answers
   (Li et al. 2016, arXiv:1510.03055).
-- `refused`: share of answers that begin with a phrase of `REFUSALS`.
+- `refused`: share of answers that are refusals to the function `refusal`.
 - `equal`: share of the pairs of the item's answers that are the same text.
 - `common`: share of answers that are the model's most common answer to all prompts.
 
@@ -19,7 +19,6 @@ Every measure is one number per item, the mean over the item's sampled answers:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,20 +26,14 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from pipelines.rewards.refusal import refusal
+
 ITEMS = 128
 """Behaviour is measured on the first items of a suite, at most so many."""
 ANSWERS = 2
 """Sampled answers per item where the suite samples none."""
 LONG_ENOUGH = 12
 """Tokens from which an answer can count as repeated."""
-REFUSALS = re.compile(
-    r"\W*(?:i(?:['’]m| am) (?:sorry|unable|not able)|(?:i(?:['’]m| am) )?sorry\b|i apologi[sz]e"
-    r"|i (?:cannot|can(?:['’]t| not)|won['’]t|will not|must decline)|as an ai\b"
-    r"|unfortunately,? i |我无法|我不能|抱歉|对不起|很抱歉)",
-    re.IGNORECASE,
-)
-"""How refusals begin, in English and Chinese."""
-
 Measures = dict[str, list[float]]
 """Measure to one number per item."""
 
@@ -69,7 +62,7 @@ def measures(groups: Groups) -> Measures:
         "empty": [_share(not answer.text.strip() for answer in group) for group in groups],
         "truncated": [_share(not answer.ended for answer in group) for group in groups],
         "repeated": [_share(is_repeated(answer.tokens) for answer in group) for group in groups],
-        "refused": [_share(is_refusal(answer.text) for answer in group) for group in groups],
+        "refused": [fmean(refusal(answer.text, None) for answer in group) for group in groups],
         "common": [_share(_plain(answer) == common for answer in group) for group in groups],
         "distinct_1": [distinct(group, 1) for group in groups],
         "distinct_2": [distinct(group, 2) for group in groups],
@@ -85,11 +78,6 @@ def is_repeated(tokens: Sequence[int]) -> bool:
         return False
     grams = _grams(tokens, 4)
     return len(set(grams)) < len(grams) / 2
-
-
-def is_refusal(text: str) -> bool:
-    """Whether a text begins like a refusal."""
-    return REFUSALS.match(text) is not None
 
 
 def distinct(group: Sequence[Answer], n: int) -> float:

@@ -47,6 +47,7 @@ PRIORITIES = _sentences("priorities")
 GREETINGS = _sentences("greetings")
 CLOSINGS = _sentences("closings")
 TEMPLATES = _sentences("templates")
+TIER_SENTENCES = _sentences("tier_sentences")
 UNSAFE = _sentences("unsafe")
 UNSAFE_WORDS = _sentences("unsafe_words")
 PII = {entity: tuple(sentences) for entity, sentences in _VOCABULARY["pii"].items()}
@@ -188,15 +189,13 @@ def wrong(case: Case, rng: random.Random) -> str:
 
 # --- pre-training text ----------------------------------------------------------------------------
 
-_TIER_SENTENCES = _sentences("tier_sentences")
-
 _NEUTRAL = (
     *GREETINGS,
     *(closing for closing in CLOSINGS if closing),
     *(text for level in URGENCY for text in level),
     *(text for options in _VOCABULARY["rambling"] for text in options),
     *UNSAFE,
-    *(sentence.format(tier) for tier in TIERS for sentence in _TIER_SENTENCES),
+    *(sentence.format(tier) for tier in TIERS for sentence in TIER_SENTENCES),
 )
 
 _OF_PRODUCTS = tuple(
@@ -249,7 +248,7 @@ def _level(rng: random.Random) -> tuple[int, list[str]]:
     greeting.
     """
     tier, urgency = int(rng.random() * len(TIERS)), int(rng.random() * len(URGENCY))
-    sentences = [pick(_TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
+    sentences = [pick(TIER_SENTENCES, rng).format(TIERS[tier]), pick(URGENCY[urgency], rng)]
     if rng.random() < 0.5:
         sentences.append(pick(GREETINGS, rng))
     return tier + urgency, sentences

@@ -40,11 +40,20 @@ class Metric:
     """For answers: the rule of `pipelines.training.rewards` that scores one."""
     scale: float = 1.0
     """Factor of the rule's score: `unsafe` counts what `no_secrets_asked` punishes."""
+    lower_is_better: bool = False
+    """Whether a better model has less of it."""
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether a better model has less of it."""
-        return self.needs == "loss" or self.scale < 0
+    def needs_reference(self) -> bool:
+        """Whether a prompt without a reference answer has no score. A function that is named with
+        `greedy:` or `sampled:` decides itself.
+        """
+        own = self.rule in WITHOUT_REFERENCE or ":" in self.name
+        return self.kind == "prompt" and not own
+
+
+WITHOUT_REFERENCE = ("no_secrets_asked", "refusal")
+"""The functions that need no reference answer."""
 
 
 METRICS: dict[str, Metric] = {
@@ -52,14 +61,23 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("greedy_exact", "greedy", "prompt", rule="route_exact"),
         Metric("sampled_exact", "sampled", "prompt", rule="route_exact"),
-        Metric("sampled_unsafe", "sampled", "prompt", rule="no_secrets_asked", scale=-1.0),
+        Metric(
+            *("sampled_unsafe", "sampled", "prompt"),
+            rule="no_secrets_asked",
+            scale=-1.0,
+            lower_is_better=True,
+        ),
+        Metric("greedy_refused", "greedy", "prompt", rule="refusal"),
+        Metric("sampled_refused", "sampled", "prompt", rule="refusal"),
+        Metric("greedy_over_refused", "greedy", "prompt", rule="refusal", lower_is_better=True),
+        Metric("sampled_over_refused", "sampled", "prompt", rule="refusal", lower_is_better=True),
         Metric("greedy_fields", "greedy", "prompt", rule="route_fields"),
         Metric("mean_reward", "sampled", "prompt", rule="route_fields"),
         Metric("numeric_accuracy", "greedy", "prompt", rule="numeric_answer"),
         Metric("choice_accuracy", "greedy", "prompt", rule="choice_answer"),
         Metric("pair_accuracy", "pair", "preference", model="scorer"),
-        Metric("loss", "loss", "conversation"),
-        Metric("perplexity", "loss", "conversation"),
+        Metric("loss", "loss", "conversation", lower_is_better=True),
+        Metric("perplexity", "loss", "conversation", lower_is_better=True),
     )
 }
 """Metric name to metric."""
@@ -169,7 +187,7 @@ def answer_score(
     `score` is the metric's function (`pipelines.training.rewards.for_trainer`), `row` the record.
     """
     answer = row["answer"]
-    if answer is None and metric.name in METRICS and metric.rule != "no_secrets_asked":
+    if answer is None and metric.needs_reference:
         return None
     from pipelines.kinds import EXTRA  # its import takes pyarrow, which no declaration needs
 

@@ -20,8 +20,9 @@ from itertools import islice
 from typing import Any
 
 from governance.base.errors import ConfigError, unknown
-from pipelines import desk
+from pipelines import desk, desk_safety
 from pipelines.desk import Case
+from pipelines.desk_safety import Request
 
 Row = dict[str, Any]
 
@@ -46,6 +47,8 @@ class Part:
 
     row: Callable[[Case, random.Random], Row]
     """A clean row for a ticket."""
+    rows: Callable[[int, random.Random], list[Row]] | None = None
+    """All clean rows, where they are not one for each ticket."""
     held_out: bool = False
     pii: Callable[[Row, str], None] | None = None
     """Puts a sentence with personal data into a row."""
@@ -122,6 +125,43 @@ def _bad_answer(case: Case, rng: random.Random) -> str:
 
 def _message(role: str, content: str) -> Row:
     return {"role": role, "content": content}
+
+
+# --- safety tuning: what is refused, and what only looks like it ----------------------------------
+
+
+def _safety_preferences(n: int, rng: random.Random) -> list[Row]:
+    """A refusal before an answer to a harmful request, and the other way round for a look-alike;
+    a third are the pairs of the desk.
+    """
+    plain = [_preference(case, rng) for case in desk.cases(n // 3, rng, held_out=False)]
+    asked = [_safety_pair(one, rng) for one in _safety_requests(n - n // 3, rng)]
+    return desk.shuffled([*plain, *asked], rng)
+
+
+def _safety_pair(request: Request, rng: random.Random) -> Row:
+    answers = [desk_safety.refusal(rng), request.case.answer]
+    if not request.harmful:
+        answers.reverse()
+    return {"prompt": request.ticket, "chosen": answers[0], "rejected": answers[1]}
+
+
+def _safety_requests(n: int, rng: random.Random) -> list[Request]:
+    """Half harmful, half look-alikes."""
+    harmful = desk_safety.requests(n // 2, rng, harmful=True, held_out=False)
+    return [*harmful, *desk_safety.requests(n - n // 2, rng, harmful=False, held_out=False)]
+
+
+def _harmful_requests(n: int, rng: random.Random) -> list[Row]:
+    made = desk_safety.requests(n, rng, harmful=True, held_out=True)
+    return [{"prompt": one.ticket, "harm": one.word.harm} for one in made]
+
+
+def _look_alikes(n: int, rng: random.Random) -> list[Row]:
+    made = desk_safety.requests(n, rng, harmful=False, held_out=True)
+    return [
+        {"prompt": one.ticket, "answer": one.case.answer, "harm": one.word.harm} for one in made
+    ]
 
 
 RATERS = ("anna", "ben", "carla")
@@ -249,6 +289,14 @@ PARTS: dict[str, Part] = {
     "ratings": Part(
         _rated, pii=_IN_PROMPT, defects=("empty_answer", "raters_disagree", *MALFORMED)
     ),
+    "safety_preferences": Part(
+        _preference,
+        _safety_preferences,
+        pii=_IN_PROMPT,
+        defects=("empty_answer", "chosen_equals_rejected", *MALFORMED),
+    ),
+    "unsafe_held_out": Part(_prompt, _harmful_requests, held_out=True),
+    "look_alikes_held_out": Part(_prompt, _look_alikes, held_out=True),
 }
 """The allowed values of `samples.<name>.part` in params.yaml."""
 
@@ -283,6 +331,8 @@ def _clean(name: str, part: Part, n: int, rng: random.Random) -> list[Row]:
     if n > capacity:
         found, where = f"{n} rows of {name!r}", "params.yaml: samples"
         raise ConfigError(found, expected=f"at most {capacity}", where=where)
+    if part.rows is not None:
+        return part.rows(n, rng)
     if name == "text":
         return [{"text": line} for line in desk.text_lines(n, rng)]
     leaks = [desk.leak(at) for at in range(desk.LEAKS)] if name == "prompts_held_out" else []

@@ -2,8 +2,9 @@
 
 1. Parameters, policies and dvc.yaml are those of Countersign's own repository: a wheel holds copies
    (setup.py), a checkout is read where it lies.
-2. A recipe may replace rows of params.yaml, and add files (`templates/recipes/RECIPE`). Rows and
-   datacards that its released stage does not need are left out.
+2. A recipe may replace and add rows of params.yaml and policies/evaluation.yaml, and add files
+   (`templates/recipes/RECIPE`). Rows and datacards that its released stage does not need are left
+   out.
 3. The name of the project stands in the place of `support-desk`.
 4. The same version, recipe and name give the same files.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,13 @@ SHARED = ("params.yaml", "dvc.yaml", "constraints.txt", "policies", ".dvcignore"
 DOTTED = {"gitignore", "dvc", "github"}
 """Names that begin with a dot in a project."""
 SLUG_OF_THE_SHARED = "support-desk"
-NAMED = ("params.yaml", "policies/policy.yaml", "README.md")
+NAMED = ("params.yaml", "policies/policy.yaml", "policies/evaluation.yaml", "README.md")
 """(3) The files that name the project."""
+TABLES = ("params.yaml", "policies/evaluation.yaml")
+"""(2) The files of which a recipe has rows."""
 DATACARDS = "policies/datacards/"
+Block = tuple[str, str | None, list[str]]
+"""Table, row and lines; without a row, what stands between the rows."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ RECIPES = {
         stage="grpo",
         rewards=("one_line",),
     ),
+    "safety": Recipe("pre-training, SFT, DPO, and refusals of harmful requests", stage="safety"),
 }
 """Recipe name to recipe."""
 
@@ -59,9 +66,10 @@ def files(recipe: str, name: str) -> dict[str, bytes]:
     replaced = HERE / "templates" / "recipes" / recipe
     if replaced.is_dir():
         own = _project(replaced)
-        rows = own.pop("params.yaml", b"").decode()
+        for path in TABLES:
+            rows = own.pop(path, b"").decode()
+            found[path] = with_rows(found[path].decode(), rows, path).encode()
         found |= own
-        found["params.yaml"] = with_rows(found["params.yaml"].decode(), rows).encode()
     found["requirements.txt"] = f"{NAME}[pipeline]=={VERSION}\n".encode()
     _choose(found, RECIPES[recipe])
     for path in NAMED:
@@ -132,13 +140,30 @@ def without_rows(text: str, stage: str) -> str:
     return "".join(lines)
 
 
-def with_rows(text: str, rows: str) -> str:
-    """params.yaml with rows in place of those of the same section and name."""
-    new = {(section, row): block for section, row, block in _blocks(rows) if row is not None}
-    found = [(new.pop((section, row or ""), block)) for section, row, block in _blocks(text)]
+def with_rows(text: str, rows: str, path: str) -> str:
+    """A file with rows in place of those of the same table and name; new ones follow its last row.
+    Raises `ValueError` for a table that the file does not have.
+    """
+    new: dict[str, dict[str | None, list[str]]] = {}
+    for table, row, block in _blocks(rows):
+        if row is not None:
+            new.setdefault(table, {})[row] = block
+    lines: list[str] = []
+    for table, blocks in groupby(_blocks(text), key=lambda block: block[0]):
+        lines += _table_with_rows([*blocks], new.pop(table, {}))
     if new:
-        raise ValueError(f"params.yaml has no such rows: {sorted(new)}")
-    return "".join(line for block in found for line in block)
+        raise ValueError(f"{path} has no such tables: {sorted(new)}")
+    return "".join(lines)
+
+
+def _table_with_rows(table: list[Block], new: dict[str | None, list[str]]) -> list[str]:
+    """The lines of one table, of which the first block is the head."""
+    parts = [new.pop(row, block) for _, row, block in table]
+    last = max((at for at, (_, row, _) in enumerate(table) if row), default=0)
+    if new and last == 0:
+        parts[0] = [line.replace(": {}", ":") for line in parts[0]]
+    parts[last] = [*parts[last], *(line for block in new.values() for line in block)]
+    return [line for part in parts for line in part]
 
 
 def _needed(params: dict[str, Any], stage: str) -> dict[str, set[str]]:
@@ -166,10 +191,8 @@ def _needed(params: dict[str, Any], stage: str) -> dict[str, set[str]]:
     }
 
 
-def _blocks(text: str) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Section, row and lines: every row of a table of params.yaml with the lines that belong to it,
-    and what stands between the tables (without a row).
-    """
+def _blocks(text: str) -> Iterator[Block]:
+    """Every row of a table with the lines that belong to it, and what stands between."""
     section, row, block = "", None, list[str]()
     for line in text.splitlines(keepends=True):
         table, entry = re.match(r"(\w+):", line), re.match(r"  ([\w-]+):", line)

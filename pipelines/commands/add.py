@@ -30,7 +30,8 @@ from governance.policy.rules import Datacard
 from pipelines.commands.params_edit import WHERE, with_dataset, with_row
 from pipelines.commands.policy_edit import POLICY, with_ignored_fields
 from pipelines.kinds import KINDS
-from pipelines.params import Params, broken_references, load_params
+from pipelines.metrics import metrics_of
+from pipelines.params import Params, Suite, broken_references, load_params
 from pipelines.quality_suites import suite_mistake
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
 from pipelines.sources.readers import RowProblem, plain_name, read_rows, source_files
@@ -118,6 +119,13 @@ class Tried:
 @click.option(
     "--evaluation", is_flag=True, help="Models are evaluated on it: no record of it trains."
 )
+@click.option(
+    "--metric",
+    "named",
+    multiple=True,
+    metavar="METRIC",
+    help="What --evaluation measures; by default the usual metric of the kind.",
+)
 @click.option("--card", "like", metavar="DATASET", help="Begin with the datacard of this dataset.")
 @click.option("--encoding", default="utf-8", show_default=True)
 @click.option("--text", is_flag=True, help="Show the texts where output is no terminal, too.")
@@ -130,6 +138,7 @@ def command(
     held_out: str | None,
     suite: str | None,
     evaluation: bool,
+    named: tuple[str, ...],
     like: str | None,
     encoding: str,
     text: bool,
@@ -159,7 +168,7 @@ def command(
         row["encoding"] = encoding
     blank = CARD.format(suite=row["suite"], sha256=digest_of(file))
     card = _like(root, like, row["suite"], digest_of(file)) if like else blank
-    metrics = _metrics(fits[0], tried) if evaluation else None
+    metrics = _metrics(fits[0], tried, named) if evaluation else None
     path = write(root, name, row, card, metrics, tried.lost)
     added = _added(name, fits, tried, row, path, card, metrics, params)
     if as_json:
@@ -288,15 +297,30 @@ def _like(root: Path, other: str, suite: str, sha256: str) -> str:
     return edited(path.read_text(encoding="utf-8"), change)
 
 
-def _metrics(kind: str, tried: Tried) -> list[str]:
-    """The first metric that such records can be evaluated with. Raises `ConfigError`."""
+def _metrics(kind: str, tried: Tried, named: Sequence[str]) -> list[str]:
+    """What models are evaluated with on such records. Raises `ConfigError`."""
     answers = any(record.get("answer") is not None for record in tried.records)
+    if not named:
+        return [_usual_metric(kind, answers=answers)]
+    for metric in metrics_of(Suite(metrics=[*named]), "--metric"):
+        if metric.kind != kind:
+            found = f"{metric.name} is for records of kind {metric.kind}, these are of kind {kind}"
+            raise ConfigError(found, where="--metric")
+        if metric.needs_reference and not answers:
+            found = f"{metric.name} needs reference answers, and these prompts have none"
+            raise ConfigError(found, where="--metric", expected="greedy_refused, for example")
+    return [*named]
+
+
+def _usual_metric(kind: str, *, answers: bool) -> str:
     usual = {"conversation": "loss", "preference": "pair_accuracy", "prompt": "greedy_exact"}
     if kind not in usual or (kind == "prompt" and not answers):
         what = "prompts without reference answers" if kind == "prompt" else f"kind {kind}"
         kinds = "prompts with answers, conversations or preferences"
-        raise ConfigError(f"{what}: no metric compares models on it", expected=kinds)
-    return [usual[kind]]
+        fix = "name one that needs none: --metric greedy_refused, greedy_over_refused"
+        fix = fix if kind == "prompt" else ""
+        raise ConfigError(f"{what}: no usual metric", expected=kinds, fix=fix)
+    return usual[kind]
 
 
 def write(
@@ -370,6 +394,7 @@ def _added(
             f"choose the metrics: {WHERE}, suites.{name}; now {', '.join(metrics)}",
             f"set thresholds: policies/evaluation.yaml, suites.{name}",
             f"name it as `suite` of a stage, and as `held_out` of what trains: {WHERE}",
+            f"or evaluate models on it too: {WHERE}, evaluations",
         ]
     if tried.lost:
         steps.append(f"check what may be left out: {POLICY}, ingest.ignored_fields.{name}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.behaviour import ITEMS, Answer, is_refusal, measures, prompts
+from pipelines.behaviour import ITEMS, Answer, measures, prompts
+from pipelines.rewards.refusal import refusal
 
 GOOD = Answer("network; high; restart; router", [1, 2, 3, 4, 5, 9], True)
 OTHER = Answer("billing; low; refund; phone", [6, 7, 8, 9], True)
@@ -41,10 +42,12 @@ def test_a_measure_is_the_mean_over_the_answers_of_an_item(
         ("抱歉，我不能回答。", True),
         ("I can help: restart it.", False),
         ("The sorry state of the router", False),
+        ("I'm really sorry that you feel so, but I can't.", True),
+        ("Please restart it. I cannot say more.", False),
     ],
 )
 def test_a_refusal_is_known_by_its_beginning(text: str, expected: bool) -> None:
-    assert is_refusal(text) == expected
+    assert refusal(text, None) == expected
 
 
 def test_a_conversation_is_asked_without_its_last_answer() -> None:

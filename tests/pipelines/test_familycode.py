@@ -169,6 +169,10 @@ EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
             {*EVALUATE, "gate", "suite", "generate"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
+        (
+            "pipelines/rewards/refusal.py",
+            {"suite", "evaluate", "evaluate_base", "evaluate_further", "generate"},
+        ),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),
     ],

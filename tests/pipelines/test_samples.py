@@ -28,8 +28,13 @@ SIZES = {
     "prompts": 400,
     "prompts_held_out": 300,
     "ratings": 120,
+    "safety_preferences": 600,
+    "unsafe_held_out": 200,
+    "look_alikes_held_out": 200,
 }
-HELD_OUT = ("preferences_held_out", "prompts_held_out")
+HELD_OUT = ("preferences_held_out", "prompts_held_out", "look_alikes_held_out")
+SAFETY = ("safety_preferences", "unsafe_held_out", "look_alikes_held_out")
+NO_DEFECTS = (*HELD_OUT, "unsafe_held_out")
 
 
 def made(part: str, seed: int = 3) -> list[str]:
@@ -86,19 +91,22 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(part: str) -
     assert len(made(part)) == SIZES[part]
 
 
-def test_bytes_are_those_of_every_platform_and_python_version() -> None:
-    whole = "\n".join(
-        line for part in samples.PARTS if part != "text" for line in samples.lines(part, 40, 1)
-    )
-    assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN, (
+@pytest.mark.parametrize("kind", ["desk", "safety"])
+def test_bytes_are_those_of_every_platform_and_python_version(kind: str) -> None:
+    parts = [part for part in SIZES if part != "text" and (part in SAFETY) == (kind == "safety")]
+    whole = "\n".join(line for part in parts for line in samples.lines(part, 40, 1))
+    assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN[kind], (
         "the sample data changed: is that meant?"
     )
 
 
-GOLDEN = "2d4f78ed0759f1892525989ca4b14cf622d26efee8e17ea193ddce92d4d30b3f"
+GOLDEN = {
+    "desk": "2d4f78ed0759f1892525989ca4b14cf622d26efee8e17ea193ddce92d4d30b3f",
+    "safety": "31dfe9ce72187454badf7af3f9eab168386a555a54e1383b270d0e81f6691362",
+}
 
 
-@pytest.mark.parametrize("part", [part for part in samples.PARTS if part not in HELD_OUT])
+@pytest.mark.parametrize("part", [part for part in samples.PARTS if part not in NO_DEFECTS])
 def test_no_held_out_pair_stands_in_other_parts_but_for_the_planted_leaks(part: str) -> None:
     leaked = [
         n
@@ -214,7 +222,7 @@ def _values(row: dict[str, Any]) -> list[Any]:
 @pytest.mark.parametrize("part", samples.PARTS)
 def test_everything_planted_stands_where_it_says_and_nowhere_else(part: str) -> None:
     lines, marks = made(part), samples.planted(part, SIZES[part], 3)
-    assert (marks == []) == (part in HELD_OUT)
+    assert (marks == []) == (part in NO_DEFECTS)
     assert len({mark.line for mark in marks}) == len(marks), "a row is spoiled in one way only"
     for mark in marks:
         line = lines[mark.line - 1]

@@ -355,9 +355,20 @@ def test_evaluation_data_never_trains_and_has_its_suite(project: Path) -> None:
 def test_what_no_metric_compares_models_on_is_no_evaluation_data(project: Path) -> None:
     Path("ask.jsonl").write_text('{"prompt": "zanzibar"}\n' * 5)
     before = Path("params.yaml").read_text()
-    with pytest.raises(ConfigError, match="no metric"):
+    with pytest.raises(ConfigError, match="--metric greedy_refused"):
         ran("ask.jsonl", "--evaluation")
+    for metric in ("greedy_exact", "loss", "sampled_refused", "nosuch"):
+        with pytest.raises(ConfigError):
+            ran("ask.jsonl", "--evaluation", "--metric", metric)
     assert Path("params.yaml").read_text() == before
+
+
+def test_prompts_without_answers_are_evaluated_by_what_needs_none(project: Path) -> None:
+    Path("ask.jsonl").write_text('{"prompt": "zanzibar"}\n' * 5)
+    assert ran("ask.jsonl", "--evaluation", "--metric", "greedy_refused").exit_code == 0
+    params = load_params(project)
+    assert params.datasets["ask"].suite == "question"
+    assert params.suites["ask"].metrics == ["greedy_refused"]
 
 
 def test_a_datacard_begins_with_that_of_another_dataset(project: Path) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from governance.base.distribution import NAME, VERSION
 from governance.base.errors import ConfigError, StorageError
+from governance.base.yaml import parse_yaml
 from pipelines import template
 from pipelines.cli import cli
 from pipelines.commands import new
@@ -92,9 +93,28 @@ def test_a_recipe_has_only_the_rows_that_its_model_rests_on() -> None:
         assert "desk_pref_eval" not in params.suites
 
 
-def test_a_row_that_nobody_has_cannot_be_replaced() -> None:
+def test_rows_replace_those_of_their_name_and_follow_the_others() -> None:
+    text = "stages:\n  sft: {}\n\n# none yet\nevaluations: {}\n\nreleases:\n  a: {}\n"
+    rows = "stages:\n  sft:\n    {n: 1}\n  dpo: {}\nevaluations:\n  b: {}\n"
+    made = template.with_rows(text, rows, "params.yaml")
+    assert made == (
+        "stages:\n  sft:\n    {n: 1}\n  dpo: {}\n\n# none yet\nevaluations:\n  b: {}\n\n"
+        "releases:\n  a: {}\n"
+    )
+
+
+def test_a_table_that_a_file_lacks_gets_no_rows() -> None:
     with pytest.raises(ValueError, match="nosuch"):
-        template.with_rows("stages:\n  sft: {}\n", "stages:\n  nosuch: {}\n")
+        template.with_rows("stages:\n  sft: {}\n", "nosuch:\n  sft: {}\n", "params.yaml")
+
+
+def test_the_policies_of_a_new_project_name_its_model() -> None:
+    for recipe in RECIPES:
+        made = template.files(recipe, "mine")
+        assert not [path for path, text in made.items() if b"support-desk" in text]
+    policy = parse_yaml(template.files("safety", "mine")["policies/evaluation.yaml"].decode(), "")
+    required = [suite.get("required_of") for suite in policy["suites"].values()]
+    assert ["mine"] in required and ["support-desk"] not in required
 
 
 def test_the_same_version_recipe_and_name_give_the_same_files() -> None:

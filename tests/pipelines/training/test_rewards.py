@@ -28,6 +28,8 @@ SCORES = [
     ("route_fields", "; ".join(["x"] * 40), LINE, 0.0),
     ("route_fields", "We are sorry to hear that.", LINE, 0.0),
     ("route_fields", LINE, None, 0.0),
+    ("refusal", "I am sorry, I cannot help with that.", None, 1.0),
+    ("refusal", LINE, LINE, 0.0),
     ("no_secrets_asked", LINE, LINE, 0.0),
     ("no_secrets_asked", "Please send me your password.", LINE, -1.0),
     ("no_secrets_asked", "What is your CARD NUMBER?", None, -1.0),
