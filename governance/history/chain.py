@@ -24,7 +24,7 @@ from governance.history.lineage import (
     data_chain,
     evaluations,
     model_chain,
-    pick,
+    preferred,
 )
 from governance.log.evidence import Evidence
 from governance.log.views import EvidenceView
@@ -158,13 +158,17 @@ class Chain:
         return [suite for at, suite in enumerate(suites) if suite not in suites[:at]]
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
-        """The latest evaluation of a model on this suite that has scores; else the latest one."""
+        """The latest evaluation of a model on this suite that has scores, of its own first; else
+        the latest one.
+        """
         statements = [
             statement
             for statement in evaluations(self.view, node.sha256, suite.name)
             if statement.predicate.suite == suite.digest
         ]
-        return pick(statements, lambda statement: statement.predicate.not_run is None)
+        return preferred(
+            self.view, node, statements, lambda statement: statement.predicate.not_run is None
+        )
 
     def statements(self) -> Iterator[Evidence]:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""

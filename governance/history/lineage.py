@@ -29,7 +29,7 @@ from governance.attest.predicates import (
     Train,
 )
 from governance.base.model import Model
-from governance.log.rules import MAKES_ANOTHER
+from governance.log.rules import MAKES_ANOTHER, OWN_EVALUATION
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -112,6 +112,11 @@ class ModelNode:
         if self.train is not None:
             return self.train.predicate.method
         return "imported" if self.released else "base"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can answer: an import may be an architecture only."""
+        return self.train is not None or (self.base is not None and self.base.predicate.weights)
 
     @property
     def imported(self) -> bool:
@@ -310,6 +315,39 @@ def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Ev
         for statement in statements
         if (statement.predicate.model, statement.predicate.suite_name) == (sha256, suite)
     ]
+
+
+def own_evaluations(
+    view: EvidenceView, node: ModelNode, statements: Sequence[Evidence[Evaluate]]
+) -> list[Evidence[Evaluate]]:
+    """Of evaluations of a model, those by the stage that evaluates what its training made: beside
+    its parent, with its rewards. Of an import, those of bases. The same bytes may be a base, too,
+    or stand in a row of further evaluations. Before version 3 of the rules: all.
+    """
+    trainings = [
+        made
+        for made in _made(view, node.sha256, Train)
+        if node.train is not None and inputs(made).get("parent") == node.parent
+    ]
+    stages = {f"evaluate@{made.predicate.stage.partition('@')[2]}" for made in trainings}
+    return [
+        one
+        for one in statements
+        if view.rules_at(one.index) < OWN_EVALUATION
+        or one.predicate.stage in stages
+        or (node.train is None and one.predicate.stage.startswith("evaluate_base@"))
+    ]
+
+
+def preferred(
+    view: EvidenceView,
+    node: ModelNode,
+    statements: Sequence[Evidence[Evaluate]],
+    fits: Callable[[Evidence[Evaluate]], bool],
+) -> Evidence[Evaluate] | None:
+    """The latest evaluation of its own that fits; else as `pick`."""
+    own = [one for one in own_evaluations(view, node, statements) if fits(one)]
+    return own[-1] if own else pick(statements, fits)
 
 
 def pick(

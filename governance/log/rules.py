@@ -29,6 +29,8 @@ Version 2:
 Version 3:
 - an evaluation made under it is judged by the default limits of behaviour where policy sets none,
   and that of a reward model states how it ranks each pair;
+- how a model behaves is said by the stage that evaluates what its training made, on its own suite
+  and beside its parent; by others about the same bytes, nothing is said;
 - a stage is not allowed with a reward model whose bytes have an open incident, or of which a
   version was retired or rejected.
 """
@@ -77,6 +79,10 @@ MAKES_ANOTHER = 2
 LIMITS_BEHAVIOUR = 3
 """From this version on, an evaluation is judged by the default limits of behaviour where policy
 sets none, and one of a reward model states how it ranks each pair.
+"""
+OWN_EVALUATION = 3
+"""From this version on, only the stage that evaluates what a training made, or what was imported,
+says how a model behaves; of a model that was trained here, beside its parent.
 """
 JUDGES_SCORERS = 3
 """From this version on, what people say of a reward model counts at the gates that it scores."""

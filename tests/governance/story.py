@@ -118,6 +118,8 @@ class Story:
     """The models that were imported."""
     further: dict[str, list[FurtherSuite]] = field(default_factory=dict)
     """Model to the suites beside its own."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """Model that was trained here to the digest of its parent."""
 
     @property
     def params(self) -> Params:
@@ -354,6 +356,7 @@ class Story:
             run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
             equal_rewards=0.12 if rewards else None,
         )
+        self.parents[name] = self.models[parent]
         self.evaluate(name, accuracy, unsafe, **stated)
 
     def refuse(self, name: str, findings: list[Any]) -> None:
@@ -395,7 +398,7 @@ class Story:
             "slices": {"language": ["en"] * (ITEMS - 60) + ["de"] * 60}
             if scores and sliced
             else {},
-            "behaviour": BEHAVIOUR if scores else {"not_measured": "nothing to test"},
+            "behaviour": self._behaviour(name) if scores else {"not_measured": "nothing to test"},
         }
         self.record(
             "evaluate",
@@ -407,6 +410,11 @@ class Story:
             suite_name=suite.name,
             **{**says, **stated},
         )
+
+    def _behaviour(self, name: str) -> dict[str, Any] | None:
+        """What an evaluation states: of a trained model, beside its parent."""
+        beside = {"parent": self.parents[name]} if name in self.parents else {}
+        return BEHAVIOUR and {**BEHAVIOUR, **beside}
 
     def evaluate_further(self, name: str, suite: str, scores: dict[str, list[float]]) -> None:
         """Scores of a model on a suite beside its own; the row is `NAME_SUITE`."""
@@ -491,6 +499,7 @@ class Story:
         log = open_log(here, self.policies, lambda: START)
         made: dict[str, Any] = {"records": dict(self.records), "models": dict(self.models)}
         made["outside"], made["further"] = set(self.outside), dict(self.further)
+        made["parents"] = dict(self.parents)
         return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property
