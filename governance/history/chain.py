@@ -127,6 +127,16 @@ class Chain:
                     uses.setdefault(prompts, []).append(made.predicate.stage)
         return [(chain, uses[key]) for key, chain in done.items()]
 
+    @property
+    def decided_on(self) -> set[str]:
+        """What the decisions behind the model were about: those of its gates, and those by which
+        its data was generated.
+        """
+        gates = [request.decided_on for request in self.requests.values()]
+        made = [data.generation.predicate for data, _ in self.datasets if data.generation]
+        decisions = [*gates, *(generation.decided_on for generation in made)]
+        return {digest for decided_on in decisions for digest in decided_on.values()}
+
     @cached_property
     def suites(self) -> list[Suite]:
         """The suites that the models of the chain were evaluated on; the model's own suite first,

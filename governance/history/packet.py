@@ -237,16 +237,14 @@ def _of(statement: Evidence, model: str, version: str) -> bool:
 
 
 def _waivers(evidence: EvidenceView, chain: Chain, authority: Authority, at: datetime) -> list[str]:
-    """Digests of the waivers of the model, or of what a gate of its chain decided on, that have not
-    expired.
+    """Digests of the waivers of the model, or of what a gate of its chain or a generation of its
+    data was decided on, that have not expired.
 
     Only waivers by people with a role that may accept waivers: others change nothing, so they make
     no packet out of date.
     """
     accepted_by = authority.policies.rules.waivers.accepted_by
-    digests = {chain.digest}.union(
-        *(request.decided_on.values() for request in chain.requests.values())
-    )
+    digests = {chain.digest} | chain.decided_on
     waivers = (waiver for digest in digests for waiver in evidence.by_subject(digest, Waiver))
     counted = (
         waiver
