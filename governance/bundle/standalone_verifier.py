@@ -1448,8 +1448,7 @@ class Move:
             need(made, "a model of the chain has neither training nor import")
             origins[sha256] = [set() for one in made if one.kind == "base"]
             for train in (one for one in made if one.kind == "train"):
-                used = {row["role"]: row["sha256"] for row in train.predicate["inputs"]}
-                used["objective"] = train.predicate["objective"]
+                used = _used(train)
                 lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
                 need(lets, "a training without a gate that allowed it")
                 parents = {used[role] for role in ("parent", "scorer") if role in used}
@@ -1487,13 +1486,13 @@ class Move:
         """
         if not self._trainings(behind):
             return self._registration(self.move["version"])["suite"] or {}
-        gates = [one.predicate for one in behind if one.kind == "gate"]
-        named = [gate["parameters"]["suite"] for gate in gates if self._is_own(gate, behind)]
+        own, gates = self._trainings(behind), [one for one in behind if one.kind == "gate"]
+        named = [
+            gate.predicate["parameters"]["suite"]
+            for gate in gates
+            if any(_lets(gate, train, _used(train)) for train in own)
+        ]
         return named[-1] if named else {}
-
-    def _is_own(self, gate: Json, behind: list[Entry]) -> bool:
-        stages = [one.predicate["stage"] for one in self._trainings(behind)]
-        return gate["stage"].partition("@")[2] in [stage.partition("@")[2] for stage in stages]
 
     def _trainings(self, behind: list[Entry]) -> list[Entry]:
         """The trainings that made the model itself. One that gave back its parent's bytes made
@@ -1771,6 +1770,12 @@ def _lead_to_imports(origins: dict[str, list[set[str]]]) -> bool:
 
 def _some(ways: list[set[str]], known: set[str]) -> bool:
     return any(parents <= known for parents in ways)
+
+
+def _used(training: Entry) -> dict[str, str]:
+    """Role to the digest of everything that went into a training."""
+    used = {row["role"]: row["sha256"] for row in training.predicate["inputs"]}
+    return {**used, "objective": training.predicate["objective"]}
 
 
 def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:

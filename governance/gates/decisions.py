@@ -48,6 +48,7 @@ from governance.gates.checks.context import (
     ReleaseContext,
 )
 from governance.gates.checks.waivers import waive
+from governance.history.chain import step_key
 from governance.history.lineage import MAKERS, ModelNode, inputs
 from governance.log.rules import CANDIDATE_HAS_RIGHTS, LAST_EARLIER
 from governance.log.views import EvidenceView, Nothing
@@ -455,7 +456,7 @@ def _decided(
     for node, train, gate in _chain(context, findings) if gates else ():
         decision = _decide_again(node.name, train, gate, context, findings)
         if decision is not None:
-            gate_decisions[node.name] = decision
+            gate_decisions[step_key(context.view, node)] = decision
             findings += _not_among(findings, decision.findings)
     candidate_only_reasons = (
         _guarded("alias", lambda: of_models.candidate_only(context), findings) or ()

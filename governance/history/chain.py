@@ -16,7 +16,7 @@ from governance.attest.predicates import (
     Registration,
     SuiteRef,
 )
-from governance.attest.requests import GateRequest, asked_of_gate, asked_of_generation
+from governance.attest.requests import GateRequest, ModelRef, asked_of_gate, asked_of_generation
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
     DataChain,
@@ -27,6 +27,7 @@ from governance.history.lineage import (
     preferred,
 )
 from governance.log.evidence import Evidence
+from governance.log.rules import STEPS_BY_DIGEST
 from governance.log.views import EvidenceView
 
 
@@ -77,16 +78,29 @@ class Chain:
 
     @cached_property
     def requests(self) -> dict[str, GateRequest]:
-        """Maps each stage to the request of its gate, from the logged decision."""
+        """Maps the digest of each model that was trained here to the request of its gate, from the
+        logged decision.
+        """
         requests: dict[str, GateRequest] = {}
         for node in self.chain:
             if node.gate is None:
                 continue
             try:
-                requests[node.name] = asked_of_gate(node.gate.predicate)
+                requests[node.sha256] = asked_of_gate(node.gate.predicate)
             except VerificationError:
                 continue
         return requests
+
+    @property
+    def _steps(self) -> list[tuple[str, GateRequest]]:
+        """The name and the request of each stage. Before version 3 of the rules, a stage hid the
+        earlier ones of its name.
+        """
+        asked = [(node, self.requests.get(node.sha256)) for node in self.chain]
+        steps = {
+            step_key(self.view, node): (node.name, request) for node, request in asked if request
+        }
+        return list(steps.values())
 
     @property
     def own_suite(self) -> SuiteRef | None:
@@ -95,7 +109,7 @@ class Chain:
         """
         if self.released.imported:
             return self.suite
-        request = self.requests.get(self.released.name)
+        request = self.requests.get(self.released.sha256)
         return request.suite if request else None
 
     @cached_property
@@ -104,11 +118,11 @@ class Chain:
         the prompts that such a dataset was generated from.
         """
         uses: dict[tuple[str, str], list[str]] = {}
-        for stage, request in self.requests.items():
+        for stage, request in self._steps:
             uses.setdefault((request.data.dataset, request.data.sha256), []).append(
                 f"train@{stage}"
             )
-        for stage, request in self.requests.items():
+        for stage, request in self._steps:
             uses.setdefault((request.suite.name, request.suite.records), []).append(
                 f"evaluate@{stage}"
             )
@@ -132,7 +146,7 @@ class Chain:
         """What the decisions behind the model were about: those of its gates, and those by which
         its data was generated.
         """
-        gates = [request.decided_on for request in self.requests.values()]
+        gates = [request.decided_on for _, request in self._steps]
         made = [data.generation.predicate for data, _ in self.datasets if data.generation]
         decisions = [*gates, *(generation.decided_on for generation in made)]
         return {digest for decided_on in decisions for digest in decided_on.values()}
@@ -142,7 +156,7 @@ class Chain:
         """The suites that the models of the chain were evaluated on; the model's own suite first,
         and last those beside each model's own.
         """
-        suites = [request.suite for request in reversed(self.requests.values())]
+        suites = [request.suite for _, request in reversed(self._steps)]
         if self.released.imported and self.suite is not None:
             suites.append(self.suite)
         if suites:
@@ -158,14 +172,14 @@ class Chain:
     @cached_property
     def further_suites(self) -> list[FurtherSuite]:
         """The suites beside each model's own: of the model, then of those it was made from."""
-        refs = [
-            ref
-            for request in self.requests.values()
-            for ref in (request.parent, request.scorer)
-            if ref is not None
-        ]
-        suites = [*self.further, *(suite for ref in refs for suite in ref.further)]
+        suites = [*self.further, *(suite for ref in self._built_on for suite in ref.further)]
         return [suite for at, suite in enumerate(suites) if suite not in suites[:at]]
+
+    @property
+    def _built_on(self) -> list[ModelRef]:
+        """The models that the gates of the chain judged, each as a gate named it."""
+        refs = [ref for _, request in self._steps for ref in (request.parent, request.scorer)]
+        return [ref for ref in refs if ref is not None]
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
         """The latest evaluation of a model on this suite that has scores, of its own first; else
@@ -186,9 +200,28 @@ class Chain:
             evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
             statements = (node.base, node.gate, node.train, *evaluations_of_node)
             yield from (statement for statement in statements if statement)
+        yield from self._judged()
         for chain, _ in self.datasets:
             steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
             yield from (statement for statement in steps if statement)
+
+    def _judged(self) -> Iterator[Evidence[Evaluate]]:
+        """The evaluations on which gates judged what they build on. A base may have a suite that no
+        stage has.
+        """
+        nodes = {node.sha256: node for node in self.chain}
+        for ref in self._built_on if self.view.rules >= STEPS_BY_DIGEST else ():
+            suite, node = Suite(ref.suite, ref.suite_digest), nodes.get(ref.sha256)
+            if node is not None and suite not in self.suites:
+                judged = self.evaluation(node, suite)
+                yield from (judged,) if judged else ()
+
+
+def step_key(view: EvidenceView, node: ModelNode) -> str:
+    """By what a step of a chain is told from others: the digest of what it made; under the earlier
+    rules, its name.
+    """
+    return node.sha256 if view.rules >= STEPS_BY_DIGEST else node.name
 
 
 def _prompts(made: Evidence[Generation]) -> tuple[str, str] | None:

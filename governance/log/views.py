@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -172,8 +173,9 @@ class LogSource:
     def _rules(self, index: int) -> RuleVersions:
         """The rule versions, as far as they judge entry `index`."""
         if index >= self._versions[0]:
-            size = max(index + 1, self._log.size())
-            self._versions = (size, rule_versions(self._log))
+            size = self._log.size()
+            known = size if index == sys.maxsize else max(index + 1, size)
+            self._versions = (known, rule_versions(self._log))
         return self._versions[1]
 
 
@@ -245,6 +247,11 @@ class EvidenceView:
     def rules_at(self, index: int) -> int:
         """The version of the rules that judges entry `index`."""
         return self.source.rules_at(index)
+
+    @property
+    def rules(self) -> int:
+        """The version of the rules that judges what is decided on this evidence."""
+        return self.rules_at(sys.maxsize if self.size is None else self.size)
 
     def before(self, size: int) -> EvidenceView:
         """The entries before `size` alone: what could be known at that point."""

@@ -449,7 +449,7 @@ def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[s
         return
     chain = Chain.registered(now.view, registered.predicate)
     for node in chain.trained:
-        request = chain.requests.get(node.name)
+        request = chain.requests.get(node.sha256)
         if request is None or request.scorer is None:
             continue
         decision = decide_gate(

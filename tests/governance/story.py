@@ -406,9 +406,7 @@ class Story:
             made,
             [_at("model", f"models/{name}/model", self.models[name])],
             model=self.models[name],
-            suite=suite.digest,
-            suite_name=suite.name,
-            **{**says, **stated},
+            **{"suite": suite.digest, "suite_name": suite.name, **says, **stated},
         )
 
     def _behaviour(self, name: str) -> dict[str, Any] | None:
