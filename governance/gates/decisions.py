@@ -131,6 +131,7 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     "objective": of_stage.objective,
     "rewards": of_stage.rewards,
     "scorer_in_service": of_scorers.scorer_in_service,
+    "parent_in_service": of_scorers.parent_in_service,
     "approvals": of_people.approved_before,
 }
 """The checks before a stage trains."""

@@ -6,6 +6,7 @@ Registrations, packets and reports all read the chain from here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -147,9 +148,22 @@ class Chain:
         its data was generated.
         """
         gates = [request.decided_on for _, request in self._steps]
-        made = [data.generation.predicate for data, _ in self.datasets if data.generation]
-        decisions = [*gates, *(generation.decided_on for generation in made)]
-        return {digest for decided_on in decisions for digest in decided_on.values()}
+        made = [generation.predicate.decided_on for generation in self.generations]
+        return {digest for decided_on in (*gates, *made) for digest in decided_on.values()}
+
+    @property
+    def generations(self) -> list[Evidence[Generation]]:
+        """By which datasets behind the model were generated."""
+        return [data.generation for data, _ in self.datasets if data.generation]
+
+    @property
+    def makers(self) -> list[ModelRef]:
+        """The models that were asked for these."""
+        asked: list[ModelRef] = []
+        for made in self.generations:
+            with suppress(VerificationError):
+                asked += asked_of_generation(made.predicate).asked
+        return asked
 
     @cached_property
     def suites(self) -> list[Suite]:

@@ -33,8 +33,8 @@ Version 3:
   and beside its parent; by others about the same bytes, nothing is said;
 - the steps behind a version are told apart by digest: two models of the chain may have been made by
   stages of one name;
-- a stage is not allowed with a reward model whose bytes have an open incident, or of which a
-  version was retired or rejected.
+- a stage is not allowed with a reward model or a parent whose bytes have an open incident, or of
+  which a version was retired or rejected; nor on data that such a model made.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ STEPS_BY_DIGEST = 3
 one name hid the others from packet and decision.
 """
 JUDGES_SCORERS = 3
-"""From this version on, what people say of a reward model counts at the gates that it scores."""
+"""From this version on, what people say of a model counts at the gates of what is trained from it,
+scored by it, or trained on data that it made.
+"""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

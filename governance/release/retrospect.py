@@ -95,7 +95,9 @@ class Live(Model):
     trained_elsewhere: bool = False
     """Whether it was imported as it is: how it was trained is declared, and self-attested."""
     against_scorers: list[str] = []
-    """What stands now against the reward models that it was trained with, in words."""
+    """What stands now against the reward models that it was trained with and the models that made
+    its data, and who withdrew a parent; in words.
+    """
 
 
 class Event(Model):
@@ -436,9 +438,9 @@ def _is_imported(now: LogState, move: Promotion) -> bool:
 
 
 def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[str]:
-    """The findings about each reward model of the chain, where the gate of the stage that it scored
-    is decided again under the policies in force; where nobody signs policies, under the last
-    recorded ones.
+    """The findings about each model that scored a stage of the chain or made its data, and that a
+    parent was withdrawn, where the gate of the stage is decided again under the policies in force;
+    where nobody signs policies, under the last recorded ones.
     """
     registered = now.timeline.registrations.get((move.model, move.version))
     policies = now.authority.in_force.policies
@@ -448,17 +450,20 @@ def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[s
     if registered is None or policies is None:
         return
     chain = Chain.registered(now.view, registered.predicate)
+    makers = {maker.name for maker in chain.makers}
     for node in chain.trained:
         request = chain.requests.get(node.sha256)
-        if request is None or request.scorer is None:
+        if request is None:
             continue
         decision = decide_gate(
             request.model_copy(update={"model": move.model, "also": []}),
             policies, now.evidence, at,
             authority=now.authority, governed=is_governed, before=node.train,
         )  # fmt: skip
+        scorers = makers | ({request.scorer.name} if request.scorer else set())
+        about = {f"model {name}" for name in scorers}
         for found in decision.findings:
-            if found.subject == f"model {request.scorer.name}":
+            if found.subject in about or found.code == "PARENT_WITHDRAWN":
                 yield f"{found.code} {found.subject}: {found.message}"
 
 

@@ -272,6 +272,17 @@ class Story:
         self.record("base", f"import_base@{name}", made, read, **fields)
         self.evaluate(name, accuracy, unsafe)
 
+    def take(self, name: str, version: str, stage: str) -> None:
+        """A registered version of ours as a base: the bytes that a stage made."""
+        self.outside.add(name)
+        self.models[name] = self.models[stage]
+        source = f"models:/{MODEL}/{version}"
+        made = [_at("model", f"models/{name}/model", self.models[name])]
+        read = [_at("source", source, self.models[name])]
+        fields: dict[str, Any] = {"source": source, "files": 2, "weights": True}
+        self.record("base", f"import_base@{name}", made, read, **fields)
+        self.evaluate(name, 0.97)
+
     @property
     def suite_ref(self) -> SuiteRef:
         """The evaluation suite."""

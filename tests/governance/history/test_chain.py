@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from governance.attest.predicates import Artifact
 from governance.exports.formats.slsa_provenance import provenance
 from governance.gates.decisions import decide_automatic
 from governance.history import chain as chains
@@ -26,19 +25,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     """Version 1 is the base `ours` of another training by the stage `sft`, which is version 2."""
     scene = governed(tmp_path_factory.mktemp("again"))
     story = scene.story
-    story.models["ours"] = first = story.models["sft"]
-    story.outside.add("ours")
-    read = Artifact(role="source", name="models:/support-desk/1", sha256=first)
-    story.record(
-        "base",
-        "import_base@ours",
-        [Artifact(role="model", name="models/ours/model", sha256=first)],
-        [read],
-        source="models:/support-desk/1",
-        files=2,
-        weights=True,
-    )
-    story.evaluate("ours", 0.97)
+    story.take("ours", "1", "sft")
     story.train("sft", "sft", "conversation", "desk_text", "ours")
     story.register("sft", "2")
     return scene
