@@ -1455,6 +1455,7 @@ class Move:
                 lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
                 need(lets, "a training without a gate that allowed it")
                 parents = {used[role] for role in ("parent", "scorer") if role in used}
+                parents |= _makers(used["data"], behind)
                 ahead += parents - origins.keys()
                 judged = self.rights.rules_at(train.index) >= 2
                 origins[sha256].append(parents if judged else set())
@@ -1811,8 +1812,45 @@ def _some(ways: list[set[str]], known: set[str]) -> bool:
 
 def _used(training: Entry) -> dict[str, str]:
     """Role to the digest of everything that went into a training."""
-    used = {row["role"]: row["sha256"] for row in training.predicate["inputs"]}
-    return {**used, "objective": training.predicate["objective"]}
+    return {**_inputs(training), "objective": training.predicate["objective"]}
+
+
+def _inputs(stage: Entry) -> dict[str, str]:
+    return {row["role"]: row["sha256"] for row in stage.predicate["inputs"]}
+
+
+def _makers(records: str, behind: list[Entry]) -> set[str]:
+    """The models that generated or judged these records, or the prompts of them, and so on."""
+    found, done, ahead = set[str](), set[str](), [records]
+    while ahead:
+        digest = ahead.pop()
+        if digest in done:
+            continue
+        done.add(digest)
+        for used in map(_inputs, _generations(digest, behind)):
+            found |= {used[role] for role in ("generator", "judge") if role in used}
+            ahead += [used["prompts"]] if "prompts" in used else []
+    return found
+
+
+def _generations(records: str, behind: list[Entry]) -> list[Entry]:
+    """The generations from whose files these records came."""
+    digests = {records}
+    for kind in ("quality", "scan", "ingest"):
+        steps = [
+            one
+            for one in behind
+            if one.kind == kind and any(("records", digest) in one.subjects for digest in digests)
+        ]
+        digests = {
+            _inputs(one).get("source" if kind == "ingest" else "records", "") for one in steps
+        }
+    return [
+        one
+        for one in behind
+        if one.kind == "generation"
+        and any(("source", digest) in one.subjects for digest in digests)
+    ]
 
 
 def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:

@@ -95,7 +95,9 @@ class ModelNode:
     released: bool = False
     """Whether the chain is that of a release of this model."""
     makers: tuple[tuple[str, str], ...] = ()
-    """Role (generator, judge) and digest of the models that made the data it was trained on."""
+    """Role (generator, judge) and digest of the models that made the data it was trained on, or the
+    prompts of that data.
+    """
 
     @property
     def made_from(self) -> tuple[tuple[str, str], ...]:
@@ -241,10 +243,20 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
 
 
 def _makers(view: EvidenceView, records: str) -> tuple[tuple[str, str], ...]:
-    """The models of the project that generated or judged these records."""
-    made = (inputs(each) for each in generated_from(view, records))
-    found = ((role, used[role]) for used in made for role in MAKERS if role in used)
-    return tuple(dict.fromkeys(found))
+    """The models of the project that generated or judged these records, or the prompts that they
+    were generated from, and so on.
+    """
+    found: dict[tuple[str, str], None] = {}
+    done, ahead = set[str](), [records]
+    while ahead:
+        digest = ahead.pop()
+        if digest in done:
+            continue
+        done.add(digest)
+        for used in map(inputs, generated_from(view, digest)):
+            found |= dict.fromkeys((role, used[role]) for role in MAKERS if role in used)
+            ahead += [used["prompts"]] if "prompts" in used else []
+    return tuple(found)
 
 
 def _made(view: EvidenceView, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]:

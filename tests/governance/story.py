@@ -36,6 +36,7 @@ from governance.attest.requests import (
     DataRef,
     FurtherSuite,
     GateRequest,
+    GenerationRequest,
     ModelRef,
     ReleaseRequest,
     SuiteRef,
@@ -369,6 +370,35 @@ class Story:
         )
         self.parents[name] = self.models[parent]
         self.evaluate(name, accuracy, unsafe, **stated)
+
+    def generate(self, name: str, prompts: str, generator: str, judge: str) -> None:
+        """The source of a dataset, as models wrote it; its chapter `data` comes after it."""
+        request = GenerationRequest(
+            model=MODEL,
+            stage=name,
+            kind="revisions",
+            data=DataRef(dataset=prompts, sha256=self.records[prompts]),
+            constitution="desk",
+            constitution_digest=None,
+            templates=None,
+            generator=self.reference(generator),
+            judge=self.reference(judge),
+        )
+        used = {"prompts": self.records[prompts]}
+        used |= {"generator": self.models[generator], "judge": self.models[judge]}
+        self.record(
+            "generation",
+            f"generate@{name}",
+            [_at("source", f"data/source/{name}.jsonl", digest(f"source {name}"))],
+            [_at(role, f"somewhere/{role}", sha256) for role, sha256 in used.items()],
+            allowed=True,
+            tier="limited",
+            decided_on=request.decided_on,
+            findings=[],
+            at=instant(self.now()),
+            counts={"asked": 10, "kept": 8, "dropped": {"CUT_OFF": 2}},
+            parameters=request.model_dump(mode="json"),
+        )
 
     def refuse(self, name: str, findings: list[Any]) -> None:
         """A gate that says no."""

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from governance.attest.predicates import Artifact, Waiver
-from governance.attest.requests import DataRef, GenerationRequest
-from governance.base.time import exact_instant, instant
+from governance.base.time import exact_instant
 from governance.gates.decisions import decide_automatic
 from governance.release import promotion
 from tests.governance import governed
 from tests.governance.governed import Governed
-from tests.governance.story import MODEL, digest
+from tests.governance.story import MODEL
 
 CODE = "CONSTITUTION_MISSING"
 PEOPLE = governed.principals(services={"ci": [*governed.KINDS, "generation"]})
@@ -36,41 +35,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Governed:
     story.data("desk_text", "conversation", "text", 5900)
     story.base("tiny")
     story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
-    _generate(scene)
+    story.generate("desk_sft", "desk_eval", "base", "base")
     story.data("desk_sft", "conversation", "conversation", 2900)
     story.train("sft", "sft", "conversation", "desk_sft", "base")
     story.register("sft", "1")
     return scene
-
-
-def _generate(scene: Governed) -> None:
-    story = scene.story
-    base, prompts = story.reference("base"), story.records["desk_eval"]
-    request = GenerationRequest(
-        model=MODEL,
-        stage="desk_sft",
-        kind="revisions",
-        data=DataRef(dataset="desk_eval", sha256=prompts),
-        constitution="desk",
-        constitution_digest=None,
-        templates=None,
-        generator=base,
-        judge=base,
-    )
-    used = {"prompts": prompts, "generator": base.sha256, "judge": base.sha256}
-    story.record(
-        "generation",
-        "generate@desk_sft",
-        [_at("source", digest("source desk_sft"))],
-        [_at(role, sha256) for role, sha256 in used.items()],
-        allowed=True,
-        tier="limited",
-        decided_on=request.decided_on,
-        findings=[],
-        at=instant(story.now()),
-        counts={"asked": 10, "kept": 8, "dropped": {"CUT_OFF": 2}},
-        parameters=request.model_dump(mode="json"),
-    )
 
 
 def _at(role: str, sha256: str) -> Artifact:
