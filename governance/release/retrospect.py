@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     Failure,
     Finding,
     GateDecision,
+    Generation,
     Packet,
     Predicate,
     Promotion,
@@ -29,11 +30,16 @@ from governance.attest.predicates import (
     Registration,
     Signed,
 )
-from governance.attest.requests import Decision, asked_of_gate, asked_of_move
+from governance.attest.requests import (
+    Decision,
+    asked_of_gate,
+    asked_of_generation,
+    asked_of_move,
+)
 from governance.base.errors import CountersignError, InputError, VerificationError
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
-from governance.gates.decisions import decide_gate
+from governance.gates.decisions import decide_gate, decide_generation
 from governance.history.chain import Chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
@@ -188,7 +194,8 @@ def decided_again(now: LogState, entry: int) -> Again:
     """
     if not 0 <= entry < now.size:
         raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
-    decisions = [*now.view.all(Promotion), *now.view.all(GateDecision)]
+    kinds = (Promotion, GateDecision, Generation)
+    decisions = [statement for kind in kinds for statement in now.view.all(kind)]
     decision = next((statement for statement in decisions if statement.index == entry), None)
     if decision is None:
         raise InputError(
@@ -591,7 +598,7 @@ def _derived(statement: Evidence) -> dict[str, str]:
 
 def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
     logged = statement.predicate
-    if isinstance(logged, GateDecision):
+    if isinstance(logged, GateDecision | Generation):
         about = logged.stage
     else:
         about = f"{logged.model}/{logged.version} as {logged.alias} ({logged.action})"
@@ -615,14 +622,18 @@ def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
 
 
 def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
-    """The decision from the entries before it. A gate and `candidate` are decided under the
-    policies that they name.
+    """The decision from the entries before it. A gate, a generation and `candidate` are decided
+    under the policies that they name.
     """
     logged, at = statement.predicate, instant_of(statement.predicate.at)
     if isinstance(logged, GateDecision):
         policies = now.authority.recorded_at(statement.index, logged.policy)
         gate_request = asked_of_gate(logged)
         return decide_gate(gate_request, policies, before.evidence, at, authority=before.authority)
+    if isinstance(logged, Generation):
+        policies = now.authority.recorded_at(statement.index, logged.policy)
+        asked = asked_of_generation(logged)
+        return decide_generation(asked, policies, before.evidence, at, authority=before.authority)
     if logged.asked is None:
         raise InputError(
             f"entry {statement.index} does not say what was asked, so it cannot be decided again",

@@ -1,4 +1,6 @@
-"""A waiver that let data be generated: it joins the packet of what was trained on the data."""
+"""A generation that policy refuses and people waive: packets of what was trained on the data, and what
+is shown of it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from governance.attest.predicates import Artifact, Waiver
+from governance.attest.predicates import Artifact, Generation, Waiver
 from governance.base.time import exact_instant
 from governance.gates.decisions import decide_automatic
-from governance.release import promotion
+from governance.release import promotion, retrospect
 from tests.governance import governed
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
@@ -89,6 +91,33 @@ def test_people_approve_what_is_waived_before_it_is_released(
     _waive(scene)
     moved = scene.released()
     assert moved.allowed and {finding.code for finding in moved.waived} == {CODE}
+
+
+def _generation(scene: Governed) -> int:
+    (made,) = promotion.state(scene.story.log).evidence.all(Generation)
+    return made.index
+
+
+def test_the_decision_on_a_generation_can_be_made_again(trained: Governed) -> None:
+    now = promotion.state(trained.story.log)
+    again = retrospect.decided_again(now, _generation(trained))
+    assert again.about == "generate@desk_sft" and not again.allowed_now
+    assert [each.finding.code for each in again.differences] == [CODE]  # it says that it found none
+
+
+def test_what_people_say_of_a_maker_stands_beside_what_is_live(
+    trained: Governed, tmp_path: Path
+) -> None:
+    scene = trained.copy(tmp_path)
+    _waive(scene)
+    assert scene.released().allowed
+    scene.main = "base"
+    scene.story.register("base", "2")
+    scene.incident("2", "open")
+    now = promotion.state(scene.story.log)
+    (live,) = [each for each in retrospect.live(now, MODEL, scene.now) if each.alias == "champion"]
+    named = {line.partition(":")[0] for line in live.against_scorers}
+    assert named == {"SCORER_WITHDRAWN model base", "PARENT_WITHDRAWN model base"}
 
 
 def test_a_packet_from_before_the_waiver_is_out_of_date(trained: Governed, tmp_path: Path) -> None:
