@@ -125,13 +125,13 @@ class ModelFacts:
         """The stage that evaluates it."""
         if self.row is not None:
             return f"evaluate_further@{self.row or 'ROW'}"
-        is_own = self.node.train is not None and not self.ref.outside
-        return f"{'evaluate' if is_own else 'evaluate_base'}@{self.ref.name}"
+        return f"evaluate_base@{self.ref.name}" if self.ref.outside else self.own_stage
 
     @property
     def own_stage(self) -> str:
         """The stage that says how it behaves."""
-        return f"evaluate@{self.node.name}" if self.node.train else self.evaluate_stage
+        own = self.node.train is not None
+        return f"evaluate@{self.node.name}" if own else f"evaluate_base@{self.ref.name}"
 
     @property
     def suite_policy(self) -> SuitePolicy:
@@ -440,7 +440,7 @@ class ReleaseContext(Context):
         paths = sorted(file.path for file in registered.files)
         released = ModelRef(
             name=registered.stage, outside=False, sha256=registered.model_digest, files=paths,
-            suite="none", suite_digest="0" * 64,
+            suite="none", suite_digest="0" * 64, further=registered.further,
         )  # fmt: skip
         changes = {"released": released, "version": registered.version}
         request = self.request.model_copy(update=changes)
