@@ -92,7 +92,7 @@ class Chain:
                 continue
         return requests
 
-    @property
+    @cached_property
     def _steps(self) -> list[tuple[str, GateRequest]]:
         """The name and the request of each stage. Before version 3 of the rules, a stage hid the
         earlier ones of its name.

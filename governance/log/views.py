@@ -25,6 +25,8 @@ from governance.log.rules import (
     rule_versions,
 )
 
+NEXT = sys.maxsize
+"""In place of the index of an entry: that of the next one."""
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 
 
@@ -57,7 +59,7 @@ class Source(Protocol):
         """The statements of a kind; all of them for None."""
 
     def rules_at(self, index: int) -> int:
-        """The version of the rules that judges entry `index`."""
+        """The version of the rules that judges entry `index`, or the `NEXT` one."""
 
 
 class Nothing:
@@ -108,6 +110,7 @@ class LogSource:
 
     def rules_at(self, index: int) -> int:
         """As `Source`."""
+        index = self._log.size() if index == NEXT else index
         return self._rules(index).at(index)
 
     def entry(self, index: int) -> Evidence | None:
@@ -173,9 +176,8 @@ class LogSource:
     def _rules(self, index: int) -> RuleVersions:
         """The rule versions, as far as they judge entry `index`."""
         if index >= self._versions[0]:
-            size = self._log.size()
-            known = size if index == sys.maxsize else max(index + 1, size)
-            self._versions = (known, rule_versions(self._log))
+            size = max(index + 1, self._log.size())
+            self._versions = (size, rule_versions(self._log))
         return self._versions[1]
 
 
@@ -251,7 +253,7 @@ class EvidenceView:
     @property
     def rules(self) -> int:
         """The version of the rules that judges what is decided on this evidence."""
-        return self.rules_at(sys.maxsize if self.size is None else self.size)
+        return self.rules_at(NEXT if self.size is None else self.size)
 
     def before(self, size: int) -> EvidenceView:
         """The entries before `size` alone: what could be known at that point."""

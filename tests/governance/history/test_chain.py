@@ -13,10 +13,11 @@ from governance.history import chain as chains
 from governance.history import packet
 from governance.history.chain import Chain, Suite
 from governance.log.rules import CURRENT
+from governance.machine import machine
 from governance.release import promotion
 from tests.governance.bundles import both_accept
 from tests.governance.exports.told import records_of
-from tests.governance.governed import Governed, governed
+from tests.governance.governed import Governed, empty, governed
 from tests.governance.story import MODEL, digest
 
 
@@ -122,3 +123,13 @@ def test_both_verifiers_accept_a_version_that_was_trained_from_another_of_its_st
     scene = scene.copy(tmp_path)
     assert scene.released("2").allowed
     assert both_accept(scene, "2")
+
+
+@pytest.mark.parametrize("rules", [2, CURRENT])
+def test_a_view_knows_the_rules_of_what_is_decided_on_it(
+    rules: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "CURRENT", rules)
+    scene = empty(tmp_path)
+    now = promotion.state(scene.story.log)
+    assert scene.story.view.rules == now.view.rules == now.authority.rules == rules
