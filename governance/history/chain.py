@@ -220,11 +220,12 @@ class Chain:
             yield from (statement for statement in steps if statement)
 
     def _judged(self) -> Iterator[Evidence[Evaluate]]:
-        """The evaluations on which gates judged what they build on. A base may have a suite that no
-        stage has.
+        """The evaluations on which gates and generations judged their models. A base may have a
+        suite that no stage has.
         """
         nodes = {node.sha256: node for node in self.chain}
-        for ref in self._built_on if self.view.rules >= STEPS_BY_DIGEST else ():
+        judged_here = (*self._built_on, *self.makers) if self.view.rules >= STEPS_BY_DIGEST else ()
+        for ref in judged_here:
             suite, node = Suite(ref.suite, ref.suite_digest), nodes.get(ref.sha256)
             if node is not None and suite not in self.suites:
                 judged = self.evaluation(node, suite)
