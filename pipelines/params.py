@@ -430,9 +430,17 @@ class Params(Model):
         return [name for name, row in rows if stage in self._chain(row.stage)] or [*self.releases]
 
     def released_with(self, generated: str) -> list[str]:
-        """The registered models that are trained on a generated dataset; all, if none is."""
-        file = str(paths.sample(generated))
-        data = {name for name, row in self.datasets.items() if row.source == file}
+        """The registered models that are trained on a generated dataset, or on what is generated
+        from it; all, if none is.
+        """
+        rows, before = {generated}, 0
+        while len(rows) > before:
+            before = len(rows)
+            derived = {
+                name for name, row in self.generate.items() if self._written(row.prompts) in rows
+            }
+            rows |= derived
+        data = {name for name in self.datasets if self.generated(name) in rows}
         stages = [name for name, row in self.stages.items() if row.data in data]
         found = {model for stage in stages for model in self.released_from(stage)}
         return [model for model in self.releases if model in found] or [*self.releases]
@@ -449,11 +457,25 @@ class Params(Model):
         while queue:
             name = queue.pop()
             if name not in found and (row := self.stages.get(name)):
-                queue += [row.parent, row.scorer]
-                made = self.generated(row.data) if row.data in self.datasets else None
-                queue += [self.generate[made].generator, self.generate[made].judge] if made else []
+                queue += [row.parent, row.scorer, *self._makers(row.data)]
             found.add(name)
         return found
+
+    def _makers(self, dataset: str) -> set[str]:
+        """The stages and bases that write or judge a dataset, or the prompts that it is generated
+        from.
+        """
+        found, rows = set[str](), set[str]()
+        made = self._written(dataset)
+        while made is not None and made not in rows:
+            rows.add(made)
+            found |= {self.generate[made].generator, self.generate[made].judge}
+            made = self._written(self.generate[made].prompts)
+        return found
+
+    def _written(self, dataset: str) -> str | None:
+        """As `generated`; None for a dataset without a row, too."""
+        return self.generated(dataset) if dataset in self.datasets else None
 
 
 def load_params(root: Path) -> Params:
@@ -587,16 +609,26 @@ def _broken_generate(params: Params, path: Path) -> Iterator[CountersignError]:
 
 
 def _circles(params: Params, path: Path) -> list[CountersignError]:
-    """Stages that build on themselves through others."""
-    before = {name: {stage.parent, stage.scorer} for name, stage in params.stages.items()}
+    """Stages and generated datasets that build on themselves through others."""
+    before = {name: _written(params, row.suite) for name, row in params.bases.items()}
     for name, stage in params.stages.items():
-        if made := params.generated(stage.data):
-            before[name] |= {params.generate[made].generator, params.generate[made].judge}
+        data = _written(params, stage.data) | _written(params, stage.suite)
+        before[name] = {stage.parent, stage.scorer} | data
+    for name, row in params.generate.items():
+        before[f"generate@{name}"] = {row.generator, row.judge} | _written(params, row.prompts)
     try:
         tuple(TopologicalSorter(before).static_order())
     except CycleError as error:
         circle = list(dict.fromkeys(error.args[1]))
         found = f"{' and '.join(circle)} build on each other"
-        fix = "give one of them another parent or scorer"
-        return [ConfigError(found, where=place(path, "stages", circle[0]), fix=fix)]
+        fix = "give one of them another parent, scorer, generator, judge or prompts"
+        table, _, row = circle[0].rpartition("@")
+        where = place(path, table or ("bases" if row in params.bases else "stages"), row)
+        return [ConfigError(found, where=where, fix=fix)]
     return []
+
+
+def _written(params: Params, dataset: str) -> set[str]:
+    """The stages that write the source of a dataset, or of the one that it is compared with."""
+    made = (params.generated(name) for name in (dataset, params.datasets[dataset].held_out))
+    return {f"generate@{name}" for name in made if name is not None}

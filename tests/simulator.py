@@ -605,6 +605,7 @@ def _evaluate(name: str, suites: dict[str, str]) -> Statement:
             "model": model(name),
             "suite": suites[suite],
             "suite_name": suite,
+            **({"stage": f"evaluate_base@{name}"} if name in ("tiny", "bought") else {}),
             "scores": scores,
             "not_run": None if scores else "nothing to score",
             "inputs": {"model": model(name), "records": ready(suite)},

@@ -152,6 +152,8 @@ REWARD_MODEL_NOT_BETTER: a reward model ranks answers no better than chance, or 
   > params.yaml: stages.{name}: more or other pairs, more steps, another parent
 SCORER_WITHDRAWN: the reward model behind it was retired or rejected, or has an open incident
   > train {stage} again with another scorer, or settle what people have against {name}
+PARENT_WITHDRAWN: the model it was trained from was retired or rejected, or has an open incident
+  > train {stage} again from another model, or settle what people have against {name}
 RANKED_BY_LENGTH: a reward model ranks by the length of answers, or its suite cannot tell
   > give {suite} and the training pairs in which the better answer is not the longer or shorter one;
   limit: policies/evaluation.yaml: behaviour.ranked_by_length

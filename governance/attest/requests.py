@@ -246,7 +246,9 @@ class ReleaseDecision(Decision):
     """The answer for a release, with the gates of its chain decided anew."""
 
     gates: dict[str, Decision] = field(default_factory=dict)
-    """Stage to the decision under the policy in force, in the order of the chain."""
+    """Digest of each model of the chain to the decision of its gate under the policy in force. In a
+    log of earlier rules: stage to decision.
+    """
     candidate_only: tuple[str, ...] = ()
     """Why nothing better than `candidate` could be given on this evidence, in words."""
 

@@ -75,7 +75,7 @@ REPEATED = """
     WAIVER_NOT_IN_FORCE INCIDENT_OPEN CANARY_MISSING COMMIT_NOT_PERMITTED BUILDER_NOT_PERMITTED
     SEPARATE_EVALUATOR BASE_NOT_ALLOWED BASE_CHANGED LICENCE_NOT_PERMITTED GATE_MISSING
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED IMPORT_NOT_ALLOWED
-    IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE
+    IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE PARENT_WITHDRAWN SCORER_WITHDRAWN
 """
 """The findings for which a move is refused here. Those that `RELIED_ON` has, too, are repeated in
 part.
@@ -95,7 +95,7 @@ RELIED_ON = {
     "the scores, with intervals, slices and comparisons": """
     THRESHOLDS_MISSING THRESHOLD_NOT_MET SLICE_NOT_MET WORSE_THAN_REFERENCE NOT_COMPARABLE
     EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED METRIC_CHANGED""",
-    "whether people withdrew a reward model behind the version": "SCORER_WITHDRAWN",
+    "whether people rejected a model behind the version": "PARENT_WITHDRAWN SCORER_WITHDRAWN",
     "how the models behave on held-out prompts": """
     DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED REWARD_MODEL_NOT_BETTER RANKED_BY_LENGTH
     NO_LEARNING_SIGNAL EVALUATION_INCOMPLETE NOT_COMPARABLE""",
@@ -110,6 +110,8 @@ RELIED_ON = {
     CHECK_CRASHED INCIDENT_NOT_CLOSED""",
 }
 """What a decision checks and this program does not, each with the codes of the findings."""
+BUILT_ON = ("parent", "scorer", "generator", "judge")
+"""The roles of the models that a training or a generation builds on."""
 MAX_BYTES = 64 << 20
 MAX_INTEGER = 2**53 - 1
 POLICY_CHARACTERS = 512 << 10
@@ -1213,6 +1215,7 @@ class Move:
             need(waived, f"{one['code']} is waived, and no waiver of it is in force")
         need(not self.tier.get("canary") or self._waived("CANARY_MISSING", []), "no canary")
         self._check_lineage(behind)
+        self._check_withdrawn(behind)
         self._check_evidence(behind)
         self._check_makers(behind)
         self._check_evaluator(packet, behind)
@@ -1448,15 +1451,49 @@ class Move:
             need(made, "a model of the chain has neither training nor import")
             origins[sha256] = [set() for one in made if one.kind == "base"]
             for train in (one for one in made if one.kind == "train"):
-                used = {row["role"]: row["sha256"] for row in train.predicate["inputs"]}
-                used["objective"] = train.predicate["objective"]
+                used = _used(train)
                 lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
                 need(lets, "a training without a gate that allowed it")
                 parents = {used[role] for role in ("parent", "scorer") if role in used}
+                parents |= _makers(used["data"], behind)
                 ahead += parents - origins.keys()
                 judged = self.rights.rules_at(train.index) >= 2
                 origins[sha256].append(parents if judged else set())
         need(_lead_to_imports(origins), "models of the chain that were made from one another only")
+
+    def _check_withdrawn(self, behind: list[Entry]) -> None:
+        """No model that a training of the chain built on, or that made its data, was retired or has
+        an open incident. From version 3 of the rules on.
+        """
+        if self.rights.rules_at(self.entry.index) < 3:
+            return
+        rows = [
+            (row["role"], row["sha256"])
+            for one in behind
+            if one.kind in ("train", "generation")
+            for row in one.predicate["inputs"]
+        ]
+        for role, digest in dict.fromkeys(rows):
+            code = {"parent": "PARENT_WITHDRAWN"}.get(role, "SCORER_WITHDRAWN")
+            for index in self._withdrawn(digest) if role in BUILT_ON else ():
+                stated = [
+                    one
+                    for one in self.move["waived"]
+                    if one["code"] == code and str(index) in one.get("figures", [])
+                ]
+                waived = any(self._is_waived(one, self.before) for one in stated)
+                need(waived, f"entry {index} withdrew the {role} of a step")
+
+    def _withdrawn(self, digest: str) -> list[int]:
+        about = [one for one in self.before if one.about(digest)]
+        named = {key for policy in self.rights.periods for key in policy.keys}
+        retired = [
+            one.index
+            for one in about
+            if one.kind == "promotion" and one.signer in named
+            if one.predicate["allowed"] and one.predicate["action"] == "retire"
+        ]
+        return retired + open_incidents(about, self.rights)
 
     def _check_evidence(self, behind: list[Entry]) -> None:
         """No statement behind the model is by a development key, from uncommitted code or altered
@@ -1487,13 +1524,13 @@ class Move:
         """
         if not self._trainings(behind):
             return self._registration(self.move["version"])["suite"] or {}
-        gates = [one.predicate for one in behind if one.kind == "gate"]
-        named = [gate["parameters"]["suite"] for gate in gates if self._is_own(gate, behind)]
+        own, gates = self._trainings(behind), [one for one in behind if one.kind == "gate"]
+        named = [
+            gate.predicate["parameters"]["suite"]
+            for gate in gates
+            if any(_lets(gate, train, _used(train)) for train in own)
+        ]
         return named[-1] if named else {}
-
-    def _is_own(self, gate: Json, behind: list[Entry]) -> bool:
-        stages = [one.predicate["stage"] for one in self._trainings(behind)]
-        return gate["stage"].partition("@")[2] in [stage.partition("@")[2] for stage in stages]
 
     def _trainings(self, behind: list[Entry]) -> list[Entry]:
         """The trainings that made the model itself. One that gave back its parent's bytes made
@@ -1771,6 +1808,49 @@ def _lead_to_imports(origins: dict[str, list[set[str]]]) -> bool:
 
 def _some(ways: list[set[str]], known: set[str]) -> bool:
     return any(parents <= known for parents in ways)
+
+
+def _used(training: Entry) -> dict[str, str]:
+    """Role to the digest of everything that went into a training."""
+    return {**_inputs(training), "objective": training.predicate["objective"]}
+
+
+def _inputs(stage: Entry) -> dict[str, str]:
+    return {row["role"]: row["sha256"] for row in stage.predicate["inputs"]}
+
+
+def _makers(records: str, behind: list[Entry]) -> set[str]:
+    """The models that generated or judged these records, or the prompts of them, and so on."""
+    found, done, ahead = set[str](), set[str](), [records]
+    while ahead:
+        digest = ahead.pop()
+        if digest in done:
+            continue
+        done.add(digest)
+        for used in map(_inputs, _generations(digest, behind)):
+            found |= {used[role] for role in ("generator", "judge") if role in used}
+            ahead += [used["prompts"]] if "prompts" in used else []
+    return found
+
+
+def _generations(records: str, behind: list[Entry]) -> list[Entry]:
+    """The generations from whose files these records came."""
+    digests = {records}
+    for kind in ("quality", "scan", "ingest"):
+        steps = [
+            one
+            for one in behind
+            if one.kind == kind and any(("records", digest) in one.subjects for digest in digests)
+        ]
+        digests = {
+            _inputs(one).get("source" if kind == "ingest" else "records", "") for one in steps
+        }
+    return [
+        one
+        for one in behind
+        if one.kind == "generation"
+        and any(("source", digest) in one.subjects for digest in digests)
+    ]
 
 
 def _lets(gate: Entry, train: Entry, used: dict[str, str]) -> bool:

@@ -121,8 +121,12 @@ def bound(name: str, limits: BehaviourLimits, method: str) -> Bound | None:
     return None if limit is None else Bound(limit)
 
 
-def missing(evaluation: Evaluate, method: str, limits: BehaviourLimits) -> list[str]:
-    """The measures that are judged and that a statement lacks."""
+def missing(
+    evaluation: Evaluate, method: str, limits: BehaviourLimits, parent: str | None = None
+) -> list[str]:
+    """The measures that are judged and that a statement lacks. `parent`: the model beside which
+    they must have been measured.
+    """
     if method in SCORERS and evaluation.not_run is None:
         return [] if evaluation.pairs is not None else ["pairs"]
     behaviour = evaluation.behaviour
@@ -133,7 +137,8 @@ def missing(evaluation: Evaluate, method: str, limits: BehaviourLimits) -> list[
     needed = [*SHARES, "content", "tokens"]
     needed += ["kl"] if kl_limit(limits, method) is not None and behaviour.parent else []
     needed += ["reward", "parent_reward"] if behaviour.rewards else []
-    return [name for name in needed if not behaviour.measures.get(name)]
+    lacking = [name for name in needed if not behaviour.measures.get(name)]
+    return lacking if parent in (None, behaviour.parent) else [*lacking, "parent"]
 
 
 def kl_limit(limits: BehaviourLimits, method: str) -> float | None:

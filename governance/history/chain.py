@@ -6,6 +6,7 @@ Registrations, packets and reports all read the chain from here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from governance.attest.predicates import (
     Registration,
     SuiteRef,
 )
-from governance.attest.requests import GateRequest, asked_of_gate, asked_of_generation
+from governance.attest.requests import GateRequest, ModelRef, asked_of_gate, asked_of_generation
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
     DataChain,
@@ -24,9 +25,10 @@ from governance.history.lineage import (
     data_chain,
     evaluations,
     model_chain,
-    pick,
+    preferred,
 )
 from governance.log.evidence import Evidence
+from governance.log.rules import STEPS_BY_DIGEST
 from governance.log.views import EvidenceView
 
 
@@ -77,16 +79,29 @@ class Chain:
 
     @cached_property
     def requests(self) -> dict[str, GateRequest]:
-        """Maps each stage to the request of its gate, from the logged decision."""
+        """Maps the digest of each model that was trained here to the request of its gate, from the
+        logged decision.
+        """
         requests: dict[str, GateRequest] = {}
         for node in self.chain:
             if node.gate is None:
                 continue
             try:
-                requests[node.name] = asked_of_gate(node.gate.predicate)
+                requests[node.sha256] = asked_of_gate(node.gate.predicate)
             except VerificationError:
                 continue
         return requests
+
+    @cached_property
+    def _steps(self) -> list[tuple[str, GateRequest]]:
+        """The name and the request of each stage. Before version 3 of the rules, a stage hid the
+        earlier ones of its name.
+        """
+        asked = [(node, self.requests.get(node.sha256)) for node in self.chain]
+        steps = {
+            step_key(self.view, node): (node.name, request) for node, request in asked if request
+        }
+        return list(steps.values())
 
     @property
     def own_suite(self) -> SuiteRef | None:
@@ -95,7 +110,7 @@ class Chain:
         """
         if self.released.imported:
             return self.suite
-        request = self.requests.get(self.released.name)
+        request = self.requests.get(self.released.sha256)
         return request.suite if request else None
 
     @cached_property
@@ -104,11 +119,11 @@ class Chain:
         the prompts that such a dataset was generated from.
         """
         uses: dict[tuple[str, str], list[str]] = {}
-        for stage, request in self.requests.items():
+        for stage, request in self._steps:
             uses.setdefault((request.data.dataset, request.data.sha256), []).append(
                 f"train@{stage}"
             )
-        for stage, request in self.requests.items():
+        for stage, request in self._steps:
             uses.setdefault((request.suite.name, request.suite.records), []).append(
                 f"evaluate@{stage}"
             )
@@ -127,12 +142,35 @@ class Chain:
                     uses.setdefault(prompts, []).append(made.predicate.stage)
         return [(chain, uses[key]) for key, chain in done.items()]
 
+    @property
+    def decided_on(self) -> set[str]:
+        """What the decisions behind the model were about: those of its gates, and those by which
+        its data was generated.
+        """
+        gates = [request.decided_on for _, request in self._steps]
+        made = [generation.predicate.decided_on for generation in self.generations]
+        return {digest for decided_on in (*gates, *made) for digest in decided_on.values()}
+
+    @property
+    def generations(self) -> list[Evidence[Generation]]:
+        """By which datasets behind the model were generated."""
+        return [data.generation for data, _ in self.datasets if data.generation]
+
+    @property
+    def makers(self) -> list[ModelRef]:
+        """The models that were asked for these."""
+        asked: list[ModelRef] = []
+        for made in self.generations:
+            with suppress(VerificationError):
+                asked += asked_of_generation(made.predicate).asked
+        return asked
+
     @cached_property
     def suites(self) -> list[Suite]:
         """The suites that the models of the chain were evaluated on; the model's own suite first,
         and last those beside each model's own.
         """
-        suites = [request.suite for request in reversed(self.requests.values())]
+        suites = [request.suite for _, request in reversed(self._steps)]
         if self.released.imported and self.suite is not None:
             suites.append(self.suite)
         if suites:
@@ -148,23 +186,27 @@ class Chain:
     @cached_property
     def further_suites(self) -> list[FurtherSuite]:
         """The suites beside each model's own: of the model, then of those it was made from."""
-        refs = [
-            ref
-            for request in self.requests.values()
-            for ref in (request.parent, request.scorer)
-            if ref is not None
-        ]
-        suites = [*self.further, *(suite for ref in refs for suite in ref.further)]
+        suites = [*self.further, *(suite for ref in self._built_on for suite in ref.further)]
         return [suite for at, suite in enumerate(suites) if suite not in suites[:at]]
 
+    @property
+    def _built_on(self) -> list[ModelRef]:
+        """The models that the gates of the chain judged, each as a gate named it."""
+        refs = [ref for _, request in self._steps for ref in (request.parent, request.scorer)]
+        return [ref for ref in refs if ref is not None]
+
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
-        """The latest evaluation of a model on this suite that has scores; else the latest one."""
+        """The latest evaluation of a model on this suite that has scores, of its own first; else
+        the latest one.
+        """
         statements = [
             statement
             for statement in evaluations(self.view, node.sha256, suite.name)
             if statement.predicate.suite == suite.digest
         ]
-        return pick(statements, lambda statement: statement.predicate.not_run is None)
+        return preferred(
+            self.view, node, statements, lambda statement: statement.predicate.not_run is None
+        )
 
     def statements(self) -> Iterator[Evidence]:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""
@@ -172,9 +214,29 @@ class Chain:
             evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
             statements = (node.base, node.gate, node.train, *evaluations_of_node)
             yield from (statement for statement in statements if statement)
+        yield from self._judged()
         for chain, _ in self.datasets:
             steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
             yield from (statement for statement in steps if statement)
+
+    def _judged(self) -> Iterator[Evidence[Evaluate]]:
+        """The evaluations on which gates and generations judged their models. A base may have a
+        suite that no stage has.
+        """
+        nodes = {node.sha256: node for node in self.chain}
+        judged_here = (*self._built_on, *self.makers) if self.view.rules >= STEPS_BY_DIGEST else ()
+        for ref in judged_here:
+            suite, node = Suite(ref.suite, ref.suite_digest), nodes.get(ref.sha256)
+            if node is not None and suite not in self.suites:
+                judged = self.evaluation(node, suite)
+                yield from (judged,) if judged else ()
+
+
+def step_key(view: EvidenceView, node: ModelNode) -> str:
+    """By what a step of a chain is told from others: the digest of what it made; under the earlier
+    rules, its name.
+    """
+    return node.sha256 if view.rules >= STEPS_BY_DIGEST else node.name
 
 
 def _prompts(made: Evidence[Generation]) -> tuple[str, str] | None:

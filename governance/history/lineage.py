@@ -29,7 +29,7 @@ from governance.attest.predicates import (
     Train,
 )
 from governance.base.model import Model
-from governance.log.rules import MAKES_ANOTHER
+from governance.log.rules import MAKES_ANOTHER, OWN_EVALUATION
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -95,7 +95,9 @@ class ModelNode:
     released: bool = False
     """Whether the chain is that of a release of this model."""
     makers: tuple[tuple[str, str], ...] = ()
-    """Role (generator, judge) and digest of the models that made the data it was trained on."""
+    """Role (generator, judge) and digest of the models that made the data it was trained on, or the
+    prompts of that data.
+    """
 
     @property
     def made_from(self) -> tuple[tuple[str, str], ...]:
@@ -112,6 +114,11 @@ class ModelNode:
         if self.train is not None:
             return self.train.predicate.method
         return "imported" if self.released else "base"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can answer: an import may be an architecture only."""
+        return self.train is not None or (self.base is not None and self.base.predicate.weights)
 
     @property
     def imported(self) -> bool:
@@ -236,10 +243,20 @@ def model_node(view: EvidenceView, sha256: str, name: str = "") -> ModelNode:
 
 
 def _makers(view: EvidenceView, records: str) -> tuple[tuple[str, str], ...]:
-    """The models of the project that generated or judged these records."""
-    made = (inputs(each) for each in generated_from(view, records))
-    found = ((role, used[role]) for used in made for role in MAKERS if role in used)
-    return tuple(dict.fromkeys(found))
+    """The models of the project that generated or judged these records, or the prompts that they
+    were generated from, and so on.
+    """
+    found: dict[tuple[str, str], None] = {}
+    done, ahead = set[str](), [records]
+    while ahead:
+        digest = ahead.pop()
+        if digest in done:
+            continue
+        done.add(digest)
+        for used in map(inputs, generated_from(view, digest)):
+            found |= dict.fromkeys((role, used[role]) for role in MAKERS if role in used)
+            ahead += [used["prompts"]] if "prompts" in used else []
+    return tuple(found)
 
 
 def _made(view: EvidenceView, sha256: str, kind: type[PredicateT]) -> list[Evidence[PredicateT]]:
@@ -310,6 +327,39 @@ def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Ev
         for statement in statements
         if (statement.predicate.model, statement.predicate.suite_name) == (sha256, suite)
     ]
+
+
+def own_evaluations(
+    view: EvidenceView, node: ModelNode, statements: Sequence[Evidence[Evaluate]]
+) -> list[Evidence[Evaluate]]:
+    """Of evaluations of a model, those by the stage that evaluates what its training made: beside
+    its parent, with its rewards. Of an import, those of bases. The same bytes may be a base, too,
+    or stand in a row of further evaluations. Before version 3 of the rules: all.
+    """
+    trainings = [
+        made
+        for made in _made(view, node.sha256, Train)
+        if node.train is not None and inputs(made).get("parent") == node.parent
+    ]
+    stages = {f"evaluate@{made.predicate.stage.partition('@')[2]}" for made in trainings}
+    return [
+        one
+        for one in statements
+        if view.rules_at(one.index) < OWN_EVALUATION
+        or one.predicate.stage in stages
+        or (node.train is None and one.predicate.stage.startswith("evaluate_base@"))
+    ]
+
+
+def preferred(
+    view: EvidenceView,
+    node: ModelNode,
+    statements: Sequence[Evidence[Evaluate]],
+    fits: Callable[[Evidence[Evaluate]], bool],
+) -> Evidence[Evaluate] | None:
+    """The latest evaluation of its own that fits; else as `pick`."""
+    own = [one for one in own_evaluations(view, node, statements) if fits(one)]
+    return own[-1] if own else pick(statements, fits)
 
 
 def pick(

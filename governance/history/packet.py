@@ -33,7 +33,7 @@ from governance.attest.predicates import (
 from governance.base.time import instant_of
 from governance.history import lineage
 from governance.history.chain import Chain
-from governance.log.rules import NAMES_ITS_LOG
+from governance.log.rules import NAMES_ITS_LOG, STEPS_BY_DIGEST
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -154,8 +154,8 @@ def differing(
     further = registration.further if registration else ()
     chain = Chain(view, packet.model_digest, packet.stage, suite=suite, further=further)
     chain_statements = statements(chain)
-    steps_now = {step.name: step for step in steps(chain_statements)}
-    steps_then = {step.name: step for step in packet.stages}
+    steps_now = _named(steps(chain_statements), authority)
+    steps_then = _named(packet.stages, authority)
     names = sorted(steps_now.keys() | steps_then.keys())
     changed: list[str] = [name for name in names if steps_now.get(name) != steps_then.get(name)]
     if _made_by(chain_statements) != (packet.commits, packet.environments):
@@ -198,6 +198,17 @@ def steps(statements: Sequence[Evidence]) -> list[PacketStage]:
     ]
 
 
+def _named(steps: Sequence[PacketStage], authority: Authority) -> dict[str, list[PacketStage]]:
+    """Stage to its steps: versions of several trainings may have used one name. Before version 3 of
+    the rules, to its last.
+    """
+    named: dict[str, list[PacketStage]] = {}
+    for step in steps:
+        earlier = named.get(step.name, []) if authority.rules >= STEPS_BY_DIGEST else []
+        named[step.name] = [*earlier, step]
+    return named
+
+
 def _made_by(statements: Sequence[Evidence]) -> tuple[list[str], list[str]]:
     """The commits and environments of the stages among these statements."""
     stages = [
@@ -237,16 +248,14 @@ def _of(statement: Evidence, model: str, version: str) -> bool:
 
 
 def _waivers(evidence: EvidenceView, chain: Chain, authority: Authority, at: datetime) -> list[str]:
-    """Digests of the waivers of the model, or of what a gate of its chain decided on, that have not
-    expired.
+    """Digests of the waivers of the model, or of what a gate of its chain or a generation of its
+    data was decided on, that have not expired.
 
     Only waivers by people with a role that may accept waivers: others change nothing, so they make
     no packet out of date.
     """
     accepted_by = authority.policies.rules.waivers.accepted_by
-    digests = {chain.digest}.union(
-        *(request.decided_on.values() for request in chain.requests.values())
-    )
+    digests = {chain.digest} | chain.decided_on
     waivers = (waiver for digest in digests for waiver in evidence.by_subject(digest, Waiver))
     counted = (
         waiver

@@ -29,8 +29,12 @@ Version 2:
 Version 3:
 - an evaluation made under it is judged by the default limits of behaviour where policy sets none,
   and that of a reward model states how it ranks each pair;
-- a stage is not allowed with a reward model whose bytes have an open incident, or of which a
-  version was retired or rejected.
+- how a model behaves is said by the stage that evaluates what its training made, on its own suite
+  and beside its parent; by others about the same bytes, nothing is said;
+- the steps behind a version are told apart by digest: two models of the chain may have been made by
+  stages of one name;
+- a stage is not allowed with a reward model or a parent whose bytes have an open incident, or of
+  which a version was retired or rejected; nor on data that such a model made.
 """
 
 from __future__ import annotations
@@ -78,8 +82,18 @@ LIMITS_BEHAVIOUR = 3
 """From this version on, an evaluation is judged by the default limits of behaviour where policy
 sets none, and one of a reward model states how it ranks each pair.
 """
+OWN_EVALUATION = 3
+"""From this version on, only the stage that evaluates what a training made, or what was imported,
+says how a model behaves; of a model that was trained here, beside its parent.
+"""
+STEPS_BY_DIGEST = 3
+"""From this version on, a step behind a version is known by digest. Before, the last of those with
+one name hid the others from packet and decision.
+"""
 JUDGES_SCORERS = 3
-"""From this version on, what people say of a reward model counts at the gates that it scores."""
+"""From this version on, what people say of a model counts at the gates of what is trained from it,
+scored by it, or trained on data that it made.
+"""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +25,8 @@ from governance.log.rules import (
     rule_versions,
 )
 
+NEXT = sys.maxsize
+"""In place of the index of an entry: that of the next one."""
 _NAMES: dict[type[Model], str] = {kind.model: name for name, kind in KINDS.items()}
 
 
@@ -56,7 +59,7 @@ class Source(Protocol):
         """The statements of a kind; all of them for None."""
 
     def rules_at(self, index: int) -> int:
-        """The version of the rules that judges entry `index`."""
+        """The version of the rules that judges entry `index`, or the `NEXT` one."""
 
 
 class Nothing:
@@ -107,6 +110,7 @@ class LogSource:
 
     def rules_at(self, index: int) -> int:
         """As `Source`."""
+        index = self._log.size() if index == NEXT else index
         return self._rules(index).at(index)
 
     def entry(self, index: int) -> Evidence | None:
@@ -245,6 +249,11 @@ class EvidenceView:
     def rules_at(self, index: int) -> int:
         """The version of the rules that judges entry `index`."""
         return self.source.rules_at(index)
+
+    @property
+    def rules(self) -> int:
+        """The version of the rules that judges what is decided on this evidence."""
+        return self.rules_at(NEXT if self.size is None else self.size)
 
     def before(self, size: int) -> EvidenceView:
         """The entries before `size` alone: what could be known at that point."""

@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     Failure,
     Finding,
     GateDecision,
+    Generation,
     Packet,
     Predicate,
     Promotion,
@@ -29,11 +30,16 @@ from governance.attest.predicates import (
     Registration,
     Signed,
 )
-from governance.attest.requests import Decision, asked_of_gate, asked_of_move
+from governance.attest.requests import (
+    Decision,
+    asked_of_gate,
+    asked_of_generation,
+    asked_of_move,
+)
 from governance.base.errors import CountersignError, InputError, VerificationError
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
-from governance.gates.decisions import decide_gate
+from governance.gates.decisions import decide_gate, decide_generation
 from governance.history.chain import Chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
@@ -95,7 +101,9 @@ class Live(Model):
     trained_elsewhere: bool = False
     """Whether it was imported as it is: how it was trained is declared, and self-attested."""
     against_scorers: list[str] = []
-    """What stands now against the reward models that it was trained with, in words."""
+    """What stands now against the reward models that it was trained with and the models that made
+    its data, and who withdrew a parent; in words.
+    """
 
 
 class Event(Model):
@@ -186,7 +194,8 @@ def decided_again(now: LogState, entry: int) -> Again:
     """
     if not 0 <= entry < now.size:
         raise InputError(f"the log has no entry {entry}", expected=f"0 to {now.size - 1}")
-    decisions = [*now.view.all(Promotion), *now.view.all(GateDecision)]
+    kinds = (Promotion, GateDecision, Generation)
+    decisions = [statement for kind in kinds for statement in now.view.all(kind)]
     decision = next((statement for statement in decisions if statement.index == entry), None)
     if decision is None:
         raise InputError(
@@ -436,9 +445,9 @@ def _is_imported(now: LogState, move: Promotion) -> bool:
 
 
 def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[str]:
-    """The findings about each reward model of the chain, where the gate of the stage that it scored
-    is decided again under the policies in force; where nobody signs policies, under the last
-    recorded ones.
+    """The findings about each model that scored a stage of the chain or made its data, and that a
+    parent was withdrawn, where the gate of the stage is decided again under the policies in force;
+    where nobody signs policies, under the last recorded ones.
     """
     registered = now.timeline.registrations.get((move.model, move.version))
     policies = now.authority.in_force.policies
@@ -448,17 +457,20 @@ def _against_scorers(now: LogState, move: Promotion, at: datetime) -> Iterator[s
     if registered is None or policies is None:
         return
     chain = Chain.registered(now.view, registered.predicate)
+    makers = {maker.name for maker in chain.makers}
     for node in chain.trained:
-        request = chain.requests.get(node.name)
-        if request is None or request.scorer is None:
+        request = chain.requests.get(node.sha256)
+        if request is None:
             continue
         decision = decide_gate(
             request.model_copy(update={"model": move.model, "also": []}),
             policies, now.evidence, at,
             authority=now.authority, governed=is_governed, before=node.train,
         )  # fmt: skip
+        scorers = makers | ({request.scorer.name} if request.scorer else set())
+        about = {f"model {name}" for name in scorers}
         for found in decision.findings:
-            if found.subject == f"model {request.scorer.name}":
+            if found.subject in about or found.code == "PARENT_WITHDRAWN":
                 yield f"{found.code} {found.subject}: {found.message}"
 
 
@@ -586,7 +598,7 @@ def _derived(statement: Evidence) -> dict[str, str]:
 
 def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
     logged = statement.predicate
-    if isinstance(logged, GateDecision):
+    if isinstance(logged, GateDecision | Generation):
         about = logged.stage
     else:
         about = f"{logged.model}/{logged.version} as {logged.alias} ({logged.action})"
@@ -610,14 +622,18 @@ def _again(now: LogState, statement: Evidence, before: LogState) -> Again:
 
 
 def _decide(now: LogState, statement: Evidence, before: LogState) -> Decision:
-    """The decision from the entries before it. A gate and `candidate` are decided under the
-    policies that they name.
+    """The decision from the entries before it. A gate, a generation and `candidate` are decided
+    under the policies that they name.
     """
     logged, at = statement.predicate, instant_of(statement.predicate.at)
     if isinstance(logged, GateDecision):
         policies = now.authority.recorded_at(statement.index, logged.policy)
         gate_request = asked_of_gate(logged)
         return decide_gate(gate_request, policies, before.evidence, at, authority=before.authority)
+    if isinstance(logged, Generation):
+        policies = now.authority.recorded_at(statement.index, logged.policy)
+        asked = asked_of_generation(logged)
+        return decide_generation(asked, policies, before.evidence, at, authority=before.authority)
     if logged.asked is None:
         raise InputError(
             f"entry {statement.index} does not say what was asked, so it cannot be decided again",

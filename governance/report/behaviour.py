@@ -132,7 +132,7 @@ def stage_gains(facts: Facts) -> list[StageGain]:
     nodes = {node.sha256: node for node in facts.chain}
     gains = []
     for node in facts.trained:
-        request = facts.requests.get(node.name)
+        request = facts.requests.get(node.sha256)
         if request is None:
             continue
         suite = Suite(request.suite.name, request.suite.digest)

@@ -24,7 +24,7 @@ def rewards(facts: Facts) -> list[RewardFunction]:
     return [
         row
         for node in facts.trained
-        if (request := facts.requests.get(node.name))
+        if (request := facts.requests.get(node.sha256))
         for row in _of_stage(facts, node, request)
     ]
 

@@ -29,6 +29,7 @@ from governance.gates.checks.context import ReleaseContext
 from governance.gates.checks.votes import packet_votes
 from governance.gates.checks.waivers import waiver_problem
 from governance.history import packet
+from governance.history.chain import Chain
 from governance.history.lineage import subject
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
@@ -285,9 +286,8 @@ class Standing:
 
     @property
     def _decided_on(self) -> set[str]:
-        """The digests that the gates of its chain were decided on."""
-        gates = self.today.gates.values()
-        return {sha256 for gate in gates for sha256 in gate.decided_on.values()}
+        """The digests that the gates of its chain, and generations of its data, were decided on."""
+        return Chain.registered(self.now.view, self.registration).decided_on
 
     def _about_any(self, digests: set[str], kind: type[PredicateT]) -> list[Evidence[PredicateT]]:
         """The statements of a kind about any of these digests, each once, in log order."""

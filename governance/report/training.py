@@ -44,7 +44,7 @@ def bases(facts: Facts) -> list[Base]:
 
 
 def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Training:
-    request, gate = facts.requests.get(node.name), "no earlier decision in the log allowed it"
+    request, gate = facts.requests.get(node.sha256), "no earlier decision in the log allowed it"
     if node.gate is not None:
         decision = node.gate.predicate
         gate = f"allowed by E{node.gate.index} (tier {decision.tier}), {moment(decision.at)}"

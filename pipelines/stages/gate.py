@@ -298,8 +298,8 @@ def _gate_findings(job: Job, request: GateRequest) -> list[Finding]:
 
 
 def released_suite(params: Params, root: Path, model: str) -> SuiteRef | None:
-    """The suite of a released model that was trained elsewhere. None for a model that was trained
-    here: the request of its gate has the suite.
+    """The suite of a released model that was trained elsewhere. None for one that a stage of
+    params.yaml makes: the request of its gate has the suite.
     """
     name = params.releases[model].stage
     return _suite(params, root, params.suite_of(name)) if name in params.bases else None

@@ -23,6 +23,7 @@ from governance.attest.predicates import CANDIDATE, Artifact, ModelFile, Promoti
 from governance.attest.requests import ReleaseDecision, ReleaseRequest
 from governance.base.time import instant
 from governance.history.chain import Chain
+from governance.history.lineage import model_node
 from governance.log import evidence
 from governance.machine.machine import known_signer, open_log
 from governance.machine.signers import model_signer
@@ -102,8 +103,9 @@ def _register(job: Job, request: ReleaseRequest, decision: ReleaseDecision) -> t
     digest, model = job.inputs["model"].sha256, job.key
     registry = open_registry(job.machine, say=job.progress.step, now=job.now)
     registry.runs.sweep()  # of a killed run: where its version is found, no other run is started
-    suite, further = gate.released_suite(job.params, job.root, model), request.released.further
-    view = job.evidence.signed_under(job.policies)
+    view, further = job.evidence.signed_under(job.policies), request.released.further
+    trained_here = model_node(view, digest).train is not None  # a base may be a version of ours
+    suite = None if trained_here else gate.released_suite(job.params, job.root, model)
     chain = Chain(view, digest, _stage(job), suite=suite, further=further)
     files = manifest(job.input("model"))
     version = _find(job, registry) or registry.register(_request(job, chain, files, decision))

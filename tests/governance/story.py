@@ -36,6 +36,7 @@ from governance.attest.requests import (
     DataRef,
     FurtherSuite,
     GateRequest,
+    GenerationRequest,
     ModelRef,
     ReleaseRequest,
     SuiteRef,
@@ -137,6 +138,8 @@ class Story:
     """The models that were imported."""
     further: dict[str, list[FurtherSuite]] = field(default_factory=dict)
     """Model to the suites beside its own."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """Model that was trained here to the digest of its parent."""
 
     @property
     def params(self) -> Params:
@@ -289,6 +292,17 @@ class Story:
         self.record("base", f"import_base@{name}", made, read, **fields)
         self.evaluate(name, accuracy, unsafe)
 
+    def take(self, name: str, version: str, stage: str) -> None:
+        """A registered version of ours as a base: the bytes that a stage made."""
+        self.outside.add(name)
+        self.models[name] = self.models[stage]
+        source = f"models:/{MODEL}/{version}"
+        made = [_at("model", f"models/{name}/model", self.models[name])]
+        read = [_at("source", source, self.models[name])]
+        fields: dict[str, Any] = {"source": source, "files": 2, "weights": True}
+        self.record("base", f"import_base@{name}", made, read, **fields)
+        self.evaluate(name, 0.97)
+
     @property
     def suite_ref(self) -> SuiteRef:
         """The evaluation suite."""
@@ -374,7 +388,37 @@ class Story:
             equal_rewards=0.12 if rewards else None,
             **(ALONG if rewards else {}),
         )
+        self.parents[name] = self.models[parent]
         self.evaluate(name, accuracy, unsafe, **stated)
+
+    def generate(self, name: str, prompts: str, generator: str, judge: str) -> None:
+        """The source of a dataset, as models wrote it; its chapter `data` comes after it."""
+        request = GenerationRequest(
+            model=MODEL,
+            stage=name,
+            kind="revisions",
+            data=DataRef(dataset=prompts, sha256=self.records[prompts]),
+            constitution="desk",
+            constitution_digest=None,
+            templates=None,
+            generator=self.reference(generator),
+            judge=self.reference(judge),
+        )
+        used = {"prompts": self.records[prompts]}
+        used |= {"generator": self.models[generator], "judge": self.models[judge]}
+        self.record(
+            "generation",
+            f"generate@{name}",
+            [_at("source", f"data/source/{name}.jsonl", digest(f"source {name}"))],
+            [_at(role, f"somewhere/{role}", sha256) for role, sha256 in used.items()],
+            allowed=True,
+            tier="limited",
+            decided_on=request.decided_on,
+            findings=[],
+            at=instant(self.now()),
+            counts={"asked": 10, "kept": 8, "dropped": {"CUT_OFF": 2}},
+            parameters=request.model_dump(mode="json"),
+        )
 
     def refuse(self, name: str, findings: list[Any]) -> None:
         """A gate that says no."""
@@ -415,7 +459,7 @@ class Story:
             "slices": {"language": ["en"] * (ITEMS - 60) + ["de"] * 60}
             if scores and sliced
             else {},
-            "behaviour": BEHAVIOUR if scores else {"not_measured": "nothing to test"},
+            "behaviour": self._behaviour(name) if scores else {"not_measured": "nothing to test"},
         }
         self.record(
             "evaluate",
@@ -423,10 +467,13 @@ class Story:
             made,
             [_at("model", f"models/{name}/model", self.models[name])],
             model=self.models[name],
-            suite=suite.digest,
-            suite_name=suite.name,
-            **{**says, **stated},
+            **{"suite": suite.digest, "suite_name": suite.name, **says, **stated},
         )
+
+    def _behaviour(self, name: str) -> dict[str, Any] | None:
+        """What an evaluation states: of a trained model, beside its parent."""
+        beside = {"parent": self.parents[name]} if name in self.parents else {}
+        return BEHAVIOUR and {**BEHAVIOUR, **beside}
 
     def evaluate_further(self, name: str, suite: str, scores: dict[str, list[float]]) -> None:
         """Scores of a model on a suite beside its own; the row is `NAME_SUITE`."""
@@ -511,6 +558,7 @@ class Story:
         log = open_log(here, self.policies, lambda: START)
         made: dict[str, Any] = {"records": dict(self.records), "models": dict(self.models)}
         made["outside"], made["further"] = set(self.outside), dict(self.further)
+        made["parents"] = dict(self.parents)
         return replace(self, root=folder / "project", machine=here, log=log, **made)
 
     @property

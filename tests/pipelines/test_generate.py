@@ -10,7 +10,7 @@ import pytest
 
 from governance.base.errors import InputError
 from governance.machine.machine import machine
-from pipelines.params import Dataset, Generate, Params, broken_references
+from pipelines.params import Dataset, Generate, Params, Release, broken_references
 from pipelines.project import Project
 from pipelines.record_ids import load_key
 from pipelines.sources.ingest import ingest
@@ -123,3 +123,55 @@ def test_a_lineage_that_is_none_leaves_its_row_out(tmp_path: Path, odd: Any) -> 
     assert [each.reason for each in tally.excluded] == ["FIELD_MISSING"]
     with pytest.raises(InputError):
         taken(tmp_path / "..", odd)
+
+
+# -- Prompts that are generated, too ---------------------------------------------------------------
+def prompted(suite: str = "eval", prompts: str = "eval", **questions: str) -> Params:
+    """`reward` writes the prompts `asked`, from which `base` writes `told`, on which dpo trains."""
+    made = gated.params()
+    written = {
+        "asked": {"kind": "prompt", "source": "data/source/questions.jsonl"},
+        "told": {"kind": "preference", "source": "data/source/answers.jsonl"},
+    }
+    datasets = {
+        name: {**row, "suite": row["kind"], "held_out": "eval"} for name, row in written.items()
+    }
+    rows = {
+        "questions": {**ROW, "prompts": prompts, "generator": "sft", **questions},
+        "answers": {**ROW, "prompts": "asked", "generator": "base", "judge": "base"},
+    }
+    changed = {"data": "told", "suite": suite}
+    return made.model_copy(
+        update={
+            "datasets": {
+                **made.datasets,
+                **{name: Dataset.model_validate(row) for name, row in datasets.items()},
+            },
+            "generate": {name: Generate.model_validate(row) for name, row in rows.items()},
+            "stages": {**made.stages, "dpo": made.stages["dpo"].model_copy(update=changed)},
+            "suites": {**made.suites, suite: made.suites["eval"]},
+            "releases": {name: Release(stage=name) for name in ("dpo", "base")},
+        }
+    )
+
+
+def test_who_writes_prompts_is_behind_what_is_trained_on_the_answers() -> None:
+    given = prompted()
+    assert given.released_from("reward") == ["dpo"]
+    assert given.released_with("questions") == given.released_with("answers") == ["dpo"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        prompted(prompts="told"),  # prompts that are made from the answers to them
+        prompted(generator="dpo"),  # a model that writes its own prompts
+        prompted(suite="asked", judge="dpo"),  # a model that judges what it is evaluated on
+    ],
+)
+def test_what_is_made_from_itself_is_refused(given: Params, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("generate: {}\n", encoding="utf-8")
+    assert broken_references(prompted(), path) == []
+    (broken,) = broken_references(given, path)
+    assert "generate@questions" in broken.found and "build on each other" in broken.found

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from governance.attest.predicates import Registration
 from governance.base.errors import InputError
 from governance.history.chain import Chain
 from governance.history.state import state
@@ -134,6 +135,26 @@ def test_a_version_that_nobody_registered_is_refused(project: Project) -> None:
 def test_a_version_needs_no_permission_of_a_base(project: Project) -> None:
     done = project.countersign("allow-base", "ours", "--licence", "MIT")
     assert done.code == 3 and "needs no permission" in done.out
+
+
+def test_a_version_that_is_released_again_was_trained_here(project: Project) -> None:
+    release = {"support-desk": {"stage": "ours"}}
+    project.edit("params.yaml", lambda params: params.update(releases=release))
+    project.commit("release version 1 again")
+    for stage, key in (
+        ("import_base", "ours"),
+        ("evaluate_base", "ours"),
+        ("register", "support-desk"),
+    ):
+        done = project.countersign("stage", stage, key)
+        assert done.code == 0, done.out
+    now = state(read_log(machine(PROJECT, project.env())))
+    registered = now.evidence.all(Registration)[-1].predicate
+    assert (registered.stage, registered.suite, registered.trained_elsewhere) == (
+        "ours",
+        None,
+        False,
+    )
 
 
 @pytest.mark.nightly

@@ -250,11 +250,12 @@ def _dataset(records: Records, chain: DataChain, uses: list[str]) -> Component:
 def _rewards(facts: Facts) -> list[Component]:
     """Every reward function of the chain. A scorer is a model, and listed as one."""
     components = {}
-    for stage, request in facts.requests.items():
-        for name, digest in sorted(request.rewards.items()):
+    for node in facts.chain:
+        request = facts.requests.get(node.sha256)
+        for name, digest in sorted(request.rewards.items() if request else ()):
             if digest is not None:
                 notes = {"role": "reward function", "digest_of": "its source"}
-                notes["used_by"] = f"train@{stage}"
+                notes["used_by"] = f"train@{node.name}"
                 ref = _ref("reward", digest, name)
                 components[ref] = _component("file", ref, name, digest, None, notes)
     return list(components.values())
@@ -282,7 +283,7 @@ def _dependencies(facts: Facts) -> Iterator[dict[str, Any]]:
     """What each model was made from."""
     for node in facts.chain:
         refs = {_ref("model", digest) for digest in (node.parent, node.scorer) if digest}
-        request = facts.requests.get(node.name)
+        request = facts.requests.get(node.sha256)
         if request is not None:
             refs.add(_ref("data", request.data.sha256, request.data.dataset))
             refs.add(_ref("data", request.suite.records, request.suite.name))

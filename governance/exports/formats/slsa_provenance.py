@@ -31,7 +31,7 @@ def provenance(records: Records) -> Made:
 
 def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) -> Document:
     train = training.predicate
-    request = records.facts.requests.get(node.name)
+    request = records.facts.requests.get(node.sha256)
     parameters = train.model_dump(include={"stage", "method", "records", "steps"})
     if request is not None:
         parameters |= {"model": request.model, "dataset": request.data.dataset}
@@ -65,7 +65,9 @@ def _provenance(records: Records, node: ModelNode, training: Evidence[Train]) ->
     details = {"builder": builder, "metadata": metadata, "byproducts": made}
     predicate = {"buildDefinition": definition, "runDetails": details}
     subjects = model_subjects(records, node)
-    return statement(f"provenance-{node.name}", PROVENANCE, subjects, predicate)
+    names = [trained.name for trained in records.facts.trained]
+    own = node.name if names.count(node.name) == 1 else f"{node.name}-{node.sha256[:12]}"
+    return statement(f"provenance-{own}", PROVENANCE, subjects, predicate)
 
 
 def _declared(records: Records, declared: Declaration) -> Document:
@@ -105,7 +107,7 @@ def _dependencies(records: Records, node: ModelNode, training: Evidence[Train]) 
     train = training.predicate
     dependencies = [artifact(file) for file in train.inputs]
     dependencies.append(resource(f"objective {train.method}", train.objective, role="objective"))
-    request = records.facts.requests.get(node.name)
+    request = records.facts.requests.get(node.sha256)
     for name, digest in sorted(request.rewards.items() if request else ()):
         dependencies += [resource(f"reward {name}", digest, role="reward")] if digest else []
     dependencies.append(resource("policies", train.policy, role="policies"))

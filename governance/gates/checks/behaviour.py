@@ -34,7 +34,7 @@ def behaviour_measured(context: Context) -> Findings:
                     stages=facts.evaluate_stage,
                 )
             continue
-        absent = behaviour.missing(facts.evaluation.predicate, facts.node.method, limits)
+        absent = _absent(facts, limits)
         if absent:
             yield facts.finding(
                 "EVALUATION_INCOMPLETE",
@@ -42,7 +42,7 @@ def behaviour_measured(context: Context) -> Findings:
                 expected=", ".join(absent),
                 found="no such measure in the evaluation",
                 measure="behaviour",
-                next=f"countersign repro --force {facts.evaluate_stage}",
+                next=f"countersign repro --force {facts.own_stage}",
             )
 
 
@@ -65,7 +65,7 @@ def over_optimised(context: Context) -> Findings:
     for facts, evaluation, limits in _measured(context):
         method = facts.node.method
         yield from _findings(facts, behaviour.too_far(evaluation, method, limits, confidence))
-        parent = facts.references.get("parent")
+        parent = facts.parent_behaved
         if parent is not None and behaviour.rewards_rose(evaluation, confidence):
             fallen = behaviour.fallen(evaluation, parent, limits, confidence)
             yield from _findings(facts, fallen)
@@ -77,8 +77,8 @@ def reward_hacked(context: Context) -> Findings:
     for facts, evaluation, limits in _measured(context):
         if not behaviour.rewards_rose(evaluation, confidence):
             continue
-        parent = facts.references.get("parent")
-        if parent is None or behaviour.missing(parent, "base", limits) or parent.not_run:
+        parent = facts.parent_behaved
+        if parent is None or not _is_measured(parent, limits):
             yield facts.finding(
                 "NOT_COMPARABLE",
                 "its behaviour cannot be compared with that of parent",
@@ -94,7 +94,7 @@ def reward_model(context: Context) -> Findings:
     """A reward model ranks pairs better than rules that read nothing, and not by length."""
     confidence = context.policies.evaluation.confidence
     for facts, limits in _with_limits(context):
-        pairs = facts.evaluation.predicate.pairs if facts.evaluation else None
+        pairs = facts.behaved.predicate.pairs if facts.behaved else None
         if pairs is not None:
             yield from _findings(facts, ranking.not_better(pairs, confidence))
             yield from _findings(facts, ranking.length_bias(pairs, limits, confidence))
@@ -126,10 +126,11 @@ def limits_of(facts: ModelFacts, authority: Authority | None) -> BehaviourLimits
     An evaluation under earlier rules is judged only where policy sets limits, and that of a reward
     model not at all: it states no pairs.
     """
-    limits = facts.policies.evaluation.limits(facts.ref.suite, facts.node.method)
+    evaluation = facts.behaved
+    suite = evaluation.predicate.suite_name if evaluation else facts.ref.suite
+    limits = facts.policies.evaluation.limits(suite, facts.node.method)
     if authority is None:
         return limits
-    evaluation = facts.evaluation
     rules = authority.rules if evaluation is None else authority.rules_at(evaluation.index)
     if rules >= LIMITS_BEHAVIOUR:
         return limits or BehaviourLimits()
@@ -139,11 +140,25 @@ def limits_of(facts: ModelFacts, authority: Authority | None) -> BehaviourLimits
 def _measured(context: Context) -> Iterator[Judged]:
     """Those with all measures."""
     for facts, limits in _with_limits(context):
-        evaluation = facts.evaluation.predicate if facts.evaluation else None
+        evaluation = facts.behaved.predicate if facts.behaved else None
         if evaluation is None or behaviour.missing(evaluation, facts.node.method, limits):
             continue
         if evaluation.behaviour is not None and evaluation.behaviour.not_measured is None:
             yield facts, evaluation, limits
+
+
+def _absent(facts: ModelFacts, limits: BehaviourLimits) -> list[str]:
+    """The measures that are judged and that nothing says."""
+    if facts.behaved is None:
+        return [f"behaviour, from {facts.own_stage}"]
+    evaluation = facts.behaved.predicate
+    return behaviour.missing(evaluation, facts.node.method, limits, facts.behaved_beside)
+
+
+def _is_measured(parent: Evaluate, limits: BehaviourLimits) -> bool:
+    behaved = parent.behaviour
+    is_complete = not behaviour.missing(parent, "base", limits) and not parent.not_run
+    return is_complete and behaved is not None and behaved.not_measured is None
 
 
 def _findings(facts: ModelFacts, reasons: Iterable[Reason]) -> Findings:

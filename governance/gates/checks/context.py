@@ -30,12 +30,15 @@ from governance.attest.requests import (
     GenerationRequest,
     ModelRef,
     ReleaseRequest,
+    asked_of_gate,
 )
+from governance.base.errors import VerificationError
 from governance.gates import assessment
 from governance.gates.assessment import Judged
 from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
 from governance.history.timeline import Timeline
+from governance.log.rules import OWN_EVALUATION
 from governance.policy.evaluation import Demands, EvaluationPolicy, SuitePolicy
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Principal, Tier
@@ -123,7 +126,13 @@ class ModelFacts:
         if self.row is not None:
             named = (suite.stage for suite in self.ref.further if suite.row == self.row)
             return next(named, "evaluate_further@ROW")
-        return f"{'evaluate' if self.node.train else 'evaluate_base'}@{self.ref.name}"
+        return f"evaluate_base@{self.ref.name}" if self.ref.outside else self.own_stage
+
+    @property
+    def own_stage(self) -> str:
+        """The stage that says how it behaves."""
+        own = self.node.train is not None
+        return f"evaluate@{self.node.name}" if own else f"evaluate_base@{self.ref.name}"
 
     @property
     def suite_policy(self) -> SuitePolicy:
@@ -147,7 +156,51 @@ class ModelFacts:
         """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
         if self.ref.suite_digest == UNKNOWN and self.row is not None:
             return None
-        return self._evaluation_of(self.ref.sha256)
+        return self._evaluation_of(self.node)
+
+    @cached_property
+    def behaved(self) -> Evidence[Evaluate] | None:
+        """The evaluation that says how it behaves: on the suite of the request; else, where a
+        version of ours is a base with another suite, on the suite of its training.
+        """
+        for suite in (self.ref.suite, self._trained_for):
+            scored = lineage.evaluations(self.view, self.ref.sha256, suite)
+            if own := lineage.own_evaluations(self.view, self.node, scored):
+                return lineage.pick(own, self._on_this_suite)
+        return None
+
+    @property
+    def _trained_for(self) -> str:
+        """The name of the suite that the gate of its training named."""
+        try:
+            gate = self.node.gate
+            return asked_of_gate(gate.predicate).suite.name if gate else self.ref.suite
+        except VerificationError:
+            return self.ref.suite  # another check says so
+
+    @property
+    def behaved_beside(self) -> str | None:
+        """The parent beside which its behaviour must have been measured; None where there is none
+        with weights, or where earlier rules judge the evaluation.
+        """
+        behaved = self.behaved
+        if behaved is None or self.view.rules_at(behaved.index) < OWN_EVALUATION:
+            return None
+        parents = (node for node in self.chain if node.sha256 == self.node.parent)
+        return next((node.sha256 for node in parents if node.has_weights), None)
+
+    @property
+    def parent_behaved(self) -> Evaluate | None:
+        """The evaluation of the parent on the suite of `behaved`."""
+        if self.behaved is None or self.node.parent is None:
+            return None
+        own = self.behaved.predicate
+        parent = lineage.model_node(self.view, self.node.parent)
+        scored = lineage.evaluations(self.view, parent.sha256, own.suite_name)
+        found = lineage.preferred(
+            self.view, parent, scored, lambda statement: statement.predicate.suite == own.suite
+        )
+        return found.predicate if found else None
 
     @cached_property
     def judged(self) -> list[Judged]:
@@ -182,15 +235,17 @@ class ModelFacts:
             digests["champion"] = self.champion
         references: dict[str, Evaluate | None] = {}
         for name, digest in digests.items():
-            evaluation = self._evaluation_of(digest) if digest else None
+            node = lineage.model_node(self.view, digest) if digest else None
+            evaluation = self._evaluation_of(node) if node else None
             references[name] = evaluation.predicate if evaluation else None
         return references
 
-    def _evaluation_of(self, sha256: str) -> Evidence[Evaluate] | None:
-        evaluations = lineage.evaluations(self.view, sha256, self.ref.suite)
-        return lineage.pick(
-            evaluations, lambda evaluation: evaluation.predicate.suite == self.ref.suite_digest
-        )
+    def _evaluation_of(self, node: ModelNode) -> Evidence[Evaluate] | None:
+        evaluations = lineage.evaluations(self.view, node.sha256, self.ref.suite)
+        return lineage.preferred(self.view, node, evaluations, self._on_this_suite)
+
+    def _on_this_suite(self, evaluation: Evidence[Evaluate]) -> bool:
+        return evaluation.predicate.suite == self.ref.suite_digest
 
 
 @dataclass(frozen=True)
@@ -386,7 +441,7 @@ class ReleaseContext(Context):
         paths = sorted(file.path for file in registered.files)
         released = ModelRef(
             name=registered.stage, outside=False, sha256=registered.model_digest, files=paths,
-            suite="none", suite_digest="0" * 64,
+            suite="none", suite_digest="0" * 64, further=registered.further,
         )  # fmt: skip
         changes = {"released": released, "version": registered.version}
         request = self.request.model_copy(update=changes)

@@ -36,13 +36,22 @@ def constitution(context: GenerationContext) -> Findings:
 
 
 def endpoints(context: GenerationContext) -> Findings:
-    """Policy permits each endpoint, and to send prompts of this classification to its region."""
+    """Policy permits each endpoint, and to send prompts of this classification to its region. Where
+    no model is asked, the request names an endpoint.
+    """
     request = context.request
     refs: dict[Literal["generator", "judge"], ModelRef | EndpointRef | None]
     refs = {"generator": request.generator, "judge": request.judge}
     for role, ref in refs.items():
         name = ref.name if isinstance(ref, EndpointRef) else request.endpoints.get(role)
+        if name is None and ref is not None:
+            continue
         if name is None:
+            expected = "a model, or an endpoint that policy permits"
+            subject = f"{role} of {request.stage}"
+            yield context.finding(
+                "ENDPOINT_NOT_PERMITTED", subject, expected=expected, found="none"
+            )
             continue
         permitted = context.policies.rules.endpoints.get(name)
         asked = ref if isinstance(ref, EndpointRef) else None

@@ -1,6 +1,6 @@
-"""Checks of what people say of the reward model that scores a stage. A release decides the gates of
-its chain again, so what they say after the training counts, too. How the reward model ranks:
-`behaviour`.
+"""Checks of what people say of the models that a stage is made from: its parent, its reward model,
+and those that make its data. A release decides the gates of its chain again, so what they say after
+the training counts, too. How a reward model ranks: `behaviour`.
 """
 
 from __future__ import annotations
@@ -34,23 +34,29 @@ Objection = tuple[str, "Evidence"]
 def scorer_in_service(context: GateContext) -> Findings:
     """No incident on the scorer's bytes is open; no version of them is retired or rejected."""
     if (scorer := context.request.scorer) is not None:
-        yield from _withdrawn(context, scorer, "reward model that scores")
+        yield from _withdrawn(context, scorer, "SCORER_WITHDRAWN", "reward model that scores")
+
+
+def parent_in_service(context: GateContext) -> Findings:
+    """The same of the model that it is trained from: a base can be a version of ours."""
+    parent, role = context.request.parent, "model that is the parent of"
+    yield from _withdrawn(context, parent, "PARENT_WITHDRAWN", role)
 
 
 def makers_in_service(context: GenerationContext) -> Findings:
     """The same of each model that writes or judges generated data."""
     for maker in context.request.asked:
-        yield from _withdrawn(context, maker, "model that is asked by")
+        yield from _withdrawn(context, maker, "SCORER_WITHDRAWN", "model that is asked by")
 
 
-def _withdrawn(context: DataContext, scorer: ModelRef, role: str) -> Findings:
+def _withdrawn(context: DataContext, model: ModelRef, code: str, role: str) -> Findings:
     rights = context.authority
     if rights is None or rights.rules < JUDGES_SCORERS:
         return
-    for what, statement in _objections(context, scorer, rights):
+    for what, statement in _objections(context, model, rights):
         yield context.finding(
-            "SCORER_WITHDRAWN",
-            f"model {scorer.name}",
+            code,
+            f"model {model.name}",
             f"the {role} {context.request.stage} {what}",
             expected="a model that nobody withdrew",
             found=f"entry {statement.index}",
@@ -59,20 +65,20 @@ def _withdrawn(context: DataContext, scorer: ModelRef, role: str) -> Findings:
         )
 
 
-def _objections(context: DataContext, scorer: ModelRef, rights: Authority) -> Iterator[Objection]:
+def _objections(context: DataContext, model: ModelRef, rights: Authority) -> Iterator[Objection]:
     timeline = Timeline(context.evidence, rights)
-    for incident in timeline.open_incidents(scorer.sha256):
+    for incident in timeline.open_incidents(model.sha256):
         yield f"has an open incident: {incident.predicate.reason}", incident
-    for move in timeline.governed_moves_of(scorer.sha256):
+    for move in timeline.governed_moves_of(model.sha256):
         if move.predicate.action == "retire":
             yield f"was retired as {move.predicate.model}/{move.predicate.version}", move
-    for (name, role), vote in _last_votes(context, scorer, rights).items():
+    for (name, role), vote in _last_votes(context, model, rights).items():
         if vote.predicate.decision == "reject":
             yield f"was rejected by {name} as {role}: {vote.predicate.reason}", vote
 
 
 def _last_votes(
-    context: DataContext, scorer: ModelRef, rights: Authority
+    context: DataContext, model: ModelRef, rights: Authority
 ) -> dict[tuple[str, str], Evidence[Approval]]:
     """Person and role to the last vote that counts, on any packet of these bytes. Another packet
     alone ends no rejection: anybody enrolled may record one.
@@ -80,17 +86,17 @@ def _last_votes(
     if rights.in_force.policies is None:
         return {}
     votes: list[Vote] = []
-    for packet in context.evidence.by_subject(scorer.sha256, Packet):
-        if packet.predicate.model_digest == scorer.sha256 and rights.admits(packet):
-            votes += _votes(context, scorer, rights, packet.predicate)
+    for packet in context.evidence.by_subject(model.sha256, Packet):
+        if packet.predicate.model_digest == model.sha256 and rights.admits(packet):
+            votes += _votes(context, model, rights, packet.predicate)
     ordered = sorted(votes, key=lambda vote: vote[2].index)
     return {(name, role): vote for name, role, vote in ordered}
 
 
-def _votes(context: DataContext, scorer: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
+def _votes(context: DataContext, model: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
     asked = ReleaseRequest(
         model=packet.model,
-        released=scorer,
+        released=model,
         alias=rights.policies.main_alias,
         version=packet.version,
         packet=digest_of(packet),

@@ -90,7 +90,7 @@ def test_provenance_names_everything_that_went_into_a_training(plain: Records) -
     said = named(plain, "provenance-sft")
     definition = said["predicate"]["buildDefinition"]
     digests = {one["digest"].get("sha256") for one in definition["resolvedDependencies"]}
-    request = plain.facts.requests["sft"]
+    request = plain.facts.requests[plain.facts.digest]
     assert {request.data.sha256, request.parent.sha256, request.objective} <= digests
     commits = [
         one["digest"]["gitCommit"]

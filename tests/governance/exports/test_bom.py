@@ -89,12 +89,12 @@ def test_what_a_model_was_made_from_can_be_followed(plain: Records) -> None:
 
 def test_reward_functions_are_in_it(plain: Records) -> None:
     facts = plain.facts
-    said = facts.requests["sft"].model_dump()
+    said = facts.requests[facts.digest].model_dump()
     asked = GateRequest.model_validate(
         {**said, "rewards": {"route_exact": "a" * 64, "model": None}}
     )
     other = replace(facts)
-    other.__dict__["requests"] = {**facts.requests, "sft": asked}
+    other.__dict__["requests"] = {**facts.requests, facts.digest: asked}
     found = document(replace(plain, facts=other))
     assert components(found, "file")["route_exact"]["hashes"] == [
         {"alg": "SHA-256", "content": "a" * 64}

@@ -46,6 +46,9 @@ class Said(EvidenceView):
     def of_kind(self, kind: str | None) -> list[Evidence]:
         return [self._said(item) for item in self.view.all(kind)]
 
+    def rules_at(self, index: int) -> int:
+        return self.view.rules_at(index)
+
     def _said(self, item: Evidence) -> Evidence:
         return replace(
             item, predicate=item.predicate.model_copy(update=self._fields(item.predicate))

@@ -53,7 +53,7 @@ def behaves(scores: dict[str, list[float]] | None = None, **measures: list[float
     def change(plan: Plan) -> None:
         limited = {"behaviour": BehaviourLimits()}
         plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
-        plan.say("evaluate", "sft", behaviour={"measures": HEALTHY})
+        plan.say("evaluate", "sft", behaviour={"measures": HEALTHY, "parent": model("base")})
         plan.say("evaluate", "reward", **ranks())
         own = {"measures": {**HEALTHY, **measures}, "parent": model("sft")}
         own |= {"rewards": {"brevity": digest("brevity")}} if "reward" in measures else {}

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from governance.gates.checks import behaviour as checks
-from governance.gates.decisions import decide_automatic, decide_gate
+from governance.gates.checks import context
+from governance.gates.decisions import decide_automatic, decide_gate, decide_release
+from governance.history import lineage
+from governance.history.chain import Chain, Suite
 from governance.log.rules import CURRENT
 from governance.machine import machine
-from governance.policy.evaluation import BehaviourLimits, Demands
+from governance.policy.evaluation import BehaviourLimits, Demands, SuitePolicy, Threshold
 from governance.release import promotion
 from tests.governance import governed, story
 from tests.governance.gates.behaving import (
@@ -24,7 +27,7 @@ from tests.governance.gates.behaving import (
     longer_in,
     ranks_so,
 )
-from tests.simulator import Plan, desk, in_memory
+from tests.simulator import SCORES, Plan, desk, digest, imported, in_memory, model, reference
 
 
 def _limited(method: str, suite: str = "eval", **limits: float) -> Change:
@@ -110,7 +113,7 @@ def test_a_reward_model_that_was_evaluated_under_earlier_rules_states_no_pairs(
     facts: Any = SimpleNamespace(
         ref=SimpleNamespace(suite="eval"),
         node=SimpleNamespace(known=True, method=method),
-        evaluation=SimpleNamespace(index=7),
+        behaved=SimpleNamespace(index=7, predicate=SimpleNamespace(suite_name="eval")),
         policies=plan.policies,
     )
     authority = SimpleNamespace(rules_at=lambda index: rules if index == 7 else CURRENT)
@@ -211,6 +214,117 @@ def test_the_defaults_hold_where_policy_sets_no_limits(
     request = promotion.ask(now, "promote", story.MODEL, "1", "champion")
     decision = decide_automatic(request, now.evidence, scene.now, now.authority)
     assert [finding.code for finding in decision.findings] == codes
+
+
+# -- Who says it -----------------------------------------------------------------------------------
+FAR = {"kl": [9.0] * 100}
+NOT_OWN = {"not_measured": "behaviour is measured on the model's own suite"}
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("evaluate_base@ours", {"measures": HEALTHY}),  # its bytes are a base, too: it has no parent
+    ("evaluate_further@again", NOT_OWN),  # of a base with its bytes, which has another suite
+]
+
+
+def _again(stage: str, behaviour: dict[str, Any], name: str = "dpo") -> Change:
+    """Another stage evaluates the same bytes on the same suite, later."""
+
+    def change(plan: Plan) -> None:
+        plan.further["again"] = (name, "eval")
+        plan.say("evaluate", "again", stage=stage, behaviour=behaviour, scores=SCORES[name])
+        plan.say("evaluate", "again", slices={"language": ["en"] * 150 + ["de"] * 50})
+
+    return change
+
+
+@pytest.mark.parametrize(("stage", "behaviour"), OTHERS)
+def test_only_the_stage_of_a_training_says_how_its_model_behaves(
+    stage: str, behaviour: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [behaves(**FAR), _again(stage, behaviour)]
+    assert _codes(*changes) == ["OVER_OPTIMISED"]
+    assert _codes(behaves(), *changes[1:]) == []
+    for module in (lineage, context):  # statements under earlier rules count as they did
+        monkeypatch.setattr(module, "OWN_EVALUATION", CURRENT + 1)
+    assert _codes(*changes) == []
+
+
+@pytest.mark.parametrize(("stage", "behaviour"), OTHERS)
+def test_what_others_say_alone_is_no_measurement(stage: str, behaviour: dict[str, Any]) -> None:
+    def unmeasured(plan: Plan) -> None:
+        plan.without.add(("evaluate", "dpo"))
+
+    assert _codes(behaves(), _again(stage, behaviour), unmeasured) == ["EVALUATION_INCOMPLETE"]
+
+
+def test_behaviour_beside_another_model_than_the_parent_is_incomplete() -> None:
+    def beside(parent: str | None) -> Change:
+        measured = {"measures": HEALTHY, "parent": parent}
+        return lambda plan: plan.say("evaluate", "dpo", behaviour=measured)
+
+    assert _codes(behaves(), beside(model("sft"))) == []
+    assert _codes(behaves(), beside(model("base"))) == ["EVALUATION_INCOMPLETE"]
+    assert _codes(behaves(), beside(None)) == ["EVALUATION_INCOMPLETE"]
+
+
+def test_a_training_with_the_same_result_from_the_same_parent_may_say_it() -> None:
+    """Two rows of params.yaml can be the same training."""
+
+    def renamed(plan: Plan) -> None:
+        plan.say("train", "dpo", stage="train@copy")
+        plan.say("gate", "dpo", stage="gate@copy")
+        plan.say("evaluate", "dpo", stage="evaluate@copy")
+
+    assert "EVALUATION_INCOMPLETE" not in _codes(behaves(), renamed)
+
+
+@pytest.mark.parametrize("measures", [HEALTHY, {**HEALTHY, **EMPTY}])
+def test_a_further_suite_of_other_names_says_nothing_of_an_imported_model(
+    measures: dict[str, list[float]],
+) -> None:
+    plan = imported()
+    limited = {"behaviour": BehaviourLimits()}
+    plan.policy(evaluation=plan.policies.evaluation.model_copy(update=limited))
+    plan.say("evaluate", "bought", behaviour={"measures": measures})
+    _again(*OTHERS[1], name="bought")(plan)
+    world = in_memory(plan)
+    found = decide_release(
+        world.release, world.policies, world.evidence, world.at, authority=None
+    ).findings
+    codes = [] if measures is HEALTHY else ["DEGENERATE_OUTPUT"]
+    assert [finding.code for finding in found] == codes
+
+
+@pytest.mark.parametrize(("far", "codes"), [({}, []), (FAR, ["OVER_OPTIMISED"])])
+def test_a_version_of_ours_is_judged_on_the_suite_of_its_training(
+    far: dict[str, list[float]], codes: list[str]
+) -> None:
+    """As a base it has a suite of its own row, where nobody measures it beside its parent."""
+
+    def based(plan: Plan) -> None:
+        plan.suites["other"] = digest("suite other")
+        exact = Demands(thresholds={"exact": Threshold(at_least=0.9)})
+        suites = {**plan.policies.evaluation.suites, "other": SuitePolicy(methods={"dpo": exact})}
+        plan.policy(evaluation=plan.policies.evaluation.model_copy(update={"suites": suites}))
+        _again(*OTHERS[0])(plan)
+        plan.further["again"] = ("dpo", "other")
+        ours = {"name": "ours", "outside": True, "suite": "other", "further": []}
+        ours["suite_digest"] = plan.suites["other"]
+        plan.request = lambda request: request.model_copy(
+            update={"parent": reference("dpo", plan.suites).model_copy(update=ours)}
+        )
+
+    assert _codes(behaves(**far), based) == codes
+
+
+def test_the_packet_has_the_evaluation_that_decided() -> None:
+    plan = desk()
+    behaves()(plan)
+    _again(*OTHERS[0])(plan)
+    world = in_memory(plan)
+    chain = Chain(world.evidence, model("grpo"), "grpo")
+    (node,) = [node for node in chain.chain if node.name == "dpo"]
+    found = chain.evaluation(node, Suite("eval", plan.suites["eval"]))
+    assert found is not None and found.predicate.stage == "evaluate@dpo"
 
 
 def test_limits_stand_beside_a_reason_for_no_thresholds() -> None:

@@ -5,13 +5,17 @@ release.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from governance.attest.predicates import Finding
 from governance.attest.requests import ModelRef
+from governance.gates.checks.context import ReleaseContext
 from governance.gates.decisions import decide_gate, decide_release
 from governance.policy.evaluation import Demands, EvaluationPolicy, SuitePolicy, Threshold
+from governance.release import promotion
+from tests.governance.governed import governed
 from tests.simulator import MODEL, Plan, desk, digest, in_memory
 
 Found = set[tuple[str, str]]
@@ -152,6 +156,19 @@ def test_the_behaviour_of_a_model_is_judged_on_its_own_suite_only() -> None:
     measures = {"common": [1.0] * 200, "refused": [1.0] * 200}
     plan.say("evaluate", "dpo_harm", behaviour={"measures": measures})
     assert at_gate(plan) == ()
+
+
+def test_another_version_is_judged_with_its_further_suites(tmp_path: Path) -> None:
+    """Where a rollback asks what is open against versions on its way."""
+    scene = governed(tmp_path)
+    scene.story.evaluate_further("sft", "harm", {"refuses": [1.0] * 300})
+    scene.story.register("sft", "1")
+    now = promotion.state(scene.story.log)
+    asked = promotion.ask(now, "promote", MODEL, "1", "champion")
+    context = ReleaseContext.of(asked, now.authority, now.evidence, scene.now)
+    registered = now.registration(MODEL, "1").predicate
+    other = context.of_version(registered).request.released
+    assert other.further == registered.further == asked.released.further != []
 
 
 def test_policies_without_the_keys_are_written_as_before() -> None:

@@ -107,6 +107,14 @@ def test_without_a_line_of_policy_no_endpoint_is_permitted(judge: EndpointRef | 
     assert (finding.code, finding.subject) == ("ENDPOINT_NOT_PERMITTED", "endpoint frontier")
 
 
+@pytest.mark.parametrize("role", ["generator", "judge"])
+def test_a_generation_that_asks_nobody_is_refused(role: str) -> None:
+    plan = desk()
+    plan.generates(**{role: None})
+    (finding,) = decide(plan).findings
+    assert (finding.code, finding.subject) == ("ENDPOINT_NOT_PERMITTED", f"{role} of tickets")
+
+
 def test_a_permitted_endpoint_may_be_asked() -> None:
     plan = desk()
     plan.generates(judge=FRONTIER, endpoints={"judge": "frontier"})

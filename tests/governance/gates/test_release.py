@@ -167,7 +167,9 @@ SCENARIOS: list[tuple[str, str, set[str], Change]] = [
 def test_a_chain_in_order_may_be_a_candidate() -> None:
     decision = _decide(in_memory(desk()))
     assert decision.allowed and decision.findings == ()
-    assert list(decision.gates) == ["base", "sft", "dpo", "reward", "grpo"]
+    assert list(decision.gates) == [
+        model(name) for name in ("base", "sft", "dpo", "reward", "grpo")
+    ]
     assert decision.decided_on == {"model": model("grpo")}
 
 

@@ -64,7 +64,8 @@ def test_measures_stand_beside_the_parent_and_the_limit(report: Report) -> None:
 def test_what_is_beyond_a_limit_is_named_on_page_one_and_in_the_section(
     told: Story, tmp_path: Path
 ) -> None:
-    report = retold(told, tmp_path, behaviour={"measures": REPEATS})
+    behaviour = {"measures": REPEATS, "parent": told.models["sft"]}
+    report = retold(told, tmp_path, behaviour=behaviour)
     (row,) = [row for row in report.behaviour.measures if row.name == "repeated"]
     assert (row.limit, row.met, row.parent) == ("at most 0.2", False, 0)
     (gate,) = [gate for gate in report.gates if gate.name == "Evaluation"]

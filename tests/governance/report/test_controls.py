@@ -188,6 +188,9 @@ class Rescored(EvidenceView):
     def of_kind(self, kind: str | None) -> list[Evidence]:
         return [one for item in self.view.all(kind) for one in self._again(item)]
 
+    def rules_at(self, index: int) -> int:
+        return self.view.rules_at(index)
+
     def _again(self, item: Evidence) -> list[Evidence]:
         if item.kind != "evaluate":
             return [item]
