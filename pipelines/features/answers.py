@@ -13,16 +13,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipelines.behaviour import is_refusal
 from pipelines.features.leaks import Around
 from pipelines.features.turns import Column, Records, fingerprints, normal_texts
+from pipelines.rewards.refusal import BEGINNINGS
 
 # --- one record -----------------------------------------------------------------------------------
 
 
 def refusal(records: Records, around: Around) -> Column:
     """Whether the answer begins like a refusal, by the phrases that evaluation counts."""
-    return _flags(is_refusal(answer) for answer in records.answer)
+    return _flags(BEGINNINGS.match(answer) is not None for answer in records.answer)
 
 
 _NO_OUTPUT = re.compile(
