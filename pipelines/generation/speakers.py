@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from governance.base.progress import Bar
 from governance.policy.constitution import Templates
@@ -60,12 +60,18 @@ class Comparison(NamedTuple):
 class Writer(Protocol):
     """Writes answers."""
 
+    is_elsewhere: ClassVar[bool]
+    """Whether it is asked over a network."""
+
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """`each` answers to each question, sampled."""
 
 
 class Judge(Protocol):
     """Compares answers."""
+
+    is_elsewhere: ClassVar[bool]
+    """Whether it is asked over a network."""
 
     def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
         """Whether the first answer is the better one; None where it cannot tell."""
@@ -79,6 +85,7 @@ class Model:
 
     scorer: Scorer
     templates: Templates
+    is_elsewhere: ClassVar[bool] = False
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """As `Writer`."""
@@ -123,6 +130,7 @@ class RewardModel:
     """
 
     scorer: Scorer
+    is_elsewhere: ClassVar[bool] = False
 
     def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
         """As `Judge`."""
@@ -149,6 +157,7 @@ class Elsewhere:
     endpoint: Endpoint
     templates: Templates
     row: Generate
+    is_elsewhere: ClassVar[bool] = True
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """As `Writer`."""

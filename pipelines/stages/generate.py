@@ -14,7 +14,8 @@ see `pipelines.generation`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from pipelines.training.modelfolder import has_weights
 if TYPE_CHECKING:
     from pipelines.generation.speakers import Elsewhere, Judge, Writer
     from pipelines.generation.work import Made
+    from pipelines.pii.clean import Cleaned
     from pipelines.project import Project
 
 REPLIES = "replies"
@@ -48,11 +50,14 @@ REPLIES = "replies"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The prompts, the constitution, and the models that are asked, with their evaluations."""
+    """The prompts, the constitution, how what is sent to endpoints is searched, and the models that
+    are asked, with their evaluations.
+    """
     row = params.generate[key]
     files = [
         Input("prompts", paths.ready(row.prompts) / paths.RECORDS),
         Input("constitution", paths.constitution(row.constitution)),
+        Input("pii", paths.PII),
     ]
     for role in ROLES:
         if role not in row.endpoints:
@@ -115,7 +120,10 @@ def _outcome(
 def in_words(counts: GenerationCounts) -> str:
     """Counts in one line."""
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts.dropped.items())
-    return f"{counts.kept} of {counts.asked} records kept{f'; {dropped}' if dropped else ''}"
+    replaced = ", ".join(f"{entity} {count}" for entity, count in counts.redacted.items())
+    parts = [f"{counts.kept} of {counts.asked} records kept", dropped]
+    parts += [f"replaced before sending: {replaced}"] if replaced else []
+    return "; ".join(filter(None, parts))
 
 
 def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
@@ -128,7 +136,8 @@ def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
     judge = speaker_digest(request.judge)
     if judge is None or request.templates is None:
         raise InputError("the decision allows what it does not name", where=job.name)
-    work = Work(row, job.policies.constitutions[row.constitution], request.templates, judge)
+    constitution = job.policies.constitutions[row.constitution]
+    work = Work(row, constitution, request.templates, judge, partial(_clean, job))
     made, replies = Made(), Replies(job.machine.state / REPLIES)
     tasks = work.tasks(_prompts(job, row), made)
     with job.progress.bar(len(tasks) * CALLS[row.kind], f"generating {job.key}") as bar:
@@ -142,6 +151,13 @@ def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
         except DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
     return made, replies.digest
+
+
+def _clean(job: Job, texts: Sequence[str]) -> list[Cleaned]:
+    """What was written, as it may be sent to an endpoint."""
+    from pipelines.pii.clean import clean_here
+
+    return clean_here(texts, job.policies.pii, job.params, job.root, job.machine.state)
 
 
 def _prompts(job: Job, row: Generate) -> list[dict[str, Any]]:
@@ -256,6 +272,9 @@ FAMILY = StageFamily(
     outputs=outputs,
     table="generate",
     evidence="generation",
-    engines=("torch", "transformers", "tokenizers", "numpy"),
+    engines=(
+        *("torch", "transformers", "tokenizers", "numpy"),
+        *("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract"),  # of what is sent
+    ),
     mistakes=unfit_rows,
 )

@@ -193,6 +193,8 @@ class GenerationCounts(Model):
     """Reason to records that were left out: see `pipelines.generation.work`. INCONSISTENT: the
     judge's verdict changed with the order of the answers.
     """
+    redacted: dict[str, int] = Field({}, exclude_if=empty)
+    """Type of personal data to how often it was replaced in what was sent to an endpoint."""
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
