@@ -36,6 +36,7 @@ from pipelines.families import StageFamily, mistakes_of
 from pipelines.generation.deciding import ROLES, Role, decide
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Generate, Params
+from pipelines.stages import gate
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights
 
@@ -65,6 +66,7 @@ def inputs(params: Params, key: str) -> list[Input]:
             files += [
                 Input(role, paths.model(name) / "model"),
                 Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
+                *gate.further_scores(params, role, name),
             ]
     return files
 
@@ -235,9 +237,13 @@ def nothing_kept(stage: str, counts: GenerationCounts) -> StoppedError:
 def unfit_rows(project: Project) -> Iterator[CountersignError]:
     """Mistakes in the rows of `generate`: kinds of prompts and models, and keys of endpoints."""
     path = project.root / "params.yaml"
-    if "generate" not in project.params.model_fields_set and _is_a_stage(project.root):
+    if "generate" not in project.params.model_fields_set and _has(project.root, "${generate}"):
         found, fix = "dvc.yaml has the stage `generate`, and there is no table", "add: generate: {}"
         yield ConfigError(found, where=str(path), fix=fix)
+    named = "endpoints" in project.policies.rules.model_fields_set
+    if project.params.generate and not named and _has(project.root, "[endpoints]"):
+        found, fix = "dvc.yaml reads `endpoints`, and there is no such table", "add: endpoints: {}"
+        yield ConfigError(found, where=str(project.root / "policies/policy.yaml"), fix=fix)
     for name, row in project.params.generate.items():
         for field, found, expected in _mistakes(project.params, name, row):
             yield ConfigError(found, where=place(path, "generate", name, field), expected=expected)
@@ -245,10 +251,10 @@ def unfit_rows(project: Project) -> Iterator[CountersignError]:
         yield from mistakes_of(lambda: isolation.endpoint_keys(project.machine.environ))
 
 
-def _is_a_stage(root: Path) -> bool:
-    """Whether dvc.yaml has it: DVC fails without the table."""
+def _has(root: Path, text: str) -> bool:
+    """Whether dvc.yaml names a table so: DVC fails without it."""
     file = root / "dvc.yaml"
-    return file.exists() and "${generate}" in file.read_text(encoding="utf-8")
+    return file.exists() and text in file.read_text(encoding="utf-8")
 
 
 def _mistakes(params: Params, name: str, row: Generate) -> Iterator[tuple[str, str, str]]:
