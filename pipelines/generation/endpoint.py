@@ -10,20 +10,17 @@
    quote the prompt.
 5. Proxies come from the environment alone (`https_proxy`, `no_proxy`), for TLS only; certificates
    are those of the system (SSL_CERT_FILE names others). No other file is read.
-6. A reply is kept; the same request is never sent twice.
+6. A reply is kept as it comes; the same request is never sent twice.
+7. An error, SIGTERM or Ctrl-C ends all requests that are open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-import threading
-import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -83,34 +80,48 @@ class Endpoint:
         `VerificationError`, `StorageError`.
         """
         contents = [canonical.dumps({"model": self.ref.model, **body}) for body in bodies]
-        different = list(dict.fromkeys(contents))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            replies = dict(zip(different, pool.map(self._reply, different), strict=True))
-        return [replies[content] for content in contents]
+        replies = {content: self.replies.get(self._name(content)) for content in contents}
+        new = [content for content, reply in replies.items() if reply is None]
+        self.bar.advance(len(replies) - len(new))
+        asked = asyncio.run(self._asked(new)) if new else {}
+        return [replies[content] or asked[content] for content in contents]
 
-    def _reply(self, content: bytes) -> Reply:
-        request = sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
-        reply = self.replies.get(request)
-        if reply is None:
-            reply = self._asked(content)
-            self.replies.put(request, reply)
-        self.bar.advance()
-        return reply
+    def _name(self, content: bytes) -> str:
+        return sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
 
-    def _asked(self, content: bytes) -> Reply:
+    async def _asked(self, contents: Sequence[bytes]) -> dict[bytes, Reply]:
+        """(6), (7) The replies to new requests."""
+        replies: dict[bytes, Reply] = {}
+        rest = iter(contents)
+
+        async def work(client: httpx.AsyncClient) -> None:
+            for content in rest:
+                reply = replies[content] = await self._reply(client, content)
+                self.replies.put(self._name(content), reply)
+                self.bar.advance()
+
+        try:
+            async with self._client() as client, asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work(client))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return replies
+
+    async def _reply(self, client: httpx.AsyncClient, content: bytes) -> Reply:
         for attempt in range(self.limits.attempts):
             try:
-                return self._read(self._once(content))
+                return self._read(await self._once(client, content))
             except _LaterError as error:
                 why = str(error)
                 pause = max(self.limits.pause * 2**attempt, error.pause)
             if attempt + 1 < self.limits.attempts:
-                time.sleep(min(pause, self.limits.longest_pause))
+                await asyncio.sleep(min(pause, self.limits.longest_pause))
         found = f"no reply after {self.limits.attempts} attempts: {why}"
         fix = "run this again later; replies that came are kept"
         raise OfflineError(found, where=self._where, fix=fix)
 
-    def _once(self, content: bytes) -> bytes:
+    async def _once(self, client: httpx.AsyncClient, content: bytes) -> bytes:
         """(1), (2) The body of an answer."""
         import httpx
 
@@ -118,47 +129,34 @@ class Endpoint:
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         url = f"{self.ref.url.rstrip('/')}/chat/completions"
-        began = time.monotonic()
         try:
-            with (
-                self._client() as client,
+            async with (
+                asyncio.timeout(self.limits.seconds),
                 client.stream("POST", url, content=content, headers=headers) as answer,
             ):
                 self._require_success(answer)
-                return self._body(answer)
-        except (httpx.TransportError, httpx.StreamError, RuntimeError, OSError) as error:
+                return await self._body(answer)
+        except TimeoutError:
+            raise _LaterError(f"not within {self.limits.seconds:g} s") from None
+        except (httpx.TransportError, httpx.StreamError, OSError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 fix = "ask who runs it; SSL_CERT_FILE names an authority of your own"
                 found = "its certificate does not verify"
                 raise VerificationError(found, where=self._where, fix=fix) from None
-            late = time.monotonic() - began >= self.limits.seconds
-            why = f"not within {self.limits.seconds:g} s" if late else type(error).__name__
-            raise _LaterError(why) from None
+            raise _LaterError(type(error).__name__) from None
         except httpx.InvalidURL:
             raise ConfigError("not the address of an endpoint", where=self._where) from None
 
-    @contextmanager
-    def _client(self) -> Iterator[httpx.Client]:
-        """A client for one request. It is closed when the time is over, which ends what it waits
-        for.
-        """
+    def _client(self) -> httpx.AsyncClient:
         import httpx
 
-        client = httpx.Client(
+        return httpx.AsyncClient(
             timeout=httpx.Timeout(self.limits.silence, connect=min(10, self.limits.silence)),
             trust_env=False,
             follow_redirects=False,
-            verify=self._authorities,
+            verify=ssl.create_default_context(),
             proxy=self._proxy,
         )
-        end = threading.Timer(self.limits.seconds, client.close)
-        end.daemon = True
-        with client:
-            end.start()
-            try:
-                yield client
-            finally:
-                end.cancel()
 
     def _require_success(self, answer: httpx.Response) -> None:
         status = answer.status_code
@@ -175,16 +173,14 @@ class Endpoint:
         fix = f"check the key, and url and model in policies/policy.yaml ({given})"
         raise ConfigError(f"it refuses the request (status {status})", where=self._where, fix=fix)
 
-    def _body(self, answer: httpx.Response) -> bytes:
+    async def _body(self, answer: httpx.Response) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise self._wrong("compressed", "a reply that is not compressed")
-        data, end = bytearray(), time.monotonic() + self.limits.seconds
-        for part in answer.iter_raw():
+        data = bytearray()
+        async for part in answer.aiter_raw():
             data += part
             if len(data) > MAX_REPLY:
                 raise self._wrong("too large", f"at most {MAX_REPLY:,} bytes")
-            if time.monotonic() > end:
-                raise _LaterError(f"not within {self.limits.seconds:g} s")
         return bytes(data)
 
     def _read(self, data: bytes) -> Reply:
@@ -221,10 +217,6 @@ class Endpoint:
             raise ConfigError(found, where=f"{ENDPOINT_KEYS}: {self.ref.name}", fix="set it")
         return key
 
-    @cached_property
-    def _authorities(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
-
     @property
     def _proxy(self) -> str | None:
         """(5)"""
@@ -233,7 +225,22 @@ class Endpoint:
             return None
         if urllib.request.proxy_bypass(host):
             return None
-        return urllib.request.getproxies_environment().get("https")
+        proxy = urllib.request.getproxies_environment().get("https")
+        if proxy and not _is_proxy(proxy):
+            found, expected = "not the address of a proxy", "http://HOST:PORT"
+            raise ConfigError(found, where="https_proxy", expected=expected, fix="set it so")
+        return proxy
+
+
+def _is_proxy(address: str) -> bool:
+    """Whether httpx can use it."""
+    import httpx
+
+    try:
+        proxy = httpx.Proxy(address)
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return proxy.url.scheme in ("http", "https") and bool(proxy.url.host)
 
 
 def _seconds(text: str | None) -> float:
