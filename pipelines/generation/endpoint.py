@@ -4,7 +4,8 @@
    in all however slowly it comes, JSON of the protocol's shape, text with a UTF-8 form.
 2. A redirect is an error: it would carry prompts to another place than policy permits.
 3. No answer, 429 and 5xx are tried again, a few times, each after a longer pause. Other errors are
-   not.
+   not. A request that is refused for what it holds (`REFUSED`) is answered by that, and kept like a
+   reply; an endpoint that refuses every request so is an error, and nothing is kept of that.
 4. The key comes from a variable that COUNTERSIGN_ENDPOINT_KEYS names (`NAME=VARIABLE,...`). It
    stands in no file, message or statement. Nor does what the endpoint says of an error: it may
    quote the prompt.
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
 """(3) Status codes of an endpoint that may answer later."""
+REFUSED = frozenset({400, 413, 422})
+"""(3) Status codes for one request that the endpoint does not take, e.g. for its length."""
+REFUSAL = Reply(text="", ended=False, refused=True)
 AT_ONCE = 4
 """Requests that are open at a time."""
 FORM = "a JSON object with choices[0].message.content"
@@ -84,7 +88,16 @@ class Endpoint:
         new = [content for content, reply in replies.items() if reply is None]
         self.bar.advance(len(replies) - len(new))
         asked = asyncio.run(self._asked(new)) if new else {}
+        self._keep_refusals(asked, are_all=len(asked) == len(replies) > 1)
         return [replies[content] or asked[content] for content in contents]
+
+    def _keep_refusals(self, asked: Mapping[bytes, Reply], *, are_all: bool) -> None:
+        """(3) `are_all`: these are the replies to all requests."""
+        refused = [content for content, reply in asked.items() if reply.refused]
+        if are_all and len(refused) == len(asked):
+            raise self._refuses("every request")
+        for content in refused:
+            self.replies.put(self._name(content), asked[content])
 
     def _name(self, content: bytes) -> str:
         return sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
@@ -97,7 +110,8 @@ class Endpoint:
         async def work(client: httpx.AsyncClient) -> None:
             for content in rest:
                 reply = replies[content] = await self._reply(client, content)
-                self.replies.put(self._name(content), reply)
+                if not reply.refused:
+                    self.replies.put(self._name(content), reply)
                 self.bar.advance()
 
         try:
@@ -111,7 +125,8 @@ class Endpoint:
     async def _reply(self, client: httpx.AsyncClient, content: bytes) -> Reply:
         for attempt in range(self.limits.attempts):
             try:
-                return self._read(await self._once(client, content))
+                data = await self._once(client, content)
+                return REFUSAL if data is None else self._read(data)
             except _LaterError as error:
                 why = str(error)
                 pause = max(self.limits.pause * 2**attempt, error.pause)
@@ -121,8 +136,8 @@ class Endpoint:
         fix = "run this again later; replies that came are kept"
         raise OfflineError(found, where=self._where, fix=fix)
 
-    async def _once(self, client: httpx.AsyncClient, content: bytes) -> bytes:
-        """(1), (2) The body of an answer."""
+    async def _once(self, client: httpx.AsyncClient, content: bytes) -> bytes | None:
+        """(1), (2) The body of an answer; None if the request is refused for what it holds."""
         import httpx
 
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -134,6 +149,8 @@ class Endpoint:
                 asyncio.timeout(self.limits.seconds),
                 client.stream("POST", url, content=content, headers=headers) as answer,
             ):
+                if answer.status_code in REFUSED:
+                    return None
                 self._require_success(answer)
                 return await self._body(answer)
         except TimeoutError:
@@ -168,10 +185,13 @@ class Endpoint:
             found = f"it redirects elsewhere (status {status})"
             fix = "policies/policy.yaml: endpoints: the address that answers, if it is permitted"
             raise VerificationError(found, where=self._where, fix=fix)
+        raise self._refuses(f"the request (status {status})")
+
+    def _refuses(self, what: str) -> ConfigError:
         variable = endpoint_keys(self.environ).get(self.ref.name)
         given = f"the key is in {variable}" if variable else f"{ENDPOINT_KEYS} names no key for it"
         fix = f"check the key, and url and model in policies/policy.yaml ({given})"
-        raise ConfigError(f"it refuses the request (status {status})", where=self._where, fix=fix)
+        return ConfigError(f"it refuses {what}", where=self._where, fix=fix)
 
     async def _body(self, answer: httpx.Response) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":

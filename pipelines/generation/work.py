@@ -11,6 +11,7 @@ https://arxiv.org/abs/2212.08073).
 
        NOT_PLAIN     the prompt has tools, calls or further turns
        EMPTY         a draft, critique or revision without text
+       REFUSED       an endpoint does not take what it is asked, e.g. for its length
        CUT_OFF       a draft or revision that reached `max_new_tokens`
        EQUAL         two drafts that are the same
        UNREADABLE    the judge names neither answer, or rates both the same
@@ -139,7 +140,7 @@ class Work:
         criticised = [
             (task, [draft, critique])
             for (task, (draft,)), (critique,) in zip(drafted, critiques, strict=True)
-            if critique.text or _drop(made, "EMPTY")
+            if critique.text or _drop(made, "REFUSED" if critique.refused else "EMPTY")
         ]
         if writer.is_elsewhere:
             criticised = self._cleaned(criticised, made)
@@ -172,8 +173,9 @@ class Work:
         for (task, first, second), better, worse in zip(
             whole, verdicts, reversed_verdicts, strict=True
         ):
-            if better is None or worse is None:
-                made.dropped["UNREADABLE"] += 1
+            reason = next((each for each in (better, worse) if isinstance(each, str)), None)
+            if reason is not None:
+                made.dropped[reason] += 1
             elif better == worse:
                 made.dropped["INCONSISTENT"] += 1
             else:
@@ -220,7 +222,9 @@ def _comparison(task: Task, first: str, second: str) -> Comparison:
 def _whole(answered: Iterable[Written], made: Made) -> Iterator[Written]:
     """The tasks of which every answer has text and an end."""
     for task, answers in answered:
-        if not all(answer.text for answer in answers):
+        if any(answer.refused for answer in answers):
+            made.dropped["REFUSED"] += 1
+        elif not all(answer.text for answer in answers):
             made.dropped["EMPTY"] += 1
         elif not all(answer.ended for answer in answers):
             made.dropped["CUT_OFF"] += 1

@@ -17,7 +17,7 @@ import pytest
 from governance.attest.requests import EndpointRef
 from governance.base.errors import ConfigError, CountersignError, OfflineError, VerificationError
 from governance.base.progress import Bar
-from pipelines.generation.endpoint import AT_ONCE, Endpoint, Limits
+from pipelines.generation.endpoint import AT_ONCE, REFUSED, Endpoint, Limits
 from pipelines.generation.replies import MAX_REPLY, Replies
 from tests.pipelines.generation.peer import Peer, peer, said, text
 
@@ -87,6 +87,33 @@ def test_a_wrong_answer_is_an_error_that_quotes_nothing(tmp_path: Path, name: st
         assert len(server.asked) == 1
     assert not list(tmp_path.rglob("*.json"))
     assert "s3cret" not in str(caught.value) and "hello" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", sorted(REFUSED))
+def test_one_request_that_is_refused_is_kept_as_that(tmp_path: Path, status: int) -> None:
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        return (status, {}, b"hello") if body["seed"] == 1 else (200, {}, said("hi"))
+
+    bodies = [{**BODY, "seed": seed} for seed in range(3)]
+    with peer(answer) as server:
+        replies = endpoint(server, tmp_path).ask(bodies)
+        assert [reply.refused for reply in replies] == [False, True, False]
+        assert replies[1].text == "" and len(server.asked) == 3
+    assert endpoint(server, tmp_path).ask(bodies) == replies  # the server is gone
+
+
+def test_an_endpoint_that_refuses_every_request_is_an_error_and_nothing_is_kept(
+    tmp_path: Path,
+) -> None:
+    bodies = [{**BODY, "seed": seed} for seed in range(3)]
+    every = pytest.raises(ConfigError, match="every request")
+    with peer(lambda body, before: (400, {}, b"")) as server, every:
+        endpoint(server, tmp_path).ask(bodies)
+    assert not list(tmp_path.rglob("*.json"))
+    with peer(lambda body, before: (400, {}, b"") if before else (200, {}, said("hi"))) as server:
+        endpoint(server, tmp_path).ask(bodies[:1])  # so it does take some
+        replies = endpoint(server, tmp_path).ask(bodies)
+    assert [reply.refused for reply in replies] == [False, True, True]
 
 
 def test_busy_endpoints_are_asked_again_and_not_for_ever(tmp_path: Path) -> None:

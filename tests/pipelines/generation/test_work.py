@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.pipelines.generation.asking import (
     elsewhere,
     generated,
     honest,
+    model,
     row,
     searched,
     work,
@@ -87,6 +89,30 @@ def test_answers_that_are_empty_cut_off_or_equal_are_dropped(tmp_path: Path) -> 
         asked, doing = elsewhere(server, tmp_path, settings), work(settings)
         doing.compare(doing.tasks(PROMPTS[:3], made), asked, asked, made)
     assert made.dropped == {"EMPTY": 1, "CUT_OFF": 1, "EQUAL": 1}
+
+
+@pytest.mark.parametrize("place", ["draft", "critique", "revision", "verdict", "swapped"])
+def test_a_record_that_an_endpoint_refuses_is_dropped(tmp_path: Path, place: str) -> None:
+    """Of the record for question 3, one request is refused."""
+    starts = {"critique": "falls short", "revision": "critique"}
+    seen = Counter[str]()
+
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        first, last = body["messages"][0]["content"], body["messages"][-1]["content"]
+        is_third = "question 3\n" in f"{first}\n"
+        at = "verdict" if last.startswith("Compare two answers") else "draft"
+        at = next((name for name, text in starts.items() if text in last), at)
+        seen[at] += is_third
+        is_asked = at == place or (place == "swapped" and at == "verdict" and seen[at] == 2)
+        return (400, {}, b"") if is_third and is_asked else (200, {}, said(model(body, honest)))
+
+    settings = row(kind="revisions" if place in starts else "pairs")
+    made = Made()
+    with peer(answer) as server:
+        asked, doing = elsewhere(server, tmp_path, settings), work(settings)
+        tasks = doing.tasks(PROMPTS[:5], made)
+        (doing.revise if place in starts else doing.compare)(tasks, asked, asked, made)
+    assert made.dropped == {"REFUSED": 1} and len(made.rows) == 4
 
 
 SECRETS = ("jane.doe@example.com", "4111 1111 1111 1111", "AKIAABCDEFGHIJKLMNOP")
