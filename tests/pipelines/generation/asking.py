@@ -66,13 +66,13 @@ def searched(texts: Sequence[str]) -> list[Cleaned]:
 
 
 def model(body: dict[str, Any], judges: Any) -> str:
-    """A draft that its seed determines; a critique; a revision; or what `judges` says."""
+    """A draft that its seed determines, no number that could be a telephone's; a critique; a revision; or what `judges` says."""
     last = body["messages"][-1]["content"]
     if last.startswith("Compare two answers"):
         return str(judges(last))
     if "falls short" in last:
         return "too long"
-    return "revised" if "critique" in last else f"draft {body['seed']}"
+    return "revised" if "critique" in last else f"draft {body['seed'] % 9973}"
 
 
 def generated(folder: Path, settings: Generate, judges: Any, prompts: Any = PROMPTS) -> Made:
