@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.attest.predicates.training import StoredAnswers
-from governance.base.errors import CountersignError, InputError
+from governance.base.errors import InputError
 from governance.policy.policies import Policies
 from pipelines.job import Job
 from pipelines.params import Params
@@ -59,15 +59,9 @@ def cleaned(
     """The texts as policies/pii.yaml lets them stay, and what was done. Raises `CountersignError`
     where policy replaces by tokens and the record key is not here.
     """
-    from pipelines.pii.clean import clean
-    from pipelines.pii.engine import PlainEngine
-    from pipelines.pii.search import Search
+    from pipelines.pii.clean import clean_here
 
-    policy = policies.pii
-    secret = _secret(root, params, needed=policy.replacement == "token")
-    cache = state / "cache" / "pii.sqlite" if secret else None
-    with Search(PlainEngine(policy, root), cache, secret or b"none") as search:
-        done = clean(texts, policy, search, secret or b"")
+    done = clean_here(texts, policies.pii, params, root, state)
     replaced = sum((one.replaced for one in done), Counter[str]())
     withheld = Counter(one.withheld for one in done if one.withheld)
     stated = StoredAnswers(
@@ -78,18 +72,6 @@ def cleaned(
         withheld=dict(sorted(withheld.items())),
     )
     return [one.text for one in done], stated
-
-
-def _secret(root: Path, params: Params, *, needed: bool) -> bytes | None:
-    """The record key; None where it is not here, as on the machine of an evaluator."""
-    from pipelines.record_ids import load_key
-
-    try:
-        return load_key(root, params.records).secret
-    except CountersignError:
-        if needed:
-            raise
-        return None
 
 
 def read(path: Path) -> Iterator[Item]:

@@ -14,6 +14,9 @@ from governance.base.errors import TrainingError
 from governance.base.model import Model
 
 ROWS_SHOWN = 10
+RESULTS = frozenset({"NON_FINITE", "MODEL_UNCHANGED"})
+"""What data, objective and seed lead to. Another finding is about something that the training uses.
+"""
 
 
 class Stopped(Model):
@@ -30,6 +33,11 @@ class StoppedError(TrainingError):
     def __init__(self, stopped: Stopped, message: str, where: str = "", fix: str = "") -> None:
         super().__init__(message, where=where, fix=fix)
         self.stopped = stopped
+
+    @property
+    def is_result(self) -> bool:
+        """Whether the training itself yields this."""
+        return RESULTS.issuperset(reason.code for reason in self.stopped.findings)
 
 
 class RecordsRefusedError(StoppedError):

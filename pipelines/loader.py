@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import ConfigError
-from governance.history.contents import Contents
 from governance.history.state import LogState, state
 from governance.log import evidence
 from governance.log.http_client import PURPOSE
@@ -36,11 +35,11 @@ from governance.machine.signers import person_signer
 from governance.machine.trust import own_policies
 from governance.people.speaking import KEY
 from governance.policy.policies import Policies
-from governance.policy.readers import Content
-from governance.release.reading import Reading, Rights, Wanted, admit
+from governance.release.reading import Reading, Rights, admit
 from governance.release.serving import (
     Served,
     check_registry,
+    content_of,
     private_copy,
     resolve,
     serving_log,
@@ -120,10 +119,7 @@ def _admit(
     is_development = key.public_pem in evidence.origin(now.log).development_keys
     said = purpose or here.environ.get(PURPOSE, "")
     reading = Reading(key, is_development, "load", said, here.requester, at)
-    digest, model = served.registration.model_digest, served.registration.model
-    own_name = frozenset({Content("model", model)})
-    wanted = Wanted.of(digest, Contents(now.view).of_model(digest), own_name)
-    admit(rights, reading, [wanted], lambda: log_to_add_to(here))
+    admit(rights, reading, [content_of(now, served)], lambda: log_to_add_to(here))
 
 
 def from_copy(served: Served, copy: Path, *, scorer: bool = False, **options: Any) -> Loaded:

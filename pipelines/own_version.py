@@ -17,13 +17,18 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.base.errors import InputError
-from governance.history.contents import Contents
 from governance.history.state import LogState, state
 from governance.machine.machine import Machine, known_signer
 from governance.machine.trust import own_policies
-from governance.policy.readers import Content
-from governance.release.reading import Rights, Wanted, require
-from governance.release.serving import Served, private_copy, resolve, serving_log, where
+from governance.release.reading import Rights, require
+from governance.release.serving import (
+    Served,
+    content_of,
+    private_copy,
+    resolve,
+    serving_log,
+    where,
+)
 
 
 @contextmanager
@@ -37,12 +42,8 @@ def version_files(source: str, root: Path, machine: Machine, at: datetime) -> It
     _require_usable(now, served)
     rights = Rights(now.authority, own)
     if rights.restricted:
-        registration = served.registration
-        named = frozenset({Content("model", registration.model)})
-        contents = Contents(now.view).of_model(registration.model_digest)
         keyid = known_signer(machine, own.keys if own else {}).keyid
-        wanted = Wanted.of(registration.model_digest, contents, named)
-        require(rights, keyid, [wanted], source, at)
+        require(rights, keyid, [content_of(now, served)], source, at)
     with private_copy(served, where(machine, served)) as folder:
         yield folder
 

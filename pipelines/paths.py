@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 RECORDS = "records"
 """The folder of shards in the folder of each data stage (`pipelines.shards`)."""
+PII = Path("policies/pii.yaml")
+"""How personal data is searched for."""
 RECHECKED = Path("reports/recheck")
 """What the stage `recheck` finds at each run."""
 

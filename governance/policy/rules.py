@@ -179,9 +179,11 @@ class Endpoint(Model):
     model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$")]
     """The name under which it is asked."""
     classifications: list[Classification] = Field(min_length=1)
-    """Of the prompts that may be sent there."""
+    """Of what may be sent there: prompts, and what a model of the project wrote, by all data that
+    the model was made from.
+    """
     region: Region
-    """Where it processes them. The datacard of the prompts must permit it."""
+    """Where it processes them. The datacards of all that is sent must permit it."""
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

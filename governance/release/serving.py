@@ -29,6 +29,7 @@ from pathlib import Path
 from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
 from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
 from governance.base.model import SLUG
+from governance.history.contents import Contents
 from governance.history.state import LogState
 from governance.log.http_client import is_server
 from governance.log.port import Log
@@ -38,8 +39,10 @@ from governance.machine.machine import Machine, read_log
 from governance.models import folder as modelfolder
 from governance.models.folder import Fetch
 from governance.policy.policies import Policies
+from governance.policy.readers import Content
 from governance.registry.rest import RegistryServer
 from governance.release.artifacts import in_artifact_root
+from governance.release.reading import Wanted
 from governance.release.reconcile import differing
 from governance.release.retrospect import check_moves, check_settled, open_incident
 
@@ -137,6 +140,13 @@ def resolve(now: LogState, text: str) -> Served:
     incident = open_incident(now, last.predicate.model_digest)
     configs = now.authority.rules_at(last.index) >= CHECKED_CONFIGS
     return Served(last.predicate, last.index, last.development, move, incident, configs)
+
+
+def content_of(now: LogState, served: Served) -> Wanted:
+    """What somebody reads with a version's files: to ask whether they may."""
+    registration = served.registration
+    digest, own = registration.model_digest, frozenset({Content("model", registration.model)})
+    return Wanted.of(digest, Contents(now.view).of_model(digest), own)
 
 
 def check_registry(log: Log, machine: Machine, served: Served) -> None:

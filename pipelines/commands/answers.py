@@ -5,7 +5,8 @@
 2. Whoever reads needs the right for the model and for the suite's dataset. The read is recorded
    first.
 3. Texts are shown on a terminal only, unless `--text` asks for them. If policy now asks for more
-   than was done when they were stored, they are cleaned again before they are shown.
+   than was done when they were stored, they are cleaned again before they are shown. Prompts and
+   references are always cleaned: only their scan has read them, under the policy of its time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,8 +38,13 @@ from pipelines.answers import Item
 from pipelines.project import Project, open_project
 from pipelines.stages import evaluate
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SHOWN = 20
 """Items that are shown."""
+WITHHELD = "WITHHELD"
+"""In place of a text that policy lets nobody see."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +170,14 @@ def _row(stored: Stored, at: int, item: Item) -> dict[str, Any]:
 def _rows(
     project: Project, stored: Stored, page: Sequence[tuple[int, Item]]
 ) -> Iterator[dict[str, Any]]:
-    prompts, shown = _prompts(project, stored, {item.id for _, item in page}), list(page)
+    prompts = _prompts(project, stored, {item.id for _, item in page})
+    texts = [text for _, item in page for group in item.answers.values() for text in group]
     if _must_clean(project, stored):
-        shown = _cleaned(project, shown)
-    for at, item in shown:
-        asked = prompts.get(item.id, {})
-        yield {**_row(stored, at, item), **asked, "answers": item.answers}
+        texts = _cleaned(project, texts)
+    rest = iter(texts)
+    for at, item in page:
+        answers = {name: [next(rest) for _ in group] for name, group in item.answers.items()}
+        yield {**_row(stored, at, item), **prompts.get(item.id, {}), "answers": answers}
 
 
 def _must_clean(project: Project, stored: Stored) -> bool:
@@ -179,33 +187,22 @@ def _must_clean(project: Project, stored: Stored) -> bool:
     return wanted and (said is None or said.config != project.policies.pii_digest)
 
 
-def _cleaned(project: Project, page: Sequence[tuple[int, Item]]) -> list[tuple[int, Item]]:
-    texts = [
-        text
-        for _, item in page
-        for group in item.answers.values()
-        for text in group
-        if text is not None
-    ]
+def _cleaned(project: Project, texts: Sequence[str | None]) -> list[str | None]:
+    """(3) The texts as policy now lets them stay; None: withheld."""
+    known = [text for text in texts if text is not None]
     state = project.machine.state
-    done, _ = answers.cleaned(texts, project.policies, project.params, project.root, state)
+    done, _ = answers.cleaned(known, project.policies, project.params, project.root, state)
     rest = iter(done)
-    return [(at, Item(item.id, _with(item.answers, rest))) for at, item in page]
-
-
-def _with(
-    groups: Mapping[str, Sequence[str | None]], rest: Iterator[str | None]
-) -> dict[str, list[str | None]]:
-    return {
-        name: [None if text is None else next(rest) for text in group]
-        for name, group in groups.items()
-    }
+    return [None if text is None else next(rest) for text in texts]
 
 
 def _prompts(project: Project, stored: Stored, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Record id to prompt and reference answer; nothing where the suite's records are not here as
     they were scored. Items of a task are not records: their ids are places in the task's data.
     """
+    import pyarrow as pa
+    from pyarrow import compute
+
     from pipelines.shards import open_records
 
     name = next((one.name for one in stored.scored.inputs if one.role == "records"), None)
@@ -216,12 +213,29 @@ def _prompts(project: Project, stored: Stored, ids: set[str]) -> dict[str, dict[
         return {}
     if tree_digest(folder) != inputs(stored.statement)["records"]:
         return {}
-    rows: dict[str, dict[str, Any]] = {}
-    for table in open_records(folder).tables():
-        for row in table.to_pylist():
-            if row["id"] in ids:
-                rows[row["id"]] = {"prompt": row.get("prompt"), "reference": row.get("answer")}
-    return rows
+    records = open_records(folder)
+    found = [
+        table.filter(compute.is_in(table["id"], pa.array(sorted(ids))))
+        for table in records.tables()
+    ]
+    rows = _with_clean_texts(project, pa.concat_tables(found), records.kind).to_pylist()
+    return {
+        row["id"]: {"prompt": row.get("prompt"), "reference": row.get("answer")} for row in rows
+    }
+
+
+def _with_clean_texts(project: Project, records: pa.Table, kind: str) -> pa.Table:
+    """(3) Records with every text as policy now lets it stay."""
+    from pipelines.texts import replace_texts, texts
+
+    found = list(texts(records, kind))
+    done = _cleaned(project, [each.text for each in found])
+    changed = {
+        (each.row, each.field): WITHHELD if text is None else text
+        for each, text in zip(found, done, strict=True)
+        if text != each.text
+    }
+    return replace_texts(records, kind, changed)
 
 
 def _lines(document: Mapping[str, Any], skip: int, texts_too: bool) -> Iterator[str]:
@@ -255,7 +269,7 @@ def _texts(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reference {one_line(row['reference'])}"
     for name, group in row["answers"].items():
         for text in group:
-            yield f"  {name:<9} {'WITHHELD' if text is None else one_line(text)}"
+            yield f"  {name:<9} {WITHHELD if text is None else one_line(text)}"
 
 
 def _number(value: float | None) -> str:

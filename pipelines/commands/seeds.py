@@ -5,7 +5,8 @@
 2. Each model is scored on the suite of the stage, on which the log must have scores of the first
    model. Each seed is recorded as it ends. A seed that is recorded under the key in use is not run
    again.
-3. A training that stops, e.g. because it diverges, is a result, too.
+3. A training that stops by itself, because it diverges or learns nothing, is a result, too. What
+   else stops it, such as a reward function that fails, says nothing of the seed.
 4. After a kill, the same command goes on: recorded seeds stay, and a training continues from its
    last checkpoint.
 """
@@ -31,7 +32,7 @@ from governance.policy.authority import read_authority
 from governance.report.scores import seeds_in_words
 from pipelines import lock
 from pipelines.commands.repeating import Repeat
-from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
+from pipelines.failures import StoppedError, not_finite
 from pipelines.harness import StageRun, staging
 from pipelines.job import Job, require_unchanged
 from pipelines.metrics import Metric, mean, metrics_of, rows_of, suite_digest
@@ -216,9 +217,9 @@ def _record(
     }
     try:
         fields |= _trained(repeat, suite, changed, folders)
-    except RecordsRefusedError:
-        raise
     except StoppedError as error:  # (3)
+        if not error.is_result:
+            raise
         stopped = {"model": None, "items": 0, "means": {}, "parameters": changed.model_dump()}
         fields |= {**stopped, "findings": list(error.stopped.findings)}
     repeat.require_same_model()

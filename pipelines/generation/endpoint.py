@@ -4,26 +4,24 @@
    in all however slowly it comes, JSON of the protocol's shape, text with a UTF-8 form.
 2. A redirect is an error: it would carry prompts to another place than policy permits.
 3. No answer, 429 and 5xx are tried again, a few times, each after a longer pause. Other errors are
-   not.
+   not. A request that is refused for what it holds (`REFUSED`) is answered by that, and kept like a
+   reply; an endpoint that refuses every request so is an error, and nothing is kept of that.
 4. The key comes from a variable that COUNTERSIGN_ENDPOINT_KEYS names (`NAME=VARIABLE,...`). It
    stands in no file, message or statement. Nor does what the endpoint says of an error: it may
    quote the prompt.
 5. Proxies come from the environment alone (`https_proxy`, `no_proxy`), for TLS only; certificates
    are those of the system (SSL_CERT_FILE names others). No other file is read.
-6. A reply is kept; the same request is never sent twice.
+6. A reply is kept as it comes; the same request is never sent twice.
+7. An error, SIGTERM or Ctrl-C ends all requests that are open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-import threading
-import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -41,6 +39,9 @@ if TYPE_CHECKING:
 
 AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
 """(3) Status codes of an endpoint that may answer later."""
+REFUSED = frozenset({400, 413, 422})
+"""(3) Status codes for one request that the endpoint does not take, e.g. for its length."""
+REFUSAL = Reply(text="", ended=False, refused=True)
 AT_ONCE = 4
 """Requests that are open at a time."""
 FORM = "a JSON object with choices[0].message.content"
@@ -83,82 +84,96 @@ class Endpoint:
         `VerificationError`, `StorageError`.
         """
         contents = [canonical.dumps({"model": self.ref.model, **body}) for body in bodies]
-        different = list(dict.fromkeys(contents))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            replies = dict(zip(different, pool.map(self._reply, different), strict=True))
-        return [replies[content] for content in contents]
+        replies = {content: self.replies.get(self._name(content)) for content in contents}
+        new = [content for content, reply in replies.items() if reply is None]
+        self.bar.advance(len(replies) - len(new))
+        asked = asyncio.run(self._asked(new)) if new else {}
+        self._keep_refusals(asked, are_all=len(asked) == len(replies) > 1)
+        return [replies[content] or asked[content] for content in contents]
 
-    def _reply(self, content: bytes) -> Reply:
-        request = sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
-        reply = self.replies.get(request)
-        if reply is None:
-            reply = self._asked(content)
-            self.replies.put(request, reply)
-        self.bar.advance()
-        return reply
+    def _keep_refusals(self, asked: Mapping[bytes, Reply], *, are_all: bool) -> None:
+        """(3) `are_all`: these are the replies to all requests."""
+        refused = [content for content, reply in asked.items() if reply.refused]
+        if are_all and len(refused) == len(asked):
+            raise self._refuses("every request")
+        for content in refused:
+            self.replies.put(self._name(content), asked[content])
 
-    def _asked(self, content: bytes) -> Reply:
+    def _name(self, content: bytes) -> str:
+        return sha256_bytes(canonical.dumps([self.ref.url, content.decode()]))
+
+    async def _asked(self, contents: Sequence[bytes]) -> dict[bytes, Reply]:
+        """(6), (7) The replies to new requests."""
+        replies: dict[bytes, Reply] = {}
+        rest = iter(contents)
+
+        async def work(client: httpx.AsyncClient) -> None:
+            for content in rest:
+                reply = replies[content] = await self._reply(client, content)
+                if not reply.refused:
+                    self.replies.put(self._name(content), reply)
+                self.bar.advance()
+
+        try:
+            async with self._client() as client, asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work(client))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return replies
+
+    async def _reply(self, client: httpx.AsyncClient, content: bytes) -> Reply:
         for attempt in range(self.limits.attempts):
             try:
-                return self._read(self._once(content))
+                data = await self._once(client, content)
+                return REFUSAL if data is None else self._read(data)
             except _LaterError as error:
                 why = str(error)
                 pause = max(self.limits.pause * 2**attempt, error.pause)
             if attempt + 1 < self.limits.attempts:
-                time.sleep(min(pause, self.limits.longest_pause))
+                await asyncio.sleep(min(pause, self.limits.longest_pause))
         found = f"no reply after {self.limits.attempts} attempts: {why}"
         fix = "run this again later; replies that came are kept"
         raise OfflineError(found, where=self._where, fix=fix)
 
-    def _once(self, content: bytes) -> bytes:
-        """(1), (2) The body of an answer."""
+    async def _once(self, client: httpx.AsyncClient, content: bytes) -> bytes | None:
+        """(1), (2) The body of an answer; None if the request is refused for what it holds."""
         import httpx
 
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         url = f"{self.ref.url.rstrip('/')}/chat/completions"
-        began = time.monotonic()
         try:
-            with (
-                self._client() as client,
+            async with (
+                asyncio.timeout(self.limits.seconds),
                 client.stream("POST", url, content=content, headers=headers) as answer,
             ):
+                if answer.status_code in REFUSED:
+                    return None
                 self._require_success(answer)
-                return self._body(answer)
-        except (httpx.TransportError, httpx.StreamError, RuntimeError, OSError) as error:
+                return await self._body(answer)
+        except TimeoutError:
+            raise _LaterError(f"not within {self.limits.seconds:g} s") from None
+        except (httpx.TransportError, httpx.StreamError, OSError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 fix = "ask who runs it; SSL_CERT_FILE names an authority of your own"
                 found = "its certificate does not verify"
                 raise VerificationError(found, where=self._where, fix=fix) from None
-            late = time.monotonic() - began >= self.limits.seconds
-            why = f"not within {self.limits.seconds:g} s" if late else type(error).__name__
-            raise _LaterError(why) from None
+            raise _LaterError(type(error).__name__) from None
         except httpx.InvalidURL:
             raise ConfigError("not the address of an endpoint", where=self._where) from None
 
-    @contextmanager
-    def _client(self) -> Iterator[httpx.Client]:
-        """A client for one request. It is closed when the time is over, which ends what it waits
-        for.
-        """
+    def _client(self) -> httpx.AsyncClient:
         import httpx
 
-        client = httpx.Client(
+        return httpx.AsyncClient(
             timeout=httpx.Timeout(self.limits.silence, connect=min(10, self.limits.silence)),
             trust_env=False,
             follow_redirects=False,
-            verify=self._authorities,
+            verify=ssl.create_default_context(),
             proxy=self._proxy,
         )
-        end = threading.Timer(self.limits.seconds, client.close)
-        end.daemon = True
-        with client:
-            end.start()
-            try:
-                yield client
-            finally:
-                end.cancel()
 
     def _require_success(self, answer: httpx.Response) -> None:
         status = answer.status_code
@@ -170,21 +185,22 @@ class Endpoint:
             found = f"it redirects elsewhere (status {status})"
             fix = "policies/policy.yaml: endpoints: the address that answers, if it is permitted"
             raise VerificationError(found, where=self._where, fix=fix)
+        raise self._refuses(f"the request (status {status})")
+
+    def _refuses(self, what: str) -> ConfigError:
         variable = endpoint_keys(self.environ).get(self.ref.name)
         given = f"the key is in {variable}" if variable else f"{ENDPOINT_KEYS} names no key for it"
         fix = f"check the key, and url and model in policies/policy.yaml ({given})"
-        raise ConfigError(f"it refuses the request (status {status})", where=self._where, fix=fix)
+        return ConfigError(f"it refuses {what}", where=self._where, fix=fix)
 
-    def _body(self, answer: httpx.Response) -> bytes:
+    async def _body(self, answer: httpx.Response) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise self._wrong("compressed", "a reply that is not compressed")
-        data, end = bytearray(), time.monotonic() + self.limits.seconds
-        for part in answer.iter_raw():
+        data = bytearray()
+        async for part in answer.aiter_raw():
             data += part
             if len(data) > MAX_REPLY:
                 raise self._wrong("too large", f"at most {MAX_REPLY:,} bytes")
-            if time.monotonic() > end:
-                raise _LaterError(f"not within {self.limits.seconds:g} s")
         return bytes(data)
 
     def _read(self, data: bytes) -> Reply:
@@ -221,10 +237,6 @@ class Endpoint:
             raise ConfigError(found, where=f"{ENDPOINT_KEYS}: {self.ref.name}", fix="set it")
         return key
 
-    @cached_property
-    def _authorities(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
-
     @property
     def _proxy(self) -> str | None:
         """(5)"""
@@ -233,7 +245,22 @@ class Endpoint:
             return None
         if urllib.request.proxy_bypass(host):
             return None
-        return urllib.request.getproxies_environment().get("https")
+        proxy = urllib.request.getproxies_environment().get("https")
+        if proxy and not _is_proxy(proxy):
+            found, expected = "not the address of a proxy", "http://HOST:PORT"
+            raise ConfigError(found, where="https_proxy", expected=expected, fix="set it so")
+        return proxy
+
+
+def _is_proxy(address: str) -> bool:
+    """Whether httpx can use it."""
+    import httpx
+
+    try:
+        proxy = httpx.Proxy(address)
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return proxy.url.scheme in ("http", "https") and bool(proxy.url.host)
 
 
 def _seconds(text: str | None) -> float:

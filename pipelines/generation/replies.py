@@ -27,6 +27,8 @@ class Reply(Model):
     text: str
     ended: bool
     """Whether the model ended it; else it was cut off."""
+    refused: bool = False
+    """The endpoint does not take this request. There is no text."""
 
 
 class _File(Model):
@@ -84,7 +86,7 @@ class Replies:
 
 
 def _checksum(request: str, reply: Reply) -> str:
-    return sha256_bytes(canonical.dumps([request, reply.text, reply.ended]))
+    return sha256_bytes(canonical.dumps([request, reply.text, reply.ended, reply.refused]))
 
 
 def _spoiled(path: Path, why: str) -> VerificationError:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from governance.base.progress import Bar
 from governance.policy.constitution import Templates
@@ -45,6 +45,8 @@ class Answer(NamedTuple):
     text: str
     ended: bool
     """False if it was cut off."""
+    refused: bool = False
+    """Who was asked does not take the question."""
 
 
 class Comparison(NamedTuple):
@@ -57,8 +59,15 @@ class Comparison(NamedTuple):
     second: str
 
 
+Verdict = bool | Literal["UNREADABLE", "REFUSED"]
+"""Whether the first answer is the better one; else why that is not known."""
+
+
 class Writer(Protocol):
     """Writes answers."""
+
+    is_elsewhere: ClassVar[bool]
+    """Whether it is asked over a network."""
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """`each` answers to each question, sampled."""
@@ -67,8 +76,11 @@ class Writer(Protocol):
 class Judge(Protocol):
     """Compares answers."""
 
-    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
-        """Whether the first answer is the better one; None where it cannot tell."""
+    is_elsewhere: ClassVar[bool]
+    """Whether it is asked over a network."""
+
+    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[Verdict]:
+        """The verdict on each two answers."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class Model:
 
     scorer: Scorer
     templates: Templates
+    is_elsewhere: ClassVar[bool] = False
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """As `Writer`."""
@@ -96,13 +109,13 @@ class Model:
                 self.scorer.bar.advance(len(batch) * each)
         return answers
 
-    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
+    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[Verdict]:
         """As `Judge`."""
         import torch
 
         from pipelines.likelihood import log_likelihoods
 
-        scorer, verdicts = self.scorer, list[bool | None]()
+        scorer, verdicts = self.scorer, list[Verdict]()
         letters = scorer.tokenizer(["A", "B"], add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             for _, batch in _batches(pairs, scorer):
@@ -123,12 +136,13 @@ class RewardModel:
     """
 
     scorer: Scorer
+    is_elsewhere: ClassVar[bool] = False
 
-    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
+    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[Verdict]:
         """As `Judge`."""
         import torch
 
-        verdicts: list[bool | None] = []
+        verdicts: list[Verdict] = []
         with torch.inference_mode():
             for _, batch in _batches(pairs, self.scorer):
                 given: list[Chat] = [
@@ -149,6 +163,7 @@ class Elsewhere:
     endpoint: Endpoint
     templates: Templates
     row: Generate
+    is_elsewhere: ClassVar[bool] = True
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
         """As `Writer`."""
@@ -158,18 +173,21 @@ class Elsewhere:
             for number in range(each)
         ]
         replies = [
-            Answer(_without_thinking(reply.text), reply.ended)
+            Answer(_without_thinking(reply.text), reply.ended, reply.refused)
             for reply in self.endpoint.ask(bodies)
         ]
         return [replies[at : at + each] for at in range(0, len(replies), each)]
 
-    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[bool | None]:
+    def compare(self, pairs: Sequence[Comparison], purpose: str) -> list[Verdict]:
         """As `Judge`. The reply is a letter alone; anything else says nothing."""
         bodies = [
             self._body(_question(pair, self.templates), f"{purpose} {pair.key}", 0.0)
             for pair in pairs
         ]
-        return [_letter(_without_thinking(reply.text)) for reply in self.endpoint.ask(bodies)]
+        return [
+            "REFUSED" if reply.refused else _letter(_without_thinking(reply.text))
+            for reply in self.endpoint.ask(bodies)
+        ]
 
     def _body(self, messages: Messages, what: str, temperature: float) -> dict[str, Any]:
         digest = hashlib.sha256(f"{self.row.seed} {what}".encode()).digest()
@@ -219,7 +237,7 @@ def _question(pair: Comparison, templates: Templates) -> Messages:
     return [{"role": "user", "content": text}]
 
 
-def _verdicts(values: Sequence[float]) -> list[bool | None]:
+def _verdicts(values: Sequence[float]) -> list[Verdict]:
     """The verdict on each two values. Raises `DivergedError` unless all are finite."""
     from pipelines.scoring import DivergedError
 
@@ -227,15 +245,15 @@ def _verdicts(values: Sequence[float]) -> list[bool | None]:
     if wrong:
         raise DivergedError("the values of the judge", f"{wrong} of {len(values)} answers")
     pairs = zip(values[::2], values[1::2], strict=True)
-    return [None if first == second else first > second for first, second in pairs]
+    return ["UNREADABLE" if first == second else first > second for first, second in pairs]
 
 
 _VERDICT = re.compile(r"\W*(?:[Aa]nswer\W+)?([AB])\W*")
 
 
-def _letter(text: str) -> bool | None:
+def _letter(text: str) -> Verdict:
     found = _VERDICT.fullmatch(text)
-    return found[1] == "A" if found else None
+    return found[1] == "A" if found else "UNREADABLE"
 
 
 def _without_thinking(text: str) -> str:

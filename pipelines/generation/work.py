@@ -11,21 +11,26 @@ https://arxiv.org/abs/2212.08073).
 
        NOT_PLAIN     the prompt has tools, calls or further turns
        EMPTY         a draft, critique or revision without text
+       REFUSED       an endpoint does not take what it is asked, e.g. for its length
        CUT_OFF       a draft or revision that reached `max_new_tokens`
        EQUAL         two drafts that are the same
        UNREADABLE    the judge names neither answer, or rates both the same
        INCONSISTENT  the verdict changed with the order of the answers
+       PII_...       what was written holds personal data that may not be sent (6)
 
 5. A record names, by digest, its prompt (the record's id), principle, templates and judge.
+6. What was written is searched for personal data before it is sent to an endpoint, and treated as
+   policies/pii.yaml says: replaced, or the record is dropped (`pipelines.pii.clean`). Prompts were
+   searched by their scan.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
@@ -43,6 +48,12 @@ from pipelines.generation.speakers import (
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.params import Generate
 from pipelines.sources.lineage import LINEAGE
+
+if TYPE_CHECKING:
+    from pipelines.pii.clean import Cleaned
+
+Written = tuple["Task", list[Answer]]
+"""Answers for a task."""
 
 CALLS = {"revisions": 3, "pairs": 4}
 """Questions for one record."""
@@ -69,6 +80,8 @@ class Made:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    redacted: Counter[str] = field(default_factory=Counter)
+    """(6) Type of personal data to how often it was replaced."""
 
     def keep(self, task: Task, row: Mapping[str, Any], template: str, judge: str) -> None:
         """(5) Adds a record."""
@@ -82,7 +95,12 @@ class Made:
     def counts(self) -> GenerationCounts:
         """(4)"""
         kept, dropped = len(self.rows), dict(sorted(self.dropped.items()))
-        return GenerationCounts(asked=kept + self.dropped.total(), kept=kept, dropped=dropped)
+        return GenerationCounts(
+            asked=kept + self.dropped.total(),
+            kept=kept,
+            dropped=dropped,
+            redacted=dict(sorted(self.redacted.items())),
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,8 @@ class Work:
     template: str
     """Digest of the templates."""
     judge_digest: str
+    clean: Callable[[Sequence[str]], Sequence[Cleaned]]
+    """(6)"""
 
     def tasks(self, prompts: Iterable[Mapping[str, Any]], made: Made) -> list[Task]:
         """(1) The tasks in the order of the prompts."""
@@ -111,21 +131,25 @@ class Work:
         """(2)"""
         drafts = writer.write([Asked(task.key, task.messages) for task in tasks], 1, "draft")
         drafted = list(_whole(zip(tasks, drafts, strict=True), made))
+        if critic.is_elsewhere or writer.is_elsewhere:
+            drafted = self._cleaned(drafted, made)
         asked = [
             self._after(task, draft, "critique", answer=draft.text) for task, (draft,) in drafted
         ]
-        critiques = [group[0] for group in critic.write(asked, 1, "critique")]
+        critiques = critic.write(asked, 1, "critique")
         criticised = [
-            (task, draft, critique)
-            for (task, (draft,)), critique in zip(drafted, critiques, strict=True)
-            if critique.text or _drop(made, "EMPTY")
+            (task, [draft, critique])
+            for (task, (draft,)), (critique,) in zip(drafted, critiques, strict=True)
+            if critique.text or _drop(made, "REFUSED" if critique.refused else "EMPTY")
         ]
+        if writer.is_elsewhere:
+            criticised = self._cleaned(criticised, made)
         asked = [
             self._after(task, draft, "revision", critique=critique.text)
-            for task, draft, critique in criticised
+            for task, (draft, critique) in criticised
         ]
         revisions = writer.write(asked, 1, "revision")
-        whole = _whole(zip([task for task, *_ in criticised], revisions, strict=True), made)
+        whole = _whole(zip([task for task, _ in criticised], revisions, strict=True), made)
         for task, (revision,) in whole:
             answer = {"role": "assistant", "content": revision.text}
             row = {"messages": [*task.messages, answer]}
@@ -134,9 +158,12 @@ class Work:
     def compare(self, tasks: Sequence[Task], writer: Writer, judge: Judge, made: Made) -> None:
         """(3)"""
         drafts = writer.write([Asked(task.key, task.messages) for task in tasks], 2, "draft")
+        drafted = list(_whole(zip(tasks, drafts, strict=True), made))
+        if judge.is_elsewhere:
+            drafted = self._cleaned(drafted, made)
         whole = [
             (task, first.text, second.text)
-            for task, (first, second) in _whole(zip(tasks, drafts, strict=True), made)
+            for task, (first, second) in drafted
             if first.text != second.text or _drop(made, "EQUAL")
         ]
         given = [_comparison(task, first, second) for task, first, second in whole]
@@ -146,8 +173,9 @@ class Work:
         for (task, first, second), better, worse in zip(
             whole, verdicts, reversed_verdicts, strict=True
         ):
-            if better is None or worse is None:
-                made.dropped["UNREADABLE"] += 1
+            reason = next((each for each in (better, worse) if isinstance(each, str)), None)
+            if reason is not None:
+                made.dropped[reason] += 1
             elif better == worse:
                 made.dropped["INCONSISTENT"] += 1
             else:
@@ -164,6 +192,21 @@ class Work:
 
         return sorted(self.constitution.principles, key=place)[: self.row.principles]
 
+    def _cleaned(self, written: Sequence[Written], made: Made) -> list[Written]:
+        """(6) The tasks whose answers may be sent, and these as they may be."""
+        kept: list[Written] = []
+        rest = iter(self.clean([answer.text for _, answers in written for answer in answers]))
+        for task, answers in written:
+            done = [next(rest) for _ in answers]
+            withheld = next((each.withheld for each in done if each.withheld), None)
+            if withheld is not None:
+                made.dropped[withheld] += 1
+                continue
+            made.redacted.update(sum((each.replaced for each in done), Counter[str]()))
+            texts = zip(answers, done, strict=True)
+            kept.append((task, [answer._replace(text=each.text or "") for answer, each in texts]))
+        return kept
+
     def _after(self, task: Task, draft: Answer, template: Any, **values: str) -> Asked:
         """A question about a draft, in the conversation that it answers."""
         templates = self.constitution.templates
@@ -176,12 +219,12 @@ def _comparison(task: Task, first: str, second: str) -> Comparison:
     return Comparison(task.key, task.principle.text, task.messages, first, second)
 
 
-def _whole(
-    answered: Iterable[tuple[Task, list[Answer]]], made: Made
-) -> Iterator[tuple[Task, list[Answer]]]:
+def _whole(answered: Iterable[Written], made: Made) -> Iterator[Written]:
     """The tasks of which every answer has text and an end."""
     for task, answers in answered:
-        if not all(answer.text for answer in answers):
+        if any(answer.refused for answer in answers):
+            made.dropped["REFUSED"] += 1
+        elif not all(answer.text for answer in answers):
             made.dropped["EMPTY"] += 1
         elif not all(answer.ended for answer in answers):
             made.dropped["CUT_OFF"] += 1

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from governance.base.errors import CountersignError
 from governance.policy.data import PiiPolicy
-from pipelines.pii.engine import Span
+from pipelines.params import Params
+from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.scan import ROUNDS, redact, significant
 from pipelines.pii.search import Search
+from pipelines.record_ids import load_key
 
 
 @dataclass
@@ -40,6 +44,28 @@ def clean(texts: Iterable[str], policy: PiiPolicy, search: Search, key: bytes) -
     for one, _, _ in _found(done, policy, search):
         one.text, one.withheld = None, "PII_REMAINING"
     return done
+
+
+def clean_here(
+    texts: Iterable[str], policy: PiiPolicy, params: Params, root: Path, state: Path
+) -> list[Cleaned]:
+    """The same with the record key and the cache of this machine. Raises `CountersignError` where
+    policy replaces by tokens and the record key is not here.
+    """
+    secret = _secret(root, params, needed=policy.replacement == "token")
+    cache = state / "cache" / "pii.sqlite" if secret else None
+    with Search(PlainEngine(policy, root), cache, secret or b"none") as search:
+        return clean(texts, policy, search, secret or b"")
+
+
+def _secret(root: Path, params: Params, *, needed: bool) -> bytes | None:
+    """The record key; None where it is not here, as on the machine of an evaluator."""
+    try:
+        return load_key(root, params.records).secret
+    except CountersignError:
+        if needed:
+            raise
+        return None
 
 
 def _found(

@@ -64,10 +64,16 @@ def inputs(params: Params, key: str) -> list[Input]:
             Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
             Input(f"{role}_suite", paths.ready(params.suite_of(name)) / paths.RECORDS),
         ]
-        for row in params.further(name):
-            folder = paths.further_evaluation(name, row)
-            files.append(Input(f"{role}_scores_{row}", folder / "scores.jsonl"))
+        files += further_scores(params, role, name)
     return files
+
+
+def further_scores(params: Params, role: str, name: str) -> list[Input]:
+    """The scores of a model on suites beside its own."""
+    return [
+        Input(f"{role}_scores_{row}", paths.further_evaluation(name, row) / "scores.jsonl")
+        for row in params.further(name)
+    ]
 
 
 def outputs(params: Params, key: str) -> list[Output]:

@@ -14,7 +14,8 @@ see `pipelines.generation`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,14 @@ from pipelines.families import StageFamily, mistakes_of
 from pipelines.generation.deciding import ROLES, Role, decide
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Generate, Params
+from pipelines.stages import gate
 from pipelines.training.methods import ModelClass, method
 from pipelines.training.modelfolder import has_weights
 
 if TYPE_CHECKING:
     from pipelines.generation.speakers import Elsewhere, Judge, Writer
     from pipelines.generation.work import Made
+    from pipelines.pii.clean import Cleaned
     from pipelines.project import Project
 
 REPLIES = "replies"
@@ -48,11 +51,14 @@ REPLIES = "replies"
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The prompts, the constitution, and the models that are asked, with their evaluations."""
+    """The prompts, the constitution, how what is sent to endpoints is searched, and the models that
+    are asked, with their evaluations.
+    """
     row = params.generate[key]
     files = [
         Input("prompts", paths.ready(row.prompts) / paths.RECORDS),
         Input("constitution", paths.constitution(row.constitution)),
+        Input("pii", paths.PII),
     ]
     for role in ROLES:
         if role not in row.endpoints:
@@ -60,6 +66,7 @@ def inputs(params: Params, key: str) -> list[Input]:
             files += [
                 Input(role, paths.model(name) / "model"),
                 Input(f"{role}_scores", paths.evaluation(name) / "scores.jsonl"),
+                *gate.further_scores(params, role, name),
             ]
     return files
 
@@ -115,7 +122,10 @@ def _outcome(
 def in_words(counts: GenerationCounts) -> str:
     """Counts in one line."""
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts.dropped.items())
-    return f"{counts.kept} of {counts.asked} records kept{f'; {dropped}' if dropped else ''}"
+    replaced = ", ".join(f"{entity} {count}" for entity, count in counts.redacted.items())
+    parts = [f"{counts.kept} of {counts.asked} records kept", dropped]
+    parts += [f"replaced before sending: {replaced}"] if replaced else []
+    return "; ".join(filter(None, parts))
 
 
 def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
@@ -128,7 +138,8 @@ def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
     judge = speaker_digest(request.judge)
     if judge is None or request.templates is None:
         raise InputError("the decision allows what it does not name", where=job.name)
-    work = Work(row, job.policies.constitutions[row.constitution], request.templates, judge)
+    constitution = job.policies.constitutions[row.constitution]
+    work = Work(row, constitution, request.templates, judge, partial(_clean, job))
     made, replies = Made(), Replies(job.machine.state / REPLIES)
     tasks = work.tasks(_prompts(job, row), made)
     with job.progress.bar(len(tasks) * CALLS[row.kind], f"generating {job.key}") as bar:
@@ -142,6 +153,13 @@ def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
         except DivergedError as error:
             raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
     return made, replies.digest
+
+
+def _clean(job: Job, texts: Sequence[str]) -> list[Cleaned]:
+    """What was written, as it may be sent to an endpoint."""
+    from pipelines.pii.clean import clean_here
+
+    return clean_here(texts, job.policies.pii, job.params, job.root, job.machine.state)
 
 
 def _prompts(job: Job, row: Generate) -> list[dict[str, Any]]:
@@ -219,9 +237,13 @@ def nothing_kept(stage: str, counts: GenerationCounts) -> StoppedError:
 def unfit_rows(project: Project) -> Iterator[CountersignError]:
     """Mistakes in the rows of `generate`: kinds of prompts and models, and keys of endpoints."""
     path = project.root / "params.yaml"
-    if "generate" not in project.params.model_fields_set and _is_a_stage(project.root):
+    if "generate" not in project.params.model_fields_set and _has(project.root, "${generate}"):
         found, fix = "dvc.yaml has the stage `generate`, and there is no table", "add: generate: {}"
         yield ConfigError(found, where=str(path), fix=fix)
+    named = "endpoints" in project.policies.rules.model_fields_set
+    if project.params.generate and not named and _has(project.root, "[endpoints]"):
+        found, fix = "dvc.yaml reads `endpoints`, and there is no such table", "add: endpoints: {}"
+        yield ConfigError(found, where=str(project.root / "policies/policy.yaml"), fix=fix)
     for name, row in project.params.generate.items():
         for field, found, expected in _mistakes(project.params, name, row):
             yield ConfigError(found, where=place(path, "generate", name, field), expected=expected)
@@ -229,10 +251,10 @@ def unfit_rows(project: Project) -> Iterator[CountersignError]:
         yield from mistakes_of(lambda: isolation.endpoint_keys(project.machine.environ))
 
 
-def _is_a_stage(root: Path) -> bool:
-    """Whether dvc.yaml has it: DVC fails without the table."""
+def _has(root: Path, text: str) -> bool:
+    """Whether dvc.yaml names a table so: DVC fails without it."""
     file = root / "dvc.yaml"
-    return file.exists() and "${generate}" in file.read_text(encoding="utf-8")
+    return file.exists() and text in file.read_text(encoding="utf-8")
 
 
 def _mistakes(params: Params, name: str, row: Generate) -> Iterator[tuple[str, str, str]]:
@@ -256,6 +278,9 @@ FAMILY = StageFamily(
     outputs=outputs,
     table="generate",
     evidence="generation",
-    engines=("torch", "transformers", "tokenizers", "numpy"),
+    engines=(
+        *("torch", "transformers", "tokenizers", "numpy"),
+        *("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract"),  # of what is sent
+    ),
     mistakes=unfit_rows,
 )

@@ -2,7 +2,8 @@
 other processes and threads, files. None of these is permitted, so a function uses what it is given.
 
 1. An audit hook (PEP 578) sees what Python code asks of the interpreter. It looks only while a
-   guarded function runs, at its thread and at those that were started since.
+   guarded function runs, at its thread and at those that it starts. Other threads of the process
+   go on, and may start more.
 2. It refuses with `PermissionError`, and it remembers: a function that swallows the error is
    stopped all the same.
 3. Reading what is installed is permitted: modules may be imported late.
@@ -13,12 +14,13 @@ other processes and threads, files. None of these is permitted, so a function us
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -59,12 +61,26 @@ _HARMLESS = ("/dev/null", "/dev/urandom", "/dev/random", "/etc/localtime", "/usr
 class _Watch:
     """What the guarded function asked for."""
 
-    others: Collection[int] = ()
-    """The threads that were there before it, but for its own."""
+    thread: int = 0
+    """The thread that it runs in."""
+    started: list[threading.Thread] = field(default_factory=list)
+    """The threads that it started, and those that they did."""
     file: str = ""
     """The function's own file: a warning shows a line of it. It is all that its digest covers."""
     is_on: bool = False
     seen: Access | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the thread that asks is watched."""
+        here = threading.get_ident()
+        own = (each.ident == here and each.is_alive() for each in self.started)
+        return self.is_on and (here == self.thread or any(own))
+
+    def refuse(self, access: Access) -> None:
+        """(2)"""
+        self.seen = access
+        raise PermissionError(f"a reward function may not use {access}")
 
 
 _watch = _Watch()
@@ -79,8 +95,7 @@ def guarded(
     Raises `refusal`, whatever the block raised, if it asked for one.
     """
     _install()
-    before = {*sys._current_frames()}
-    _watch.others, _watch.seen = before - {threading.get_ident()}, None
+    _watch.thread, _watch.started, _watch.seen = threading.get_ident(), [], None
     _watch.file = os.path.realpath(file)
     boot.keeps_compiled, _watch.is_on = False, True
     error: BaseException | None = None
@@ -92,7 +107,7 @@ def guarded(
     finally:
         boot.keeps_compiled, _watch.is_on = True, False
         access = _watch.seen
-        if access is None and not before.issuperset(sys._current_frames()):
+        if access is None and any(each.is_alive() for each in _watch.started):
             access = "another process or thread"
         if access is not None:
             raise refusal(name, file, access) from error
@@ -104,13 +119,38 @@ def _install() -> None:
     readable = _readable()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if not _watch.is_on or threading.get_ident() in _watch.others:
+        if not _watch.is_here:
             return
         if (access := _asked_for(event, arguments, readable)) is not None:
-            _watch.seen = access
-            raise PermissionError(f"this function may not use {access}")
+            _watch.refuse(access)
 
     sys.addaudithook(hook)
+    _notice_threads()
+
+
+def _notice_threads() -> None:
+    """The start of a thread is noticed in `threading`: Python 3.11 has no event of it. Below that
+    module, a watched thread starts none.
+    """
+    start = threading.Thread.start
+
+    def noticed(self: threading.Thread) -> None:
+        if _watch.is_here:
+            _watch.started.append(self)
+        start(self)
+
+    def refusing(start: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(*arguments: Any, **named: Any) -> Any:
+            if _watch.is_here:
+                _watch.refuse("another process or thread")
+            return start(*arguments, **named)
+
+        return refused
+
+    threading.Thread.start = noticed  # type: ignore[method-assign]
+    for name in ("start_new_thread", "start_new", "start_joinable_thread"):
+        if (known := getattr(_thread, name, None)) is not None:
+            setattr(_thread, name, refusing(known))
 
 
 def _asked_for(event: str, arguments: tuple[Any, ...], readable: tuple[str, ...]) -> Access | None:
@@ -145,13 +185,9 @@ def _is_below(path: str, place: str) -> bool:
 
 
 def _readable() -> tuple[str, ...]:
-    """(3) What is installed, with its compiled copies; never the project, which a path of Python's
-    may contain.
-    """
+    """(3) What is installed, with its compiled copies."""
     installed = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(os.__file__).parent)]
     ours = [str(Path(__file__).parents[2] / name) for name in ("governance", "pipelines")]
     compiled = [os.environ[boot.BYTECODE]] if os.environ.get(boot.BYTECODE) else []
-    found = [os.path.realpath(place) for place in (*installed, *ours, *compiled, *_HARMLESS)]
-    here = os.path.realpath(".")
-    found += [place for place in map(os.path.realpath, sys.path) if not _is_below(here, place)]
-    return tuple(dict.fromkeys(found))
+    places = (*installed, *ours, *compiled, *_HARMLESS, *sys.path)
+    return tuple(dict.fromkeys(map(os.path.realpath, places)))

@@ -73,6 +73,9 @@ def test_dvc_needs_the_table(tmp_path: Path) -> None:
     assert mistakes(tmp_path, gated.params()) == [
         "dvc.yaml has the stage `generate`, and there is no table"
     ]
+    (tmp_path / "dvc.yaml").write_text("policies/policy.yaml: [endpoints]\n")
+    found = "dvc.yaml reads `endpoints`, and there is no such table"
+    assert mistakes(tmp_path, params()) == [found] and mistakes(tmp_path, gated.params()) == []
 
 
 def test_a_key_is_named_and_not_given(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family, names
-from pipelines.params import Params, load_params
+from pipelines.params import Evaluation, Generate, Params, load_params
 from pipelines.paths import RECHECKED
+from pipelines.plan.graph import graph
 from tests.conftest import ROOT
 
 FAMILIES = all_families()
@@ -25,7 +26,15 @@ def stages() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return load_params(ROOT)
+    """Those of the default project, and rows of the tables that are empty there."""
+    params = load_params(ROOT)
+    row = Generate(
+        kind="pairs", prompts="desk_prompts", constitution="desk", generator="sft", judge="reward"
+    )
+    further = {
+        f"{model}_more": Evaluation(model=model, suite="desk_eval") for model in ("sft", "reward")
+    }
+    return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further})
 
 
 def bodies(stages: dict[str, Any], name: str) -> dict[str, Any]:
@@ -72,6 +81,17 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
         assert name in ALWAYS or not missing, f"{name}@{key}: not among its deps"
         strays = [item.path for item in outputs if not covered(item.path, outs)]
         assert not strays, f"{name}@{key}: not among its outs"
+
+
+def test_a_generated_dataset_waits_for_every_evaluation_of_its_models(params: Params) -> None:
+    reads = graph(params)["generate@desk_ai"]
+    assert {"evaluate_further@sft_more", "evaluate_further@reward_more"} <= reads
+
+
+def test_generated_data_is_made_again_where_policy_permits_other_endpoints(
+    stages: dict[str, Any],
+) -> None:
+    assert {"policies/policy.yaml": ["endpoints"]} in bodies(stages, "generate")["params"]
 
 
 @pytest.mark.parametrize("name", names())

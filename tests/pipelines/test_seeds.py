@@ -6,10 +6,15 @@ import json
 import signal
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from governance.history.lineage import subject
+from pipelines.commands import seeds
+from pipelines.commands.repeating import repeating
+from pipelines.failures import StoppedError, not_finite, reward_failed, reward_reached_out
+from pipelines.project import open_project
 from tests.project import Project, wait_for
 
 pytestmark = pytest.mark.slow
@@ -28,6 +33,34 @@ def kill_after_one_seed(project: Project) -> None:
         if process.pid != running.pid and process.name() == "reproduce":
             process.send_signal(signal.SIGKILL)
     assert running.wait(300) != 0
+
+
+def test_what_is_no_result_of_a_seed_is_not_recorded_as_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that is mended, or fails by chance, must not stand for the seed for ever."""
+
+    def stopping(error: StoppedError) -> None:
+        def trained(*_: object) -> dict[str, Any]:
+            raise error
+
+        monkeypatch.setattr(seeds, "_trained", trained)
+
+    monkeypatch.chdir(project.root)
+    opened = open_project(project.root, project.env())
+    with repeating("sft", opened, seeds.KIND) as repeat:
+        for error in (
+            reward_failed("mine", "rewards/mine.py", "raised OSError"),
+            reward_reached_out("mine", "rewards/mine.py", "network"),
+        ):
+            stopping(error)
+            with pytest.raises(StoppedError):
+                seeds.measure(repeat, 1, lambda: None)
+        assert not project.evidence("seed_run")
+        stopping(not_finite("train@sft", "the loss", "nan", step=3))
+        seeds.measure(repeat, 1, lambda: None)
+    (recorded,) = project.evidence("seed_run")
+    assert [reason.code for reason in recorded.predicate.findings] == ["NON_FINITE"]
 
 
 def test_other_seeds_are_scored_and_recorded_once(project: Project) -> None:

@@ -162,9 +162,26 @@ def train(
 ) -> tuple[Path, Fitted]:
     """Trains and releases: a folder with model/ and, for LoRA, adapter/."""
     made = plan(work, wanted, parent, data, scorer)
-    fitted = fit(made, lambda step, steps, signals: None)
+    fitted = fit(made, silent)
     lora, kind = wanted.lora is not None, METHODS[wanted.method].model
     release_model(work / "trained", parent, kind, lora=lora, target=work / "model")
     if lora:
         release_adapter(work / "trained", "0" * 64, work / "adapter")
     return work, fitted
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model that many cases train on; read only."""
+    home = tmp_path_factory.mktemp("base")
+    text = records(home / "text", "conversation")
+    bare = architecture(home / "bare")
+    return train(home / "base", objective("pretrain"), bare, text)[0] / "model"
+
+
+def silent(step: int, steps: int, signals: Any) -> None:
+    """A listener that does nothing."""
+
+
+class KilledError(Exception):
+    """Stands for a kill."""

@@ -191,8 +191,11 @@ class GenerationCounts(Model):
     kept: int = Field(ge=0)
     dropped: dict[str, int]
     """Reason to records that were left out: see `pipelines.generation.work`. INCONSISTENT: the
-    judge's verdict changed with the order of the answers.
+    judge's verdict changed with the order of the answers. REFUSED: an endpoint does not take what
+    it is asked.
     """
+    redacted: dict[str, int] = Field({}, exclude_if=empty)
+    """Type of personal data to how often it was replaced in what was sent to an endpoint."""
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:

@@ -4,13 +4,24 @@ the endpoints, what people approved. And of a generated dataset: that its dataca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
-from governance.attest.requests import EndpointRef, ModelRef, asked_of_generation
+from governance.attest.requests import (
+    DataRef,
+    EndpointRef,
+    GenerationRequest,
+    ModelRef,
+    asked_of_gate,
+    asked_of_generation,
+)
 from governance.gates.checks.context import DataContext, Findings, GenerationContext
 from governance.gates.checks.people import approved, not_approved
+from governance.history.lineage import data_chain, model_chain
+from governance.policy.declarations import UNKNOWN
 from governance.policy.rules import Endpoint
+
+Role = Literal["generator", "judge"]
 
 
 def constitution(context: GenerationContext) -> Findings:
@@ -36,11 +47,12 @@ def constitution(context: GenerationContext) -> Findings:
 
 
 def endpoints(context: GenerationContext) -> Findings:
-    """Policy permits each endpoint, and to send prompts of this classification to its region. Where
-    no model is asked, the request names an endpoint.
+    """Policy permits each endpoint, and to send to its region what is sent: the prompts, and what a
+    model of the project wrote, which may repeat any data that the model was made from. Where no
+    model is asked, the request names an endpoint.
     """
     request = context.request
-    refs: dict[Literal["generator", "judge"], ModelRef | EndpointRef | None]
+    refs: dict[Role, ModelRef | EndpointRef | None]
     refs = {"generator": request.generator, "judge": request.judge}
     for role, ref in refs.items():
         name = ref.name if isinstance(ref, EndpointRef) else request.endpoints.get(role)
@@ -54,8 +66,11 @@ def endpoints(context: GenerationContext) -> Findings:
             )
             continue
         permitted = context.policies.rules.endpoints.get(name)
-        asked = ref if isinstance(ref, EndpointRef) else None
-        reasons = _unfit(context, permitted, asked) if permitted else [("a line of policy", "none")]
+        if permitted is None:
+            reasons = [("a line of policy", "none")]
+        else:
+            asked = ref if isinstance(ref, EndpointRef) else None
+            reasons = [*_other(permitted, asked), *_unfit(context, permitted, role)]
         for expected, found in reasons:
             yield context.finding(
                 "ENDPOINT_NOT_PERMITTED",
@@ -66,23 +81,96 @@ def endpoints(context: GenerationContext) -> Findings:
             )
 
 
-def _unfit(
-    context: GenerationContext, permitted: Endpoint, asked: EndpointRef | None
-) -> Iterator[tuple[str, str]]:
-    """What policy permits otherwise, and what is asked for. Another check reports a datacard with
-    blanks.
-    """
+def _other(permitted: Endpoint, asked: EndpointRef | None) -> Iterator[tuple[str, str]]:
+    """What policy permits, and what is asked instead."""
     expected = f"{permitted.model} at {permitted.url}"
     found = f"{asked.model} at {asked.url}" if asked else "none"
     if found != expected:
         yield expected, found
-    card = context.card
-    if card is None:
+
+
+class _Declared(NamedTuple):
+    """What a datacard, or the declaration of a model that was trained elsewhere, says of data."""
+
+    data: str
+    classification: str | None
+    regions: Sequence[str]
+    """Empty where nothing is said."""
+
+    @classmethod
+    def unknown(cls, data: str) -> _Declared:
+        """Data of which not enough is said: no endpoint is permitted for it."""
+        return cls(data, UNKNOWN, [])
+
+
+def _unfit(
+    context: GenerationContext, permitted: Endpoint, role: Role
+) -> Iterator[tuple[str, str]]:
+    """What may be sent to the endpoint, and what would be. Another check reports prompts without a
+    datacard, or with blanks.
+    """
+    if (card := context.card) is not None:
+        yield from _problems(permitted, _Declared("prompts", card.classification, card.regions))
+    for model in _read_by(context.request, role):
+        for declared in _learned(context, model):
+            about = f"{model.name} learned from {declared.data}"
+            yield from _problems(permitted, declared._replace(data=about))
+
+
+def _problems(permitted: Endpoint, declared: _Declared) -> Iterator[tuple[str, str]]:
+    classification, regions = declared.classification, declared.regions
+    if classification is not None and classification not in permitted.classifications:
+        expected = f"texts that are {' or '.join(permitted.classifications)}"
+        yield expected, f"{classification} ({declared.data})"
+    if regions and not {permitted.region, "anywhere"} & set(regions):
+        yield f"an endpoint in {' or '.join(regions)} ({declared.data})", permitted.region
+
+
+def _read_by(request: GenerationRequest, role: Role) -> list[ModelRef]:
+    """The models of the project whose texts an endpoint in this role reads."""
+    if role == "judge":
+        writer = request.generator
+    else:
+        writer = request.judge if request.kind == "revisions" else None
+    return [writer] if isinstance(writer, ModelRef) else []
+
+
+def _learned(context: GenerationContext, model: ModelRef) -> Iterator[_Declared]:
+    """What is declared of all data that a model, and those before it, were made from. Of a base:
+    what is declared, if anything is.
+    """
+    names: dict[str, None] = {}
+    for node in model_chain(context.view, model.sha256, model.name):
+        if node.train is None:
+            yield from _outside(context, node.sha256)
+        if node.gate is not None:
+            names |= dict.fromkeys(_names(context, asked_of_gate(node.gate.predicate).data))
+    for name in names:
+        card = context.policies.datacards.get(name)
+        if card is None or card.classification is None or not card.regions:
+            yield _Declared.unknown(name)
+        else:
+            yield _Declared(name, card.classification, card.regions)
+
+
+def _outside(context: GenerationContext, sha256: str) -> Iterator[_Declared]:
+    """What is declared of the data of a model that was trained elsewhere."""
+    if (found := context.policies.declaration_of(sha256)) is None:
         return
-    if card.classification is not None and card.classification not in permitted.classifications:
-        yield f"prompts that are {' or '.join(permitted.classifications)}", card.classification
-    if card.regions and not {permitted.region, "anywhere"} & set(card.regions):
-        yield f"an endpoint in {' or '.join(card.regions)}", permitted.region
+    name, declaration = found
+    if declaration.datasets == UNKNOWN:
+        yield _Declared.unknown(f"the data of {name}")
+    for each in declaration.declared_datasets:
+        regions = [each.regions] if isinstance(each.regions, str) else each.regions
+        yield _Declared(each.name, each.classification, regions)
+
+
+def _names(context: GenerationContext, data: DataRef) -> Iterator[str]:
+    """A dataset, and the prompts that it was generated from."""
+    yield data.dataset
+    made = data_chain(context.view, data.dataset, data.sha256).generation
+    if made is not None:
+        yield asked_of_generation(made.predicate).data.dataset
 
 
 def approved_before(context: GenerationContext) -> Findings:

@@ -20,7 +20,17 @@ from governance.history.chain import Chain
 from governance.history.lineage import model_chain
 from governance.log.rules import CURRENT
 from governance.policy.rules import Endpoint
-from tests.simulator import Plan, World, desk, digest, in_memory, model, ready
+from tests.simulator import (
+    Plan,
+    World,
+    desk,
+    digest,
+    imported,
+    in_memory,
+    model,
+    ready,
+    reference,
+)
 
 OTHER = digest("something else")
 FRONTIER = EndpointRef(name="frontier", url="https://example.org/v1", model="m")
@@ -139,6 +149,68 @@ def test_an_endpoint_is_permitted_as_it_is_asked_and_for_these_prompts(
     plan.generates(generator=FRONTIER, endpoints={"generator": "frontier"})
     change(plan)
     assert codes(decide(plan)) == {"ENDPOINT_NOT_PERMITTED"}
+
+
+REFUSED = {"ENDPOINT_NOT_PERMITTED"}
+CONFIDENTIAL = {"classification": "confidential"}
+SENT: dict[str, tuple[str, str, Callable[[Plan], None], bool]] = {
+    # kind, role of the endpoint, what is declared, whether it may be asked
+    "draft": ("pairs", "judge", lambda plan: plan.card("chats", **CONFIDENTIAL), False),
+    "of a parent": ("pairs", "judge", lambda plan: plan.card("text", **CONFIDENTIAL), False),
+    "of others": ("pairs", "judge", lambda plan: plan.card("pairs", **CONFIDENTIAL), True),
+    "to revise": ("revisions", "judge", lambda plan: plan.card("chats", **CONFIDENTIAL), False),
+    "critique": ("revisions", "generator", lambda plan: plan.card("pairs", **CONFIDENTIAL), False),
+    "verdict": ("pairs", "generator", lambda plan: plan.card("pairs", **CONFIDENTIAL), True),
+    "elsewhere": ("pairs", "judge", lambda plan: plan.card("chats", regions=["US"]), False),
+    "blank": ("pairs", "judge", lambda plan: plan.card("chats", classification=None), False),
+    "no card": ("pairs", "judge", lambda plan: plan.policy(
+        datacards={"eval": plan.policies.datacards["eval"]}
+    ), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SENT)
+def test_what_a_model_wrote_is_judged_by_all_data_that_it_was_made_from(case: str) -> None:
+    kind, role, change, allowed = SENT[case]
+    plan = desk()
+    plan.generates(kind=kind, endpoints={role: "frontier"}, **{role: FRONTIER})
+    permitted(plan)
+    change(plan)
+    decision = decide(plan)
+    assert decision.allowed is allowed
+    assert codes(decision) == (set() if allowed else REFUSED)
+
+
+def test_prompts_behind_what_a_model_learned_from_count_too() -> None:
+    plan = desk()
+    plan.generates()
+    permitted(plan)
+    plan.card("eval", **CONFIDENTIAL)  # of which `tickets` was generated
+    world = in_memory(plan)
+    assert plan.generation is not None
+    learned = reference("grpo", plan.suites)  # from `tickets`
+    changes = {"generator": learned, "judge": FRONTIER, "endpoints": {"judge": "frontier"}}
+    request = plan.generation.model_copy(update=changes)
+    decision = decide_generation(request, plan.policies, world.evidence, plan.at, authority=None)
+    found = {each.found for each in decision.findings if each.code in REFUSED}
+    assert found == {"confidential (prompts)", "confidential (grpo learned from eval)"}
+
+
+@pytest.mark.parametrize("classification", ["confidential", "unknown", "public"])
+def test_what_is_declared_of_a_model_that_was_trained_elsewhere_counts_too(
+    classification: str,
+) -> None:
+    plan = imported()
+    bought = plan.policies.imports["bought"]
+    changes = {"classification": classification, "regions": ["anywhere"]}
+    data = bought.declared_datasets[0].model_copy(update=changes)
+    changed = bought.model_copy(update={"datasets": [data], "digest": model("tiny")})
+    plan.policy(imports={"bought": changed})
+    plan.generates(judge=FRONTIER, endpoints={"judge": "frontier"})
+    permitted(plan)
+    assert codes(decide(plan)) == (set() if classification == "public" else REFUSED)
+    plan.policy(imports={"bought": changed.model_copy(update={"datasets": "unknown"})})
+    assert codes(decide(plan)) == REFUSED
 
 
 def test_what_is_declared_is_judged_before_anything_exists() -> None:

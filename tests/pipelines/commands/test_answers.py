@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,29 @@ def test_answers_are_shown_beside_prompt_and_scores(project: Project) -> None:
     shutil.rmtree(project.root / "data/ready/desk_eval/records")
     left = json.loads(project.countersign("answers", "sft", "--json", "--text").out)["shown"][0]
     assert "prompt" not in left and left["answers"]
+
+
+def test_all_that_is_shown_is_cleaned_as_policy_says_now(project: Project) -> None:
+    """A kind of value that the scan of prompts and the evaluation let stay."""
+    shown = ("answers", "sft", "--json", "--text", "--n", "3")
+    before = json.loads(project.countersign(*shown).out)["shown"]
+    word = before[0]["prompt"][0]["content"].split()[0]
+
+    def stricter(policy: Any) -> None:
+        regex = f"{re.escape(word)}|{re.escape(before[0]['reference'].split()[0])}"
+        pattern = {"name": "word", "regex": regex, "score": 1.0}
+        policy["recognizers"].append(
+            {"name": "words", "entity": "CASE_WORD", "patterns": [pattern]}
+        )
+
+    project.edit("policies/pii.yaml", stricter)
+    (row, *_) = json.loads(project.countersign(*shown).out)["shown"]
+    assert word not in row["prompt"][0]["content"]
+    assert "<CASE_WORD>" in row["prompt"][0]["content"] and "<CASE_WORD>" in row["reference"]
+    dropped = "CASE_WORD: {action: drop}\n  CREDIT_CARD:"
+    project.replace("policies/pii.yaml", "CREDIT_CARD:", dropped)
+    (row, *_) = json.loads(project.countersign(*shown).out)["shown"]
+    assert row["prompt"][0]["content"] == row["reference"] == "WITHHELD"
 
 
 def test_other_bytes_are_refused(project: Project) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ import pytest
 from governance.attest.requests import EndpointRef
 from governance.base.errors import ConfigError, CountersignError, OfflineError, VerificationError
 from governance.base.progress import Bar
-from pipelines.generation.endpoint import Endpoint, Limits
+from pipelines.generation.endpoint import AT_ONCE, REFUSED, Endpoint, Limits
 from pipelines.generation.replies import MAX_REPLY, Replies
 from tests.pipelines.generation.peer import Peer, peer, said, text
 
@@ -85,6 +89,33 @@ def test_a_wrong_answer_is_an_error_that_quotes_nothing(tmp_path: Path, name: st
     assert "s3cret" not in str(caught.value) and "hello" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", sorted(REFUSED))
+def test_one_request_that_is_refused_is_kept_as_that(tmp_path: Path, status: int) -> None:
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        return (status, {}, b"hello") if body["seed"] == 1 else (200, {}, said("hi"))
+
+    bodies = [{**BODY, "seed": seed} for seed in range(3)]
+    with peer(answer) as server:
+        replies = endpoint(server, tmp_path).ask(bodies)
+        assert [reply.refused for reply in replies] == [False, True, False]
+        assert replies[1].text == "" and len(server.asked) == 3
+    assert endpoint(server, tmp_path).ask(bodies) == replies  # the server is gone
+
+
+def test_an_endpoint_that_refuses_every_request_is_an_error_and_nothing_is_kept(
+    tmp_path: Path,
+) -> None:
+    bodies = [{**BODY, "seed": seed} for seed in range(3)]
+    every = pytest.raises(ConfigError, match="every request")
+    with peer(lambda body, before: (400, {}, b"")) as server, every:
+        endpoint(server, tmp_path).ask(bodies)
+    assert not list(tmp_path.rglob("*.json"))
+    with peer(lambda body, before: (400, {}, b"") if before else (200, {}, said("hi"))) as server:
+        endpoint(server, tmp_path).ask(bodies[:1])  # so it does take some
+        replies = endpoint(server, tmp_path).ask(bodies)
+    assert [reply.refused for reply in replies] == [False, True, True]
+
+
 def test_busy_endpoints_are_asked_again_and_not_for_ever(tmp_path: Path) -> None:
     with peer(lambda body, before: (200, {}, said("hi")) if before else (429, {}, b"")) as server:
         assert endpoint(server, tmp_path).ask([BODY])[0].text == "hi"
@@ -103,11 +134,79 @@ def test_a_slow_drip_ends_with_the_time(tmp_path: Path) -> None:
         slow = Endpoint(
             EndpointRef(name="frontier", url=server.uri, model="m"),
             Replies(tmp_path), {}, Bar(io.StringIO(), 0, ""),
-            Limits(seconds=0.3, silence=0.2, attempts=2, pause=0.01),
+            Limits(seconds=0.3, silence=60, attempts=2, pause=0.01),
         )  # fmt: skip
         with pytest.raises(OfflineError, match=r"not within 0\.3 s"):
             slow.ask([BODY])
     assert time.monotonic() - began < 3
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from governance.attest.requests import EndpointRef
+from governance.base.progress import Bar
+from pipelines.generation.endpoint import Endpoint
+from pipelines.generation.replies import Replies
+from pipelines.process import end_when_asked
+if sys.argv[3] == "handled":
+    end_when_asked()
+ref = EndpointRef(name="frontier", url=sys.argv[1], model="m")
+endpoint = Endpoint(ref, Replies(Path(sys.argv[2])), {}, Bar(None, 0, ""))
+bodies = [{"messages": [{"role": "user", "content": str(at)}]} for at in range(12)]
+print(*(reply.text for reply in endpoint.ask(bodies)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "how", "status"),
+    [
+        (signal.SIGINT, "handled", 128 + signal.SIGINT),
+        (signal.SIGTERM, "handled", 128 + signal.SIGTERM),
+        (signal.SIGINT, "not handled", -signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_what_is_asked_and_the_next_start_goes_on(
+    tmp_path: Path, number: int, how: str, status: int
+) -> None:
+    stuck = threading.Event()
+
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        if before > 4:
+            stuck.wait(60)
+        return 200, {}, said(body["messages"][0]["content"])
+
+    with peer(answer) as server:
+        command = [sys.executable, "-P", "-c", ASKING, server.uri, str(tmp_path), how]
+        first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(server.asked) < 5 + AT_ONCE and first.poll() is None:
+            time.sleep(0.02)
+        began = time.monotonic()
+        first.send_signal(number)
+        _, errors = first.communicate(timeout=30)
+        assert time.monotonic() - began < 5 and first.returncode == status, errors
+        kept = list(tmp_path.rglob("*.json"))
+        assert len(kept) == 5
+        stuck.set()
+        asked = len(server.asked)
+        again = subprocess.run(command, capture_output=True, check=True, text=True)
+        assert again.stdout.split() == [str(at) for at in range(12)]
+        assert len(server.asked) - asked == 12 - len(kept)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["proxy.example.org:3128", "socks5://p:1", "http://?y", "http://:x"]
+)
+def test_a_proxy_that_is_no_address_is_a_mistake_in_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    ref = EndpointRef(name="frontier", url="https://frontier.invalid/v1", model="m")
+    with pytest.raises(ConfigError, match="not the address of a proxy") as caught:
+        Endpoint(ref, Replies(tmp_path), {}, Bar(None, 0, ""), QUICK).ask([BODY])
+    assert caught.value.where == "https_proxy" and proxy not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_judge_prefers_what_it_finds_better_and_never_what_is_not_finite(langu
     pairs = [Comparison("k", "p", talk, "yes", "no, never"), Comparison("k", "p", talk, "a", "a")]
     better, tie = judge.compare(pairs, "verdict")
     (swapped,) = judge.compare([Comparison("k", "p", talk, "no, never", "yes")], "swapped")
-    assert tie is None and better is (not swapped)
+    assert tie == "UNREADABLE" and better is (not swapped)
     judge.scorer.model.score.weight.data.fill_(float("nan"))
     with pytest.raises(DivergedError):
         judge.compare(pairs, "verdict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pipelines import boot
 from pipelines.failures import StoppedError
 from pipelines.training import guard, rewards
+from tests.project import BIN, Done, Project
 
 HELD_OUT = "what nobody may read"
 
@@ -61,6 +63,16 @@ REFUSED = {
         "thread = threading.Thread(target=lambda: open('held_out.jsonl').read())\n"
         "thread.start()\nthread.join()", "a file"
     ),
+    "a thread's thread reads": (
+        "import threading\n"
+        "def read():\n    open('held_out.jsonl').read()\n"
+        "def more():\n    inner = threading.Thread(target=read)\n    inner.start()\n"
+        "    inner.join()\n"
+        "thread = threading.Thread(target=more)\nthread.start()\nthread.join()", "a file"
+    ),
+    "it starts a thread below `threading`": (
+        "import _thread\n_thread.start_new_thread(print, ())", "another process or thread"
+    ),
     "a thread stays": (
         "import threading, time\n"
         "threading.Thread(target=lambda: time.sleep(0.5), daemon=True).start()",
@@ -107,6 +119,10 @@ PERMITTED = {
     "it uses an installed package": "import regex\nregex.match('a', 'b')",
     "it prints into nothing": "import contextlib, os\nprint('x', file=open(os.devnull, 'w'))",
     "it draws a number": "import os, random\nos.urandom(4), random.random()",
+    "it waits for a thread": (
+        "import threading\nthread = threading.Thread(target=sum, args=([1],))\n"
+        "thread.start()\nthread.join()"
+    ),
     "it says the time of a zone": "import zoneinfo\nzoneinfo.ZoneInfo('Europe/Berlin')",
 }
 
@@ -135,6 +151,33 @@ def test_other_threads_of_the_process_and_what_comes_after_are_left_alone(projec
     assert function([], ["an answer"] * 3) == [1.0] * 3
     thread.join()
     assert read == [HELD_OUT] == [(project / "held_out.jsonl").read_text(encoding="utf-8")]
+
+
+def test_a_thread_that_another_thread_starts_meanwhile_is_no_ones_fault(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    """As an exporter, a watcher or a logger of the process does: it reads, and it stays."""
+    begun, over, read = threading.Event(), threading.Event(), list[str]()
+    monkeypatch.setattr(builtins, "go_on_in_test", begun.set, raising=False)
+
+    def reads() -> None:
+        read.append((project / "held_out.jsonl").read_text(encoding="utf-8"))
+        over.wait(10)
+
+    def another() -> None:
+        begun.wait(10)
+        threading.Thread(target=reads, daemon=True).start()
+
+    other = threading.Thread(target=another)
+    other.start()
+    write("import builtins, time\nbuiltins.go_on_in_test()\ntime.sleep(0.2)")
+    try:
+        assert rewards.for_trainer("mine", {})([], ["an answer"]) == [1.0]
+    finally:
+        begun.set()
+        over.set()
+        other.join()
+    assert read == [HELD_OUT]
 
 
 def test_what_is_imported_late_is_compiled_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +210,42 @@ def test_a_function_that_raises_is_a_recorded_failure() -> None:
         rewards.for_trainer("mine", {})([], ["a secret"])
     (reason,) = error.value.stopped.findings
     assert reason.code == "REWARD_FAILED" and "a secret" not in str(error.value)
+
+
+# --- in a stage, as DVC starts it -----------------------------------------------------------------
+LATE = """import difflib, sys, warnings
+import regex
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    warnings.warn("a line of this file")
+assert "pipelines.boot" in sys.modules and sys.flags.safe_path
+"""
+
+
+def stages(made: Project, body: str) -> Done:
+    """The suite and the evaluation with this function, each in a process that starts cold."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    text = f"def mine(text, answer):\n{lines}\n    return 1.0\n"
+    (made.root / "rewards" / "mine.py").write_text(text, encoding="utf-8")
+    for stage in (("suite", "desk_eval"), ("evaluate", "sft")):
+        command = [str(BIN / "countersign"), "stage", *stage]
+        done = subprocess.run(
+            command, cwd=made.root, env=made.env(), capture_output=True, text=True, check=False
+        )
+    return Done(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.mark.slow
+def test_a_stage_that_starts_cold_is_guarded_and_imports_late(
+    before_registering: Project, tmp_path: Path
+) -> None:
+    made = before_registering.copy(tmp_path / "made")
+    made.edit("params.yaml", lambda params: params["suites"]["desk_eval"].update(
+        metrics=["greedy:mine"], limit=2
+    ))  # fmt: skip
+    done = stages(made, LATE)
+    assert done.code == 0, done.out
+    done = stages(made, "open('data/ready/desk_eval/records/manifest.json').read()")
+    assert done.code == 9 and "asked for a file" in done.out, done.out
+    failure = made.evidence("failure")[-1].predicate
+    assert [reason.code for reason in failure.findings] == ["REWARD_REACHED_OUT"]

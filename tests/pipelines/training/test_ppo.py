@@ -38,6 +38,8 @@ from pipelines.training.ppo import (
 from tests.conftest import ROOT
 from tests.pipelines import tiny
 from tests.pipelines.ppo_ranks import ends_in_a, fixed_answers
+from tests.pipelines.tiny import KilledError, silent
+from tests.pipelines.tiny import base as base  # the fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -60,22 +62,10 @@ def _own_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.replace_reward(monkeypatch, "ends_in_a", ends_in_a)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("ppo")
-    text = tiny.records(home / "text", "conversation")
-    bare = tiny.architecture(home / "bare")
-    return tiny.train(home / "base", tiny.objective("pretrain"), bare, text)[0] / "model"
-
-
 def plan(work: Path, base: Path, *, lora: bool = True, processes: int = 1, **trainer: Any) -> Plan:
     wanted = tiny.objective("ppo", lora=lora, rewards=("ends_in_a",), **trainer)
     wanted = wanted.model_copy(update={"processes": processes})
     return tiny.plan(work, wanted, base, tiny.records(work / "prompts", "prompt"))
-
-
-def silent(step: int, steps: int, signals: Any) -> None:
-    """A listener that does nothing."""
 
 
 # --- formulas -------------------------------------------------------------------------------------
@@ -229,10 +219,6 @@ def test_the_critic_learns_and_is_no_part_of_the_model(base: Path, tmp_path: Pat
     assert not [name for name, _ in trainer.model.named_parameters() if "critic" in name]
 
 
-class _KilledError(Exception):
-    """Stands for a kill."""
-
-
 @pytest.mark.parametrize("lora", [True, False])
 def test_a_killed_training_goes_on_with_its_critic(base: Path, tmp_path: Path, lora: bool) -> None:
     steps = {"num_iterations": 2, "max_steps": 8}
@@ -243,9 +229,9 @@ def test_a_killed_training_goes_on_with_its_critic(base: Path, tmp_path: Path, l
 
     def kill(step: int, steps: int, signals: Any) -> None:
         if step == 6:
-            raise _KilledError
+            raise KilledError
 
-    with pytest.raises(TrainingError, match="_KilledError"):
+    with pytest.raises(TrainingError, match="KilledError"):
         fit(cut, kill)
     kept = last_checkpoint(cut.work / "checkpoints")
     assert kept is not None and kept.name == "checkpoint-4" and load_file(kept / CRITIC)

@@ -16,18 +16,11 @@ from pipelines.training.callbacks import last_checkpoint
 from pipelines.training.fit import fit
 from pipelines.training.plan import Plan
 from tests.pipelines import tiny
+from tests.pipelines.tiny import KilledError, silent
+from tests.pipelines.tiny import base as base  # the fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FILES = {True: "adapter_model.safetensors", False: "model.safetensors"}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base model that every case trains on."""
-    home = tmp_path_factory.mktemp("base")
-    text = tiny.records(home / "text", "conversation")
-    bare = tiny.architecture(home / "bare")
-    return tiny.train(home / "base", tiny.objective("pretrain"), bare, text)[0] / "model"
 
 
 def plan(
@@ -40,18 +33,10 @@ def plan(
     return tiny.plan(work, wanted, base, data)
 
 
-def silent(step: int, steps: int, signals: Any) -> None:
-    """A listener that does nothing."""
-
-
 def weights(made: Plan) -> str:
     """sha256 of what was trained."""
     lora = made.objective.lora is not None
     return digests.sha256_file(made.work / "trained" / FILES[lora])
-
-
-class _KilledError(Exception):
-    """Stands for a kill."""
 
 
 @pytest.mark.slow
@@ -78,9 +63,9 @@ def test_the_best_step_of_the_validation_split_is_published_also_after_a_kill(
 
     def kill(step: int, steps: int, signals: Any) -> None:
         if step == 7:
-            raise _KilledError
+            raise KilledError
 
-    with pytest.raises(TrainingError, match="_KilledError"):
+    with pytest.raises(TrainingError, match="KilledError"):
         fit(cut, kill)
     assert last_checkpoint(cut.work / "checkpoints") is not None
     assert fit(cut, silent).selected == chosen

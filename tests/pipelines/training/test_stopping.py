@@ -17,6 +17,8 @@ from pipelines.training.plan import Fitted, Plan
 from pipelines.training.stopping import early_stop
 from tests.pipelines import tiny
 from tests.pipelines.ppo_ranks import ends_in_a
+from tests.pipelines.tiny import KilledError, silent
+from tests.pipelines.tiny import base as base  # the fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -46,15 +48,6 @@ def test_a_rule_holds_above_its_limit_and_before_the_last_step(
         assert ended.limit == limits[ended.rule] and ended.planned == 10
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base model that every case trains on."""
-    home = tmp_path_factory.mktemp("base")
-    text = tiny.records(home / "text", "conversation")
-    bare = tiny.architecture(home / "bare")
-    return tiny.train(home / "base", tiny.objective("pretrain"), bare, text)[0] / "model"
-
-
 def plan(
     work: Path, base: Path, method: str, reward: str = "no_secrets_asked", **stop: float
 ) -> Plan:
@@ -63,10 +56,6 @@ def plan(
     wanted = tiny.objective(method, lora=True, rewards=(reward,), **constant)
     limits = wanted.model_copy(update={"stop": stop})
     return tiny.plan(work, limits, base, tiny.records(work / "prompts", "prompt"))
-
-
-def silent(step: int, steps: int, signals: Any) -> None:
-    """A listener that does nothing."""
 
 
 def weights(made: Plan) -> str:
@@ -91,10 +80,6 @@ def test_a_training_ends_at_its_limit_with_the_model_of_that_step(
     assert weights(short) == weights(ended)
 
 
-class _KilledError(Exception):
-    """Stands for a kill."""
-
-
 @pytest.mark.slow
 def test_a_training_that_is_killed_at_its_limit_ends_there_again(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,9 +99,9 @@ def test_a_training_that_is_killed_at_its_limit_ends_there_again(
 
     def kill(step: int, steps: int, signals: Any) -> None:
         if step == first.steps and signals:
-            raise _KilledError
+            raise KilledError
 
-    with pytest.raises(TrainingError, match="_KilledError"):
+    with pytest.raises(TrainingError, match="KilledError"):
         fit(cut, kill)
     again: Fitted = fit(cut, silent)
     left = last_checkpoint(cut.work / "checkpoints")
