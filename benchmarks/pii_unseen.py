@@ -162,21 +162,29 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "HTML entities": _each(lambda char: f"&#{ord(char)};"),
     "hexadecimal HTML entities": _each(lambda char: f"&#x{ord(char):x};"),
     "percent-encoding": _each(lambda char: f"%{ord(char):02X}"),
-    "query string": lambda text: f"https://shop.example/?q={quote(text, safe='')}&page=2",
+    "query string": lambda text: quote(text, safe=""),
     "JSON escapes": _each(lambda char: f"\\u{ord(char):04x}"),
     "at and dot": _words,
     "bracketed at and dot": lambda text: text.replace("@", " [at] ").replace(".", "[dot]"),
     "spaced digits": _spaced,
     "dashed digits": _dashed,
     "base64": lambda text: base64.b64encode(f"contact: {text}".encode()).decode(),
-    "Markdown link": lambda text: f"[here](mailto:{quote(text)})",
+    "Markdown link": lambda text: quote(text),
     "Markdown emphasis": lambda text: f"**{text[:4]}**{text[4:]}",
     "line break": lambda text: text[:7] + "\n" + text[7:],
-    "code": lambda text: f'x = "{text}"',
-    "tool-call arguments": lambda text: '{"arguments": "{\\"to\\": \\"' + text + '\\"}"}',
+    "code": str,
+    "tool-call arguments": str,
     "spaces around signs": lambda text: re.sub(r"([@.-])", r" \1 ", text),
 }
 """Name to the function that disguises a value. Some leave some values as they are."""
+
+AROUND = {
+    "query string": ("https://shop.example/?q=", "&page=2"),
+    "Markdown link": ("[here](mailto:", ")"),
+    "code": ('x = "', '"'),
+    "tool-call arguments": ('{"arguments": "{\\"to\\": \\"', '\\"}"}'),
+}
+"""What stands around a value of some disguises."""
 
 
 def disguised(name: str) -> Iterator[tuple[str, list[Label]]]:
@@ -184,17 +192,19 @@ def disguised(name: str) -> Iterator[tuple[str, list[Label]]]:
     for at, (sentence, form) in enumerate(PLAIN):
         hidden = DISGUISES[name](form.replace("{n}", str(17 + at)))
         head, tail = sentence.split("{}")
-        start = len(head) + 6
-        yield f"Hello {head}{hidden}{tail}, please.", [Label(start, start + len(hidden), name)]
+        before, after = AROUND.get(name, ("", ""))
+        start = len(head) + len(before) + 6
+        yield (
+            f"Hello {head}{before}{hidden}{after}{tail}, please.",
+            [Label(start, start + len(hidden), name)],
+        )
 
 
 # --- figures --------------------------------------------------------------------------------------
 
 
 def removed(text: str, label: Label, spans: list[Span]) -> bool:
-    """Whether the findings cover the value. Of a disguise with surroundings of its own, what holds
-    letters or digits of the value counts.
-    """
+    """Whether the findings cover the value."""
     gone = {at for span in spans for at in range(span.start, span.end)}
     plain = [at in gone for at in range(label.start, label.end) if text[at].isalnum()]
     return sum(plain) >= COVERED * len(plain)
@@ -232,6 +242,25 @@ def unseen(search: Search, policy: PiiPolicy) -> str:
     return "\n".join([*lines, "", f"Precision: {1 - wrong / findings:.3f} of {findings} findings."])
 
 
+def disguises(search: Search, policy: PiiPolicy) -> str:
+    """Markdown: disguise to how many of the values are removed."""
+    lines = ["| disguise | values | removed |", "|---|---:|---:|"]
+    gone = count = 0
+    for name in DISGUISES:
+        hits = [removed(*row) for row in _flat(search, policy, list(disguised(name)))]
+        gone, count = gone + sum(hits), count + len(hits)
+        lines.append(f"| {name} | {len(hits)} | {sum(hits)} |")
+    return "\n".join([*lines, f"| all | {count} | {gone} ({gone / count:.2f}) |"])
+
+
+def _flat(
+    search: Search, policy: PiiPolicy, rows: list[tuple[str, list[Label]]]
+) -> Iterator[tuple[str, Label, list[Span]]]:
+    for text, labels, spans in _rows(search, policy, rows):
+        for label in labels:
+            yield text, label, spans
+
+
 def _groups(counts: Counter[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     own = {"DATE_OF_BIRTH": "birth dates", "STREET_ADDRESS": "street addresses"}
@@ -245,6 +274,8 @@ def main() -> None:
     policy = load_model(Path("policies/pii.yaml"), PiiPolicy)
     with Search(PlainEngine(policy, Path.cwd()), None, b"") as search:
         print(unseen(search, policy))
+        print()
+        print(disguises(search, policy))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,15 @@ OVERLAP = 4_000
 
 SOURCES = (
     *("names.txt", "labelled.yaml"),
-    *("engine.py", "filter.py", "labelled.py", "language.py", "names.py", "presidio.py"),
+    *(
+        "disguise.py",
+        "engine.py",
+        "filter.py",
+        "labelled.py",
+        "language.py",
+        "names.py",
+        "presidio.py",
+    ),
 )
 """Version of our own code that affects the findings."""
 
@@ -69,7 +77,7 @@ def cannot_find(policy: PiiPolicy) -> list[str]:
     limits = [
         "what only its meaning makes personal: descriptions, rare roles or illnesses,"
         " quasi-identifiers together",
-        "values written out in words, spaced out or otherwise disguised",
+        "values that are disguised in other ways than docs/pii.md lists",
         f"text in languages other than: {', '.join(policy.known_languages)}",
         f"kinds whose recognizers are off, or of other languages: {off}",
     ]

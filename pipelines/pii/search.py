@@ -23,6 +23,7 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipelines.pii import disguise, exclusions
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.filter import fastest
 from pipelines.pii.kept import KeptFile
@@ -135,7 +136,8 @@ class Search:
 
 def _one(engine: Engine, text: str) -> Found:
     try:
-        return Found(tuple(engine.find(text)), engine.language(text))
+        spans = exclusions.without(text, disguise.find(engine, text))
+        return Found(tuple(spans), engine.language(text))
     except Unscanned as problem:
         return Found(problem=str(problem))
 
