@@ -274,7 +274,8 @@ _HINTS = [
         r"\s@|@\s|@\w*\*|\w\*\*\w|[\[({<]\s?(?i:at|ät|dot|@|\.)\s?[\])}>]",
         r"\b[dDpPaAkK](?i:ot|unkt|unto|rroba|robase|lammeraffe)\b",
         r"\s[aA][tT]\s(?i:gmail|googlemail|outlook|hotmail|yahoo|icloud|proton|gmx|aol|live)\b",
-        r"\d(?:\s?[*`~<]|[Il|Oo]|\s\.|\s-\s\d|[ ._/-]{1,3}\d(?:[ ._/-]{1,3}\d){4}|[-_/·.]\d{1,4}[-_/·.]\d)",
+        r"\d(?:\s?[*`~<]|[Il|Oo]|\s\.|\s-\s\d|[ ._/-]{1,3}\d(?:[ ._/-]{1,3}\d){4})",
+        r"\d[-_/·.]\d{1,4}[-_/·.]\d",
         r"[*`~>]\d|[A-Za-z0-9+/_-]{16}",
     )
 ]

@@ -119,7 +119,7 @@ class Folded(dict[int, int]):
 
 
 def _tests(recognizer: Any) -> list[tuple[str, str]]:
-    """Entities with regular expressions: wherever the recognizer finds one, its expression matches."""
+    """Entities and regular expressions: wherever one is found, its expression matches."""
     if recognizer.name == "LabelledRecognizer":
         return sorted({(rule.entity, rule.test) for rule in recognizer.rules})
     entity = recognizer.supported_entities[0]

@@ -83,7 +83,8 @@ def find(text: str, wanted: Sequence[Rule], seconds: float) -> Iterator[tuple[in
             group = "long" if long else "value" if value else 0
             least = LONG if long else rule.least
             if not least or _is_identifier(match.group(group), least):
-                yield match.start(group), match.end(group), rule
+                start, end = match.span(group)
+                yield start, start + len(text[start:end].rstrip(" .,")), rule
 
 
 _DIGIT = re.compile(r"\d")

@@ -360,7 +360,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
         one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything
     ]
     records = read_records(folder / "records")
-    assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], (
+    assert contents(records, "conversation")[0].startswith("Write to <EMAIL_ADDRESS_"), (
         "the dataset itself has none of it"
     )
 

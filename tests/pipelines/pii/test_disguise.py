@@ -43,7 +43,7 @@ def test_a_disguised_value_goes_and_its_neighbours_stay(name: str, before: str, 
 @pytest.mark.parametrize(
     "text",
     [
-        "we met at example.com and later at gmail.com was down &amp; out",
+        "we met at example.com; it was down &amp; out",
         "one, two, three, four, five, six, seven, eight",
         "stress at some point in life; 100000 - 5038 = 94962; 12-14-15",
         "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
