@@ -89,6 +89,13 @@ class PiiPolicy(Model):
     languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]] = Field(
         ["en"], min_length=1
     )
+    """Every text is searched in each of them. The first is that of texts too short to tell."""
+    detect_languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]] = Field(
+        [], exclude_if=empty
+    )
+    """A text is searched in one of these, too, where it is written in it. Labels of numbers that
+    institutions issue are searched for in all.
+    """
     ner: Annotated[str, StringConstraints(pattern=r"^(name-list|(spacy|transformers):.+)$")] = (
         "name-list"
     )
@@ -135,9 +142,14 @@ class PiiPolicy(Model):
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             raise ValueError(f"recognizer named twice: {', '.join(duplicates)}")
-        if len(set(self.languages)) != len(self.languages):
+        if len(set(self.known_languages)) != len(self.known_languages):
             raise ValueError("a language is named twice")
         return self
+
+    @property
+    def known_languages(self) -> list[str]:
+        """`languages`, then `detect_languages`."""
+        return [*self.languages, *self.detect_languages]
 
     def entity(self, name: str) -> EntityPolicy:
         """The policy of one entity: its own, or the default."""

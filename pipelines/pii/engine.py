@@ -22,6 +22,7 @@ from governance.attest import canonical, digests
 from governance.policy.data import PiiPolicy
 from pipelines.pii import names as pii_names
 from pipelines.pii import presidio as pii_presidio
+from pipelines.pii.language import Language
 
 WINDOW = 12_000
 """Characters per window. Presidio's context search takes quadratic time in the length of a text."""
@@ -29,7 +30,10 @@ WINDOW = 12_000
 OVERLAP = 4_000
 """Characters that neighbouring windows share. Nothing that is searched for is longer."""
 
-SOURCES = ("names.txt", "engine.py", "filter.py", "names.py", "presidio.py")
+SOURCES = (
+    *("names.txt", "labelled.yaml", "disguise.py", "engine.py", "exclusions.py", "filter.py"),
+    *("labelled.py", "language.py", "names.py", "presidio.py"),
+)
 """Version of our own code that affects the findings."""
 
 
@@ -54,6 +58,10 @@ class Engine(Protocol):
         """The findings at or above the policy's thresholds, by position. Raises `Unscanned`."""
         ...
 
+    def language(self, text: str) -> str:
+        """The language that the text is written in, of those of policy."""
+        ...
+
 
 def cannot_find(policy: PiiPolicy) -> list[str]:
     """What a scan with this policy is known to miss, in words."""
@@ -61,8 +69,8 @@ def cannot_find(policy: PiiPolicy) -> list[str]:
     limits = [
         "what only its meaning makes personal: descriptions, rare roles or illnesses,"
         " quasi-identifiers together",
-        "values written out in words, spaced out or otherwise disguised",
-        f"text in languages other than: {', '.join(policy.languages)}",
+        "values that are disguised in other ways than docs/pii.md lists",
+        f"text in languages other than: {', '.join(policy.known_languages)}",
         f"kinds whose recognizers are off, or of other languages: {off}",
     ]
     if policy.ner != "name-list":
@@ -70,7 +78,7 @@ def cannot_find(policy: PiiPolicy) -> list[str]:
     return [
         "names of people without a title that are not on a list of frequent names (recall:"
         " docs/pii.md)",
-        "places, postal addresses, organisations, nationalities and religions",
+        "places, organisations, nationalities and religions",
         *limits,
     ]
 
@@ -87,6 +95,7 @@ class PlainEngine:
         self._ner_sha256 = digests.digest_of(self.model or pii_names.FILE)
         self.analyzer = pii_presidio.analyzer(policy, self.model)
         self._watch = _Timeouts()
+        self._language = Language(policy.known_languages)
 
     def find(self, text: str) -> list[Span]:
         """See `Engine`."""
@@ -96,11 +105,19 @@ class PlainEngine:
         """The findings of `entities` (all if None). Raises `Unscanned`."""
         spans: set[Span] = set()
         for offset, window in _windows(text):
-            for language in self.policy.languages:
+            for language in self._languages_of(text):
                 for result in self._analyze(window, language, entities):
                     start, end = offset + result.start, offset + result.end
                     spans.add(Span(start, end, result.entity_type, round(result.score, 4)))
         return _without_repeats(spans)
+
+    def language(self, text: str) -> str:
+        """See `Engine`."""
+        return self._language.of(text)
+
+    def _languages_of(self, text: str) -> list[str]:
+        """Those of policy, and the text's own."""
+        return list(dict.fromkeys([*self.policy.languages, self.language(text)]))
 
     def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
         self._watch.timed_out = False
@@ -139,12 +156,12 @@ class PlainEngine:
         """sha256 over all that can change the findings: engine versions, recognizers, thresholds,
         name list or model.
         """
-        engines = ("presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract")
+        engines = ("presidio-analyzer", "phonenumbers", "py3langid", "regex", "spacy", "tldextract")
         content = {
             "engine": self.describe,
             "sources": [digests.sha256_file(Path(__file__).with_name(name)) for name in SOURCES],
             "versions": {name: importlib.metadata.version(name) for name in engines},
-            "languages": self.policy.languages,
+            "languages": [self.policy.languages, self.policy.detect_languages],
             "phone_regions": self.policy.phone_regions,
             "recognizers": sorted(map(_settings, self.recognizers), key=canonical.dumps),
         }

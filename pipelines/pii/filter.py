@@ -46,16 +46,14 @@ class FilteredEngine:
 
         self.plain = plain
         self._always: set[str] = set()
-        self._ids: list[str] = []
-        expressions: list[bytes] = []
+        tested: dict[tuple[str, str], None] = {}
         for recognizer in plain.recognizers:
-            patterns = _patterns(recognizer)
-            has_test = patterns or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
-            if not has_test or any(TELLS_APART.search(pattern) for pattern in patterns):
+            tests = _tests(recognizer)
+            has_test = tests or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
+            if not has_test or any(TELLS_APART.search(pattern) for _, pattern in tests):
                 self._always.update(recognizer.supported_entities)
-            for pattern in patterns:
-                expressions.append(pattern.encode("ascii", "replace"))
-                self._ids.append(recognizer.supported_entities[0])
+            tested |= dict.fromkeys(tests)  # the same in every language
+        self._ids = [entity for entity, _ in tested]
         # A phone number has at least 4 digits, no two further apart than 4 characters of
         # punctuation.
         punctuation = phonenumbers.phonenumberutil._VALID_PUNCTUATION
@@ -63,7 +61,9 @@ class FilteredEngine:
         self._folded = Folded()
         self._database: Any = _loaded(kept) if kept else None
         if self._database is None:
-            self._database = _compiled(expressions)
+            self._database = _compiled(
+                [pattern.encode("ascii", "replace") for _, pattern in tested]
+            )
             if kept:
                 _keep(self._database, kept)
 
@@ -82,6 +82,10 @@ class FilteredEngine:
             possible.add("PERSON")
         possible &= set(self.plain.entities)
         return self.plain.search(text, sorted(possible)) if possible else []
+
+    def language(self, text: str) -> str:
+        """See `Engine`."""
+        return self.plain.language(text)
 
     def _matched(self, index: int, start: int, end: int, flags: int, possible: set[str]) -> None:
         possible.add(self._ids[index])
@@ -114,12 +118,15 @@ class Folded(dict[int, int]):
         return folded
 
 
-def _patterns(recognizer: Any) -> list[str]:
-    """Regular expressions: wherever the recognizer matches, one of them does."""
+def _tests(recognizer: Any) -> list[tuple[str, str]]:
+    """Entities and regular expressions: wherever one is found, its expression matches."""
+    if recognizer.name == "LabelledRecognizer":
+        return sorted({(rule.entity, rule.test) for rule in recognizer.rules})
+    entity = recognizer.supported_entities[0]
     if recognizer.name == "UrlRecognizer":
         # All four of its patterns contain this one, and are slow to compile.
-        return [recognizer.BASE_URL_REGEX]
-    return [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
+        return [(entity, recognizer.BASE_URL_REGEX)]
+    return [(entity, pattern.regex) for pattern in getattr(recognizer, "patterns", [])]
 
 
 def _compiled(expressions: list[bytes]) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_NER, OF_PRESIDIO, hidden
+from pipelines.pii import labelled
 from pipelines.pii import names as pii_names
 
 PATTERN_SECONDS = 10
@@ -72,7 +73,7 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     return AnalyzerEngine(
         registry=registry,
         nlp_engine=nlp,
-        supported_languages=policy.languages,
+        supported_languages=policy.known_languages,
         context_aware_enhancer=_context_enhancer(),
     )
 
@@ -165,7 +166,7 @@ def left_off(policy: PiiPolicy) -> list[str]:
             language["language"] if isinstance(language, dict) else language
             for language in entry.get("supported_languages") or []
         }
-        if not _is_on(entry, policy) or (languages and not languages & set(policy.languages)):
+        if not _is_on(entry, policy) or (languages and not languages & set(policy.known_languages)):
             off.append(entry["name"].removesuffix("Recognizer"))
     return sorted(name for name in off if name not in _MODELS)
 
@@ -202,7 +203,7 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
     recognizers = [
         {**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)
     ]
-    return {**table, "supported_languages": list(policy.languages), "recognizers": recognizers}
+    return {**table, "supported_languages": policy.known_languages, "recognizers": recognizers}
 
 
 def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterator[Any]:
@@ -213,7 +214,7 @@ def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterato
     from presidio_analyzer import Pattern, PatternRecognizer
     from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-    for language in policy.languages:
+    for language in policy.known_languages:
         for own in policy.recognizers:
             yield PatternRecognizer(
                 supported_entity=own.entity,
@@ -223,6 +224,7 @@ def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterato
                 supported_language=language,
                 global_regex_flags=regex.MULTILINE,
             )
+        yield labelled.recognizer(language, policy.known_languages, PATTERN_SECONDS)
         if policy.ner == "name-list":
             yield pii_names.recognizer(language)
         elif policy.ner.startswith("spacy:"):
@@ -270,7 +272,7 @@ def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
         """Tokenizers, and the pipeline of a spaCy model if policy names one."""
 
         def load(self) -> None:
-            self.nlp = {language: _blank(language) for language in policy.languages}
+            self.nlp = {language: _blank(language) for language in policy.known_languages}
             if model is not None:
                 pipeline = spacy.load(model)
                 if pipeline.lang not in self.nlp:

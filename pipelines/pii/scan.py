@@ -137,6 +137,8 @@ class Tally:
     """Entity to field (without list positions) to occurrences."""
     records: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Entity to record ids."""
+    languages: Counter[str] = field(default_factory=Counter)
+    """Language to the number of texts in it."""
     not_searched: int = 0
     """Number of records that could not be searched completely."""
     unscanned: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -147,6 +149,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Adds the figures of `other`, not its rows and places."""
         self.entities += other.entities
+        self.languages += other.languages
         self.not_searched += other.not_searched
         for entity, fields in other.fields.items():
             self.fields[entity] += fields
@@ -192,6 +195,7 @@ def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> T
     for place, found in zip(places, search.find([place.text for place in places]), strict=True):
         if found.problem:
             tally.unscanned[place.row] = (place.field, found.problem)
+        tally.languages[found.language] += 1
         spans = significant(found.spans, policy)
         if spans:
             tally.places[place.row, place.field] = (place.text, spans)
@@ -359,6 +363,7 @@ def write_report(
         **predicate,
         "counts": counts.model_dump(mode="json"),
         "recall": _recall(predicate["recall"]),
+        "texts_by_language": {name: found.languages[name] for name in sorted(found.languages)},
         "reasons": {name: reason for name, reason in reasons.items() if reason},
         "fields": {name: dict(sorted(found.fields[name].items())) for name in sorted(found.fields)},
         "records": {name: sorted(found.records[name]) for name in sorted(found.records)},

@@ -23,6 +23,7 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipelines.pii import disguise, exclusions
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.filter import fastest
 from pipelines.pii.kept import KeptFile
@@ -53,6 +54,8 @@ class Found:
     """The findings in one text."""
 
     spans: tuple[Span, ...] = ()
+    language: str = ""
+    """The language of policy's that the text is written in."""
     problem: str = ""
     """Why it could not be searched completely; then `spans` is meaningless."""
 
@@ -90,12 +93,12 @@ class Search:
         known = {key: self._recent[key] for key in keys.values() if key in self._recent}
         if self._cache:
             rest = [key for key in keys.values() if key not in known]
-            known |= {key: Found(spans) for key, spans in self._cache.get(rest).items()}
+            known |= self._cache.get(rest)
         new = [text for text, key in keys.items() if key not in known]
         fresh = {keys[text]: found for text, found in zip(new, self._search(new), strict=True)}
         self.searched += len(new)
         if self._cache:
-            self._cache.put({key: found.spans for key, found in fresh.items() if not found.problem})
+            self._cache.put({key: found for key, found in fresh.items() if not found.problem})
         if len(self._recent) > RECENT:
             self._recent.clear()
         known |= fresh
@@ -133,7 +136,8 @@ class Search:
 
 def _one(engine: Engine, text: str) -> Found:
     try:
-        return Found(tuple(engine.find(text)))
+        spans = exclusions.without(text, disguise.find(engine, text))
+        return Found(tuple(spans), engine.language(text))
     except Unscanned as problem:
         return Found(problem=str(problem))
 
@@ -191,9 +195,9 @@ class _Cache:
             if damaged and not isinstance(error, sqlite3.OperationalError):
                 path.unlink(missing_ok=True)  # not a database: the next run begins a new one
 
-    def get(self, keys: list[bytes]) -> dict[bytes, tuple[Span, ...]]:
+    def get(self, keys: list[bytes]) -> dict[bytes, Found]:
         """The cached findings of `keys`."""
-        known: dict[bytes, tuple[Span, ...]] = {}
+        known: dict[bytes, Found] = {}
         if self._connection is None:
             return known
         try:
@@ -202,17 +206,17 @@ class _Cache:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, found FROM spans WHERE key IN ({marks})"  # noqa: S608 - marks
                 rows = self._connection.execute(query, part)
-                known.update((key, _spans(found)) for key, found in rows)
+                known.update((key, _found(text)) for key, text in rows)
         except (sqlite3.Error, ValueError, TypeError):
             self.close()
             return {}
         return known
 
-    def put(self, found: dict[bytes, tuple[Span, ...]]) -> None:
+    def put(self, found: dict[bytes, Found]) -> None:
         """Adds findings."""
         if self._connection is None or not found:
             return
-        rows = [(key, _text(spans)) for key, spans in found.items()]
+        rows = [(key, _text(one)) for key, one in found.items()]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR IGNORE INTO spans VALUES (?, ?)", rows)
@@ -227,12 +231,13 @@ class _Cache:
             connection.close()
 
 
-def _text(spans: tuple[Span, ...]) -> str:
-    return json.dumps([astuple(span) for span in spans]) if spans else ""
+def _text(found: Found) -> str:
+    return json.dumps([found.language, *map(astuple, found.spans)])
 
 
-def _spans(text: str) -> tuple[Span, ...]:
-    rows = json.loads(text or "[]")
-    return tuple(
+def _found(text: str) -> Found:
+    language, *rows = json.loads(text)
+    spans = (
         Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in rows
     )
+    return Found(tuple(spans), str(language))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from governance.attest import canonical, digests
 from governance.base.yaml import read_yaml
 from governance.policy.data import PiiPolicy
+from pipelines.pii import labelled
 
 FILE = Path(__file__).with_name("seeds.yaml")
 
@@ -75,6 +77,7 @@ def seeds(policy: PiiPolicy, entities: Sequence[str]) -> list[Seed]:
     An entity of the policy's own has its examples as values, without sentences.
     """
     planted = [seed for entity in entities if entity in SHAPES for seed in _made(policy, entity)]
+    planted += [seed for entity in entities for seed in _labelled(policy, entity)]
     own = {known.entity: known.examples for known in policy.recognizers}
     for entity, examples in own.items():
         if entity not in SHAPES:
@@ -83,7 +86,7 @@ def seeds(policy: PiiPolicy, entities: Sequence[str]) -> list[Seed]:
 
 
 def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
-    sentences = _sentences(policy.languages, entity)
+    sentences = _sentences(policy.known_languages, entity)
     if not sentences:
         return []
     # Nothing secret is made of it.
@@ -95,6 +98,18 @@ def _made(policy: PiiPolicy, entity: str) -> list[Seed]:
         Seed(entity, value, sentences[at % len(sentences)])
         for value, at in zip(values, steps, strict=True)
     ]
+
+
+def _labelled(policy: PiiPolicy, entity: str) -> list[Seed]:
+    """`EACH` of the examples of `labelled.yaml` in turn, with other digits."""
+    by_language = labelled.examples().get(entity, {})
+    forms = [form for name in policy.known_languages for form in by_language.get(name, [])]
+    rng = random.Random(f"countersign seeds 1 {entity}")  # noqa: S311 - nothing secret is made of it
+    made = []
+    for at in range(EACH if forms else 0):
+        head, value, tail = re.split(r"[{}]", forms[at % len(forms)])
+        made.append(Seed(entity, Draw(at, rng, policy).shaped(value), f"{head}{{}}{tail}"))
+    return made
 
 
 def digest(planted: Sequence[Seed]) -> str:
@@ -275,6 +290,16 @@ def _ssn(draw: Draw) -> str:
     )
 
 
+def _nif(draw: Draw) -> str:
+    number = draw.some(8)
+    return number + "TRWAGMYFPDXBNJZSQVHLCKE"[int(number) % 23]
+
+
+def _nie(draw: Draw) -> str:
+    first, number = draw.turn(0, 1, 2), draw.some(7)
+    return "XYZ"[first] + number + "TRWAGMYFPDXBNJZSQVHLCKE"[int(f"{first}{number}") % 23]
+
+
 def _itin(draw: Draw) -> str:
     parts = (draw.shaped("9##"), draw.some(1, "78") + draw.some(1, "0123456"), draw.some(4))
     return draw.turn("-", " ", "-", "").join(parts)
@@ -302,6 +327,8 @@ SHAPES: dict[str, Callable[[Draw], str]] = {
     "CRYPTO": _crypto,
     "DATE_TIME": _date,
     "EMAIL_ADDRESS": _mail,
+    "ES_NIE": _nie,
+    "ES_NIF": _nif,
     "IBAN_CODE": _iban,
     "IP_ADDRESS": _ip,
     "LOCATION": _listed("LOCATION"),

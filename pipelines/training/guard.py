@@ -80,7 +80,7 @@ class _Watch:
     def refuse(self, access: Access) -> None:
         """(2)"""
         self.seen = access
-        raise PermissionError(f"a reward function may not use {access}")
+        raise PermissionError(f"this function may not use {access}")
 
 
 _watch = _Watch()

@@ -343,15 +343,15 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
     outcome, folder = run(tmp_path, TWO, "conversation", shipped_pii())
     measured = evidence(outcome).recall
     assert measured is not None and measured.texts == 4
-    assert measured.entities["PERSON"] == Planted(planted=25, found=12)
+    assert measured.entities["PERSON"] == Planted(planted=25, found=15)
     figures = json.loads((folder / "report.json").read_text())["recall"]
     assert figures["entities"]["PERSON"] == {
         "planted": 25,
-        "found": 12,
-        "low": 0.3003,
-        "high": 0.665,
+        "found": 15,
+        "low": 0.4074,
+        "high": 0.766,
     }
-    assert "| PERSON | 25 | 12 | 0.30 to 0.67 |" in (folder / "report.md").read_text()
+    assert "| PERSON | 25 | 15 | 0.41 to 0.77 |" in (folder / "report.md").read_text()
     everything = (
         "".join(path.read_text() for path in folder.glob("report.*"))
         + evidence(outcome).model_dump_json()
@@ -360,7 +360,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
         one.value for one in seeds(shipped_pii(), measured.entities) if one.value in everything
     ]
     records = read_records(folder / "records")
-    assert contents(records, "conversation")[:1] == ["Write to <EMAIL_ADDRESS>."], (
+    assert contents(records, "conversation")[0].startswith("Write to <EMAIL_ADDRESS_"), (
         "the dataset itself has none of it"
     )
 
