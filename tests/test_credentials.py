@@ -40,6 +40,8 @@ CLIENTS = {
     "governance/server/front.py": "passes requests on to a process of its own, over its own socket",
     "pipelines/hub.py": "the Hub's address is checked here before the two stages below download",
     "pipelines/generation/endpoint.py": "asks only endpoints that policy permits; no redirects, keys for one URL",
+    "pipelines/tasks/scores.py": "makes `datasets` of rows in memory and of local files",
+    "pipelines/training/vllm.py": "asks the one server that the machine names; no redirects, no keys",
     "pipelines/stages/fetch.py": "downloads within `hub_errors`",
     "pipelines/stages/import_base.py": "downloads within `hub_errors`",
     "pipelines/loader.py": "switches the Hub's network off",

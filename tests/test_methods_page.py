@@ -48,10 +48,10 @@ def test_a_row_resolves_and_policy_has_thresholds_for_it(name: str) -> None:
 
 
 def _split_for_selection(params: dict[str, Any]) -> None:
-    """As the page says of rows that select the best step."""
+    """As the page says of rows that select the best step, or stop by a suite."""
     split = {"train": 0.9, "validation": 0.1, "test": 0}
     for row in params["stages"].values():
-        if "select" in row:
+        if "select" in row or "suite" in row.get("stop", {}):
             params["datasets"][row["data"]]["splits"] = split
 
 

@@ -166,12 +166,12 @@ EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
         ("pipelines/architectures/tiny.json", {"import_base"}),
         (
             "pipelines/metrics.py",
-            {*EVALUATE, "gate", "suite", "generate"},
+            {*EVALUATE, "gate", "suite", "generate", "train"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
         (
             "pipelines/rewards/refusal.py",
-            {"suite", "evaluate", "evaluate_base", "evaluate_further", "generate"},
+            {*EVALUATE, "check_quality", "gate", "suite", "generate", "train"},
         ),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),

@@ -44,6 +44,9 @@ KINDS = {
     "prompts": "prompt",
     "prompts_held_out": "prompt",
     "ratings": "rated",
+    "safety_preferences": "preference",
+    "unsafe_held_out": "prompt",
+    "look_alikes_held_out": "prompt",
 }
 
 REASONS = {
@@ -124,7 +127,7 @@ def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(
     tmp_path: Path, part: str
 ) -> None:
     outcome, out = run(
-        tmp_path, sample(tmp_path, part), dataset(KINDS[part]), ignoring("product", "team")
+        tmp_path, sample(tmp_path, part), dataset(KINDS[part]), ignoring("product", "team", "harm")
     )
     planted = {
         mark.line: mark.what
