@@ -33,6 +33,11 @@ def _lists() -> dict[str, frozenset[str]]:
     return {name: frozenset(names) for name, names in sections.items()}
 
 
+def titles() -> frozenset[str]:
+    """Words that a name follows, lower-cased."""
+    return _lists()["titles"]
+
+
 @cache
 def _word() -> Any:
     import regex
