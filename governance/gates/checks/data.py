@@ -104,11 +104,15 @@ def pii_remaining(context: DataContext) -> Findings:
         )
 
 
+NO_MODEL = ("none", "name-list", "tagger")
+"""Sources of names that are no real model."""
+
+
 def ner(context: DataContext) -> Findings:
     """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
-    if context.scan and context.policies.pii.require_ner and engine in ("none", "name-list"):
-        expected = "spacy:<folder> or transformers:<folder>"
+    if context.scan and context.policies.pii.require_ner and engine in NO_MODEL:
+        expected = "spacy:<folder>, transformers:<folder> or onnx:<folder>"
         yield context.data_finding(
             "NER_REQUIRED", expected=expected, found=engine, figures=[engine]
         )

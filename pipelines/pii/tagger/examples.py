@@ -37,7 +37,8 @@ LABELS = {
 """Label of a set to the tagger's number; others are no name."""
 
 NO_NAMES = frozenset(
-    "borrower lender bank commonwealth the we god allah pope".split() + ["remarketing agent"]
+    {"borrower", "lender", "bank", "commonwealth", "remarketing agent"}
+    | {"the", "we", "god", "allah", "pope"}
 )
 """What a set labels as a name although it is none."""
 
@@ -275,27 +276,31 @@ class _Pieces:
         return start, len(self.text)
 
 
+def _several(values: str) -> list[str]:
+    return values.split("|")
+
+
 PARTICLES = ("de", "da", "van", "von", "van der", "di", "del", "bin", "al", "la", "ten", "dos")
-PROFESSIONS = (
+PROFESSIONS = _several(
     "footballer|politician|painter|actress|singer|lawyer|botanist|engineer|historian|bishop|poet"
     "|journalist|physicist|chess player|composer|architect|teacher"
-).split("|")
-MONTHS = (
+)
+MONTHS = _several(
     "January|February|March|April|May|June|July|August|September|October|November|December"
-).split("|")
-CAPITALS = (
+)
+CAPITALS = _several(
     "Silent|River|Last|Golden|Winter|Garden|House|Road|Night|Story|Empire|Great|Northern|Bridge"
     "|Star|Light|Dark|Summer|Return|Secret|Island|Red|Black|White|Iron|Stone|Crown|Battle|Treaty"
     "|Council|National|Royal|Central|Museum|Library|Cup|Championship|League|Trophy|Project|Reform"
     "|Education|Water|Public|World|Modern|Music|Art|Science|Magic|Dream|Time|City|Street|Wild|Blue"
     "|Green|Machine|Data|System|Quality|Report|Review|Standard|Model|Home|Family|Love|Heart|Days"
     "|Years|Bay|Lake|Mount|Canal|Glacier|Sea|Symphony|Opera|Theatre|Prize|Medal|Mission|Congress"
-).split("|")
+)
 """Words for titles and organisations that name nobody."""
-ORGANISATIONS = (
+ORGANISATIONS = _several(
     "{L} University|University of {L}|{S} & Sons|{S} Institute|{L} F.C.|{L} United|{S} Inc.|{S} Ltd"
     "|{S} Group|{L} General Hospital|Bank of {L}|{S} and {S} LLP|{L} Symphony Orchestra"
     "|Ministry of {W}|{W} Corporation|{W}{v}|{W} {v} Company|National {W} Association|{A}"
     "|{S} Brothers|{L} City Council|{L} Times|{S} Motors|{W} Records|{W} Media|{S} College"
     "|Royal {W} Society|The {L} Post|{L} {V}s|{S} {W} Services|{W} {V} Foundation"
-).split("|")
+)

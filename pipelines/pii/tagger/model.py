@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,18 @@ FILE = Path(__file__).with_name("weights.safetensors")
 REACH = 3
 """Words on each side that are seen."""
 
+BLOCK = 12
+"""Candidates that are judged together. For more, OpenBLAS starts threads, which cost more than they
+save here.
+"""
+
 LEAST, LEAST_LOWER = 0.5, 0.8
 """The least probability of a finding; that of a word in lower case."""
 
-PARTICLES = frozenset("de da van von der den di du la le del al el bin ibn dos ten y".split())
+PARTICLES = frozenset(
+    {"de", "da", "van", "von", "der", "den", "di", "du", "la", "le", "del", "al", "el"}
+    | {"bin", "ibn", "dos", "ten", "y"}
+)
 """Words in lower case that stand inside a person's name."""
 
 MANY = 100_000
@@ -39,7 +48,7 @@ class Tagger:
     """The tagger with its weights."""
 
     name = "Tagger"
-    entities = KINDS[1:]
+    entities: tuple[str, ...] = KINDS[1:]
 
     def __init__(self, file: Path = FILE) -> None:
         import numpy as np
@@ -67,18 +76,25 @@ class Tagger:
             return []
         padded = np.zeros(len(rows) + 2 * REACH, np.int32)  # row 0: beyond the text
         padded[REACH:-REACH] = rows
-        seen = self._vectors[padded[candidates[:, None] + self._around]]
-        hidden = seen.reshape(len(candidates), -1) @ self._hidden + self._hidden_bias
-        scores = np.maximum(hidden, 0) @ self._output + self._output_bias
-        scores = np.exp(scores - scores.max(1, keepdims=True))
-        scores /= scores.sum(1, keepdims=True)
+        seen = padded[candidates[:, None] + self._around]
+        blocks = [self._judged(seen[at : at + BLOCK]) for at in range(0, len(seen), BLOCK)]
+        scores = np.concatenate(blocks)
         best = scores[:, 1:].argmax(1) + 1
         chance = scores[np.arange(len(best)), best]
         sure = np.flatnonzero(chance >= self._least[rows[candidates]])
         if not len(sure):
             return []
-        picked = zip(candidates[sure].tolist(), best[sure].tolist(), chance[sure].tolist())
-        return _names(found, list(picked))
+        columns = (candidates[sure], best[sure], chance[sure])
+        picked = list(zip(*(column.tolist() for column in columns), strict=True))
+        return [name for name in _names(found, picked) if _stands_alone(text, *name[:2])]
+
+    def _judged(self, seen: Any) -> Any:
+        """The probability of each kind. `seen`: rows of vectors, one line for each candidate."""
+        np = self._np
+        hidden = self._vectors[seen].reshape(len(seen), -1) @ self._hidden + self._hidden_bias
+        scores = np.maximum(hidden, 0) @ self._output + self._output_bias
+        scores = np.exp(scores - scores.max(1, keepdims=True))
+        return scores / scores.sum(1, keepdims=True)
 
     # --- vectors of words
 
@@ -117,6 +133,18 @@ class Tagger:
             self._vectors = np.resize(self._vectors, (more, self._vectors.shape[1]))
             self._candidate = np.resize(self._candidate, more)
             self._least = np.resize(self._least, more)
+
+
+_INSIDE = re.compile(r"[\w@]")
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether a name is more than a letter, and no part of a number, identifier or e-mail
+    address.
+    """
+    if end - start < 2 or _INSIDE.match(text, end):
+        return False
+    return start == 0 or text[start - 1] == "@" or not _INSIDE.match(text, start - 1)
 
 
 def _names(found: list[str], picked: list[tuple[int, int, float]]) -> list[Named]:

@@ -88,7 +88,8 @@ class Trainer:
     def _batch(self, examples: list[Example]) -> list[Any]:
         import torch
 
-        flat, starts, around, labels = [], [], [], []
+        flat, starts, labels = list[int](), list[int](), list[int]()
+        around = list[list[int]]()
         beyond = sum(len(words(example.text)) for example in examples)
         for example in examples:
             found, kinds = words(example.text), _kinds(example)

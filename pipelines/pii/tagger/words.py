@@ -79,10 +79,8 @@ def _shape(bare: str) -> str:
         return bare
     if bare == bare.lower():
         return "x"
-    if len(bare) == 1:
-        return "X"
     if bare == bare.upper():
-        return "XX" if len(bare) < 5 else "XXXXX"
+        return "X" if len(bare) == 1 else "XX" if len(bare) < 5 else "XXXXX"
     if bare[0] == bare[0].upper():
         return "Xx" if bare[1:] == bare[1:].lower() else "XxX"
     return "xX"

@@ -57,7 +57,7 @@ def test_what_is_found(engine: PlainEngine, text: str, expected: tuple[str, str]
     [
         "Hello. My router drops off the network every hour.",
         "It clicks without end. team: repair; priority: p4; fix: clean fan",
-        "Will you go in May? Mark the page.",
+        "Will you go in May? Turn the page.",
         "There are 48 clips, 24 in April and 72 altogether.",
         "Please enter your password: it is required.",
         "4111 1111 1111 1112 fails its checksum",
@@ -182,7 +182,7 @@ def test_a_spacy_model_finds_names_by_one_line_of_policy(tmp_path: Path) -> None
     text = "Ask Zorblax Quux, or mail z@example.com, driver license H12234567."
     assert ("PERSON", "Zorblax Quux") in found(engine, text)
     assert {"EMAIL_ADDRESS", "US_DRIVER_LICENSE"} <= {entity for entity, _ in found(engine, text)}
-    assert found(engine, "John Smith") == set(), "the name list is not used beside a model"
+    assert ("PERSON", "John Smith") in found(engine, "Ask John Smith.")
 
 
 def test_another_model_is_another_digest(tmp_path: Path) -> None:
