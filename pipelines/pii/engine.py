@@ -166,7 +166,8 @@ class PlainEngine:
         """sha256 over all that can change the findings: engine versions, recognizers, thresholds,
         name list or model.
         """
-        engines = ("presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract")
+        engines = ["presidio-analyzer", "phonenumbers", "regex", "spacy", "tldextract"]
+        engines += pii_ner.PACKAGES.get(self.policy.ner.partition(":")[0], ())
         content = {
             "engine": self.describe,
             "sources": [digests.sha256_file(Path(__file__).parent / name) for name in SOURCES],

@@ -35,6 +35,13 @@ ENTITIES = {
 }
 """Label of a model to the entity."""
 
+PACKAGES = {
+    "tagger": ("numpy",),
+    "onnx": ("numpy", "onnxruntime", "tokenizers"),
+    "transformers": ("tokenizers", "torch", "transformers"),
+}
+"""Packages by source, whose versions can change what it finds."""
+
 SPACY_SCORE = 0.85
 """spaCy gives no probabilities; Presidio uses this score."""
 

@@ -112,7 +112,7 @@ def ner(context: DataContext) -> Findings:
     """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
     if context.scan and context.policies.pii.require_ner and engine in NO_MODEL:
-        expected = "spacy:<folder>, transformers:<folder> or onnx:<folder>"
+        expected = "spacy:<folder> or transformers:<folder>"
         yield context.data_finding(
             "NER_REQUIRED", expected=expected, found=engine, figures=[engine]
         )

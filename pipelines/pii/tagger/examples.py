@@ -22,9 +22,6 @@ from pipelines.pii.tagger.lists import Names
 
 TEMPLATES = Path(__file__).with_name("templates.txt")
 
-KINDS = ("", "PERSON", "LOCATION", "ORGANIZATION")
-"""The tagger's labels, by number. The first: no name."""
-
 UNSURE = -1
 """A label that is neither trained on nor measured."""
 

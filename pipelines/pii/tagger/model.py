@@ -15,8 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipelines.pii.tagger.examples import KINDS
-from pipelines.pii.tagger.words import features, is_candidate, key, words
+from pipelines.pii.tagger.words import KINDS, features, is_candidate, key, words
 
 FILE = Path(__file__).with_name("weights.safetensors")
 

@@ -17,9 +17,9 @@ from random import Random
 from typing import Any
 
 from pipelines.pii.tagger import lists
-from pipelines.pii.tagger.examples import KINDS, UNSURE, Example, Writer, joined, labelled
+from pipelines.pii.tagger.examples import UNSURE, Example, Writer, joined, labelled
 from pipelines.pii.tagger.model import FILE, REACH, Tagger
-from pipelines.pii.tagger.words import BUCKETS, features, is_candidate, key, words
+from pipelines.pii.tagger.words import BUCKETS, KINDS, features, is_candidate, key, words
 
 SIZE, HIDDEN = 32, 96
 """Numbers per word, and units of the hidden layer."""

@@ -15,6 +15,9 @@ import zlib
 
 WORD = re.compile(r"\s*(?:[^\W\d_]+(?:[-'’](?!s\b)[^\W\d_]+)*|\d+|\S)|\s+$")
 
+KINDS = ("", "PERSON", "LOCATION", "ORGANIZATION")
+"""The tagger's labels, by number. The first: no name."""
+
 BUCKETS = 1 << 15
 """Rows of weights. Different features may share one."""
 

@@ -15,6 +15,7 @@ from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
 from pipelines.pii.engine import OVERLAP, WINDOW, PlainEngine, Unscanned, cannot_find
 from tests.conftest import ROOT
+from tests.pipelines.pii.models import spacy_model
 from tests.pipelines.policies import pii, shipped_pii
 
 
@@ -164,16 +165,6 @@ def test_the_digest_follows_what_can_change_findings_and_nothing_else() -> None:
 
 
 # --- a real model ---------------------------------------------------------------------------------
-
-
-def spacy_model(folder: Path) -> Path:
-    """A model that knows one person: an entity ruler, saved as spaCy saves models."""
-    import spacy
-
-    pipeline = spacy.blank("en")
-    pipeline.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Zorblax Quux"}])  # type: ignore[attr-defined]
-    pipeline.to_disk(folder)
-    return folder
 
 
 def test_a_spacy_model_finds_names_by_one_line_of_policy(tmp_path: Path) -> None:
