@@ -29,6 +29,9 @@ FieldPattern = Annotated[str, Field(min_length=1, max_length=100)]
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
+NO_MODEL = ("none", "name-list", "tagger")
+"""Sources of names that are no model, as `ner` of a scan."""
+
 PiiAction = Literal["block", "drop", "redact", "allow"]
 """Refuse the dataset, leave the record out, replace what was found, or keep it (with a reason)."""
 

@@ -27,8 +27,7 @@ from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding, Recall
 from governance.base.errors import ConfigError
 from governance.gates import recall as judged
-from governance.gates.checks.data import NO_MODEL
-from governance.policy.data import PiiPolicy
+from governance.policy.data import NO_MODEL, PiiPolicy
 from pipelines import pages
 from pipelines.job import Job, Outcome
 from pipelines.pii import recall

@@ -13,6 +13,7 @@ from governance.attest.predicates import Quality
 from governance.gates import recall
 from governance.gates.checks.context import DataContext, Findings, GateContext, signed_by
 from governance.history.lineage import inputs
+from governance.policy.data import NO_MODEL
 from governance.policy.rules import Datacard
 
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
@@ -102,10 +103,6 @@ def pii_remaining(context: DataContext) -> Findings:
             figures=[f"{entity} {count}" for entity, count in left.items()],
             entity=next(iter(left)),
         )
-
-
-NO_MODEL = ("none", "name-list", "tagger")
-"""Sources of names that are no real model."""
 
 
 def ner(context: DataContext) -> Findings:
