@@ -142,7 +142,7 @@ def _data(file: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
     """(2) The data files that a module or template names."""
     folder = file.rpartition("/")[0]
     folders = {folder, f"{file.partition('/')[0]}/templates"}
-    for name in set(_QUOTED_FILE.findall(_read(file).decode("utf-8"))):
+    for name in set(_QUOTED_FILE.findall(_read(file).decode("utf-8", "replace"))):
         for found in (f"{place}/{name}" for place in folders):
             if not name.endswith(".py") and found not in seen | {file} and _is_file(found):
                 yield found

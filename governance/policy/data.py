@@ -29,6 +29,9 @@ FieldPattern = Annotated[str, Field(min_length=1, max_length=100)]
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
+NO_MODEL = ("none", "name-list", "tagger")
+"""Sources of names that are no model, as `ner` of a scan."""
+
 PiiAction = Literal["block", "drop", "redact", "allow"]
 """Refuse the dataset, leave the record out, replace what was found, or keep it (with a reason)."""
 
@@ -96,10 +99,12 @@ class PiiPolicy(Model):
     """A text is searched in one of these, too, where it is written in it. Labels of numbers that
     institutions issue are searched for in all.
     """
-    ner: Annotated[str, StringConstraints(pattern=r"^(name-list|(spacy|transformers):.+)$")] = (
-        "name-list"
-    )
-    """`name-list` (low assurance), `spacy:<folder or package>` or `transformers:<local folder>`."""
+    ner: Annotated[
+        str, StringConstraints(pattern=r"^(name-list|tagger|(spacy|transformers|onnx):.+)$")
+    ] = "name-list"
+    """What finds names: `name-list` (low assurance); the list with the light `tagger`; the list
+    with a model: `spacy:<folder or package>`, `transformers:<folder>`, `onnx:<folder or package>`.
+    """
     require_ner: bool = False
     """Whether a scan without a real model is refused."""
     threshold: Score = 0.35
@@ -154,6 +159,12 @@ class PiiPolicy(Model):
     def entity(self, name: str) -> EntityPolicy:
         """The policy of one entity: its own, or the default."""
         return self.entities.get(name, self.default)
+
+    @property
+    def level(self) -> str:
+        """How names are searched for, in words for evidence and reports."""
+        levels = {"name-list": "list", "tagger": "list and tagger"}
+        return levels.get(self.ner, "list and model")
 
     def threshold_of(self, entity: str, recognizer: str) -> float:
         """The least score at which a finding of `recognizer` counts."""

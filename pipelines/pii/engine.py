@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 from governance.attest import canonical, digests
 from governance.policy.data import PiiPolicy
-from pipelines.pii import names as pii_names
+from pipelines.optional import hidden
+from pipelines.pii import ner as pii_ner
 from pipelines.pii import presidio as pii_presidio
 from pipelines.pii.language import Language
 
@@ -32,7 +33,8 @@ OVERLAP = 4_000
 
 SOURCES = (
     *("names.txt", "labelled.yaml", "disguise.py", "engine.py", "exclusions.py", "filter.py"),
-    *("labelled.py", "language.py", "names.py", "presidio.py"),
+    *("labelled.py", "language.py", "names.py", "ner.py", "presidio.py"),
+    *("tagger/model.py", "tagger/words.py"),
 )
 """Version of our own code that affects the findings."""
 
@@ -73,14 +75,22 @@ def cannot_find(policy: PiiPolicy) -> list[str]:
         f"text in languages other than: {', '.join(policy.known_languages)}",
         f"kinds whose recognizers are off, or of other languages: {off}",
     ]
-    if policy.ner != "name-list":
-        return limits
-    return [
+    return [*NAMES_MISSED.get(policy.ner, ()), *limits]
+
+
+NAMES_MISSED = {
+    "name-list": (
         "names of people without a title that are not on a list of frequent names (recall:"
         " docs/pii.md)",
         "places, organisations, nationalities and religions",
-        *limits,
-    ]
+    ),
+    "tagger": (
+        "part of the names, places and organisations, and most in languages other than English: a"
+        " light tagger searches for them (recall: docs/pii.md)",
+        "nationalities and religions",
+    ),
+}
+"""What each source of names is known to miss."""
 
 
 # --- the reference --------------------------------------------------------------------------------
@@ -91,9 +101,11 @@ class PlainEngine:
 
     def __init__(self, policy: PiiPolicy, root: Path) -> None:
         self.policy = policy
-        self.model = pii_presidio.model_folder(policy.ner, root)
-        self._ner_sha256 = digests.digest_of(self.model or pii_names.FILE)
-        self.analyzer = pii_presidio.analyzer(policy, self.model)
+        model = pii_ner.model_folder(policy.ner, root)
+        self._ner_sha256 = digests.digest_of(pii_ner.file_of(policy, model))
+        self.analyzer = pii_presidio.analyzer(policy)
+        with hidden(pii_presidio.unused(policy)):
+            self.names = pii_ner.sources(policy, model)
         self._watch = _Timeouts()
         self._language = Language(policy.known_languages)
 
@@ -102,9 +114,9 @@ class PlainEngine:
         return self.search(text, None)
 
     def search(self, text: str, entities: list[str] | None) -> list[Span]:
-        """The findings of `entities` (all if None). Raises `Unscanned`."""
-        spans: set[Span] = set()
-        for offset, window in _windows(text):
+        """The findings of `entities` by patterns (all if None), and names. Raises `Unscanned`."""
+        spans = set(self._named(text))
+        for offset, window in _windows(text) if entities != [] else ():
             for language in self._languages_of(text):
                 for result in self._analyze(window, language, entities):
                     start, end = offset + result.start, offset + result.end
@@ -118,6 +130,18 @@ class PlainEngine:
     def _languages_of(self, text: str) -> list[str]:
         """Those of policy, and the text's own."""
         return list(dict.fromkeys([*self.policy.languages, self.language(text)]))
+
+    def _named(self, text: str) -> Iterator[Span]:
+        """Names at or above the policy's thresholds. A model may fail: `Unscanned`."""
+        for source in self.names:
+            try:
+                found = list(source.find(text))
+            except Exception as error:  # noqa: BLE001 - as in `_analyze`
+                why = f"the search for names failed ({type(error).__name__})"
+                raise Unscanned(why) from None
+            for start, end, entity, score in found:
+                if score >= self.policy.threshold_of(entity, source.name):
+                    yield Span(start, end, entity, round(score, 4))
 
     def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
         self._watch.timed_out = False
@@ -133,8 +157,8 @@ class PlainEngine:
     @cached_property
     def entities(self) -> list[str]:
         """The entities searched for, sorted."""
-        names = {name for known in self.recognizers for name in known.supported_entities}
-        return sorted(names)
+        by_pattern = {name for known in self.recognizers for name in known.supported_entities}
+        return sorted(by_pattern.union(*(source.entities for source in self.names)))
 
     @property
     def recognizers(self) -> list[Any]:
@@ -143,12 +167,13 @@ class PlainEngine:
 
     @cached_property
     def describe(self) -> dict[str, str]:
-        """The engine for evidence: name, version, ner, ner_sha256."""
+        """The engine for evidence: name, version, ner, its digest and its level."""
         return {
             "name": "presidio-analyzer",
             "version": importlib.metadata.version("presidio-analyzer"),
             "ner": self.policy.ner,
             "ner_sha256": self._ner_sha256,
+            "level": self.policy.level,
         }
 
     @cached_property
@@ -156,14 +181,19 @@ class PlainEngine:
         """sha256 over all that can change the findings: engine versions, recognizers, thresholds,
         name list or model.
         """
-        engines = ("presidio-analyzer", "phonenumbers", "py3langid", "regex", "spacy", "tldextract")
+        engines = ["presidio-analyzer", "phonenumbers", "py3langid", "regex", "spacy", "tldextract"]
+        engines += pii_ner.PACKAGES.get(self.policy.ner.partition(":")[0], ())
         content = {
             "engine": self.describe,
-            "sources": [digests.sha256_file(Path(__file__).with_name(name)) for name in SOURCES],
+            "sources": [digests.sha256_file(Path(__file__).parent / name) for name in SOURCES],
             "versions": {name: importlib.metadata.version(name) for name in engines},
             "languages": [self.policy.languages, self.policy.detect_languages],
             "phone_regions": self.policy.phone_regions,
             "recognizers": sorted(map(_settings, self.recognizers), key=canonical.dumps),
+            "names": [
+                {name: self.policy.threshold_of(name, source.name) for name in source.entities}
+                for source in self.names
+            ],
         }
         return digests.sha256_bytes(canonical.dumps(content))
 

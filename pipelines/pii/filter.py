@@ -13,7 +13,6 @@ import re
 import unicodedata
 from typing import Any
 
-from pipelines.pii import names as pii_names
 from pipelines.pii.engine import Engine, PlainEngine, Span
 from pipelines.pii.kept import KeptFile
 
@@ -22,11 +21,9 @@ TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-
 
 
 def fastest(plain: PlainEngine, kept: KeptFile | None = None) -> Engine:
-    """The filtered engine. The plain one if policy names a NER model, without Hyperscan, or if
-    Hyperscan refuses a pattern. `kept`: the file for its compiled patterns.
+    """The filtered engine. The plain one without Hyperscan, or if Hyperscan refuses a pattern.
+    `kept`: the file for its compiled patterns.
     """
-    if plain.policy.ner != "name-list":
-        return plain
     try:
         import hyperscan
     except ImportError:  # there are no packages for some platforms
@@ -49,7 +46,7 @@ class FilteredEngine:
         tested: dict[tuple[str, str], None] = {}
         for recognizer in plain.recognizers:
             tests = _tests(recognizer)
-            has_test = tests or recognizer.name in ("PhoneRecognizer", "NameListRecognizer")
+            has_test = tests or recognizer.name == "PhoneRecognizer"
             if not has_test or any(TELLS_APART.search(pattern) for _, pattern in tests):
                 self._always.update(recognizer.supported_entities)
             tested |= dict.fromkeys(tests)  # the same in every language
@@ -78,10 +75,8 @@ class FilteredEngine:
         )
         if self._digits.search(text):
             possible.add("PHONE_NUMBER")
-        if next(pii_names.find(text), None):
-            possible.add("PERSON")
         possible &= set(self.plain.entities)
-        return self.plain.search(text, sorted(possible)) if possible else []
+        return self.plain.search(text, sorted(possible))
 
     def language(self, text: str) -> str:
         """See `Engine`."""

@@ -1,4 +1,4 @@
-"""Finds names of people by a list of frequent names and by titles, if there is no NER model.
+"""Finds names of people by a list of frequent names and by titles.
 
 Low assurance, and labelled so in every report: a name is not found if it is not in `names.txt` and
 has no title before it. `docs/pii.md` has the measured recall.
@@ -31,6 +31,11 @@ def _lists() -> dict[str, frozenset[str]]:
         elif not line.startswith("#"):
             current.update(line.split())
     return {name: frozenset(names) for name, names in sections.items()}
+
+
+def titles() -> frozenset[str]:
+    """Words that a name follows, lower-cased."""
+    return _lists()["titles"]
 
 
 @cache
@@ -92,31 +97,3 @@ def _score(
     if given in lists["given"]:
         return FULL if family else GIVEN
     return FULL if given in lists["ambiguous"] and family else 0.0
-
-
-def recognizer(language: str) -> Any:
-    """A Presidio recognizer of PERSON by `find`. Presidio must be imported already."""
-    from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
-
-    class NameListRecognizer(LocalRecognizer):  # type: ignore[misc]
-        """PERSON by list and title."""
-
-        def load(self) -> None:
-            """Reads the list when it is first used."""
-
-        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
-            """Presidio's entry point."""
-            source = {
-                RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
-                RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
-            }
-            return [
-                RecognizerResult(
-                    "PERSON", start, end, score, AnalysisExplanation(self.name, score), dict(source)
-                )
-                for start, end, score in find(text)
-            ]
-
-    return NameListRecognizer(
-        supported_entities=["PERSON"], supported_language=language, name="NameListRecognizer"
-    )

@@ -16,7 +16,6 @@ from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_NER, OF_PRESIDIO, hidden
 from pipelines.pii import labelled
-from pipelines.pii import names as pii_names
 
 PATTERN_SECONDS = 10
 """Seconds after which a pattern times out on one window."""
@@ -36,16 +35,17 @@ def _quiet() -> Iterator[None]:
 
 def unused(policy: PiiPolicy) -> tuple[str, ...]:
     """Optional packages of Presidio that a search with this policy does not need."""
-    return OF_PRESIDIO if policy.ner != "name-list" else (*OF_PRESIDIO, *OF_NER)
+    needs_them = policy.ner.startswith(("spacy:", "transformers:"))
+    return OF_PRESIDIO if needs_them else (*OF_PRESIDIO, *OF_NER)
 
 
-def analyzer(policy: PiiPolicy, model: Path | None) -> Any:
+def analyzer(policy: PiiPolicy) -> Any:
     """Presidio's engine with the recognizers, thresholds and languages of a policy."""
     with hidden(unused(policy)), _quiet():
-        return _analyzer(policy, model)
+        return _analyzer(policy)
 
 
-def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
+def _analyzer(policy: PiiPolicy) -> Any:
     import phonenumbers
     import presidio_analyzer.pattern_recognizer
     import tldextract
@@ -57,13 +57,13 @@ def _analyzer(policy: PiiPolicy, model: Path | None) -> Any:
     # Presidio makes eight of them for each text.
     phonenumbers.__dict__["PhoneNumberMatcher"] = phone_matcher()
     presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS = PATTERN_SECONDS
-    nlp = _nlp_engine(policy, model if policy.ner.startswith("spacy:") else None)
+    nlp = _nlp_engine(policy)
     provider = RecognizerRegistryProvider(registry_configuration=_registry(policy))
     registry = provider.create_recognizer_registry()
     for recognizer in registry.recognizers:
         if recognizer.name == "PhoneRecognizer":
             recognizer.supported_regions = tuple(policy.phone_regions)
-    for recognizer in _own_recognizers(policy, nlp, model):
+    for recognizer in _own_recognizers(policy):
         registry.add_recognizer(recognizer)
     for recognizer in registry.recognizers:
         recognizer.score_thresholds = {
@@ -206,13 +206,10 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
     return {**table, "supported_languages": policy.known_languages, "recognizers": recognizers}
 
 
-def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterator[Any]:
-    """Policy's own patterns, and the source of names: the list, a spaCy model or a transformers
-    model.
-    """
+def _own_recognizers(policy: PiiPolicy) -> Iterator[Any]:
+    """Policy's own patterns."""
     import regex
     from presidio_analyzer import Pattern, PatternRecognizer
-    from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
     for language in policy.known_languages:
         for own in policy.recognizers:
@@ -225,68 +222,22 @@ def _own_recognizers(policy: PiiPolicy, nlp: Any, model: Path | None) -> Iterato
                 global_regex_flags=regex.MULTILINE,
             )
         yield labelled.recognizer(language, policy.known_languages, PATTERN_SECONDS)
-        if policy.ner == "name-list":
-            yield pii_names.recognizer(language)
-        elif policy.ner.startswith("spacy:"):
-            yield SpacyRecognizer(
-                supported_language=language, supported_entities=nlp.get_supported_entities()
-            )
-        else:
-            from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
-
-            yield HuggingFaceNerRecognizer(
-                model_name=str(model), supported_language=language, device="cpu"
-            )
 
 
-def model_folder(ner: str, root: Path) -> Path | None:
-    """The folder of the model that policy names. Raises `ConfigError` if it is missing or could run
-    code.
-    """
-    kind, _, name = ner.partition(":")
-    if kind == "name-list":
-        return None
-    folder = root / name
-    if kind == "spacy" and not folder.is_dir():
-        import spacy.util
-
-        folder = spacy.util.get_package_path(name) if spacy.util.is_package(name) else folder
-    where = "policies/pii.yaml: ner"
-    if not folder.is_dir():
-        expected = "a folder (spacy: or an installed package)"
-        raise ConfigError(f"no model {name!r}", where=where, expected=expected)
-    if kind == "transformers" and not list(folder.glob("*.safetensors")):
-        found, fix = f"{name!r} has no safetensors weights", "pickled weights can run code"
-        raise ConfigError(found, where=where, fix=fix)
-    return folder
-
-
-def _nlp_engine(policy: PiiPolicy, model: Path | None) -> Any:
-    """spaCy tokenizers, with the policy's model for its own language. Never downloads."""
-    import spacy
+def _nlp_engine(policy: PiiPolicy) -> Any:
+    """spaCy tokenizers. Never downloads."""
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
     lazy = _lazy_artifacts()
 
     class TokenEngine(SpacyNlpEngine):  # type: ignore[misc]
-        """Tokenizers, and the pipeline of a spaCy model if policy names one."""
+        """Tokenizers without a model."""
 
         def load(self) -> None:
             self.nlp = {language: _blank(language) for language in policy.known_languages}
-            if model is not None:
-                pipeline = spacy.load(model)
-                if pipeline.lang not in self.nlp:
-                    found, known = f"a model of {pipeline.lang!r}", ", ".join(policy.languages)
-                    raise ConfigError(found, where="policies/pii.yaml: ner", expected=known)
-                self.nlp[pipeline.lang] = pipeline
 
         def process_text(self, text: str, language: str) -> Any:
-            if not self.nlp[language].pipe_names:
-                return lazy(self, text, language)
-            artifacts = super().process_text(text, language)
-            artifacts.lemmas = [token.lemma_ or token.lower_ for token in artifacts.tokens]
-            artifacts.keywords = artifacts.set_keywords(self, artifacts.lemmas, language)
-            return artifacts
+            return lazy(self, text, language)
 
     return TokenEngine()
 

@@ -27,7 +27,7 @@ from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding, Recall
 from governance.base.errors import ConfigError
 from governance.gates import recall as judged
-from governance.policy.data import PiiPolicy
+from governance.policy.data import NO_MODEL, PiiPolicy
 from pipelines import pages
 from pipelines.job import Job, Outcome
 from pipelines.pii import recall
@@ -326,8 +326,8 @@ def findings(
     """Why the dataset is refused, if it is. `found` is from before treatment."""
     subject, report = f"dataset {dataset}", f"reports/scan_pii/{dataset}/report.json"
     reasons = []
-    if policy.require_ner and policy.ner == "name-list":
-        message = "names were searched with a list only"
+    if policy.require_ner and policy.ner in NO_MODEL:
+        message = f"names were searched by: {policy.level}"
         reasons.append(finding("NER_REQUIRED", subject, message, found=policy.ner))
     for entity in sorted({*found.entities, *remaining.entities}):
         action = policy.entity(entity).action
@@ -392,7 +392,8 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     errors.
     """
     entities = {*engine.entities, *NER_ENTITIES}
-    recognizers = {known.name for known in engine.recognizers} | set(policy.disabled_recognizers)
+    sources = [*engine.recognizers, *engine.names]
+    recognizers = {known.name for known in sources} | set(policy.disabled_recognizers)
     named: list[tuple[str, Iterable[str], set[str]]] = [
         ("entities", policy.entities, entities),
         ("minimum_recall", policy.minimum_recall, set(engine.entities)),

@@ -65,5 +65,5 @@ def prepare_scans(policy: PiiPolicy, root: Path) -> None:
     them by content. Does nothing where policy names a model: it would start threads. Raises
     `CountersignError`, which a scan says.
     """
-    if policy.ner == "name-list":
+    if policy.ner in ("name-list", "tagger"):
         PlainEngine(policy, root).find("One text.")

@@ -117,7 +117,10 @@ def test_each_data_file_of_the_stages_counts_for_a_family() -> None:
         for path in (ROOT / "pipelines").rglob("*")
         if path.suffix in (".json", ".txt", ".jinja", ".yaml")
     }
-    assert sorted(file for file in data - counted if not is_of_a_project(file)) == []
+    left = {file for file in data - counted if not is_of_a_project(file)}
+    # What trains the tagger; scans depend on its weights, which do count.
+    assert left == {"pipelines/pii/tagger/templates.txt"}
+    assert "pipelines/pii/tagger/weights.safetensors" in familycode.files("scan_pii")
 
 
 def is_of_a_project(file: str) -> bool:

@@ -13,6 +13,7 @@ from governance.attest.predicates import Quality
 from governance.gates import recall
 from governance.gates.checks.context import DataContext, Findings, GateContext, signed_by
 from governance.history.lineage import inputs
+from governance.policy.data import NO_MODEL
 from governance.policy.rules import Datacard
 
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
@@ -107,7 +108,7 @@ def pii_remaining(context: DataContext) -> Findings:
 def ner(context: DataContext) -> Findings:
     """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""
-    if context.scan and context.policies.pii.require_ner and engine in ("none", "name-list"):
+    if context.scan and context.policies.pii.require_ner and engine in NO_MODEL:
         expected = "spacy:<folder> or transformers:<folder>"
         yield context.data_finding(
             "NER_REQUIRED", expected=expected, found=engine, figures=[engine]

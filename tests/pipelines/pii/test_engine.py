@@ -15,6 +15,7 @@ from governance.base.errors import ConfigError
 from governance.policy.data import PiiPolicy
 from pipelines.pii.engine import OVERLAP, WINDOW, PlainEngine, Unscanned, cannot_find
 from tests.conftest import ROOT
+from tests.pipelines.pii.models import spacy_model
 from tests.pipelines.policies import pii, shipped_pii
 
 
@@ -57,7 +58,7 @@ def test_what_is_found(engine: PlainEngine, text: str, expected: tuple[str, str]
     [
         "Hello. My router drops off the network every hour.",
         "It clicks without end. team: repair; priority: p4; fix: clean fan",
-        "Will you go in May? Mark the page.",
+        "Will you go in May? Turn the page.",
         "There are 48 clips, 24 in April and 72 altogether.",
         "Please enter your password: it is required.",
         "4111 1111 1111 1112 fails its checksum",
@@ -166,23 +167,13 @@ def test_the_digest_follows_what_can_change_findings_and_nothing_else() -> None:
 # --- a real model ---------------------------------------------------------------------------------
 
 
-def spacy_model(folder: Path) -> Path:
-    """A model that knows one person: an entity ruler, saved as spaCy saves models."""
-    import spacy
-
-    pipeline = spacy.blank("en")
-    pipeline.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Zorblax Quux"}])  # type: ignore[attr-defined]
-    pipeline.to_disk(folder)
-    return folder
-
-
 def test_a_spacy_model_finds_names_by_one_line_of_policy(tmp_path: Path) -> None:
     spacy_model(tmp_path / "ner")
     engine = PlainEngine(pii(ner="spacy:ner"), tmp_path)
     text = "Ask Zorblax Quux, or mail z@example.com, driver license H12234567."
     assert ("PERSON", "Zorblax Quux") in found(engine, text)
     assert {"EMAIL_ADDRESS", "US_DRIVER_LICENSE"} <= {entity for entity, _ in found(engine, text)}
-    assert found(engine, "John Smith") == set(), "the name list is not used beside a model"
+    assert ("PERSON", "John Smith") in found(engine, "Ask John Smith.")
 
 
 def test_another_model_is_another_digest(tmp_path: Path) -> None:

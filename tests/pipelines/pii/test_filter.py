@@ -133,7 +133,7 @@ def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def searched(*_: object) -> None:
         raise AssertionError("a recognizer ran")
 
-    monkeypatch.setattr(plain(), "search", searched)
+    monkeypatch.setattr(plain(), "_analyze", searched)
     assert (
         fast().find(
             "Hello. My router drops off the network every hour — what can I do? It’s 3 years old."
@@ -142,6 +142,7 @@ def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(AssertionError):
         fast().find("anna@example.com")
+    assert [one.entity for one in fast().find("Ask Anna Weber.")] == ["PERSON"]
 
 
 def test_patterns_that_tell_characters_apart_always_run() -> None:

@@ -108,8 +108,8 @@ def test_a_scan_with_a_model_runs_cold_if_presidio_was_imported_without_torch(
 ) -> None:
     file = project.root / "policies" / "pii.yaml"
     text = file.read_text(encoding="utf-8")
-    assert "ner: name-list" in text
-    file.write_text(text.replace("ner: name-list", f"ner: {ner}"), encoding="utf-8")
+    assert "\nner: tagger\n" in text
+    file.write_text(text.replace("\nner: tagger\n", f"\nner: {ner}\n"), encoding="utf-8")
     monkeypatch.chdir(project.root)
     for name in ("presidio_analyzer", "torch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
