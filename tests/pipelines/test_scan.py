@@ -291,7 +291,7 @@ def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path)
     assert (
         said_of_it.actions["CREDIT_CARD"] == "drop" and said_of_it.actions["IP_ADDRESS"] == "redact"
     )
-    assert said_of_it.engine["ner"] == "name-list" and said_of_it.cannot_find
+    assert said_of_it.engine["ner"] == "tagger" and said_of_it.cannot_find
     assert said_of_it.counts.records_in == said_of_it.counts.records_out == 2
     report = json.loads((folder / "report.json").read_text())
     assert report["records"] == {"EMAIL_ADDRESS": [TWO.column("id")[0].as_py()]}
