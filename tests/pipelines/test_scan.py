@@ -299,7 +299,7 @@ def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path)
         (folder / name).read_text() for name in ("report.json", "report.md", "excluded.jsonl")
     )
     assert "anna" not in everything + said_of_it.model_dump_json() and "router" not in everything
-    assert "low assurance" in everything
+    assert "list and tagger" in everything
 
 
 @pytest.mark.slow
