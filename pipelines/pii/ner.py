@@ -11,6 +11,7 @@ one.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -174,7 +175,7 @@ class Spacy:
                 yield span.start_char, span.end_char, ENTITIES[span.label_], SPACY_SCORE
 
 
-class _Tokens:
+class _Tokens(ABC):
     """A model that labels tokens."""
 
     def __init__(self, policy: PiiPolicy, model: Path) -> None:
@@ -247,8 +248,9 @@ class _Tokens:
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         return scores / scores.sum(-1, keepdims=True)
 
+    @abstractmethod
     def _scores(self, ids: list[int]) -> Any:
-        raise NotImplementedError
+        """Score by token and label."""
 
 
 class Onnx(_Tokens):
