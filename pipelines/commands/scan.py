@@ -342,9 +342,9 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     if result["tokens"]:
         yield f"tokens are {KEYS[result['tokens']]}"
     problems = [problem for file in result["files"] for problem in file["problems"]]
-    yield from _listed(f"{result['problems']} problems, not searched", problems)
+    yield from _listed(f"not searched: {result['problems']} problem(s)", problems)
     skipped = [f"{one['file']}: {one['why']}" for one in result["skipped"]]
-    yield from _listed(f"{len(skipped)} skipped", skipped)
+    yield from _listed(f"skipped: {len(skipped)}", skipped)
 
 
 def _table(entities: dict[str, Any]) -> Iterator[str]:

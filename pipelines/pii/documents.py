@@ -48,7 +48,10 @@ STEP = 1 << 18
 """Characters of a JSON file that are read at once."""
 
 ROWS = 1024
-"""Rows of a Parquet file that are read and written at once."""
+"""Rows of a Parquet file that are read and written at once, if they are small."""
+
+ROWS_BYTES = 1 << 26
+"""Bytes of a Parquet file that are read and written at once."""
 
 SUFFIXES = {
     ".jsonl": "jsonl",
@@ -83,6 +86,8 @@ class Record:
     """Of the columns or outermost members."""
     problem: str = ""
     """Why it cannot be read."""
+    size: int = 0
+    """Bytes in memory beside the texts."""
 
     def field(self, place: str, hidden: Collection[int] = ()) -> str:
         """A place for people (rule 2). `hidden`: positions of names that are not to be shown."""
@@ -503,11 +508,12 @@ class Parquet:
                     raise self.source.failure("a column is named twice")
                 known = enumerate(_names(self.schema))
                 yield Record(0, [(f"[{at}].key", name) for at, name in known], names=names)
-                for batch in file.iter_batches(batch_size=ROWS):
+                for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
+                    size = batch.nbytes // max(batch.num_rows, 1)
                     for at, value in enumerate(batch.to_pylist()):
                         row += 1
                         texts = list(_cells(list(value.values())))
-                        yield Record(row, texts, (batch, at), names)
+                        yield Record(row, texts, (batch, at), names, size=size)
         except (pa.ArrowException, OSError) as error:
             found = f"not a readable Parquet file ({type(error).__name__})"
             raise self.source.failure(found, fix="copy the file again") from None
@@ -564,6 +570,12 @@ class Parquet:
                 columns.append(kept)
             self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
         self._kept, self._new = [], {}
+
+
+def _rows_at_once(metadata: Any) -> int:
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return int(min(ROWS, max(1, ROWS_BYTES // max(largest, 1))))
 
 
 def _column(place: str) -> int:

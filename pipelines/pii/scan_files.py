@@ -35,6 +35,8 @@ BATCH = 4_000_000
 """Characters that are searched at once."""
 
 BATCH_TEXTS = 50_000
+BATCH_BYTES = 1 << 27
+"""What a batch may hold beside: bytes of Parquet files that are no text."""
 
 PROBLEMS = 100
 """Problems of a file that are named; all are counted."""
@@ -138,7 +140,8 @@ class FilesScan:
             file.records += 1
         if record.problem:
             file.problem(f"{file.source.name}:{record.row}: {record.problem}")
-        named = {_position(cell.place) for cell in item.cells if cell.spans and _is_name(cell)}
+        names = [cell for cell in item.cells if _is_name(cell)]
+        named = {_position(cell.place) for cell in names if self._actions([cell]) - {"allow"}}
         if file.source.format in ("csv", "parquet"):
             file.hidden |= named
         for cell in item.cells:
@@ -354,13 +357,14 @@ def _items(files: Iterable[Scanned]) -> Iterator[_Item]:
 
 def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
     batch: list[_Item] = []
-    characters = texts = 0
+    characters = texts = size = 0
     for item in items:
         batch.append(item)
         characters += sum(len(cell.text) for cell in item.cells)
         texts += len(item.cells) + 1
-        if characters >= BATCH or texts >= BATCH_TEXTS:
+        size += item.record.size if item.record else 0
+        if characters >= BATCH or texts >= BATCH_TEXTS or size >= BATCH_BYTES:
             yield batch
-            batch, characters, texts = [], 0, 0
+            batch, characters, texts, size = [], 0, 0, 0
     if batch:
         yield batch

@@ -58,7 +58,7 @@ def test_exit_codes(folder: Path) -> None:
     (folder / "in" / "sub" / "bad.jsonl").write_text('{"a": \n{"a": 1}\n')
     done = scan("in/sub")
     assert done.exit_code == 3
-    assert "1 problems, not searched:\n  in/sub/bad.jsonl:1: not valid JSON" in done.output
+    assert "not searched: 1 problem(s):\n  in/sub/bad.jsonl:1: not valid JSON" in done.output
     assert scan("in").exit_code == 4  # what was found is certain
     assert scan("in/a.jsonl", "--redact", "out.jsonl").exit_code == 0
     assert scan("out.jsonl").exit_code == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -337,6 +338,24 @@ def test_a_paragraph_ends_at_its_size(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [
         (one["row"], one["start"]) for one in found if one["entity_type"] == "EMAIL_ADDRESS"
     ] == [(3, 3)]
+
+
+def test_bytes_that_are_no_text_count_for_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "ROWS_BYTES", 40_000)
+    monkeypatch.setattr(scan_files, "BATCH_BYTES", 100_000)
+    path, calls = tmp_path / "a.parquet", list[int]()
+    images = [b"\xff" + random.Random(at).randbytes(10_000) for at in range(50)]
+    pq.write_table(pa.table({"image": images, "text": ["x"] * 50}), path)
+
+    def find(self: Search, texts: Sequence[str]) -> list[Found]:
+        calls.append(len(texts))
+        return [Found() for _ in texts]
+
+    monkeypatch.setattr(Search, "find", find)
+    done, _ = scan(path)
+    assert done.records == 50 and max(calls) <= 13
 
 
 def test_memory_does_not_grow_with_the_file(
