@@ -48,6 +48,7 @@ COMMANDS: dict[str, str] = {
     "status": "Show data, models, versions, and what to do next.",
     "add": "Add a dataset from a file: guesses its kind, writes its row and datacard.",
     "look": "Show what a scan found and what was left out; judge a sample.",
+    "scan": "Search any files for personal data, and write treated copies.",
     "allow-base": "Write a base model's digests into policy.",
     "record-key": "Make the project's key for record ids.",
     "verify": "Verify the log and the project's files, or a bundle.",

@@ -77,10 +77,15 @@ def files(recipe: str, name: str) -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+def shared_root() -> Path:
+    """(1) The folder of the files that every project has from here."""
+    packaged = HERE / "templates" / "shared"
+    return packaged if packaged.is_dir() else HERE.parent
+
+
 def _shared() -> dict[str, bytes]:
     """(1)"""
-    packaged = HERE / "templates" / "shared"
-    root = packaged if packaged.is_dir() else HERE.parent
+    root = shared_root()
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for name in SHARED

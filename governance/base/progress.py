@@ -17,8 +17,11 @@ PATIENCE = 2.0
 class Bar:
     """Counts towards a total; redraws its line at most ten times a second."""
 
-    def __init__(self, stream: TextIO | None, total: int, text: str) -> None:
+    def __init__(self, stream: TextIO | None, total: int, text: str, after: float = 0) -> None:
+        import time
+
         self._stream, self._total, self._text = stream, total, text
+        self._begin = time.monotonic() + after
         self._done, self._drawn = 0, -MIN_INTERVAL
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -28,8 +31,11 @@ class Bar:
             return
         import time
 
-        if time.monotonic() - self._drawn >= MIN_INTERVAL or self._done >= self._total:
-            self._drawn = time.monotonic()
+        now = time.monotonic()
+        if now < self._begin:
+            return
+        if now - self._drawn >= MIN_INTERVAL or self._done >= self._total > 0:
+            self._drawn = now
             share = f"{self._done:,}/{self._total:,}" if self._total else f"{self._done:,}"
             self._stream.write(f"\r\x1b[2K  {self._text} {share} {note}"[:110])
             self._stream.flush()
@@ -66,9 +72,11 @@ class Progress:
             self._stream.flush()
 
     @contextmanager
-    def bar(self, total: int, text: str) -> Iterator[Bar]:
-        """A bar for `total` items; 0 where the total is not known."""
-        bar = Bar(self._stream, total, text)
+    def bar(self, total: int, text: str, after: float = 0) -> Iterator[Bar]:
+        """A bar for `total` items; 0 where the total is not known. It appears after so many
+        seconds.
+        """
+        bar = Bar(self._stream, total, text, after)
         try:
             yield bar
         finally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +47,8 @@ class Span:
     end: int
     entity: str
     score: float
+    recognizer: str = field(default="", compare=False)
+    """What found it."""
 
 
 class Unscanned(Exception):
@@ -120,7 +122,8 @@ class PlainEngine:
             for language in self._languages_of(text):
                 for result in self._analyze(window, language, entities):
                     start, end = offset + result.start, offset + result.end
-                    spans.add(Span(start, end, result.entity_type, round(result.score, 4)))
+                    score, by = round(result.score, 4), _recognizer(result)
+                    spans.add(Span(start, end, result.entity_type, score, by))
         return _without_repeats(spans)
 
     def language(self, text: str) -> str:
@@ -141,7 +144,7 @@ class PlainEngine:
                 raise Unscanned(why) from None
             for start, end, entity, score in found:
                 if score >= self.policy.threshold_of(entity, source.name):
-                    yield Span(start, end, entity, round(score, 4))
+                    yield Span(start, end, entity, round(score, 4), source.name)
 
     def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
         self._watch.timed_out = False
@@ -203,6 +206,10 @@ def _settings(recognizer: Any) -> list[Any]:
     patterns = [[p.name, p.regex, p.score] for p in getattr(recognizer, "patterns", [])]
     names = (recognizer.name, recognizer.supported_language, recognizer.supported_entities)
     return [*names, recognizer.score_thresholds, recognizer.context or [], *patterns]
+
+
+def _recognizer(result: Any) -> str:
+    return str((result.recognition_metadata or {}).get("recognizer_name", ""))
 
 
 class _Timeouts(logging.Handler):

@@ -238,6 +238,7 @@ def _text(found: Found) -> str:
 def _found(text: str) -> Found:
     language, *rows = json.loads(text)
     spans = (
-        Span(int(start), int(end), str(entity), float(score)) for start, end, entity, score in rows
+        Span(int(start), int(end), str(entity), float(score), str(by))
+        for start, end, entity, score, by in rows
     )
     return Found(tuple(spans), str(language))

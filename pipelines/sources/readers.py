@@ -10,6 +10,7 @@ field.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
@@ -38,7 +39,9 @@ BOMS = {
 }
 """First bytes of file formats that people rename to .jsonl."""
 
-SET_ENCODING = "set `encoding` of the dataset, e.g. utf-16 (countersign add: --encoding utf-16)"
+SET_ENCODING = (
+    "set `encoding` of the dataset, e.g. utf-16 (countersign add and scan: --encoding utf-16)"
+)
 REPAIR = "copy or correct the file"
 
 TYPE_NAMES: dict[type, str] = {
@@ -129,22 +132,32 @@ def _open(path: Path, encoding: str, newline: str) -> TextIO:
     """Opens text. Bytes that are not `encoding` become lone surrogates, which rows are checked
     for.
     """
-    with path.open("rb") as stream:
-        head = stream.read(4096)
+    stream = path.open("rb")
+    try:
+        return as_text(stream, str(path), encoding, newline)
+    except (InputError, LookupError):
+        stream.close()
+        raise
+
+
+def as_text(stream: io.BufferedReader, where: str, encoding: str, newline: str) -> TextIO:
+    """The same of a stream that is open; `where` names it. Raises `InputError`."""
+    head = stream.peek(4096)[:4096]
     plain, wanted = encoding.lower().replace("_", "-"), f"{encoding} text"
     for mark, form in BOMS.items():
         if head.startswith(mark) and not plain.startswith(form):
             fix = SET_ENCODING if form == "utf-16" else "unpack the file first"
-            raise InputError(f"this is {form}", where=str(path), expected=wanted, fix=fix)
+            raise InputError(f"this is {form}", where=where, expected=wanted, fix=fix)
     is_utf8 = plain in ("utf-8", "utf8")
     if b"\0" in head and is_utf8:
         found, fix = "this is not text: it has zero bytes", f"if it is text, {SET_ENCODING}"
-        raise InputError(found, where=str(path), expected=wanted, fix=fix)
+        raise InputError(found, where=where, expected=wanted, fix=fix)
     chosen = "utf-8-sig" if is_utf8 else encoding
-    return path.open(encoding=chosen, errors="surrogateescape", newline=newline)
+    return io.TextIOWrapper(stream, chosen, errors="surrogateescape", newline=newline)
 
 
-def _check_encoding(text: str) -> None:
+def check_encoding(text: str) -> None:
+    """Raises `RowProblem` for text with bytes that are not of the file's encoding."""
     if text.isascii():
         return
     try:
@@ -157,7 +170,8 @@ def _check_encoding(text: str) -> None:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises `RowProblem` for a key that is there twice."""
     names = [name for name, _ in pairs]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -166,13 +180,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+_DECODER = json.JSONDecoder(object_pairs_hook=without_repeats)
 _LENIENT = json.JSONDecoder()
 
 
 def _decode(text: str) -> dict[str, Any]:
     """A row of JSON. Raises `RowProblem`."""
-    _check_encoding(text)
+    check_encoding(text)
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -196,16 +210,17 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Row]:
         while line := stream.readline(MAX_ROW):
             number += 1
             if len(line) == MAX_ROW and not line.endswith("\n"):
-                yield Row(number, {}, _too_long(len(line) + _skip_line(stream)))
+                yield Row(number, {}, too_long(len(line) + skip_line(stream)))
             elif line.strip():
                 yield _jsonl_row(path, number, line)
 
 
-def _too_long(size: int) -> RowProblem:
+def too_long(size: int) -> RowProblem:
+    """The problem of a row of so many characters."""
     return RowProblem("ROW_TOO_LONG", "", f"{size} characters, at most {MAX_ROW}")
 
 
-def _skip_line(stream: TextIO) -> int:
+def skip_line(stream: TextIO) -> int:
     """Skips to the end of the line; returns the number of characters."""
     size = 0
     while part := stream.readline(MAX_ROW):
@@ -233,7 +248,7 @@ def _json(path: Path, encoding: str) -> Iterator[Row]:
     with _open(path, encoding, "\n") as stream:
         text = stream.read()
     try:
-        _check_encoding(text)
+        check_encoding(text)
     except RowProblem as problem:
         raise InputError(problem.detail, where=str(path), fix=SET_ENCODING) from None
     start = _space(text, 0)
@@ -362,9 +377,9 @@ def _csv_values(header: list[str], values: list[str]) -> dict[str, Any]:
         raise RowProblem("ROW_UNREADABLE", "", detail)
     size = sum(map(len, values))
     if size > MAX_ROW:
-        raise _too_long(size)
+        raise too_long(size)
     for value in values:
-        _check_encoding(value)
+        check_encoding(value)
     return dict(zip(header, values, strict=True))
 
 
