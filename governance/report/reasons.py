@@ -131,6 +131,11 @@ class About(Enum):
         "until {expires}, accepted by {principal} as {role}: {why}. Compensating control: {control}"
         " (owner: {owner}). Renewals so far: {renewals}",
     )  # fmt: skip
+    BEHAVIOUR_NOT_JUDGED = (
+        "note", "Behaviour: not judged, waived",
+        "{subject}: {why}, which {finding} says and a waiver accepts. No limit of behaviour was"
+        " applied. Missing: {lacks}",
+    )  # fmt: skip
     DEVELOPMENT_KEYS = (
         "note", "Development keys",
         "{count} of {of} statements carry automatic test keys; enough for testing only",
