@@ -191,9 +191,12 @@ def _not_judged(facts: Facts) -> Iterator[Notice]:
     """
     for finding in facts.again.waived if facts.again else ():
         if finding.measure in behaviour.UNMEASURED:
-            fields = {"subject": finding.subject, "why": finding.message}
             yield notice(
-                About.BEHAVIOUR_NOT_JUDGED, **fields, finding=finding.code, lacks=finding.expected
+                About.BEHAVIOUR_NOT_JUDGED,
+                subject=finding.subject,
+                why=finding.message,
+                finding=finding.code,
+                lacks=finding.expected,
             )
 
 
