@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 
 from governance.attest.predicates import Finding
 from governance.gates.checks.context import Context, Findings, GateContext
-from governance.history.chain import Chain
-from governance.history.lineage import DataChain
+from governance.history.chain import Chain, prompts_of
+from governance.history.lineage import DataChain, data_chain
 from governance.log.rules import COMPARES_RECORDS
 
 GENERATED = ("train@", "generate@")
@@ -42,7 +42,7 @@ def suite_trained_on(context: GateContext) -> Findings:
     """No suite holds the records of a dataset that was trained on under another name."""
     if _judged(context):
         trained, suites = _behind(context)
-        pairs = ([*trained, context.chain], [*suites, context.held_out_chain])
+        pairs = ([*trained, *_own(context)], [*suites, context.held_out_chain])
         yield from _suites_trained_on(context, *pairs)
 
 
@@ -72,6 +72,18 @@ def _behind(context: Context) -> tuple[list[DataChain], list[DataChain]]:
             trained += [data] if by_training else []
             suites += [data] if len(by_training) < len(uses) else []
     return trained, suites
+
+
+def _own(context: GateContext) -> list[DataChain]:
+    """(2) The data of the stage, and the prompts that it was generated from, and so on."""
+    chains, ahead = list[DataChain](), [context.chain]
+    while ahead:
+        chains += ahead
+        made = ahead.pop().generation
+        named = prompts_of(made) if made else None
+        if named and named not in [(chain.dataset, chain.sha256) for chain in chains]:
+            ahead = [data_chain(context.view, *named)]
+    return chains
 
 
 def _suites_trained_on(

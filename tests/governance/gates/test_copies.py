@@ -18,7 +18,7 @@ from governance.release import promotion
 from governance.report.build import build
 from tests.governance.bundles import both_accept
 from tests.governance.forged import forge
-from tests.governance.governed import Governed, governed
+from tests.governance.governed import KINDS, Governed, authorize, empty, governed, principals
 from tests.governance.story import MODEL
 
 Act = Callable[[Governed], None]
@@ -78,6 +78,25 @@ def test_the_same_records_under_two_names_are_refused(
     found = decide(scene)
     assert {each.code for each in found} == {code}
     assert {(each.subject, each.figures[0]) for each in found} == {("dataset desk_sft", other)}
+
+
+def test_prompts_that_data_was_generated_from_were_trained_on(tmp_path: Path) -> None:
+    """Nobody trained on the prompts themselves, and the suite has them under another name."""
+    scene = empty(tmp_path, people=principals(services={"ci": [*KINDS, "generation"]}))
+    authorize(scene)
+    told = scene.story
+    told.data("desk_eval", "prompt", "prompt", 300)
+    told.data("desk_prompts", "prompt", "prompt", 300)
+    told.data("desk_text", "conversation", "text", 5900)
+    told.base("tiny")
+    told.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
+    told.generate("desk_sft", "desk_prompts", "base", "base")
+    told.data("desk_sft", "conversation", "conversation", 2900)
+    told.train("sft", "sft", "conversation", "desk_sft", "base")
+    told.register("sft", "1")
+    for decide in (at_gate, at_promotion):
+        (found,) = [each for each in decide(scene) if each.code == TESTED]
+        assert (found.subject, found.figures[0]) == ("dataset desk_prompts", "desk_eval")
 
 
 def test_a_gate_reports_its_own_data_only(scene: Governed) -> None:
