@@ -12,7 +12,7 @@ from governance.gates.checks import behaviour
 from governance.history import packet
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts, run_of
-from governance.report.model import Notice, WaiverRow
+from governance.report.model.front import Notice, WaiverRow
 from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
 from governance.report.standing import Standing

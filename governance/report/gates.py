@@ -12,7 +12,8 @@ from governance.log.evidence import Evidence
 from governance.report import scores
 from governance.report.data import recalled
 from governance.report.facts import Facts
-from governance.report.model import Gate, GateName, Reason, Result
+from governance.report.model.front import Gate, GateName
+from governance.report.model.parts import Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
 
 FIGURES_SHOWN = 3

@@ -12,7 +12,8 @@ from enum import Enum, unique
 from governance.attest.codes import CODES
 from governance.base.model import Json
 from governance.base.text import timed
-from governance.report.model import Notice, Reason
+from governance.report.model.front import Notice
+from governance.report.model.parts import Reason
 
 
 @unique
