@@ -1511,7 +1511,9 @@ class Move:
             counts = entry.predicate["counts"]
             if counts["records_out"]:
                 roots[entry.predicate["dataset"]].add(counts["records_root"])
-        trained, suites = self._uses(behind)
+        gates = [gate.predicate["parameters"] for gate in self._line(behind)]
+        trained = {one["data"]["dataset"] for one in gates}
+        suites = {one["suite"]["name"] for one in gates} | self._suites_beside(gates)
         for data, other in product(sorted(trained), sorted(trained | suites)):
             shared = sorted(roots[data] & roots[other]) if data != other else []
             if shared:
@@ -1525,19 +1527,24 @@ class Move:
         about = [one for one in stated if one["code"] == "RECORDS_TWICE"]
         return any(self._is_waived(one, self.before) for one in about)
 
-    def _uses(self, behind: list[Entry]) -> tuple[set[str], set[str]]:
-        """The datasets that the models of the chain were trained on, and their suites, by name."""
-        asked = [
-            one.predicate["parameters"] for one in behind if one.kind in ("gate", "generation")
-        ]
-        gates = [one for one in asked if "suite" in one]
-        built_on = [one.get(role) or {} for one in gates for role in ("parent", "scorer")]
-        further = [suite for ref in built_on for suite in ref.get("further", [])]
+    def _line(self, behind: list[Entry]) -> list[Entry]:
+        """The gates of the model and its parents."""
+        digest, gates, seen = self.move["model_digest"], list[Entry](), set[str]()
+        while digest and digest not in seen:
+            seen.add(digest)
+            trainings = [one for one in behind if ("model", digest) in one.subjects]
+            digest = None
+            for train in (one for one in trainings if one.kind == "train"):
+                used = _used(train)
+                gates += [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
+                digest = used.get("parent")
+        return gates
+
+    def _suites_beside(self, gates: list[Json]) -> set[str]:
+        """The names of the suites on which the model and its parents were evaluated, too."""
+        further = [suite for one in gates for suite in one["parent"].get("further", [])]
         further += self._registration(self.move["version"])["further"]
-        suites = {suite["name"] for suite in further if not suite.get("harness")}
-        return {one["data"]["dataset"] for one in asked}, suites | {
-            one["suite"]["name"] for one in gates
-        }
+        return {suite["name"] for suite in further if not suite.get("harness")}
 
     def _withdrawn(self, digest: str) -> list[int]:
         about = [one for one in self.before if one.about(digest)]

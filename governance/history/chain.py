@@ -138,7 +138,7 @@ class Chain:
             for key in rest:
                 done[key] = data_chain(self.view, *key)
                 made = done[key].generation
-                if made is not None and (prompts := prompts_of(made)):
+                if made is not None and (prompts := _prompts(made)):
                     uses.setdefault(prompts, []).append(made.predicate.stage)
         return [(chain, uses[key]) for key, chain in done.items()]
 
@@ -239,7 +239,7 @@ def step_key(view: EvidenceView, node: ModelNode) -> str:
     return node.sha256 if view.rules >= STEPS_BY_DIGEST else node.name
 
 
-def prompts_of(made: Evidence[Generation]) -> tuple[str, str] | None:
+def _prompts(made: Evidence[Generation]) -> tuple[str, str] | None:
     """The name and digest of the records that a dataset was generated from."""
     try:
         data = asked_of_generation(made.predicate).data

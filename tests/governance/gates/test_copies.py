@@ -18,8 +18,8 @@ from governance.release import promotion
 from governance.report.build import build
 from tests.governance.bundles import both_accept
 from tests.governance.forged import forge
-from tests.governance.governed import KINDS, Governed, authorize, empty, governed, principals
-from tests.governance.story import MODEL
+from tests.governance.governed import Governed, governed
+from tests.governance.story import MODEL, tell_rewards
 
 Act = Callable[[Governed], None]
 TWICE, TESTED = "RECORDS_TWICE", "SUITE_TRAINED_ON"
@@ -39,9 +39,9 @@ def tested_on(scene: Governed) -> None:
     scene.story.data("desk_eval", "prompt", "prompt", 2900)
 
 
-def at_promotion(scene: Governed) -> list[Finding]:
+def at_promotion(scene: Governed, version: str = "1") -> list[Finding]:
     now = promotion.state(scene.story.log)
-    request = promotion.ask(now, "promote", MODEL, "1", "champion")
+    request = promotion.ask(now, "promote", MODEL, version, "champion")
     return list(decide_automatic(request, now.evidence, scene.now, now.authority).findings)
 
 
@@ -80,23 +80,17 @@ def test_the_same_records_under_two_names_are_refused(
     assert {(each.subject, each.figures[0]) for each in found} == {("dataset desk_sft", other)}
 
 
-def test_prompts_that_data_was_generated_from_were_trained_on(tmp_path: Path) -> None:
-    """Nobody trained on the prompts themselves, and the suite has them under another name."""
-    scene = empty(tmp_path, people=principals(services={"ci": [*KINDS, "generation"]}))
-    authorize(scene)
-    told = scene.story
-    told.data("desk_eval", "prompt", "prompt", 300)
-    told.data("desk_prompts", "prompt", "prompt", 300)
-    told.data("desk_text", "conversation", "text", 5900)
-    told.base("tiny")
-    told.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.2, unsafe=0.3)
-    told.generate("desk_sft", "desk_prompts", "base", "base")
-    told.data("desk_sft", "conversation", "conversation", 2900)
-    told.train("sft", "sft", "conversation", "desk_sft", "base")
-    told.register("sft", "1")
-    for decide in (at_gate, at_promotion):
-        (found,) = [each for each in decide(scene) if each.code == TESTED]
-        assert (found.subject, found.figures[0]) == ("dataset desk_prompts", "desk_eval")
+def test_a_reward_model_may_rank_the_pairs_that_its_policy_learnt(tmp_path: Path) -> None:
+    """As in the default project, which has them under two names, with other suites."""
+    scene = governed(tmp_path)
+    tell_rewards(scene.story)
+    as_many = 2900  # as desk_sft, on which the parent was trained
+    scene.story.data("desk_rank", "preference", "preference", as_many)
+    assert at_gate(scene, "grpo") == at_promotion(scene, "2") == []
+    assert scene.released("2").allowed and both_accept(scene, "2")
+    scene.story.data("desk_prompts", "prompt", "prompt", as_many)
+    (found,) = at_gate(scene, "grpo")
+    assert (found.subject, found.figures[0]) == ("dataset desk_prompts", "desk_sft")
 
 
 def test_a_gate_reports_its_own_data_only(scene: Governed) -> None:
