@@ -1511,9 +1511,19 @@ class Move:
             counts = entry.predicate["counts"]
             if counts["records_out"]:
                 roots[entry.predicate["dataset"]].add(counts["records_root"])
-        gates = [gate.predicate["parameters"] for gate in self._line(behind)]
+        for role, digest in dict.fromkeys(row for one in behind for row in one.subjects):
+            if role == "model":
+                self._check_line(digest, behind, roots)
+
+    def _check_line(self, model: str, behind: list[Entry], roots: dict[str, set[str]]) -> None:
+        """The same of one model and its parents, from what their gates were asked."""
+        gates = self._line(model, behind)
+        further = [suite for one in gates for suite in one["parent"].get("further", [])]
+        if model == self.move["model_digest"]:
+            further += self._registration(self.move["version"])["further"]
         trained = {one["data"]["dataset"] for one in gates}
-        suites = {one["suite"]["name"] for one in gates} | self._suites_beside(gates)
+        suites = {one["suite"]["name"] for one in gates}
+        suites |= {suite["name"] for suite in further if not suite.get("harness")}
         for data, other in product(sorted(trained), sorted(trained | suites)):
             shared = sorted(roots[data] & roots[other]) if data != other else []
             if shared:
@@ -1527,24 +1537,20 @@ class Move:
         about = [one for one in stated if one["code"] == "RECORDS_TWICE"]
         return any(self._is_waived(one, self.before) for one in about)
 
-    def _line(self, behind: list[Entry]) -> list[Entry]:
-        """The gates of the model and its parents."""
-        digest, gates, seen = self.move["model_digest"], list[Entry](), set[str]()
+    def _line(self, model: str, behind: list[Entry]) -> list[Json]:
+        """What the gates of a model and its parents were asked."""
+        digest: str | None = model
+        gates, seen = list[Json](), set[str]()
         while digest and digest not in seen:
             seen.add(digest)
             trainings = [one for one in behind if ("model", digest) in one.subjects]
             digest = None
             for train in (one for one in trainings if one.kind == "train"):
                 used = _used(train)
-                gates += [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
+                lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
+                gates += [gate.predicate["parameters"] for gate in lets]
                 digest = used.get("parent")
         return gates
-
-    def _suites_beside(self, gates: list[Json]) -> set[str]:
-        """The names of the suites on which the model and its parents were evaluated, too."""
-        further = [suite for one in gates for suite in one["parent"].get("further", [])]
-        further += self._registration(self.move["version"])["further"]
-        return {suite["name"] for suite in further if not suite.get("harness")}
 
     def _withdrawn(self, digest: str) -> list[int]:
         about = [one for one in self.before if one.about(digest)]

@@ -84,13 +84,20 @@ def test_a_reward_model_may_rank_the_pairs_that_its_policy_learnt(tmp_path: Path
     """As in the default project, which has them under two names, with other suites."""
     scene = governed(tmp_path)
     tell_rewards(scene.story)
-    as_many = 2900  # as desk_sft, on which the parent was trained
-    scene.story.data("desk_rank", "preference", "preference", as_many)
+    scene.story.data("desk_rank", "preference", "preference", 600)  # as desk_prompts of the policy
     assert at_gate(scene, "grpo") == at_promotion(scene, "2") == []
     assert scene.released("2").allowed and both_accept(scene, "2")
-    scene.story.data("desk_prompts", "prompt", "prompt", as_many)
-    (found,) = at_gate(scene, "grpo")
-    assert (found.subject, found.figures[0]) == ("dataset desk_prompts", "desk_sft")
+
+
+def test_what_a_reward_model_learnt_twice_stands_against_its_policy(tmp_path: Path) -> None:
+    scene = governed(tmp_path)
+    tell_rewards(scene.story)
+    scene.story.data("desk_rank", "preference", "preference", 2900)  # as desk_sft of its parent
+    for found in (at_gate(scene, "reward"), at_promotion(scene, "2")):
+        assert [(each.code, each.subject) for each in found] == [(TWICE, "dataset desk_rank")]
+    scene.asked_for("2")
+    forge(scene, "2")
+    assert not both_accept(scene, "2")
 
 
 def test_a_gate_reports_its_own_data_only(scene: Governed) -> None:
