@@ -1528,11 +1528,12 @@ class Move:
             shared = sorted(roots[data] & roots[other]) if data != other else []
             if shared:
                 need(other not in suites, f"{other}, a suite, has records of {data}")
-                waived = self._is_copy_waived([[data, shared[0]], [other, shared[0]]])
+                named = [[name, root] for name in (data, other) for root in shared]
+                waived = self._is_copy_waived(named)
                 need(waived, f"it was trained on {data} and {other}, which have the same records")
 
     def _is_copy_waived(self, figures: list[list[str]]) -> bool:
-        """Whether the finding about two datasets is waived. It names either of them."""
+        """Whether the finding about two datasets is waived. It names either of them, and a root."""
         stated = [one for one in self.move["waived"] if one.get("figures") in figures]
         about = [one for one in stated if one["code"] == "RECORDS_TWICE"]
         return any(self._is_waived(one, self.before) for one in about)
