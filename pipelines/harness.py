@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,10 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from governance.attest import canonical, digests
-from governance.attest.predicates import Artifact
+from governance.attest.predicates import Artifact, Finding
 from governance.attest.requests import refusal
 from governance.base.errors import CountersignError, InputError, RefusedError
 from governance.base.progress import Progress
+from governance.history.waivers import is_never_waived
 from governance.log.port import Log
 from governance.log.sqlite import one_reader
 from governance.machine.machine import open_log
@@ -49,6 +50,9 @@ from pipelines.provenance import Work, environment, evidence_view
 
 REPORTS = ("report", "summary", "excluded")
 """Roles of the outputs that are kept for reading when a stage refuses."""
+
+WAIVED_BY_STAGE = ("gate", "generation")
+"""Evidence with decisions whose findings `countersign waive` accepts by the name of the stage."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,23 @@ def _run_locked(run: StageRun) -> str:
         with _published(run.project.root, [] if outcome.refused else run.outputs, made):  # (5)
             _record(run, work, artifacts, outcome)
     if outcome.refused:
-        raise RefusedError(refusal(run.name, outcome.refused))
+        raise RefusedError(refusal(run.name, outcome.refused), fix=_waiving(run, outcome.refused))
     shutil.rmtree(job.scratch, ignore_errors=True)
     return outcome.summary
+
+
+def _waiving(run: StageRun, refused: Iterable[Finding]) -> str:
+    """The command that accepts a finding of a gate or generation for a while; empty where policy
+    lets nobody accept any of these.
+    """
+    rules = run.project.policies.rules.waivers
+    if run.family.evidence not in WAIVED_BY_STAGE or not (rules.accepted_by and rules.max_days):
+        return ""
+    codes = dict.fromkeys(each.code for each in refused if not is_never_waived(each.code, rules))
+    if not codes:
+        return ""
+    command = f"countersign waive {run.name} --finding {'|'.join(codes)}"
+    return f"mend it, or accept a finding until a date: {command}"
 
 
 def _require_rights(run: StageRun, artifacts: dict[str, Artifact]) -> None:

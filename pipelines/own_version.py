@@ -17,7 +17,9 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.base.errors import InputError
+from governance.history.lineage import model_node
 from governance.history.state import LogState, state
+from governance.log.views import EvidenceView
 from governance.machine.machine import Machine, known_signer
 from governance.machine.trust import own_policies
 from governance.release.reading import Rights, require
@@ -46,6 +48,14 @@ def version_files(source: str, root: Path, machine: Machine, at: datetime) -> It
         require(rights, keyid, [content_of(now, served)], source, at)
     with private_copy(served, where(machine, served)) as folder:
         yield folder
+
+
+def trained_by(view: EvidenceView, sha256: str) -> str | None:
+    """The method by which a model was trained, as the log says; None if it was trained
+    elsewhere.
+    """
+    train = model_node(view, sha256).train
+    return train.predicate.method if train else None
 
 
 def _require_usable(now: LogState, served: Served) -> None:

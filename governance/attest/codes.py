@@ -94,6 +94,12 @@ SUITE_NOT_DECLARED: these records were checked with another quality suite than t
   > params.yaml: datasets.{name}.suite, then `dvc repro`; or policies/datacards/{name}.yaml: suite
 HELD_OUT_UNCHECKED: these records were not searched for leaks into the evaluation dataset
   > params.yaml: datasets.{name}.held_out: {suite}
+OTHER_NAME_WITHDRAWN: the same bytes were retired or rejected under another model name
+  > settle what people have against {name}, or release other bytes
+RECORDS_TWICE: another dataset behind the model holds the same records under another name
+  > train on {name} or on {other}, not on both: params.yaml: stages
+SUITE_TRAINED_ON (never waived): a suite holds, under another name, records that were trained on
+  > evaluate on other records than {name}, or train without it: params.yaml: stages
 DATACARD_MISSING: nobody has declared origin, licence, lawful basis and the rest of this dataset
   > write policies/datacards/{name}.yaml (`countersign add FILE` writes one with blanks)
 DATACARD_INCOMPLETE: the datacard has blanks

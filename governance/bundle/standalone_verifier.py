@@ -31,12 +31,13 @@ import json
 import math
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ REPEATED = """
     WAIVER_NOT_IN_FORCE INCIDENT_OPEN CANARY_MISSING COMMIT_NOT_PERMITTED BUILDER_NOT_PERMITTED
     SEPARATE_EVALUATOR BASE_NOT_ALLOWED BASE_CHANGED LICENCE_NOT_PERMITTED GATE_MISSING
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED IMPORT_NOT_ALLOWED
-    IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE PARENT_WITHDRAWN SCORER_WITHDRAWN
+    IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE PARENT_WITHDRAWN SCORER_WITHDRAWN RECORDS_TWICE
+    SUITE_TRAINED_ON OTHER_NAME_WITHDRAWN
 """
 """The findings for which a move is refused here. Those that `RELIED_ON` has, too, are repeated in
 part.
@@ -95,7 +97,8 @@ RELIED_ON = {
     "the scores, with intervals, slices and comparisons": """
     THRESHOLDS_MISSING THRESHOLD_NOT_MET SLICE_NOT_MET WORSE_THAN_REFERENCE NOT_COMPARABLE
     EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE SUITE_UNPINNED METRIC_CHANGED""",
-    "whether people rejected a model behind the version": "PARENT_WITHDRAWN SCORER_WITHDRAWN",
+    "whether people rejected a model behind the version, or its bytes under another name": """
+    PARENT_WITHDRAWN SCORER_WITHDRAWN OTHER_NAME_WITHDRAWN""",
     "how the models behave on held-out prompts": """
     DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED REWARD_MODEL_NOT_BETTER RANKED_BY_LENGTH
     NO_LEARNING_SIGNAL EVALUATION_INCOMPLETE NOT_COMPARABLE""",
@@ -1216,6 +1219,8 @@ class Move:
         need(not self.tier.get("canary") or self._waived("CANARY_MISSING", []), "no canary")
         self._check_lineage(behind)
         self._check_withdrawn(behind)
+        self._check_copies(behind)
+        self._check_other_names()
         self._check_evidence(behind)
         self._check_makers(behind)
         self._check_evaluator(packet, behind)
@@ -1484,16 +1489,83 @@ class Move:
                 waived = any(self._is_waived(one, self.before) for one in stated)
                 need(waived, f"entry {index} withdrew the {role} of a step")
 
+    def _check_other_names(self) -> None:
+        """The bytes were not retired under another model name. From version 3 of the rules on."""
+        if self.rights.rules_at(self.entry.index) < 3:
+            return
+        for one in self._retirements(self.move["model_digest"]):
+            name = one.predicate["model"]
+            if name != self.model:
+                subject, figures = f"model {name}", [str(one.index)]
+                waived = self._waived("OTHER_NAME_WITHDRAWN", figures, subject)
+                need(waived, f"entry {one.index} retired these bytes, as {name}")
+
+    def _check_copies(self, behind: list[Entry]) -> None:
+        """No two datasets of different names that share a record root were both trained on, or one
+        trained on and the other a suite. From version 3 of the rules on.
+        """
+        if self.rights.rules_at(self.entry.index) < 3:
+            return
+        roots = defaultdict[str, set[str]](set)
+        for entry in (one for one in behind if one.kind in ("ingest", "scan", "quality")):
+            counts = entry.predicate["counts"]
+            if counts["records_out"]:
+                roots[entry.predicate["dataset"]].add(counts["records_root"])
+        for role, digest in dict.fromkeys(row for one in behind for row in one.subjects):
+            if role == "model":
+                self._check_line(digest, behind, roots)
+
+    def _check_line(self, model: str, behind: list[Entry], roots: dict[str, set[str]]) -> None:
+        """The same of one model and its parents, from what their gates were asked."""
+        gates = self._line(model, behind)
+        further = [suite for one in gates for suite in one["parent"].get("further", [])]
+        if model == self.move["model_digest"]:
+            further += self._registration(self.move["version"])["further"]
+        trained = {one["data"]["dataset"] for one in gates}
+        suites = {one["suite"]["name"] for one in gates}
+        suites |= {suite["name"] for suite in further if not suite.get("harness")}
+        for data, other in product(sorted(trained), sorted(trained | suites)):
+            shared = sorted(roots[data] & roots[other]) if data != other else []
+            if shared:
+                need(other not in suites, f"{other}, a suite, has records of {data}")
+                named = [[name, root] for name in (data, other) for root in shared]
+                waived = self._is_copy_waived(named)
+                need(waived, f"it was trained on {data} and {other}, which have the same records")
+
+    def _is_copy_waived(self, figures: list[list[str]]) -> bool:
+        """Whether the finding about two datasets is waived. It names either of them, and a root."""
+        stated = [one for one in self.move["waived"] if one.get("figures") in figures]
+        about = [one for one in stated if one["code"] == "RECORDS_TWICE"]
+        return any(self._is_waived(one, self.before) for one in about)
+
+    def _line(self, model: str, behind: list[Entry]) -> list[Json]:
+        """What the gates of a model and its parents were asked."""
+        digest: str | None = model
+        gates, seen = list[Json](), set[str]()
+        while digest and digest not in seen:
+            seen.add(digest)
+            trainings = [one for one in behind if ("model", digest) in one.subjects]
+            digest = None
+            for train in (one for one in trainings if one.kind == "train"):
+                used = _used(train)
+                lets = [one for one in behind if one.kind == "gate" and _lets(one, train, used)]
+                gates += [gate.predicate["parameters"] for gate in lets]
+                digest = used.get("parent")
+        return gates
+
     def _withdrawn(self, digest: str) -> list[int]:
         about = [one for one in self.before if one.about(digest)]
+        retired = [one.index for one in self._retirements(digest)]
+        return retired + open_incidents(about, self.rights)
+
+    def _retirements(self, digest: str) -> list[Entry]:
         named = {key for policy in self.rights.periods for key in policy.keys}
-        retired = [
-            one.index
-            for one in about
-            if one.kind == "promotion" and one.signer in named
+        return [
+            one
+            for one in self.before
+            if one.about(digest) and one.kind == "promotion" and one.signer in named
             if one.predicate["allowed"] and one.predicate["action"] == "retire"
         ]
-        return retired + open_incidents(about, self.rights)
 
     def _check_evidence(self, behind: list[Entry]) -> None:
         """No statement behind the model is by a development key, from uncommitted code or altered

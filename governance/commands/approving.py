@@ -256,12 +256,12 @@ def _shown(
 
 
 @click.command("waive")
-@click.argument("what", metavar="MODEL/VERSION|gate@STAGE")
+@click.argument("what", metavar="MODEL/VERSION|gate@STAGE|generate@NAME")
 @click.option("--finding", required=True, help="The code of the finding.")
 @click.option("--about", help="The subject, where the code occurs several times.")
 @click.option(
     "--model",
-    help="For gate@STAGE: the released model, where several are made from the stage.",
+    help="For gate@STAGE and generate@NAME: the released model, where several are made from it.",
 )
 @click.option("--control", required=True, help="The compensating control.")
 @click.option("--owner", required=True, help="The person who answers for the risk.")
@@ -269,7 +269,8 @@ def _shown(
 @session.reason_option("Why it is acceptable.")
 @session.options(*session.SIGNS)
 def waive_command(call: Call, what: str, model: str | None, **terms: Any) -> None:
-    """Waive one finding of MODEL/VERSION, or of a stage before it trains, until a date.
+    """Waive one finding of MODEL/VERSION, of a stage before it trains, or of a dataset before it is
+    generated, until a date.
 
     The next packet has the waiver, so approvers see it. Approvals of earlier packets no longer
     count.

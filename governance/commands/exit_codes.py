@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from governance.base.errors import RefusedError, VerificationError
-from governance.report.model import Report
+from governance.report.model.report import Report
 from governance.report.reasons import UNVERIFIED, Say
 
 

@@ -25,7 +25,7 @@ from governance.people.reports import Bytes, ComputedReport, ReportBytes
 from governance.report import html, index
 from governance.report.build import build, latest, until
 from governance.report.index import Index
-from governance.report.model import Report
+from governance.report.model.report import Report
 from governance.report.verdict import banner
 
 INDEX = "index"

@@ -32,6 +32,7 @@ from governance.attest.requests import (
 )
 from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks import behaviour as of_behaviour
+from governance.gates.checks import copies as of_copies
 from governance.gates.checks import data as of_data
 from governance.gates.checks import generation as of_generation
 from governance.gates.checks import imports as of_imports
@@ -127,6 +128,8 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     **MODEL_CHECKS,
     **DATA_CHECKS,
     "held_out": of_data.held_out,
+    "trained_twice": of_copies.trained_twice,
+    "suite_trained_on": of_copies.suite_trained_on,
     **CARD_CHECKS,
     "objective": of_stage.objective,
     "rewards": of_stage.rewards,
@@ -155,6 +158,7 @@ RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "import_approvals": of_imports.import_approvals,
     "import_parent": of_imports.import_parent,
     "import_data": of_imports.import_data,
+    "suite_trained_on": of_copies.released_suite_trained_on,
     "alias": of_models.alias,
 }
 """The checks of a release. Every gate of its chain is decided again as well."""
@@ -168,6 +172,7 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "builders": of_people.builders,
     "incidents": of_people.incidents,
     "registered_once": of_people.registered_once,
+    "other_names": of_scorers.other_names_in_service,
     "canary": of_people.canary,
 }
 """The checks of a governed alias that need no person. Their findings stand in the packet."""

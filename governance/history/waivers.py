@@ -48,6 +48,11 @@ class NotInForce:
         return _TEXTS[self.reason].format(self.detail)
 
 
+def is_never_waived(code: str, rules: WaiverRules) -> bool:
+    """Whether no waiver passes a finding of this code."""
+    return code in NEVER_WAIVED or code in rules.never
+
+
 def is_of(statement: Evidence[Waiver], found: Finding, model: str) -> bool:
     """Whether a waiver is about this model, code and subject, whatever was found."""
     waiver = statement.predicate
@@ -88,7 +93,7 @@ def problem_of(
     waiver = statement.predicate
     begun, ends = instant_of(waiver.at), instant_of(waiver.expires)
     may_accept = rights.speaker(statement) is not None and waiver.role in rules.accepted_by
-    never = waiver.finding in NEVER_WAIVED or waiver.finding in rules.never
+    never = is_never_waived(waiver.finding, rules)
     problems: list[tuple[bool, Reason, str]] = [
         (not may_accept, "not_accepted", ""),
         (not rights.may_still_act(statement, at), "time_ended", waiver.principal),

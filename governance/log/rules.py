@@ -34,7 +34,10 @@ Version 3:
 - the steps behind a version are told apart by digest: two models of the chain may have been made by
   stages of one name;
 - a stage is not allowed with a reward model or a parent whose bytes have an open incident, or of
-  which a version was retired or rejected; nor on data that such a model made.
+  which a version was retired or rejected; nor on data that such a model made;
+- a version whose bytes were retired or rejected under another model name gets no governed alias;
+- datasets of different names with one record root are the same records: no model is trained on both
+  or evaluated on one of them after training on the other.
 """
 
 from __future__ import annotations
@@ -94,6 +97,12 @@ JUDGES_SCORERS = 3
 """From this version on, what people say of a model counts at the gates of what is trained from it,
 scored by it, or trained on data that it made.
 """
+JUDGES_NAMES = 3
+"""From this version on, a version whose bytes were retired or rejected under another model name
+gets no governed alias.
+"""
+COMPARES_RECORDS = 3
+"""From this version on, datasets are compared by their record roots, whatever their names."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -30,7 +30,7 @@ from governance.people.speaking import digest_beginning
 from governance.policy.authority import read_authority
 from governance.policy.speakers import may_make
 from governance.report.html import json_twin, page
-from governance.report.model import Report
+from governance.report.model.report import Report
 
 ABOUT = ("project", "model", "version", "digest", "as_of", "entries_read")
 """Fields of a report that say what it is about."""

@@ -41,7 +41,8 @@ from governance.report import exceptions, people
 from governance.report.build import evidence_sections, references
 from governance.report.facts import Facts
 from governance.report.html import environment, style
-from governance.report.model import EvidenceSections, Notice, Person
+from governance.report.model.front import Notice, Person
+from governance.report.model.report import EvidenceSections
 from governance.report.terminal import section
 
 FORMAT = "https://countersign.dev/review/v2"

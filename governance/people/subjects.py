@@ -148,6 +148,18 @@ def requests_of_gates(now: LogState) -> dict[str, tuple[Evidence, GateRequest]]:
     return latest
 
 
+def requests_of_generations(
+    now: LogState,
+) -> dict[str, tuple[Evidence[Generation], GenerationRequest]]:
+    """Row of `generate` to the latest statement of it, and the request that was decided on."""
+    latest: dict[str, tuple[Evidence[Generation], GenerationRequest]] = {}
+    for made in now.view.all(Generation):
+        with suppress(VerificationError):
+            request = asked_of_generation(made.predicate)
+            latest[request.stage] = (made, request)
+    return latest
+
+
 def waiting_before_training(now: LogState) -> Iterator[Subject]:
     """The inputs of all gates that a tier may want approved before training."""
     for stage, (gate, request) in sorted(requests_of_gates(now).items()):
@@ -172,12 +184,7 @@ def waiting_before_training(now: LogState) -> Iterator[Subject]:
 
 def _of_generations(now: LogState) -> Iterator[Subject]:
     """The prompts and constitutions of the datasets that are to be generated."""
-    latest: dict[str, tuple[Evidence[Generation], GenerationRequest]] = {}
-    for made in now.view.all(Generation):
-        with suppress(VerificationError):
-            request = asked_of_generation(made.predicate)
-            latest[request.stage] = (made, request)
-    for made, request in latest.values():
+    for made, request in requests_of_generations(now).values():
         for name, sha256, shown in _inputs_of(now, made, request):
             for model in request.models:
                 yield Subject(

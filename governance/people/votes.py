@@ -7,21 +7,20 @@ the log. Its reason becomes the refusal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from governance.attest.codes import CODES, NEVER_WAIVED
+from governance.attest.codes import CODES
 from governance.attest.predicates import (
     Accepted,
     Approval,
     Artifact,
     Finding,
-    GateDecision,
     Waiver,
 )
-from governance.attest.requests import GateRequest
+from governance.attest.requests import GateRequest, GenerationRequest
 from governance.base.errors import ConfigError, InputError, RefusedError, did_you_mean
 from governance.base.time import exact_instant
 from governance.gates.checks.context import Context, ReleaseContext
@@ -30,10 +29,11 @@ from governance.gates.checks.waivers import waiver_problem
 from governance.gates.decisions import decide_automatic
 from governance.history import packet as packets
 from governance.history.state import LogState
+from governance.history.waivers import is_never_waived
 from governance.log.evidence import Evidence
 from governance.people.enrolment import person_named
 from governance.people.speaking import Signing, Speaker, last_vote
-from governance.people.subjects import Subject, requests_of_gates
+from governance.people.subjects import Subject, requests_of_gates, requests_of_generations
 from governance.release import promotion
 
 
@@ -150,7 +150,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class WaiverTarget:
-    """The target of a waiver: a registered version, or a stage that a gate refused."""
+    """The target of a waiver: a registered version, or a stage or generation that was refused."""
 
     model: str
     artifact: Artifact
@@ -161,26 +161,21 @@ class WaiverTarget:
 def waiver_target(
     now: LogState, name: str, at: datetime, released_as: str | None = None
 ) -> WaiverTarget:
-    """The target named `MODEL/VERSION` or `gate@STAGE`. `released_as`: for which of the models that
-    are made from the stage. Raises `ConfigError`, `InputError`.
+    """The target named `MODEL/VERSION`, `gate@STAGE` or `generate@NAME`. `released_as`: for which
+    of the models that are made from the stage or dataset. Raises `ConfigError`, `InputError`.
     """
-    if name.startswith("gate@"):
-        stage = name.removeprefix("gate@")
-        gates = requests_of_gates(now)
-        if stage not in gates:
-            raise InputError(
-                f"the log has no gate of {stage!r}", expected=f"one of: {', '.join(sorted(gates))}"
-            )
-        gate, request = gates[stage]
-        artifact = Artifact(role="data", name=name, sha256=request.data.sha256)
-        model = _one_of(request, released_as, name)
-        return WaiverTarget(model, artifact, _of_gate(gate.predicate))
+    family, _, key = name.partition("@")
+    if family == "gate":
+        return _decided(name, key, requests_of_gates(now), released_as)
+    if family == "generate":
+        return _decided(name, key, requests_of_generations(now), released_as)
     if released_as is not None:
-        raise ConfigError("--model is for gate@STAGE", fix="name the version alone: MODEL/VERSION")
+        found = "--model is for gate@STAGE and generate@NAME"
+        raise ConfigError(found, fix="name the version alone: MODEL/VERSION")
     model, slash, version = name.partition("/")
     if not slash:
         raise ConfigError(
-            f"{name!r} names nothing", expected="MODEL/VERSION, or gate@STAGE before it is trained"
+            f"{name!r} names nothing", expected="MODEL/VERSION, gate@STAGE or generate@NAME"
         )
     release = promotion.ask(now, "promote", model, version, now.authority.policies.main_alias)
     decision = decide_automatic(release, now.evidence, at, now.authority)
@@ -188,7 +183,26 @@ def waiver_target(
     return WaiverTarget(model, artifact, decision.findings)
 
 
-def _one_of(request: GateRequest, named: str | None, gate: str) -> str:
+def _decided(
+    name: str,
+    key: str,
+    decided: Mapping[str, tuple[Evidence, GateRequest | GenerationRequest]],
+    released_as: str | None,
+) -> WaiverTarget:
+    """The target of a waiver before a training or generation: the data that it was decided on. A
+    waiver that ends can be renewed, so what one excused counts as found.
+    """
+    if key not in decided:
+        known = ", ".join(sorted(decided)) or "none yet"
+        raise InputError(f"the log has no decision of {name!r}", expected=f"one of: {known}")
+    entry, request = decided[key]
+    artifact = Artifact(role="data", name=name, sha256=request.data.sha256)
+    decision = entry.predicate
+    model = _one_of(request, released_as, name)
+    return WaiverTarget(model, artifact, (*decision.findings, *decision.waived))
+
+
+def _one_of(request: GateRequest | GenerationRequest, named: str | None, gate: str) -> str:
     models = request.models
     if named is None and len(models) == 1:
         return request.model
@@ -196,11 +210,6 @@ def _one_of(request: GateRequest, named: str | None, gate: str) -> str:
         return named
     found = f"{gate} decides for {', '.join(models)}"
     raise ConfigError(found, expected="--model with one of them", fix="waive it for each")
-
-
-def _of_gate(gate: GateDecision) -> tuple[Finding, ...]:
-    """What a gate found, what waivers passed included: a waiver that ends can be renewed."""
-    return (*gate.findings, *gate.waived)
 
 
 def check_waiver(
@@ -214,7 +223,7 @@ def check_waiver(
     if terms.finding not in CODES:
         fix = did_you_mean(terms.finding, CODES) or "docs/findings.md lists them"
         raise ConfigError(f"{terms.finding!r} is no finding code", fix=fix)
-    if terms.finding in (*NEVER_WAIVED, *rules.never):
+    if is_never_waived(terms.finding, rules):
         raise RefusedError(f"{terms.finding} is never waived")
     findings = _findings(target, terms)
     finding = findings[0]

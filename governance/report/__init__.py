@@ -3,7 +3,7 @@
 what it rests on    `facts` (the log, the version's chain), `standing` (where it stands with
                     people)
 put together        `build`; its evidence sections are those of the review page,
-                    too; typed by `model`, the JSON twin
+                    too; typed by `model`, the JSON twin, one module per group of sections
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `readers`, `training`, `rewards`, `assurance`, `scores`, `behaviour`,
                     `alignment`, `outside`, `record`, `lines`;

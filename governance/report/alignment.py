@@ -23,7 +23,7 @@ from governance.history.chain import Suite
 from governance.history.lineage import ModelNode
 from governance.report import scores
 from governance.report.facts import Facts
-from governance.report.model import AlignmentTax, TaxComparison, TaxRow
+from governance.report.model.scores import AlignmentTax, TaxComparison, TaxRow
 
 LESS_IS_BETTER = frozenset({"loss", "perplexity", "sampled_unsafe"})
 """Metrics of the package of which less is better. Newer evaluations state theirs themselves."""

@@ -20,7 +20,7 @@ from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import BehaviourLimits
 from governance.report.facts import Facts
-from governance.report.model import (
+from governance.report.model.behaviour import (
     Baseline,
     Behaviour,
     MarginPart,

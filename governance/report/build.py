@@ -55,17 +55,10 @@ from governance.report import (
 from governance.report.facts import Facts, about, at, gather, last_time
 from governance.report.frameworks import catalogue_of
 from governance.report.html import generator
-from governance.report.model import (
-    NO_ANCHOR,
-    Change,
-    ControlRow,
-    EvidenceSections,
-    Integrity,
-    Report,
-    Statement,
-    Verdict,
-    VerdictWord,
-)
+from governance.report.model.controls import ControlRow
+from governance.report.model.front import NO_ANCHOR, Integrity, Verdict, VerdictWord
+from governance.report.model.record import Change, Statement
+from governance.report.model.report import EvidenceSections, Report
 
 SIGNED = (
     "Each statement is signed by a key the log's origin or the policies name, and has not changed"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from governance.base.text import share
-from governance.report.model import Metric, Node
+from governance.report.model.record import Node
+from governance.report.model.scores import Metric
 
 SLICES = 16
 """The most slices in a chart: the worst ones."""

@@ -18,7 +18,7 @@ from governance.history.verify import LogReport
 from governance.report.facts import Facts
 from governance.report.frameworks import Control, FoundControl, Milestone
 from governance.report.links import link
-from governance.report.model import ControlRow, Link, Outcome
+from governance.report.model.controls import ControlRow, Link, Outcome
 
 WARNINGS = (
     "Linked evidence exists and verifies. Whether a duty is met is a judgement that no record here"

@@ -12,7 +12,7 @@ from governance.gates import recall
 from governance.history.lineage import DataChain, subject
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import (
+from governance.report.model.data import (
     Dataset,
     DataStep,
     Excluded,

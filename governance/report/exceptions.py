@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from governance.attest.predicates import CANDIDATE, Finding, Predicate, Promotion, Waiver
 from governance.base.text import moment
+from governance.gates.checks import behaviour
 from governance.history import packet
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts, run_of
-from governance.report.model import Notice, WaiverRow
+from governance.report.model.front import Notice, WaiverRow
 from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
 from governance.report.standing import Standing
@@ -28,6 +29,7 @@ def exceptions(facts: Facts, left_out: Sequence[str], origin: str | None) -> lis
     """Faults and waivers first, then notes: facts that contradict nothing."""
     return [
         *_faults(facts),
+        *_not_judged(facts),
         *_elsewhere(facts),
         *_keys(facts),
         *_unestablished(facts, left_out, origin),
@@ -183,6 +185,21 @@ def _waiver(standing: Standing, row: WaiverRow) -> Notice:
 
 
 # -- Notes -----------------------------------------------------------------------------------------
+def _not_judged(facts: Facts) -> Iterator[Notice]:
+    """Models whose behaviour has no judgement, because the finding that it was not measured is
+    waived.
+    """
+    for finding in facts.again.waived if facts.again else ():
+        if finding.measure in behaviour.UNMEASURED:
+            yield notice(
+                About.BEHAVIOUR_NOT_JUDGED,
+                subject=finding.subject,
+                why=finding.message,
+                finding=finding.code,
+                lacks=finding.expected,
+            )
+
+
 def _first(statements: Iterable[Evidence]) -> list[int]:
     """The first entries of these statements."""
     return sorted({statement.index for statement in statements})[:SHOWN]

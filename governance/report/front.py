@@ -15,7 +15,7 @@ from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
 from governance.release import drills
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Back, Hold, Item, Use, VerdictWord
+from governance.report.model.front import Back, Hold, Item, Use, VerdictWord
 from governance.report.standing import Standing
 from governance.report.verdict import APPROVED, verdict
 

@@ -11,7 +11,8 @@ from governance.release import drills
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
 from governance.report.gates import gates
-from governance.report.model import Gap, GapCode, GapResult, PolicyUsed
+from governance.report.model.front import Gap, GapCode, GapResult
+from governance.report.model.record import PolicyUsed
 from governance.report.rewards import rewards
 from governance.report.scores import demands, judged, threshold
 

@@ -12,14 +12,15 @@ from governance.log.evidence import Evidence
 from governance.report import scores
 from governance.report.data import recalled
 from governance.report.facts import Facts
-from governance.report.model import Gate, GateName, Reason, Result
+from governance.report.model.front import Gate, GateName
+from governance.report.model.parts import Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
 
 FIGURES_SHOWN = 3
 FAILING_CODES: dict[GateName, str] = {
     "Data quality": (
         "QUALITY_NOT_PASSED QUALITY_CHECK_CRASHED SUITE_OUT_OF_DATE HELD_OUT_UNCHECKED KIND_UNFIT"
-        " FIELDS_NOT_PERMITTED RECORDS_NOT_USED RECORDS_NOT_COUNTED"
+        " FIELDS_NOT_PERMITTED RECORDS_NOT_USED RECORDS_NOT_COUNTED RECORDS_TWICE SUITE_TRAINED_ON"
     ),
     "Personal data": (
         "SCAN_NOT_PASSED SCAN_OUT_OF_DATE PII_REMAINING NER_REQUIRED RECALL_NOT_MEASURED"
@@ -28,7 +29,7 @@ FAILING_CODES: dict[GateName, str] = {
     "Lineage": (
         "EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING SOURCE_CHANGED BASE_CHANGED"
         " IMPORT_NOT_ALLOWED IMPORT_NOT_DECLARED IMPORT_DATA_UNKNOWN IMPORT_TRAINED_BEFORE"
-        " SCORER_WITHDRAWN PARENT_WITHDRAWN"
+        " SCORER_WITHDRAWN PARENT_WITHDRAWN OTHER_NAME_WITHDRAWN"
         " CONSTITUTION_MISSING CONSTITUTION_CHANGED ENDPOINT_NOT_PERMITTED GENERATED_NOT_DECLARED"
     ),
     "Evaluation": (

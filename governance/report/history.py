@@ -8,7 +8,7 @@ from dataclasses import replace
 from governance.base.statistics import mean_interval
 from governance.base.text import number, plain
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Change
+from governance.report.model.record import Change
 
 GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules")
 """The most important group first."""

@@ -25,7 +25,8 @@ from governance.base.distribution import VERSION
 from governance.base.model import Model
 from governance.base.storage import write_atomic
 from governance.report import charts
-from governance.report.model import Change, Report
+from governance.report.model.record import Change
+from governance.report.model.report import Report
 from governance.report.verdict import banner
 
 FILTERS = "brief duration moment number plain share short signed size timed words"

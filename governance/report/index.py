@@ -26,7 +26,7 @@ from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
 from governance.report.front import SOON, hold, waiting
 from governance.report.html import environment, generator, json_twin, style
-from governance.report.model import Hold, Item, VerdictWord
+from governance.report.model.front import Hold, Item, VerdictWord
 from governance.report.standing import Standing
 from governance.report.status import VersionState, version_state
 from governance.report.verdict import banner, word_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance.history.lineage import DataChain, ModelNode
 from governance.report import assurance
 from governance.report.facts import Facts
-from governance.report.model import Edge, Node
+from governance.report.model.record import Edge, Node
 
 
 def lineage(facts: Facts) -> tuple[list[Node], list[Edge]]:

@@ -18,7 +18,7 @@ from governance.release import drills
 from governance.report import assurance, scores
 from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
-from governance.report.model import Link, Presence
+from governance.report.model.controls import Link, Presence
 from governance.report.people import separation
 
 LOG = "audit_log_verification"

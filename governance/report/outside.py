@@ -7,7 +7,7 @@ from __future__ import annotations
 from governance.attest.predicates import Results
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts
-from governance.report.model import OutsideResults
+from governance.report.model.scores import OutsideResults
 
 
 def outside(facts: Facts) -> list[OutsideResults]:

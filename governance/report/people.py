@@ -14,7 +14,8 @@ from governance.history.votes import SetAside
 from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts, at, run_of
-from governance.report.model import Person, Reason, Separation
+from governance.report.model.front import Person, Separation
+from governance.report.model.parts import Reason
 from governance.report.reasons import Say, reason, text_of
 from governance.report.standing import Standing
 

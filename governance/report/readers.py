@@ -19,7 +19,7 @@ from governance.policy.policies import Policies
 from governance.policy.readers import EVERYBODY, Content, Readers, may_read
 from governance.release.reading import Rights
 from governance.report.facts import Facts, at
-from governance.report.model import ContentReaders, ReadCount, ReadersPart
+from governance.report.model.data import ContentReaders, ReadCount, ReadersPart
 
 NOT_RECORDED = "not shown: the log does not carry the policies in force"
 UNRESTRICTED = "Policy does not restrict who may read the data and the models."

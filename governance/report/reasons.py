@@ -12,7 +12,8 @@ from enum import Enum, unique
 from governance.attest.codes import CODES
 from governance.base.model import Json
 from governance.base.text import timed
-from governance.report.model import Notice, Reason
+from governance.report.model.front import Notice
+from governance.report.model.parts import Reason
 
 
 @unique
@@ -130,6 +131,11 @@ class About(Enum):
         "waiver", "Waived: {finding} {about}",
         "until {expires}, accepted by {principal} as {role}: {why}. Compensating control: {control}"
         " (owner: {owner}). Renewals so far: {renewals}",
+    )  # fmt: skip
+    BEHAVIOUR_NOT_JUDGED = (
+        "note", "Behaviour: not judged, waived",
+        "{subject}: {why}, which {finding} says and a waiver accepts. No limit of behaviour was"
+        " applied. Missing: {lacks}",
     )  # fmt: skip
     DEVELOPMENT_KEYS = (
         "note", "Development keys",

@@ -22,7 +22,7 @@ from governance.attest.predicates import (
 )
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Answer, Decision, SignedRow
+from governance.report.model.record import Answer, Decision, SignedRow
 from governance.report.people import name_of
 from governance.report.standing import Standing
 from governance.report.verdict import decided_by

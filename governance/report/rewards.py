@@ -13,7 +13,7 @@ from governance.attest.reward_source import SCORER, RewardDeclaration, declared,
 from governance.base.errors import ConfigError
 from governance.history.lineage import ModelNode
 from governance.report.facts import Facts
-from governance.report.model import CounterMetric, RewardFunction
+from governance.report.model.training import CounterMetric, RewardFunction
 
 LONGEST = 256 << 10
 """Characters of a source that is read."""

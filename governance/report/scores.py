@@ -27,15 +27,8 @@ from governance.log.evidence import Evidence
 from governance.policy.evaluation import Demands, EvaluationPolicy
 from governance.policy.policies import Policies
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import (
-    BetweenSeeds,
-    Difference,
-    Estimate,
-    Metric,
-    Score,
-    ScoreRole,
-    Slice,
-)
+from governance.report.model.parts import Estimate, ScoreRole
+from governance.report.model.scores import BetweenSeeds, Difference, Metric, Score, Slice
 
 MEANINGS = {
     "greedy_exact": "Share of items whose greedy answer is exactly right. More is better.",

@@ -12,7 +12,7 @@ from governance.attest.digests import sha256_bytes
 from governance.base.text import moment, one_line
 from governance.report import terminal
 from governance.report.html import json_twin, page, page_one
-from governance.report.model import Report
+from governance.report.model.report import Report
 from governance.report.verdict import banner
 
 PAGE_ONE = "page"

@@ -12,7 +12,7 @@ from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
 from governance.report import assurance
 from governance.report.facts import PREFIX, Facts
-from governance.report.model import Along, Base, Curve, Training
+from governance.report.model.training import Along, Base, Curve, Training
 
 POINTS = 120
 """The most points of a drawn curve. They are spaced evenly and include the first and the last."""

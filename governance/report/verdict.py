@@ -20,7 +20,8 @@ from governance.base.time import instant
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts
-from governance.report.model import Reason, Verdict, VerdictWord
+from governance.report.model.front import Verdict, VerdictWord
+from governance.report.model.parts import Reason
 from governance.report.reasons import Say, named, reason, text_of
 from governance.report.standing import Standing
 

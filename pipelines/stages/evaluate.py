@@ -23,11 +23,12 @@ from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.metrics import Metric, mean, metrics_of, rows_of, sources, suite_digest
+from pipelines.model_class import class_of, declared_class
 from pipelines.params import Params, Suite
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.slices import read_slices
 from pipelines.training import engines, objective
-from pipelines.training.methods import ModelClass, method
+from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import has_weights, write_json
 from pipelines.training.rewards import SCORER
 
@@ -55,7 +56,7 @@ def inputs(params: Params, key: str) -> list[Input]:
         Input("slices", paths.ingested(suite) / "slices.jsonl"),
         Input("functions", paths.suite(suite)),
     ]
-    if stage is not None and model_class(params, key) == "language":
+    if stage is not None and declared_class(params, params.evaluated(key)) == "language":
         files.append(Input("parent", paths.model(stage.parent) / "model"))
         if objective.uses_scorer(stage):
             files.append(Input("scorer", paths.model(stage.scorer) / "model"))
@@ -78,7 +79,8 @@ def run(job: Job) -> Outcome:
     name = job.params.suite_of(job.key)
     suite = job.params.suites[name]
     where = f"params.yaml: suites.{name}"
-    metrics, kind = metrics_of(suite, where), model_class(job.params, job.key)
+    metrics = metrics_of(suite, where)
+    kind = class_of(job, job.params.evaluated(job.key), "model")
     digest = suite_digest(suite, job.inputs["records"].sha256)
     require_functions(job, metrics)
     rows = rows_of(job.input("records"), suite, metrics, where)
@@ -246,12 +248,6 @@ def write_scores(job: Job, ids: list[str], scores: dict[str, list[float | None]]
             stream.write(json.dumps(line, sort_keys=True) + "\n")
     means = {metric: mean(values) for metric, values in scores.items()}
     write_json(job.output("metrics"), {"items": len(ids) if scores else 0, **means})
-
-
-def model_class(params: Params, key: str) -> ModelClass:
-    """Whether the evaluated model is a language model or a reward model."""
-    stage = params.stages.get(params.evaluated(key))
-    return method(stage.method).model if stage else "language"
 
 
 def threads_of(params: Params, key: str) -> int:

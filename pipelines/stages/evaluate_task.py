@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from governance.attest.digests import manifest
 from governance.attest.predicates import Artifact
 from governance.attest.predicates.training import Behaviour
-from governance.base.errors import ConfigError, CountersignError
+from governance.base.errors import CountersignError
 from pipelines import answers, paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome
 from pipelines.metrics import mean
+from pipelines.model_class import require_language
 from pipelines.params import Params
 from pipelines.shown import NoRun, figures, registry, shown_if_possible
 from pipelines.stages import evaluate
@@ -43,9 +44,7 @@ def run(job: Job) -> Outcome:
     """Scores the model of row `job.key`."""
     row, model, folder = job.params.tasks[job.key], job.inputs["model"], job.inputs["task"]
     task = definition.read(job.root, row.task)
-    if evaluate.model_class(job.params, job.key) != "language":
-        found, where = f"{row.model} is a reward model", f"params.yaml: tasks.{job.key}.model"
-        raise ConfigError(found, where=where, expected="a language model")
+    require_language(job, row.model, "model", f"params.yaml: tasks.{job.key}.model")
     threads = evaluate.threads_of(job.params, job.key)
     parameters = {**row.model_dump(mode="json"), "threads": threads}
     result = Scored({}, [])

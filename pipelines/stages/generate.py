@@ -35,9 +35,10 @@ from pipelines.failures import Stopped, StoppedError, not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.generation.deciding import ROLES, Role, decide
 from pipelines.job import Input, Job, Outcome, Output
+from pipelines.model_class import class_of, declared_class, require_language
 from pipelines.params import Generate, Params
 from pipelines.stages import gate
-from pipelines.training.methods import ModelClass, method
+from pipelines.training.methods import ModelClass
 from pipelines.training.modelfolder import has_weights
 
 if TYPE_CHECKING:
@@ -191,7 +192,11 @@ class _Speakers:
         """Who writes in this role."""
         from pipelines.generation.speakers import Model
 
-        return self._elsewhere(role) or Model(self._model(role, "language"), self.templates)
+        if (elsewhere := self._elsewhere(role)) is not None:
+            return elsewhere
+        where = f"params.yaml: generate.{self.job.key}.{role}"
+        require_language(self.job, getattr(self.row, role), role, where)
+        return Model(self._model(role, "language"), self.templates)
 
     def judge(self) -> Judge:
         """Who compares."""
@@ -199,7 +204,7 @@ class _Speakers:
 
         if (elsewhere := self._elsewhere("judge")) is not None:
             return elsewhere
-        kind = model_class(self.job.params, self.row.judge)
+        kind = class_of(self.job, self.row.judge, "judge")
         scorer = self._model("judge", kind)
         return RewardModel(scorer) if kind == "scorer" else Model(scorer, self.templates)
 
@@ -219,11 +224,6 @@ class _Speakers:
             return None
         endpoint = Endpoint(ref, self.replies, self.job.machine.environ, self.bar)
         return Elsewhere(endpoint, self.templates, self.row)
-
-
-def model_class(params: Params, name: str) -> ModelClass:
-    """Whether a stage or base has a language model or a reward model."""
-    return method(params.stages[name].method).model if name in params.stages else "language"
 
 
 def nothing_kept(stage: str, counts: GenerationCounts) -> StoppedError:
@@ -264,7 +264,7 @@ def _mistakes(params: Params, name: str, row: Generate) -> Iterator[tuple[str, s
         yield "prompts", f"{row.prompts} has records of kind {kind}", "a dataset of kind prompt"
     for role in ROLES if row.kind == "revisions" else ROLES[:1]:
         asked = getattr(row, role)
-        if role not in row.endpoints and model_class(params, asked) == "scorer":
+        if role not in row.endpoints and declared_class(params, asked) == "scorer":
             yield role, f"{asked} is a reward model, which writes nothing", "a language model"
     for dataset, other in params.datasets.items():
         if Path(other.source) in paths.sample(name).parents:

@@ -32,6 +32,7 @@ from pipelines.failures import unchanged
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.finite_weights import require_finite_weights
 from pipelines.job import Input, Job, Outcome, Output, require_unchanged
+from pipelines.model_class import require_language
 from pipelines.params import Params
 from pipelines.shown import opened, registry, request
 from pipelines.stages import gate
@@ -87,6 +88,8 @@ def outputs(params: Params, key: str) -> list[Output]:
 def run(job: Job) -> Outcome:
     """Trains and writes model, adapter, curves and figures."""
     train_only_if_allowed(job)
+    parent = job.params.stages[job.key].parent
+    require_language(job, parent, "parent", f"params.yaml: stages.{job.key}.parent")
     resolved = objective.resolve(job.params, job.key)
     chosen = method(resolved.method)
     require_settled(os.environ, resolved.threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from governance.history.chain import Chain
 from governance.log import evidence
 from governance.log.views import log_evidence
 from governance.policy.policies import load_policies
+from tests.governance.governed import KINDS, keypair
+from tests.governance.terminal import key_file
 from tests.pipelines.generation.asking import honest, model
 from tests.pipelines.generation.peer import peer, said
 from tests.project import Project, fresh, write_yaml
@@ -115,6 +118,58 @@ def test_an_endpoint_is_asked_where_policy_permits_it_and_once(
     parent = json.loads(beside[0])["parent"]
     told = json.loads(project.countersign("erasure", parent, "--json").out)
     assert "generate@desk_ai" in {user["what"] for user in told["touched"]}
+
+
+PEOPLE_FILE = """\
+people:
+  ada: {key: ada.pub, roles: [policy-owner, ml-lead]}
+  ben: {key: ben.pub, roles: [policy-owner, risk]}
+services:
+  ci: {key: ci.pub, signs: [SIGNED]}
+owners: {people: 1, roles: [policy-owner]}
+approvers: [ml-lead, risk]
+aliases: {champion: {requesters: [ml-lead]}}
+waivers: {max_days: 20, accepted_by: [risk]}
+"""
+
+
+@pytest.mark.slow
+def test_a_finding_before_a_generation_is_waived_by_the_command_that_its_refusal_names(
+    tmp_path: Path,
+) -> None:
+    project = fresh(tmp_path)
+    with_row(project, "frontier", {**ROW, "endpoints": FAR})
+    card = "policies/datacards/desk_eval.yaml"
+    project.edit(card, lambda text: text.update(purposes=["research"]))
+    for who in ("ada", "ben", "ci"):
+        (tmp_path / f"{who}.pub").write_text(keypair(who)[1])
+    signed = ", ".join([*KINDS, "candidate", "generation", "promotion"])
+    (tmp_path / "people.yaml").write_text(PEOPLE_FILE.replace("SIGNED", signed))
+    ada, ben, ci = (key_file(tmp_path, who) for who in ("ada", "ben", "ci"))
+    here = replace(project, environ={"COUNTERSIGN_SIGNER": f"file2:{ci}"})
+    with peer(lambda body, before: (200, {}, said(model(body, honest)))) as server:
+        permit(project, server.uri)
+        begun = here.countersign(
+            "init", "--people", str(tmp_path / "people.yaml"), "--key", ada, "--yes"
+        )
+        assert begun.code == 0, begun.out
+        for stage in ("sample", "ingest", "scan_pii", "check_quality"):
+            done = here.countersign("stage", stage, "desk_eval")
+            assert done.code == 0, done.out
+        refused = here.countersign("stage", "generate", "desk_ai")
+        assert refused.code == 4 and server.asked == [], refused.out
+        assert "countersign waive generate@desk_ai --finding PURPOSE_NOT_PERMITTED" in refused.out
+        words = ("waive", "generate@desk_ai", "--finding", "PURPOSE_NOT_PERMITTED", "--days", "9")
+        terms = ("--control", "read by hand", "--owner", "ben", "--reason", "a trial", "--yes")
+        assert here.countersign(*words, *terms, "--key", ada).code == 4, "ada is no risk manager"
+        other = here.countersign("waive", "generate@none", *words[2:], *terms, "--key", ben)
+        assert other.code == 3 and "one of: desk_ai" in other.out
+        waived = here.countersign(*words, *terms, "--key", ben)
+        assert waived.code == 0 and "next: countersign repro generate@desk_ai" in waived.out
+        done = here.countersign("stage", "generate", "desk_ai")
+        assert done.code == 0, done.out
+    made = project.evidence("generation")[-1].predicate
+    assert made.allowed and [each.code for each in made.waived] == ["PURPOSE_NOT_PERMITTED"]
 
 
 def _competent(params: Any) -> None:

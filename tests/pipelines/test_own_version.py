@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from governance.history.chain import Chain
 from governance.history.state import state
 from governance.machine.machine import machine, read_log
 from governance.release.serving import resolve
-from pipelines.own_version import _require_usable
+from pipelines.own_version import _require_usable, trained_by
 from tests.governance.governed import Governed, governed
-from tests.project import PROJECT, Project
+from tests.governance.story import tell_rewards
+from tests.project import PROJECT, ROOT, Project
 
 pytestmark = pytest.mark.slow
 SOURCE = "models:/support-desk/1"
@@ -155,6 +157,63 @@ def test_a_version_that_is_released_again_was_trained_here(project: Project) -> 
         None,
         False,
     )
+
+
+def test_the_log_says_by_which_method_a_version_was_trained(tmp_path: Path) -> None:
+    story = tell_rewards(governed(tmp_path).story)
+    view = state(story.log).view
+    methods = {name: trained_by(view, story.models[name]) for name in ("tiny", "sft", "reward")}
+    assert methods == {"tiny": None, "sft": "sft", "reward": "reward"}
+
+
+@pytest.mark.nightly
+def test_a_reward_model_of_the_project_is_judged_as_one_when_it_is_a_base(
+    small: Project, tmp_path: Path
+) -> None:
+    project = small.copy(tmp_path)
+
+    def add(params: Any) -> None:
+        for name, part, test in (
+            ("desk_pref", "preferences", 0),
+            ("desk_pref_eval", "preferences_held_out", 1),
+        ):
+            params["samples"][name] = {"part": part, "n": 200, "seed": 13}
+            params["datasets"][name] = {
+                "kind": "preference", "source": f"data/source/{name}.jsonl", "suite": "preference",
+                "held_out": "desk_pref_eval", "splits": {"train": 1 - test, "test": test},
+            }  # fmt: skip
+        params["suites"]["desk_pref_eval"] = {"metrics": ["pair_accuracy"]}
+        params["stages"]["reward"] = {
+            "method": "reward", "data": "desk_pref", "parent": "sft", "scorer": "sft",
+            "suite": "desk_pref_eval", "lora": {"r": 4},
+            "trainer": {
+                "max_steps": 60, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
+            },
+        }  # fmt: skip
+        params["releases"] = {"support-desk": {"stage": "reward"}}
+
+    def demand_nothing(policy: Any) -> None:
+        policy["behaviour"]["ranked_by_length"] = 1
+        none = {"methods": {"reward": {"none": "a few steps show nothing"}}}
+        policy["suites"]["desk_pref_eval"] = none
+
+    project.edit("params.yaml", add)
+    project.edit("policies/evaluation.yaml", demand_nothing)
+    for name in ("desk_pref", "desk_pref_eval"):
+        card = Path("policies/datacards") / f"{name}.yaml"
+        shutil.copy(ROOT / card, project.root / card)
+    project.made("evaluate@reward")
+    registered = project.countersign("stage", "register", "support-desk")
+    assert registered.code == 0, registered.out
+    _name(project, {"source": "models:/support-desk/2", "suite": "desk_pref_eval"})
+    for stage in ("import_base", "evaluate_base"):
+        done = project.countersign("stage", stage, "ours")
+        assert done.code == 0, done.out
+    ours = project.evidence("evaluate")[-1].predicate
+    assert ours.stage == "evaluate_base@ours" and ours.pairs is not None
+    trained = project.evidence("evaluate")[-2].predicate
+    assert trained.stage == "evaluate@reward"
+    assert (ours.scores, ours.pairs) == (trained.scores, trained.pairs)
 
 
 @pytest.mark.nightly

@@ -20,7 +20,7 @@ from governance.history.lineage import DataChain, ModelNode
 from governance.policy.rules import Datacard
 from governance.report import scores
 from governance.report.facts import Facts
-from governance.report.model import Metric, Score, Slice
+from governance.report.model.scores import Metric, Score, Slice
 
 Component = dict[str, Any]
 

@@ -18,7 +18,7 @@ from governance.exports.text import drawn, stated, yaml_text
 from governance.gates.behaviour import SCORERS
 from governance.report import behaviour, outside, scores
 from governance.report.facts import Facts
-from governance.report.model import Score
+from governance.report.model.scores import Score
 from governance.report.verdict import verdict
 
 _HUB = re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}|[\w.-]+)$")

@@ -3,6 +3,7 @@
 
 `context`              what every check may read
 `data`, `stage`        of a gate: the data, and the request itself
+`copies`               of a gate or release: the same records under two names
 `generation`           of a generated dataset: constitution, endpoints, what its datacard says
 `models`               the parents, and the version of a release
 `behaviour`            of the same: how they behave on held-out prompts

@@ -18,6 +18,9 @@ from governance.policy.evaluation import BehaviourLimits
 if TYPE_CHECKING:
     from governance.policy.authority import Authority
 
+UNMEASURED = (NOT_MEASURED, NOT_BESIDE_PARENT) = ("behaviour", "behaviour, against parent")
+"""What findings name as their measure where behaviour, or its comparison, cannot be judged."""
+
 Judged = tuple[ModelFacts, Evaluate, BehaviourLimits]
 
 
@@ -41,7 +44,7 @@ def behaviour_measured(context: Context) -> Findings:
                 "its behaviour was not measured",
                 expected=", ".join(absent),
                 found="no such measure in the evaluation",
-                measure="behaviour",
+                measure=NOT_MEASURED,
                 next=f"countersign repro --force {facts.own_stage}",
             )
 
@@ -84,7 +87,7 @@ def reward_hacked(context: Context) -> Findings:
                 "its behaviour cannot be compared with that of parent",
                 expected="an evaluation of the parent on the same suite, with its behaviour",
                 found="none",
-                measure="behaviour, against parent",
+                measure=NOT_BESIDE_PARENT,
             )
         else:
             yield from _findings(facts, behaviour.hacked(evaluation, parent, confidence))

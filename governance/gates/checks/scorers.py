@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from governance.attest.predicates import Approval, Packet
 from governance.attest.requests import ModelRef, ReleaseRequest
 from governance.gates.checks.context import (
+    Context,
     DataContext,
     Findings,
     GateContext,
@@ -21,7 +22,7 @@ from governance.gates.checks.votes import packet_votes
 from governance.history.packet import digest_of
 from governance.history.timeline import Timeline
 from governance.history.votes import Vote
-from governance.log.rules import JUDGES_SCORERS
+from governance.log.rules import JUDGES_NAMES, JUDGES_SCORERS
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
@@ -49,6 +50,25 @@ def makers_in_service(context: GenerationContext) -> Findings:
         yield from _withdrawn(context, maker, "SCORER_WITHDRAWN", "model that is asked by")
 
 
+def other_names_in_service(context: ReleaseContext) -> Findings:
+    """Under no other model name were the bytes of the version retired or rejected. Incidents and
+    what this name has against it: `people`.
+    """
+    if context.rights.rules < JUDGES_NAMES:
+        return
+    for what, statement in _objections(context, context.request.released, context.rights):
+        name = statement.predicate.model
+        if name != context.model and statement.kind != "incident":
+            yield context.finding(
+                "OTHER_NAME_WITHDRAWN",
+                f"model {name}",
+                f"the model of these bytes under the name {name} {what}",
+                expected="bytes that nobody withdrew",
+                found=f"entry {statement.index}",
+                figures=[str(statement.index)],
+            )
+
+
 def _withdrawn(context: DataContext, model: ModelRef, code: str, role: str) -> Findings:
     rights = context.authority
     if rights is None or rights.rules < JUDGES_SCORERS:
@@ -65,7 +85,7 @@ def _withdrawn(context: DataContext, model: ModelRef, code: str, role: str) -> F
         )
 
 
-def _objections(context: DataContext, model: ModelRef, rights: Authority) -> Iterator[Objection]:
+def _objections(context: Context, model: ModelRef, rights: Authority) -> Iterator[Objection]:
     timeline = Timeline(context.evidence, rights)
     for incident in timeline.open_incidents(model.sha256):
         yield f"has an open incident: {incident.predicate.reason}", incident
@@ -78,7 +98,7 @@ def _objections(context: DataContext, model: ModelRef, rights: Authority) -> Ite
 
 
 def _last_votes(
-    context: DataContext, model: ModelRef, rights: Authority
+    context: Context, model: ModelRef, rights: Authority
 ) -> dict[tuple[str, str], Evidence[Approval]]:
     """Person and role to the last vote that counts, on any packet of these bytes. Another packet
     alone ends no rejection: anybody enrolled may record one.
@@ -93,7 +113,7 @@ def _last_votes(
     return {(name, role): vote for name, role, vote in ordered}
 
 
-def _votes(context: DataContext, model: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
+def _votes(context: Context, model: ModelRef, rights: Authority, packet: Packet) -> list[Vote]:
     asked = ReleaseRequest(
         model=packet.model,
         released=model,

@@ -144,7 +144,7 @@ def test_a_gate_s_finding_is_waived_before_anything_trains(
     for code in codes:
         d.must("ben", "waive", "gate@sft", "--finding", code, *how)
     assert not _gate(scene) & set(codes)
-    assert "no gate of 'nonsense'" in d.refused(
+    assert "no decision of 'gate@nonsense'" in d.refused(
         "ben", "waive", "gate@nonsense", "--finding", codes[0], *how, code=3
     )
 

@@ -14,6 +14,7 @@ from governance.attest.findings import finding
 from governance.people import review, subjects
 from governance.people.review import Review
 from governance.release import promotion
+from governance.report.build import build
 from tests.governance.governed import Governed, governed
 from tests.governance.people.desk import NAME, WHY, Desk, desk
 from tests.governance.story import MODEL
@@ -268,3 +269,18 @@ def test_nothing_is_kept_of_what_nobody_signed(at_desk: Desk) -> None:
     at_desk.reads("ada")
     at_desk.must("ada", "approve", NAME, WHY, "--dry-run")
     assert pages(at_desk) == []
+
+
+def test_behaviour_that_a_waiver_leaves_unjudged_is_named_where_approvers_look(
+    scene: Governed,
+) -> None:
+    unjudged = "Behaviour: not judged, waived"
+    assert unjudged.encode() not in review.html(made(scene, scene.freeze()))
+    scene.story.evaluate("sft", 0.97, 0.02, behaviour=None)
+    scene.waive("EVALUATION_INCOMPLETE", "model sft")
+    found = made(scene, scene.freeze())
+    assert found.verdict == "exceptions" and unjudged.encode() in review.html(found)
+    scene.released()
+    report = build(scene.story.sources, MODEL, "1")
+    (note,) = [each for each in report.exceptions if each.title == unjudged]
+    assert "model sft: its behaviour was not measured" in note.detail

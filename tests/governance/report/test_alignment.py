@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import AlignmentTax, Report, TaxComparison
+from governance.report.model.report import Report
+from governance.report.model.scores import AlignmentTax, TaxComparison
 from governance.report.sections import text
 from tests.governance.story import MODEL, Story, begin
 

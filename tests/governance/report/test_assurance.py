@@ -16,7 +16,8 @@ from governance.machine.machine import signer
 from governance.release.artifacts import verify_files
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import Report, Training
+from governance.report.model.report import Report
+from governance.report.model.training import Training
 from governance.report.sections import text
 from tests.governance.governed import KINDS, empty, keypair, person, principals
 from tests.governance.report.reproduced import RUNNER, again, training

@@ -15,7 +15,8 @@ from governance.people.review import review
 from governance.release.promotion import state
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import Report, RewardFunction
+from governance.report.model.report import Report
+from governance.report.model.training import RewardFunction
 from governance.report.sections import document, text
 from tests.governance.exports.told import records_of
 from tests.governance.governed import Governed

@@ -23,7 +23,7 @@ from governance.policy.policies import load_policies
 from governance.report import sections
 from governance.report.build import build, latest
 from governance.report.html import differs, json_twin, page, write
-from governance.report.model import Report
+from governance.report.model.report import Report
 from governance.report.training import against_kl, along_training, read_curves, shown_along
 from tests.governance.examples import every_kind
 from tests.governance.report.fields import NOT_STATED

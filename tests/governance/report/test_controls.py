@@ -24,7 +24,7 @@ from governance.report import html
 from governance.report.controls import ControlReport, assess, in_force
 from governance.report.frameworks import EVIDENCE, Catalogue, Framework, Milestone, catalogue_of
 from governance.report.links import LOOKUPS, NOT_RECORDED
-from governance.report.model import Link
+from governance.report.model.controls import Link
 from governance.report.people import people as who
 from tests.governance.audited import audited
 from tests.governance.exports.told import records_of

@@ -14,7 +14,8 @@ from governance.commands.report import summary
 from governance.report import sections, terminal
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import GateName, Report
+from governance.report.model.front import GateName
+from governance.report.model.report import Report
 from governance.report.scores import MEANINGS
 from pipelines.metrics import METRICS
 from tests.conftest import rows

@@ -34,7 +34,8 @@ from governance.commands.report import summary
 from governance.report import index, sections, terminal
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import GateName, Hold, Item, Report
+from governance.report.model.front import GateName, Hold, Item
+from governance.report.model.report import Report
 from tests.governance.audited import audited
 from tests.governance.report.fields import CATALOGUE
 from tests.governance.story import MODEL, told

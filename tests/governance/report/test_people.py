@@ -32,7 +32,7 @@ from governance.release import promotion, retrospect
 from governance.report import index, sections
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import Report
+from governance.report.model.report import Report
 from tests.governance.audited import reject, second
 from tests.governance.governed import Governed, authorize, empty, principals
 from tests.governance.report.fields import NOT_STATED

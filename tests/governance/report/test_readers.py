@@ -28,7 +28,7 @@ from governance.release.reading import (
 from governance.report import sections
 from governance.report.build import build
 from governance.report.html import json_twin, page
-from governance.report.model import Report
+from governance.report.model.report import Report
 from tests.governance.bundles import made, pin
 from tests.governance.governed import RULES, Governed, begun, person
 from tests.governance.story import MODEL, digest

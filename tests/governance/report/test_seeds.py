@@ -16,7 +16,8 @@ from governance.log import evidence
 from governance.machine.machine import signer
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import BetweenSeeds, Report
+from governance.report.model.report import Report
+from governance.report.model.scores import BetweenSeeds
 from governance.report.sections import text
 from tests.governance.exports.told import records_of
 from tests.governance.governed import empty, keypair, person, principals

@@ -10,7 +10,7 @@ from governance.attest.predicates import Evaluate
 from governance.policy.evaluation import Comparison, Demands, SliceThreshold, Threshold
 from governance.report.build import build
 from governance.report.html import page
-from governance.report.model import Report
+from governance.report.model.report import Report
 from governance.report.scores import slices_of
 from governance.report.sections import text
 from tests.governance.examples import A, B, stage

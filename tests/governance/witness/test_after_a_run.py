@@ -15,7 +15,7 @@ from governance.report.build import build
 from governance.report.facts import gather
 from governance.report.html import page
 from governance.report.links import LOG, link
-from governance.report.model import Report
+from governance.report.model.report import Report
 from pipelines.commands.ready import ask_witnesses
 from pipelines.project import Project, open_project
 from tests.governance.story import MODEL

@@ -1,0 +1,8 @@
+"""The typed audit report, one module per group of its sections.
+
+`report`                the whole, with its rules
+`front`                 page one
+`data`, `training`, `scores`, `behaviour`, `controls`, `record`
+                        its sections
+`parts`                 what they share
+"""
