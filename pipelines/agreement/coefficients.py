@@ -92,7 +92,8 @@ class Coefficients:
     @cached_property
     def pairs(self) -> list[tuple[int, int]]:
         """The pairs of raters who share enough items."""
-        shared = (self._given.T * self.counts) @ self._given
+        given = self._given.astype(float)
+        shared = (given.T * self.counts) @ given
         raters = range(len(self.panel.raters))
         enough = min(FEWEST_SHARED, max(2, len(self.panel) / 2))
         return [pair for pair in combinations(raters, 2) if shared[pair] >= enough]
