@@ -63,15 +63,16 @@ def estimates(
         for name, figures in drawn.raters.items():
             raters[name].append(figures)
         advance(len(weights))
+    paired = np.array([of.paired_items])
     of_raters = {
-        name: _columns(exact.raters[name][0], np.concatenate(parts), of.paired_items)
+        name: _columns(exact.raters[name][0], np.concatenate(parts), of.paired_items_of_raters)
         for name, parts in raters.items()
     }
     return Estimates(
         items=int((panel.codes >= 0).any(axis=1).sum()),
         ratings=panel.ratings,
         pool={
-            name: _columns(exact.pool[name], np.concatenate(parts)[:, None], of.paired_items)[0]
+            name: _columns(exact.pool[name], np.concatenate(parts)[:, None], paired)[0]
             for name, parts in pool.items()
         },
         raters={
@@ -112,13 +113,15 @@ def resampled(of: Coefficients, samples: int, seed: int) -> Iterator[Floats]:
             yield counts.reshape(rows, patterns).astype(float)
 
 
-def _columns(exact: Floats, drawn: Floats, items: float) -> list[Estimate]:
-    """The estimate of each column, from its samples. A sample without the figure does not count."""
+def _columns(exact: Floats, drawn: Floats, items: Floats) -> list[Estimate]:
+    """The estimate of each column, from its samples and its number of items. A sample without the
+    figure does not count.
+    """
     tail = (1 - CONFIDENCE) / 2
     found = []
-    for value, sample in zip(exact.tolist(), drawn.T, strict=True):
+    for value, sample, count in zip(exact.tolist(), drawn.T, items.tolist(), strict=True):
         sample = sample[~np.isnan(sample)]
-        if np.isnan(value) or items < FEWEST:
+        if np.isnan(value) or count < FEWEST:
             found.append(Estimate(None if np.isnan(value) else value, None, None))
         else:
             low, high = np.quantile(sample, [tail, 1 - tail]).tolist()

@@ -79,6 +79,11 @@ class Coefficients:
         """Number of items with two ratings or more."""
         return float(self.counts @ self._paired)
 
+    @property
+    def paired_items_of_raters(self) -> Floats:
+        """Number of those that each rater rated."""
+        return np.asarray((self.counts * self._paired) @ self._given)
+
     @cached_property
     def equal(self) -> Floats:
         """Patterns × raters: how many others gave the rater's rating."""

@@ -195,6 +195,14 @@ def test_a_sample_has_the_figures_of_its_items() -> None:
             assert figure(sample, name, "interval") == pytest.approx(column[at]), name
 
 
+def test_a_rater_of_few_items_has_no_interval() -> None:
+    panel = drawn()
+    panel.codes[10:, 0] = MISSING
+    found = estimates(panel, "nominal", samples=100).raters
+    assert found["r0"]["agreement"].value is not None and found["r0"]["agreement"].low is None
+    assert found["r1"]["agreement"].low is not None
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     first, again, other = (estimates(drawn(), "ordinal", 200, seed) for seed in (1, 1, 2))
     assert first == again != other
