@@ -291,7 +291,7 @@ def _finding(dataset: str, checked: CheckResult, judged: Judged) -> Finding:
     crashed = problem and check.reason not in _OF_NO_VALUE
     code = "QUALITY_CHECK_CRASHED" if crashed else check.reason
     what = "the table" if check.column == TABLE else check.column
-    found = problem or checked.observed
+    found = problem or _with_estimate(checked, judged)
     if check.column == TABLE and judged.excluded:
         reasons = Counter(record.reason for record in judged.excluded).most_common()
         left_out = ", ".join(f"{reason} {count}" for reason, count in reasons)
@@ -303,6 +303,14 @@ def _finding(dataset: str, checked: CheckResult, judged: Judged) -> Finding:
         expected=expected(check),
         found=found or f"{checked.unexpected} of {judged.kept.sum()} records fail",
     )
+
+
+def _with_estimate(checked: CheckResult, judged: Judged) -> str:
+    """The observed figure. The lower bound has alpha beside it where the suite judges that, too."""
+    estimates = [each.observed for each in judged.results if each.check.column == "rater_alpha"]
+    if checked.check.column != "rater_alpha_low" or not estimates:
+        return checked.observed
+    return f"{checked.observed} (lower bound of alpha {estimates[0]})"
 
 
 _OF_NO_VALUE = frozenset({"AGREEMENT_TOO_LOW", "LABELS_UNBALANCED"})

@@ -324,6 +324,16 @@ TOO_FEW_RATERS: fewer people rated the record than the suite asks for
 RATERS_DISAGREE: too few raters of this record agree
   > have it rated again, or leave it out
 
+# Raters and their agreement (information)
+  > look at ratings of theirs; compute agreement without them: --exclude RATER
+RATER_DISAGREES: the rater disagrees with everyone, and the others agree with each other
+RATER_SAME_ANSWER: the rater always gives the same answer where others do not
+RATER_FOLLOWS_POSITION: the rater chooses by the place of an answer
+  > have the items rated again in the other order, or compute without them: --exclude RATER
+RATER_TOO_FAST: the rater answers much faster than the others on the same items
+PREVALENCE_PARADOX: raters nearly always agree, and alpha is low since one rating is so common
+  > read AC1 beside alpha, and rate more items that may have a rare answer (docs/raters.md)
+
 # People and governed aliases
 POLICY_NOT_SIGNED (never waived): the policies in force were not signed by a quorum of their owners
   > countersign policy sign, by each owner

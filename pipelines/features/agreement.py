@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.agreement.bootstrap import alpha, alpha_low
+from pipelines.agreement.panel import Level, Panel, panel_of_units
 from pipelines.features.leaks import Around
 from pipelines.features.turns import Column, Records, objects, plain
 
@@ -44,8 +48,20 @@ def rater_majority(records: Records, around: Around) -> Column:
 
 def rater_alpha(records: Records, around: Around) -> Column:
     """Krippendorff's alpha of the whole dataset, repeated in every row: nominal for compared
-    answers, interval for scores.
+    answers, interval for scores. The lower of both where there are both.
     """
+    return _judgements(records)
+
+
+def rater_alpha_low(records: Records, around: Around) -> Column:
+    """The lower end of the 95% interval of that alpha: 2,000 samples of the records, drawn with
+    replacement, with a fixed seed. None below 20 records with two ratings.
+    """
+    return _judgements(records)
+
+
+def _judgements(records: Records) -> Column:
+    """The ratings of each record, and whether they compare answers."""
     owner, value, answers = _ratings(records)
     ratings: list[list[tuple[float, bool]]] = [[] for _ in range(len(records))]
     for record, rating, among in zip(owner.tolist(), value.tolist(), answers.tolist(), strict=True):
@@ -55,45 +71,25 @@ def rater_alpha(records: Records, around: Around) -> Column:
 
 def alpha_of_all(records: Column, around: Around) -> Column:
     """The lower alpha of compared answers and of scores, for every record."""
-    alphas = []
-    for nominal in (True, False):
+    return _lowest(records, alpha)
+
+
+def alpha_low_of_all(records: Column, around: Around) -> Column:
+    """The lower bound, likewise."""
+    return _lowest(records, alpha_low)
+
+
+def _lowest(records: Column, figure: Callable[[Panel, Level], float]) -> Column:
+    figures = []
+    levels: tuple[Level, ...] = ("nominal", "interval")
+    for level in levels:
         ratings = [
             (unit, value)
             for unit, ratings in enumerate(records)
             for value, compared in ratings
-            if compared == nominal
+            if compared == (level == "nominal")
         ]
         if ratings:
             units, values = zip(*ratings, strict=True)
-            alphas.append(krippendorff_alpha(np.array(units), np.array(values), nominal))
-    return np.full(len(records), min(alphas) if alphas else np.nan)
-
-
-def krippendorff_alpha(unit: Column, value: Column, nominal: bool) -> float:
-    """1 - observed / expected disagreement. NaN if nothing was rated twice or all ratings are
-    equal.
-
-    Krippendorff, Computing Krippendorff's Alpha-Reliability (2011),
-    repository.upenn.edu/asc_papers/43.
-    """
-    _, unit = np.unique(unit, return_inverse=True)
-    paired = np.bincount(unit)[unit] > 1
-    if not paired.any():
-        return float("nan")
-    _, unit = np.unique(unit[paired], return_inverse=True)
-    value, size = value[paired], np.bincount(unit).astype(float)
-    total = float(len(value))
-    if nominal:  # pairs of unequal values: all pairs less those of equal ones
-        cells, counts = np.unique(np.column_stack([unit, value]), axis=0, return_counts=True)
-        squares = counts.astype(float) ** 2
-        within = size**2 - np.bincount(cells[:, 0].astype(np.int64), weights=squares)
-        frequencies = np.unique(value, return_counts=True)[1].astype(float)
-        overall = total**2 - float(np.sum(frequencies**2))
-    else:  # squared differences of all pairs: 2 (n sum of squares - square of sum)
-        value = value - value.mean()
-        sums, squares = (np.bincount(unit, weights=weights) for weights in (value, value**2))
-        within = 2 * (size * squares - sums**2)
-        overall = 2 * total * float(np.sum(value**2))
-    observed = float(np.sum(within / (size - 1))) / total
-    expected = overall / (total * (total - 1))
-    return 1 - observed / expected if expected > 0 else float("nan")
+            figures.append(figure(panel_of_units(np.array(units), np.array(values)), level))
+    return np.full(len(records), np.min(figures) if figures else np.nan)

@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 
 from governance.base.errors import ConfigError
 from pipelines.features.agreement import (
+    alpha_low_of_all,
     alpha_of_all,
     rater_alpha,
+    rater_alpha_low,
     rater_majority,
     raters,
     ratings_valid,
@@ -364,6 +366,7 @@ FEATURES: dict[str, Feature] = {
     "ratings_valid": _rated(ratings_valid),
     "rater_majority": _rated(rater_majority),
     "rater_alpha": _rated(rater_alpha, alpha_of_all),
+    "rater_alpha_low": _rated(rater_alpha_low, alpha_low_of_all),
 }
 """Name to feature."""
 

@@ -5,6 +5,7 @@ report holds text.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -207,6 +208,35 @@ def test_shipped_suites_name_features_and_codes_that_exist(name: str) -> None:
         one.reason == "TOO_FEW_RECORDS" and one.action == "block" for one in shipped.expectations
     )
     assert any(one.column == "leaks_held_out" for one in shipped.expectations)
+
+
+def rated(records: int) -> pa.Table:
+    """Two raters who agree in three of four records, on each answer as often: alpha is 0.5."""
+    votes = [(1, 1), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2), (1, 2), (2, 1)]
+    return table(
+        "rated",
+        *(
+            {
+                "prompt": said(f"question {at}"),
+                "completions": [answer("yes"), answer("no")],
+                "ratings": [
+                    {"rater": f"rater_{rater}", "value": vote}
+                    for rater, vote in enumerate(votes[at % len(votes)])
+                ],
+            }
+            for at in range(records)
+        ),
+    )
+
+
+@pytest.mark.slow
+def test_the_lower_bound_of_alpha_is_judged_and_both_are_named() -> None:
+    suite = shipped_suite("rated")
+    (found,) = findings("d", judge([rated(80)], "rated", suite, None))
+    assert found.code == "AGREEMENT_TOO_LOW"
+    low, alpha = re.findall(r"0\.\d+", found.found)
+    assert 0.2 < float(low) < 0.4 and float(alpha) == pytest.approx(0.5, abs=0.01)
+    assert findings("d", judge([rated(800)], "rated", suite, None)) == ()
 
 
 def test_every_kind_has_a_suite() -> None:

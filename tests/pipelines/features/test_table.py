@@ -10,7 +10,6 @@ import pytest
 
 from governance.base.errors import ConfigError
 from pipelines.features import turns
-from pipelines.features.agreement import krippendorff_alpha
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import FEATURES, compute, rows
 from pipelines.kinds import KINDS
@@ -304,42 +303,31 @@ def test_ratings() -> None:
     np.testing.assert_allclose(found["rater_majority"], [2 / 3, 1 / 3, np.nan, 0.5, 1, 1])
 
 
-NONE = None
-OBSERVERS = [
-    [1, 2, 3, 3, 2, 1, 4, 1, 2, NONE, NONE, NONE],
-    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NONE, 3],
-    [NONE, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NONE],
-    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NONE],
-]
-"""The worked example of Krippendorff (2011): alpha 0.743 nominal, 0.849 interval."""
-
-
-@pytest.mark.parametrize(("nominal", "expected"), [(True, 0.743), (False, 0.849)])
-def test_krippendorff_alpha_of_the_worked_example(nominal: bool, expected: float) -> None:
-    given = [
-        (unit, value) for row in OBSERVERS for unit, value in enumerate(row) if value is not None
-    ]
-    units, values = (
-        np.array([unit for unit, _ in given]),
-        np.array([float(value) for _, value in given]),
-    )
-    assert krippendorff_alpha(units, values, nominal) == pytest.approx(expected, abs=5e-4)
-
-
-def test_alpha_is_no_number_where_nothing_can_be_said() -> None:
-    assert np.isnan(krippendorff_alpha(np.array([0, 1]), np.array([1.0, 2.0]), True)), (
-        "nothing rated twice"
-    )
-    assert np.isnan(krippendorff_alpha(np.array([0, 0]), np.array([1.0, 1.0]), False)), (
-        "all the same"
-    )
-
-
 def test_alpha_stands_in_every_row() -> None:
     rows = table("rated", rated([1, 1]), rated([2, 2]), rated([1, 2]))
     assert len({round(value, 6) for value in feature("rater_alpha", rows, "rated")}) == 1
     scores = table("rated", *(rated([value, value], answers=1) for value in (1, 2, 3.5)))
     assert feature("rater_alpha", scores, "rated") == [1.0, 1.0, 1.0]
+    assert np.isnan(feature("rater_alpha_low", scores, "rated")).all(), "too few for an interval"
+
+
+def test_the_lower_bound_lies_below_alpha_and_nearer_the_more_was_rated() -> None:
+    few = [rated([1, 1]), rated([2, 2]), rated([1, 2]), rated([2, 2]), rated([1, 1])] * 4
+    gaps = []
+    for records in (few, few * 25):
+        alpha, low = (
+            feature(name, table("rated", *records), "rated")[0]
+            for name in ("rater_alpha", "rater_alpha_low")
+        )
+        gaps.append(alpha - low)
+    assert 0.02 < gaps[1] < gaps[0] / 3
+
+
+def test_the_lower_bound_is_that_of_the_worse_kind_of_rating() -> None:
+    compared = [rated([1, 1]), rated([2, 2])] * 10
+    scores = [rated([1, 2], answers=1), rated([2, 1], answers=1)] * 10
+    low = feature("rater_alpha_low", table("rated", *compared, *scores), "rated")[0]
+    assert low < 0
 
 
 # --- the table ------------------------------------------------------------------------------------
