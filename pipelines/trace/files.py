@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from governance.attest.digests import manifest, manifest_digest, sha256_bytes, sha256_file
@@ -71,20 +72,24 @@ class Files:
     """The files of a project's folder and of its DVC cache."""
 
     root: Path
-    objects: Collection[DvcObject]
-    """What DVC may have of this project."""
+    registered: Collection[DvcObject] = ()
+    """What DVC keeps of registered versions."""
 
     @classmethod
     def of(cls, root: Path, now: LogState) -> Files:
-        """Of a project: DVC's objects are those of its dvc.lock and of each registered version."""
+        """Of a project with this log."""
         states = (each.predicate.dvc for each in now.evidence.all(Registration))
-        registered = [each for state in states if state for each in state.objects]
+        return cls(root, [each for state in states if state for each in state.objects])
+
+    @cached_property
+    def objects(self) -> Collection[DvcObject]:
+        """What DVC may have: of registered versions, and of the project's dvc.lock."""
         here = [
             DvcObject(path=item["path"], md5=item["md5"], size=0, stage=name)
-            for name, entry in dvc_lock.read(root).items()
+            for name, entry in dvc_lock.read(self.root).items()
             for item in dvc_lock.items(entry, "outs")
         ]
-        return cls(root, {(each.md5, each.path): each for each in (*registered, *here)}.values())
+        return {(each.md5, each.path): each for each in (*self.registered, *here)}.values()
 
     def found(
         self, wanted: Mapping[Content, Collection[str]], known: Known
@@ -100,7 +105,7 @@ class Files:
     def _cached(
         self, left: dict[Content, Collection[str]], known: Known
     ) -> Iterator[tuple[Content, list[Part]]]:
-        asked = [each for each in self.objects if _unknown(each, left, known)]
+        asked = [each for each in self.objects if _unknown(each, left, known)] if left else []
         if not asked:
             return
         with suppress(CountersignError), store(self.root, None, self.root) as kept:

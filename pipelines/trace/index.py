@@ -120,14 +120,19 @@ class Index:
             connection = self._connected()
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA cache_size = -65536")  # KiB
+        if self._version(connection) != VERSION:
+            self._make(connection)
+        connection.executescript(STAGES)
+        return connection
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        """The tables, in one step; another process may have made them by now."""
         connection.execute("BEGIN IMMEDIATE")
         if self._version(connection) != VERSION:
             for line in TABLES.split(";\n"):
                 connection.execute(line)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
-        connection.executescript(STAGES)
-        return connection
 
     @staticmethod
     def _version(connection: sqlite3.Connection) -> int | None:

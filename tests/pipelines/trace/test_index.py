@@ -120,7 +120,7 @@ class World:
 
     @property
     def files(self) -> Files:
-        return Files(self.story.root, ())
+        return Files(self.story.root)
 
     @property
     def words(self) -> tuple[Texts, Subjects]:
