@@ -312,7 +312,7 @@ def _summary(records: Sequence[Traced]) -> Iterator[str]:
 
 def _check_lines(check: Check) -> Iterator[str]:
     if check.complete:
-        yield "every file that is here was read: the index is complete"
+        yield "the index is complete: every file that is here and that you may read was read"
     else:
         yield f"INDEX NOT COMPLETE: reading found {len(check.lacking)} records that it lacks"
         yield from (f"  {record}" for record in check.lacking)
