@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import governing, judging, log, repeating, reporting, scanning
+from benchmarks import governing, judging, log, repeating, reporting, scanning, tracing
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -53,6 +53,7 @@ def main() -> None:
         *training(),
         *scanning.rows(say),
         *judging.rows(say),
+        *tracing.rows(say),
         *governing.rows(say),
         *reporting.rows(say),
         *log.rows(say, entries),

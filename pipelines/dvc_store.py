@@ -79,6 +79,20 @@ class Store:
         ids = _files(listed).values() if listed else [wanted.md5]
         return all(Path(self.cache.files.oid_to_path(md5)).is_file() for md5 in ids)
 
+    def cached(self, wanted: DvcObject) -> dict[str, Path]:
+        """The files of an object in the cache, by their paths below it; `.` is the object itself
+        where it is a file. Raises `InputError` where the cache does not have all of them.
+        """
+        try:
+            found = self._found([wanted.md5], remote=False)
+            if not wanted.md5.endswith(FOLDER):
+                return {".": found[wanted.md5]}
+            files = _files(found[wanted.md5])
+            paths = self._found(set(files.values()), remote=False)
+        except NotThereError:
+            raise InputError("DVC's cache does not have it", where=wanted.path) from None
+        return {name: paths[md5] for name, md5 in files.items()}
+
     def take(self, wanted: DvcObject, target: Path, *, remote: bool) -> None:
         """Writes an object to `target`, from the cache, or also from the remote. Raises
         `NotThereError`, or `CountersignError` if the remote cannot be asked.

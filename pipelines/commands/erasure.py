@@ -24,20 +24,17 @@ from typing import Any, Literal
 
 import click
 
-from governance.attest.digests import digest_of
-from governance.attest.predicates import Evaluate, Generation, Registration, Train
 from governance.base.errors import ConfigError, InputError
 from governance.commands import session, sources
-from governance.commands.admitting import admitted, reader_of, rights_of
+from governance.commands.admitting import admitted
 from governance.commands.session import Call
-from governance.history.chain import Chain
-from governance.history.contents import NOTHING, Contents
-from governance.history.lineage import MAKERS, inputs, subject
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
-from governance.policy.readers import Content
-from governance.release.reading import CODE, Wanted, refused
+from governance.release.reading import CODE
 from pipelines import answers
+from pipelines.trace.made_from import Touched, made_from
+from pipelines.trace.rights import allowed_and_closed
+from pipelines.trace.steps import Step, proven, steps
 
 ID = re.compile(r"[0-9a-f]{12,64}")
 NOT_SHOWN = (
@@ -89,16 +86,6 @@ class LookUp:
         return TEXTS[self.result].format(reason=self.reason)
 
 
-@dataclass(frozen=True)
-class Touched:
-    """A model or version that was made from a dataset with the record, or scored on it."""
-
-    what: str
-    entry: int
-    digest: str
-    how: str
-
-
 @click.command("erasure")
 @click.argument("record", metavar="HASH")
 @session.options("key", "purpose", *session.READS)
@@ -139,61 +126,20 @@ def lines(record: str, look_ups: list[LookUp], touched: list[Touched]) -> Iterat
     yield from (f"not shown: {line}" for line in NOT_SHOWN)
 
 
-@dataclass(frozen=True)
-class Step:
-    """Something that a stage wrote, with the ids of records."""
-
-    statement: Evidence
-    dataset: str
-    role: str
-    """Of the file: `records`, or `answers` to them."""
-    digest: str
-
-
-def _steps(now: LogState) -> Iterator[Step]:
-    """Every step of every dataset in the log, and the answers of every evaluation."""
-    for kind in ("ingest", "scan", "quality"):
-        for statement in now.evidence.all(kind):
-            digest = subject(statement, "records")
-            if digest is not None:
-                yield Step(statement, statement.predicate.dataset, "records", digest)
-    for scored in now.evidence.all(Evaluate):
-        digest = subject(scored, "answers")
-        if digest not in (None, NOTHING):
-            yield Step(scored, scored.predicate.suite_name, "answers", digest)
-
-
 def _closed(call: Call, now: LogState, root: Path) -> set[str]:
     """(3) The digests of records that this person may not read. Raises as `admitted`."""
-    rights = rights_of(call, now)
-    if not rights.restricted:
-        return set()
-    known, keyid = Contents(now.view), reader_of(call, now).keyid
-    wanted = {
-        Wanted.of(
-            step.digest,
-            known.of_digest(step.digest),
-            frozenset({Content("dataset", step.dataset)}),
-        )
-        for step in _steps(now)
-        if _is_here(step, root)
-    }
-    closed = {
-        each
-        for each in wanted
-        if refused(rights, lambda policies: rights.of_key(policies, keyid, call.now), [each])
-    }
-    open_ones = sorted(wanted - closed, key=lambda each: each.sha256)
+    here = (step for step in steps(now) if _is_here(step, root))
+    open_ones, closed = allowed_and_closed(call, now, here)
     if open_ones:
         admitted(call, "erasure", now, lambda: open_ones)
-    return {each.sha256 for each in closed}
+    return closed
 
 
 def _is_here(step: Step, root: Path) -> bool:
     """Whether a file of the step is here, so that the record can be looked up in it."""
     for role in (step.role, *LOOKED_IN):
         with suppress(InputError):
-            _file(step.statement, root, role)
+            proven(step.statement, root, role)
             return True
     return False
 
@@ -204,7 +150,7 @@ def look_up(
     """(2) Every step of every dataset in the log, in order. `closed`: digests of records that are
     not looked up.
     """
-    for step in _steps(now):
+    for step in steps(now):
         if step.digest in closed:
             result, reason = NOT_ALLOWED
         else:
@@ -215,85 +161,11 @@ def look_up(
         yield LookUp(step.dataset, named, entry, step.digest, result, reason)
 
 
-def made_from(now: LogState, digests: set[str]) -> Iterator[Touched]:
-    """(4) The datasets generated from these, the trainings on any of them, the models trained from
-    theirs, and the versions made of them.
-    """
-    trainings = list(now.evidence.all(Train))
-    known = -1
-    while len(digests) > known:  # again: a model may generate what the next one is trained on
-        known = len(digests)
-        users = trained(trainings, digests)
-        derived = list(generated(now, digests, {user.digest for user in users}))
-        digests = digests.union(*(_made_of(now, each.digest) for each in derived))
-    yield from (*derived, *users)
-    for registration in now.evidence.all(Registration):
-        version = registration.predicate
-        chain = Chain.registered(now.evidence, version)
-        uses = {use for data, uses in chain.datasets for use in uses if data.sha256 in digests}
-        if uses:
-            name = f"{version.model}/{version.version}"
-            how = f"built from {', '.join(sorted(uses))}"
-            yield Touched(name, registration.index, version.model_digest, how)
-
-
-def generated(now: LogState, digests: set[str], models: set[str]) -> Iterator[Touched]:
-    """The datasets that were generated from these records, or by these models."""
-    for made in now.evidence.all(Generation):
-        source, used = subject(made, "source"), inputs(made)
-        roles = [role for role in MAKERS if used.get(role) in models]
-        how = f"its {roles[0]} has seen it" if roles else ""
-        how = "generated from it" if used.get("prompts") in digests else how
-        if source and how:
-            yield Touched(made.predicate.stage, made.index, source, how)
-
-
-def _made_of(now: LogState, source: str) -> set[str]:
-    """The records that ingest, scan and quality made of a source."""
-    found, before = {source}, 0
-    while len(found) > before:
-        before = len(found)
-        found |= {
-            step.digest
-            for step in _steps(now)
-            if step.role == "records"
-            and not found.isdisjoint(
-                inputs(step.statement).get(role) for role in ("source", "records")
-            )
-        }
-    return found
-
-
-def trained(trainings: list[Evidence], digests: set[str]) -> list[Touched]:
-    """The trainings on these datasets, and those with a resulting model as parent or scorer."""
-    touched: dict[int, Touched] = {}
-    models: set[str] = set()
-    before = -1
-    while len(touched) > before:  # again: the log may have a child before its parent
-        before = len(touched)
-        for training in trainings:
-            how = _how(inputs(training), digests, models)
-            if how and training.index not in touched:
-                model, stage = subject(training, "model"), training.predicate.stage
-                models |= {model} if model else set()
-                touched[training.index] = Touched(
-                    stage, training.index, model or "not recorded", how
-                )
-    return [touched[index] for index in sorted(touched)]
-
-
-def _how(used: dict[str, str], digests: set[str], models: set[str]) -> str:
-    if used.get("data") in digests:
-        return "trained on it"
-    roles = [role for role in ("parent", "scorer") if used.get(role) in models]
-    return f"its {roles[0]} has seen it" if roles else ""
-
-
 def _result(step: Step, root: Path, record: str) -> tuple[Result, str]:
     statement = step.statement
     excluded = _exclusion(statement, root, record)
     try:
-        if _holds(_file(statement, root, step.role), record):
+        if _holds(proven(statement, root, step.role), record):
             return "holds", ""
         return ("excluded", excluded) if excluded else ("absent", "")
     except ModuleNotFoundError:
@@ -330,7 +202,7 @@ def _exclusion(statement: Evidence, root: Path, record: str) -> str:
     have the record.
     """
     try:
-        path = _file(statement, root, "excluded")
+        path = proven(statement, root, "excluded")
     except InputError:
         return ""
     with path.open(encoding="utf-8") as rows:
@@ -339,16 +211,3 @@ def _exclusion(statement: Evidence, root: Path, record: str) -> str:
             if str(excluded.get("id") or "").startswith(record):
                 return str(excluded.get("reason"))
     return ""
-
-
-def _file(statement: Evidence, root: Path, role: str) -> Path:
-    """The file or folder that a step wrote. Raises `InputError` if it is not here as recorded."""
-    artifact = next((artifact for artifact in statement.subjects if artifact.role == role), None)
-    name = Path(artifact.name) if artifact else None
-    if artifact is None or name is None or name.is_absolute() or ".." in name.parts:
-        raise InputError("its statement names no such file inside the project")
-    if not (root / name).exists():
-        raise InputError(f"{name} is not here")
-    if digest_of(root / name) != artifact.sha256:
-        raise InputError(f"{name} differs from what was recorded")
-    return root / name

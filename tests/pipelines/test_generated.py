@@ -118,6 +118,13 @@ def test_an_endpoint_is_asked_where_policy_permits_it_and_once(
     parent = json.loads(beside[0])["parent"]
     told = json.loads(project.countersign("erasure", parent, "--json").out)
     assert "generate@desk_ai" in {user["what"] for user in told["touched"]}
+    told = json.loads(project.countersign("trace", parent, "--exhaustive", "--json").out)
+    (first,) = (one for one in told["records"] if one["id"] == parent)
+    children = [one for one in told["records"] if parent in one["parents"]]
+    assert first["derived"] == [one["id"] for one in children] and children
+    assert {one["dataset"] for child in children for one in child["places"]} == {"desk_ai"}
+    assert "generate@desk_ai" in {user["what"] for user in told["touched"]}
+    assert told["exhaustive"]["complete"]
 
 
 PEOPLE_FILE = """\

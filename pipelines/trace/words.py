@@ -1,0 +1,135 @@
+"""Texts and subjects in the form in which they are compared, and their HMACs.
+
+1. A text is a whole text of a record: a message, an answer, an argument of a tool. Case, width of
+   characters (NFKC) and white space do not matter.
+2. A subject is a value that the scan finds: an address, a name, a number. Case, width and what
+   separates its words do not matter; in a value without letters, only its digits do.
+3. The index has HMACs under the project's record key. Nobody without the key can test a guess.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipelines.pii.search import Search
+from pipelines.record_ids import Key
+from pipelines.shards import ROW_GROUP
+from pipelines.texts import Text, texts
+
+WORD = r"[^\W_]+"
+
+
+class Words(Protocol):
+    """What of a record's texts is looked up."""
+
+    @property
+    def task(self) -> str:
+        """By which key, and engine, HMACs were made."""
+        ...
+
+    @property
+    def ingested_only(self) -> bool:
+        """Whether only records as ingested have them: the scan takes them out."""
+        ...
+
+    def key(self, value: str) -> bytes:
+        """The HMAC of a value."""
+        ...
+
+    def found(self, table: pa.Table, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """HMAC and record id, of all that the records hold."""
+        ...
+
+    def matcher(self, value: str) -> Callable[[str], bool]:
+        """Says whether a text holds the value, by reading it."""
+        ...
+
+
+def plain_text(text: str) -> str:
+    """(1)"""
+    return " ".join(_folded(text).split())
+
+
+def plain_subject(value: str) -> str:
+    """(2) Empty for a value without letters and digits."""
+    words = re.findall(WORD, _folded(value))
+    has_letters = any(character.isalpha() for word in words for character in word)
+    return (" " if has_letters else "").join(words)
+
+
+def _hmac(key: Key, what: str, plain: str) -> bytes:
+    """(3) Half of one, as record ids are."""
+    return hmac.digest(key.secret, f"{what}\n{plain}".encode(), "sha256")[:16]
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+class Texts:
+    """Whole texts."""
+
+    ingested_only = False
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self.task = f"texts {key.key_id}"
+
+    def key(self, value: str) -> bytes:
+        """See `Words`."""
+        return _hmac(self._key, "text", plain_text(value))
+
+    def found(self, table: pa.Table, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """See `Words`."""
+        ids = [bytes.fromhex(one) for one in table["id"].to_pylist()]
+        for one in texts(table, kind):
+            yield self.key(one.text), ids[one.row]
+
+    def matcher(self, value: str) -> Callable[[str], bool]:
+        """See `Words`."""
+        wanted = plain_text(value)
+        return lambda text: plain_text(text) == wanted
+
+
+class Subjects:
+    """What the scan finds, all of it: also what policy allows to stay."""
+
+    ingested_only = True
+
+    def __init__(self, key: Key, search: Search) -> None:
+        self._key, self._search = key, search
+        self.task = f"subjects {key.key_id} {search.plain.digest}"
+
+    def key(self, value: str) -> bytes:
+        """See `Words`."""
+        return _hmac(self._key, "subject", plain_subject(value))
+
+    def found(self, table: pa.Table, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """See `Words`."""
+        for start in range(0, table.num_rows, ROW_GROUP):
+            yield from self._in_batch(table.slice(start, ROW_GROUP), kind)
+
+    def _in_batch(self, batch: pa.Table, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        ids = [bytes.fromhex(one) for one in batch["id"].to_pylist()]
+        places: list[Text] = list(texts(batch, kind))
+        results = self._search.find([one.text for one in places])
+        for place, result in zip(places, results, strict=True):
+            for span in result.spans:
+                value = place.text[span.start : span.end]
+                if plain_subject(value):
+                    yield self.key(value), ids[place.row]
+
+    def matcher(self, value: str) -> Callable[[str], bool]:
+        """See `Words`. The value stands in the text as whole words."""
+        plain = plain_subject(value)
+        has_letters = any(character.isalpha() for character in plain)
+        words, between = (plain.split(), r"[\W_]+") if has_letters else (list(plain), r"[\W_]*")
+        inside = between.join(map(re.escape, words))
+        pattern = re.compile(rf"(?<![^\W_]){inside}(?![^\W_])")
+        return lambda text: bool(pattern.search(_folded(text)))
