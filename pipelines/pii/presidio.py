@@ -151,13 +151,21 @@ def phone_test(regions: Sequence[str]) -> Any:
     import regex
 
     known = [_numbers_of(region) for region in regions]
-    zero = all(abroad.pattern.startswith("0") for _, abroad in known)
-    least = min((digits for digits, _ in known), default=4) if zero else 4
+    least = min((digits for digits, _ in known), default=4)
+    if not all(_begins_with_zero(abroad.pattern) for _, abroad in known):
+        least = 4
     sign = f"[{phonenumbers.phonenumberutil._VALID_PUNCTUATION}]"
     more = rf"(?:{sign}{{0,4}}\d)"
     return regex.compile(
         rf"\d{more}{{{max(least, 4) - 1}}}|0{more}{{3}}|[+\uff0b]{sign}{{0,9}}\d{more}{{3}}"
     )
+
+
+def _begins_with_zero(pattern: str) -> bool:
+    """Whether every alternative of an expression begins with 0."""
+    while (without_groups := re.sub(r"\([^()]*\)", "", pattern)) != pattern:
+        pattern = without_groups
+    return all(part.startswith("0") for part in pattern.split("|"))
 
 
 @cache

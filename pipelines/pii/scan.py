@@ -446,6 +446,7 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     recognizers = {known.name for known in sources} | set(policy.disabled_recognizers)
     named: list[tuple[str, Iterable[str], set[str]]] = [
         ("entities", policy.entities, entities),
+        ("allowances", [entry.entity for entry in policy.allowances], entities),
         ("minimum_recall", policy.minimum_recall, set(engine.entities)),
         ("recognizer_thresholds", policy.recognizer_thresholds, recognizers),
     ]

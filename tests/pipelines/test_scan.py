@@ -453,6 +453,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
         {"entities": {"EMAIL": {"action": "drop"}}},
         {"recognizer_thresholds": {"PhoneRecogniser": 0.5}},
         {"minimum_recall": {"EMAIL": 0.5}},
+        {"allowances": [{**HELPLINE, **ANSWERED, "entity": "PHONE", "until": "2027-01-01"}]},
     ],
 )
 def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
