@@ -80,6 +80,9 @@ SCAN_OUT_OF_DATE: these records were scanned under another policies/pii.yaml tha
   > countersign repro scan_pii@{name} check_quality@{name}
 PII_REMAINING: personal data remains that policy does not allow
   > policies/pii.yaml: entities.{entity}.action: redact or drop it, or allow it with a reason
+ALLOWANCE_ENDED: the scan kept findings by an entry of the allow-list that has ended
+  > policies/pii.yaml: allowances: remove the entry or renew it, then: countersign repro
+  scan_pii@{name} check_quality@{name}
 NER_REQUIRED: policy demands a named-entity model, and the scan used a list of names
   > policies/pii.yaml: set `ner` to spacy:<folder> or transformers:<folder>, then `dvc repro`
 RECALL_NOT_MEASURED: policy demands a minimum recall that this scan did not measure

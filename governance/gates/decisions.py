@@ -95,6 +95,7 @@ DATA_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "scan_passed": of_data.scan_passed,
     "scan_policy": of_data.scan_policy,
     "pii_remaining": of_data.pii_remaining,
+    "allowances": of_data.allowances,
     "ner": of_data.ner,
     "pii_recall": of_data.pii_recall,
     "quality_passed": of_data.quality_passed,

@@ -9,6 +9,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
@@ -28,6 +29,11 @@ FieldPattern = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of a source's field, or a pattern with `*`, `?` and `[]`."""
 
 Score = Annotated[float, Field(ge=0, le=1)]
+
+NotBlank = Annotated[str, StringConstraints(pattern=r"\S", max_length=200)]
+
+LONGEST_ALLOWANCE = timedelta(days=731)
+"""Two years. Then somebody has to decide again."""
 
 NO_MODEL = ("none", "name-list", "tagger")
 """Sources of names that are no model, as `ner` of a scan."""
@@ -49,6 +55,26 @@ class EntityPolicy(Model):
     def _reasoned(self) -> Self:
         if self.action == "allow" and not self.reason.strip():
             raise ValueError("allow needs a reason")
+        return self
+
+
+class Allowance(Model):
+    """One value that may stay in every dataset until a day, such as a public helpline."""
+
+    value: NotBlank
+    """The whole value, as it is found."""
+    entity: EntityName
+    owner: NotBlank
+    """The principal or role that answers for it."""
+    reason: NotBlank
+    since: date
+    until: date
+    """Its last day; at most `LONGEST_ALLOWANCE` after `since`."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not timedelta(0) <= self.until - self.since <= LONGEST_ALLOWANCE:
+            raise ValueError(f"until: 0 to {LONGEST_ALLOWANCE.days} days after since")
         return self
 
 
@@ -120,6 +146,8 @@ class PiiPolicy(Model):
     default: EntityPolicy
     """For every entity not named below."""
     entities: dict[EntityName, EntityPolicy] = {}
+    allowances: list[Allowance] = Field([], exclude_if=empty)
+    """Values that may stay, whatever the action of their entity is."""
     recognizers: list[PatternRecognizer] = []
     enabled_recognizers: list[str] = []
     """Presidio recognizers that are off by default, by class name, e.g. `UkNinoRecognizer`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from governance.attest.predicates import Evaluate, Scan
 from governance.base.statistics import mean_interval
@@ -24,7 +24,7 @@ FAILING_CODES: dict[GateName, str] = {
     ),
     "Personal data": (
         "SCAN_NOT_PASSED SCAN_OUT_OF_DATE PII_REMAINING NER_REQUIRED RECALL_NOT_MEASURED"
-        " RECALL_TOO_LOW"
+        " RECALL_TOO_LOW ALLOWANCE_ENDED"
     ),
     "Lineage": (
         "EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING SOURCE_CHANGED BASE_CHANGED"
@@ -129,9 +129,24 @@ def _personal_data(facts: Facts) -> Gate:
     allowed = sum(count for is_allowed, count in remaining if is_allowed)
     passed = len(scans) == len(facts.chains) and all(scan.passed for scan in scans) and left == 0
     reasons = [reason(Say.PII_FOUND, found=found, left=left, allowed=allowed)]
-    reasons += _lowest_detection(facts, scans)
+    reasons += [*_kept_and_merged(scans), *_lowest_detection(facts, scans)]
     threshold = "nothing is left that policy forbids; minimum detection met (policies/pii.yaml)"
     return _gate("Personal data", passed if scans else "not run", reasons, threshold, facts.scans)
+
+
+def _kept_and_merged(scans: list[Scan]) -> Iterator[Reason]:
+    """What the allow-list kept, and how many duplicates redaction created."""
+    allowed = [entry for scan in scans for entry in scan.allowances]
+    if allowed:
+        yield reason(
+            Say.PII_ALLOWANCES,
+            count=sum(entry.findings for entry in allowed),
+            entries=len({entry.entry for entry in allowed}),
+            until=str(min(entry.until for entry in allowed)),
+        )
+    merged = sum(scan.merged for scan in scans)
+    if merged:
+        yield reason(Say.PII_MERGED, count=merged)
 
 
 def _lowest_detection(facts: Facts, scans: list[Scan]) -> list[Reason]:

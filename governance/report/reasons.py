@@ -68,6 +68,8 @@ class Say(Enum):
     QUALITY = "{met} of {checks} quality checks pass on the records kept, in {datasets} datasets."
     QUALITY_UNCHECKED = "Datasets without a recorded check: {datasets}."
     PII_FOUND = "{found} items found; left: {left} that policy forbids, {allowed} that it allows."
+    PII_ALLOWANCES = "Kept by the allow-list: {count} (entries: {entries}; first to end: {until})."
+    PII_MERGED = "Redaction made {count} records equal to others."
     PII_LOWEST = "Lowest detection: {found} of {planted} planted {name} ({dataset}); {required}."
     PII_UNMEASURED = "Detection was not measured: {datasets}."
     LINEAGE = "{known} of {links} links from source to version are in the log."

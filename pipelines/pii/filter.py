@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.pii.engine import Engine, PlainEngine, Span
 from pipelines.pii.kept import KeptFile
+from pipelines.pii.presidio import phone_test
 
 TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
 """Patterns that may distinguish a character from its folded form. Their recognizers always run."""
@@ -38,9 +39,6 @@ class FilteredEngine:
     """The same findings without running recognizers that cannot match."""
 
     def __init__(self, plain: PlainEngine, kept: KeptFile | None = None) -> None:
-        import phonenumbers.phonenumberutil
-        import regex
-
         self.plain = plain
         self._always: set[str] = set()
         tested: dict[tuple[str, str], None] = {}
@@ -51,10 +49,7 @@ class FilteredEngine:
                 self._always.update(recognizer.supported_entities)
             tested |= dict.fromkeys(tests)  # the same in every language
         self._ids = [entity for entity, _ in tested]
-        # A phone number has at least 4 digits, no two further apart than 4 characters of
-        # punctuation.
-        punctuation = phonenumbers.phonenumberutil._VALID_PUNCTUATION
-        self._digits = regex.compile(rf"\d(?:[{punctuation}]{{0,4}}\d){{3}}")
+        self._phone = phone_test(plain.policy.phone_regions)
         self._folded = Folded()
         self._database: Any = _loaded(kept) if kept else None
         if self._database is None:
@@ -73,7 +68,7 @@ class FilteredEngine:
         self._database.scan(
             folded.encode("ascii"), match_event_handler=self._matched, context=possible
         )
-        if self._digits.search(text):
+        if self._phone.search(text):
             possible.add("PHONE_NUMBER")
         possible &= set(self.plain.entities)
         return self.plain.search(text, sorted(possible))

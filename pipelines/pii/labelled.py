@@ -140,24 +140,33 @@ def _identifier_rules(data: dict[str, Any], languages: Sequence[str]) -> Iterato
         rf"(?:\s?\([^()\n]{{1,15}}\))?(?:(?:{number}){{1,2}}{sign}{{0,10}}(?:{verb})?"
         rf"|\s?[\"'*]{{0,2}}\s?[:#|]{sign}{{0,8}}(?:{number})?\s?)[\s\"'(\[*]{{0,3}}"
     )
+    # For the test: what begins like `explicit`, and how a value begins.
+    marked = (
+        rf"(?:\s?\([^()]{{1,15}}\))?(?:\s{{0,2}}[(\[_-]?\s?(?:{numbers})|\s?[\"'*]{{0,2}}\s?[:#|])"
+        rf".{{0,{REACH}}}[0-9]"
+    )
+    begin = r"(?:[a-z./_:-]{0,12}|[a-z]{1,2}(?:-[a-z]{1,2})?(?:[ .][a-z]{1,3}){0,6}[ .])[0-9]"
     for entity, known in data["identifiers"].items():
         shape = _PLATE if known.get("value") == "plate" else _IDENTIFIER
         labels = _words_of(known.get("labels", {}), languages)
         nouns = _words_of(known.get("nouns", {}), languages)
-        found = []
         if labels:
-            found.append(rf"(?:{_any(labels)})(?![^\W\d_])\.?{filled}(?P<value>{shape})")
+            pattern = rf"(?:{_any(labels)})(?![^\W\d_])\.?{filled}(?P<value>{shape})"
+            test = rf"(?:{_any(labels)})(?:[^a-z].{{0,{REACH}}}|\b)[0-9]"
+            yield _labelled(entity, pattern, test)
         if nouns:
-            found.append(
+            pattern = (
                 rf"(?:{_any(nouns)})(?![^\W\d_])"
                 rf"(?:{explicit}(?P<value>{shape})|(?:{verb}|[\s=])(?P<long>{shape}))"
             )
-        every = _ascii(_any([*labels, *nouns]))
-        test = rf"(?:\b|_)(?:{every})(?:[^a-z].{{0,{REACH}}}|\b)[0-9]"
-        for pattern in found:
-            yield Rule(entity, rf"(?<![^\W_]){pattern}", LABELLED, test, SHORT)
+            test = rf"(?:{_any(nouns)})(?:{marked}|(?:{verb}|[\s=]){begin})"
+            yield _labelled(entity, pattern, test)
         for pattern in known.get("alone", []):
             yield Rule(entity, rf"(?-i:{pattern})", ALONE, _ascii(pattern))
+
+
+def _labelled(entity: str, pattern: str, test: str) -> Rule:
+    return Rule(entity, rf"(?<![^\W_]){pattern}", LABELLED, rf"(?:\b|_){_ascii(test)}", SHORT)
 
 
 def _words_of(by_language: dict[str, list[str]], languages: Sequence[str]) -> list[str]:

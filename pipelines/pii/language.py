@@ -17,6 +17,17 @@ SAMPLE = 200
 """Characters that are read."""
 
 
+class _Letters(dict[int, int]):
+    """A table for `str.translate`: a space for every character that is no letter."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code if chr(code).isalpha() else ord(" ")
+        return self[code]
+
+
+_LETTERS = _Letters()
+
+
 class Language:
     """Tells which of some languages a text is in. The first one is the default."""
 
@@ -31,8 +42,7 @@ class Language:
         return self._last[1]
 
     def _detected(self, text: str) -> str:
-        words = "".join(char if char.isalpha() else " " for char in text)
-        words = " ".join(words.split())
+        words = " ".join(text.translate(_LETTERS).split())
         if len(words) < LEAST:
             return self.languages[0]
         language: str = self._identifier.classify(words)[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -142,6 +142,32 @@ _NOT_DIGITS = re.compile(r"\D+")
 _PLUS = re.compile("[+\uff0b]")
 
 
+def phone_test(regions: Sequence[str]) -> Any:
+    """An expression that matches wherever `phone_matcher` finds a number of these countries: as
+    many digits as their shortest number, or four after a plus or a prefix of calls abroad. No two
+    digits are further apart than 4 characters of punctuation.
+    """
+    import phonenumbers.phonenumberutil
+    import regex
+
+    known = [_numbers_of(region) for region in regions]
+    least = min((digits for digits, _ in known), default=4)
+    if not all(_begins_with_zero(abroad.pattern) for _, abroad in known):
+        least = 4
+    sign = f"[{phonenumbers.phonenumberutil._VALID_PUNCTUATION}]"
+    more = rf"(?:{sign}{{0,4}}\d)"
+    return regex.compile(
+        rf"\d{more}{{{max(least, 4) - 1}}}|0{more}{{3}}|[+\uff0b]{sign}{{0,9}}\d{more}{{3}}"
+    )
+
+
+def _begins_with_zero(pattern: str) -> bool:
+    """Whether every alternative of an expression begins with 0."""
+    while (without_groups := re.sub(r"\([^()]*\)", "", pattern)) != pattern:
+        pattern = without_groups
+    return all(part.startswith("0") for part in pattern.split("|"))
+
+
 @cache
 def _numbers_of(region: str) -> tuple[int, re.Pattern[str]]:
     """The fewest digits of a national number, and the prefix of calls abroad."""
@@ -234,12 +260,20 @@ def _nlp_engine(policy: PiiPolicy) -> Any:
         """Tokenizers without a model."""
 
         def load(self) -> None:
-            self.nlp = {language: _blank(language) for language in policy.known_languages}
+            self.nlp = _Tokenizers()
 
         def process_text(self, text: str, language: str) -> Any:
             return lazy(self, text, language)
 
     return TokenEngine()
+
+
+class _Tokenizers(dict[str, Any]):
+    """Language to its tokenizer, loaded when it is first needed: French takes two CPU-seconds."""
+
+    def __missing__(self, language: str) -> Any:
+        self[language] = _blank(language)
+        return self[language]
 
 
 def _blank(language: str) -> Any:
@@ -266,7 +300,7 @@ def _lazy_artifacts() -> type[Any]:
 
         @cached_property
         def tokens(self) -> Any:
-            return self.nlp_engine.nlp[self.language](self.text)
+            return list(self.nlp_engine.nlp[self.language](self.text))
 
         @cached_property
         def tokens_indices(self) -> list[int]:

@@ -19,6 +19,7 @@ from typing import Any
 from governance.base.errors import InputError
 from governance.base.yaml import read_text
 from pipelines.paths import RECORDS, ingested, scanned
+from pipelines.pii import allowances
 from pipelines.pii.engine import Span
 from pipelines.pii.scan import batches, significant
 from pipelines.pii.search import Search
@@ -81,12 +82,13 @@ def findings(
     """
     policy, kind = project.policies.pii, project.params.datasets[dataset].kind
     tables = open_records(project.root / ingested(dataset) / RECORDS).tables()
-    shown: list[Shown] = []
+    shown, listed = list[Shown](), allowances.entries(policy)
     for batch in chain.from_iterable(batches(table, advance) for table in tables):
         rows = batch.select(["file", "row"]).to_pylist()
         places = list(texts(batch, kind))
         for place, found in zip(places, search.find([one.text for one in places]), strict=True):
-            for span in significant(found.spans, policy):
+            not_allowed, _ = allowances.split(place.text, found.spans, listed)
+            for span in significant(not_allowed, policy):
                 action, row = policy.entity(span.entity).action, rows[place.row]
                 one = Shown(row["file"], row["row"], place.field, action, place.text, span)
                 shown.append(one)

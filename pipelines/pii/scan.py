@@ -9,11 +9,13 @@
 4. A record that could not be searched completely is excluded.
 5. Made-up values are planted in copies of the dataset's own texts and searched with the same
    engine. This measures recall; policy may demand a minimum.
-6. Reports name entities, fields, counts and record ids, never text.
+6. A value on the allow-list stays (`pipelines.pii.allowances`); evidence counts it by entry.
+7. Reports name entities, fields, counts and record ids, never text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections import Counter, defaultdict
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Finding, Recall
@@ -30,10 +33,11 @@ from governance.gates import recall as judged
 from governance.policy.data import NO_MODEL, PiiPolicy
 from pipelines import pages
 from pipelines.job import Job, Outcome
-from pipelines.pii import recall
+from pipelines.kinds import KINDS
+from pipelines.pii import allowances, recall
 from pipelines.pii.engine import PlainEngine, Span, cannot_find
 from pipelines.pii.search import Search
-from pipelines.record_ids import load_key
+from pipelines.record_ids import canonical, identifying, load_key
 from pipelines.records import (
     Excluded,
     counts_of,
@@ -65,10 +69,11 @@ def run(job: Job) -> Outcome:
     records = open_records(job.input("records"), kind)
     secret = load_key(job.root, job.params.records).secret
     with Search(engine, job.machine.state / "cache" / "pii.sqlite", secret) as search:
-        writer, found, excluded = _write_treated(job, records, search, secret)
+        writer, treated = _write_treated(job, records, search, secret)
         remaining = _search_again(job, search)
         searched = search.searched
         measured = recall.measure(records.tables(), len(records), kind, policy, search)
+    found, excluded = treated.found, treated.excluded
     counts = counts_of(len(records), writer, excluded)
     refused = (
         *findings(job.key, policy, found, remaining),
@@ -87,6 +92,8 @@ def run(job: Job) -> Outcome:
         "actions": {name: policy.entity(name).action for name in engine.entities},
         "counts": counts,
         "recall": measured,
+        "allowances": _allowances(policy, remaining),
+        "merged": treated.merged,
     }
     write_excluded(job.output("excluded"), excluded)
     write_report(job, predicate, counts, found, refused)
@@ -101,19 +108,17 @@ def run(job: Job) -> Outcome:
 
 def _write_treated(
     job: Job, records: StoredRecords, search: Search, key: bytes
-) -> tuple[RecordWriter, Tally, list[Excluded]]:
-    """Treats shard by shard. Returns what was found before, and what was left out."""
-    policy, found, excluded = job.policies.pii, Tally(), list[Excluded]()
+) -> tuple[RecordWriter, Treated]:
+    """Treats shard by shard. Returns what was done, without the records."""
+    whole = Treated()
     with (
         job.progress.bar(len(records), f"{job.name}: searching") as bar,
         RecordWriter(job.output("records"), records.kind) as writer,
     ):
         for table in records.tables():
-            treated = treat(table, records.kind, policy, search, key, bar.advance)
-            writer.add_shard(treated.table)
-            found.add(treated.found)
-            excluded += treated.excluded
-    return writer, found, excluded
+            table = treat(table, records.kind, job.policies.pii, search, key, whole, bar.advance)
+            writer.add_shard(table)
+    return writer, whole
 
 
 def _search_again(job: Job, search: Search) -> Tally:
@@ -139,6 +144,8 @@ class Tally:
     """Entity to record ids."""
     languages: Counter[str] = field(default_factory=Counter)
     """Language to the number of texts in it."""
+    allowed: Counter[int] = field(default_factory=Counter)
+    """Entry of the allow-list to the findings that it allows."""
     not_searched: int = 0
     """Number of records that could not be searched completely."""
     unscanned: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -150,6 +157,7 @@ class Tally:
         """Adds the figures of `other`, not its rows and places."""
         self.entities += other.entities
         self.languages += other.languages
+        self.allowed += other.allowed
         self.not_searched += other.not_searched
         for entity, fields in other.fields.items():
             self.fields[entity] += fields
@@ -191,12 +199,14 @@ def batches(table: pa.Table, advance: Advance) -> Iterator[pa.Table]:
 def _examine(batch: pa.Table, kind: str, policy: PiiPolicy, search: Search) -> Tally:
     tally = Tally()
     ids = batch.column("id").to_pylist()
-    places = list(texts(batch, kind))
+    places, listed = list(texts(batch, kind)), allowances.entries(policy)
     for place, found in zip(places, search.find([place.text for place in places]), strict=True):
         if found.problem:
             tally.unscanned[place.row] = (place.field, found.problem)
         tally.languages[found.language] += 1
-        spans = significant(found.spans, policy)
+        not_allowed, used = allowances.split(place.text, found.spans, listed)
+        tally.allowed.update(used)
+        spans = significant(not_allowed, policy)
         if spans:
             tally.places[place.row, place.field] = (place.text, spans)
         for span in spans:
@@ -230,12 +240,30 @@ def significant(spans: tuple[Span, ...], policy: PiiPolicy) -> list[Span]:
 
 @dataclass
 class Treated:
-    """A table after treatment."""
+    """What was done."""
 
-    table: pa.Table
-    excluded: list[Excluded]
-    found: Tally
+    excluded: list[Excluded] = field(default_factory=list)
+    found: Tally = field(default_factory=Tally)
     """Before treatment."""
+    ids: bytearray = field(default_factory=bytearray)
+    """The ids of the redacted records: before, records with one id were equal."""
+    contents: bytearray = field(default_factory=bytearray)
+    """The digests of what they hold now."""
+
+    @property
+    def merged(self) -> int:
+        """By how many the number of different records fell."""
+        return _different(self.ids) - _different(self.contents)
+
+
+DIGEST = 16
+"""Bytes of an id, and of a digest of content."""
+
+
+def _different(digests: bytearray) -> int:
+    count, buffers = len(digests) // DIGEST, [None, pa.py_buffer(bytes(digests))]
+    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(DIGEST), count, buffers)
+    return int(pc.count_distinct(array).as_py())
 
 
 def treat(
@@ -244,18 +272,18 @@ def treat(
     policy: PiiPolicy,
     search: Search,
     key: bytes,
+    whole: Treated,
     advance: Advance = lambda records: None,
-) -> Treated:
-    """Searches and treats a table batch by batch."""
-    treated = Treated(table.schema.empty_table(), [], Tally())
-    parts = [_treat(batch, kind, policy, search, key, treated) for batch in batches(table, advance)]
-    treated.table = pa.concat_tables([treated.table, *parts])
-    return treated
+) -> pa.Table:
+    """Searches and treats a table batch by batch. Returns it, and adds to `whole` what was done."""
+    parts = [_treat(batch, kind, policy, search, key, whole) for batch in batches(table, advance)]
+    return pa.concat_tables([table.schema.empty_table(), *parts])
 
 
 def _treat(
     batch: pa.Table, kind: str, policy: PiiPolicy, search: Search, key: bytes, whole: Treated
 ) -> pa.Table:
+    redacted: set[str] = set()
     for attempt in range(ROUNDS):
         tally = _examine(batch, kind, policy, search)
         if attempt == 0:
@@ -269,11 +297,24 @@ def _treat(
         }
         if not out and not replaced:
             break
-        batch = replace_texts(batch, kind, replaced) if replaced else batch
+        if replaced:
+            ids = batch.column("id")
+            redacted.update(ids[row].as_py() for row in {row for row, _ in replaced})
+            batch = replace_texts(batch, kind, replaced)
         whole.excluded += exclusions(batch, out)
         keep = [row not in out for row in range(batch.num_rows)]
         batch = batch.filter(pa.array(keep, pa.bool_()))
+    if redacted:
+        _add_contents(batch, kind, redacted, whole)
     return batch
+
+
+def _add_contents(batch: pa.Table, kind: str, redacted: set[str], whole: Treated) -> None:
+    rows = batch.filter(pc.is_in(batch.column("id"), pa.array(sorted(redacted), pa.string())))
+    for row in rows.select(["id", *KINDS[kind].content_columns]).to_pylist():
+        whole.ids += bytes.fromhex(row.pop("id"))
+        content = canonical(identifying(row)).encode("utf-8", "surrogatepass")
+        whole.contents += hashlib.sha256(content).digest()[:DIGEST]
 
 
 def _exclusions(tally: Tally, policy: PiiPolicy) -> dict[int, tuple[str, str, str]]:
@@ -371,6 +412,15 @@ def write_report(
     pages.write_reports(job, PAGE, refused, report)
 
 
+def _allowances(policy: PiiPolicy, remaining: Tally) -> list[dict[str, Any]]:
+    """What the allow-list let stay in the result, by entry."""
+    return [
+        {"entry": number, "entity": entry.entity, "until": str(entry.until), "findings": count}
+        for number, entry in enumerate(policy.allowances, 1)
+        if (count := remaining.allowed[number])
+    ]
+
+
 def _recall(measured: Recall) -> dict[str, Any]:
     report = measured.model_dump(mode="json")
     for name, planted in measured.entities.items():
@@ -396,6 +446,7 @@ def check_names(policy: PiiPolicy, engine: PlainEngine) -> None:
     recognizers = {known.name for known in sources} | set(policy.disabled_recognizers)
     named: list[tuple[str, Iterable[str], set[str]]] = [
         ("entities", policy.entities, entities),
+        ("allowances", [entry.entity for entry in policy.allowances], entities),
         ("minimum_recall", policy.minimum_recall, set(engine.entities)),
         ("recognizer_thresholds", policy.recognizer_thresholds, recognizers),
     ]

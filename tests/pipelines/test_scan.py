@@ -5,12 +5,15 @@ report holds text.
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from governance.attest.predicates import Planted, Scan
 from governance.base.errors import ConfigError
@@ -43,9 +46,20 @@ from tests.pipelines.tables import (
 MAIL = "Write to anna@example.com."
 
 
-def treated(records: pa.Table, kind: str, policy: PiiPolicy) -> Treated:
+@dataclass
+class Done(Treated):
+    table: pa.Table = None
+
+
+def treated(records: pa.Table, kind: str, policy: PiiPolicy) -> Done:
     with Search(PlainEngine(policy, ROOT), None, b"") as search:
-        return treat(records, kind, policy, search, b"key")
+        return treated_by(search, records, kind, policy)
+
+
+def treated_by(search: Search, records: pa.Table, kind: str, policy: PiiPolicy) -> Done:
+    done = Done()
+    done.table = treat(records, kind, policy, search, b"key", done)
+    return done
 
 
 def contents(records: pa.Table, kind: str) -> list[str]:
@@ -211,20 +225,15 @@ class Stubborn(Search):
 
 
 def test_treatment_is_repeated_until_nothing_is_left() -> None:
-    done = treat(
-        conversations(said("ask secret Quux", "ok")), "conversation", pii(), Stubborn(), b""
+    done = treated_by(
+        Stubborn(), conversations(said("ask secret Quux", "ok")), "conversation", pii()
     )
     assert contents(done.table, "conversation") == ["ask <PERSON>", "ok"]
 
 
 def test_a_record_that_could_not_be_searched_is_left_out() -> None:
-    done = treat(
-        conversations(said("unsearchable", "ok"), said("a", "b")),
-        "conversation",
-        pii(),
-        Stubborn(),
-        b"",
-    )
+    records = conversations(said("unsearchable", "ok"), said("a", "b"))
+    done = treated_by(Stubborn(), records, "conversation", pii())
     assert contents(done.table, "conversation") == ["a", "b"]
     assert [(one.field, one.reason) for one in done.excluded] == [
         ("messages[0].content", "PII_UNSCANNED")
@@ -238,10 +247,70 @@ def test_what_is_left_in_what_was_written_refuses_the_dataset() -> None:
         def _one(self, text: str) -> Found:
             return Found((Span(0, 1, "PASSWORD", 0.9),))
 
-    done = treat(conversations(said("a", "b")), "conversation", endless, Endless(), b"")
+    done = treated_by(Endless(), conversations(said("a", "b")), "conversation", endless)
     left = scan.examine(done.table, "conversation", endless, Endless())
     (finding,) = scan.findings("d", endless, done.found, left)
     assert (finding.code, finding.found) == ("PII_REMAINING", "2") and "PASSWORD" in finding.message
+
+
+# --- the allow-list, and duplicates ---------------------------------------------------------------
+
+HELPLINE = {"value": "0800 111 111 22", "entity": "PHONE_NUMBER"}
+ANSWERED = {"owner": "data-steward", "reason": "a public helpline", "since": "2026-01-01"}
+
+
+class Phones(Stubborn):
+    """Finds every run of digits and signs as a telephone number."""
+
+    def _one(self, text: str) -> Found:
+        matches = re.finditer(r"\+?\d[\d -]+\d", text)
+        return Found(tuple(Span(*match.span(), "PHONE_NUMBER", 0.8) for match in matches))
+
+
+def test_a_value_on_the_allow_list_stays_and_is_counted_by_its_entry() -> None:
+    entry = {**HELPLINE, **ANSWERED, "until": "2027-01-01"}
+    other = {**entry, "value": "0800 999 999 99"}
+    policy = pii(allowances=[other, entry], entities={"PHONE_NUMBER": {"action": "redact"}})
+    records = conversations(said("Call 0800-111-111-22 or 0800 111 111 23.", "ok"))
+    done = treated_by(Phones(), records, "conversation", policy)
+    assert contents(done.table, "conversation")[0] == "Call 0800-111-111-22 or <PHONE_NUMBER>."
+    left = scan.examine(done.table, "conversation", policy, Phones())
+    assert done.found.entities == {"PHONE_NUMBER": 1} and not left.entities
+    assert scan._allowances(policy, left) == [
+        {"entry": 2, "entity": "PHONE_NUMBER", "until": "2027-01-01", "findings": 1}
+    ]
+
+
+def test_an_entry_allows_its_own_entity_alone() -> None:
+    entry = {**HELPLINE, **ANSWERED, "until": "2027-01-01", "entity": "US_SSN"}
+    records = conversations(said("Call 0800 111 111 22.", "ok"))
+    done = treated_by(Phones(), records, "conversation", pii(allowances=[entry]))
+    assert contents(done.table, "conversation")[0] == "Call <PHONE_NUMBER>."
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"until": "2028-06-01"},
+        {"until": "2025-12-31"},
+        {"until": "2027-01-01", "owner": " "},
+        {"until": "2027-01-01", "reason": ""},
+    ],
+)
+def test_an_entry_needs_owner_reason_and_an_end_within_two_years(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        pii(allowances=[{**HELPLINE, **ANSWERED, **wrong}])
+
+
+def test_records_that_redaction_makes_equal_are_counted() -> None:
+    turns = [said(f"Call 0800 111 111 {end}.", "ok") for end in (22, 23, 24)]
+    records = conversations(*turns, said("Hello.", "ok"))
+    done = treated_by(Phones(), records, "conversation", pii())
+    assert done.merged == 2
+    again = table("conversation", *({"id": "0" * 32, "messages": turns[0]} for _ in range(2)))
+    assert treated_by(Phones(), again, "conversation", pii()).merged == 0
+    by_token = treated_by(Phones(), records, "conversation", pii(replacement="token"))
+    assert by_token.merged == 0
 
 
 # --- the stage ------------------------------------------------------------------------------------
@@ -300,6 +369,19 @@ def test_reports_and_evidence_say_what_was_done_and_hold_no_text(tmp_path: Path)
     )
     assert "anna" not in everything + said_of_it.model_dump_json() and "router" not in everything
     assert "list and tagger" in everything
+
+
+@pytest.mark.slow
+def test_an_allowed_value_stands_in_no_report(tmp_path: Path) -> None:
+    mail = {"value": "Anna@example.com", "entity": "EMAIL_ADDRESS", "until": "2027-01-01"}
+    policy = email("redact", allowances=[{**mail, **ANSWERED}])
+    policy = policy.model_copy(update={"default": shipped_pii().entities["URL"]})
+    outcome, folder = run(tmp_path, TWO, "conversation", policy)
+    (allowed,) = evidence(outcome).allowances
+    assert (allowed.entry, allowed.findings) == (1, 1) and not evidence(outcome).merged
+    page = (folder / "report.md").read_text()
+    assert "1 EMAIL_ADDRESS stay by entry 1 of the allow-list, until 2027-01-01" in page
+    assert "anna" not in (page + (folder / "report.json").read_text()).lower()
 
 
 @pytest.mark.slow
@@ -371,6 +453,7 @@ def test_recall_stands_in_evidence_and_reports_and_what_was_planted_in_neither(
         {"entities": {"EMAIL": {"action": "drop"}}},
         {"recognizer_thresholds": {"PhoneRecogniser": 0.5}},
         {"minimum_recall": {"EMAIL": 0.5}},
+        {"allowances": [{**HELPLINE, **ANSWERED, "entity": "PHONE", "until": "2027-01-01"}]},
     ],
 )
 def test_a_mistyped_name_in_policy_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -403,7 +486,7 @@ def test_everything_planted_is_found_and_nothing_else(name: str, tmp_path: Path)
     params, policy = load_params(ROOT), shipped_pii()
     records = ingested(params, name, tmp_path)
     with Search(PlainEngine(policy, ROOT), None, b"") as search:
-        done = treat(records, params.datasets[name].kind, policy, search, b"")
+        done = treated_by(search, records, params.datasets[name].kind, policy)
         left = scan.examine(done.table, params.datasets[name].kind, policy, search)
     row_of = dict(
         zip(records.column("id").to_pylist(), records.column("row").to_pylist(), strict=True)

@@ -1,5 +1,6 @@
 """What the data stages state: ingest, scan, quality, generation."""
 
+from datetime import date
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -89,6 +90,17 @@ class Recall(Model):
     """
 
 
+class AllowedFindings(Model):
+    """Findings that an entry of the allow-list let stay."""
+
+    entry: int = Field(ge=1)
+    """Its number in `allowances` of the policy with the digest `config`."""
+    entity: str
+    until: date
+    """The last day on which it allows them."""
+    findings: int = Field(ge=1)
+
+
 @evidence_kind("scan", granted=True)
 class Scan(Predicate):
     """A scan searched for personal data and treated it as policy says. Then it searched the result
@@ -106,14 +118,20 @@ class Scan(Predicate):
     cannot_find: list[str]
     """What this engine is known not to find, in words."""
     found: dict[str, int]
-    """Entity to occurrences before treatment."""
+    """Entity to occurrences before treatment, without those in `allowances`."""
     remaining: dict[str, int]
-    """Entity to occurrences in the result, allowed ones included."""
+    """Entity to occurrences in the result, without those in `allowances`. What the action `allow`
+    keeps is included.
+    """
     actions: dict[str, str]
     """Entity to what policy did about it: block, drop, redact, allow."""
     counts: DataCounts
     recall: Recall | None = Field(None, exclude_if=empty)
     """Absent from scans that are older than this measurement."""
+    allowances: list[AllowedFindings] = Field([], exclude_if=empty)
+    """What remains in the result because the allow-list names it."""
+    merged: int = Field(0, ge=0, exclude_if=empty)
+    """By how many records the number of different ones fell, because redaction made them equal."""
 
 
 class JudgedFindings(Model):

@@ -105,6 +105,21 @@ def pii_remaining(context: DataContext) -> Findings:
         )
 
 
+def allowances(context: DataContext) -> Findings:
+    """No entry of the allow-list that the scan used has ended at the reference time."""
+    today = context.at.date()
+    used = context.scan.allowances if context.scan else []
+    ended = [f"entry {one.entry} ({one.entity})" for one in used if today > one.until]
+    if ended:
+        last = min(one.until for one in used)
+        yield context.data_finding(
+            "ALLOWANCE_ENDED",
+            expected=f"entries that have not ended on {today}",
+            found=f"{', '.join(ended)}; the first ended on {last}",
+            figures=ended,
+        )
+
+
 def ner(context: DataContext) -> Findings:
     """A model searched for names, where policy demands one."""
     engine = context.scan.engine.get("ner", "none") if context.scan else ""

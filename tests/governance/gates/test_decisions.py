@@ -125,6 +125,9 @@ def _recall(entity: str, planted: int, found: int) -> Change:
     return _said("scan", "tickets", recall={"seeds": OTHER, "texts": 3, "entities": entities})
 
 
+ENDED = {"entry": 1, "entity": "PHONE_NUMBER", "until": "2020-01-01", "findings": 2}
+
+
 def _model_required_for_names(plan: Plan) -> None:
     plan.policy(
         pii=plan.policies.pii.model_copy(update={"ner": "spacy:somewhere", "require_ner": True})
@@ -364,6 +367,13 @@ SCENARIOS = [
         "pii_remaining",
         "dataset tickets",
         _said("scan", "tickets", remaining={"PERSON": 2, "URL": 1}),
+    ),
+    Scenario(
+        "allowance ended",
+        "ALLOWANCE_ENDED",
+        "allowances",
+        "dataset tickets",
+        _said("scan", "tickets", allowances=[ENDED, {**ENDED, "entry": 2, "until": "2999-01-01"}]),
     ),
     Scenario("name list", "NER_REQUIRED", "ner", "dataset tickets", _model_required_for_names),
     Scenario(

@@ -9,7 +9,13 @@ import pytest
 
 from governance.attest.codes import CODES
 from governance.attest.predicates import Planted
-from governance.report.gates import FAILING_CODES, SCORE_CODES, _lowest_detection
+from governance.attest.predicates.data import AllowedFindings
+from governance.report.gates import (
+    FAILING_CODES,
+    SCORE_CODES,
+    _kept_and_merged,
+    _lowest_detection,
+)
 
 OF_THE_VERDICT = """
 CHECK_CRASHED MODEL_UNKNOWN SUITE_NOT_DECLARED DATACARD_MISSING DATACARD_INCOMPLETE
@@ -40,3 +46,17 @@ def test_the_lowest_detection_is_over_all_digests_of_a_dataset(found: tuple[int,
     ]
     (row,) = _lowest_detection(facts, scans)
     assert (row.fields["found"], row.fields["planted"]) == (20, 100)
+
+
+def test_the_allow_list_and_merged_records_are_told_where_there_are_any() -> None:
+    entry = {"entry": 1, "entity": "PHONE_NUMBER", "findings": 3}
+    kept: Any = [AllowedFindings.model_validate({**entry, "until": "2027-01-01"})]
+    scans: Any = [
+        SimpleNamespace(allowances=kept, merged=2),
+        SimpleNamespace(allowances=kept, merged=0),
+    ]
+    assert [one.text for one in _kept_and_merged(scans)] == [
+        "Kept by the allow-list: 6 (entries: 1; first to end: 2027-01-01).",
+        "Redaction made 2 records equal to others.",
+    ]
+    assert not list(_kept_and_merged([SimpleNamespace(allowances=[], merged=0)]))  # type: ignore[list-item]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -61,3 +63,85 @@ def test_every_character_of_a_copy_comes_from_a_place_of_the_text(text: str) -> 
         assert len(copy.text) == len(copy.starts) == len(copy.ends)
         assert list(copy.starts) == sorted(copy.starts)
         assert all(0 <= s < e <= len(text) for s, e in zip(copy.starts, copy.ends, strict=True))
+
+
+HINTED = [
+    "one",
+    "two",
+    "Three",
+    "FOUR",
+    "five",
+    "un",
+    "at",
+    "Gmail",
+    "dot",
+    "@",
+    "**",
+    "&amp;",
+    "%40",
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([*HINTED, "12-14-15", "4O7", "ſeven", "(at)", "A" * 16]),
+            st.text(max_size=4),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(["", " ", "-", ", ", "\t", "\x1c"]),
+)
+def test_what_a_text_needs_leaves_out_no_hint(pieces: list[str], glue: str) -> None:
+    text = glue.join(pieces)
+    hinted = any(hint.search(text) for _, hint in disguise._HINTS)
+    assert disguise.is_possible(text) == (hinted or disguise._has_digit_words(text))
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "a",
+    "1",
+    " ",
+    "0O",
+    "a.",
+    "1-",
+    "1 ",
+    "at ",
+    "one ",
+    "un,",
+    "a dot ",
+    "(at)",
+    "&#",
+    "%4",
+    "[",
+    "**a",
+    "1.",
+    "A+/",
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_time_grows_with_the_length_of_a_hostile_text(unit: str) -> None:
+    def work(size: int) -> None:
+        text = (unit * size)[:size]
+        disguise.is_possible(text)
+        for pattern, _ in (*disguise.STEPS, (disguise._BASE64, None)):
+            for _match in pattern.finditer(text):
+                pass
+
+    assert grows(work, 4_000) < 24  # linear: 8; quadratic: 64
+
+
+def grows(work: Callable[[int], None], size: int) -> float:
+    """How many times the CPU time of eight times the size is that of the size; the best of three."""
+
+    def seconds(of: int) -> float:
+        began = time.process_time()
+        work(of)
+        return time.process_time() - began
+
+    small = min(seconds(size) for _ in range(3))
+    return min(seconds(8 * size) for _ in range(3)) / max(small, 1e-4)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.scanning import stock_phone_matcher
+from pipelines.pii import disguise
 from pipelines.pii import filter as pii_filter
-from pipelines.pii.engine import PlainEngine
+from pipelines.pii import presidio as pii_presidio
+from pipelines.pii.engine import PlainEngine, Span, _without_repeats
 from pipelines.pii.filter import FilteredEngine, fastest
 from pipelines.pii.kept import KeptFile
-from pipelines.pii.presidio import phone_matcher
+from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
 
@@ -75,6 +80,12 @@ PIECES = [
     "Bergstraße 12, 50667 Köln",
     "C/ Mayor 12, 3º B",
     "case",
+    "this matter: 12 AB",
+    "case (of ours) no. ",
+    "file is ",
+    "matter AB CD 3",
+    "0049",
+    "+ 4",
     "born in ",
     "№",
     "passport",
@@ -127,6 +138,51 @@ def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
 def test_joined_pieces(pieces: list[str], glue: str) -> None:
     text = glue.join(pieces)
     assert fast().find(text) == plain().find(text)
+
+
+# --- Presidio's own recognizers -------------------------------------------------------------------
+
+
+@cache
+def stock() -> Any:
+    """Presidio with its own recognizers alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pii_presidio, "_own_recognizers", lambda policy: iter(()))
+        return pii_presidio.analyzer(shipped_pii())
+
+
+def found_by_stock(text: str) -> list[Span]:
+    with stock_phone_matcher():
+        results = [
+            result
+            for language in plain()._languages_of(text)
+            for result in stock().analyze(text, language=language)
+        ]
+    return _without_repeats(
+        {Span(one.start, one.end, one.entity_type, round(one.score, 4)) for one in results}
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(PIECES), st.text(max_size=5), st.sampled_from(" .,:-\n@0123456789")
+        ),
+        max_size=10,
+    ),
+    st.sampled_from(["", " ", ", "]),
+)
+def test_what_presidio_finds_by_itself_is_found_span_for_span(pieces: list[str], glue: str) -> None:
+    text = SUM_SIGNS.sub("", glue.join(pieces))
+    entities = {name for one in stock().registry.recognizers for name in one.supported_entities}
+    expected = found_by_stock(text)
+    assert [one for one in fast().find(text) if one.entity in entities] == expected
+    assert set(expected) <= set(disguise.find(fast(), text))
+
+
+SUM_SIGNS = re.compile("[=*×÷]")
+"""Numbers beside them are a documented exclusion."""
 
 
 def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +315,9 @@ def test_the_quick_matcher_finds_the_same_numbers(pieces: list[str], region: str
     from phonenumbers.phonenumbermatcher import PhoneNumberMatcher
 
     text = "".join(pieces)
-    assert numbers(phone_matcher(), text, region) == numbers(PhoneNumberMatcher, text, region)
+    found = numbers(phone_matcher(), text, region)
+    assert found == numbers(PhoneNumberMatcher, text, region)
+    assert not found or phone_test([region, "US"]).search(text)
 
 
 SUMS = [
