@@ -77,7 +77,7 @@ def find(text: str, wanted: Sequence[Rule], seconds: float) -> Iterator[tuple[in
     if not _DIGIT.search(text):
         return
     for rule in wanted:
-        for match in _compiled(rule.regex).finditer(text, timeout=seconds):
+        for match in _matches(rule.regex, text, seconds):
             groups = match.groupdict()
             long, value = groups.get("long"), groups.get("value")
             group = "long" if long else "value" if value else 0
@@ -88,6 +88,21 @@ def find(text: str, wanted: Sequence[Rule], seconds: float) -> Iterator[tuple[in
 
 
 _DIGIT = re.compile(r"\d")
+
+
+_REPLACED = re.compile(r"<[A-Z][A-Z0-9_]*(?:_[a-z0-9]+)?>")
+"""What redaction writes. Its name is no label: `<DATE_OF_BIRTH_ab> - 1932` holds no birth date."""
+
+
+def _matches(pattern: str, text: str, seconds: float) -> Iterator[Any]:
+    """The matches of a pattern, one after the other, that do not begin in what redaction wrote."""
+    ends = {at: one.end() for one in _REPLACED.finditer(text) for at in range(*one.span())}
+    at = 0
+    while match := _compiled(pattern).search(text, at, timeout=seconds):
+        inside = ends.get(match.start())
+        if inside is None:
+            yield match
+        at = inside or max(match.end(), at + 1)
 
 
 @cache

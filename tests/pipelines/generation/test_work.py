@@ -146,7 +146,7 @@ def test_what_was_written_is_searched_before_it_is_sent(tmp_path: Path, kind: st
     assert made.counts.redacted == {"EMAIL_ADDRESS": 2}
     assert generate.in_words(made.counts).endswith("replaced before sending: EMAIL_ADDRESS 2")
     kept = json.dumps(made.rows[0])
-    assert "<EMAIL_ADDRESS>" in kept if kind == "pairs" else SECRETS[0] in kept
+    assert "<EMAIL_ADDRESS_" in kept if kind == "pairs" else SECRETS[0] in kept
 
 
 def test_other_prompts_change_nothing_of_a_record(tmp_path: Path) -> None:

@@ -86,3 +86,9 @@ def test_ten_times_the_text_takes_about_ten_times_as_long(piece: str) -> None:
 
     least = min(seconds(400) for _ in range(2))
     assert seconds(4000) < 40 * least + 0.05
+
+
+def test_what_redaction_writes_is_no_label() -> None:
+    rules = labelled.rules(["en"])
+    text = "He was born in 1976, and <DATE_OF_BIRTH_abcdefghij> - 1932 = 44."
+    assert [text[start:end] for start, end, _ in labelled.find(text, rules, 5.0)] == ["1976"]

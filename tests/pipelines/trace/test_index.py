@@ -26,7 +26,7 @@ from governance.base.yaml import load_model
 from governance.policy.data import PiiPolicy
 from pipelines.params import Dataset, load_params
 from pipelines.pii.engine import PlainEngine
-from pipelines.pii.scan import treat
+from pipelines.pii.scan import Treated, treat
 from pipelines.pii.search import Search
 from pipelines.record_ids import Key, load_key
 from pipelines.records import Excluded, write_excluded
@@ -78,17 +78,16 @@ class World:
         write_excluded(folders[0] / "excluded.jsonl", tally.excluded)
         policy = self.search.plain.policy
         (table,) = open_records(folders[0] / "records").tables()
-        done = treat(table, "conversation", policy, self.search, self.key.secret)
-        write(folders[1], [done.table.slice(0, 2), done.table.slice(2)], done.excluded)
-        places = {record["id"]: record for record in reversed(done.table.to_pylist())}
-        firsts = [row["row"] == places[row["id"]]["row"] for row in done.table.to_pylist()]
-        again = [
-            row for row, first in zip(done.table.to_pylist(), firsts, strict=True) if not first
-        ]
+        done = Treated()
+        treated = treat(table, "conversation", policy, self.search, self.key.secret, done)
+        write(folders[1], [treated.slice(0, 2), treated.slice(2)], done.excluded)
+        places = {record["id"]: record for record in reversed(treated.to_pylist())}
+        firsts = [row["row"] == places[row["id"]]["row"] for row in treated.to_pylist()]
+        again = [row for row, first in zip(treated.to_pylist(), firsts, strict=True) if not first]
         left_out = [
             Excluded(row["id"], row["file"], row["row"], "", "DUPLICATE", "") for row in again
         ]
-        write(folders[2], [done.table.filter(pa.array(firsts, pa.bool_()))], left_out)
+        write(folders[2], [treated.filter(pa.array(firsts, pa.bool_()))], left_out)
         self.record(number, folders)
 
     def record(self, number: int, folders: list[Path]) -> None:
