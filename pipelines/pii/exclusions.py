@@ -1,5 +1,6 @@
 """Findings that are no personal data, because they are part of something else: of a decimal number,
-a DOI or an ISBN. These are the only findings of Presidio's recognizers that the search leaves out.
+a DOI, an ISBN or a sum of four numbers or more (`200 - 40 - 60 - 20 =`). These are the only
+findings of Presidio's recognizers that the search leaves out.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ _PART_OF = re.compile(
     r"|\bISBN(?:-1[03])?:?\s?[\dX][\dX -]{8,16}[\dX]\b"
     r"|(?<![\w.])97[89][- ]\d{1,5}[- ]\d{1,7}[- ]\d{1,7}[- ][\dX]\b"
     r"|(?<![\w.])-?\d{1,2}\.\d{8,}(?![\w.-])"
+    r"|\b\d[\d.,]{0,12}(?: \w{1,20})?(?: ?[-+*/×] ?\$?\d[\d.,]{0,12}(?: \w{1,20})?){3,12} ?="
 )
 
 
 def without(text: str, spans: list[Span]) -> list[Span]:
-    """The findings that are not part of a decimal number, DOI or ISBN."""
+    """The findings that are not part of a decimal number, DOI, ISBN or sum."""
     if not any(span.entity in NUMBERS for span in spans):
         return spans
     parts = [match.span() for match in _PART_OF.finditer(text)]

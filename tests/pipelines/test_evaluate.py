@@ -107,12 +107,12 @@ def storing(answers: str) -> Policies:
 
 def asked(key: str, project: Path, made: Path, given: Params, **more: Any) -> Job:
     """The job of an evaluation; it stores answers as they are, which takes no time."""
+    write_functions(project, key, given)
     fields = {"policies": storing("whole"), "machine": place(project), **more}
     return job(evaluate, "evaluate", key, project, made, given, **fields)
 
 
 def run(project: Path, made: Path, key: str, given: Params) -> tuple[Outcome, bytes, bytes]:
-    write_functions(project, key, given)
     one = asked(key, project, made, given)
     outcome = replace(evaluate.run(one), detail={})
     return outcome, one.output("scores").read_bytes(), one.output("metrics").read_bytes()
