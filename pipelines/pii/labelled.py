@@ -29,6 +29,11 @@ SHORT, LONG = 3, 6
 language.
 """
 
+HEADING = "##"
+"""Between a label and a value it ends what the label is of: the result of a worked solution stands
+after `####`.
+"""
+
 REACH = 100
 """A value's first digit is at most this many characters from its label."""
 
@@ -81,6 +86,8 @@ def find(text: str, wanted: Sequence[Rule], seconds: float) -> Iterator[tuple[in
             groups = match.groupdict()
             long, value = groups.get("long"), groups.get("value")
             group = "long" if long else "value" if value else 0
+            if HEADING in text[match.start() : match.start(group)]:
+                continue
             least = LONG if long else rule.least
             if not least or _is_identifier(match.group(group), least):
                 start, end = match.span(group)

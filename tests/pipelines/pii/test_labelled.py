@@ -92,3 +92,9 @@ def test_what_redaction_writes_is_no_label() -> None:
     rules = labelled.rules(["en"])
     text = "He was born in 1976, and <DATE_OF_BIRTH_abcdefghij> - 1932 = 44."
     assert [text[start:end] for start, end, _ in labelled.find(text, rules, 5.0)] == ["1976"]
+
+
+def test_a_result_after_a_heading_has_no_label() -> None:
+    rules = labelled.rules(["en"])
+    assert not list(labelled.find("45 * 3 = 135 plates\n#### 135", rules, 5.0))
+    assert list(labelled.find("license plate: 7ABC135", rules, 5.0))
