@@ -11,6 +11,7 @@ street addresses. `labelled.yaml` has the words and patterns, as data.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -81,8 +82,9 @@ def find(text: str, wanted: Sequence[Rule], seconds: float) -> Iterator[tuple[in
     """(start, end, rule) of every value. Raises `TimeoutError` if a rule takes too long."""
     if not _DIGIT.search(text):
         return
+    replaced = {at: one.end() for one in _REPLACED.finditer(text) for at in range(*one.span())}
     for rule in wanted:
-        for match in _matches(rule.regex, text, seconds):
+        for match in _matches(rule.regex, text, replaced, seconds):
             groups = match.groupdict()
             long, value = groups.get("long"), groups.get("value")
             group = "long" if long else "value" if value else 0
@@ -101,12 +103,17 @@ _REPLACED = re.compile(r"<[A-Z][A-Z0-9_]*(?:_[a-z0-9]+)?>")
 """What redaction writes. Its name is no label: `<DATE_OF_BIRTH_ab> - 1932` holds no birth date."""
 
 
-def _matches(pattern: str, text: str, seconds: float) -> Iterator[Any]:
-    """The matches of a pattern, one after the other, that do not begin in what redaction wrote."""
-    ends = {at: one.end() for one in _REPLACED.finditer(text) for at in range(*one.span())}
-    at = 0
-    while match := _compiled(pattern).search(text, at, timeout=seconds):
-        inside = ends.get(match.start())
+def _matches(pattern: str, text: str, replaced: dict[int, int], seconds: float) -> Iterator[Any]:
+    """The matches of a pattern that do not begin in what redaction wrote (its places, each with its
+    end). All of them together take at most `seconds`, or `TimeoutError` is raised.
+    """
+    at, until = 0, time.monotonic() + seconds
+
+    def left() -> float:
+        return max(until - time.monotonic(), 1e-6)
+
+    while match := _compiled(pattern).search(text, at, timeout=left()):
+        inside = replaced.get(match.start())
         if inside is None:
             yield match
         at = inside or max(match.end(), at + 1)
