@@ -1,0 +1,26 @@
+"""Each recipe of `countersign new`, with its own data, steps and seeds, ends in a registered model.
+
+Other tests train a few steps with lower demands. They cannot notice that changed data or code makes
+the shipped models miss the shipped thresholds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.template import RECIPES
+from tests.conftest import rows
+from tests.project import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+
+@pytest.mark.parametrize("recipe", rows(RECIPES, in_ci=["support-desk"]))
+def test_a_recipe_ends_in_a_registered_model(recipe: str, tmp_path: Path) -> None:
+    project = Project(tmp_path / "mine", tmp_path / "home")
+    new = project.run("countersign", "new", "mine", "--recipe", recipe, cwd=tmp_path)
+    assert new.code == 0, new.out
+    project.made()
+    assert [(name, number) for name, number, _ in project.versions()] == [("mine", 1)]
