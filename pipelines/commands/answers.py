@@ -83,7 +83,7 @@ def command(call: Call, name: str, count: int, skip: int, lowest: str | None, te
     if project.policies.evaluation.answers == "none":
         fix = f"delete them: {_again(stored)}, then `dvc gc`"
         raise RefusedError("policy stores no answers, so none are shown", fix=fix)
-    admitted(call, "answers", now, lambda: [_wanted(project, now, stored)])
+    admitted(call, "answers", now, lambda: [wanted(project, now, stored)])
     order = _order(stored, lowest)
     items = list(answers.read(stored.path))
     page = [(at, items[at]) for at in order[skip : skip + count] if at < len(items)]
@@ -138,7 +138,7 @@ def _again(stored: Stored) -> str:
     return f"`countersign repro --force {stored.scored.stage}`"
 
 
-def _wanted(project: Project, now: LogState, stored: Stored) -> Wanted:
+def wanted(project: Project, now: LogState, stored: Stored) -> Wanted:
     """(2) The answers, as content of the model and of the suite's dataset."""
     known, scored = Contents(now.view), stored.scored
     stage = scored.stage.partition("@")[2]
@@ -165,6 +165,11 @@ def _row(stored: Stored, at: int, item: Item) -> dict[str, Any]:
     """An item without its texts."""
     scores = {name: values[at] for name, values in stored.scored.scores.items()}
     return {"id": item.id, "scores": scores}
+
+
+def texts_of(project: Project, stored: Stored) -> Iterator[dict[str, Any]]:
+    """All items of a model with prompt, scores and answers, as (3) lets them be shown."""
+    return _rows(project, stored, list(enumerate(answers.read(stored.path))))
 
 
 def _rows(
