@@ -143,7 +143,15 @@ class Demands(Model):
         return self
 
 
-Role = Literal["task", "safety", "over-refusal", "regression", "language modelling"]
+Role = Literal[
+    "task",
+    "safety",
+    "over-refusal",
+    "verbosity",
+    "sycophancy",
+    "regression",
+    "language modelling",
+]
 """What a suite is for."""
 
 
