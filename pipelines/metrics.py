@@ -71,6 +71,15 @@ METRICS: dict[str, Metric] = {
         Metric("sampled_refused", "sampled", "prompt", rule="refusal"),
         Metric("greedy_over_refused", "greedy", "prompt", rule="refusal", lower_is_better=True),
         Metric("sampled_over_refused", "sampled", "prompt", rule="refusal", lower_is_better=True),
+        Metric("greedy_holds_answer", "greedy", "prompt", rule="holds_answer"),
+        Metric(
+            *("greedy_needless_words", "greedy", "prompt"),
+            rule="needless_words",
+            lower_is_better=True,
+        ),
+        Metric(
+            *("greedy_follows_user", "greedy", "prompt"), rule="follows_user", lower_is_better=True
+        ),
         Metric("greedy_fields", "greedy", "prompt", rule="route_fields"),
         Metric("mean_reward", "sampled", "prompt", rule="route_fields"),
         Metric("numeric_accuracy", "greedy", "prompt", rule="numeric_answer"),

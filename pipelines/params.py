@@ -331,7 +331,50 @@ class TaskEvaluation(Model):
     """At most this many items, the first of the task's split."""
 
 
-class Generate(Model):
+class Asking(Model):
+    """How models are asked to write or to compare."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    threads: int = Field(1, ge=1)
+    """CPU threads. They are part of the result."""
+    max_new_tokens: int = Field(256, gt=0, le=32_768)
+    temperature: float = Field(1.0, gt=0, le=2)
+    """Of answers. Judges decide at 0."""
+    batch_size: int = Field(32, gt=0)
+
+
+class JudgeFamily(Model):
+    """Which answers of labelled pairs are by models of the judge's own family."""
+
+    chosen: FieldName
+    rejected: FieldName
+    """Fields of the source that name who wrote each answer: `slices` of the dataset has them."""
+    own: list[Label] = Field(min_length=1)
+    """Names of models of the judge's family."""
+
+
+class JudgeCheck(Asking):
+    """A judge that is checked before its judgements count (docs/judges.md)."""
+
+    judge: Slug
+    """The stage or base whose model compares: a reward model or a language model."""
+    endpoint: Slug | None = None
+    """The endpoint of policies/policy.yaml that is asked in its place. DVC still needs a model's
+    name: give any that is there already.
+    """
+    constitution: Slug
+    """`policies/constitutions/CONSTITUTION.yaml`: by what it compares."""
+    labelled: Slug
+    """A dataset of kind `preference` or `rated` (two answers each) that people labelled."""
+    split: Literal["train", "validation", "test"] = "test"
+    limit: int = Field(400, gt=0)
+    """At most this many labelled pairs, the first by id."""
+    probes: int = Field(100, gt=0)
+    """At most this many of them are also tried with longer answers, attacks and so on."""
+    family: JudgeFamily | None = None
+
+
+class Generate(Asking):
     """A dataset that models write to `data/source/NAME.jsonl`, by the principles of a constitution
     (docs/generated-data.md).
     """
@@ -348,6 +391,10 @@ class Generate(Model):
     """The stage or base whose model writes drafts and revisions."""
     judge: Slug
     """The stage or base whose model criticises or compares. For pairs, it may be a reward model."""
+    checked: Slug | None = None
+    """The row of `judges` that checks this judge by this constitution. Without it, no decision
+    allows the data.
+    """
     endpoints: dict[Literal["generator", "judge"], Slug] = {}
     """Role to the endpoint of policies/policy.yaml that is asked in place of the model. DVC still
     needs a model's name for the role: give that of the other role.
@@ -357,12 +404,6 @@ class Generate(Model):
     """At most this many prompts, the first by id."""
     principles: int = Field(1, ge=1, le=100)
     """How many principles each prompt is used with, drawn by the seed and the prompt's id."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    threads: int = Field(1, ge=1)
-    """CPU threads. They are part of the result."""
-    max_new_tokens: int = Field(256, gt=0, le=32_768)
-    temperature: float = Field(1.0, gt=0, le=2)
-    batch_size: int = Field(32, gt=0)
 
 
 class Release(Model):
@@ -392,6 +433,8 @@ class Params(Model):
     """`{}` if there are none: a dvc.yaml with the stage `evaluate_task` needs the table."""
     generate: dict[Slug, Generate] = {}
     """`{}` if nothing is generated: a dvc.yaml with this stage needs the table."""
+    judges: dict[Slug, JudgeCheck] = {}
+    """`{}` if there are none: a dvc.yaml with the stage `check_judge` needs the table."""
     releases: dict[Slug, Release] = Field(min_length=1)
 
     def evaluated(self, key: str) -> str:
@@ -556,7 +599,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     wrong += _broken_evaluations(params, path)
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
-    wrong += _broken_generate(params, path)
+    wrong += [*_broken_generate(params, path), *_broken_judges(params, path)]
     return wrong or _circles(params, path)
 
 
@@ -608,6 +651,34 @@ def _broken_generate(params: Params, path: Path) -> Iterator[CountersignError]:
             yield ConfigError(found, where=where, fix="give it another name")
 
 
+def _broken_judges(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Rows of `judges` that name nothing, and rows of `generate` that are checked by another judge,
+    or by another constitution, than they ask.
+    """
+    models = sorted({*params.bases, *params.stages})
+    for name, row in params.judges.items():
+        if row.judge not in models:
+            yield unknown("stage or base", row.judge, models, place(path, "judges", name, "judge"))
+        where = place(path, "judges", name, "labelled")
+        if row.labelled not in params.datasets:
+            yield unknown("dataset", row.labelled, sorted(params.datasets), where)
+        elif params.generated(row.labelled) is not None:
+            found = f"a model writes {row.labelled}"
+            yield ConfigError(found, where=where, expected="data that people labelled")
+    for name, made in params.generate.items():
+        where = place(path, "generate", name, "checked")
+        checked = params.judges.get(made.checked or "")
+        if checked is None:
+            if made.checked is not None:
+                yield unknown("judge", made.checked, sorted(params.judges), where)
+            continue
+        asked = (made.endpoints.get("judge") or made.judge, made.constitution)
+        found_by = (checked.endpoint or checked.judge, checked.constitution)
+        if asked != found_by:
+            found = f"{made.checked} checks {found_by[0]} by {found_by[1]}"
+            yield ConfigError(found, where=where, expected=f"{asked[0]} by {asked[1]}")
+
+
 def _circles(params: Params, path: Path) -> list[CountersignError]:
     """Stages and generated datasets that build on themselves through others."""
     before = {name: _written(params, row.suite) for name, row in params.bases.items()}
@@ -615,7 +686,11 @@ def _circles(params: Params, path: Path) -> list[CountersignError]:
         data = _written(params, stage.data) | _written(params, stage.suite)
         before[name] = {stage.parent, stage.scorer} | data
     for name, row in params.generate.items():
+        checked = {f"check_judge@{row.checked}"} if row.checked else set()
         before[f"generate@{name}"] = {row.generator, row.judge} | _written(params, row.prompts)
+        before[f"generate@{name}"] |= checked
+    for name, judge in params.judges.items():
+        before[f"check_judge@{name}"] = {judge.judge} | _written(params, judge.labelled)
     try:
         tuple(TopologicalSorter(before).static_order())
     except CycleError as error:

@@ -73,6 +73,11 @@ def further_evaluation(model: str, row: str) -> Path:
     return evaluation(model) / row
 
 
+def judge(name: str) -> Path:
+    """card.json, what was measured of a judge, and decisions.jsonl, by record."""
+    return Path("judges") / name
+
+
 def curves(stage: str) -> Path:
     """Training signals by step, for `dvc plots`."""
     return Path("reports/curves") / f"{stage}.csv"

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any
 
 from governance.base.errors import ConfigError, unknown
-from pipelines import desk, desk_safety
+from pipelines import desk, desk_safety, short_questions
 from pipelines.desk import Case
 from pipelines.desk_safety import Request
 
@@ -164,6 +164,23 @@ def _look_alikes(n: int, rng: random.Random) -> list[Row]:
     ]
 
 
+# --- verbosity and sycophancy ---------------------------------------------------------------------
+
+
+def _short(n: int, rng: random.Random) -> list[Row]:
+    return [{"prompt": one.text, "answer": one.right} for one in short_questions.questions(n, rng)]
+
+
+def _opinions(n: int, rng: random.Random) -> list[Row]:
+    """Each question twice: as it is, and with the wrong answer that the user states."""
+    rows = []
+    for one in short_questions.questions(n // 2, rng):
+        common = {"answer": one.right, "opinion": one.wrong}
+        rows.append({"prompt": one.text, **common, "stated": "no"})
+        rows.append({"prompt": one.with_opinion(rng), **common, "stated": "yes"})
+    return rows
+
+
 RATERS = ("anna", "ben", "carla")
 RATER_ACCURACY = 0.9
 
@@ -296,6 +313,8 @@ PARTS: dict[str, Part] = {
         defects=("empty_answer", "chosen_equals_rejected", *MALFORMED),
     ),
     "unsafe_held_out": Part(_prompt, _harmful_requests, held_out=True),
+    "short_questions": Part(_prompt, _short, held_out=True),
+    "opinions": Part(_prompt, _opinions, held_out=True),
     "look_alikes_held_out": Part(_prompt, _look_alikes, held_out=True),
 }
 """The allowed values of `samples.<name>.part` in params.yaml."""

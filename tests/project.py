@@ -50,6 +50,7 @@ PARAMS: dict[str, Any] = {
     },
     "hub": {},
     "generate": {},
+    "judges": {},
     "datasets": {
         "desk_sft": {
             "kind": "conversation",

@@ -25,7 +25,10 @@ from governance.attest.requests import (
     ModelRef,
     ReleaseRequest,
     SuiteRef,
+    judge_digest,
+    judge_of,
 )
+from governance.gates.judging import MEASURES
 from governance.log import evidence
 from governance.log.evidence import Evidence, key_ring
 from governance.log.rules import CURRENT
@@ -467,6 +470,7 @@ def _data(plan: Plan) -> Iterator[Statement]:
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         common = {"dataset": name, "counts": _counts()}
         if name == "tickets" and plan.generation is not None:
+            yield from _judge_card(plan.generation)
             yield _generation(plan.generation, steps["source"])
         fields = {
             "kind": kind,
@@ -504,6 +508,44 @@ def _data(plan: Plan) -> Iterator[Statement]:
             "inputs": {"records": steps["scanned"], **held},
         }
         yield "quality", name, [_at("records", ready(name))], {**common, **fields}
+
+
+KAPPA = {"value": 0.8, "low": 0.7, "high": 0.9}
+FIGURES: dict[str, Any] = {
+    "agreement": {"items": 200, "raters": 1, "kappa": KAPPA},
+    "orders": {"items": 200, "won": 195, "once": 0},
+    "measures": {name: {"items": 100, "won": 0, "once": 0} for name in MEASURES},
+}
+"""Of a judge that passes."""
+
+
+def fooled(plan: Plan) -> None:
+    """One text wins against the judge, whatever was asked."""
+    measures = {**FIGURES["measures"], "constant": {"items": 100, "won": 60, "once": 10}}
+    plan.say("judge_card", "desk_judge", figures={**FIGURES, "measures": measures})
+
+
+def _judge_card(request: GenerationRequest) -> Iterator[Statement]:
+    """The card of its judge, which passes."""
+    judge = judge_of(request)
+    if judge is None:
+        return
+    yield (
+        "judge_card",
+        "desk_judge",
+        [_at("judge", judge_digest(judge)), _at("card", digest("card"))],
+        {
+            "judge": judge_digest(judge),
+            "judged_by": judge.model_dump(mode="json"),
+            "name": "dpo",
+            "labelled": "labels",
+            "split": "test",
+            "probes": digest("probes"),
+            "figures": FIGURES,
+            "until": "2027-05-01",
+            "inputs": {"labelled": digest("labels")},
+        },
+    )
 
 
 def _generation(request: GenerationRequest, source: str) -> Statement:

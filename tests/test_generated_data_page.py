@@ -31,13 +31,14 @@ GENERATE, DATASET, STAGE, CONSTITUTION, CARD, ENDPOINTS, FAR = (
 REVISED = {
     "kind": "revisions", "prompts": "desk_prompts", "constitution": "support-desk", "seed": 2,
     "generator": "sft", "judge": "sft", "max_new_tokens": 40,
-    "endpoints": {"generator": "frontier", "judge": "frontier"},
+    "endpoints": {"generator": "frontier", "judge": "frontier"}, "checked": "far_judge",
 }  # fmt: skip
 
 
 def add(params: dict[str, Any]) -> None:
     """The page's rows; and conversations that an endpoint wrote, on which its DPO stage builds."""
     params["generate"] = {**GENERATE["generate"], "desk_revised": REVISED}
+    params["judges"] = {**GENERATE["judges"], **FAR["judges"]}
     source = {"source": "data/source/desk_revised.jsonl"}
     params["datasets"] |= DATASET
     params["datasets"]["desk_revised"] = {
@@ -80,6 +81,14 @@ def project(tmp_path: Path) -> Project:
     return made
 
 
+def compared(question: str, right: set[str]) -> str:
+    """The letter of the answer that people would prefer: a team, in the words of the sample."""
+    first, _, rest = question.partition("Answer A:\n")[2].partition("\n\nAnswer B:\n")
+    second = rest.rpartition("\n\nWhich answer")[0]
+    worth = [text.startswith("team: ") + (text in right) for text in (first, second)]
+    return "A" if worth[0] > worth[1] else "B"
+
+
 def answers(source: Path) -> dict[str, str]:
     """Prompt to answer of the rows that are whole; others are planted defects."""
     found = {}
@@ -102,6 +111,8 @@ def test_models_are_trained_on_what_models_wrote(project: Project) -> None:
         first, last = body["messages"][0]["content"], body["messages"][-1]["content"]
         if last == first:
             return 200, {}, said("please write to jane.doe@example.com")
+        if last.startswith("Compare two answers"):
+            return 200, {}, said(compared(last, {*known.values()}))
         is_critique = len(body["messages"]) == 3 and "falls short" in last
         return 200, {}, said("it names no team" if is_critique else known.get(first, ""))
 
@@ -131,7 +142,7 @@ def test_models_are_trained_on_what_models_wrote(project: Project) -> None:
     assert uses["desk_ai"] == ["train@dpo_ai"] and uses["desk_revised"] == ["train@sft_revised"]
     assert set(uses["desk_prompts"]) == {"generate@desk_ai", "generate@desk_revised"}
     report = (project.root / "reports/support-desk-1.html").read_text(encoding="utf-8")
-    assert "judge not checked" in report and server.uri in report
+    assert "judge not checked" not in report and server.uri in report
     assert project.log_is_whole()
     verified = project.countersign("verify")
     assert verified.code == 0, verified.out

@@ -17,6 +17,7 @@ from governance.attest.predicates import (
     Finding,
     GateDecision,
     Generation,
+    JudgeRef,
     Promotion,
 )
 from governance.attest.predicates import FurtherSuite as FurtherSuite
@@ -131,6 +132,8 @@ class GenerationRequest(Model):
     """Who criticises or compares them."""
     endpoints: dict[Literal["generator", "judge"], Slug] = {}
     """Role to the name of the endpoint that params.yaml asks for."""
+    checked: Slug | None = Field(None, exclude_if=empty)
+    """The row of `judges` in params.yaml that checks the judge; None where there is none."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -160,6 +163,22 @@ class GenerationRequest(Model):
 def speaker_digest(ref: ModelRef | EndpointRef | None) -> str | None:
     """The digest of a model that is asked, here or elsewhere."""
     return ref.digest if isinstance(ref, EndpointRef) else ref.sha256 if ref else None
+
+
+def judge_of(request: GenerationRequest) -> JudgeRef | None:
+    """The judge of a generation; None where it, or what it judges by, is not known."""
+    speaker = speaker_digest(request.judge)
+    rubric, templates = request.constitution_digest, request.templates
+    if speaker is None or rubric is None or templates is None:
+        return None
+    kind: Literal["model", "endpoint"]
+    kind = "endpoint" if isinstance(request.judge, EndpointRef) else "model"
+    return JudgeRef(kind=kind, speaker=speaker, rubric=rubric, templates=templates)
+
+
+def judge_digest(judge: JudgeRef) -> str:
+    """sha256 over speaker, rubric and wording: another of them is another judge."""
+    return sha256_bytes(canonical.dumps(judge.model_dump(mode="json")))
 
 
 Action = Literal["promote", "rollback", "retire"]

@@ -56,8 +56,10 @@ def mean_interval(scores: Sequence[float], confidence: float) -> Interval:
     return _normal(scores, mean, z)
 
 
-def share_interval(hits: int, of: int, confidence: float) -> Interval:
-    """The share of `hits` among at least one. Raises `ValueError` where there is none."""
+def share_interval(hits: float, of: int, confidence: float) -> Interval:
+    """The share of `hits` among at least one; a hit may count half. Raises `ValueError` where there
+    is none.
+    """
     if of == 0:
         raise ValueError("a share of nothing")
     return _wilson(of, hits / of, _z(confidence))

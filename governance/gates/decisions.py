@@ -146,6 +146,7 @@ GENERATION_CHECKS: dict[str, Callable[[GenerationContext], Iterable[Finding]]] =
     **CARD_CHECKS,
     "constitution": of_generation.constitution,
     "endpoints": of_generation.endpoints,
+    "judge_checked": of_generation.judge_checked,
     "makers_in_service": of_scorers.makers_in_service,
     "approvals": of_generation.approved_before,
 }

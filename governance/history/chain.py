@@ -14,16 +14,25 @@ from governance.attest.predicates import (
     Evaluate,
     FurtherSuite,
     Generation,
+    JudgeCard,
     Registration,
     SuiteRef,
 )
-from governance.attest.requests import GateRequest, ModelRef, asked_of_gate, asked_of_generation
+from governance.attest.requests import (
+    GateRequest,
+    ModelRef,
+    asked_of_gate,
+    asked_of_generation,
+    judge_digest,
+    judge_of,
+)
 from governance.base.errors import VerificationError
 from governance.history.lineage import (
     DataChain,
     ModelNode,
     data_chain,
     evaluations,
+    judge_card,
     model_chain,
     preferred,
 )
@@ -215,9 +224,18 @@ class Chain:
             statements = (node.base, node.gate, node.train, *evaluations_of_node)
             yield from (statement for statement in statements if statement)
         yield from self._judged()
+        yield from self._judge_cards()
         for chain, _ in self.datasets:
             steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
             yield from (statement for statement in steps if statement)
+
+    def _judge_cards(self) -> Iterator[Evidence[JudgeCard]]:
+        """The cards of the judges of generated data."""
+        for made in self.generations:
+            with suppress(VerificationError):
+                judge = judge_of(asked_of_generation(made.predicate))
+                card = judge_card(self.view, judge_digest(judge)) if judge else None
+                yield from (card,) if card else ()
 
     def _judged(self) -> Iterator[Evidence[Evaluate]]:
         """The evaluations on which gates and generations judged their models. A base may have a

@@ -21,6 +21,7 @@ from governance.attest.predicates import (
     GateDecision,
     Generation,
     Ingest,
+    JudgeCard,
     Predicate,
     Quality,
     Reproduction,
@@ -28,6 +29,7 @@ from governance.attest.predicates import (
     SeedRun,
     Train,
 )
+from governance.attest.requests import judge_digest
 from governance.base.model import Model
 from governance.log.rules import MAKES_ANOTHER, OWN_EVALUATION
 
@@ -369,6 +371,12 @@ def pick(
     """The latest statement that fits; else the latest; None where there is none."""
     latest = statements[-1] if statements else None
     return next((statement for statement in reversed(statements) if fits(statement)), latest)
+
+
+def judge_card(view: EvidenceView, judge: str) -> Evidence[JudgeCard] | None:
+    """The latest card of the judge of this digest."""
+    cards = view.by_subject(judge, JudgeCard)
+    return pick([card for card in cards if judge_digest(card.predicate.judged_by) == judge])
 
 
 def inputs(statement: Evidence) -> dict[str, str]:

@@ -36,6 +36,8 @@ Version 3:
 - a stage is not allowed with a reward model or a parent whose bytes have an open incident, or of
   which a version was retired or rejected; nor on data that such a model made;
 - a version whose bytes were retired or rejected under another model name gets no governed alias;
+- data is generated only with a judge that has passed a check of its own (its card); of what was
+  generated before, that is asked where policy has `judges`;
 - datasets of different names with one record root are the same records: no model is trained on both
   or evaluated on one of them after training on the other.
 """
@@ -100,6 +102,10 @@ scored by it, or trained on data that it made.
 JUDGES_NAMES = 3
 """From this version on, a version whose bytes were retired or rejected under another model name
 gets no governed alias.
+"""
+CHECKS_JUDGES = 3
+"""From this version on, data that was generated needs the card of its judge, whether policy has
+limits for judges or not.
 """
 COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""

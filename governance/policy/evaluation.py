@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.base.model import Model, Sha256, Slug, absent, empty
+from governance.policy.judges import JudgeLimits
 
 Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True)]
 """Long enough to say something."""
@@ -142,7 +143,15 @@ class Demands(Model):
         return self
 
 
-Role = Literal["task", "safety", "over-refusal", "regression", "language modelling"]
+Role = Literal[
+    "task",
+    "safety",
+    "over-refusal",
+    "verbosity",
+    "sycophancy",
+    "regression",
+    "language modelling",
+]
 """What a suite is for."""
 
 
@@ -187,6 +196,11 @@ class EvaluationPolicy(Model):
 
     answers: AnswerStorage = Field("redacted", exclude_if=lambda value: value == "redacted")
     """How evaluations store the answers that they scored, for people and judges."""
+
+    judges: JudgeLimits | None = Field(None, exclude_if=absent)
+    """What the card of a judge must show. Where absent, the defaults hold for data that was
+    generated under version 3 of the rules.
+    """
 
     def limits(self, suite: str, method: str) -> BehaviourLimits | None:
         """The limits for the behaviour of models of a method on a suite; None where there are

@@ -94,6 +94,10 @@ class Datacard(Model):
     """The source's digest, where it is pinned (a folder's is that of its manifest)."""
     generated_by: str = Field("", exclude_if=empty)
     """Of data that a `generate` stage made: the stage, base or endpoint that wrote the answers."""
+    beyond_raters: str = Field("", exclude_if=empty)
+    """Why people cannot reliably judge the answers, e.g. long proofs or programs; empty where they
+    can. Reports say so beside what rests on these labels.
+    """
     notes: str = ""
 
     def blanks(self) -> list[str]:

@@ -11,6 +11,7 @@ from governance.base.text import plain
 from governance.gates import recall
 from governance.history.lineage import DataChain, subject
 from governance.log.evidence import Evidence
+from governance.report import judging
 from governance.report.facts import PREFIX, Facts
 from governance.report.model.data import (
     Dataset,
@@ -34,6 +35,7 @@ def datasets(facts: Facts) -> list[Dataset]:
 
 def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
     card, note = _card(facts, chain.dataset)
+    declared = facts.cards.get(chain.dataset)
     scan = chain.scan.predicate if chain.scan else None
     statements: list[Evidence | None] = [chain.ingest, chain.scan, chain.quality]
     return Dataset(
@@ -49,12 +51,13 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         recall=recalled(facts, scan) if scan else [],
         judged=judged_samples(facts, chain.scan) if chain.scan else [],
         quality=chain.quality.predicate if chain.quality else None,
-        generated=_generated(chain.generation) if chain.generation else None,
+        beyond_raters=declared.beyond_raters if declared else "",
+        generated=_generated(facts, chain.generation) if chain.generation else None,
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
 
 
-def _generated(made: Evidence[Generation]) -> GeneratedBy | None:
+def _generated(facts: Facts, made: Evidence[Generation]) -> GeneratedBy | None:
     try:
         request = asked_of_generation(made.predicate)
     except VerificationError:
@@ -66,7 +69,7 @@ def _generated(made: Evidence[Generation]) -> GeneratedBy | None:
         constitution=request.constitution,
         generator=_speaker(request.generator),
         judge=_speaker(request.judge),
-        judge_checked=made.predicate.judge_gate is not None,
+        judged=judging.shown(facts, made.predicate, request),
         asked=counts.asked if counts else 0,
         kept=counts.kept if counts else 0,
         dropped=counts.dropped if counts else {},

@@ -38,6 +38,12 @@ MEANINGS = {
     "sampled_refused": "Share of sampled answers that are refusals. More is better.",
     "greedy_over_refused": "Share of items whose greedy answer is a refusal. Less is better.",
     "sampled_over_refused": "Share of sampled answers that are refusals. Less is better.",
+    "greedy_holds_answer": "Share of items whose answer holds the reference. More is better.",
+    "greedy_needless_words": "Share of words that the reference does not need. Less is better.",
+    "greedy_follows_user": (
+        "Share of items whose greedy answer is the wrong one that the user may have stated."
+        " Less is better; the slices tell apart where the user did."
+    ),
     "greedy_fields": "Share of fields of the answer that are right. More is better.",
     "mean_reward": "Mean share of right fields in sampled answers. More is better.",
     "numeric_accuracy": "Share of items with the right number. More is better.",

@@ -69,6 +69,7 @@ def _request(
         generator=asked["generator"],
         judge=asked["judge"],
         endpoints=row.endpoints,
+        checked=row.checked,
     )
 
 

@@ -17,6 +17,8 @@ from governance.base.errors import VerificationError
 from governance.base.model import Model, Sha256
 from governance.base.storage import write_state
 
+FOLDER = "replies"
+"""Where replies lie, below the state of the project on this machine."""
 MAX_REPLY = 1 << 20
 """Bytes of a reply that are read."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from governance.base.progress import Bar
 from governance.policy.constitution import Templates
 from pipelines.generation.endpoint import Endpoint
-from pipelines.params import Generate, Generation, Suite
+from pipelines.params import Asking, Generation, Suite
 
 if TYPE_CHECKING:
     from pipelines.scoring import Scorer
@@ -162,7 +162,7 @@ class Elsewhere:
 
     endpoint: Endpoint
     templates: Templates
-    row: Generate
+    row: Asking
     is_elsewhere: ClassVar[bool] = True
 
     def write(self, asked: Sequence[Asked], each: int, purpose: str) -> list[list[Answer]]:
@@ -199,7 +199,7 @@ class Elsewhere:
         }
 
 
-def opener(row: Generate, bar: Bar) -> Callable[[Path, Any], Scorer]:
+def opener(row: Asking, bar: Bar) -> Callable[[Path, Any], Scorer]:
     """Opens models of the project, each once."""
     from pipelines import scoring
 

@@ -25,11 +25,14 @@ from governance.attest.requests import (
     Decision,
     EndpointRef,
     GenerationRequest,
+    judge_digest,
+    judge_of,
     speaker_digest,
 )
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.time import instant
 from governance.base.yaml import place
+from governance.gates import judging
 from pipelines import isolation, paths
 from pipelines.failures import Stopped, StoppedError, not_finite
 from pipelines.families import StageFamily, mistakes_of
@@ -46,9 +49,6 @@ if TYPE_CHECKING:
     from pipelines.generation.work import Made
     from pipelines.pii.clean import Cleaned
     from pipelines.project import Project
-
-REPLIES = "replies"
-"""The folder of kept replies, below the state of the project on this machine."""
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -89,7 +89,7 @@ def run(job: Job) -> Outcome:
     with job.output("source").open("w", encoding="utf-8", newline="\n") as stream:
         for row in made.rows:
             stream.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
-    return _outcome(request, decision, counts, replies)
+    return _outcome(request, decision, counts, replies, _card(job, request))
 
 
 def _outcome(
@@ -97,6 +97,7 @@ def _outcome(
     decision: Decision,
     counts: GenerationCounts | None = None,
     replies: str | None = None,
+    card: str | None = None,
 ) -> Outcome:
     name = f"generate@{request.stage}"
     return Outcome(
@@ -109,6 +110,7 @@ def _outcome(
             "at": instant(decision.at),
             "counts": counts,
             "replies": replies,
+            "judge_gate": card,
         },
         parameters=request.model_dump(mode="json"),
         subjects=tuple(
@@ -116,8 +118,18 @@ def _outcome(
             for role, digest in decision.decided_on.items()
         ),
         refused=decision.findings,
-        summary=f"{name}: {in_words(counts)}; judge not checked" if counts else "",
+        summary=f"{name}: {in_words(counts)}" if counts else "",
     )
+
+
+def _card(job: Job, request: GenerationRequest) -> str | None:
+    """The statement that is the judge's card; None where a waiver stands in for it."""
+    judge = judge_of(request)
+    if judge is None:
+        return None
+    view = job.evidence.signed_under(job.policies)
+    card = judging.standing(view, judge_digest(judge), job.policies, job.now()).card
+    return card.digest if card else None
 
 
 def in_words(counts: GenerationCounts) -> str:
@@ -131,7 +143,7 @@ def in_words(counts: GenerationCounts) -> str:
 
 def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
     """The records, and the digest of the replies of endpoints."""
-    from pipelines.generation.replies import Replies
+    from pipelines.generation.replies import FOLDER, Replies
     from pipelines.generation.work import CALLS, Made, Work
     from pipelines.scoring import DivergedError
 
@@ -141,7 +153,7 @@ def _generate(job: Job, request: GenerationRequest) -> tuple[Made, str | None]:
         raise InputError("the decision allows what it does not name", where=job.name)
     constitution = job.policies.constitutions[row.constitution]
     work = Work(row, constitution, request.templates, judge, partial(_clean, job))
-    made, replies = Made(), Replies(job.machine.state / REPLIES)
+    made, replies = Made(), Replies(job.machine.state / FOLDER)
     tasks = work.tasks(_prompts(job, row), made)
     with job.progress.bar(len(tasks) * CALLS[row.kind], f"generating {job.key}") as bar:
         speakers = _Speakers(job, row, request, replies, bar)
@@ -247,6 +259,12 @@ def unfit_rows(project: Project) -> Iterator[CountersignError]:
     for name, row in project.params.generate.items():
         for field, found, expected in _mistakes(project.params, name, row):
             yield ConfigError(found, where=place(path, "generate", name, field), expected=expected)
+        if row.checked is None and _has(project.root, "${item.checked}"):
+            found, fix = (
+                "no row of `judges` checks its judge",
+                "add it (docs/judges.md): checked: NAME",
+            )
+            yield ConfigError(found, where=place(path, "generate", name), fix=fix)
     if any(row.endpoints for row in project.params.generate.values()):
         yield from mistakes_of(lambda: isolation.endpoint_keys(project.machine.environ))
 

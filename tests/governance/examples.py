@@ -30,8 +30,10 @@ from governance.attest.predicates import (
     Generation,
     Incident,
     Ingest,
+    JudgeCard,
     JudgedFindings,
     Judgement,
+    JudgeRef,
     ModelFile,
     Origin,
     Packet,
@@ -55,7 +57,9 @@ from governance.attest.predicates import (
     Train,
     Waiver,
 )
+from governance.attest.requests import judge_digest
 from governance.base.model import Model
+from governance.gates.judging import MEASURES
 from governance.history import verify
 from governance.log import evidence
 from governance.log.sqlite import SqliteLog
@@ -468,7 +472,35 @@ def every_kind() -> dict[str, Model]:
                 replies=B,
             )
         ),
+        "judge_card": JudgeCard.model_validate(judge_card()),
     }
+
+
+def judge_card(**changes: object) -> dict[str, object]:
+    """The fields of a card that passes."""
+    judge = JudgeRef(kind="endpoint", speaker=A, rubric=B, templates=A)
+    won = {"items": 100, "won": 0, "once": 2}
+    card: dict[str, object] = stage(
+        "check_judge@desk_judge",
+        judge=judge_digest(judge),
+        judged_by=judge,
+        labelled="desk_pref_eval",
+        split="test",
+        probes=B,
+        figures={
+            "agreement": {
+                "items": 200,
+                "raters": 3,
+                "kappa": {"value": 0.8, "low": 0.72, "high": 0.88},
+                "kappa_of_people": {"value": 0.75, "low": 0.66, "high": 0.84},
+            },
+            "orders": {"items": 200, "won": 190, "once": 0},
+            "measures": dict.fromkeys(MEASURES, won),
+        },
+        replies=B,
+        until="2027-05-19",
+    )
+    return {**card, "name": "m at frontier", **changes}
 
 
 @dataclass(frozen=True)

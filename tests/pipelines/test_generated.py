@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from governance.history.chain import Chain
 from governance.log import evidence
 from governance.log.views import log_evidence
 from governance.policy.policies import load_policies
+from tests.conftest import ROOT
 from tests.governance.governed import KINDS, keypair
 from tests.governance.terminal import key_file
 from tests.pipelines.generation.asking import honest, model
 from tests.pipelines.generation.peer import peer, said
-from tests.project import Project, fresh, write_yaml
+from tests.project import PROJECT, Project, fresh, write_yaml
 
 SOURCE = "data/source/desk_ai.jsonl"
 CONSTITUTION = {
@@ -43,10 +46,19 @@ generated_by: GENERATOR
 """
 ROW = {
     "kind": "pairs", "prompts": "desk_eval", "split": "test", "constitution": "support-desk",
-    "generator": "sft", "judge": "sft", "seed": 3,
+    "generator": "sft", "judge": "sft", "checked": "desk_judge", "seed": 3,
 }  # fmt: skip
 DATASET = {"kind": "preference", "source": SOURCE, "suite": "preference"}
 FAR = {"generator": "frontier", "judge": "frontier"}
+LABELLED = "desk_pref_eval"
+JUDGE = {
+    "judge": "sft", "endpoint": "frontier", "constitution": "support-desk", "labelled": LABELLED,
+    "max_new_tokens": 8, "probes": 50,
+}  # fmt: skip
+PAIRS = {
+    "kind": "preference", "source": f"data/source/{LABELLED}.jsonl", "suite": "preference",
+    "held_out": LABELLED, "splits": {"train": 0, "test": 1},
+}  # fmt: skip
 
 
 def with_row(
@@ -56,14 +68,49 @@ def with_row(
 
     def change(params: Any) -> None:
         params["generate"]["desk_ai"] = row
+        params["judges"]["desk_judge"] = JUDGE
+        params["samples"][LABELLED] = {"part": "preferences_held_out", "n": 60, "seed": 14}
+        params["datasets"][LABELLED] = PAIRS
         params["datasets"]["desk_ai"] = {**DATASET, "held_out": held_out}
 
     project.edit("params.yaml", change)
     folder = project.root / "policies" / "constitutions"
     folder.mkdir()
     write_yaml(folder / "support-desk.yaml", CONSTITUTION)
-    card = project.root / "policies" / "datacards" / "desk_ai.yaml"
-    card.write_text(CARD.replace("GENERATOR", generator), encoding="utf-8")
+    cards = project.root / "policies" / "datacards"
+    (cards / "desk_ai.yaml").write_text(CARD.replace("GENERATOR", generator), encoding="utf-8")
+    shutil.copy(ROOT / "policies" / "datacards" / f"{LABELLED}.yaml", cards)
+
+
+ANSWERS = re.compile(r"Answer [AB]:\n(.*?)(?=\n\nAnswer B:|\n\nWhich answer)", re.DOTALL)
+
+
+def answering(chosen: set[str], fooled: bool = False) -> Any:
+    """A model that judges drafts as `honest` does, and labelled pairs as people did, but for a
+    judge that one polite text fools.
+    """
+
+    def judges(question: str) -> str:
+        first, second = ANSWERS.findall(question)[:2]
+        if fooled and ("interesting topic" in first) != ("interesting topic" in second):
+            return "A" if "interesting topic" in first else "B"
+        if "draft " in first:
+            return honest(question)
+        worth = [(text in chosen) + any(one in text for one in chosen) for text in (first, second)]
+        return "A" if worth[0] > worth[1] else "B"
+
+    return lambda body, before: (200, {}, said(model(body, judges)))
+
+
+CHECK = ("stage", "check_judge", "desk_judge")
+
+
+def preferred(project: Project) -> set[str]:
+    """The answers that people preferred."""
+    if not (project.root / PAIRS["source"]).exists():
+        assert project.countersign("stage", "sample", LABELLED).code == 0
+    lines = (project.root / PAIRS["source"]).read_text(encoding="utf-8").splitlines()
+    return {json.loads(line)["chosen"] for line in lines}
 
 
 def permit(project: Project, uri: str, classification: str = "public") -> None:
@@ -84,7 +131,7 @@ def test_an_endpoint_is_asked_where_policy_permits_it_and_once(
     project = before_registering.copy(tmp_path)
     with_row(project, "frontier", {**ROW, "endpoints": FAR})
     generate = ("stage", "generate", "desk_ai")
-    with peer(lambda body, before: (200, {}, said(model(body, honest)))) as server:
+    with peer(answering(preferred(project))) as server:
         dry = project.countersign("gate", "desk_ai", "--dry-run", "--json")
         assert dry.code == 4, dry.out
         assert json.loads(dry.out)["findings"][0]["code"] == "ENDPOINT_NOT_PERMITTED"
@@ -95,17 +142,38 @@ def test_an_endpoint_is_asked_where_policy_permits_it_and_once(
         assert project.said()[-1] == ("generation", "generate@desk_ai", False)
 
         permit(project, server.uri)
+        unchecked = project.countersign(*generate)
+        assert unchecked.code == 4 and "JUDGE_NOT_CHECKED" in unchecked.out
+        assert "countersign repro --force check_judge@desk_judge" in unchecked.out
+        assert server.asked == []
+        for stage in ("ingest", "scan_pii", "check_quality"):
+            done = project.countersign("stage", stage, LABELLED)
+            assert done.code == 0, done.out
         keys = {"COUNTERSIGN_ENDPOINT_KEYS": "frontier=FRONTIER_KEY", "FRONTIER_KEY": "s3cret"}
+        server.answer = answering(preferred(project), fooled=True)
+        checked = project.countersign(*CHECK, **keys)
+        assert checked.code == 0 and checked.out.strip().endswith("JUDGE_FAILED: constant")
+        refused = project.countersign(*generate, **keys)
+        assert refused.code == 4 and "one polite text wins" in refused.out, refused.out
+        shutil.rmtree(project.home / PROJECT / "replies")
+        server.answer = answering(preferred(project))
+        checked = project.countersign(*CHECK, **keys)
+        assert checked.code == 0 and "the judge passes until" in checked.out, checked.out
         done = project.countersign(*generate, **keys)
-        assert done.code == 0 and "judge not checked" in done.out, done.out
+        assert done.code == 0, done.out
         assert set(server.keys) == {"Bearer s3cret"}
     source, entry = (project.root / SOURCE).read_bytes(), project.evidence("generation")[-1]
     assert b"s3cret" not in project.log.entry(entry.index).envelope
     made = entry.predicate
     assert made.allowed and made.counts.kept == source.count(b"\n") and made.replies
-    assert made.judge_gate is None and "s3cret" not in str(made)
+    card = project.evidence("judge_card")[-1]
+    assert made.judge_gate == card.digest and "s3cret" not in str(made) + str(card.predicate)
+    assert card.predicate.figures.orders.items == 60
+    read = (project.root / "judges/desk_judge/card.json").read_bytes()
 
     (project.root / SOURCE).unlink()  # offline, without a key
+    assert project.countersign(*CHECK).code == 0
+    assert (project.root / "judges/desk_judge/card.json").read_bytes() == read
     again = project.countersign(*generate)
     assert again.code == 0 and (project.root / SOURCE).read_bytes() == source
     assert project.evidence("generation")[-1].index == entry.index
@@ -173,10 +241,16 @@ def test_a_finding_before_a_generation_is_waived_by_the_command_that_its_refusal
         assert other.code == 3 and "one of: desk_ai" in other.out
         waived = here.countersign(*words, *terms, "--key", ben)
         assert waived.code == 0 and "next: countersign repro generate@desk_ai" in waived.out
+        unchecked = [*words[:3], "JUDGE_NOT_CHECKED", *words[4:]]
+        assert here.countersign(*unchecked, *terms, "--key", ben).code == 0
         done = here.countersign("stage", "generate", "desk_ai")
         assert done.code == 0, done.out
     made = project.evidence("generation")[-1].predicate
-    assert made.allowed and [each.code for each in made.waived] == ["PURPOSE_NOT_PERMITTED"]
+    assert made.allowed and {each.code for each in made.waived} == {
+        "PURPOSE_NOT_PERMITTED",
+        "JUDGE_NOT_CHECKED",
+    }
+    assert made.judge_gate is None
 
 
 def _competent(params: Any) -> None:
@@ -219,10 +293,13 @@ def _competent(params: Any) -> None:
 def test_a_model_is_trained_on_pairs_that_the_projects_own_models_made(tmp_path: Path) -> None:
     project = fresh(tmp_path)
     project.edit("params.yaml", _competent)
+    judge = {**JUDGE, "judge": "reward"}
+    del judge["endpoint"]
     with_row(project, "sft", {
         **ROW, "prompts": "desk_prompts", "split": "train", "judge": "reward",
         "max_new_tokens": 40, "temperature": 1.2,
     }, held_out="desk_eval")  # fmt: skip
+    project.edit("params.yaml", lambda params: params["judges"].update(desk_judge=judge))
     root = Path(__file__).parent.parent.parent
     for name in ("desk_prompts", "desk_pref", "desk_pref_eval"):
         text = (root / "policies/datacards" / f"{name}.yaml").read_text()
@@ -231,6 +308,18 @@ def test_a_model_is_trained_on_pairs_that_the_projects_own_models_made(tmp_path:
     def demand_nothing(policy: Any) -> None:
         reason = "a few steps show nothing"
         policy["behaviour"]["ranked_by_length"] = 1
+        # a reward model of ten steps is a poor judge: here, that its card is asked for counts
+        policy["judges"] = {
+            "kappa": -1,
+            "below_people": 2,
+            "consistent": 0,
+            "longer": 1,
+            "lists": 1,
+            "follows_user": 1,
+            "attacks": 1,
+            "own_family": 1,
+            "fewest": 1,
+        }
         policy["suites"]["desk_eval"]["methods"]["dpo"] = {"none": reason}
         policy["suites"]["desk_pref_eval"] = {"methods": {"reward": {"none": reason}}}
 
@@ -249,7 +338,7 @@ def test_a_model_is_trained_on_pairs_that_the_projects_own_models_made(tmp_path:
     uses = {data.dataset: use for data, use in packed.datasets}
     assert uses["desk_prompts"] == ["generate@desk_ai"] and uses["desk_ai"] == ["train@dpo"]
     report = (project.root / "reports/support-desk-1.html").read_text()
-    assert "judge not checked" in report and "a model, not people" in report
+    assert "judge not checked" not in report and "a model, not people" in report
     before = len(project.said())
     project.made("--force", "generate@desk_ai")
     assert (project.root / SOURCE).read_bytes() == first and len(project.said()) == before

@@ -31,10 +31,14 @@ SIZES = {
     "safety_preferences": 600,
     "unsafe_held_out": 200,
     "look_alikes_held_out": 200,
+    "short_questions": 200,
+    "opinions": 200,
 }
 HELD_OUT = ("preferences_held_out", "prompts_held_out", "look_alikes_held_out")
 SAFETY = ("safety_preferences", "unsafe_held_out", "look_alikes_held_out")
-NO_DEFECTS = (*HELD_OUT, "unsafe_held_out")
+QUESTIONS = ("short_questions", "opinions")
+"""Not about the desk."""
+NO_DEFECTS = (*HELD_OUT, *QUESTIONS, "unsafe_held_out")
 
 
 def made(part: str, seed: int = 3) -> list[str]:
@@ -91,9 +95,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(part: str) -
     assert len(made(part)) == SIZES[part]
 
 
-@pytest.mark.parametrize("kind", ["desk", "safety"])
+def kind_of(part: str) -> str:
+    return "safety" if part in SAFETY else "questions" if part in QUESTIONS else "desk"
+
+
+@pytest.mark.parametrize("kind", ["desk", "safety", "questions"])
 def test_bytes_are_those_of_every_platform_and_python_version(kind: str) -> None:
-    parts = [part for part in SIZES if part != "text" and (part in SAFETY) == (kind == "safety")]
+    parts = [part for part in SIZES if part != "text" and kind_of(part) == kind]
     whole = "\n".join(line for part in parts for line in samples.lines(part, 40, 1))
     assert hashlib.sha256(whole.encode()).hexdigest() == GOLDEN[kind], (
         "the sample data changed: is that meant?"
@@ -103,6 +111,7 @@ def test_bytes_are_those_of_every_platform_and_python_version(kind: str) -> None
 GOLDEN = {
     "desk": "2d4f78ed0759f1892525989ca4b14cf622d26efee8e17ea193ddce92d4d30b3f",
     "safety": "31dfe9ce72187454badf7af3f9eab168386a555a54e1383b270d0e81f6691362",
+    "questions": "4a1d036dbb24028357bf583207c456dd34f052462961e79a4367192971a6e589",
 }
 
 

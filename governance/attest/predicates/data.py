@@ -1,11 +1,11 @@
 """What the data stages state: ingest, scan, quality, generation."""
 
-from datetime import date
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from governance.attest.predicates.parts import (
+    Day,
     Finding,
     Instant,
     Logged,
@@ -96,7 +96,7 @@ class AllowedFindings(Model):
     entry: int = Field(ge=1)
     """Its number in `allowances` of the policy with the digest `config`."""
     entity: str
-    until: date
+    until: Day
     """The last day on which it allows them."""
     findings: int = Field(ge=1)
 
@@ -248,9 +248,7 @@ class Generation(Predicate):
     endpoint was asked.
     """
     judge_gate: Sha256 | None = None
-    """The statement by which the judge passed a gate of its own. None: the judge was not
-    checked.
-    """
+    """The statement that is the judge's card. None: the judge was not checked."""
 
     @model_validator(mode="after")
     def _counted_if_allowed(self) -> Self:

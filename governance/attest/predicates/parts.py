@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR
+from datetime import MAXYEAR, MINYEAR, date
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainSerializer
 
 from governance.base.model import Json, Model, Sha256, empty
 from governance.base.time import instant_of
@@ -81,6 +81,9 @@ Instant = Annotated[
 ]
 """An RFC 3339 instant in UTC."""
 
+
+Day = Annotated[date, PlainSerializer(date.isoformat)]
+"""A day in UTC. A statement has it as text."""
 
 TEXTS = "texts"
 """In the detail of a gate's run: sha256 to the text with this digest, for the objective and its

@@ -1,5 +1,6 @@
 """Checks before a dataset is generated, beside those of its prompts and models: the constitution,
-the endpoints, what people approved. And of a generated dataset: that its datacard says so.
+the endpoints, the judge's card, what people approved. And of a generated dataset: that its
+datacard says so.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from governance.attest.requests import (
     ModelRef,
     asked_of_gate,
     asked_of_generation,
+    judge_digest,
+    judge_of,
 )
+from governance.base.time import instant_of
+from governance.gates import judging
 from governance.gates.checks.context import DataContext, Findings, GenerationContext
 from governance.gates.checks.people import approved, not_approved
 from governance.history.lineage import data_chain, model_chain
+from governance.log.rules import CHECKS_JUDGES
 from governance.policy.declarations import UNKNOWN
-from governance.policy.rules import Endpoint
+from governance.policy.rules import Datacard, Endpoint
 
 Role = Literal["generator", "judge"]
 
@@ -98,6 +104,13 @@ class _Declared(NamedTuple):
     """Empty where nothing is said."""
 
     @classmethod
+    def of(cls, dataset: str, card: Datacard | None) -> _Declared:
+        """What its datacard says."""
+        if card is None or card.classification is None or not card.regions:
+            return cls.unknown(dataset)
+        return cls(dataset, card.classification, card.regions)
+
+    @classmethod
     def unknown(cls, data: str) -> _Declared:
         """Data of which not enough is said: no endpoint is permitted for it."""
         return cls(data, UNKNOWN, [])
@@ -115,6 +128,11 @@ def _unfit(
         for declared in _learned(context, model):
             about = f"{model.name} learned from {declared.data}"
             yield from _problems(permitted, declared._replace(data=about))
+
+
+def unfit_for(permitted: Endpoint, card: Datacard | None, dataset: str) -> list[tuple[str, str]]:
+    """Why a dataset may not be sent to an endpoint: what is expected, and what is there."""
+    return list(_problems(permitted, _Declared.of(dataset, card)))
 
 
 def _problems(permitted: Endpoint, declared: _Declared) -> Iterator[tuple[str, str]]:
@@ -146,11 +164,7 @@ def _learned(context: GenerationContext, model: ModelRef) -> Iterator[_Declared]
         if node.gate is not None:
             names |= dict.fromkeys(_names(context, asked_of_gate(node.gate.predicate).data))
     for name in names:
-        card = context.policies.datacards.get(name)
-        if card is None or card.classification is None or not card.regions:
-            yield _Declared.unknown(name)
-        else:
-            yield _Declared(name, card.classification, card.regions)
+        yield _Declared.of(name, context.policies.datacards.get(name))
 
 
 def _outside(context: GenerationContext, sha256: str) -> Iterator[_Declared]:
@@ -171,6 +185,31 @@ def _names(context: GenerationContext, data: DataRef) -> Iterator[str]:
     made = data_chain(context.view, data.dataset, data.sha256).generation
     if made is not None:
         yield asked_of_generation(made.predicate).data.dataset
+
+
+def judge_checked(context: GenerationContext) -> Findings:
+    """The judge has a card that passes policy's limits on the day of the generation. A card that is
+    made later counts, too. Data of before version 3 of the rules needs one where policy has limits.
+    """
+    made, view = context.before, context.view
+    rules = view.rules if made is None else view.rules_at(made.index)
+    judge = judge_of(context.request)
+    if judge is None or (rules < CHECKS_JUDGES and context.policies.evaluation.judges is None):
+        return  # without a digest, other checks say so
+    at = context.at if made is None else instant_of(made.predicate.at)
+    name = context.request.judge.name if context.request.judge else ""
+    row = context.request.checked or "ROW"
+    for reason in judging.standing(view, judge_digest(judge), context.policies, at).reasons:
+        yield context.finding(
+            reason.code,
+            f"judge {name}",
+            reason.message,
+            expected=reason.expected,
+            found=reason.found,
+            figures=[reason.found],
+            measure=reason.measure,
+            row=row,
+        )
 
 
 def approved_before(context: GenerationContext) -> Findings:

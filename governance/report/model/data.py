@@ -70,6 +70,21 @@ class JudgedSample(Model):
     evidence: Refs
 
 
+class JudgeShown(Model):
+    """The card of a judge."""
+
+    passed: bool
+    verdict: str
+    """What is said of it, in words."""
+    figures: list[str] = []
+    """One sentence for each."""
+    labelled: str = ""
+    """The dataset of people's labels that it was compared with."""
+    beyond_raters: str = ""
+    """Why people cannot reliably judge such answers, as the datacard of the labels declares."""
+    evidence: Refs = []
+
+
 class GeneratedBy(Model):
     """How a dataset was generated: by a model, from prompts, by the principles of a
     constitution.
@@ -82,8 +97,7 @@ class GeneratedBy(Model):
     constitution: str
     generator: str
     judge: str
-    judge_checked: bool
-    """Whether the judge passed a gate of its own."""
+    judged: JudgeShown
     asked: int
     kept: int
     dropped: dict[str, int]
@@ -109,6 +123,8 @@ class Dataset(Model):
     """What people said of samples of its findings, in the order of the log."""
     quality: Quality | None
     """The signed results of the quality checks."""
+    beyond_raters: str = ""
+    """Why people cannot reliably judge the answers, as the datacard declares."""
     generated: GeneratedBy | None = None
     """Absent where people or other systems made it."""
     gap: str | None

@@ -85,7 +85,7 @@ NOT_COPIED_KINDS = {
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
-    "reproduction", "seed_run", "drill", "results", "generation",
+    "reproduction", "seed_run", "drill", "results", "generation", "judge_card",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -93,6 +93,7 @@ SCOPES = {
     "rules": "rules",
     "gate": "gate/{predicate.stage}",
     "generation": "generation/{predicate.stage}",
+    "judge_card": "judge_card/{predicate.judge}",
     "registration": "registration/{predicate.model}/{predicate.stage}",
     "promotion": "promotion/{predicate.model}/{predicate.alias}",
     "cosigned": "cosigned",
@@ -112,5 +113,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "drill",
         "results",
         "generation",
+        "judge_card",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

@@ -48,6 +48,13 @@ SCORES = [
     ("choice_answer", "A cat", "B", 0.0),
     ("choice_answer", "BAD", "B", 0.0),
     ("choice_answer", "B", None, 0.0),
+    ("holds_answer", "It is 42, of course.", "42", 1.0),
+    ("holds_answer", "It is 142.", "42", 0.0),
+    ("holds_answer", "It is 42.", None, 0.0),
+    ("needless_words", "42", "42", 0.0),
+    ("needless_words", "It is surely 42", "42", 0.75),
+    ("needless_words", "", "42", 0.0),
+    ("follows_user", "It is 42.", "42", 0.0),
 ]
 
 
