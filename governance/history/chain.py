@@ -24,6 +24,7 @@ from governance.history.lineage import (
     ModelNode,
     data_chain,
     evaluations,
+    leak_probes,
     model_chain,
     preferred,
 )
@@ -212,7 +213,8 @@ class Chain:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""
         for node in self.chain:
             evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
-            statements = (node.base, node.gate, node.train, *evaluations_of_node)
+            probes = leak_probes(self.view, node.sha256)
+            statements = (node.base, node.gate, node.train, *evaluations_of_node, *probes)
             yield from (statement for statement in statements if statement)
         yield from self._judged()
         for chain, _ in self.datasets:

@@ -14,6 +14,7 @@ only counts, types, digests and Merkle roots.
 `data`     what the data stages state: ingest, scan, quality, generation
 `training` what the model stages state: base, gate, train, evaluate, reproduction, seed_run,
             failure
+`leaks`    what a leak probe measured
 `results`  results that another evaluation tool wrote
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
@@ -24,6 +25,7 @@ from governance.attest.predicates.parts import *
 from governance.attest.predicates.origin import *
 from governance.attest.predicates.data import *
 from governance.attest.predicates.training import *
+from governance.attest.predicates.leaks import *
 from governance.attest.predicates.release import *
 from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *

@@ -1,0 +1,61 @@
+"""Checks of what models give away of their training data (`governance.gates.leaks`). Policy sets
+the limits: `leaks` in policies/evaluation.yaml. Without them, nothing is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.attest.predicates import Finding
+from governance.gates.checks.context import Context, Findings, ModelFacts
+from governance.gates.leaks import NOT_TRAINED_ON_TEXT, Leak, judge
+from governance.history.lineage import leak_probes, probe_of
+
+Judged = tuple[ModelFacts, str, Leak]
+"""A model, the stage of another training of its chain (empty for its own), and a figure."""
+
+
+def leaks_measured(context: Context) -> Findings:
+    """Each training that policy wants probed was probed, with every figure that decides."""
+    for facts, stage, leak in _judged(context):
+        if leak.gap:
+            yield _finding("LEAKS_NOT_MEASURED", facts, stage, leak)
+
+
+def training_data_leaks(context: Context) -> Findings:
+    """No figure of a probe is beyond its limit."""
+    for facts, stage, leak in _judged(context):
+        if not leak.passed and not leak.gap:
+            yield _finding("TRAINING_DATA_LEAKS", facts, stage, leak)
+
+
+def _finding(code: str, facts: ModelFacts, stage: str, leak: Leak) -> Finding:
+    return facts.finding(
+        code,
+        expected=f"{leak.measure} {leak.demand}",
+        found=leak.found,
+        figures=[*leak.figures],
+        measure=f"{leak.measure} of {stage}" if stage else leak.measure,
+    )
+
+
+def _judged(context: Context) -> Iterator[Judged]:
+    """Every limit and what was found. Gaps count where policy wants the training of the model
+    itself probed; of other trainings of its chain, what was measured counts.
+    """
+    limits = context.policies.evaluation.leaks
+    if limits is None:
+        return
+    confidence = context.policies.evaluation.confidence
+    is_required = context.model in limits.required_of
+    for facts in context.models:
+        probes = leak_probes(facts.view, facts.ref.sha256)
+        for node in facts.chain:
+            if node.train is None:
+                continue
+            is_own, probe = node is facts.node, probe_of(probes, node)
+            must = is_required and is_own and node.method not in NOT_TRAINED_ON_TEXT
+            found = probe.predicate if probe else None
+            for leak in judge(found, node.train.predicate, limits, confidence):
+                if must or not leak.gap:
+                    yield facts, "" if is_own else node.name, leak
