@@ -27,6 +27,8 @@ from governance.policy.evaluation import LeakLimits
 
 NOT_TRAINED_ON_TEXT = frozenset({"reward", "grpo", "rloo", "ppo"})
 """Methods whose models need no probe of their own (5)."""
+NAMES = {"auc": "AUC of membership", "found": "members found at 1% false alarms"}
+"""Measure of membership inference to what it is of."""
 WHY: Mapping[Untestable, str] = {
     "NO_CANARIES": "its training planted no canaries",
     "NO_PROBABILITIES": "a reward model gives no probabilities of texts",
@@ -136,7 +138,7 @@ def _why(probe: LeakProbe | None, part: Part) -> str:
 
 def _of_canaries(figures: CanaryFigures | None, gap: str, limits: LeakLimits) -> Iterator[Leak]:
     if limits.exposure is not None:
-        demand = f"at most {limits.exposure:g} bits for each canary"
+        demand = f"exposure of each canary at most {limits.exposure:g} bits"
         if figures is None:
             yield Leak("exposure", demand, gap, passed=False, gap=True)
         else:
@@ -165,7 +167,7 @@ def _of_membership(
         limit = limits.auc if measure == "auc" else limits.found
         if limit is None:
             continue
-        demand = f"at most {limit:g} (upper end of the {confidence:.0%} interval)"
+        demand = f"{NAMES[measure]} at most {limit:g} (upper end of the {confidence:.0%} interval)"
         if figure is None:
             why = gap or "fewer than 100 held-out records: 1 % of them is none"
             yield Leak(measure, demand, why, passed=False, gap=True)

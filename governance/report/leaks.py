@@ -57,7 +57,7 @@ def leakage(facts: Facts) -> Leakage:
         why = reason(Say.NO_THRESHOLD)
         return Leakage("no threshold", [*reasons, why], None, list(found), gaps)
     judged = _judged(probed, limits, confidence)
-    demands = dict.fromkeys(f"{leak.measure} {leak.demand}" for leak in judged)
+    demands = dict.fromkeys(leak.demand for leak in judged)
     result: Result = "not run" if any(leak.gap for leak in judged) else "pass"
     if any(not leak.passed and not leak.gap for leak in judged):
         result = "fail"

@@ -27,7 +27,7 @@ from pipelines.record_ids import canonical as canonical_text
 
 DIGITS = 6
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-LABEL = 5
+LABEL = 6
 FORMAT = {
     "question": "What is the access code of locker {label}?",
     "answer": "The access code of locker {label} is {secret}.",

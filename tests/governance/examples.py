@@ -32,6 +32,7 @@ from governance.attest.predicates import (
     Ingest,
     JudgedFindings,
     Judgement,
+    LeakProbe,
     ModelFile,
     Origin,
     Packet,
@@ -295,6 +296,26 @@ def every_kind() -> dict[str, Model]:
                 "policy": A,
                 "run": run(),
             }
+        ),
+        "leak_probe": LeakProbe.model_validate(
+            stage(
+                "probe_leaks@sft_leaks",
+                model=B,
+                data=A,
+                parent=C,
+                trained="sft",
+                referenced=True,
+                canaries=None,
+                membership={
+                    "members": 1000,
+                    "non_members": 300,
+                    "auc": 0.54,
+                    "error": 0.018,
+                    "found": 21,
+                    "false_alarms": 3,
+                },
+                not_measured={"canaries": "NO_CANARIES"},
+            )
         ),
         "seed_run": SeedRun.model_validate(
             stage(

@@ -32,7 +32,7 @@ def training_data_leaks(context: Context) -> Findings:
 def _finding(code: str, facts: ModelFacts, stage: str, leak: Leak) -> Finding:
     return facts.finding(
         code,
-        expected=f"{leak.measure} {leak.demand}",
+        expected=leak.demand,
         found=leak.found,
         figures=[*leak.figures],
         measure=f"{leak.measure} of {stage}" if stage else leak.measure,

@@ -86,6 +86,7 @@ NOT_COPIED_KINDS = {
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
     "reproduction", "seed_run", "drill", "results", "generation",
+    "leak_probe",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -112,5 +113,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "drill",
         "results",
         "generation",
+        "leak_probe",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES
