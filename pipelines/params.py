@@ -447,9 +447,11 @@ class Params(Model):
         return next(iter(self.training_of(self.leak_probes[key])))
 
     def training_of(self, row: LeakProbe) -> list[str]:
-        """The stages of the model's chain that train on the row's dataset from the row's parent."""
-        chain = sorted(self._chain(row.model) & self.stages.keys())
-        wanted = (row.data, row.parent)
+        """The stages of the model's chain that train on the row's dataset from the row's parent.
+        The model's own comes first.
+        """
+        others = sorted(self._chain(row.model) & self.stages.keys() - {row.model})
+        chain, wanted = [row.model, *others], (row.data, row.parent)
         return [one for one in chain if (self.stages[one].data, self.stages[one].parent) == wanted]
 
     def judged_on(self, dataset: str, split: str) -> str | None:

@@ -87,18 +87,22 @@ def members_found(figures: Membership, confidence: float) -> Interval | None:
 
 
 def judge(
-    probe: LeakProbe | None, train: Train, limits: LeakLimits, confidence: float
+    probe: LeakProbe | None,
+    train: Train,
+    limits: LeakLimits,
+    confidence: float,
+    missing: str = "",
 ) -> Iterator[Leak]:
-    """Every limit and what the probe of a training says of it. `probe` is None where there is none.
-    `train`: the training, which states the canaries that it planted.
+    """Every limit and what the probe of a training says of it. `probe` is None where there is none
+    that counts; `missing` says why. `train`: the training, which states the canaries it planted.
     """
     if limits.of_canaries:
         canaries = probe.canaries if probe else None
-        gap = _canary_gap(probe, canaries, train.canaries, limits)
+        gap = missing or _canary_gap(probe, canaries, train.canaries, limits)
         yield from _of_canaries(None if gap else canaries, gap, limits)
     if limits.of_membership:
         membership = probe.membership if probe else None
-        gap = _membership_gap(probe, membership, limits)
+        gap = missing or _membership_gap(probe, membership, limits)
         yield from _of_membership(None if gap else membership, gap, limits, confidence)
 
 

@@ -65,13 +65,11 @@ def leakage(facts: Facts) -> Leakage:
 
 
 def _own(facts: Facts) -> list[Probed]:
-    """The trainings that learnt texts, each with the probe of its own model."""
-    return [
-        (node, node, probe_of(leak_probes(facts.view, node.sha256), node))
-        for node in facts.trained
-        if node.method not in leaks.NOT_TRAINED_ON_TEXT
-        or probe_of(leak_probes(facts.view, node.sha256), node)
+    """The trainings that learnt texts or were probed, each with the probe of its own model."""
+    found = [
+        (node, node, probe_of(leak_probes(facts.view, node.sha256), node)) for node in facts.trained
     ]
+    return [one for one in found if one[2] or one[0].method not in leaks.NOT_TRAINED_ON_TEXT]
 
 
 def _further(facts: Facts) -> Iterator[Probed]:

@@ -6,6 +6,7 @@ give the same scores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from pipelines.leaks.canaries import Canary
 from pipelines.leaks.sampling import Texts
 from pipelines.likelihood import log_likelihoods
 from pipelines.params import Suite
-from pipelines.scoring import Asked, Scorer, open_scorer, parts_of_rows
+from pipelines.scoring import Asked, DivergedError, Scorer, open_scorer, parts_of_rows
 from pipelines.training import chat
 from pipelines.training.usage import common_beginning
 
@@ -56,15 +57,10 @@ class Prober:
             fix = "set a higher `max_length` of the stage's trainer, or plant no canaries"
             raise InputError(found, where="params.yaml: stages", fix=fix)
         start = min(common_beginning(whole[0], one) for one in whole[1:])
+        prompts, rest = [one[:start] for one in whole], [one[start:] for one in whole]
+        likelihoods = self._likelihoods(list(zip(prompts, rest, strict=True)))
         with torch.inference_mode():
-            likelihoods = log_likelihoods(
-                self.scorer.model,
-                [tokens[:start] for tokens in whole],
-                [tokens[start:] for tokens in whole],
-                self.scorer.tokenizer.pad_token_id,
-                1.0,
-            )
-            continued = self._greedy(whole[0][:start], len(whole[0]) - start)
+            continued = self._greedy(prompts[0], len(rest[0]))
         self.bar.advance()
         own = likelihoods[0]
         rank = 1 + sum(one >= own for one in likelihoods[1:])
@@ -82,8 +78,6 @@ class Prober:
         return [(answer, next(rest) if one.other else 0.0) for answer, one in pairs]
 
     def _losses(self, texts: Sequence[tuple[list[Message], list[Message], Any]]) -> list[float]:
-        import torch
-
         if not texts:
             return []
         encoded = self._encoded(texts, limit=self.limit)
@@ -91,16 +85,22 @@ class Prober:
         found = [0.0] * len(encoded)
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
-            with torch.inference_mode():
-                values = log_likelihoods(
-                    self.scorer.model,
-                    [encoded[at][0] for at in batch],
-                    [encoded[at][1] for at in batch],
-                    self.scorer.tokenizer.pad_token_id,
-                    1.0,
-                )
+            values = self._likelihoods([encoded[at] for at in batch])
             for at, value in zip(batch, values, strict=True):
                 found[at] = -value / len(encoded[at][1])
+        return found
+
+    def _likelihoods(self, encoded: Sequence[Encoded]) -> list[float]:
+        """log p(answer | prompt) of each. Raises `DivergedError` where one is not finite."""
+        import torch
+
+        prompts, answers = [one for one, _ in encoded], [one for _, one in encoded]
+        pad = self.scorer.tokenizer.pad_token_id
+        with torch.inference_mode():
+            found = log_likelihoods(self.scorer.model, prompts, answers, pad, 1.0)
+        if wrong := sum(not math.isfinite(value) for value in found):
+            value = f"{wrong} of {len(found)} texts"
+            raise DivergedError("the probabilities of texts", value, {"texts_not_finite": wrong})
         return found
 
     def _encoded(

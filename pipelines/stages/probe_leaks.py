@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from governance.attest.predicates import Artifact
 from governance.attest.predicates.leaks import CanaryFigures, Membership, Untestable
 from pipelines import paths
+from pipelines.failures import not_finite
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.leaks import inference
@@ -83,9 +84,19 @@ def _measured(job: Job, name: str, stage: Stage) -> tuple[Canaried, Inferred]:
         return ("NO_PROBABILITIES", []), ("NO_PROBABILITIES", [])
     if not has_weights(job.input("model")):
         return ("NO_WEIGHTS", []), ("NO_WEIGHTS", [])
-    members, others = _samples(job, stage)
+    from pipelines.scoring import DivergedError
+
+    try:
+        return _probed(job, name, stage)
+    except DivergedError as error:
+        raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
+
+
+def _probed(job: Job, name: str, stage: Stage) -> tuple[Canaried, Inferred]:
+    """Both parts of a model that writes texts. Raises `DivergedError`."""
     from pipelines.leaks.probing import Prober
 
+    members, others = _samples(job, stage)
     planted = stage.canaries.count if stage.canaries else 0
     with job.progress.bar(planted + 2 * len(members) + 2 * len(others), "probing") as bar:
         limit = _limit(stage)

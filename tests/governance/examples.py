@@ -297,26 +297,6 @@ def every_kind() -> dict[str, Model]:
                 "run": run(),
             }
         ),
-        "leak_probe": LeakProbe.model_validate(
-            stage(
-                "probe_leaks@sft_leaks",
-                model=B,
-                data=A,
-                parent=C,
-                trained="sft",
-                referenced=True,
-                canaries=None,
-                membership={
-                    "members": 1000,
-                    "non_members": 300,
-                    "auc": 0.54,
-                    "error": 0.018,
-                    "found": 21,
-                    "false_alarms": 3,
-                },
-                not_measured={"canaries": "NO_CANARIES"},
-            )
-        ),
         "seed_run": SeedRun.model_validate(
             stage(
                 "train@sft",
@@ -487,6 +467,26 @@ def every_kind() -> dict[str, Model]:
                 at="2026-11-20T12:00:00Z",
                 counts={"asked": 10, "kept": 7, "dropped": {"INCONSISTENT": 3}},
                 replies=B,
+            )
+        ),
+        "leak_probe": LeakProbe.model_validate(
+            stage(
+                "probe_leaks@sft_leaks",
+                model=B,
+                data=A,
+                parent=C,
+                trained="sft",
+                referenced=True,
+                canaries=None,
+                membership={
+                    "members": 1000,
+                    "non_members": 300,
+                    "auc": 0.54,
+                    "error": 0.018,
+                    "found": 21,
+                    "false_alarms": 3,
+                },
+                not_measured={"canaries": "NO_CANARIES"},
             )
         ),
     }

@@ -5,11 +5,17 @@ the limits: `leaks` in policies/evaluation.yaml. Without them, nothing is checke
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Finding
 from governance.gates.checks.context import Context, Findings, ModelFacts
+from governance.gates.checks.models import same_signer
 from governance.gates.leaks import NOT_TRAINED_ON_TEXT, Leak, judge
 from governance.history.lineage import leak_probes, probe_of
+
+if TYPE_CHECKING:
+    from governance.attest.predicates import LeakProbe, Train
+    from governance.log.evidence import Evidence
 
 Judged = tuple[ModelFacts, str, Leak]
 """A model, the stage of another training of its chain (empty for its own), and a figure."""
@@ -55,7 +61,18 @@ def _judged(context: Context) -> Iterator[Judged]:
                 continue
             is_own, probe = node is facts.node, probe_of(probes, node)
             must = is_required and is_own and node.method not in NOT_TRAINED_ON_TEXT
-            found = probe.predicate if probe else None
-            for leak in judge(found, node.train.predicate, limits, confidence):
+            problem = _signer_problem(context, probe, node.train)
+            found = probe.predicate if probe and not problem else None
+            for leak in judge(found, node.train.predicate, limits, confidence, problem):
                 if must or not leak.gap:
                     yield facts, "" if is_own else node.name, leak
+
+
+def _signer_problem(
+    context: Context, probe: Evidence[LeakProbe] | None, train: Evidence[Train]
+) -> str:
+    """Why a probe does not count where the tier demands a separate evaluator; empty if it does."""
+    is_demanded = context.tier is not None and context.tier.separate_evaluator
+    if is_demanded and probe and same_signer(context, probe, train):
+        return "a leak probe that the trainer's key signed"
+    return ""

@@ -191,6 +191,16 @@ def test_every_earlier_training_is_judged_at_a_release() -> None:
     assert subjects == {f"model {stage}" for stage in LEARNT}
 
 
+@pytest.mark.parametrize("signer", ["evaluator", "trainer"])
+def test_the_trainers_key_signs_no_probe_where_the_tier_separates_them(signer: str) -> None:
+    plan = changed(limited())
+    plan.tier(separate_evaluator=True)
+    signers = {"train": "trainer", "leak_probe": signer}
+    plan.keyid = lambda kind, key: (signers.get(kind, "evaluator"), True)
+    codes = {code for code, _, _ in found(plan)}
+    assert codes == ({"LEAKS_NOT_MEASURED"} if signer == "trainer" else set())
+
+
 def test_policies_without_limits_decide_as_before() -> None:
     plan = changed(limited(dpo=probed(canaries={"extracted": 4})))
     plan.policy(evaluation=plan.policies.evaluation.model_copy(update={"leaks": None}))
