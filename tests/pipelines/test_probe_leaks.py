@@ -59,7 +59,7 @@ def test_registration_comes_after_the_probe_and_policy_can_ask_for_more(
     assert probes["sft"].index < registered.index
     assert {item.digest for item in probes.values()} <= {one.sha256 for one in registration.chain}
     shown = project.countersign("show", "support-desk/1")
-    assert "secrets, each planted 3 times in the training of sft" in shown.out
+    assert "each planted 3 times in the training of sft" in " ".join(shown.out.split())
     params = load_params(project.root)
     key = load_key(project.root, params.records)
     written = [path for path in (project.root / "evaluations").rglob("*") if path.is_file()]
