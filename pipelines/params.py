@@ -249,6 +249,14 @@ class Select(Model):
     """Steps between two looks."""
 
 
+class CanarySettings(Model):
+    """Made-up secrets that a training plants among its records (`pipelines.leaks.canaries`)."""
+
+    count: int = Field(ge=2, le=1000)
+    repetitions: int = Field(1, ge=1, le=1000)
+    """How often each of them stands among the records."""
+
+
 class Stage(Model):
     """One row of the training table. What `trainer` does not name has TRL's default, or the
     method's.
@@ -279,6 +287,8 @@ class Stage(Model):
     """For methods with rewards: when the training ends early."""
     select: Select | None = Field(None, exclude_if=empty)
     """Without it, the model of the last step is published."""
+    canaries: CanarySettings | None = Field(None, exclude_if=empty)
+    """Without it, none are planted."""
 
 
 class Generation(Model):
@@ -374,6 +384,23 @@ class JudgeCheck(Asking):
     family: JudgeFamily | None = None
 
 
+class LeakProbe(Model):
+    """One row of the table of leak probes: what a model gives away of the records of one training
+    of its chain. DVC needs its dataset and parent here.
+    """
+
+    model: Slug
+    """The stage whose model is probed."""
+    data: Slug
+    """The dataset of the training whose records are looked for."""
+    parent: Slug
+    """What that training started from; its loss is the reference."""
+    records: int = Field(1000, ge=2)
+    """At most this many members, and as many held-out records, the first by id."""
+    candidates: int = Field(511, ge=15, le=100_000)
+    """Secrets that each canary is compared with."""
+
+
 class Generate(Asking):
     """A dataset that models write to `data/source/NAME.jsonl`, by the principles of a constitution
     (docs/generated-data.md).
@@ -431,6 +458,8 @@ class Params(Model):
     evaluations: dict[Slug, Evaluation] = {}
     tasks: dict[Slug, TaskEvaluation] = {}
     """`{}` if there are none: a dvc.yaml with the stage `evaluate_task` needs the table."""
+    leak_probes: dict[Slug, LeakProbe] = {}
+    """`{}` if there are none: a dvc.yaml with the stage `probe_leaks` needs the table."""
     generate: dict[Slug, Generate] = {}
     """`{}` if nothing is generated: a dvc.yaml with this stage needs the table."""
     judges: dict[Slug, JudgeCheck] = {}
@@ -455,6 +484,18 @@ class Params(Model):
         if model in self.tasks:
             return self.tasks[model].task
         return self.bases[model].suite if model in self.bases else self.stages[model].suite
+
+    def probed(self, key: str) -> str:
+        """The stage whose training a row of `leak_probes` is about."""
+        return next(iter(self.training_of(self.leak_probes[key])))
+
+    def training_of(self, row: LeakProbe) -> list[str]:
+        """The stages of the model's chain that train on the row's dataset from the row's parent.
+        The model's own comes first.
+        """
+        others = sorted(self._chain(row.model) & self.stages.keys() - {row.model})
+        chain, wanted = [row.model, *others], (row.data, row.parent)
+        return [one for one in chain if (self.stages[one].data, self.stages[one].parent) == wanted]
 
     def judged_on(self, dataset: str, split: str) -> str | None:
         """A stage, base or row of `evaluations` whose suite scores these records. What is chosen by
@@ -596,7 +637,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
         need(stage.suite, params.suites, "suite", "stages", name, "suite")
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
-    wrong += _broken_evaluations(params, path)
+    wrong += [*_broken_evaluations(params, path), *_broken_probes(params, path)]
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
     wrong += [*_broken_generate(params, path), *_broken_judges(params, path)]
@@ -634,6 +675,25 @@ def _broken_evaluations(params: Params, path: Path) -> Iterator[CountersignError
             found = f"{model} is evaluated on {suite} already"
             yield ConfigError(found, where=where, fix="delete the row")
         seen.add((model, suite))
+
+
+def _broken_probes(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Rows of `leak_probes` that are about no training of the model's chain, or with a name that
+    something else has.
+    """
+    taken = {*params.bases, *params.stages, *params.evaluations, *params.tasks}
+    for name, row in params.leak_probes.items():
+        where = place(path, "leak_probes", name)
+        if row.model not in params.stages:
+            known = sorted(params.stages)
+            yield unknown("stage", row.model, known, place(path, "leak_probes", name, "model"))
+        elif not params.training_of(row):
+            found = f"no stage that leads to {row.model} trains on {row.data} from {row.parent}"
+            fix = "name the data and the parent of one"
+            yield ConfigError(found, where=where, fix=fix)
+        if name in taken:
+            found = f"{name!r} is the name of a stage, base or row of evaluations, too"
+            yield ConfigError(found, where=where, fix="give the row another name")
 
 
 def _broken_generate(params: Params, path: Path) -> Iterator[CountersignError]:

@@ -45,6 +45,13 @@ class Key:
         """A rater's name in records."""
         return f"rater_{self._mac(f'rater {rater}')[:8]}"
 
+    def number(self, purpose: str, below: int) -> int:
+        """A number below a bound that follows from the purpose. Nobody guesses it without the
+        key.
+        """
+        mac = hmac.digest(self.secret, f"number\n{purpose}".encode(), "sha256")
+        return int.from_bytes(mac, "big") % below
+
     def _mac(self, text: str) -> str:
         return hmac.digest(self.secret, text.encode("utf-8"), "sha256").hex()[:32]
 

@@ -94,6 +94,7 @@ PARAMS: dict[str, Any] = {
     },
     "evaluations": {},
     "tasks": {},
+    "leak_probes": {},
     "releases": {"support-desk": {"stage": "sft"}},
 }
 """The whole of params.yaml."""

@@ -121,6 +121,8 @@ class Plan:
     """Evaluation suite to its digest."""
     further: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Row of a further evaluation to the model and the suite."""
+    probes: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    """Model and stage of a leak probe, and what tells two of them apart, to what it found."""
 
     def require(self, suite: str, *models: str, **methods: Demands) -> None:
         """Policy requires a further suite of the desk; rows evaluate `models` on it."""
@@ -627,6 +629,16 @@ def _models(plan: Plan) -> Iterator[Statement]:
         yield _evaluate(name, plan.suites)
     for row, (name, suite) in plan.further.items():
         yield _evaluate_further(row, name, suite, plan.suites)
+    for key, found in plan.probes.items():
+        yield _probe("_".join(key), key[0], key[1], found)
+
+
+def _probe(row: str, name: str, stage: str, found: dict[str, Any]) -> Statement:
+    _, data, parent, _ = STAGES[stage]
+    used = {"model": model(name), "data": ready(data), "parent": model(parent)}
+    subjects = [_at("leaks", digest(f"leaks {row}")), _at("scored", model(name))]
+    stated = {**used, "trained": stage, "referenced": parent != "tiny", "inputs": used}
+    return "leak_probe", row, subjects, {**stated, **found, "stage": f"probe_leaks@{row}"}
 
 
 def _evaluate_further(row: str, name: str, suite: str, suites: dict[str, str]) -> Statement:

@@ -44,6 +44,7 @@ PRELOADED = [
     "pipelines.stages.import_base",
     "pipelines.stages.evaluate_base", "pipelines.stages.evaluate",
     "pipelines.stages.evaluate_further", "pipelines.stages.evaluate_task", "pipelines.stages.gate",
+    "pipelines.stages.probe_leaks",
     "pipelines.stages.train", "pipelines.stages.register", "pipelines.stages.report",
     "pipelines.training.fit", "governance.commands.verify", "governance.commands.status",
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow", "mlflow.tracking",

@@ -174,6 +174,13 @@ REWARD_HACKED: the rewards of its training rose while the form of the answers co
 NO_LEARNING_SIGNAL: all answers of nearly every group got the same reward, so nothing was learnt
   > params.yaml: stages.{name}: another reward, easier or harder prompts, a higher `temperature` or
   more `num_generations`
+LEAKS_NOT_MEASURED: policy wants a leak probe of this training, and there is none that suffices
+  > params.yaml: leak_probes: a row with model {name}; stages.{name}.canaries for limits of
+  canaries, `splits` of its dataset for those of membership (docs/leak-probe.md); then: countersign
+  repro
+TRAINING_DATA_LEAKS: the model gives away more of its training data than policy permits
+  > params.yaml: stages.{name}.trainer: fewer passes or a lower `learning_rate`; remove duplicates;
+  limits: policies/evaluation.yaml: leaks (docs/leak-probe.md)
 OBJECTIVE_UNKNOWN: the objective or a reward function has no digest
   > params.yaml: stages.{name}: `method`, `trainer` and `rewards`
 REWARD_NOT_PERMITTED: policy does not list these reward functions

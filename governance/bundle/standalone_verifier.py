@@ -104,6 +104,8 @@ RELIED_ON = {
     "how the models behave on held-out prompts": """
     DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED REWARD_MODEL_NOT_BETTER RANKED_BY_LENGTH
     NO_LEARNING_SIGNAL EVALUATION_INCOMPLETE NOT_COMPARABLE""",
+    "what the models give away of their training data": """
+    TRAINING_DATA_LEAKS LEAKS_NOT_MEASURED""",
     "the objective, the rewards, and what people approved before training": """
     OBJECTIVE_UNKNOWN REWARD_NOT_PERMITTED APPROVAL_MISSING""",
     "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",
@@ -1575,7 +1577,7 @@ class Move:
         """
         kinds = {"train", "gate", "base"}
         if self.rights.rules_at(self.entry.index) >= 2:
-            kinds |= {"ingest", "scan", "quality", "evaluate", "generation"}
+            kinds |= {"ingest", "scan", "quality", "evaluate", "generation", "leak_probe"}
         for entry in (one for one in behind if one.kind in kinds):
             named = any(entry.signer in policy.keys for policy in self.rights.periods)
             need(named, f"a development key signed a {entry.kind} statement")

@@ -4,6 +4,7 @@
 `checks`       the checks, one function each
 `assessment`   compares scores with thresholds
 `behaviour`    judges how a model behaves on held-out prompts
+`leaks`        judges what a model gives away of its training data
 `ranking`      judges how a reward model ranks the pairs of its suite
 `judging`      whether a judge has passed a check of its own
 `recall`       how many planted values a scan finds

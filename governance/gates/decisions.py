@@ -36,6 +36,7 @@ from governance.gates.checks import copies as of_copies
 from governance.gates.checks import data as of_data
 from governance.gates.checks import generation as of_generation
 from governance.gates.checks import imports as of_imports
+from governance.gates.checks import leaks as of_leaks
 from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
 from governance.gates.checks import scorers as of_scorers
@@ -85,6 +86,8 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "reward_hacked": of_behaviour.reward_hacked,
     "reward_model": of_behaviour.reward_model,
     "learning_signal": of_behaviour.learning_signal,
+    "leaks_measured": of_leaks.leaks_measured,
+    "training_data_leaks": of_leaks.training_data_leaks,
 }
 """The checks of every model that a stage builds upon or that is released."""
 

@@ -33,6 +33,7 @@ from governance.history.lineage import (
     data_chain,
     evaluations,
     judge_card,
+    leak_probes,
     model_chain,
     preferred,
 )
@@ -221,7 +222,8 @@ class Chain:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""
         for node in self.chain:
             evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
-            statements = (node.base, node.gate, node.train, *evaluations_of_node)
+            probes = leak_probes(self.view, node.sha256)
+            statements = (node.base, node.gate, node.train, *evaluations_of_node, *probes)
             yield from (statement for statement in statements if statement)
         yield from self._judged()
         yield from self._judge_cards()

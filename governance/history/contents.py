@@ -24,6 +24,7 @@ from governance.attest.predicates import (
     BaseImport,
     Evaluate,
     Ingest,
+    LeakProbe,
     Predicate,
     Quality,
     Registration,
@@ -71,7 +72,7 @@ class Contents:
                 return frozenset({Content("dataset", statement.predicate.dataset)})
             case Registration():
                 return frozenset({Content("model", statement.predicate.model)})
-            case Evaluate():
+            case Evaluate() | LeakProbe():
                 return self.of_model(statement.predicate.model)
             case Train() | Reproduction() | SeedRun() | BaseImport():
                 return self._made(statement)

@@ -22,6 +22,7 @@ from governance.attest.predicates import (
     Generation,
     Ingest,
     JudgeCard,
+    LeakProbe,
     Predicate,
     Quality,
     Reproduction,
@@ -329,6 +330,24 @@ def evaluations(view: EvidenceView, sha256: str, suite: str) -> list[Evidence[Ev
         for statement in statements
         if (statement.predicate.model, statement.predicate.suite_name) == (sha256, suite)
     ]
+
+
+def leak_probes(view: EvidenceView, sha256: str) -> list[Evidence[LeakProbe]]:
+    """The leak probes of a model, in log order: of each training, the latest."""
+    latest: dict[tuple[str, str], Evidence[LeakProbe]] = {}
+    for statement in view.by_subject(sha256, LeakProbe):
+        probe = statement.predicate
+        if probe.model == sha256:
+            latest[probe.data, probe.parent] = statement
+    return sorted(latest.values(), key=lambda statement: statement.index)
+
+
+def probe_of(probes: Sequence[Evidence[LeakProbe]], node: ModelNode) -> Evidence[LeakProbe] | None:
+    """The one among them that is about the training of a node: its data and its parent."""
+    used = inputs(node.train) if node.train else {}
+    wanted = (used.get("data"), used.get("parent"))
+    about = ((one, (one.predicate.data, one.predicate.parent)) for one in probes)
+    return next((one for one, training in about if training == wanted), None)
 
 
 def own_evaluations(

@@ -175,6 +175,47 @@ class SuitePolicy(Model):
     """
 
 
+class LeakLimits(Model):
+    """What a leak probe may find (docs/leak-probe.md). A limit that is absent is not judged."""
+
+    required_of: list[Slug] = Field([], exclude_if=empty)
+    """Registered models of which each training behind them must have been probed. The limits judge
+    every other probe, too.
+    """
+    exposure: float | None = Field(None, gt=0)
+    """Bits of exposure that each canary may have."""
+    extracted: int | None = Field(None, ge=0)
+    """Canaries that may be extracted from their prefix."""
+    canaries: int = Field(8, ge=1)
+    """How many must have been planted for these two limits."""
+    repetitions: int = Field(1, ge=1)
+    """How often each of them must have been planted."""
+    auc: float | None = Field(None, gt=0.5, lt=1)
+    """Area under the curve of membership inference; the upper end of its interval must meet it."""
+    found: Share | None = None
+    """Share of members that are found at 1 % false alarms; the upper end of its interval likewise.
+    """
+    records: int = Field(200, ge=2)
+    """How many members, and how many held-out records, these two limits need."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        limits = (self.exposure, self.extracted, self.auc, self.found)
+        if all(limit is None for limit in limits):
+            raise ValueError("give exposure, extracted, auc or found")
+        return self
+
+    @property
+    def of_canaries(self) -> bool:
+        """Whether a limit needs canaries."""
+        return self.exposure is not None or self.extracted is not None
+
+    @property
+    def of_membership(self) -> bool:
+        """Whether a limit needs membership inference."""
+        return self.auc is not None or self.found is not None
+
+
 AnswerStorage = Literal["redacted", "whole", "none"]
 """How the answers that were scored are stored: cleaned as policies/pii.yaml says, as they are, or
 not at all.
@@ -193,6 +234,9 @@ class EvaluationPolicy(Model):
     """Limits for every model that generates. Where absent, the defaults hold for evaluations that
     were made under version 3 of the rules (`governance.log.rules`).
     """
+
+    leaks: LeakLimits | None = Field(None, exclude_if=absent)
+    """Limits for what models give away of their training data."""
 
     answers: AnswerStorage = Field("redacted", exclude_if=lambda value: value == "redacted")
     """How evaluations store the answers that they scored, for people and judges."""

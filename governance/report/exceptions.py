@@ -12,6 +12,7 @@ from governance.gates.checks import behaviour
 from governance.history import packet
 from governance.log.evidence import Evidence
 from governance.report.facts import Facts, run_of
+from governance.report.leaks import leakage
 from governance.report.model.front import Notice, WaiverRow
 from governance.report.people import not_counted, separation
 from governance.report.reasons import About, notice
@@ -277,14 +278,16 @@ def _data(facts: Facts) -> Iterator[Notice]:
 
 
 def _not_run(facts: Facts) -> Iterator[Notice]:
-    tests, entries = ["privacy leakage"], []
+    tests = ["privacy leakage"] if leakage(facts).result == "not run" else []
+    entries = []
     for node in facts.chain:
         for suite in facts.suites:
             evaluation = facts.evaluation(node, suite)
             if evaluation and evaluation.predicate.not_run is not None:
                 tests.append(f"{node.name} on {suite.name}: {evaluation.predicate.not_run}")
                 entries.append(evaluation)
-    yield notice(About.NOT_RUN, _first(entries), tests="; ".join(tests))
+    if tests:
+        yield notice(About.NOT_RUN, _first(entries), tests="; ".join(tests))
 
 
 def _keys_ended(facts: Facts) -> Iterator[Notice]:

@@ -12,6 +12,7 @@ from governance.log.evidence import Evidence
 from governance.report import scores
 from governance.report.data import recalled
 from governance.report.facts import Facts
+from governance.report.leaks import leakage
 from governance.report.model.front import Gate, GateName
 from governance.report.model.parts import Reason, Result
 from governance.report.reasons import Say, named, reason, text_of
@@ -38,6 +39,7 @@ FAILING_CODES: dict[GateName, str] = {
         " METRIC_CHANGED THRESHOLDS_MISSING DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED"
         " REWARD_MODEL_NOT_BETTER RANKED_BY_LENGTH NO_LEARNING_SIGNAL"
     ),
+    "Privacy leakage": "TRAINING_DATA_LEAKS LEAKS_NOT_MEASURED",
     "Signatures and files": "UNSAFE_FILES",
 }
 """Row to the finding codes that make it fail."""
@@ -58,7 +60,7 @@ def gates(facts: Facts) -> list[Gate]:
         _labelling(facts),
         _scores(facts, "Evaluation"),
         _scores(facts, "Safety"),
-        _gate("Privacy leakage", "not run", [reason(Say.LEAKAGE_NOT_TESTED)]),
+        _leakage(facts),
         _security(facts),
     ]
     again = facts.again
@@ -271,6 +273,11 @@ def _thresholds_met(judged: list[Judged]) -> Reason:
 def _first(lines: Sequence[str]) -> str:
     more = len(lines) - FIGURES_SHOWN
     return "; ".join(lines[:FIGURES_SHOWN]) + (f"; and {more} more, below" if more > 0 else "")
+
+
+def _leakage(facts: Facts) -> Gate:
+    found = leakage(facts)
+    return _gate("Privacy leakage", found.result, found.reasons, found.threshold, found.evidence)
 
 
 def _security(facts: Facts) -> Gate:

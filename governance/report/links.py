@@ -18,13 +18,14 @@ from governance.release import drills
 from governance.report import assurance, scores
 from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
+from governance.report.leaks import leakage
 from governance.report.model.controls import Link, Presence
 from governance.report.people import separation
+from governance.report.reasons import text_of
 
 LOG = "audit_log_verification"
 NOT_RECORDED: Mapping[str, str] = {
     "bias_profile": "coverage by groups is not profiled",
-    "leak_probe": "whether the model repeats its training data is not tested",
     "annexiv_file": "no file in the order of Annex IV is made",
     "risk_register": "risks are kept elsewhere; nothing refers to them here",
     "impact_ref": "impact assessments are kept elsewhere; nothing refers to them here",
@@ -194,6 +195,11 @@ def _safety_metrics(facts: Facts, statement: Evidence[Evaluate] | None) -> list[
     return [name for name in found if scores.about_safety(facts, suite, name)]
 
 
+def _leaks(facts: Facts) -> Found:
+    found = leakage(facts)
+    return Found(found.evidence, text_of(found.reasons), found.gaps)
+
+
 def _repeats(facts: Facts) -> Found:
     """Evaluations of the version under other keys, and repeats of its trainings."""
     own, statements, trainings = facts.own_evaluation, list[Evidence](), []
@@ -355,6 +361,7 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     ),
     "eval_results": _evaluation,
     "safety_eval": _safety,
+    "leak_probe": _leaks,
     "repro_check": _repeats,
     "approval_record": _approvals,
     "sod_check": _duties,

@@ -86,6 +86,18 @@ class Say(Enum):
     EVALUATION_NOT_RUN = "Not run: {why}."
     THRESHOLDS_UNKNOWN = "The thresholds are unknown: {why}."
     LEAKAGE_NOT_TESTED = "No test shows whether the model repeats its training data."
+    LEAKED_CANARIES = (
+        "Of {count} secrets, each planted {times} times in the training of {stage}, {model} gives"
+        " away {extracted} ({interval}); exposure {mean} on average, highest {highest} of {most}."
+    )
+    LEAKED_MEMBERS = (
+        "{model} tells records that trained {stage} from held-out ones with AUC {auc}, where 0.5 is"
+        " chance ({records}); {found}."
+    )
+    LEAKS_DILUTED = (
+        "The training of {stage} reached {seen} of {used} records; the others count as trained on."
+    )
+    LEAKS_NOT_MEASURED = "Not measured: {parts}."
     SIGNED_FILES = "{valid} of {valid} signatures valid ({test_keys} by test keys). {files} files."
     FILES_NOT_CHECKED = "File types were not checked: the decision could not be repeated."
     FINDINGS = "Open findings: {findings}."

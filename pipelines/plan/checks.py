@@ -21,6 +21,7 @@ from governance.attest.requests import refusal
 from governance.base.errors import ConfigError, CountersignError, Problems, RefusedError
 from governance.gates.checks.models import missing_row
 from governance.gates.decisions import declared, declared_generation
+from governance.gates.leaks import NOT_TRAINED_ON_TEXT
 from governance.history.state import state
 from governance.log.http_client import is_server
 from governance.machine.machine import known_signer, log_of, on_server
@@ -222,6 +223,7 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
         ),
         *((reason, [*params.releases]) for reason in _bases(project, stages)),
         *((reason, [*params.releases]) for reason in _thresholds(project, stages)),
+        *((reason, [*params.releases]) for reason in _probes(project, stages)),
         *((reason, [*params.releases]) for reason in _imports(project, stages)),
     ]
     log = log_of(project.machine)
@@ -327,6 +329,22 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
                     found="none",
                     next=missing_row(name, suite),
                 )
+
+
+def _probes(project: Project, stages: Collection[str]) -> Iterator[Finding]:
+    """Trainings that policy wants probed for leaks, and that no row probes."""
+    params, limits = project.params, project.policies.evaluation.leaks
+    if limits is None:
+        return
+    rows = {(row.model, row.data, row.parent) for row in params.leak_probes.values()}
+    for name, models in _judged(params, stages).items():
+        stage = params.stages.get(name)
+        if stage is None or stage.method in NOT_TRAINED_ON_TEXT:
+            continue
+        if {*models} & {*limits.required_of} and (name, stage.data, stage.parent) not in rows:
+            expected = f"a row with model {name}, data {stage.data} and parent {stage.parent}"
+            subject = f"model {name}"
+            yield finding("LEAKS_NOT_MEASURED", subject, expected=expected, found="none")
 
 
 def _judged(params: Params, stages: Collection[str]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ import filecmp
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
-from governance.attest.predicates.training import ToolUse
+from governance.attest.predicates.training import Canaries, ToolUse
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
 from pipelines import lock, paths
@@ -115,6 +116,7 @@ def run(job: Job) -> Outcome:
             **({"curve": divergence.curve(fitted.history)} if chosen.rewards else {}),
             **_ended(fitted),
             **_tools(resolved, fitted),
+            **_canaries(job, resolved),
         },
         parameters=parameters(resolved, fitted),
         detail={
@@ -149,6 +151,31 @@ def _tools(resolved: Objective, fitted: Fitted) -> dict[str, ToolUse]:
     return {"tools": use}
 
 
+def _canaries(job: Job, resolved: Objective) -> dict[str, Canaries]:
+    """What is stated of the canaries that were planted."""
+    if resolved.canaries is None:
+        return {}
+    from pipelines.leaks import canaries  # its imports take pyarrow
+    from pipelines.record_ids import load_key
+
+    key, kind = load_key(job.root, job.params.records), method(resolved.method).kind
+    stated = canaries.stated(key, job.key, resolved.canaries, resolved.method, kind)
+    return {"canaries": stated}
+
+
+def _plant(job: Job, plan: Plan) -> None:
+    """Writes the canaries that join the records."""
+    settings, chosen = plan.objective.canaries, method(plan.objective.method)
+    if settings is None or plan.planted is None:
+        return
+    from pipelines.leaks import canaries
+    from pipelines.record_ids import load_key
+
+    key = load_key(job.root, job.params.records)
+    shutil.rmtree(plan.planted, ignore_errors=True)
+    canaries.write(plan.planted, key, job.key, settings, chosen.name, chosen.kind)
+
+
 def _summary(resolved: Objective, fitted: Fitted, final: dict[str, float | None]) -> str:
     signals = [f"{name} {value:.4g}" for name, value in final.items() if value is not None]
     records = f"{fitted.records} records{_lost(fitted.use['train'])}"
@@ -179,6 +206,7 @@ def perform(
     last value of each signal too.
     """
     plan, chosen = _plan(job, resolved), method(resolved.method)
+    _plant(job, plan)
     fitted = launch.run(plan, listener, job.machine.environ)
     require_unchanged(job)
     job.progress.step("writing the model")
@@ -270,6 +298,7 @@ def _plan(job: Job, resolved: Objective) -> Plan:
         parent=job.input("parent"),
         scorer=job.input("scorer") if "scorer" in job.inputs else None,
         records=job.input("data"),
+        planted=work / "canaries" if resolved.canaries else None,
         work=work,
         limits=job.policies.rules.training if job.policies else None,
     )

@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -244,28 +244,39 @@ def _require_records(plan: Plan, split: str, use: RecordUse, args: Any) -> None:
 
 def _tables(plan: Plan, method: Method) -> tuple[Any, Any]:
     """The training split, and the validation split if it exists and the trainer evaluates."""
-    train = _table(plan.records, method.columns, "train")
+    from pipelines.shards import open_records
+
+    train = _table(_tables_of(plan), method.columns, "train")
     if train is None:
         found, expected = "there are no records to train on", "a record in the split `train`"
         raise TrainingError(found, where=str(plan.records), expected=expected)
     is_evaluated = plan.objective.trainer.get("eval_strategy", "no") != "no"
     if not is_evaluated and plan.objective.select is None:
         return train, None
-    validation = _table(plan.records, method.columns, "validation")
+    validation = _table(open_records(plan.records).tables(), method.columns, "validation")
     if validation is None and plan.objective.select is not None:
         found, expected = "there is nothing to select on", "a record in the split `validation`"
         raise TrainingError(found, where=str(plan.records), expected=expected)
     return train, validation
 
 
-def _table(records: Path, columns: tuple[str, ...], split: str) -> Any:
+def _tables_of(plan: Plan, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The records, then the canaries."""
+    from pipelines.shards import open_records
+
+    for folder in (plan.records, plan.planted):
+        if folder is not None:
+            yield from open_records(folder).tables(columns)
+
+
+def _table(stored: Iterable[Any], columns: tuple[str, ...], split: str) -> Any:
     import pyarrow as pa
 
-    from pipelines.shards import of_split, open_records
+    from pipelines.shards import of_split
 
     # Each shard is filtered and copied by itself, so that only one is held twice. A memory-mapped
     # file would make TRL write its tokens, which are the records' text, to temporary files.
-    tables = (of_split(table, split) for table in open_records(records).tables())
+    tables = (of_split(table, split) for table in stored)
     parts = [table.select(list(columns)).combine_chunks() for table in tables if table.num_rows]
     if not parts:
         return None
@@ -310,9 +321,9 @@ def _places(plan: Plan, positions: Sequence[int]) -> list[str]:
     """FILE:ROW in the source, of records of the training split."""
     import pyarrow as pa
 
-    from pipelines.shards import of_split, open_records
+    from pipelines.shards import of_split
 
-    tables = open_records(plan.records).tables(["split", "file", "row"])
+    tables = _tables_of(plan, ["split", "file", "row"])
     part = pa.concat_tables([of_split(table, "train") for table in tables]).take(positions)
     return [f"{row['file']}:{row['row']}" for row in part.to_pylist()]
 

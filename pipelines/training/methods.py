@@ -53,6 +53,13 @@ class Method:
         return f"{self.family}Config"
 
     @property
+    def learns_texts(self) -> bool:
+        """Whether the model learns to write texts of its records, so that canaries can be
+        planted.
+        """
+        return self.kind != "prompt" and self.model == "language"
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The record's columns that the trainer gets."""
         return COLUMNS[self.kind]

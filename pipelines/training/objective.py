@@ -17,7 +17,7 @@ from governance.attest import canonical
 from governance.base.errors import ConfigError, CountersignError, Problems
 from governance.base.model import Json, Model, Sha256, empty
 from pipelines.architectures import is_architecture
-from pipelines.params import Params, Select, Stage, StopRule
+from pipelines.params import CanarySettings, Params, Select, Stage, StopRule
 from pipelines.training import arguments, looks, rewards, selection, stopping, tool_files, vllm
 from pipelines.training.methods import Method, method
 
@@ -63,6 +63,7 @@ class Objective(Model):
     """Rule to limit, of those that are given (`pipelines.training.stopping`)."""
     stop_suite: looks.SuiteRule | None = Field(None, exclude_if=empty)
     select: Select | None = Field(None, exclude_if=empty)
+    canaries: CanarySettings | None = Field(None, exclude_if=empty)
 
     @property
     def digest(self) -> str:
@@ -105,7 +106,7 @@ def resolve(params: Params, name: str) -> Objective:
     wrong += vllm.mistakes(trainer, f"{where}.trainer")
     wrong += stopping.mistakes(stage.stop, chosen, trainer, f"{where}.stop")
     wrong += looks.mistakes(params, stage, chosen, where)
-    wrong += _of_tools(params, stage, chosen, where)
+    wrong += [*_of_tools(params, stage, chosen, where), *_of_canaries(stage, chosen, where)]
     validation = params.datasets[stage.data].splits.validation
     wrong += selection.mistakes(stage.select, stage.trainer, validation, where)
     if stage.select is not None:
@@ -128,6 +129,7 @@ def resolve(params: Params, name: str) -> Objective:
         stop=dict(sorted(stop.items())),
         stop_suite=looks.resolve(params, stage),
         select=stage.select,
+        canaries=stage.canaries,
     )
 
 
@@ -157,6 +159,15 @@ def _of_tools(
         found = "max_tool_calling_iterations beside tools"
         where = f"{where}.trainer.max_tool_calling_iterations"
         yield ConfigError(found, where=where, fix="set tools.rounds, and delete it")
+
+
+def _of_canaries(stage: Stage, chosen: Method, where: str) -> Iterator[CountersignError]:
+    if stage.canaries is None:
+        return
+    if not chosen.learns_texts:
+        found = f"{chosen.name} trains no model to write the texts of its records"
+        fix = "delete the field: a leak probe can measure membership only, or nothing"
+        yield ConfigError(found, where=f"{where}.canaries", fix=fix)
 
 
 def uses_scorer(stage: Stage) -> bool:
@@ -226,4 +237,6 @@ def describe(objective: Objective) -> dict[str, Any]:
         flat |= {f"stop.{rule.metric}.{name}": value for name, value in bounds.items()}
     if objective.select is not None:
         flat |= {f"select.{key}": value for key, value in objective.select.model_dump().items()}
+    if objective.canaries is not None:
+        flat |= {f"canaries.{key}": value for key, value in objective.canaries.model_dump().items()}
     return flat | {f"trainer.{key}": value for key, value in objective.trainer.items()}

@@ -38,6 +38,8 @@ class Plan(Model):
     """A folder of shards of the method's kind. Its `train` split trains, its `validation` split is
     evaluated.
     """
+    planted: Path | None = None
+    """Canaries, as records of the same kind, that join the split `train`."""
     work: Path
     """Work folder that survives a kill: checkpoints while training; then `trained/` (adapter or
     model, tokenizer) and `fitted.json`.

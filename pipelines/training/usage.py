@@ -158,7 +158,7 @@ def _sizes(records: Any, tokenizer: Any, method: Method, args: Any) -> Iterator[
 
 
 def _size(prompt: Ids, full: Sequence[Ids], tokenizer: Any, method: Method) -> Size:
-    start = min(_common(prompt, ids) for ids in full)
+    start = min(common_beginning(prompt, ids) for ids in full)
     totals = [len(ids) for ids in full]
     if method.name == "orpo" and min(totals) > start:
         # it adds the tokens of beginning and end where they are missing
@@ -169,7 +169,7 @@ def _size(prompt: Ids, full: Sequence[Ids], tokenizer: Any, method: Method) -> S
     return Size(start, tuple(totals))
 
 
-def _common(first: Ids, second: Ids) -> int:
+def common_beginning(first: Ids, second: Ids) -> int:
     """Length of the common beginning: where TRL lets the answer begin."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))

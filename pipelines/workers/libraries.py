@@ -43,6 +43,7 @@ GROUP_OF = {
     "evaluate": MODELS,
     "evaluate_further": MODELS,
     "evaluate_task": MODELS,
+    "probe_leaks": MODELS,
 }
 """Family of stages to its group; another family needs none."""
 AFTER = {"register": MODELS, "report": MODELS}

@@ -34,6 +34,7 @@ from governance.attest.predicates import (
     JudgedFindings,
     Judgement,
     JudgeRef,
+    LeakProbe,
     ModelFile,
     Origin,
     Packet,
@@ -473,6 +474,26 @@ def every_kind() -> dict[str, Model]:
             )
         ),
         "judge_card": JudgeCard.model_validate(judge_card()),
+        "leak_probe": LeakProbe.model_validate(
+            stage(
+                "probe_leaks@sft_leaks",
+                model=B,
+                data=A,
+                parent=C,
+                trained="sft",
+                referenced=True,
+                canaries=None,
+                membership={
+                    "members": 1000,
+                    "non_members": 300,
+                    "auc": 0.54,
+                    "error": 0.018,
+                    "found": 21,
+                    "false_alarms": 3,
+                },
+                not_measured={"canaries": "NO_CANARIES"},
+            )
+        ),
     }
 
 

@@ -325,10 +325,11 @@ class Story:
         unsafe: float = 0.02,
         scorer: str = "",
         rewards: Mapping[str, str] = {},
+        canaries: Mapping[str, Any] | None = None,
         **stated: Any,
     ) -> None:
-        """gate -> train -> evaluate of a stage. `rewards`: function to source. `stated`: what the
-        evaluation states besides.
+        """gate -> train -> evaluate of a stage. `rewards`: function to source. `canaries`: what the
+        training planted. `stated`: what the evaluation states besides.
         """
         self.models[name] = self._model(name)
         request = GateRequest(
@@ -386,10 +387,26 @@ class Story:
             parameters={"learning_rate": 1e-2, "seed": 1, "lora": {"r": 16, "lora_alpha": 32}},
             run=self.run({"peak_memory_bytes": 1 << 30, "device_hours": 0.01}),
             equal_rewards=0.12 if rewards else None,
+            canaries=canaries,
             **(ALONG if rewards else {}),
         )
         self.parents[name] = self.models[parent]
         self.evaluate(name, accuracy, unsafe, **stated)
+
+    def probe(self, name: str, data: str, found: Mapping[str, Any]) -> None:
+        """What a leak probe found of a model and the records of its training."""
+        row, model, parent = f"{name}_leaks", self.models[name], self.parents[name]
+        used = {"model": model, "data": self.records[data], "parent": parent}
+        scores = digest(f"{row} {found}")
+        made = [_at("leaks", f"evaluations/{name}/{row}/leaks.jsonl", scores)]
+        made.append(_at("scored", f"probe_leaks@{row}/model", model))
+        self.record(
+            "leak_probe",
+            f"probe_leaks@{row}",
+            made,
+            [_at(role, role, sha256) for role, sha256 in used.items()],
+            **{**used, "trained": name, "referenced": True, **found},
+        )
 
     def generate(self, name: str, prompts: str, generator: str, judge: str) -> None:
         """The source of a dataset, as models wrote it; its chapter `data` comes after it."""

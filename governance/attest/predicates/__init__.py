@@ -15,6 +15,7 @@ only counts, types, digests and Merkle roots.
 `training` what the model stages state: base, gate, train, evaluate, reproduction, seed_run,
             failure
 `judging`  the card of a judge
+`leaks`    what a leak probe measured
 `results`  results that another evaluation tool wrote
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
@@ -26,6 +27,7 @@ from governance.attest.predicates.origin import *
 from governance.attest.predicates.data import *
 from governance.attest.predicates.training import *
 from governance.attest.predicates.judging import *
+from governance.attest.predicates.leaks import *
 from governance.attest.predicates.release import *
 from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *

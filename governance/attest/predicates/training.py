@@ -128,6 +128,22 @@ class ToolUse(Model):
     """Share of the calls that raised, or named no such tool."""
 
 
+class Canaries(Model):
+    """Made-up secrets that were planted among the records of a training, to measure what its model
+    gives away of them (docs/leak-probe.md).
+    """
+
+    count: int = Field(ge=1)
+    repetitions: int = Field(ge=1)
+    """How often each stood among the records."""
+    format: Sha256
+    """Digest of the wording and of the space that secrets are drawn from."""
+    record_key: str
+    """Id of the key that they follow from; `development` marks the fixed public key."""
+    root: Sha256
+    """RFC 6962 root over the sorted record ids of the canaries."""
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -161,6 +177,8 @@ class Train(Predicate):
     """Absent where no suite was scored along the training."""
     tools: ToolUse | None = Field(None, exclude_if=absent)
     """Absent where the model had no tools. Means over the logged steps."""
+    canaries: Canaries | None = Field(None, exclude_if=absent)
+    """Absent where none were planted. `records` and `use` count them."""
 
 
 class Behaviour(Model):

@@ -20,7 +20,9 @@ from governance.history.lineage import DataChain, ModelNode
 from governance.policy.rules import Datacard
 from governance.report import scores
 from governance.report.facts import Facts
+from governance.report.leaks import leakage
 from governance.report.model.scores import Metric, Score, Slice
+from governance.report.reasons import text_of
 
 Component = dict[str, Any]
 
@@ -182,7 +184,8 @@ def _card(records: Records) -> dict[str, Any]:
         if not result.passed
     ]
     limits += [] if sliced else ["results by slice: not measured"]
-    limits.append("memorisation of training data and energy: not measured")
+    limits.append(f"memorisation of training data: {text_of(leakage(facts).reasons)}")
+    limits.append("energy: not measured")
     return {
         "bom-ref": _ref("card", facts.digest),
         "modelParameters": parameters,

@@ -7,6 +7,7 @@
 `generation`           of a generated dataset: constitution, endpoints, what its datacard says
 `models`               the parents, and the version of a release
 `behaviour`            of the same: how they behave on held-out prompts
+`leaks`                of the same: what they give away of their training data
 `scorers`              of a gate: whether people withdrew its reward model
 `imports`              of a release: a model that was trained elsewhere
 `witnesses`            of a promotion: who outside the operator has seen the log

@@ -283,7 +283,7 @@ def separate_evaluator(context: Context) -> Findings:
         return
     for facts in _with_demands(context):
         train, evaluation = facts.node.train, facts.evaluation
-        if train and evaluation and _same_signer(context, train, evaluation):
+        if train and evaluation and same_signer(context, train, evaluation):
             found = f"both signed by {train.keyid[:16]}"
             yield facts.finding(
                 "SEPARATE_EVALUATOR",
@@ -373,7 +373,7 @@ def _stage_evidence(context: Context) -> Iterator[Evidence]:
             yield statement
 
 
-def _same_signer(context: Context, statement: Evidence, other: Evidence) -> bool:
+def same_signer(context: Context, statement: Evidence, other: Evidence) -> bool:
     """Whether one key, or one principal with two keys, signed both."""
     if statement.keyid == other.keyid:
         return True

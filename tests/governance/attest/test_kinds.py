@@ -85,7 +85,7 @@ NOT_COPIED_KINDS = {
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
-    "reproduction", "seed_run", "drill", "results", "generation", "judge_card",
+    "reproduction", "seed_run", "drill", "results", "generation", "judge_card", "leak_probe",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -114,5 +114,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "results",
         "generation",
         "judge_card",
+        "leak_probe",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

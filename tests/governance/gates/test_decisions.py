@@ -28,6 +28,7 @@ from governance.policy.evaluation import Demands, Threshold
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
 from tests.governance.gates.behaving import BETTER, ROSE, Change, behaves, longer_in, ranks_so
+from tests.governance.gates.leaking import LIMITS, limited, probed
 from tests.simulator import (
     ITEMS,
     MODEL,
@@ -837,6 +838,20 @@ SCENARIOS = [
         "degenerate_output",
         "model dpo",
         behaves(content=[0.01, 0.0] * 50),
+    ),
+    Scenario(
+        "gives its training data away",
+        "TRAINING_DATA_LEAKS",
+        "training_data_leaks",
+        "model dpo",
+        limited(dpo=probed(canaries={"extracted": 1})),
+    ),
+    Scenario(
+        "not probed for leaks",
+        "LEAKS_NOT_MEASURED",
+        "leaks_measured",
+        "model dpo",
+        limited(LIMITS.model_copy(update={"exposure": None, "auc": None, "found": None}), None),
     ),
     Scenario(
         "far from its parent",

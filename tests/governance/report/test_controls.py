@@ -88,7 +88,7 @@ def test_the_result_follows_from_the_kinds(plain: Records) -> None:
     assert result(plain, ["pii_scan"]) == "partial"
     assert result(plain, ["approval_record", "leak_probe"]) == "missing"
     assert (
-        result(plain, ["leak_probe", "risk_register"])
+        result(plain, ["bias_profile", "risk_register"])
         == "not assessed: no record here could show it"
     )
 
@@ -101,7 +101,7 @@ def test_only_policies_say_that_something_does_not_apply_and_why(plain: Records)
         == f"not applicable: policies declare so: {why}"
     )
     other = [{"models": ["another"], "why": why}]
-    assert result(plain, ["leak_probe"], not_applicable=other).startswith("not assessed")
+    assert result(plain, ["bias_profile"], not_applicable=other).startswith("not assessed")
 
 
 def test_what_people_did_is_evidence_only_where_they_did_it(

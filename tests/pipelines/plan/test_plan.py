@@ -130,6 +130,11 @@ def requires_a_suite(project: Project) -> None:
     project.edit("policies/evaluation.yaml", require)
 
 
+def requires_a_probe(project: Project) -> None:
+    leaks = {"required_of": ["support-desk"], "auc": 0.6}
+    project.edit("policies/evaluation.yaml", lambda file: file.update(leaks=leaks))
+
+
 def without_right(project: Project) -> None:
     project.edit("policies/policy.yaml", lambda file: file.update(development_keys="never"))
 
@@ -138,6 +143,7 @@ REFUSED: list[tuple[Callable[[Project], None], str, str]] = [
     (without_title, "DATACARD_INCOMPLETE", "train@sft"),
     (without_base, "BASE_NOT_ALLOWED", "train@base"),
     (without_thresholds, "THRESHOLDS_MISSING", "train@sft"),
+    (requires_a_probe, "LEAKS_NOT_MEASURED", "train@sft"),
 ]
 
 
