@@ -37,7 +37,9 @@ Version 3:
   which a version was retired or rejected; nor on data that such a model made;
 - a version whose bytes were retired or rejected under another model name gets no governed alias;
 - datasets of different names with one record root are the same records: no model is trained on both
-  or evaluated on one of them after training on the other.
+  or evaluated on one of them after training on the other;
+- data counts only if its ingest applied the exclusions of the erasures before it; a version that
+  has seen erased records gets no governed alias after the deadline.
 """
 
 from __future__ import annotations
@@ -103,6 +105,8 @@ gets no governed alias.
 """
 COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""
+ERASES = 3
+"""From this version on, erasures count: of data that is used, and of versions that are released."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2
