@@ -77,6 +77,8 @@ COMMANDS: dict[str, str] = {
     "answers": "Show the answers of a model that its evaluation scored.",
     "import-results": "Record results of lm-eval or inspect-ai about a version.",
     "trace": "Show which dataset versions, models and aliases have seen records.",
+    "erase": "Erase records on request; show the impact first, and issue a certificate.",
+    "retention": "List what ends when: datasets, waivers, erasures.",
     "upgrade": "Show what newer code or engines run again, and write it to the lock.",
     "stage": "Run one stage, as DVC does.",
 }

@@ -41,6 +41,8 @@ NOTHING = sha256_bytes(b"")
 """Digest of a file without lists."""
 REASON = "ERASED"
 """Code of a record that is left out."""
+By = Literal["subject", "text", "record"]
+"""What was asked for."""
 Entry = Annotated[
     str, StringConstraints(pattern=r"^(record|text|words\d+|digits\d+):[0-9a-f]{64}$")
 ]
@@ -53,7 +55,7 @@ class Listed(Model):
     """(1) The list of one erasure."""
 
     reference: Reference
-    by: Literal["subject", "text", "record"]
+    by: By
     record_key: str
     """Key id of the HMACs."""
     salt: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -202,7 +204,7 @@ def listed(
     root: Path,
     key: Key,
     reference: str,
-    by: Literal["subject", "text", "record"],
+    by: By,
     entries: Collection[str],
 ) -> tuple[Listed, bool]:
     """The list of an erasure with these entries, and whether it is in the file already. It has the
