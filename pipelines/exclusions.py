@@ -31,7 +31,7 @@ from governance.base.model import Model
 from governance.base.storage import write_atomic
 from governance.log import merkle
 from pipelines import json_texts
-from pipelines.kinds import KINDS, PARTS
+from pipelines.kinds import EXTRA, KINDS, PARTS
 from pipelines.plain_text import WORD, folded, has_letter, plain_subject, plain_text
 from pipelines.record_ids import Key
 from pipelines.texts import CALLS
@@ -126,7 +126,9 @@ def texts_of(content: Mapping[str, Any], kind: str) -> Iterator[str]:
     for name in columns.json_columns:
         if content.get(name) is not None:
             value = json_texts.loads(content[name])
-            yield from (text for _, text in json_texts.leaves(value, name))
+            # the names of extra columns are of params.yaml
+            for member in value.values() if name == EXTRA else (value,):
+                yield from (text for _, text in json_texts.leaves(member, name))
 
 
 def _texts(value: Any) -> Iterator[str]:

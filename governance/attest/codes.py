@@ -100,7 +100,8 @@ HELD_OUT_UNCHECKED: these records were not searched for leaks into the evaluatio
 OTHER_NAME_WITHDRAWN: the same bytes were retired or rejected under another model name
   > settle what people have against {name}, or release other bytes
 ERASED_DATA_USED (never waived): the data was ingested without the exclusions of an erasure
-  > restore policies/exclusions.jsonl, then run all stages again: countersign repro
+  > restore policies/exclusions.jsonl, then: countersign repro; where that reads nothing again:
+  countersign repro --force ingest@{name}
 ERASURE_OVERDUE: the version has seen records that were to be erased, and the deadline is over
   > release a version that was trained without them, or: countersign retire {model}/{version}
 RECORDS_TWICE: another dataset behind the model holds the same records under another name

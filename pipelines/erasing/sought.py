@@ -1,8 +1,8 @@
 """What an erasure looks for in files, and whether a file holds it.
 
 1. A shard of records holds it by the id of a record. Any other Parquet file holds it by a text.
-2. A file of JSON lines holds it by an id in a line, unless the line says why a record was left out:
-   such a list keeps ids, and no text.
+2. Any other file holds it by an id. A list of left-out records does not: it keeps ids with the
+   reason, and no text.
 3. Any file holds it by the bytes of a text or value, plain or as JSON or CSV writes them. A text
    that a record that stays has, too, is not looked for.
 4. Of many texts, the longest `MOST` are looked for as bytes.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ MOST = 200
 """(4)"""
 PARQUET = b"PAR1"
 BATCH = 1024
+ID = re.compile(rb"[0-9a-f]{32}")
 
 
 class Values(Model):
@@ -85,7 +87,7 @@ class Sought:
             ):
                 if data[:4] == PARQUET:
                     return self._in_parquet(path)
-                return self._in_bytes(data) or self._in_lines(data)
+                return self._in_bytes(data) or (self._has_id(data) and not self._is_list(data))
         except FileNotFoundError:
             return False
 
@@ -113,19 +115,23 @@ class Sought:
         """(3)"""
         return any(data.find(form) >= 0 for form in self.forms)
 
-    def _in_lines(self, data: mmap.mmap) -> bool:
-        """(2)"""
-        if data[:1] != b"{":
-            return False
-        data.seek(0)
-        return any(self._in_line(line) for line in iter(data.readline, b"") if b'"id"' in line)
+    def _has_id(self, data: mmap.mmap | bytes) -> bool:
+        if len(self.ids) <= MOST:
+            return any(data.find(each.encode()) >= 0 for each in self.ids)
+        return any(match[0].decode() in self.ids for match in ID.finditer(data))
 
-    def _in_line(self, line: bytes) -> bool:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return False
-        return isinstance(row, dict) and row.get("id") in self.ids and "reason" not in row
+    def _is_list(self, data: mmap.mmap) -> bool:
+        """(2) Whether each line with an id says why the record was left out."""
+        data.seek(0)
+        return all(_is_left_out(line) for line in iter(data.readline, b"") if self._has_id(line))
+
+
+def _is_left_out(line: bytes) -> bool:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and bool(row.get("reason"))
 
 
 def own_texts(parts: Sequence[Part], ids: Collection[str]) -> list[str]:
