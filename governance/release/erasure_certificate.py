@@ -30,6 +30,7 @@ PLACES = {
     "index": "the index of records",
     "replies": "replies of endpoints",
     "source": "sources",
+    "source_rows": "rows of sources",
     "artifacts": "files of the model registry",
     "state": "other files of this machine",
     "project": "other files of the project",
@@ -71,21 +72,21 @@ def reading(erasure: Evidence[Erasure], done: Evidence[Erased]) -> Iterator[str]
     yield f"Signed by {said.principal} as {said.role} on {moment(said.at)}, entry {done.index}."
     yield f"The erasure was signed by {asked.principal} as {asked.role}, entry {erasure.index}."
     yield f"Records: {asked.counts.get('records', 0)}. Data that is read again leaves them out."
-    yield "Deleted:"
-    yield from _counted(said.removed, PLACES, "files")
+    yield "Deleted (files, objects of a cache or remote, rows):"
+    yield from _counted(said.removed, PLACES)
     files, values = said.searched.get("files", 0), said.searched.get("values", 0)
     yield f"Checked: {files} files were searched for {values} ids, texts and values afterwards."
-    yield "Still found in:"
-    yield from _counted(said.found, PLACES, "files")
+    yield "Still found in (files):"
+    yield from _counted(said.found, PLACES)
     yield "Not removed:"
-    yield from _counted(said.not_removed, NOT_REMOVED, "")
+    yield from _counted(said.not_removed, NOT_REMOVED)
     yield f"Models that have seen the records are retrained or retired by {moment(asked.deadline)}."
     yield "Nothing proves that a model has forgotten a record."
 
 
-def _counted(counts: dict[str, int], names: dict[str, str], unit: str) -> Iterator[str]:
+def _counted(counts: dict[str, int], names: dict[str, str]) -> Iterator[str]:
     left = {name: count for name, count in counts.items() if count}
     for name, count in left.items():
-        yield f"  {names.get(name, name)}: {count} {unit}".rstrip()
+        yield f"  {names.get(name, name)}: {count}"
     if not left:
         yield "  nothing"

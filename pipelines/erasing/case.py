@@ -117,7 +117,9 @@ def planned(
         remote=far.objects,
         not_removed={
             "model_weights": len(models),
-            "source_rows": sum(len(each.rows) for each in sources if not _goes(each, terms)),
+            "source_rows": sum(
+                len(each.rows) for each in sources if not _goes(each, terms.rewrite)
+            ),
             "git_history": sum(_in_git(project.root, each.path) for each in sources),
             "remote_unreachable": len(far.unreachable),
             "remote_not_read": far.not_read,
@@ -228,8 +230,8 @@ def _sources(project: Project, found: LookedUp, *, rewrite: bool) -> list[Source
     ]
 
 
-def _goes(source: Source, terms: Terms) -> bool:
-    return terms.rewrite and removal.rewritable(Path(source.path))
+def _goes(source: Source, rewrite: bool) -> bool:
+    return rewrite and removal.rewritable(Path(source.path))
 
 
 def _in_git(root: Path, path: str) -> bool:
@@ -352,8 +354,12 @@ def _done(
     read: Read,
     values: int,
 ) -> Evidence[Erased]:
-    held = {**plan.files, "remote": len(plan.remote)}
+    held = {place: count for place, count in plan.files.items() if place in places.DELETED}
+    held["remote"] = len(plan.remote)
     removed = {place: count - found.get(place, 0) for place, count in held.items()}
+    removed["source_rows"] = sum(
+        len(each.rows) for each in plan.sources if _goes(each, plan.rewrite)
+    )
     said = author.signed(f"end of the erasure, case {plan.reference}")
     predicate = Erased(
         **said,

@@ -116,7 +116,8 @@ class Places:
         return [state / "scratch", state / "trace", self.root / ".dvc" / "tmp" / "countersign"]
 
     def _temporary(self) -> list[Path]:
-        return sorted(Path(tempfile.gettempdir()).glob("countersign-*"))
+        found = Path(tempfile.gettempdir()).glob("countersign-*")
+        return sorted(path for path in found if path.stat().st_uid == os.getuid())
 
     @staticmethod
     def _of_state(path: Path) -> str:

@@ -40,7 +40,8 @@ class Erased(Signed):
 
     reference: Reference
     removed: Counts
-    """Place to files that were deleted there: ingested, scanned, ready, answers, cache, remote, ...
+    """Place to files or objects that were deleted there (`governance.release.erasure_certificate`);
+    `source_rows`: rows that were taken out of sources.
     """
     searched: Counts
     """How this was checked: `files` and `bytes` that were read afterwards, and the `values` that

@@ -161,7 +161,8 @@ def test_rows_are_taken_out_of_sources_where_that_is_asked(made: Project, tmp_pa
     assert done.code == 0, done.out
     assert (project.root / SOURCE).read_text().splitlines() == [*before[: row - 1], *before[row:]]
     assert places_with(project, PERSON) == places_with(project, question) == set()
-    assert "source_rows" not in statements(project)[1][0].predicate.not_removed
+    said = statements(project)[1][0].predicate
+    assert "source_rows" not in said.not_removed and said.removed["source_rows"] == 1
 
 
 # --- a kill at any write ------------------------------------------------------------------------
