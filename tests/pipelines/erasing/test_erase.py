@@ -242,7 +242,10 @@ def test_the_pipeline_runs_again_without_the_record(
     assert models == {"train@base", "train@sft", "support-desk/1"}
     assert erased.predicate.not_removed["model_weights"] == 2
     project.made("register@support-desk")
-    assert places_with(project, PERSON) == LEFT
+    assert places_with(project, PERSON) == LEFT | {"cache"}  # of the source, which DVC made again
+    cached = (path for path in (project.root / ".dvc/cache").rglob("*") if path.is_file())
+    (held,) = (path.read_bytes() for path in cached if PERSON.encode() in path.read_bytes())
+    assert held == (project.root / SOURCE).read_bytes()
     seen, fresh = (each.predicate.model_digest for each in project.evidence("registration"))
     assert seen != fresh and seen in {each.sha256 for each in erasure.subjects}
 
