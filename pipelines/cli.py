@@ -77,8 +77,9 @@ COMMANDS: dict[str, str] = {
     "data": "Show or restore the data and models that a version depends on.",
     "answers": "Show the answers of a model that its evaluation scored.",
     "import-results": "Record results of lm-eval or inspect-ai about a version.",
-    "erasure": "Show which datasets and versions have seen a record.",
     "trace": "Show which dataset versions, models and aliases have seen records.",
+    "erase": "Erase records on request; show the impact first, and issue a certificate.",
+    "retention": "List what ends when: datasets, waivers, erasures.",
     "upgrade": "Show what newer code or engines run again, and write it to the lock.",
     "stage": "Run one stage, as DVC does.",
 }

@@ -127,7 +127,7 @@ class Store:
 
         if self.remote is None and not self.repo.config["core"].get("remote"):
             raise InputError("there is no default one; `dvc remote add -d NAME URL` sets it")
-        with _quiet():
+        with quiet():
             try:
                 source = self.repo.cloud.get_remote_odb(self.remote, "fetch")
                 wanted = {HashInfo("md5", md5) for md5 in ids}
@@ -186,7 +186,7 @@ def _md5(path: Path) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """(3)"""
     levels = {name: logging.getLogger(name).level for name in QUIET}
     for name in QUIET:

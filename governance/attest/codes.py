@@ -99,6 +99,11 @@ HELD_OUT_UNCHECKED: these records were not searched for leaks into the evaluatio
   > params.yaml: datasets.{name}.held_out: {suite}
 OTHER_NAME_WITHDRAWN: the same bytes were retired or rejected under another model name
   > settle what people have against {name}, or release other bytes
+ERASED_DATA_USED (never waived): the data was ingested without the exclusions of an erasure
+  > restore policies/exclusions.jsonl, then: countersign repro; where that reads nothing again:
+  countersign repro --force ingest@{name}
+ERASURE_OVERDUE: the version has seen records that were to be erased, and the deadline is over
+  > release a version that was trained without them, or: countersign retire {model}/{version}
 RECORDS_TWICE: another dataset behind the model holds the same records under another name
   > train on {name} or on {other}, not on both: params.yaml: stages
 SUITE_TRAINED_ON (never waived): a suite holds, under another name, records that were trained on
@@ -266,6 +271,9 @@ PROMPT_MISMATCH: chosen and rejected differ before the last answer
   > nothing, unless there are many: then look at how the pairs were made
 NO_COMPARISON: a list of ranked answers has fewer than two
   > nothing, unless there are many: then look at how the answers were collected
+
+ERASED: the record was erased on request (policies/exclusions.jsonl)
+  > nothing; docs/erasure.md
 
 # PII scan and quality gate
 PII_BLOCKED: the scan found personal data that policies/pii.yaml blocks

@@ -85,8 +85,8 @@ part.
 RELIED_ON = {
     "the data, its scan, quality gate, datacard and leak check, at every gate": """
     FIELDS_NOT_PERMITTED KIND_UNFIT SCAN_NOT_PASSED SCAN_OUT_OF_DATE PII_REMAINING NER_REQUIRED
-    ALLOWANCE_ENDED RECALL_NOT_MEASURED RECALL_TOO_LOW QUALITY_NOT_PASSED SUITE_OUT_OF_DATE
-    SUITE_NOT_DECLARED
+    ERASED_DATA_USED ALLOWANCE_ENDED RECALL_NOT_MEASURED RECALL_TOO_LOW QUALITY_NOT_PASSED
+    SUITE_OUT_OF_DATE SUITE_NOT_DECLARED
     HELD_OUT_UNCHECKED DATACARD_MISSING DATACARD_INCOMPLETE DATACARD_EXPIRED PURPOSE_NOT_PERMITTED
     REGION_NOT_PERMITTED CLASSIFICATION_NOT_PERMITTED LAWFUL_BASIS_NOT_PERMITTED
     LICENCE_NOT_PERMITTED SOURCE_CHANGED SOURCE_UNPINNED""",
@@ -110,6 +110,7 @@ RELIED_ON = {
     OBJECTIVE_UNKNOWN REWARD_NOT_PERMITTED APPROVAL_MISSING""",
     "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",
     "the names of the model's files": "UNSAFE_FILES",
+    "what was erased, and by when a version is retired for it": "ERASURE_OVERDUE",
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",
@@ -583,6 +584,8 @@ class Policy:
             "incident": named or self.responsible,
             "request": self._asking(said) if kind == "request" else [],
             "checkpoint_key": self.owner_roles,
+            "erasure": self.named("tiers", "approvers"),
+            "erased": self.named("tiers", "approvers"),
         }
         return roles.get(kind, [])
 

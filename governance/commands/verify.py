@@ -21,7 +21,7 @@ from governance.base.errors import (
 from governance.base.storage import write_atomic
 from governance.bundle.check import verify_bundle
 from governance.bundle.form import content
-from governance.commands import session
+from governance.commands import session, sources
 from governance.commands.anchors import anchors_of_bundle
 from governance.commands.session import Call
 from governance.history import verify
@@ -51,7 +51,7 @@ from governance.models import folder as model_folder
 from governance.policy.policies import load_policies
 from governance.policy.witnesses import Requirement
 from governance.registry.addresses import moved_from
-from governance.release import retrospect
+from governance.release import erasure_certificate, retrospect
 from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
 from governance.release.serving import check_registry, resolve, serving_log
@@ -83,7 +83,7 @@ def verify_command(
     """Verify the log from its first entry, and compare the registry and the files here with it.
 
     Or verify FILE, a bundle: this needs no log, no project folder and no network
-    (docs/formats.md).
+    (docs/formats.md). Or FILE, the certificate of an erasure: the log here has it.
 
     Exit code 5 if anything does not verify, if nothing shows that this is the log you mean, or if
     nothing shows that a bundle is complete. With --against, only two copies of the log are
@@ -94,6 +94,9 @@ def verify_command(
     anchors = TrustAnchors(
         call.origin, _read(older) if older else None, witnesses=_named_witnesses(vkeys)
     )
+    if file is not None and (certificate := _certificate(file)):
+        _verify_certificate(call, certificate)
+        return
     bundle = file or call.bundle
     if against is not None:
         if bundle is not None or older or target:
@@ -124,6 +127,25 @@ def _compare(call: Call, address: str) -> NoReturn:
         lines += ["here:", *result.note.splitlines(), "there:", *result.other_note.splitlines()]
     call.show(dataclasses.asdict(result), lines)
     call.exit(0 if result.agrees else VerificationError.exit_code)
+
+
+# --- The certificate of an erasure ----------------------------------------------------------------
+
+
+def _certificate(path: Path) -> bytes | None:
+    """The bytes of a file that is one signed statement; None of any other, such as a bundle."""
+    data = content(path)
+    return data if b'"payloadType"' in data and data.startswith(b'{"payload"') else None
+
+
+def _verify_certificate(call: Call, data: bytes) -> None:
+    """Verifies the log, and that it has this certificate. Raises `VerificationError`."""
+    now = sources.looking(call)
+    erasure, done = erasure_certificate.check(now, data)
+    lines = ["VERIFIED: the log has this certificate, by somebody who may sign it"]
+    result: dict[str, Any] = {"verified": True, "entry": done.index, "erasure": erasure.index}
+    result |= {"certificate": done.predicate.model_dump(mode="json")}
+    call.show(result, [*lines, *erasure_certificate.reading(erasure, done)])
 
 
 # --- A bundle -------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from governance.base.errors import CountersignError, VerificationError
 from governance.gates.checks import behaviour as of_behaviour
 from governance.gates.checks import copies as of_copies
 from governance.gates.checks import data as of_data
+from governance.gates.checks import erasures as of_erasures
 from governance.gates.checks import generation as of_generation
 from governance.gates.checks import imports as of_imports
 from governance.gates.checks import leaks as of_leaks
@@ -103,6 +104,7 @@ DATA_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "pii_recall": of_data.pii_recall,
     "quality_passed": of_data.quality_passed,
     "quality_suite": of_data.quality_suite,
+    "erased_data": of_erasures.erased_data,
 }
 """The checks of a dataset's evidence."""
 
@@ -132,6 +134,7 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     **MODEL_CHECKS,
     **DATA_CHECKS,
     "held_out": of_data.held_out,
+    "erased_suite": of_erasures.erased_suite,
     "trained_twice": of_copies.trained_twice,
     "suite_trained_on": of_copies.suite_trained_on,
     **CARD_CHECKS,
@@ -178,6 +181,7 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "incidents": of_people.incidents,
     "registered_once": of_people.registered_once,
     "other_names": of_scorers.other_names_in_service,
+    "erasure_overdue": of_erasures.erasure_overdue,
     "canary": of_people.canary,
 }
 """The checks of a governed alias that need no person. Their findings stand in the packet."""
@@ -210,6 +214,7 @@ GOVERNED_CHECKS: dict[str, dict[str, Callable[[ReleaseContext], Iterable[Finding
         "was_released": of_people.was_released,
         "rollback_target": lambda context: rollback_target(context),
         "retired": of_people.retired,
+        "erasure_overdue": of_erasures.erasure_overdue,
         "people": of_people.rollback_people,
     },
     "retire": {
@@ -230,6 +235,7 @@ STANDING = (
     "incidents",
     "registered_once",
     "retired",
+    "erasure_overdue",
 )
 """The checks of a rollback that are about the version alone: what can be open against it."""
 

@@ -39,7 +39,9 @@ Version 3:
 - data is generated only with a judge that has passed a check of its own (its card); of what was
   generated before, that is asked where policy has `judges`;
 - datasets of different names with one record root are the same records: no model is trained on both
-  or evaluated on one of them after training on the other.
+  or evaluated on one of them after training on the other;
+- data counts only if its ingest applied the exclusions of the erasures before it; a version that
+  has seen erased records gets no governed alias after the deadline.
 """
 
 from __future__ import annotations
@@ -109,6 +111,8 @@ limits for judges or not.
 """
 COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""
+ERASES = 3
+"""From this version on, erasures count: of data that is used, and of versions that are released."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

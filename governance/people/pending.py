@@ -14,12 +14,14 @@ from typing import Literal
 from governance.attest.predicates import Approval, GateDecision
 from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
+from governance.history import erasures
 from governance.history.authorizations import of_person
 from governance.history.persons import others
 from governance.history.state import LogState
 from governance.history.votes import agreed
 from governance.people import moves, policies, subjects, votes
 from governance.people.moves import Move
+from governance.policy.speakers import data_roles
 
 SOON = timedelta(days=14)
 """Before and after the end of a waiver, in which it is listed."""
@@ -27,6 +29,7 @@ Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
     "incident_open", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
+    "erasure", "not_erased",
 ]  # fmt: skip
 
 
@@ -70,6 +73,12 @@ approved: promote: {name} as {alias}
 gate_waits: before training: {it.about} {it.name} of {it.model}
   {it.stage} waits: tier {tier} wants it approved before training
   countersign approve {it.about} {it.name}
+erasure: retrain or retire: {it.model}/{it.version} as {it.alias}
+  it has seen records that were erased in case {case}{late}
+  countersign promote a version that was trained without them, or: countersign retire {it.model}
+not_erased: erasure: bytes of case {case} (entry {entry})
+  nobody has signed that they were deleted
+  countersign erase --reference {case}, with the same records
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
@@ -131,6 +140,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_second_signatures(now, at),
         *_policies(now),
         *_checkpoint_keys(now),
+        *_erasures(now, at),
         *_moves(now, at),
         *_packets(now, at),
         *_before_training(now, at),
@@ -218,6 +228,22 @@ def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
                     "move_requested", signature.people, request.expires,
                     it=request, digest=statement.digest, signed=list(signature.signed),
                 )  # fmt: skip
+
+
+# -- Erasures --------------------------------------------------------------------------------------
+def _erasures(now: LogState, at: datetime) -> Iterator[Wait]:
+    """Live versions that have seen erased records, and erasures that nobody finished."""
+    rules = now.authority.policies.rules
+    for one in erasures.open_decisions(now.timeline):
+        case, deadline = one.erasure.predicate.reference, one.erasure.predicate.deadline
+        late = "; OVERDUE" if one.is_overdue(at) else ""
+        people = _names(now, rules.requester_roles)
+        yield _wait("erasure", people, deadline, it=one.tenure, case=case, late=late)
+    for erasure in erasures.counted(now.evidence, now.authority):
+        if not erasures.done(now.timeline, erasure):
+            asked, people = erasure.predicate, _names(now, sorted(data_roles(rules)))
+            fields = {"case": asked.reference, "entry": erasure.index}
+            yield _wait("not_erased", people, asked.deadline, **fields)
 
 
 # -- Packets ---------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from governance.attest.predicates import (
     Approval,
     Authorization,
     CheckpointKey,
+    Erased,
+    Erasure,
     Incident,
     PromotionRequest,
     Read,
@@ -47,9 +49,13 @@ def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
             return rule.requesters if rule else ()
         case Incident():
             return rules.incident_roles(signed.state)
-    return {Waiver: rules.waivers.accepted_by, CheckpointKey: rules.owner_roles}.get(
-        type(signed), []
-    )
+    by_kind: dict[type[Signed], Collection[str]] = {
+        Waiver: rules.waivers.accepted_by,
+        CheckpointKey: rules.owner_roles,
+        Erasure: data_roles(rules),
+        Erased: data_roles(rules),
+    }
+    return by_kind.get(type(signed), [])
 
 
 def _approving(rules: Rules, approval: Approval) -> Collection[str]:
@@ -61,6 +67,11 @@ def _approving(rules: Rules, approval: Approval) -> Collection[str]:
         case "packet":
             model = rules.models.get(approval.model or "")
             return rules.tiers[model.tier].approvers if model else ()
+    return data_roles(rules)
+
+
+def data_roles(rules: Rules) -> Collection[str]:
+    """The roles that approve data before it is used, and sign that records are erased."""
     return {role for tier in rules.tiers.values() for role in tier.approvers}
 
 

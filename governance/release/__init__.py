@@ -8,5 +8,6 @@
 `artifacts`    compares files at hand with the evidence that names them; deletes a retired version's
 `shown`        what MLflow's pages show of a version's status
 `drills`       rollback drills
+`erasure_certificate` checks and reads the certificate of an erasure
 `reading`      who may read which dataset and model now, and the statement about a read
 """

@@ -16,8 +16,11 @@ from governance.attest.findings import finding, not_among
 from governance.attest.predicates import (
     CANDIDATE,
     KINDS,
+    Approval,
     Call,
     Drill,
+    Erased,
+    Erasure,
     Failure,
     Finding,
     GateDecision,
@@ -40,6 +43,7 @@ from governance.base.errors import CountersignError, InputError, VerificationErr
 from governance.base.model import Json, Model
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate, decide_generation
+from governance.history import erasures
 from governance.history.chain import Chain
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
@@ -58,6 +62,8 @@ _EVENTS = {
     "failure": ("{it.stage} stopped", "published nothing", "{it.findings[0].code}"),
     "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
     "incident": ("incident {it.state}", "", "{it.reason}"),
+    "erasure": ("erasure {it.reference}", "deadline {it.deadline}", "{it.reason}"),
+    "erased": ("erased {it.reference}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
     "read": ("read of {read}", "by {it.command}", "{it.purpose}"),
     "call": ("{called}", "accepted by rule", "{detail}"),
@@ -103,6 +109,9 @@ class Live(Model):
     against_scorers: list[str] = []
     """What stands now against the reward models that it was trained with and the models that made
     its data, and who withdrew a parent; in words.
+    """
+    erased: list[str] = []
+    """Cases of erased records that it has seen, and by when it is retrained or retired; in words.
     """
 
 
@@ -179,6 +188,9 @@ def history(now: LogState, model: str) -> list[Event]:
     subjects = {statement.subjects[0].sha256 for statement in packets}
     subjects |= {digest for digest, statement in requests if statement.predicate.model == model}
     subjects |= _rests_on(now, model)
+    subjects |= {
+        each.digest for each in now.evidence.all(Erasure) if _concerns(each, model, subjects)
+    }
     events = [
         _event(now, statement)
         for kind in _EVENTS
@@ -436,7 +448,15 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         rejected=_refused(lambda: check_settled(now, statement)),
         trained_elsewhere=_is_imported(now, move),
         against_scorers=list(_against_scorers(now, move, at)),
+        erased=list(_erased(now, statement, at)),
     )
+
+
+def _erased(now: LogState, statement: Evidence[Promotion], at: datetime) -> Iterator[str]:
+    for one in erasures.open_decisions(now.timeline):
+        if one.tenure.given.index == statement.index:
+            asked, late = one.erasure.predicate, "; OVERDUE" if one.is_overdue(at) else ""
+            yield f"it has seen records of case {asked.reference}, until {asked.deadline}{late}"
 
 
 def _is_imported(now: LogState, move: Promotion) -> bool:
@@ -505,7 +525,9 @@ def _concerns(statement: Evidence, model: str, subjects: set[str]) -> bool:
     if isinstance(predicate, Read):
         names = {f"{one.role} {one.name}" for one in statement.subjects}
         return bool(names & (subjects | {f"model {model}"}))
-    if statement.kind == "approval":
+    if isinstance(predicate, Erasure):
+        return any(each.name.startswith(f"{model}/") for each in statement.subjects)
+    if isinstance(predicate, Approval | Erased):
         return bool(subjects & {subject.sha256 for subject in statement.subjects})
     return bool(predicate.model == model)
 

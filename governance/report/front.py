@@ -9,6 +9,7 @@ from typing import Any
 from governance.attest.predicates import Promotion, PromotionRequest, Registration
 from governance.base.text import timed, words
 from governance.base.time import instant_of
+from governance.history import erasures
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
@@ -186,6 +187,9 @@ def waiting(now: LogState, at: datetime, only: Registration | None = None) -> It
             next=f"countersign incident close {_name(incident)}",
             owner=incident.predicate.principal,
         )
+    for one in erasures.open_decisions(timeline):
+        if _concerns(one.tenure.given.predicate, only):
+            yield _retrain_or_retire(one, policies, at)
     overdue = {move.index for move in timeline.overdue(at)}
     for move in timeline.lacking_second_signature:
         if _concerns(move.predicate, only):
@@ -210,6 +214,22 @@ def waiting(now: LogState, at: datetime, only: Registration | None = None) -> It
                 owner=words([f"somebody as {role}" for role in rule.requesters] if rule else []),
                 due=wish.expires,
             )
+
+
+def _retrain_or_retire(one: erasures.OpenDecision, policies: Policies | None, at: datetime) -> Item:
+    asked, tenure = one.erasure.predicate, one.tenure
+    roles = policies.rules.requester_roles if policies else []
+    late = " (OVERDUE)" if one.is_overdue(at) else ""
+    return Item(
+        code="ERASURE",
+        about=f"{tenure.model}/{tenure.version}",
+        evidence=[one.erasure.index],
+        what=f"retrain or retire: it has seen records erased in case {asked.reference}{late}",
+        next=f"countersign retire {tenure.model}/{tenure.version}, or promote one without them",
+        owner=words([f"somebody as {role}" for role in roles]),
+        due=asked.deadline,
+        overdue=one.is_overdue(at),
+    )
 
 
 def _waits(statement: Evidence, **fields: Any) -> Item:

@@ -386,8 +386,8 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     ),
     "retention_erasure": lambda facts: Found(
         _declared(facts, "retention.until"),
-        "datacards that say until when data is kept",
-        ["proofs of deletion", "a ledger of erasures and the versions they reached"],
+        "datacards that say until when data is kept; erasures are entries of the log",
+        ["proofs of deletion outside this project"],
     ),
     "rollback_drill": _rollbacks,
     "incident_log": lambda facts: Found(

@@ -1,12 +1,8 @@
 """`countersign trace`: which dataset versions, stages, models and aliases have seen records, now
 and then.
 
-1. The log says which contents belong to which steps; the index says which records are in them
-   (`pipelines.trace.index`). New contents are read first, from the project and from DVC's cache.
-2. A content that is in neither place, and that was never indexed, is "not looked up", never "no".
-3. Where policy says who may read, a dataset that the person may not read is neither read nor looked
-   up. The reads of the others are recorded first.
-4. What was asked for is never repeated: neither texts nor subjects. `-` reads them from stdin.
+What was asked for is never repeated: neither texts nor subjects. `-` reads them from stdin. See
+`pipelines.trace.looked_up`.
 
 Exit codes: 0 answered; 3 an id is in nothing that was looked into; 5 reading found what the index
 lacks.
@@ -14,37 +10,21 @@ lacks.
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict
 
 import click
 
-from governance.base.errors import ConfigError, InputError, VerificationError
-from governance.base.progress import Progress
-from governance.commands import session, sources
-from governance.commands.admitting import admitted
+from governance.base.errors import InputError, VerificationError
+from governance.commands import session
 from governance.commands.session import Call
-from pipelines.project import open_project
-from pipelines.record_ids import load_key
-from pipelines.trace.answer import Held, Place, Traced, held, holders, traced
-from pipelines.trace.files import Files
-from pipelines.trace.fill import fill
-from pipelines.trace.index import MEMBERS, Index
-from pipelines.trace.made_from import Touched, made_from
-from pipelines.trace.rights import allowed_and_closed
-from pipelines.trace.steps import Step, steps
-from pipelines.trace.words import Words, plain_subject, plain_text
+from pipelines.trace.answer import Held, Place, Traced
+from pipelines.trace.looked_up import look_up
+from pipelines.trace.made_from import Touched
+from pipelines.trace.question import Asked, Check, asked_for
+from pipelines.trace.steps import Step
 
-ID = re.compile(r"[0-9a-f]{12,32}")
-FILE = Path("trace") / "records.sqlite"
-"""Below the project's state on this machine."""
 SHOWN = 3
 """Records whose places are listed one by one for people."""
 NOT_SHOWN = (
@@ -53,29 +33,6 @@ NOT_SHOWN = (
     "Copies elsewhere: DVC's remotes, backups, the weights themselves. Nothing proves that a model"
     " has forgotten a record.",
 )
-Kind = Literal["record", "file", "text", "subject"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for."""
-
-    by: Kind
-    beginnings: tuple[str, ...] = ()
-    """Of record ids."""
-    value: str = ""
-    """A text or a subject. It is never shown."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What reading the files found."""
-
-    complete: bool
-    lacking: list[str]
-    """Records that the index does not have, or not everywhere where they are."""
-    not_read: list[str]
-    """Steps whose files are not here."""
 
 
 @click.command("trace")
@@ -99,32 +56,9 @@ def command(
     --subject is an address, a name or a number as the scan finds it. What you give is not shown,
     logged or kept. With `-` it is not in your shell's history either.
     """
-    asked = _asked(record, text, subject, listed)
-    now, _ = sources.verified(sources.of(call)).read
-    _, closed = allowed_and_closed(call, now, steps(now))
-    chosen = [step for step in steps(now) if step.digest not in closed]
-    files = Files.of(Path.cwd(), now)
-    with ExitStack() as stack:
-        index = stack.enter_context(Index(call.machine.state / FILE))
-        words = _words(asked, stack)
-        fill(index, files, chosen, words, Progress())
-        known = index.contents(MEMBERS)
-        wanted, _ = allowed_and_closed(call, now, (one for one in chosen if one.digest in known))
-        if wanted:
-            admitted(call, "trace", now, lambda: wanted)
-        ids = _ids(index, asked, words)
-        check = _checked(index, files, chosen, asked, words, ids) if exhaustive else None
-        records = traced(index, chosen, ids.union(check.lacking if check else ()))
-    touched = list(made_from(now, holders(records)))
-    aliases = {user.what: held(now, user) for user in touched}
-    missing = [
-        *((step, "neither here nor in DVC's cache") for step in chosen if step.digest not in known),
-        *(
-            (step, "policy does not let you read it")
-            for step in steps(now)
-            if step.digest in closed
-        ),
-    ]
+    asked = asked_for(record, text, subject, listed)
+    found = look_up(call, asked, "trace", exhaustive=exhaustive)
+    records, touched, aliases, check = found.records, found.touched, found.aliases, found.check
     document = {
         "asked": asked.by,
         "records": [asdict(one) for one in records],
@@ -135,12 +69,12 @@ def command(
         "not_looked_up": [
             {"step": step.statement.predicate.stage, "dataset": step.dataset,
              "entry": step.statement.index, "digest": step.digest, "reason": reason}
-            for step, reason in missing
+            for step, reason in found.missing
         ],
         "exhaustive": asdict(check) if check else None,
         "not_shown": NOT_SHOWN,
     }  # fmt: skip
-    call.show(document, list(lines(records, touched, aliases, missing, check)))
+    call.show(document, list(lines(records, touched, aliases, found.missing, check)))
     call.exit(_exit_code(asked, records, check))
 
 
@@ -151,106 +85,6 @@ def _exit_code(asked: Asked, records: Collection[Traced], check: Check | None) -
         each for each in asked.beginnings if not any(one.id.startswith(each) for one in records)
     ]
     return InputError.exit_code if unknown else 0
-
-
-# --- what is asked --------------------------------------------------------------------------------
-
-
-def _asked(record: str | None, text: str | None, subject: str | None, listed: str | None) -> Asked:
-    """Exactly one of the four. Raises `ConfigError`, which never quotes what was given."""
-    if sum(each is not None for each in (record, text, subject, listed)) != 1:
-        raise ConfigError("one question at a time", expected="RECORD, --text, --subject or --file")
-    if record is not None:
-        return Asked("record", (_id(record, "RECORD"),))
-    if listed is not None:
-        rows = _given(listed, "--file").splitlines() if listed == "-" else _rows(Path(listed))
-        ids = [
-            _id(row.strip(), f"--file, line {number}")
-            for number, row in enumerate(rows, start=1)
-            if row.strip()
-        ]
-        if not ids:
-            raise ConfigError("the list has no record ids", where="--file")
-        return Asked("file", tuple(dict.fromkeys(ids)))
-    by: Kind = "text" if text is not None else "subject"
-    value = _given(text if text is not None else subject or "", f"--{by}")
-    plain = plain_text(value) if by == "text" else plain_subject(value)
-    if not plain:
-        raise ConfigError(f"an empty {by}", where=f"--{by}")
-    return Asked(by, value=value)
-
-
-def _given(value: str, where: str) -> str:
-    text = sys.stdin.read() if value == "-" else value
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ConfigError("not UTF-8", where=where) from None
-    return text
-
-
-def _rows(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"the list cannot be read ({type(error).__name__})"
-        raise InputError(found, where=str(path)) from None
-
-
-def _id(given: str, where: str) -> str:
-    if not ID.fullmatch(given):
-        expected = "12 to 32 hexadecimal digits"
-        raise ConfigError("not a record id", where=where, expected=expected)
-    return given
-
-
-def _words(asked: Asked, stack: ExitStack) -> Words | None:
-    """What is looked up by its HMAC."""
-    if asked.by not in ("text", "subject"):
-        return None
-    from pipelines.pii.engine import PlainEngine
-    from pipelines.pii.search import Search
-    from pipelines.trace.words import Subjects, Texts
-
-    project = open_project(Path.cwd(), os.environ)
-    key = load_key(project.root, project.params.records)
-    if asked.by == "text":
-        return Texts(key)
-    engine = PlainEngine(project.policies.pii, project.root)
-    cache = project.machine.state / "cache" / "pii.sqlite"
-    return Subjects(key, stack.enter_context(Search(engine, cache, key.secret)))
-
-
-def _ids(index: Index, asked: Asked, words: Words | None) -> set[str]:
-    """The records that the index names."""
-    if words is not None:
-        return set(index.with_word(words.key(asked.value)))
-    return {record for beginning in asked.beginnings for record in index.ids(beginning)}
-
-
-def _checked(
-    index: Index,
-    files: Files,
-    chosen: Sequence[Step],
-    asked: Asked,
-    words: Words | None,
-    ids: Collection[str],
-) -> Check:
-    """The index beside the files."""
-    from pipelines.trace.exhaustive import holding, read
-
-    named = holding(files, chosen, words, asked.value) if words else set()
-    done = read(files, chosen, (*asked.beginnings, *ids, *named))
-    found = {member.record for member in done.members}
-    indexed = {
-        member for member in index.members({*ids, *found}) if member.content in done.contents
-    }
-    differing = {member.record for member in done.members ^ indexed}
-    lacking = sorted(differing | (named - set(ids)))
-    not_read = [
-        step.statement.predicate.stage for step in chosen if step.digest not in done.contents
-    ]
-    return Check(not lacking, lacking, not_read)
 
 
 # --- the answer -----------------------------------------------------------------------------------

@@ -105,6 +105,11 @@ class Search:
         self._recent |= known
         return [known[keys[text]] for text in texts]
 
+    def forget(self, texts: Sequence[str]) -> None:
+        """Removes what is cached of these texts."""
+        if self._cache:
+            self._cache.remove([self._name(text) for text in texts])
+
     def _name(self, text: str) -> bytes:
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256")[:16]
 
@@ -221,6 +226,18 @@ class _Cache:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR IGNORE INTO spans VALUES (?, ?)", rows)
             self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            self.close()
+
+    def remove(self, keys: Sequence[bytes]) -> None:
+        """Removes findings; their bytes are overwritten."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            self._connection.executemany(
+                "DELETE FROM spans WHERE key = ?", [(key,) for key in keys]
+            )
         except sqlite3.Error:
             self.close()
 

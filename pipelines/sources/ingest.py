@@ -5,8 +5,10 @@
 2. A record's id is an HMAC of its content alone, and its split follows from the id. Order, file
    name and other records do not matter. Equal records have equal ids; the quality gate drops
    duplicates.
-3. Slices are stored beside the records, so that naming slices changes no record's bytes.
-4. Reports name fields, types, counts and the slice labels of params.yaml, never text.
+3. A record that was erased on request is left out, with its id and the reason (`ERASED`). So is
+   each record with a text or value of such a request (`pipelines.exclusions`).
+4. Slices are stored beside the records, so that naming slices changes no record's bytes.
+5. Reports name fields, types, counts and the slice labels of params.yaml, never text.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from governance.base.errors import InputError
 from governance.base.progress import Bar
 from governance.policy.data import IngestPolicy
 from pipelines import pages
+from pipelines.exclusions import NOTHING, REASON, Excluding, excluding
 from pipelines.job import Job, Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset
@@ -38,9 +41,9 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read
 
 PAGE = "ingest.md.jinja"
 
-NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
-"""Codes of well-formed rows with nothing to learn from. They are always left out and do not count
-as malformed.
+NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH", REASON})
+"""Codes of well-formed rows with nothing to learn from, or that were erased. They are always left
+out and do not count as malformed.
 """
 
 MAX_FIELDS = 1000
@@ -71,15 +74,25 @@ class Tally:
     """File to its shape, used fields and number of rows."""
 
 
+class ErasedRow(RowProblem):
+    """(3) The row is a record that was erased."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(REASON, "", "")
+        self.identity = identity
+
+
 def run(job: Job) -> Outcome:
     """Reads the source, writes records and reports, and judges the malformed rows by policy."""
     dataset, policy = job.params.datasets[job.key], job.policies.rules.ingest
     key = load_key(job.root, job.params.records)
     generated = job.params.generated(job.key) is not None
+    erased = excluding(job.root, key)
     with job.progress.bar(0, "rows") as bar:
         tally, counts = ingest(
-            job.input("source"), dataset, key, job.output("records"), bar, generated=generated
-        )
+            job.input("source"), dataset, key, job.output("records"), bar,
+            generated=generated, erased=erased,
+        )  # fmt: skip
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
     write_slices(job.output("slices"), tally.slices)
@@ -96,6 +109,7 @@ def run(job: Job) -> Outcome:
             "record_key": key.key_id,
             "fields_unused": unused,
             "counts": counts,
+            "exclusions": erased.stated,
         },
         parameters={
             **dataset.model_dump(mode="json", include=STATED),
@@ -114,12 +128,14 @@ def ingest(
     bar: Bar | None = None,
     *,
     generated: bool = False,
+    erased: Excluding | None = None,
 ) -> tuple[Tally, DataCounts]:
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
     tally = Tally(lineage={} if generated else None)
+    erased = erased or Excluding(key, NOTHING)
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
-            for record, size in _records(name, path, dataset, key, tally):
+            for record, size in _records(name, path, dataset, erased, tally):
                 writer.add(record, size)
                 if bar:
                     bar.advance()
@@ -130,7 +146,7 @@ def ingest(
 
 
 def _records(
-    name: str, path: Path, dataset: Dataset, key: Key, tally: Tally
+    name: str, path: Path, dataset: Dataset, erased: Excluding, tally: Tally
 ) -> Iterator[tuple[dict[str, Any], int]]:
     """The records of one file, each with the size of its content in bytes. Other rows go to the
     tally.
@@ -147,10 +163,11 @@ def _records(
     for row in chain(first, rows):
         tally.rows += 1
         try:
-            yield _record(row, name, binding, dataset, key, tally)
+            yield _record(row, name, binding, dataset, erased, tally)
         except RowProblem as problem:
             excluded = (problem.field, problem.reason, problem.detail)
-            tally.excluded.append(Excluded(None, name, row.row, *excluded))
+            identity = problem.identity if isinstance(problem, ErasedRow) else None
+            tally.excluded.append(Excluded(identity, name, row.row, *excluded))
     shape, fields, raters = "none", {}, 0
     if binding is not None:
         shape, raters = binding.shape.name, len(binding.raters)
@@ -160,14 +177,21 @@ def _records(
 
 
 def _record(
-    row: Row, file: str, binding: Binding | None, dataset: Dataset, key: Key, tally: Tally
+    row: Row,
+    file: str,
+    binding: Binding | None,
+    dataset: Dataset,
+    erased: Excluding,
+    tally: Tally,
 ) -> tuple[dict[str, Any], int]:
     """A row as a record, and the size of its content in bytes. Raises `RowProblem`."""
     if row.problem or binding is None:
         detail = "none of the first rows of this file can be read"
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
-    identity, size = _identity(content, dataset.kind, key)
+    identity, size = _identity(content, dataset.kind, erased.key)
+    if erased.has(identity, content, dataset.kind):
+        raise ErasedRow(identity)
     split = split_of(identity, dataset.splits)
     unused = binding.lost(row.value) - dataset.slices.keys()
     if tally.lineage is not None:

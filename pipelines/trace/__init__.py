@@ -8,6 +8,8 @@ words       texts and subjects, and their HMACs
 index       the SQLite file that can be deleted
 fill        reads into the index what it lacks
 exhaustive  the same questions answered from the files alone
+question    what somebody asks about records
 answer      what became of records
+looked_up   all of this for one question
 rights      what the person at this machine may look into
 """

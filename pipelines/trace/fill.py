@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from governance.attest.predicates import Ingest
+from governance.base.errors import InputError
 from governance.base.progress import Progress
 from pipelines.trace.files import Content, Files, Part, contents_of
 from pipelines.trace.index import MEMBERS, Index, Rows
@@ -14,24 +15,25 @@ from pipelines.trace.words import Words
 
 def fill(
     index: Index, files: Files, steps: Collection[Step], words: Words | None, progress: Progress
-) -> None:
+) -> set[str]:
     """Adds the members of every content of these steps that is here; with `words`, their words
-    too. Raises `InputError` for a file of another form.
+    too. Returns the sha256 of contents with a file of another form, which are not added.
     """
     from pipelines.trace.reading import rows_of  # imports pyarrow
 
     known = before = index.places()
     known = dict(before)
-    _fill(index, files, contents_of(steps), MEMBERS, rows_of, known, progress)
+    odd = _fill(index, files, contents_of(steps), MEMBERS, rows_of, known, progress)
     if words is not None:
 
         def read(part: Part, role: str) -> Rows:
             return words_of(part, words)
 
-        _fill(index, files, with_words(steps, words), words.task, read, known, progress)
+        odd |= _fill(index, files, with_words(steps, words), words.task, read, known, progress)
     if known != before:
         index.keep_places(known)
     index.commit()
+    return odd
 
 
 def with_words(steps: Iterable[Step], words: Words) -> dict[Content, set[str]]:
@@ -62,15 +64,20 @@ def _fill(
     read: Callable[[Part, str], Rows],
     known: dict[tuple[str, str], str],
     progress: Progress,
-) -> None:
+) -> set[str]:
+    odd: set[str] = set()
     done = index.contents(task)
     missing = {each: names for each, names in contents.items() if each.sha256 not in done}
     if not missing:
-        return
+        return odd
     with progress.bar(len(missing), f"index of records: {task.partition(' ')[0]}") as bar:
         for content, parts in files.found(missing, known):
-            for part in parts:
-                if index.lacks(part.sha256, task):
-                    index.add(part.sha256, task, read(part, content.role))
-            index.complete(content.sha256, [part.sha256 for part in parts], task)
+            try:
+                for part in parts:
+                    if index.lacks(part.sha256, task):
+                        index.add(part.sha256, task, read(part, content.role))
+                index.complete(content.sha256, [part.sha256 for part in parts], task)
+            except InputError:
+                odd.add(content.sha256)
             bar.advance()
+    return odd

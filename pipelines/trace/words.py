@@ -1,28 +1,24 @@
 """Texts and subjects in the form in which they are compared, and their HMACs.
 
-1. A text is a whole text of a record: a message, an answer, an argument of a tool. Case, width of
-   characters (NFKC) and white space do not matter.
-2. A subject is a value that the scan finds: an address, a name, a number. Case, width and what
-   separates its words do not matter; in a value without letters, only its digits do.
-3. The index has HMACs under the project's record key. Nobody without the key can test a guess.
+1. A text is a whole text of a record, a subject a value that the scan finds: an address, a name, a
+   number. `pipelines.plain_text` says how they are compared.
+2. The index has HMACs under the project's record key. Nobody without the key can test a guess.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pyarrow as pa
 
 from pipelines.pii.search import Search
+from pipelines.plain_text import folded, has_letter, plain_subject, plain_text
 from pipelines.record_ids import Key
 from pipelines.shards import ROW_GROUP
 from pipelines.texts import Text, texts
-
-WORD = r"[^\W_]+"
 
 
 class Words(Protocol):
@@ -51,25 +47,9 @@ class Words(Protocol):
         ...
 
 
-def plain_text(text: str) -> str:
-    """(1)"""
-    return " ".join(_folded(text).split())
-
-
-def plain_subject(value: str) -> str:
-    """(2) Empty for a value without letters and digits."""
-    words = re.findall(WORD, _folded(value))
-    has_letters = any(character.isalpha() for word in words for character in word)
-    return (" " if has_letters else "").join(words)
-
-
 def _hmac(key: Key, what: str, plain: str) -> bytes:
-    """(3) Half of one, as record ids are."""
+    """(2) Half of one, as record ids are."""
     return hmac.digest(key.secret, f"{what}\n{plain}".encode(), "sha256")[:16]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
 
 
 class Texts:
@@ -128,8 +108,9 @@ class Subjects:
     def matcher(self, value: str) -> Callable[[str], bool]:
         """See `Words`. The value stands in the text as whole words."""
         plain = plain_subject(value)
-        has_letters = any(character.isalpha() for character in plain)
-        words, between = (plain.split(), r"[\W_]+") if has_letters else (list(plain), r"[\W_]*")
+        words, between = (
+            (plain.split(), r"[\W_]+") if has_letter(plain) else (list(plain), r"[\W_]*")
+        )
         inside = between.join(map(re.escape, words))
         pattern = re.compile(rf"(?<![^\W_]){inside}(?![^\W_])")
-        return lambda text: bool(pattern.search(_folded(text)))
+        return lambda text: bool(pattern.search(folded(text)))

@@ -22,6 +22,8 @@ from governance.attest.predicates import (
     Drill,
     DrillStep,
     Environment,
+    Erased,
+    Erasure,
     Evaluate,
     Expectation,
     Failure,
@@ -387,6 +389,26 @@ def every_kind() -> dict[str, Model]:
         "checkpoint_key": CheckpointKey.model_validate({**person, "pem": "PEM"}),
         "incident": Incident.model_validate(
             {**person, "model": "desk", "version": "1", "state": "open"}
+        ),
+        "erasure": Erasure.model_validate(
+            {
+                **person,
+                "reference": "DSR-2026-17",
+                "deadline": "2026-12-20T23:59:59Z",
+                "by": "subject",
+                "exclusions": 3,
+                "counts": {"records": 2, "datasets": 1, "models": 1},
+            }
+        ),
+        "erased": Erased.model_validate(
+            {
+                **person,
+                "reference": "DSR-2026-17",
+                "removed": {"cache": 4, "ingested": 2},
+                "searched": {"bytes": 1024, "files": 12, "values": 2},
+                "found": {"source": 1},
+                "not_removed": {"model_weights": 1},
+            }
         ),
         "rules": RulesChange(version=2, run=run()),
         "refusal": Refusal(

@@ -75,16 +75,16 @@ def test_nothing_is_given_out_against_policy(small: Project, tmp_path: Path) -> 
 
     records = project.root / "data/ready/desk_sft/records"
     record = first_id(records)
-    answer = json.loads(run("erasure", record, "--json")[1])
-    results = {row["dataset"]: row["result"] for row in answer["datasets"]}
-    assert results == {"desk_sft": "not looked up", "desk_eval": "absent"}
+    answer = json.loads(run("trace", record, "--json")[1])
+    assert {row["dataset"] for row in answer["not_looked_up"]} == {"desk_sft"}
+    assert answer["records"] == []
 
     away = records.rename(
         records.with_suffix(".away")
     )  # the list of left-out records is still here
-    answer = json.loads(run("erasure", record, "--json")[1])
-    steps = [row["answer"] for row in answer["datasets"] if row["dataset"] == "desk_sft"]
-    assert len(steps) > 2 and all("READ_NOT_ALLOWED" in step for step in steps)
+    answer = json.loads(run("trace", record, "--json")[1])
+    reasons = [row["reason"] for row in answer["not_looked_up"] if row["dataset"] == "desk_sft"]
+    assert len(reasons) > 2 and set(reasons) == {"policy does not let you read it"}
     away.rename(records)
 
     closing(project, '{"*": [everybody]}', "{}")
@@ -94,7 +94,7 @@ def test_nothing_is_given_out_against_policy(small: Project, tmp_path: Path) -> 
     before = len(reads())
     assert run("data", "support-desk/1", "--get", "out")[0] == 0
     assert len(reads()) == before + 1 and (project.root / "out").is_dir()
-    assert json.loads(run("erasure", record, "--json")[1])["touched"]
+    assert json.loads(run("trace", record, "--json")[1])["touched"]
     assert project.countersign("verify").code == 0
 
     text = (project.root / "policies" / "policy.yaml").read_text()

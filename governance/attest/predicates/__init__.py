@@ -19,6 +19,7 @@ only counts, types, digests and Merkle roots.
 `results`  results that another evaluation tool wrote
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
+`erasure`  what people sign when records are erased
 `access`   who read datasets and models
 """
 
@@ -31,4 +32,5 @@ from governance.attest.predicates.leaks import *
 from governance.attest.predicates.release import *
 from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *
+from governance.attest.predicates.erasure import *
 from governance.attest.predicates.access import *

@@ -48,6 +48,17 @@ class DataCounts(Model):
         return self
 
 
+class Exclusions(Model):
+    """The exclusion lists that an ingest applied (`policies/exclusions.jsonl`)."""
+
+    digest: Sha256
+    """sha256 of the file."""
+    count: int = Field(ge=1)
+    """Its entries: records, texts and values that no record may have."""
+    roots: list[Sha256] = Field(min_length=1)
+    """The root of each list, as the erasure that demands it names it."""
+
+
 @evidence_kind("ingest", granted=True)
 class Ingest(Predicate):
     """A source was read and normalised."""
@@ -58,6 +69,8 @@ class Ingest(Predicate):
     """Key id; `development` marks the fixed public key."""
     fields_unused: dict[str, int]
     counts: DataCounts
+    exclusions: Exclusions | None = Field(None, exclude_if=empty)
+    """Absent where nothing is excluded."""
 
 
 class Planted(Model):

@@ -5,6 +5,7 @@
 `data`, `stage`        of a gate: the data, and the request itself
 `copies`               of a gate or release: the same records under two names
 `generation`           of a generated dataset: constitution, endpoints, what its datacard says
+`erasures`             of a gate or release: records that were erased on request
 `models`               the parents, and the version of a release
 `behaviour`            of the same: how they behave on held-out prompts
 `leaks`                of the same: what they give away of their training data

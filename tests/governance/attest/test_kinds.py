@@ -81,7 +81,7 @@ def test_two_kinds_cannot_share_a_name() -> None:
 NOT_COPIED_KINDS = {
     "origin", "policy", "rules", "registration", "promotion", "packet", "request", "revocation",
     "checkpoint_key", "refusal", "report", "call", "cosigned", "judgement",
-    "read", "results",
+    "read", "results", "erasure", "erased",
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",

@@ -203,5 +203,5 @@ def test_two_keys_of_one_person_are_one_signer_and_two_people_are_two(tmp_path: 
     state = promotion.state(scene.story.log)
     first, second, other = list(state.evidence.all("approval"))[-3:]
     context = SimpleNamespace(authority=state.authority, governed=True)
-    assert models._same_signer(context, first, second)  # type: ignore[arg-type]
-    assert not models._same_signer(context, first, other)  # type: ignore[arg-type]
+    assert models.same_signer(context, first, second)  # type: ignore[arg-type]
+    assert not models.same_signer(context, first, other)  # type: ignore[arg-type]

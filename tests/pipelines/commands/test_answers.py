@@ -39,9 +39,8 @@ def test_answers_are_shown_beside_prompt_and_scores(project: Project) -> None:
     version = json.loads(project.countersign("answers", "support-desk/1", "--json").out)
     assert version["sha256"] == told["sha256"] and "answers" not in version["shown"][0]
 
-    erasure = json.loads(project.countersign("erasure", row["id"], "--json").out)
-    found = {step["step"]: step["result"] for step in erasure["datasets"]}
-    assert found["evaluate@sft, answers"] == "holds"
+    (traced,) = json.loads(project.countersign("trace", row["id"], "--json").out)["records"]
+    assert "evaluate@sft, answers" in {place["step"] for place in traced["places"]}
 
     shutil.rmtree(project.root / "data/ready/desk_eval/records")
     left = json.loads(project.countersign("answers", "sft", "--json", "--text").out)["shown"][0]

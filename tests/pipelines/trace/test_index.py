@@ -28,6 +28,7 @@ from pipelines.params import Dataset, load_params
 from pipelines.pii.engine import PlainEngine
 from pipelines.pii.scan import Treated, treat
 from pipelines.pii.search import Search
+from pipelines.plain_text import plain_subject, plain_text
 from pipelines.record_ids import Key, load_key
 from pipelines.records import Excluded, write_excluded
 from pipelines.shards import RecordWriter, open_records
@@ -37,7 +38,7 @@ from pipelines.trace.files import Files
 from pipelines.trace.fill import fill
 from pipelines.trace.index import MEMBERS, Index, Member, Rows
 from pipelines.trace.steps import Step, steps
-from pipelines.trace.words import Subjects, Texts, Words, plain_subject, plain_text
+from pipelines.trace.words import Subjects, Texts, Words
 from tests.conftest import ROOT, examples
 from tests.governance.story import Story, _counts, begin, digest
 
