@@ -6,6 +6,7 @@
 `persons`   which names are one person
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
+`clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of
 `lineage`   from a digest back through the statements that made it
