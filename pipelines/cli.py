@@ -63,7 +63,7 @@ COMMANDS: dict[str, str] = {
     "rollback": "Give the alias back to the last version that may still serve.",
     "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",
     "retire": "Take a version out of service.",
-    "incident": "Open or close an incident of a version.",
+    "incident": "Open, update or close an incident of a version; show its legal clocks.",
     "fleet": "Show all projects: what is live, waiting, overdue, under incident.",
     "live": "Show which version serves, now or at a time.",
     "history": "Show what happened to a model: versions, votes, moves, incidents.",
@@ -90,7 +90,7 @@ INTERNAL = frozenset({"ready"})
 
 FAMILIES = {
     "approving": ("freeze", "review", "approve", "reject", "waive"),
-    "moves": ("promote", "rollback", "retire", "incident"),
+    "moves": ("promote", "rollback", "retire"),
     "retrospect": ("live", "history", "explain"),
     "rights": ("enrol", "rotate", "revoke", "authorize"),
     "sections": ("show", "lineage", "diff"),

@@ -1,4 +1,4 @@
-"""`countersign promote`, `rollback`, `retire` and `incident`: which version serves users.
+"""`countersign promote`, `rollback` and `retire`: which version serves users.
 
 A move is planned on the log as it is. Unless it is a dry run, the person signs the request, and the
 move is carried out. Exit code 4 where it is, or would be, refused.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from governance.attest.predicates import Artifact, Incident, Promotion
-from governance.base.errors import ConfigError, InputError, RefusedError
+from governance.attest.predicates import Promotion
+from governance.base.errors import ConfigError, RefusedError
 from governance.base.text import timed
 from governance.commands import session
 from governance.commands.session import Call, named
@@ -95,48 +95,6 @@ def retire_command(call: Call, version: str, reason: str, delete_files: bool) ->
     alias = moves.retired_alias(now, model, number)
     roles = moves.requester_roles(now.authority.policies, alias)
     _move(call, now, Move("retire", model, number, alias, reason), roles)
-
-
-@click.command("incident")
-@click.argument("state", type=click.Choice(["open", "close"]))
-@click.argument("version", metavar="MODEL/VERSION")
-@session.reason_option("What is wrong, or why it no longer is. No personal data.")
-@session.options(*session.SIGNS)
-def incident_command(
-    call: Call, state: Literal["open", "close"], version: str, reason: str
-) -> None:
-    """Open or close an incident on MODEL/VERSION. While it is open, nobody can approve or promote
-    these bytes.
-
-    It moves no alias: countersign rollback does.
-    """
-    model, number = named(version)
-    if state == "close":
-        call.check_witnessed()
-    now = call.state()
-    digest = now.registration(model, number).predicate.model_digest
-    rules = now.authority.policies.rules
-    done: Literal["open", "closed"] = "open" if state == "open" else "closed"
-    author = call.signing.speaker(now.authority, rules.incident_roles(done))
-    incidents = [statement.predicate for statement in now.timeline.incidents(digest)]
-    of_version = [incident for incident in incidents if incident.version == number]
-    last = (of_version[-1].state, of_version[-1].principal) if of_version else None
-    if state == "close" and last in (None, ("closed", author.name)):
-        # another person may close it once more: a requester's closing does not count for the move
-        fix = f"countersign history {model}"
-        raise InputError(f"no incident is open on {model}/{number}", fix=fix)
-    incident = Incident(**author.signed(reason), model=model, version=number, state=done)
-    summary = f"incident on {version}: {done}, by {author.name} as {author.role}"
-    call.confirm(f"{summary}: {reason}", version, incident, entry=None)
-    subject = Artifact(role="model", name=model, sha256=digest)
-    entry = author.record(call.log, "incident", subject, incident).index
-    lines = [f"{summary} (entry {entry})"]
-    holders = {alias: now.holder(model, alias) for alias in rules.aliases}
-    held = [alias for alias, move in holders.items() if move and move.version == number]
-    if state == "open" and held:
-        lines.append(f"it is still {', '.join(held)}")
-        lines.append(f"next: countersign rollback {model} --alias {held[0]} --reason ...")
-    call.show(incident, lines, entry=entry)
 
 
 def _move(call: Call, now: LogState, asked: Move, roles: Sequence[str]) -> None:

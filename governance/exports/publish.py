@@ -19,7 +19,8 @@ from governance.attest.predicates import PREDICATES, TYPE_PREFIX
 from governance.base.model import Model
 from governance.base.storage import write_atomic
 from governance.log.evidence import STATEMENT_TYPE
-from governance.policy.policies import FILES, FOLDERS
+from governance.policy.clocks import Clocks
+from governance.policy.policies import CLOCKS, FILES, FOLDERS
 from governance.report.frameworks import Framework
 
 STATEMENTS = Path("governance/attest/schemas")
@@ -31,7 +32,7 @@ def documents() -> dict[Path, str]:
     """Path in the project to text, of everything generated."""
     models: dict[str, type[Model]] = {Path(name).stem: model for name, model in FILES.items()}
     models |= {name.removesuffix("s"): model for name, model in FOLDERS.items()}
-    models["control"] = Framework
+    models |= {"control": Framework, Path(CLOCKS).stem: Clocks}
     schemas = {
         POLICIES / f"{name}.json": _json(
             {**model.model_json_schema(), **DRAFT, "title": name}, sort_keys=True

@@ -30,12 +30,13 @@ from governance.attest.predicates import (
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import incidents
+from governance.history import clocks, incidents
 from governance.history.votes import owners_agreed, seconded_by_another
 from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
+    from governance.history.clocks import Running
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -351,6 +352,19 @@ class Timeline:
             for statement in self.open_incidents(digest)
         }
         return [statement for _, statement in sorted(by_entry.items())]
+
+    def clocks(self, at: datetime) -> list[Running]:
+        """The legal clocks of all incidents, under the policies in force; see `clocks.running`."""
+        by_entry = {
+            statement.index: statement
+            for digest in self._incidents
+            for statement in self.incidents(digest)
+        }
+        statements = [statement for _, statement in sorted(by_entry.items())]
+        policies = self.authority.in_force.policies
+        if policies is None:  # the log does not carry them: nobody can say which clocks run
+            return []
+        return clocks.running(clocks.cases(statements), policies.clocks, at)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property

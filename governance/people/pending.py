@@ -13,6 +13,7 @@ from typing import Literal
 
 from governance.attest.predicates import Approval, GateDecision
 from governance.base.model import Model
+from governance.base.text import timed
 from governance.base.time import exact_instant, instant_of
 from governance.history import erasures
 from governance.history.authorizations import of_person
@@ -27,7 +28,7 @@ SOON = timedelta(days=14)
 """Before and after the end of a waiver, in which it is listed."""
 Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
-    "incident_open", "registered_twice", "moved_alone", "move_requested", "no_packet",
+    "incident_open", "clock", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
     "erasure", "not_erased",
 ]  # fmt: skip
@@ -49,6 +50,9 @@ checkpoint_key_proposed: checkpoint key: checkpoint key {keyid:.12}
 incident_open: incident: open incident on {it.model}/{it.version} (entry {entry})
   {it.principal} opened it: {it.reason}
   countersign incident close {it.model}/{it.version} --reason ...
+clock: legal clock: {it.clock} for {it.model}/{it.version}, entry {it.opened}
+  {it.rule}: {it.to}; {when}
+  countersign incident update {it.model}/{it.version} --filed {it.clock} --reason ...
 registered_twice: registration: {name} has registrations with different bytes
   entries {entries}; nothing moves to it before policy owners say which stands
   countersign approve registration {digest:.12}
@@ -136,6 +140,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         return [_wait("no_owners", [])]
     return [
         *_incidents(now),
+        *_clocks(now, at),
         *_registered_twice(now),
         *_second_signatures(now, at),
         *_policies(now),
@@ -182,6 +187,19 @@ def _incidents(now: LogState) -> Iterator[Wait]:
     people = _names(now, now.authority.policies.rules.incident_roles("closed"))
     for opened in now.timeline.all_open_incidents:
         yield _wait("incident_open", people, it=opened.predicate, entry=opened.index)
+
+
+def _clocks(now: LogState, at: datetime) -> Iterator[Wait]:
+    """Every legal clock that nobody has filed for."""
+    people = _names(now, now.authority.policies.rules.incident_roles("open"))
+    for clock in now.timeline.clocks(at):
+        if clock.filed is not None:
+            continue
+        due, when = None, f"starts at the {clock.trigger}, which nobody has stated"
+        if clock.due is not None:
+            due = exact_instant(clock.due)
+            when = f"{'LATE since' if clock.state == 'late' else 'due'} {timed(due)}"
+        yield _wait("clock", people, due, it=clock, when=when)
 
 
 def _registered_twice(now: LogState) -> Iterator[Wait]:

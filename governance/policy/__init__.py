@@ -3,6 +3,7 @@
 `rules`, `data`, `evaluation`   what each file can say
 `constitution`                  by which principles data is generated
 `judges`                        what the card of a judge must show
+`clocks`                        which legal deadlines an incident can start, and when they end
 `declarations`                  what is declared of a model that was trained elsewhere
 `readers`                       who may read which dataset and model
 `witnesses`                     which cosignatures of the log's checkpoints count

@@ -30,6 +30,7 @@ from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model
 from governance.base.yaml import parse_model, place, read_text
+from governance.policy.clocks import Clocks
 from governance.policy.constitution import Constitution
 from governance.policy.data import PiiPolicy, QualitySuite
 from governance.policy.declarations import Declaration
@@ -62,6 +63,8 @@ class Policies:
     """Declarations of models that were trained elsewhere, by the name of the base."""
     constitutions: Mapping[str, Constitution] = field(default_factory=dict)
     """The principles by which data is generated."""
+    clocks: Clocks = field(default_factory=Clocks)
+    """Deadlines that an incident can start. Nothing is decided by them."""
 
     @cached_property
     def pii_digest(self) -> str:
@@ -176,6 +179,9 @@ FILES: dict[str, type[Model]] = {
 }
 """The files that must be there."""
 
+CLOCKS = "clocks.yaml"
+"""A file that may be there."""
+
 FOLDERS: dict[str, type[Model]] = {
     "constitutions": Constitution,
     "datacards": Datacard,
@@ -257,6 +263,7 @@ class PolicyReader:
         datacards, quality = self.each("datacards", Datacard), self.each("quality", QualitySuite)
         imports = self.each("imports", Declaration)
         constitutions = self.each("constitutions", Constitution)
+        clocks = self._file(CLOCKS, Clocks) if CLOCKS in self.files else Clocks()
         if rules:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
@@ -265,12 +272,19 @@ class PolicyReader:
         self._check_suites(datacards, quality)
         self._check_imports(imports, rules.principals if rules else [])
         self._check_names()
-        if self.problems or rules is None or bases is None or evaluation is None or pii is None:
+        if (
+            self.problems
+            or rules is None
+            or bases is None
+            or evaluation is None
+            or pii is None
+            or clocks is None
+        ):
             raise Problems(self.problems)
         digest, files = files_digest(self.files), dict(self.files)
         return Policies(
             digest, rules, bases.bases, evaluation, datacards, pii, quality, files, imports,
-            constitutions,
+            constitutions, clocks,
         )  # fmt: skip
 
     def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:
@@ -370,10 +384,10 @@ class PolicyReader:
     def _check_names(self) -> None:
         """No YAML file is there that nothing reads, most likely with a wrong name."""
         folders = [*FOLDERS, UNDECIDING]
-        known = [*FILES, *(f"{name}/NAME.yaml" for name in sorted(folders))]
+        known = [*FILES, CLOCKS, *(f"{name}/NAME.yaml" for name in sorted(folders))]
         for name in self.files:
             in_folder = name.partition("/")[0] in folders and _POLICY_PATH.fullmatch(name)
-            if name not in FILES and not in_folder:
+            if name not in (*FILES, CLOCKS) and not in_folder:
                 other = "move it elsewhere, or give it the name it is read under"
                 fix = did_you_mean(name, known) or other
                 found, expected = "no policy is read from this file", ", ".join(known)

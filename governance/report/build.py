@@ -253,6 +253,7 @@ def _report(facts: Facts, verified: LogReport, left_out: list[str], *, controls:
         controls=mapped,
         control_warnings=warnings,
         decisions=record.decisions(facts),
+        clocks=record.clocks(facts),
         signed_reports=record.signed_reports(facts),
         readers=readers.readers(facts),
         bases=training.bases(facts),

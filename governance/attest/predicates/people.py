@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from governance.attest.predicates.parts import Instant, Logged, evidence_kind
-from governance.base.model import Model, Sha256, empty
+from governance.base.model import Model, Sha256, Slug, empty
 
 
 class Signed(Logged):
@@ -140,3 +140,22 @@ class Incident(Signed):
     model: str
     version: str
     state: Literal["open", "closed"]
+    severity: Literal["low", "medium", "high", "critical"] | None = Field(None, exclude_if=empty)
+    kinds: list[Slug] = Field([], exclude_if=empty)
+    """What happened, in the words of policies/clocks.yaml: which clocks it starts."""
+    aware_at: Instant | None = Field(None, exclude_if=empty)
+    """When somebody became aware of it."""
+    classified_at: Instant | None = Field(None, exclude_if=empty)
+    """When a person classified it."""
+    determined_at: Instant | None = Field(None, exclude_if=empty)
+    """When a person determined the cause or link that a rule names."""
+    filed: dict[Slug, Instant] = Field({}, exclude_if=empty)
+    """Clock to when a person filed what it asks for."""
+    informed: list[str] = Field([], exclude_if=empty)
+    """Roles and bodies that were informed. No names of people."""
+    actions: list[str] = Field([], exclude_if=empty)
+    """What was done: overrides and exceptions during operation, too."""
+    cause: str = Field("", exclude_if=empty)
+    """The root cause, as far as it is known."""
+    effective: str = Field("", exclude_if=empty)
+    """At the closing: how it was checked that the actions were effective."""

@@ -36,6 +36,23 @@ Answer = Literal[
 ]
 
 
+class LegalClock(Model):
+    """A legal deadline that an incident of this version started, as it stood when the log was
+    read.
+    """
+
+    clock: str
+    rule: str
+    to: str
+    state: Literal["waits", "due", "late", "filed", "filed late"]
+    trigger: str
+    due: str | None
+    filed: str | None
+    checked: bool
+    """Whether somebody compared the rule with its source."""
+    evidence: Refs
+
+
 class Decision(Model):
     """What was decided, or said by a person, about this version or a stage it rests on; in the
     order of the log.

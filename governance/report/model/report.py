@@ -13,8 +13,10 @@ format are returned unchanged, by their digest.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from governance.attest.predicates import ModelFile
-from governance.base.model import Model
+from governance.base.model import Model, empty
 from governance.report.model.behaviour import Behaviour, RewardModel, StageGain
 from governance.report.model.controls import ControlRow
 from governance.report.model.data import Dataset, ReadersPart
@@ -37,6 +39,7 @@ from governance.report.model.record import (
     Change,
     Decision,
     Edge,
+    LegalClock,
     Node,
     PolicyUsed,
     SignedRow,
@@ -102,6 +105,7 @@ class Report(EvidenceSections):
     controls: list[ControlRow] = []
     control_warnings: list[str] = [NOT_USED]
     decisions: list[Decision] = []
+    clocks: list[LegalClock] = Field([], exclude_if=empty)
     signed_reports: list[SignedRow] = []
     readers: ReadersPart = ReadersPart()
     bases: list[Base] = []

@@ -1,0 +1,133 @@
+"""`countersign incident`: what people say adds up, the clocks that it starts, and what was late."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.base.time import exact_instant
+from governance.bundle.form import read as read_bundle
+from tests.governance.commands.desk import Desk
+from tests.governance.governed import TABLES, Governed, authorize, empty
+from tests.governance.story import MODEL, tell
+from tests.governance.terminal import at_terminal
+
+VERSION = f"{MODEL}/1"
+WHO = ("--role", "risk", "--yes")
+ROW = (
+    "rule: a law, to: an office, in_force: 2020-01-01, source: 'https://example.org', enabled: true"
+)
+CLOCKS = f"""
+clocks:
+  fast: {{{ROW}, applies_to: [leak], trigger: awareness, length: 72, unit: hours}}
+  classed: {{{ROW}, applies_to: [leak], trigger: classification, length: 4, unit: hours}}
+  last: {{{ROW}, applies_to: [leak], trigger: notification, after: fast, length: 1, unit: months}}
+  other: {{{ROW}, applies_to: [fire], trigger: awareness, length: 1, unit: days}}
+  future: {{{ROW.replace("2020", "2999")}, applies_to: [leak], trigger: awareness, length: 1, unit: days}}
+  disabled: {{{ROW.replace("true", "false")}, applies_to: [leak], trigger: awareness, length: 1, unit: days}}
+"""
+
+
+@functools.cache
+def _made(folder: Path) -> Governed:
+    scene = empty(folder, edit=lambda policies: (policies / "clocks.yaml").write_text(CLOCKS))
+    authorize(scene)
+    tell(scene.story)
+    return scene
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    scene = _made(tmp_path_factory.getbasetemp() / "incidents").copy(tmp_path)
+    at_terminal(scene, monkeypatch)
+    with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
+        database.executescript(TABLES)
+    return Desk(scene, tmp_path)
+
+
+def states(desk: Desk, *words: str) -> dict[str, str]:
+    _, told = desk.run("incident", "clocks", "--json", *words)
+    return {row["clock"]: row["state"] for row in json.loads(told)["clocks"]}
+
+
+def said(desk: Desk, action: str, *words: str) -> dict[str, Any]:
+    code, told = desk.run(
+        "incident", action, VERSION, "--reason", "x", *WHO, *words, "--json", who="ben"
+    )
+    assert code == 0, told
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+def later(desk: Desk, **more: float) -> str:
+    return exact_instant(desk.scene.story.now() + timedelta(**more))
+
+
+def test_an_incident_starts_the_clocks_of_its_kind(desk: Desk) -> None:
+    opened = said(desk, "open", "--kind", "leak", "--severity", "high", "--informed", "the office")
+    assert {row["clock"]: row["state"] for row in opened["clocks"]} == {
+        "fast": "due", "classed": "waits", "last": "waits"
+    }  # fmt: skip
+    assert states(desk) == {"fast": "due", "classed": "waits", "last": "waits"}
+    at = later(desk, hours=73)
+    code, told = desk.run("incident", "clocks", "--at", at)
+    assert code == 4 and "LATE       fast" in told and "written from memory" in told
+    assert states(desk, "support-desk/1") == states(desk)
+
+
+def test_what_was_filed_is_in_time_or_late_and_starts_the_next(desk: Desk) -> None:
+    said(desk, "open", "--kind", "leak")
+    desk.scene.story.minutes += 60
+    said(desk, "update", "--classified", later(desk, minutes=-30))
+    assert states(desk)["classed"] == "due"
+    desk.scene.story.minutes += 5 * 60
+    filed = said(desk, "update", "--filed", "classed", "--filed", f"fast={later(desk, hours=-1)}")
+    assert [row["clock"] for row in filed["clocks"]] == ["last"]
+    assert states(desk) == {"fast": "filed", "classed": "filed late", "last": "due"}
+    closing = said(desk, "close", "--cause", "a bug", "--effective", "the test passes")
+    assert closing["cause"] == "a bug" and closing["clocks"][0]["clock"] == "last"
+    assert states(desk)["last"] == "due"
+
+
+def test_what_is_due_waits_for_somebody(desk: Desk) -> None:
+    said(desk, "open", "--kind", "leak")
+    rows = desk.json("pending")["pending"]
+    clocks = {row["what"]: row["due"] for row in rows if row["kind"] == "legal clock"}
+    assert len(clocks) == 3 and sum(due is not None for due in clocks.values()) == 1
+
+
+def test_the_evidence_is_kept_as_it_was(desk: Desk) -> None:
+    entry = said(desk, "open")["entry"]
+    (kept,) = (desk.scene.story.machine.state / "incidents").iterdir()
+    bundle = read_bundle(kept.read_bytes())
+    assert kept.name == f"{MODEL}-1-{entry}.bundle"
+    assert entry in {item.index for item in bundle.entries}
+
+
+WRONG = [
+    (("open", "--kind", "flood"), 2, "fire, leak"),
+    (("open", "--aware", "yesterday"), 2, "is no time"),
+    (("open", "--aware", "2026-11-20T12:00:00"), 2, "is no time"),
+    (("open", "--aware", "2999-01-01T00:00:00Z"), 2, "lies ahead"),
+    (("update", "--action", "none"), 3, "no incident is open"),
+    (("close",), 3, "no incident is open"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "named"), WRONG)
+def test_what_cannot_be_is_refused(
+    words: tuple[str, ...], code: int, named: str, desk: Desk
+) -> None:
+    before = desk.scene.story.log.size()
+    action, *rest = words
+    found = desk.run("incident", action, VERSION, "--reason", "x", *WHO, *rest, who="ben")
+    assert found[0] == code and named in found[1]
+    assert desk.scene.story.log.size() == before
