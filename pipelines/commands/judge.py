@@ -16,6 +16,7 @@ from governance.attest.predicates import Finding
 from governance.base.distribution import pip_install
 from governance.base.errors import ConfigError
 from governance.base.progress import Progress
+from governance.base.text import one_line
 from governance.commands import session
 from governance.commands.session import FILE, Call
 
@@ -95,7 +96,7 @@ def _result(
     baseline = battles[0].second if judged.has_baseline else None
     prices = [battle.price for battle in battles if battle.price is not None]
     told: list[Battle | Score] = [*battles, *scores]
-    rated = baseline is None or len({battle.first for battle in battles}) > 1
+    rated = bool(anchor) or baseline is None or len({battle.first for battle in battles}) > 1
     return Result(
         files=files,
         judges=sorted({each.judge for each in told if each.judge}),
@@ -174,7 +175,7 @@ def document(result: Result, sampling: Sampling) -> dict[str, Any]:
 
 def lines(result: Result, sampling: Sampling) -> Iterator[str]:
     """The result for people."""
-    judges = ", ".join(result.judges[:5]) or "not named"
+    judges = one_line(", ".join(result.judges[:5])) or "not named"
     yield (
         f"{result.questions:,} questions, {result.comparisons:,} comparisons; judge: {judges};"
         f" 95% intervals from {sampling.samples:,} samples"

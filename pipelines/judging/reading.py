@@ -65,6 +65,8 @@ class _Row:
         if not isinstance(value, str) or not 0 < len(value.strip()) <= LONGEST_NAME:
             found = "is empty or too long" if isinstance(value, str) else f"is {_type(value)}"
             raise self.wrong(field, found, f"a name of up to {LONGEST_NAME} characters")
+        if not value.strip().isprintable():
+            raise self.wrong(field, "holds control characters", "a name that can be printed")
         return value.strip()
 
     def models(self, first: str, second: str) -> tuple[str, str]:

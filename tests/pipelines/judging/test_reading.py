@@ -184,6 +184,7 @@ SPOILED: dict[str, tuple[list[Row], str, str]] = {
     "true": ([alpaca(1, True)], "field preference is boolean", ":1"),
     "text": ([single(1, "m", 8) | {"score": "ten"}], "field score is text", ":1"),
     "no name": ([arena(1, "tie", model_a=None)], "field model_a is null", ":1"),
+    "escapes": ([arena(1, "tie", model_a="m\x1b[2J")], "holds control characters", ":1"),
     "itself": ([arena(1, "tie", model_b="m")], "field model_b names the same model", ":1"),
     "twice": ([pair(1, "tie", "tie")] * 2, "it judges again what row 1", ":2"),
 }
@@ -205,6 +206,13 @@ def test_files_that_are_cut_off_or_empty(tmp_path: Path) -> None:
     assert isinstance(run(path).exception, CountersignError)
     path.write_text("[]", encoding="utf-8")
     assert "no rows" in str(run(path).exception)
+
+
+def test_an_anchor_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, [alpaca(at, 1 + at % 2) for at in range(4)], ".json")
+    error = run(path, "--anchor", "bas").exception
+    assert isinstance(error, ConfigError)
+    assert "base" in str(error)
 
 
 def test_files_of_different_kinds_are_refused(tmp_path: Path) -> None:
