@@ -49,6 +49,7 @@ COMMANDS: dict[str, str] = {
     "add": "Add a dataset from a file: guesses its kind, writes its row and datacard.",
     "agreement": "Show how far raters agree, and which to look at; needs no project.",
     "label": "Let people compare the answers of two models; read their votes as a dataset.",
+    "judge": "Show win rates and ratings from judged comparisons; needs no project.",
     "look": "Show what a scan found and what was left out; judge a sample.",
     "scan": "Search any files for personal data, and write treated copies.",
     "allow-base": "Write a base model's digests into policy.",

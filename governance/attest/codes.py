@@ -358,6 +358,8 @@ RATER_FOLLOWS_POSITION: the rater chooses by the place of an answer
 RATER_TOO_FAST: the rater answers much faster than the others on the same items
 PREVALENCE_PARADOX: raters nearly always agree, and alpha is low since one rating is so common
   > read AC1 beside alpha, and rate more items that may have a rare answer (docs/raters.md)
+CONSTANT_ANSWER_WINS: a model that gives one answer to every question wins comparisons
+  > do not rely on this judge; look at the answer and at what the judge is told (docs/judging.md)
 
 # People and governed aliases
 POLICY_NOT_SIGNED (never waived): the policies in force were not signed by a quorum of their owners

@@ -1,0 +1,9 @@
+"""Judged comparisons of answers: who wins, how often, and how far the judge can be believed.
+
+`battles`         what a judge said, and the style of the answers
+`reading`         files of AlpacaEval, MT-Bench and Arena
+`winrates`        win rates and consistency between orders
+`length_control`  win rates at equal length
+`ratings`         Bradley-Terry ratings of many models, with control of style
+`resampling`      intervals
+"""
