@@ -259,6 +259,8 @@ PII_BLOCKED: the scan found personal data that policies/pii.yaml blocks
   revoked
 QUALITY_CHECK_CRASHED: an expectation could not be judged, so it does not pass
   > policies/quality/SUITE.yaml: mend the expectation, or take it out
+EXPECTATION_NOT_MET: an expectation of the suite in Great Expectations' format is not met
+  > look at its records in reports/check_quality/{name}/report.md; mend the source, or the suite
 TOO_FEW_RECORDS: fewer records are left than the suite requires
   > read what was left out and why in reports/check_quality/{name}/report.md; bring more data, or
   change the suite

@@ -1,6 +1,7 @@
 """Policies as typed data, and who may say what under them.
 
 `rules`, `data`, `evaluation`   what each file can say
+`expectations`                  suites in Great Expectations' own format
 `constitution`                  by which principles data is generated
 `declarations`                  what is declared of a model that was trained elsewhere
 `readers`                       who may read which dataset and model
