@@ -310,6 +310,8 @@ PREFERENCE_CYCLE: the preferences of one prompt go round in a circle: a over b, 
   > decide which is right in the source
 NEAR_CONTRADICTED: the same, punctuation aside, was judged the other way round before
   > decide which is right in the source
+ANSWER_DIFFERS: the worked solution ends in another result than the reference answer
+  > find out which is right, and mend it in the source
 RESULT_DISPUTED: answers to one question that count as right name different results
   > find out which is right, and mend the label or the answer in the source
 ANSWERS_ALIKE: the chosen and the rejected answer have nearly the same words
