@@ -10,7 +10,9 @@ never text.
 
 from __future__ import annotations
 
+import json
 import os
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +24,9 @@ import pyarrow as pa
 
 from governance.attest.findings import finding
 from governance.attest.predicates import DataCounts, Expectation, Finding
+from governance.base.errors import ConfigError
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
+from governance.policy.expectations import GxCheck
 from pipelines import pages
 from pipelines.features.leaks import Around, HeldOut
 from pipelines.features.table import compute
@@ -34,6 +38,11 @@ from pipelines.records import Excluded, counts_of, exclusions, write_excluded
 from pipelines.shards import RecordWriter, open_records
 
 PAGE = "check_quality.md.jinja"
+
+RESULT_FORMAT = {"result_format": "COMPLETE", "exclude_unexpected_values": True}
+
+LONGEST_DEMAND = 300
+"""Characters of a demand in Great Expectations' format that are shown."""
 
 IDS_SHOWN = 1_000
 """Largest number of record ids per expectation in the report."""
@@ -149,12 +158,13 @@ def judge(
 ) -> Judged:
     """Judges the records of the tables and drops some as the suite says."""
     around = Around(held_out, suite.near_duplicate_similarity, suite.language)
-    columns = [check.column for check in suite.expectations if check.column != TABLE]
+    columns = [column for check in suite.expectations for column in check.read_columns()]
     dropped: dict[str, list[Excluded]] = {check.name: [] for check in suite.expectations}
-    expectations, frame = Expectations(), compute(tables, kind, columns, around)
+    expectations = Expectations(suite.expectations)
+    frame = compute(tables, kind, columns, around)
     kept = np.full(len(frame), True)
     while True:
-        results = expectations.validate(frame.columns(), len(frame), suite.expectations)
+        results = expectations.validate(frame.columns(), len(frame))
         keep = np.full(len(frame), True)
         for check in suite.expectations:
             rows = results[check.name].rows
@@ -185,7 +195,10 @@ def _check_result(
 
 
 def expected(check: QualityCheck) -> str:
-    """The demand of an expectation, in words."""
+    """The demand of an expectation, in words; of one in Great Expectations' format, its own."""
+    if isinstance(check, GxCheck):
+        given = json.dumps(check.arguments, sort_keys=True, ensure_ascii=False)
+        return textwrap.shorten(f"{check.check} {given}", LONGEST_DEMAND)
     what = check.check.removeprefix("expect_column_").removeprefix("expect_table_")
     text = _demand(check)
     if not what.startswith("values_"):
@@ -206,9 +219,11 @@ def _demand(check: QualityCheck) -> str:
 
 
 class Expectations:
-    """Great Expectations in this process: one context, nothing stored, no values in the results."""
+    """Great Expectations in this process: one context, nothing stored, no values in the results.
+    Raises `ConfigError` for an expectation that it does not accept.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, checks: Sequence[QualityCheck]) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
         with warnings.catch_warnings(), hidden(OF_EXPECTATIONS):
             warnings.simplefilter("ignore")
@@ -219,52 +234,56 @@ class Expectations:
         self._context.variables.progress_bars = ProgressBarsConfig(
             globally=False, metric_calculations=False
         )
+        self._checks = {check.name: check for check in checks}
+        self._suite = great_expectations.ExpectationSuite(
+            name="suite", expectations=[_expectation(check) for check in checks]
+        )
 
-    def validate(
-        self, frame: dict[str, Column], size: int, checks: Sequence[QualityCheck]
-    ) -> dict[str, Result]:
+    def validate(self, frame: dict[str, Column], size: int) -> dict[str, Result]:
         """Name to result of every check."""
         import pandas
-        from great_expectations.expectations.registry import get_expectation_impl
 
         data = pandas.DataFrame(frame, index=range(size))
-        suite = self._gx.ExpectationSuite(
-            name="suite",
-            expectations=[
-                get_expectation_impl(check.check)(**_arguments(check)) for check in checks
-            ],
-        )
         source = self._context.data_sources.add_or_update_pandas("features")
         batch = source.add_dataframe_asset("features").add_batch_definition_whole_dataframe("whole")
         validation = batch.get_batch(batch_parameters={"dataframe": data}).validate(
-            suite, result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True}
+            self._suite,
+            result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True},
         )
-        results = {
-            result.expectation_config.meta["name"]: _result(result) for result in validation.results
-        }
-        return {check.name: results.get(check.name) or _unjudged("no result") for check in checks}
+        named = ((each.expectation_config.meta["name"], each) for each in validation.results)
+        results = {name: _result(each, self._checks[name]) for name, each in named}
+        return {name: results.get(name) or _unjudged("no result") for name in self._checks}
 
 
-def _arguments(check: QualityCheck) -> dict[str, Any]:
-    given = check.model_dump(
-        include={"min_value", "max_value", "value_set", "mostly"}, exclude_none=True
-    )
-    column = {} if check.column == TABLE else {"column": check.column}
-    return {**given, **column, "meta": {"name": check.name}}
+def _expectation(check: QualityCheck) -> Any:
+    """The check as Great Expectations' object."""
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    try:
+        made = get_expectation_impl(check.check)
+        return made(**check.gx_arguments(), meta={"name": check.name})
+    except (ValueError, TypeError) as error:
+        found = f"Great Expectations does not accept it: {' '.join(str(error).split())}"
+        raise ConfigError(found, where=f"policies/quality: expectation {check.name}") from None
 
 
-def _result(validation: Any) -> Result:
-    """One result. Every unusual form counts as not judged."""
+def _result(validation: Any, check: QualityCheck) -> Result:
+    """One result. Every unusual form counts as not judged. Of what was observed, only a figure is
+    kept: no list or table of values.
+    """
     if validation.exception_info.get("raised_exception") is not False:
         return _unjudged("Great Expectations raised an error")
     rows = np.array(validation.result.get("unexpected_index_list") or [], dtype=np.int64)
-    count = validation.result.get("unexpected_count")
-    if count is not None and len(rows) != count:
+    if check.names_records and len(rows) != validation.result.get("unexpected_count"):
         return _unjudged("Great Expectations did not name the records")
     observed = validation.result.get("observed_value")
-    if count is None and observed is None:
+    if check.needs_value and observed is None:
         return _unjudged("there is no value to judge")
-    return Result(bool(validation.success), rows, observed)
+    return Result(bool(validation.success), rows, observed if _is_figure(observed) else None)
+
+
+def _is_figure(observed: Any) -> bool:
+    return isinstance(observed, int | float | np.number) and not isinstance(observed, bool)
 
 
 def _unjudged(problem: str) -> Result:

@@ -281,6 +281,8 @@ PII_BLOCKED: the scan found personal data that policies/pii.yaml blocks
   revoked
 QUALITY_CHECK_CRASHED: an expectation could not be judged, so it does not pass
   > policies/quality/SUITE.yaml: mend the expectation, or take it out
+EXPECTATION_NOT_MET: an expectation of the suite in Great Expectations' format is not met
+  > look at its records in reports/check_quality/{name}/report.md; mend the source, or the suite
 TOO_FEW_RECORDS: fewer records are left than the suite requires
   > read what was left out and why in reports/check_quality/{name}/report.md; bring more data, or
   change the suite
@@ -330,6 +332,8 @@ PREFERENCE_CYCLE: the preferences of one prompt go round in a circle: a over b, 
   > decide which is right in the source
 NEAR_CONTRADICTED: the same, punctuation aside, was judged the other way round before
   > decide which is right in the source
+ANSWER_DIFFERS: the worked solution ends in another result than the reference answer
+  > find out which is right, and mend it in the source
 RESULT_DISPUTED: answers to one question that count as right name different results
   > find out which is right, and mend the label or the answer in the source
 ANSWERS_ALIKE: the chosen and the rejected answer have nearly the same words

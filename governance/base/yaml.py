@@ -61,7 +61,7 @@ def parse_yaml(text: str, where: str, *, plain: bool = True) -> Any:
     """
     if len(text) > MAX_BYTES:
         raise _too_large(where)
-    _refuse_deceiving(text, where)
+    refuse_deceiving(text, where)
     try:
         return fast_yaml.read(text)
     except fast_yaml.Unusual:
@@ -175,7 +175,7 @@ def _too_large(where: str) -> ConfigError:
     return ConfigError("file is too large", where=where, expected=f"at most {MAX_BYTES} bytes")
 
 
-def _refuse_deceiving(text: str, where: str) -> None:
+def refuse_deceiving(text: str, where: str) -> None:
     match = _DECEIVING.search(text)
     if match:
         line = text.count("\n", 0, match.start()) + 1

@@ -1696,9 +1696,13 @@ class Move:
 
     def _check_evaluator_on(self, suite: Json, about: str, behind: list[Entry]) -> None:
         suites = self.policy.read("evaluation.yaml")["suites"]
-        methods = suites.get(suite.get("name"), {"methods": {}})["methods"]
+        policy = suites.get(suite.get("name"), {"methods": {}})
         for train in self._trainings(behind):
-            demands = methods.get(train.predicate["method"])
+            demands = policy["methods"].get(train.predicate["method"])
+            stage = train.predicate["stage"].partition("@")[2]
+            own = (policy.get("stages") or {}).get(stage) or {}
+            if self.move["model"] in (own.get("released_as") or []):
+                demands = own
             if demands is None or demands.get("none") is not None:
                 continue
             evaluations = self._evaluations(behind, [suite])

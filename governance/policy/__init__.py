@@ -1,6 +1,7 @@
 """Policies as typed data, and who may say what under them.
 
 `rules`, `data`, `evaluation`   what each file can say
+`expectations`                  suites in Great Expectations' own format
 `constitution`                  by which principles data is generated
 `judges`                        what the card of a judge must show
 `clocks`                        which legal deadlines an incident can start, and when they end

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.codes import CODES
 from governance.base.errors import did_you_mean
-from governance.base.model import Model, Slug, empty
+from governance.base.model import Model, Sha256, Slug, absent, empty
 
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
 """A kind of personal data by Presidio's name, e.g. `EMAIL_ADDRESS`, or a name of one's own."""
@@ -230,6 +230,14 @@ TABLE = "(table)"
 """The column name of a check that judges the table."""
 
 
+def code_mistake(code: str) -> str:
+    """What is wrong with a finding code; empty where it is known."""
+    if code in CODES:
+        return ""
+    similar = did_you_mean(code, CODES)
+    return f"unknown code {code!r}" + (f"; {similar}" if similar else "")
+
+
 class QualityCheck(Model):
     """One expectation on the feature frame (`pipelines.features.table`), by Great Expectations' own
     names.
@@ -272,9 +280,8 @@ class QualityCheck(Model):
             raise ValueError(
                 "action drop leaves every offending record out: mostly has no meaning beside it"
             )
-        if self.reason not in CODES:
-            similar = did_you_mean(self.reason, CODES)
-            raise ValueError(f"unknown code {self.reason!r}" + (f"; {similar}" if similar else ""))
+        if mistake := code_mistake(self.reason):
+            raise ValueError(mistake)
         if (self.severity == "warning") != (self.action == "report"):
             raise ValueError(
                 "severity warning goes with action report, and critical with block and drop"
@@ -287,6 +294,36 @@ class QualityCheck(Model):
         if takes and not arguments:
             raise ValueError(f"{self.check} needs {' or '.join(sorted(takes))}")
 
+    @property
+    def names_records(self) -> bool:
+        """Whether the result names the records that fail."""
+        return self.check in RECORD_CHECKS
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether a result without an observed value is none."""
+        return not self.names_records
+
+    def read_columns(self) -> list[str]:
+        """The columns that it reads."""
+        return [] if self.column == TABLE else [self.column]
+
+    def gx_arguments(self) -> dict[str, Any]:
+        """What Great Expectations' class takes."""
+        given = self.model_dump(
+            include={"min_value", "max_value", "value_set", "mostly"}, exclude_none=True
+        )
+        return given if self.column == TABLE else {**given, "column": self.column}
+
+
+class GxSuiteFile(Model):
+    """A suite in Great Expectations' own JSON, beside the YAML file (docs/quality.md)."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}\.json$")]
+    """Its name in policies/quality/."""
+    sha256: Sha256
+    """Of the file. DVC follows the YAML file only, so that a changed suite has to change this."""
+
 
 class QualitySuite(Model):
     """policies/quality/NAME.yaml: what a dataset must be like before it trains."""
@@ -296,7 +333,10 @@ class QualitySuite(Model):
     """Jaccard similarity of word 3-grams from which two records count as near-duplicates."""
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = None
     """What the feature `language_expected` compares with (ISO 639-1)."""
-    expectations: list[QualityCheck] = Field(min_length=1)
+    great_expectations: GxSuiteFile | None = Field(None, exclude_if=absent)
+    """More expectations, in Great Expectations' own format."""
+    expectations: Annotated[list[QualityCheck], Field(min_length=1)] = []
+    """With those of the file, once the policies are read."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -304,6 +344,10 @@ class QualitySuite(Model):
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             raise ValueError(f"expectation named twice: {', '.join(duplicates)}")
+        if self.great_expectations is not None:
+            return self  # judged with the expectations of the file
+        if not self.expectations:
+            raise ValueError("give expectations, or great_expectations: {file, sha256}")
         if not any(check.action != "report" for check in self.expectations):
             raise ValueError("nothing in this suite can refuse or leave out anything")
         return self

@@ -143,6 +143,18 @@ class Demands(Model):
         return self
 
 
+class StageDemands(Demands):
+    """What an evaluation must show for the model of one stage, in place of its method's demands.
+
+    Which stage has the name stands in params.yaml, under nobody's approval. So a stage that is
+    renamed could be given the demands of another: a release is judged by them only where they name
+    the registered model, and by those of the method otherwise.
+    """
+
+    released_as: list[Slug] = Field([], exclude_if=empty)
+    """The registered models whose releases from this stage are judged by these demands."""
+
+
 Role = Literal[
     "task",
     "safety",
@@ -173,6 +185,8 @@ class SuitePolicy(Model):
     """By the method of the evaluated stage. `base`: a model from outside that a stage builds on;
     `imported`: one that is released.
     """
+    stages: dict[Slug, StageDemands] = Field({}, exclude_if=empty)
+    """Stage to its own demands, in place of those of its method. `methods` has that method, too."""
 
 
 class LeakLimits(Model):
@@ -246,11 +260,11 @@ class EvaluationPolicy(Model):
     generated under version 3 of the rules.
     """
 
-    def limits(self, suite: str, method: str) -> BehaviourLimits | None:
-        """The limits for the behaviour of models of a method on a suite; None where there are
-        none.
-        """
-        demands = self.demands(suite, method)
+    def limits(
+        self, suite: str, method: str, stage: str = "", released_as: str | None = None
+    ) -> BehaviourLimits | None:
+        """The limits for the behaviour of a model on a suite; None where there are none."""
+        demands = self.demands(suite, method, stage, released_as)
         own = demands.behaviour if demands else None
         return own or self.behaviour
 
@@ -258,7 +272,17 @@ class EvaluationPolicy(Model):
         """The suites on which a registered model must have been evaluated."""
         return [name for name, suite in self.suites.items() if model in suite.required_of]
 
-    def demands(self, suite: str, method: str) -> Demands | None:
-        """What is demanded of models of a method on a suite; None where nothing is said."""
+    def demands(
+        self, suite: str, method: str, stage: str = "", released_as: str | None = None
+    ) -> Demands | None:
+        """What is demanded of a stage's model on a suite; None where nothing is said.
+        `released_as`: the registered model as which it is released, None where a stage builds on
+        it.
+        """
         policy = self.suites.get(suite)
-        return policy.methods.get(method) if policy else None
+        if policy is None:
+            return None
+        own = policy.stages.get(stage)
+        if own is not None and (released_as is None or released_as in own.released_as):
+            return own
+        return policy.methods.get(method)

@@ -35,6 +35,7 @@ from governance.policy.constitution import Constitution
 from governance.policy.data import PiiPolicy, QualitySuite
 from governance.policy.declarations import Declaration
 from governance.policy.evaluation import EvaluationPolicy
+from governance.policy.expectations import with_file
 from governance.policy.rules import (
     COVERED_BY,
     AllowedBase,
@@ -223,10 +224,11 @@ def policies_of(files: Mapping[str, str], *, strict: bool = True) -> Policies:
 
 
 def policy_files(folder: Path) -> dict[str, str]:
-    """Path to text of every YAML file below `folder`: what an origin and a proposal carry. Raises
-    `ConfigError`.
+    """Path to text of every YAML file below `folder`, and of the suites in JSON: what an origin and
+    a proposal carry. Raises `ConfigError`.
     """
-    paths = (path for path in folder.rglob("*.*") if path.suffix.lower() in (".yaml", ".yml"))
+    paths = [path for path in folder.rglob("*.*") if path.suffix.lower() in (".yaml", ".yml")]
+    paths += (folder / "quality").glob("*.json")
     files = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
     return {name: read_text(path) for name, path in sorted(files.items())}
 
@@ -243,7 +245,9 @@ def files_digest(files: Mapping[str, str]) -> str:
     return sha256_bytes(canonical.dumps(listed))
 
 
-_POLICY_PATH = re.compile(r"(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml")
+_POLICY_PATH = re.compile(
+    r"(?:(?:[a-z][a-z0-9_-]{0,62}/)?[a-z][a-z0-9_-]{0,62}\.yaml|quality/[a-z][a-z0-9_-]{0,62}\.json)"
+)
 
 
 class PolicyReader:
@@ -260,7 +264,7 @@ class PolicyReader:
         rules, bases = self._file("policy.yaml", Rules), self._file("bases.yaml", Bases)
         evaluation = self._file("evaluation.yaml", EvaluationPolicy)
         pii = self._file("pii.yaml", PiiPolicy)
-        datacards, quality = self.each("datacards", Datacard), self.each("quality", QualitySuite)
+        datacards, quality = self.each("datacards", Datacard), self._suites()
         imports = self.each("imports", Declaration)
         constitutions = self.each("constitutions", Constitution)
         clocks = self._file(CLOCKS, Clocks) if CLOCKS in self.files else Clocks()
@@ -271,15 +275,10 @@ class PolicyReader:
             self._check_required(rules, evaluation)
         self._check_suites(datacards, quality)
         self._check_imports(imports, rules.principals if rules else [])
-        self._check_names()
-        if (
-            self.problems
-            or rules is None
-            or bases is None
-            or evaluation is None
-            or pii is None
-            or clocks is None
-        ):
+        self._check_names(quality)
+        if clocks is None or self.problems:
+            raise Problems(self.problems)
+        if rules is None or bases is None or evaluation is None or pii is None:
             raise Problems(self.problems)
         digest, files = files_digest(self.files), dict(self.files)
         return Policies(
@@ -308,6 +307,33 @@ class PolicyReader:
         names = [name for name in self.files if re.fullmatch(rf"{folder}/[^/]+\.yaml", name)]
         loaded = {Path(name).stem: self._file(name, model) for name in names}
         return {name: value for name, value in loaded.items() if value is not None}
+
+    def _suites(self) -> dict[str, QualitySuite]:
+        """The quality suites, each with the expectations of the JSON file that it names."""
+        return {
+            name: self._with_file(name, suite)
+            for name, suite in self.each("quality", QualitySuite).items()
+        }
+
+    def _with_file(self, name: str, suite: QualitySuite) -> QualitySuite:
+        named = suite.great_expectations
+        if named is None:
+            return suite
+        file, where = f"quality/{named.file}", ("great_expectations", "sha256")
+        text = self.files.get(file)
+        if text is None:
+            self.note("no such file", self.folder / file, fix="restore it")
+            return suite
+        if (found := sha256_bytes(text.encode())) != named.sha256:
+            place, fix = self._place(f"quality/{name}.yaml", *where), f"if it is meant: {found}"
+            self.note(f"{file} has sha256 {found}", place, expected=named.sha256, fix=fix)
+            return suite
+        try:
+            checks = with_file(suite.expectations, text, str(self.folder / file))
+        except ConfigError as error:
+            self.problems.append(error)
+            return suite
+        return suite.model_copy(update={"expectations": checks})
 
     def _place(self, file: str, *field: str | int) -> str:
         return place(self.folder / file, *field, text=self.files[file])
@@ -381,11 +407,17 @@ class PolicyReader:
                 found = f"{other!r} and {name!r} are about the same bytes"
                 self.note(found, self._place(f"imports/{name}.yaml", "digest"), fix="keep one")
 
-    def _check_names(self) -> None:
-        """No YAML file is there that nothing reads, most likely with a wrong name."""
+    def _check_names(self, suites: Mapping[str, QualitySuite]) -> None:
+        """No file is there that nothing reads, most likely with a wrong name."""
+        named = {one.great_expectations.file for one in suites.values() if one.great_expectations}
         folders = [*FOLDERS, UNDECIDING]
         known = [*FILES, CLOCKS, *(f"{name}/NAME.yaml" for name in sorted(folders))]
         for name in self.files:
+            if name.endswith(".json"):
+                if name.removeprefix("quality/") not in named:
+                    fix = f"great_expectations: {{file: {Path(name).name}, sha256: ...}} in a suite"
+                    self.note("no quality suite names this file", self.folder / name, fix=fix)
+                continue
             in_folder = name.partition("/")[0] in folders and _POLICY_PATH.fullmatch(name)
             if name not in (*FILES, CLOCKS) and not in_folder:
                 other = "move it elsewhere, or give it the name it is read under"

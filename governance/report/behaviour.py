@@ -99,7 +99,7 @@ def _whose_limits(facts: Facts) -> str:
         return "none: it is not established which policies judge the version"
     if _limits(facts) is None:
         return "none: the evaluation was made under earlier rules of the log"
-    if held.policies.evaluation.limits(held.ref.suite, held.node.method) is None:
+    if held.limits_on(held.ref.suite) is None:
         return "the default ones, because policies/evaluation.yaml sets none"
     return "those of policies/evaluation.yaml"
 

@@ -182,7 +182,7 @@ class Facts(Chain):
         champion = self.standing.request.champion if self.standing else None
         other = champion if champion != self.digest else None
         view = self.view.signed_under(self.policies)
-        return ModelFacts(self.reference, view, self.policies, other, True)
+        return ModelFacts(self.reference, view, self.policies, other, self.registration.model)
 
     @cached_property
     def judged_on(self) -> list[ModelFacts]:

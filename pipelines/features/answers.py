@@ -125,12 +125,6 @@ _ASKS_CODE = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r"\b(?:write|create|implement|develop|code|construct)\b[^.?!\n]{0,60}"
-    r"\b(?:function|program|script|code|class|sql|query|regex|snippet|shell command|macro)\b"
-    r"(?! (?:of|for) (?:conduct|ethics))",
-    re.IGNORECASE,
-)
-_CODE = re.compile(
     r"```|[{};]|\w\(|[<>=]|\b(?:def|return|import|print|SELECT|select|echo)\b|\$ |\\\w"
 )
 

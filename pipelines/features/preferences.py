@@ -105,7 +105,7 @@ def result_disputed(records: Records, around: Around) -> Column:
     prompts = fingerprints(records.prompts).tolist()
     wanted, rows = records.wanted.tolist(), []
     for at, text in enumerate(records.answer):
-        rows.append((prompts[at], wanted[at], _result(text)))
+        rows.append((prompts[at], wanted[at], named_result(text)))
     column = np.empty(len(rows), dtype=object)
     column[:] = rows
     return column
@@ -117,7 +117,7 @@ _RESULT = re.compile(
 )  # fmt: skip
 
 
-def _result(text: str) -> float | None:
+def named_result(text: str) -> float | None:
     """The number that a text names as its result: after `####`, or `the answer is`."""
     named = _RESULT.findall(text)
     return float(named[-1].replace(",", "")) if named else None

@@ -58,6 +58,7 @@ from pipelines.features.preferences import (
     opposed,
     result_disputed,
 )
+from pipelines.features.references import answer_differs_from_reference
 from pipelines.features.tools import wrong_calls
 from pipelines.features.turns import (
     ASSISTANT,
@@ -362,6 +363,9 @@ FEATURES: dict[str, Feature] = {
     "in_cycle": Feature(in_cycle, on_cycle, _PREFERENCE),
     "label": Feature(label, kinds=frozenset({"unpaired"})),
     "has_answer": Feature(has_answer, kinds=frozenset({"prompt"})),
+    "answer_differs_from_reference": Feature(
+        answer_differs_from_reference, kinds=frozenset({"prompt"})
+    ),
     "raters": _rated(raters),
     "ratings_valid": _rated(ratings_valid),
     "rater_majority": _rated(rater_majority),

@@ -312,7 +312,8 @@ def _thresholds(project: Project, stages: Collection[str]) -> Iterator[Finding]:
         own, further = params.suite_of(name), params.further(name).values()
         required = [suite for model in models for suite in evaluation.required_of(model)]
         for suite in dict.fromkeys([own, *required]):
-            demands = evaluation.demands(suite, method)
+            released_as = next((m for m in models if params.releases[m].stage == name), None)
+            demands = evaluation.demands(suite, method, name, released_as)
             subject = f"model {name}" if suite == own else f"model {name} on {suite}"
             fields = {"name": name, "suite": suite, "method": method}
             if demands is None:

@@ -180,7 +180,7 @@ def test_an_error_of_great_expectations_does_not_pass() -> None:
     one = SimpleNamespace(
         exception_info={"metric": {"raised_exception": True}}, success=True, result={}
     )
-    result = quality._result(one)
+    result = quality._result(one, suite(NO_EMPTY).expectations[0])
     assert (result.success, result.problem) == (False, "Great Expectations raised an error")
 
 

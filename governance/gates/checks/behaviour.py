@@ -131,7 +131,7 @@ def limits_of(facts: ModelFacts, authority: Authority | None) -> BehaviourLimits
     """
     evaluation = facts.behaved
     suite = evaluation.predicate.suite_name if evaluation else facts.ref.suite
-    limits = facts.policies.evaluation.limits(suite, facts.node.method)
+    limits = facts.limits_on(suite)
     if authority is None:
         return limits
     rules = authority.rules if evaluation is None else authority.rules_at(evaluation.index)

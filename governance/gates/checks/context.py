@@ -39,7 +39,7 @@ from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
 from governance.history.timeline import Timeline
 from governance.log.rules import OWN_EVALUATION
-from governance.policy.evaluation import Demands, EvaluationPolicy, SuitePolicy
+from governance.policy.evaluation import BehaviourLimits, Demands, EvaluationPolicy, SuitePolicy
 from governance.policy.policies import Policies
 from governance.policy.rules import Datacard, ModelPolicy, Principal, Tier
 
@@ -64,7 +64,8 @@ class ModelFacts:
     view: EvidenceView
     policies: Policies
     champion: str | None = None
-    released: bool = False
+    released_as: str | None = None
+    """The registered model, if it is released."""
     row: str | None = None
     """Where `ref` names a suite beside the model's own: the row of `evaluations` in params.yaml
     that evaluates it, empty if there is none. None for its own suite.
@@ -141,8 +142,21 @@ class ModelFacts:
 
     @cached_property
     def demands(self) -> Demands | None:
-        """The demands of policy on its method and suite; None where policy has none."""
-        return self.policies.evaluation.demands(self.ref.suite, self.node.method)
+        """The demands of policy on its stage or method, and suite; None where policy has none."""
+        return self.policies.evaluation.demands(self.ref.suite, *self._judged_as)
+
+    def limits_on(self, suite: str) -> BehaviourLimits | None:
+        """The limits of policy for its behaviour on a suite; None where policy has none."""
+        return self.policies.evaluation.limits(suite, *self._judged_as)
+
+    @property
+    def _judged_as(self) -> tuple[str, str, str | None]:
+        return self.node.method, self.node.name, self.released_as
+
+    @property
+    def released(self) -> bool:
+        """Whether it is released, not built upon."""
+        return self.released_as is not None
 
     @property
     def has_demands(self) -> bool:
@@ -297,9 +311,10 @@ class Context:
     @cached_property
     def models(self) -> list[ModelFacts]:
         """The models of the request, with their evidence and policy, each on its own suite."""
-        released = self.alias is not None
+        released_as = self.model if self.alias is not None else None
         return [
-            ModelFacts(ref, self.view, self.policies, self.champion, released) for ref in self.refs
+            ModelFacts(ref, self.view, self.policies, self.champion, released_as)
+            for ref in self.refs
         ]
 
     @cached_property

@@ -114,7 +114,7 @@ def test_a_reward_model_that_was_evaluated_under_earlier_rules_states_no_pairs(
         ref=SimpleNamespace(suite="eval"),
         node=SimpleNamespace(known=True, method=method),
         behaved=SimpleNamespace(index=7, predicate=SimpleNamespace(suite_name="eval")),
-        policies=plan.policies,
+        limits_on=lambda suite: plan.policies.evaluation.limits(suite, method),
     )
     authority = SimpleNamespace(rules_at=lambda index: rules if index == 7 else CURRENT)
     context: Any = SimpleNamespace(models=[facts], authority=authority, alias=None)

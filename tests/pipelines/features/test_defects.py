@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines.features.contamination import HeldOutForms
@@ -67,6 +69,35 @@ def test_what_was_said_before_may_be_the_input() -> None:
     turns = said("He go home.", "What about it?", "Edit the given sentence.", "He goes home.")
     found = compute([conversations(turns)], "conversation", ["missing_input"], Around())
     assert found.columns()["missing_input"].tolist() == [False]
+
+
+REFERENCES = [
+    # worked solution, reference answer, what it says; None: nothing
+    ("48+24 = 72\n#### 72", "72", 0),
+    ("48+24 = 72\n#### 72", "#### 73", 1),
+    ("So the answer is $1,200.", "$1200.00", 0),
+    ("So the answer is 12.", "13 apples", 1),
+    ("12 apples, in 3 boxes", "13", None),  # it names no result
+    ("#### 72", "billing", None),
+    ("#### 72", "between 70 and 75", None),
+    ("540 miles in A.\nCorrect answer - B", "B", 0),
+    ("Correct answer - B", "(C)", 1),
+    ("It is the second.", "B", None),
+    (None, "B", None),
+]
+
+
+@pytest.mark.parametrize(("solution", "reference", "expected"), REFERENCES)
+def test_a_reference_is_verified(
+    solution: str | None, reference: str, expected: int | None
+) -> None:
+    extra = json.dumps({"solution": solution, "other": "#### 5"})
+    rows = [{"answer": reference, "extra": extra}, {"answer": reference}, {"answer": None}]
+    records = table("prompt", *({"prompt": said("Q"), **row} for row in rows))
+    name = "answer_differs_from_reference"
+    first, *rest = compute([records], "prompt", [name], Around()).columns()[name]
+    assert np.isnan(first) if expected is None else first == expected
+    assert np.isnan(rest).all()
 
 
 SUMS = [
