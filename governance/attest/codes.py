@@ -334,6 +334,10 @@ RATER_SAME_ANSWER: the rater always gives the same answer where others do not
 RATER_FOLLOWS_POSITION: the rater chooses by the place of an answer
   > have the items rated again in the other order, or compute without them: --exclude RATER
 RATER_TOO_FAST: the rater answers much faster than the others on the same items
+RATERS_COPY: two raters agree more than their agreement with the others explains
+  > look at ratings of both; compute agreement without them: --exclude RATER,RATER
+GUIDELINE_DRIFTS: the ratings of a batch mean something else than those of the batches before
+  > look at the guideline of this batch and at ratings made with it; have some rated again
 PREVALENCE_PARADOX: raters nearly always agree, and alpha is low since one rating is so common
   > read AC1 beside alpha, and rate more items that may have a rare answer (docs/raters.md)
 
