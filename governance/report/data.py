@@ -12,6 +12,7 @@ from governance.gates import recall
 from governance.history.lineage import DataChain, subject
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
+from governance.report.labelling import labelled
 from governance.report.model.data import (
     Dataset,
     DataStep,
@@ -50,6 +51,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         judged=judged_samples(facts, chain.scan) if chain.scan else [],
         quality=chain.quality.predicate if chain.quality else None,
         generated=_generated(chain.generation) if chain.generation else None,
+        labelled=labelled(facts, chain),
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
 
@@ -88,7 +90,9 @@ def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
         return {}, facts.policies_note or missing
     shown: dict[str, str] = {}
     for name, value in card.model_dump(mode="json").items():
-        if isinstance(value, dict):
+        if name == "labelling":
+            shown[name] = _declared(card.labelled_by)
+        elif isinstance(value, dict):
             shown |= {f"{name} {key}": _declared(field) for key, field in value.items()}
         else:
             shown[name.replace("_", " ")] = _declared(value)

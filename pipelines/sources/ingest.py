@@ -20,11 +20,12 @@ from typing import Any
 
 from governance.attest.codes import CODES
 from governance.attest.findings import finding
-from governance.attest.predicates import DataCounts, Finding
+from governance.attest.predicates import DataCounts, Finding, Labels
 from governance.base.errors import InputError
 from governance.base.progress import Bar
 from governance.policy.data import IngestPolicy
 from pipelines import pages
+from pipelines.agreement.votes import Votes
 from pipelines.job import Job, Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset
@@ -38,7 +39,7 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read
 
 PAGE = "ingest.md.jinja"
 
-NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH"})
+NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH", "RATER_EXCLUDED"})
 """Codes of well-formed rows with nothing to learn from. They are always left out and do not count
 as malformed.
 """
@@ -52,6 +53,7 @@ STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "extra"}
 MAX_NAMED = 20
 """Number of lost fields that a finding names."""
 
+HALF = "text with half of a UTF-16 pair"
 PLACES = 3
 """Number of places that a finding names."""
 
@@ -63,6 +65,9 @@ class Tally:
     rows: int = 0
     excluded: list[Excluded] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
+    votes: Votes = field(default_factory=Votes)
+    """Every rating of the source, those of excluded raters included."""
+    excluded_raters: frozenset[str] = frozenset()
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
     lineage: dict[str, Lineage] | None = None
@@ -78,7 +83,13 @@ def run(job: Job) -> Outcome:
     generated = job.params.generated(job.key) is not None
     with job.progress.bar(0, "rows") as bar:
         tally, counts = ingest(
-            job.input("source"), dataset, key, job.output("records"), bar, generated=generated
+            job.input("source"),
+            dataset,
+            key,
+            job.output("records"),
+            bar,
+            generated=generated,
+            excluded_raters=frozenset(row.rater for row in policy.excluded(job.key)),
         )
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
@@ -87,7 +98,10 @@ def run(job: Job) -> Outcome:
         write_lineage(job.output(LINEAGE), tally.lineage)
     write_excluded(job.output("excluded"), tally.excluded)
     stated = _stated(job.key, policy)
+    of_raters = _of_raters(job, tally)
     report = _report(job.key, dataset, key, tally, counts, stated)
+    if of_raters is not None:
+        report["labels"] = of_raters.model_dump(mode="json")
     pages.write_reports(job, PAGE, findings, report)
     return Outcome(
         predicate={
@@ -96,6 +110,7 @@ def run(job: Job) -> Outcome:
             "record_key": key.key_id,
             "fields_unused": unused,
             "counts": counts,
+            "labels": of_raters,
         },
         parameters={
             **dataset.model_dump(mode="json", include=STATED),
@@ -114,9 +129,10 @@ def ingest(
     bar: Bar | None = None,
     *,
     generated: bool = False,
+    excluded_raters: frozenset[str] = frozenset(),
 ) -> tuple[Tally, DataCounts]:
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
-    tally = Tally(lineage={} if generated else None)
+    tally = Tally(lineage={} if generated else None, excluded_raters=excluded_raters)
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
             for record, size in _records(name, path, dataset, key, tally):
@@ -167,6 +183,8 @@ def _record(
         detail = "none of the first rows of this file can be read"
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
+    if "ratings" in content:
+        content["ratings"] = _counted(content, key, tally)
     identity, size = _identity(content, dataset.kind, key)
     split = split_of(identity, dataset.splits)
     unused = binding.lost(row.value) - dataset.slices.keys()
@@ -179,13 +197,36 @@ def _record(
     return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size
 
 
+def _counted(content: dict[str, Any], key: Key, tally: Tally) -> list[dict[str, Any]]:
+    """The ratings that count, by the raters' names in records. Raises `RowProblem` if none do."""
+    try:
+        ratings = {key.rater_name(each["rater"]): each["value"] for each in content["ratings"]}
+    except UnicodeEncodeError:
+        raise RowProblem("ROW_ENCODING", "", HALF) from None
+    tally.votes.add(ratings, compared=len(content["completions"]) > 1)
+    counted = {name: ratings[name] for name in ratings if name not in tally.excluded_raters}
+    if not counted:
+        raise RowProblem("RATER_EXCLUDED", "", "no rating that counts")
+    return [{"rater": rater, "value": value} for rater, value in counted.items()]
+
+
+def _of_raters(job: Job, tally: Tally) -> Labels | None:
+    """What is stated of the raters; None where there are fewer than two."""
+    if not tally.votes.cells:
+        return None
+    from pipelines.agreement.labels import labels
+    from pipelines.agreement.majority import read_groups
+
+    names = tuple(sorted({rater for _, rater, _ in tally.votes.cells}))
+    groups = read_groups(job.input("raters"), names) if "raters" in job.inputs else {}
+    return labels(tally.votes, tuple(sorted(tally.excluded_raters)), groups)
+
+
 def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
-    """The record's id, and the size of its content in bytes; renames its raters. Raises
-    `RowProblem` if its text has no UTF-8 form or is too long.
+    """The record's id, and the size of its content in bytes. Raises `RowProblem`
+    if its text has no UTF-8 form or is too long.
     """
     try:
-        for rating in content.get("ratings", ()):
-            rating["rater"] = key.rater_name(rating["rater"])
         columns = KINDS[kind].content_columns
         identified = identifying({name: content.get(name) for name in columns})
         if kind == "rated":
@@ -198,7 +239,7 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
         size = len(text) if text.isascii() else len(text.encode())
         return key.record_id(kind, text), size
     except UnicodeEncodeError:
-        raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
+        raise RowProblem("ROW_ENCODING", "", HALF) from None
 
 
 def _plain(number: float) -> int | float:
@@ -309,5 +350,7 @@ def _report(
 
 def _stated(name: str, policy: IngestPolicy) -> dict[str, Any]:
     """What policy says of this dataset. A line about another one changes no output."""
-    malformed = policy.model_dump(mode="json", exclude={"ignored_fields"})
-    return {"malformed": malformed, "ignored_fields": policy.ignored(name)}
+    malformed = policy.model_dump(mode="json", exclude={"ignored_fields", "excluded_raters"})
+    stated = {"malformed": malformed, "ignored_fields": policy.ignored(name)}
+    excluded = [row.model_dump(mode="json") for row in policy.excluded(name)]
+    return {**stated, "excluded_raters": excluded} if excluded else stated
