@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipelines.agreement.coefficients import Coefficients
 from pipelines.agreement.copying import ERROR, copying
+from pipelines.agreement.panel import Panel
 from tests.conftest import rows
 from tests.pipelines.agreement.pools import CLEAN, Raters
 
@@ -68,3 +73,14 @@ def test_clean_pools_are_accused_no_more_often_than_stated(kind: str) -> None:
 def test_clean_pools_are_not_accused(kind: str) -> None:
     """60 of them: more than one finding has a probability below 0.2 at the stated level."""
     assert sum(bool(copying(Raters(seed, **CLEAN[kind]).of)) for seed in range(60)) <= 1
+
+
+def test_a_copied_annotator_of_pandalm_is_found(public_data: Path) -> None:
+    """Its three annotators agree in 91% of the pairs, and none of them is named."""
+    rows_ = json.loads((public_data / "pandalm/testset-v1.part.json").read_text(encoding="utf-8"))
+    codes = np.array([[row[f"annotator{rater}"] for rater in (1, 2, 3)] for row in rows_])
+    values = (0.0, 1.0, 2.0)
+    assert copying(Coefficients(Panel(codes, values, ("1", "2", "3")), "nominal")) == []
+    codes[:, 2] = codes[:, 0]
+    (found,) = copying(Coefficients(Panel(codes, values, ("1", "2", "3")), "nominal"))
+    assert (found.pair, found.items, found.expected) == ((0, 2), 490, None)
