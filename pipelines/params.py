@@ -104,6 +104,10 @@ class Dataset(Model):
     """Target field to source field, for a shape that is not recognised, e.g. `prompt: question`."""
     splits: Splits = Splits(train=1.0, validation=0.0, test=0.0)
     encoding: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "utf-8"
+    guideline: str = Field("", exclude_if=empty)
+    """A file with what raters were told. Its digest stands in ingest's statement."""
+    raters: str = Field("", exclude_if=empty)
+    """A file of raters and their groups (docs/raters.md)."""
     slices: dict[FieldName, Annotated[list[Label], Field(min_length=1, max_length=50)]] = Field(
         {}, exclude_if=empty
     )

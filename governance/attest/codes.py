@@ -69,6 +69,8 @@ EVIDENCE_INCONSISTENT (never waived): statements that belong together name diffe
   > record the evidence again in one go: countersign repro --force {stages}
 MODEL_UNKNOWN (never waived): policy gives this model no tier, so it sets no requirements for it
   > policies/policy.yaml: models.{name}: tier, purpose, region
+RATERS_LEFT_OUT: the raters whose ratings were left out are not those that policy in force excludes
+  > policies/policy.yaml: ingest.excluded_raters.{name}, or run again: countersign repro
 FIELDS_NOT_PERMITTED: fields of the source were left out that policy does not permit to leave out
   > policies/policy.yaml: ingest.ignored_fields.{name}; or use them (params.yaml: datasets.{name},
   `fields` or `slices`), then: countersign repro ingest@{name}
@@ -124,6 +126,8 @@ LICENCE_NOT_PERMITTED: policy does not permit the licence of this dataset or bas
   > use another one, or policies/policy.yaml: licences
 SOURCE_CHANGED: the source that was read is not the one that the datacard pins
   > check the new source, then policies/datacards/{name}.yaml: source_sha256: {source}
+GUIDELINE_DIFFERS: the raters' guideline that was read is not the one that the datacard declares
+  > correct policies/datacards/{name}.yaml, or read again: dvc repro --force -s ingest@{name}
 SOURCE_UNPINNED: the model's tier demands that the datacard pins its source
   > policies/datacards/{name}.yaml: source_sha256: {source}
 BASE_NOT_ALLOWED: policies/bases.yaml does not allow this base model
@@ -350,6 +354,8 @@ WRONG_LANGUAGE: the text is not in the language the suite names
   > nothing, or change `language` in the suite
 TOO_FEW_RATERS: fewer people rated the record than the suite asks for
   > have it rated again
+RATER_EXCLUDED: all ratings of the record are by raters whom policy excludes
+  > have it rated again
 RATERS_DISAGREE: too few raters of this record agree
   > have it rated again, or leave it out
 
@@ -360,6 +366,10 @@ RATER_SAME_ANSWER: the rater always gives the same answer where others do not
 RATER_FOLLOWS_POSITION: the rater chooses by the place of an answer
   > have the items rated again in the other order, or compute without them: --exclude RATER
 RATER_TOO_FAST: the rater answers much faster than the others on the same items
+RATERS_COPY: two raters agree more than their agreement with the others explains
+  > look at ratings of both; compute agreement without them: --exclude RATER,RATER
+GUIDELINE_DRIFTS: the ratings of a batch mean something else than those of the batches before
+  > look at the guideline of this batch and at ratings made with it; have some rated again
 PREVALENCE_PARADOX: raters nearly always agree, and alpha is low since one rating is so common
   > read AC1 beside alpha, and rate more items that may have a rare answer (docs/raters.md)
 CONSTANT_ANSWER_WINS: a model that gives one answer to every question wins comparisons

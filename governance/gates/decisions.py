@@ -117,6 +117,8 @@ CARD_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "data_licence": of_data.data_licence,
     "lawful_basis": of_data.lawful_basis,
     "source": of_data.source,
+    "guideline": of_data.guideline,
+    "excluded_raters": of_data.excluded_raters,
     "generated_declared": of_generation.declared,
 }
 """The checks of a dataset's datacard and origin."""

@@ -18,6 +18,7 @@ from pydantic import Field, StringConstraints, model_validator
 from governance.attest.codes import CODES
 from governance.base.errors import did_you_mean
 from governance.base.model import Model, Sha256, Slug, absent, empty
+from governance.policy.labelling import ExcludedRater
 
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
 """A kind of personal data by Presidio's name, e.g. `EMAIL_ADDRESS`, or a name of one's own."""
@@ -369,6 +370,13 @@ class IngestPolicy(Model):
     pattern (`meta_*`, `messages.name`). A source with any other such field is refused. Gates check
     it, except where the key is absent, as in older policies.
     """
+
+    excluded_raters: dict[Slug, list[ExcludedRater]] = Field({}, exclude_if=empty)
+    """Dataset to the raters whose ratings do not count. Nobody is excluded without a decision."""
+
+    def excluded(self, dataset: str) -> list[ExcludedRater]:
+        """The raters whose ratings of this dataset do not count."""
+        return self.excluded_raters.get(dataset, [])
 
     def ignored(self, dataset: str) -> list[str]:
         """The names and patterns of the fields of this dataset that may be left out."""

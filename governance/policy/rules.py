@@ -18,6 +18,7 @@ from governance.base.errors import ConfigError
 from governance.base.model import Model, Sha256, Slug, empty
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
+from governance.policy.labelling import Labelling
 from governance.policy.readers import Readers, odd_names
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
@@ -85,8 +86,8 @@ class Datacard(Model):
     """Where it may be processed."""
     classification: Classification | None = None
     retention: Retention = Retention()
-    labelling: str = ""
-    """Who labelled it, under which guidelines; `none` where nobody did."""
+    labelling: str | Labelling = ""
+    """Who labelled it, under which guidelines; `none` where nobody did. In words, or in parts."""
     suite: Slug | None = None
     """The quality suite it is held to; params.yaml says which one ran, this says which one counts.
     """
@@ -99,6 +100,12 @@ class Datacard(Model):
     can. Reports say so beside what rests on these labels.
     """
     notes: str = ""
+
+    @property
+    def labelled_by(self) -> str:
+        """Who labelled it, in words."""
+        said = self.labelling
+        return (said if isinstance(said, str) else said.by).strip()
 
     def blanks(self) -> list[str]:
         """The fields that must be filled in before anything trains, in the order of the card."""
@@ -113,7 +120,7 @@ class Datacard(Model):
             "classification": self.classification,
             "retention.until": self.retention.until,
             "retention.then": self.retention.then.strip(),
-            "labelling": self.labelling.strip(),
+            "labelling": self.labelled_by,
             "suite": self.suite,
         }
         return [name for name, value in values.items() if not value]

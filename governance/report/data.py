@@ -13,6 +13,7 @@ from governance.history.lineage import DataChain, subject
 from governance.log.evidence import Evidence
 from governance.report import judging
 from governance.report.facts import PREFIX, Facts
+from governance.report.labelling import labelled
 from governance.report.model.data import (
     Dataset,
     DataStep,
@@ -53,6 +54,7 @@ def _dataset(facts: Facts, chain: DataChain, uses: list[str]) -> Dataset:
         quality=chain.quality.predicate if chain.quality else None,
         beyond_raters=declared.beyond_raters if declared else "",
         generated=_generated(facts, chain.generation) if chain.generation else None,
+        labelled=labelled(facts, chain),
         gap=f"no evidence of {chain.broken_at} at this digest" if chain.broken_at else None,
     )
 
@@ -91,7 +93,9 @@ def _card(facts: Facts, dataset: str) -> tuple[dict[str, str], str]:
         return {}, facts.policies_note or missing
     shown: dict[str, str] = {}
     for name, value in card.model_dump(mode="json").items():
-        if isinstance(value, dict):
+        if name == "labelling":
+            shown[name] = _declared(card.labelled_by)
+        elif isinstance(value, dict):
             shown |= {f"{name} {key}": _declared(field) for key, field in value.items()}
         else:
             shown[name.replace("_", " ")] = _declared(value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from governance.attest.predicates import Evaluate
-from governance.history.lineage import reproductions
+from governance.history.lineage import inputs, reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release import drills
@@ -349,7 +349,11 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "label_guidelines": lambda facts: Found(
         _declared(facts, "labelling"),
         "datacards that say who labelled and how",
-        ["the guidelines themselves: version and digest"],
+        [
+            f"{each.predicate.dataset}: the guideline's version and digest"
+            for each in _declared(facts, "labelling")
+            if "guideline" not in inputs(each)
+        ],
     ),
     "label_agreement": _agreement,
     "training_record": _training,

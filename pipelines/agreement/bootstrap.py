@@ -7,6 +7,7 @@ agree, and would show a certainty that is not there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -88,13 +89,20 @@ def alpha(panel: Panel, level: Level) -> float:
     return float(of.alpha(of.counts[None, :])[0])
 
 
-def alpha_low(panel: Panel, level: Level, samples: int = SAMPLES, seed: int = SEED) -> float:
+def alpha_low(panel: Panel, level: Level) -> float:
     """The lower end of alpha's interval; NaN where there is none."""
+    return alpha_interval(panel, level)[0]
+
+
+def alpha_interval(panel: Panel, level: Level) -> tuple[float, float]:
+    """Alpha's interval; NaN where there is none."""
     of = Coefficients(panel, level)
     if of.paired_items < FEWEST or np.isnan(alpha(panel, level)):
-        return float("nan")
-    drawn = np.concatenate([of.alpha(weights) for weights in resampled(of, samples, seed)])
-    return float(np.nanquantile(drawn, (1 - CONFIDENCE) / 2))
+        return math.nan, math.nan
+    drawn = np.concatenate([of.alpha(weights) for weights in resampled(of, SAMPLES, SEED)])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail]).tolist()
+    return low, high
 
 
 def resampled(of: Coefficients, samples: int, seed: int) -> Iterator[Floats]:

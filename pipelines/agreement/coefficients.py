@@ -72,7 +72,7 @@ class Coefficients:
         self._paired = self._size > 1
         self._others: Floats = np.where(self._given, self._size[:, None] - 1, 0)
         self._per_value = _per_value(patterns, len(panel.values))
-        self._scale = self._scale_of_values()
+        self.scale = self._scale_of_values()
 
     @property
     def paired_items(self) -> float:
@@ -122,7 +122,7 @@ class Coefficients:
         """The squared difference of ratings, by their places in `values`."""
         if self.level == "nominal":
             return 1 - _equal(first, second)
-        one, other = self._scale[first], self._scale[second]
+        one, other = self.scale[first], self.scale[second]
         if self.level == "ratio":
             total = one + other
             relative: Floats = _or_zero(one - other, total) ** 2
@@ -135,14 +135,14 @@ class Coefficients:
         paired = weights * self._paired
         if self.level in ("ordinal", "interval"):
             total, sums, squares = (
-                paired @ (self._per_value @ self._scale**power) for power in (0, 1, 2)
+                paired @ (self._per_value @ self.scale**power) for power in (0, 1, 2)
             )
             expected: Floats = 2 * (total * squares - sums**2)
             return expected
         per_value: Floats = paired @ self._per_value
         if self.level == "nominal":
             return np.asarray(per_value.sum(axis=1) ** 2 - (per_value**2).sum(axis=1))
-        places = np.arange(len(self._scale))
+        places = np.arange(len(self.scale))
         apart = self.distance(places[:, None], places[None, :])
         return np.asarray(((per_value @ apart) * per_value).sum(axis=1))
 

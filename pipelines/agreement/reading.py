@@ -1,7 +1,10 @@
 """Reads ratings from a file (JSONL, JSON, CSV, Parquet) into a panel.
 
 1. Wide: a row is an item, and each rater has a column.
-2. Long: a row is one rating, with a column for the item, the rater and the value.
+2. Long: a row is one rating, with a column for the item (or several that name it together), the
+   rater and the value. Pairwise: two columns more, which name what was compared. The item is then
+   compared in either order. Its value is the side, 1 or 2 by the order of the names; a value that
+   names neither is kept, e.g. a tie.
 3. Nothing is skipped: a row that cannot be read, or a rating that is neither text nor number, ends
    the reading with its place. An empty cell or null is no rating; so is NaN.
 4. A number and its text are one value: 1, 1.0 and "1".
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from governance.base.errors import ConfigError, InputError, did_you_mean
+from pipelines.agreement.drift import Rows
 from pipelines.agreement.panel import MISSING, Codes, Floats, Level, Panel
 from pipelines.sources.readers import plain_name, read_rows, type_name
 
@@ -34,6 +38,7 @@ EXACT = 2.0**53
 """Beyond it, different integers are the same float."""
 
 Value = float | str
+Item = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class Columns:
 
     raters: tuple[str, ...] = ()
     """Wide: a column each. Long: the raters to be read; all of them if empty."""
-    item: str = ""
+    item: tuple[str, ...] = ()
+    pair: tuple[str, ...] = ()
+    """Pairwise: the two columns of what was compared, the one that stood first before the other."""
     rater: str = ""
     value: str = ""
     slices: tuple[str, ...] = ()
@@ -50,6 +57,10 @@ class Columns:
     """The value that stood first when the rating was given. Wide: its name may have `{rater}`."""
     seconds: str = ""
     """How long the rating took; likewise."""
+    batch: str = ""
+    """The batch in which an item was rated, e.g. a day or the version of the guideline. Long: an
+    item may be rated in several.
+    """
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class Ratings:
     """Items × raters: the place in `panel.values` of the value that stood first."""
     seconds: Floats | None = None
     """Items × raters."""
+    batches: Rows | None = None
+    """The batch of each row; its name is "" where it has none."""
 
 
 @dataclass
@@ -73,6 +86,9 @@ class _Cells:
     first: dict[tuple[int, int], Value] = field(default_factory=dict)
     seconds: dict[tuple[int, int], float] = field(default_factory=dict)
     slices: list[dict[str, str]] = field(default_factory=list)
+    batches: list[str] = field(default_factory=list)
+    """Of each row of the panel, its batch and its item, likewise."""
+    items: list[int] = field(default_factory=list)
 
 
 def read(
@@ -130,7 +146,14 @@ def _no_column(name: str, known: Iterable[str], where: str) -> ConfigError:
 
 
 def _wanted(columns: Columns) -> set[str]:
-    named = {columns.item, columns.rater, columns.value, *columns.slices}
+    named = {
+        *columns.item,
+        *columns.pair,
+        columns.rater,
+        columns.value,
+        columns.batch,
+        *columns.slices,
+    }
     for column in (columns.position, columns.seconds):
         named |= {column} if columns.item else {_of(column, rater) for rater in columns.raters}
     if not columns.item:
@@ -147,6 +170,8 @@ def _wide(
 ) -> tuple[str, ...]:
     for item, (where, row) in enumerate(rows):
         cells.slices.append(_slices(row, columns, where))
+        cells.batches.append(_batch(row, columns, where))
+        cells.items.append(item)
         for at, rater in enumerate(columns.raters):
             position, seconds = _of(columns.position, rater), _of(columns.seconds, rater)
             _cell(cells, (item, at), row, where, (rater, position, seconds))
@@ -156,26 +181,60 @@ def _wide(
 def _long(
     rows: Iterable[tuple[str, dict[str, Any]]], columns: Columns, cells: _Cells
 ) -> tuple[str, ...]:
-    items: dict[Value, int] = {}
+    items: dict[Item, int] = {}
+    units: dict[tuple[Item, str], int] = {}
     raters: dict[str, int] = {rater: at for at, rater in enumerate(columns.raters)}
     for where, row in rows:
-        item = _value(row.get(columns.item), columns.item, where)
-        rater = _value(row.get(columns.rater), columns.rater, where)
-        if item is None or rater is None:
-            empty = columns.item if item is None else columns.rater
-            if empty not in row:
-                raise _no_column(empty, row, where)
-            raise InputError(f"column {plain_name(empty)} is empty", where=where)
-        name = _label(rater)
+        item = tuple(_required(row, name, where) for name in columns.item)
+        name = _label(_required(row, columns.rater, where))
         if columns.raters and name not in raters:
             continue
-        cell = (items.setdefault(item, len(items)), raters.setdefault(name, len(raters)))
+        if columns.pair:
+            row, sides = _sided(row, columns, where)
+            item = (*item, *sides)
+        batch = _batch(row, columns, where)
+        unit = units.setdefault((item, batch), len(units))
+        if unit == len(cells.items):
+            cells.batches.append(batch)
+            cells.items.append(items.setdefault(item, len(items)))
+        cell = (unit, raters.setdefault(name, len(raters)))
         if cell in cells.values:
             fix = "leave one of the ratings out"
             raise InputError("this rater has rated this item before", where=where, fix=fix)
-        _cell(cells, cell, row, where, (columns.value, columns.position, columns.seconds))
+        position = FIRST if columns.pair else columns.position
+        _cell(cells, cell, row, where, (columns.value, position, columns.seconds))
         _same_slices(cells, cell[0], _slices(row, columns, where), where)
     return tuple(raters)
+
+
+def _required(row: dict[str, Any], column: str, where: str) -> Value:
+    value = _value(row.get(column), column, where)
+    if value is None:
+        if column not in row:
+            raise _no_column(column, row, where)
+        raise InputError(f"column {plain_name(column)} is empty", where=where)
+    return value
+
+
+FIRST = "\0first"
+"""Stands for the column with the side that stood first in a pairwise row."""
+
+
+def _sided(
+    row: dict[str, Any], columns: Columns, where: str
+) -> tuple[dict[str, Any], tuple[str, str]]:
+    """The row with its value as a side, and what was compared, in the order of the names."""
+    first, second = columns.pair
+    names = [_label(_required(row, column, where)) for column in columns.pair]
+    one, other = sorted(names)
+    if one == other:
+        raise InputError("the row compares something with itself", where=where)
+    value = _value(row.get(columns.value), columns.value, where)
+    chosen = value if value is None else _label(value)
+    chosen = {first: names[0], second: names[1]}.get(chosen or "", chosen)
+    sides = {one: 1, other: 2}
+    sided = {columns.value: sides.get(chosen or "", chosen), FIRST: sides[names[0]]}
+    return {**row, **sided}, (one, other)
 
 
 def _cell(
@@ -205,6 +264,11 @@ def _cell(
 def _slices(row: dict[str, Any], columns: Columns, where: str) -> dict[str, str]:
     found = {name: _value(row.get(name), name, where) for name in columns.slices}
     return {name: _label(value) for name, value in found.items() if value is not None}
+
+
+def _batch(row: dict[str, Any], columns: Columns, where: str) -> str:
+    value = _value(row.get(columns.batch), columns.batch, where) if columns.batch else None
+    return "" if value is None else _label(value)
 
 
 def _same_slices(cells: _Cells, item: int, slices: dict[str, str], where: str) -> None:
@@ -256,12 +320,13 @@ def _ratings(
     codes = np.full(shape, MISSING, dtype=np.int64)
     for cell, value in cells.values.items():
         codes[cell] = place[value]
-    first = np.full(shape, MISSING, dtype=np.int64) if columns.position else None
+    placed = columns.position or columns.pair
+    first = np.full(shape, MISSING, dtype=np.int64) if placed else None
     if first is not None:
         for cell, value in cells.first.items():
             first[cell] = place.get(value, MISSING)
         if not (first != MISSING).any():
-            found = f"column {columns.position[:80]} names none of the ratings"
+            found = f"column {(columns.position or columns.value)[:80]} names none of the ratings"
             raise InputError(found, where=str(path), expected="the rating that stood first")
     seconds = np.full(shape, np.nan) if columns.seconds else None
     if seconds is not None:
@@ -273,14 +338,23 @@ def _ratings(
     if silent:
         found = f"no rating by {plain_name(silent[0])}"
         raise InputError(found, where=str(path), fix="leave the rater out of --raters")
-    return Ratings(Panel(codes, values, tuple(raters)), slices, first, seconds)
+    panel = Panel(codes, values, tuple(raters))
+    return Ratings(panel, slices, first, seconds, _batches(path, cells, columns))
 
 
-def _check_slices(path: Path, slices: dict[str, tuple[str, ...]]) -> None:
+def _batches(path: Path, cells: _Cells, columns: Columns) -> Rows | None:
+    if not columns.batch:
+        return None
+    _check_slices(path, {columns.batch: tuple(cells.batches)}, "batches")
+    names, batch = np.unique(np.array(cells.batches, dtype=object), return_inverse=True)
+    return Rows(batch.reshape(-1), np.array(cells.items), tuple(names.tolist()))
+
+
+def _check_slices(path: Path, slices: dict[str, tuple[str, ...]], what: str = "slices") -> None:
     for name, found_slices in slices.items():
         if (count := len(set(found_slices))) > MOST_SLICES:
             found = f"column {plain_name(name)} has {count:,} values"
-            raise InputError(found, where=str(path), expected=f"at most {MOST_SLICES} slices")
+            raise InputError(found, where=str(path), expected=f"at most {MOST_SLICES} {what}")
 
 
 def _distinct(path: Path, given: Iterable[Value], level: Level) -> tuple[Value, ...]:

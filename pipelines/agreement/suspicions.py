@@ -1,4 +1,5 @@
-"""Finds raters whose ratings should not count unseen, and coefficients that mislead.
+"""Finds raters whose ratings should not count unseen, batches and coefficients that mislead. Pairs
+who copy: `pipelines.agreement.copying`. Batches: `pipelines.agreement.drift`.
 
 1. A rater is compared with the others on the same items. A finding says what was found; a person
    decides what it means.
@@ -22,6 +23,8 @@ from governance.attest.predicates import Finding
 from governance.base.statistics import share_interval
 from pipelines.agreement.bootstrap import Estimate
 from pipelines.agreement.coefficients import Coefficients
+from pipelines.agreement.copying import MOST_RATERS, OTHERS, copying
+from pipelines.agreement.drift import drift
 from pipelines.agreement.panel import MISSING, Codes, Floats, Level
 from pipelines.agreement.reading import Ratings
 
@@ -40,11 +43,49 @@ Krippendorff draws no conclusions.
 """
 
 
-def suspicions(ratings: Ratings, level: Level) -> list[Finding]:
-    """Findings about raters, in the order of their columns."""
-    checks = Checks(ratings, Coefficients(ratings.panel, level))
-    raters = range(len(ratings.panel.raters))
-    return [found for rater in raters for found in checks.about(rater)]
+@dataclass(frozen=True)
+class Suspicion:
+    """A finding about raters."""
+
+    raters: tuple[str, ...]
+    finding: Finding
+
+
+def suspicions(ratings: Ratings, level: Level) -> list[Suspicion]:
+    """Findings about single raters, in the order of their columns, then about pairs."""
+    of, names = Coefficients(ratings.panel, level), ratings.panel.raters
+    checks = Checks(ratings, of)
+    found = [
+        Suspicion((name,), finding)
+        for rater, name in enumerate(names)
+        for finding in checks.about(rater)
+    ]
+    suspects = {names.index(each.raters[0]) for each in found}
+    for copied in copying(of, suspects):
+        found.append(Suspicion(tuple(names[at] for at in copied.pair), copied.finding(names)))
+    return found
+
+
+def not_searched(ratings: Ratings) -> Iterator[str]:
+    """What the ratings do not allow to look for, in words."""
+    raters = len(ratings.panel.raters)
+    if ratings.first is None:
+        yield "raters who follow position (--position)"
+    if ratings.seconds is None:
+        yield "raters who are too fast (--seconds)"
+    if ratings.batches is None:
+        yield "a guideline that drifts (--batch)"
+    if raters > MOST_RATERS:
+        yield f"raters who copy: {raters} raters, at most {MOST_RATERS}"
+    elif raters < 2 + OTHERS:
+        yield "raters who copy in part: this needs five raters of the same items"
+
+
+def drifts(ratings: Ratings, level: Level) -> list[Finding]:
+    """Findings about batches; none where the file names no batches."""
+    if ratings.batches is None:
+        return []
+    return drift(Coefficients(ratings.panel, level), ratings.batches)
 
 
 @dataclass(frozen=True)

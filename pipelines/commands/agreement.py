@@ -22,6 +22,7 @@ from governance.commands.session import FILE, Call
 
 if TYPE_CHECKING:
     from pipelines.agreement.bootstrap import Estimate, Estimates
+    from pipelines.agreement.majority import Disputes, Overruled
     from pipelines.agreement.panel import Level, Panel
     from pipelines.agreement.reading import Columns
 
@@ -57,6 +58,11 @@ class Result:
     left_out: tuple[str, ...]
     """The raters named by --exclude, else those with findings."""
     without: Estimates | None
+    disputes: Disputes
+    overruled: dict[str, dict[str, Overruled]]
+    """Attribute of --groups to group to counts."""
+    not_searched: tuple[str, ...]
+    """What was not looked for, in words."""
     findings: list[Finding]
 
 
@@ -64,6 +70,7 @@ class Result:
 @click.argument("file", type=FILE)
 @click.option("--raters", metavar="A,B,C", default="", help="Their columns; or of --rater, whom.")
 @click.option("--item", default="", metavar="FIELD", help="A row is one rating: of which item.")
+@click.option("--pair", default="", metavar="A,B", help="A row is one choice: between which two.")
 @click.option("--rater", default="", metavar="FIELD", help="A row is one rating: by whom.")
 @click.option("--value", default="", metavar="FIELD", help="A row is one rating: the rating.")
 @click.option("--kind", type=click.Choice(KINDS), default="nominal", show_default=True)
@@ -71,6 +78,10 @@ class Result:
 @click.option("--exclude", metavar="A,B", default="", help="Compute without these raters, too.")
 @click.option("--position", default="", metavar="FIELD", help="The rating that stood first.")
 @click.option("--seconds", default="", metavar="FIELD", help="How long a rating took.")
+@click.option(
+    "--batch", default="", metavar="FIELD", help="When or by which guideline: find drift."
+)
+@click.option("--groups", type=FILE, help="Rows of a rater and attributes: who is overruled.")
 @click.option("--samples", type=click.IntRange(100, 100_000), default=2_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
 @session.options("as_json")
@@ -79,13 +90,14 @@ def command(call: Call, file: Path, **options: Any) -> None:
     slice and rater, and which raters to look at.
 
     Rows are items with a column for each rater (--raters), or single ratings (--item, --rater,
-    --value). With a column for each rater, {rater} in --position and --seconds stands for the
-    rater.
+    --value), or single choices (--pair, too). With a column for each rater, {rater} in --position
+    and --seconds stands for the rater. Several columns can name an item: --item question,turn
     """
     _libraries()
     columns = _columns(options)
     sampling = Sampling(options["samples"], options["seed"])
-    result = _result(file, columns, options["kind"], _names(options["exclude"]), sampling)
+    exclude, groups = _names(options["exclude"]), options["groups"]
+    result = _result(file, columns, options["kind"], exclude, sampling, groups)
     call.show(document(result), list(lines(result)))
 
 
@@ -106,21 +118,27 @@ def _columns(options: dict[str, Any]) -> Columns:
 
     long = [options[name] for name in ("item", "rater", "value")]
     raters = _names(options["raters"])
+    pair = _names(options["pair"])
     if any(long) and not all(long):
         found = "--item, --rater and --value belong together"
         raise ConfigError(found, expected="all three, or --raters alone")
+    if pair and (len(pair) != 2 or not all(long) or options["position"]):
+        expected = "--pair FIELD,FIELD with --item, --rater and --value, without --position"
+        raise ConfigError("--pair with other options", expected=expected)
     if not any(long) and len(raters) < 2:
         found = f"--raters names {len(raters)}"
         fix = "where each row is one rating: --item FIELD --rater FIELD --value FIELD"
         raise ConfigError(found, expected="two columns or more: --raters a,b,c", fix=fix)
     return Columns(
         raters=raters,
-        item=options["item"],
+        item=_names(options["item"]),
+        pair=pair,
         rater=options["rater"],
         value=options["value"],
         slices=tuple(dict.fromkeys(options["slices"])),
         position=options["position"],
         seconds=options["seconds"],
+        batch=options["batch"],
     )
 
 
@@ -128,17 +146,24 @@ def _columns(options: dict[str, Any]) -> Columns:
 
 
 def _result(
-    file: Path, columns: Columns, kind: Level, exclude: tuple[str, ...], sampling: Sampling
+    file: Path,
+    columns: Columns,
+    kind: Level,
+    exclude: tuple[str, ...],
+    sampling: Sampling,
+    groups: Path | None,
 ) -> Result:
     import numpy as np
 
+    from pipelines.agreement.majority import disputes, overruled, read_groups
     from pipelines.agreement.reading import read
-    from pipelines.agreement.suspicions import prevalence, suspicions
+    from pipelines.agreement.suspicions import drifts, not_searched, prevalence, suspicions
 
     progress = Progress()
     with progress.bar(0, "rows read") as bar:
         ratings = read(file, columns, kind, bar.advance)
     panel = ratings.panel
+    grouped = read_groups(groups, panel.raters) if groups else {}
     estimated = partial(_estimated, progress, kind, sampling)
     whole = estimated("all", panel)
     slices = {
@@ -149,11 +174,26 @@ def _result(
         for column, of_item in ratings.slices.items()
     }
     about = suspicions(ratings, kind)
-    suspects = {finding.subject.removeprefix("rater ") for finding in about}
+    suspects = {rater for suspicion in about for rater in suspicion.raters}
     left_out = _left_out(panel, exclude, suspects)
     without = estimated("without", panel.without(left_out)) if left_out else None
-    found = [*about, *prevalence(ratings, whole.pool)]
-    return Result(file.name, kind, sampling, whole, slices, left_out, without, found)
+    return Result(
+        file=file.name,
+        kind=kind,
+        sampling=sampling,
+        whole=whole,
+        slices=slices,
+        left_out=left_out,
+        without=without,
+        disputes=disputes(panel),
+        overruled=overruled(panel, grouped),
+        not_searched=tuple(not_searched(ratings)),
+        findings=[
+            *(suspicion.finding for suspicion in about),
+            *drifts(ratings, kind),
+            *prevalence(ratings, whole.pool),
+        ],
+    )
 
 
 def _estimated(
@@ -197,6 +237,12 @@ def document(result: Result) -> dict[str, Any]:
         },
         "left_out": list(result.left_out),
         "without": asdict(result.without) if result.without else None,
+        "disputes": asdict(result.disputes),
+        "overruled": {
+            attribute: {group: asdict(counts) for group, counts in table.items()}
+            for attribute, table in result.overruled.items()
+        },
+        "not_searched": list(result.not_searched),
         "findings": [finding.model_dump(mode="json") for finding in result.findings],
     }
 
@@ -222,6 +268,14 @@ def lines(result: Result) -> Iterator[str]:
         )
     yield from _table("rater, with the others", whole.raters)
     yield ""
+    disputes = result.disputes
+    yield (
+        f"items: {disputes.unanimous:,} unanimous, {disputes.majority:,} with a majority,"
+        f" {disputes.split:,} split"
+    )
+    for attribute, table in result.overruled.items():
+        yield from _overruled(attribute, table)
+    yield ""
     for finding in result.findings:
         yield f"{finding.code}  {finding.subject}: {finding.message}"
         yield f"  found: {finding.found}"
@@ -229,6 +283,20 @@ def lines(result: Result) -> Iterator[str]:
         yield f"  next: {finding.next}"
     if not result.findings:
         yield "no rater stands out"
+    if result.not_searched:
+        yield f"not looked for: {'; '.join(result.not_searched)}"
+
+
+def _overruled(attribute: str, table: dict[str, Overruled]) -> Iterator[str]:
+    """Whose ratings the majority of their items overruled, by groups of raters."""
+    yield ""
+    yield _row(f"{attribute}: overruled", ["by the majority", "raters"])
+    for group, counts in table.items():
+        share = f" ({counts.overruled / counts.ratings:.0%})" if counts.ratings else ""
+        found = f"{counts.overruled:,} of {counts.ratings:,}{share}"
+        yield _row(f"  {group}", [found, f"{counts.raters:,}"])
+    if not table:
+        yield "  too few raters to show groups"
 
 
 def _table(title: str, rows: dict[str, dict[str, Estimate]]) -> Iterator[str]:

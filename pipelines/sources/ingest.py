@@ -22,11 +22,12 @@ from typing import Any
 
 from governance.attest.codes import CODES
 from governance.attest.findings import finding
-from governance.attest.predicates import DataCounts, Finding
+from governance.attest.predicates import DataCounts, Finding, Labels
 from governance.base.errors import InputError
 from governance.base.progress import Bar
 from governance.policy.data import IngestPolicy
 from pipelines import pages
+from pipelines.agreement.votes import Votes
 from pipelines.exclusions import NOTHING, REASON, Excluding, excluding
 from pipelines.job import Job, Outcome
 from pipelines.kinds import KINDS
@@ -41,7 +42,7 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read
 
 PAGE = "ingest.md.jinja"
 
-NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH", REASON})
+NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH", "RATER_EXCLUDED", REASON})
 """Codes of well-formed rows with nothing to learn from, or that were erased. They are always left
 out and do not count as malformed.
 """
@@ -55,6 +56,7 @@ STATED = {"kind", "source", "fields", "splits", "encoding", "slices", "extra"}
 MAX_NAMED = 20
 """Number of lost fields that a finding names."""
 
+HALF = "text with half of a UTF-16 pair"
 PLACES = 3
 """Number of places that a finding names."""
 
@@ -66,6 +68,9 @@ class Tally:
     rows: int = 0
     excluded: list[Excluded] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
+    votes: Votes = field(default_factory=Votes)
+    """Every rating of the source, those of excluded raters included."""
+    excluded_raters: frozenset[str] = frozenset()
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
     lineage: dict[str, Lineage] | None = None
@@ -90,9 +95,15 @@ def run(job: Job) -> Outcome:
     erased = excluding(job.root, key)
     with job.progress.bar(0, "rows") as bar:
         tally, counts = ingest(
-            job.input("source"), dataset, key, job.output("records"), bar,
-            generated=generated, erased=erased,
-        )  # fmt: skip
+            job.input("source"),
+            dataset,
+            key,
+            job.output("records"),
+            bar,
+            generated=generated,
+            erased=erased,
+            excluded_raters=frozenset(row.rater for row in policy.excluded(job.key)),
+        )
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
     write_slices(job.output("slices"), tally.slices)
@@ -100,7 +111,10 @@ def run(job: Job) -> Outcome:
         write_lineage(job.output(LINEAGE), tally.lineage)
     write_excluded(job.output("excluded"), tally.excluded)
     stated = _stated(job.key, policy)
+    of_raters = _of_raters(job, tally)
     report = _report(job.key, dataset, key, tally, counts, stated)
+    if of_raters is not None:
+        report["labels"] = of_raters.model_dump(mode="json")
     pages.write_reports(job, PAGE, findings, report)
     return Outcome(
         predicate={
@@ -110,6 +124,7 @@ def run(job: Job) -> Outcome:
             "fields_unused": unused,
             "counts": counts,
             "exclusions": erased.stated,
+            "labels": of_raters,
         },
         parameters={
             **dataset.model_dump(mode="json", include=STATED),
@@ -129,9 +144,10 @@ def ingest(
     *,
     generated: bool = False,
     erased: Excluding | None = None,
+    excluded_raters: frozenset[str] = frozenset(),
 ) -> tuple[Tally, DataCounts]:
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
-    tally = Tally(lineage={} if generated else None)
+    tally = Tally(lineage={} if generated else None, excluded_raters=excluded_raters)
     erased = erased or Excluding(key, NOTHING)
     with RecordWriter(target, dataset.kind) as writer:
         for name, path in source_files(source):
@@ -189,9 +205,16 @@ def _record(
         detail = "none of the first rows of this file can be read"
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
+    if "ratings" in content:
+        content["ratings"] = _named(content, erased.key)
     identity, size = _identity(content, dataset.kind, erased.key)
     if erased.has(identity, content, dataset.kind):
         raise ErasedRow(identity)
+    if "ratings" in content:
+        content["ratings"] = _counted(content, tally)
+        identity, size = _identity(content, dataset.kind, erased.key)
+        if erased.has(identity, content, dataset.kind):  # erased when other ratings counted
+            raise ErasedRow(identity)
     split = split_of(identity, dataset.splits)
     unused = binding.lost(row.value) - dataset.slices.keys()
     if tally.lineage is not None:
@@ -203,13 +226,44 @@ def _record(
     return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size
 
 
+def _named(content: dict[str, Any], key: Key) -> list[dict[str, Any]]:
+    """The ratings by the raters' names in records. Raises `RowProblem`."""
+    try:
+        return [
+            {"rater": key.rater_name(each["rater"]), "value": each["value"]}
+            for each in content["ratings"]
+        ]
+    except UnicodeEncodeError:
+        raise RowProblem("ROW_ENCODING", "", HALF) from None
+
+
+def _counted(content: dict[str, Any], tally: Tally) -> list[dict[str, Any]]:
+    """The ratings that count. Raises `RowProblem` if none do."""
+    ratings = {each["rater"]: each["value"] for each in content["ratings"]}
+    tally.votes.add(ratings, compared=len(content["completions"]) > 1)
+    counted = [each for each in content["ratings"] if each["rater"] not in tally.excluded_raters]
+    if not counted:
+        raise RowProblem("RATER_EXCLUDED", "", "no rating that counts")
+    return counted
+
+
+def _of_raters(job: Job, tally: Tally) -> Labels | None:
+    """What is stated of the raters; None where there are fewer than two."""
+    if not tally.votes.cells:
+        return None
+    from pipelines.agreement.labels import labels
+    from pipelines.agreement.majority import read_groups
+
+    names = tuple(sorted({rater for _, rater, _ in tally.votes.cells}))
+    groups = read_groups(job.input("raters"), names) if "raters" in job.inputs else {}
+    return labels(tally.votes, tuple(sorted(tally.excluded_raters)), groups)
+
+
 def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
-    """The record's id, and the size of its content in bytes; renames its raters. Raises
-    `RowProblem` if its text has no UTF-8 form or is too long.
+    """The record's id, and the size of its content in bytes. Raises `RowProblem`
+    if its text has no UTF-8 form or is too long.
     """
     try:
-        for rating in content.get("ratings", ()):
-            rating["rater"] = key.rater_name(rating["rater"])
         columns = KINDS[kind].content_columns
         identified = identifying({name: content.get(name) for name in columns})
         if kind == "rated":
@@ -222,7 +276,7 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
         size = len(text) if text.isascii() else len(text.encode())
         return key.record_id(kind, text), size
     except UnicodeEncodeError:
-        raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
+        raise RowProblem("ROW_ENCODING", "", HALF) from None
 
 
 def _plain(number: float) -> int | float:
@@ -333,5 +387,7 @@ def _report(
 
 def _stated(name: str, policy: IngestPolicy) -> dict[str, Any]:
     """What policy says of this dataset. A line about another one changes no output."""
-    malformed = policy.model_dump(mode="json", exclude={"ignored_fields"})
-    return {"malformed": malformed, "ignored_fields": policy.ignored(name)}
+    malformed = policy.model_dump(mode="json", exclude={"ignored_fields", "excluded_raters"})
+    stated = {"malformed": malformed, "ignored_fields": policy.ignored(name)}
+    excluded = [row.model_dump(mode="json") for row in policy.excluded(name)]
+    return {**stated, "excluded_raters": excluded} if excluded else stated

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The dataset's source, a file or a folder."""
-    return [Input("source", Path(params.datasets[key].source))]
+    """The dataset's source, a file or a folder; what its raters were told, and their groups."""
+    dataset = params.datasets[key]
+    beside = {"guideline": dataset.guideline, "raters": dataset.raters}
+    files = [Input(role, Path(path)) for role, path in beside.items() if path]
+    return [Input("source", Path(dataset.source)), *files]
 
 
 def outputs(params: Params, key: str) -> list[Output]:
@@ -62,6 +65,6 @@ FAMILY = StageFamily(
     table="datasets",
     settings=("records",),
     evidence="ingest",
-    engines=("pyarrow",),
+    engines=("pyarrow", "numpy", "scipy"),
     mistakes=missing_sources,
 )

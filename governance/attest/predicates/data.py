@@ -59,6 +59,54 @@ class Exclusions(Model):
     """The root of each list, as the erasure that demands it names it."""
 
 
+class Agreement(Model):
+    """How far raters agree: Krippendorff's alpha with its 95% interval; None where it has none."""
+
+    raters: int = Field(ge=0)
+    ratings: int = Field(ge=0)
+    items: int = Field(ge=0)
+    """With a rating."""
+    alpha: float | None
+    low: float | None
+    high: float | None
+
+
+class Overruled(Model):
+    """A group's ratings of items that have a majority of three raters or more."""
+
+    raters: int = Field(ge=0)
+    ratings: int = Field(ge=0)
+    overruled: int = Field(ge=0)
+
+
+class Suspicion(Model):
+    """A finding about raters, by their names in records."""
+
+    code: str
+    raters: list[str]
+
+
+class Labels(Model):
+    """What ingest found of the raters of a dataset, by their names in records."""
+
+    level: Literal["nominal", "interval"]
+    """Nominal where answers were compared, interval for scores."""
+    agreement: Agreement
+    """Of all ratings in the source."""
+    excluded: dict[str, int] = Field({}, exclude_if=empty)
+    """Rater whom policy excludes, to the number of ratings left out."""
+    without: Agreement | None = Field(None, exclude_if=empty)
+    """Of the ratings that count, where some do not."""
+    unanimous: int = Field(ge=0)
+    majority: int = Field(ge=0)
+    split: int = Field(ge=0)
+    """Items with two ratings or more that count: all raters agree, more than half, or neither."""
+    overruled: dict[str, dict[str, Overruled]] = Field({}, exclude_if=empty)
+    """Attribute of the raters file to group to counts. Small groups are shown together."""
+    suspicions: list[Suspicion] = Field([], exclude_if=empty)
+    """Of all ratings; nobody is excluded because of them."""
+
+
 @evidence_kind("ingest", granted=True)
 class Ingest(Predicate):
     """A source was read and normalised."""
@@ -71,6 +119,8 @@ class Ingest(Predicate):
     counts: DataCounts
     exclusions: Exclusions | None = Field(None, exclude_if=empty)
     """Absent where nothing is excluded."""
+    labels: Labels | None = Field(None, exclude_if=empty)
+    """Absent where nothing was rated, and from older statements."""
 
 
 class Planted(Model):

@@ -53,6 +53,22 @@ def ignored_fields(context: DataContext) -> Findings:
         )
 
 
+def excluded_raters(context: DataContext) -> Findings:
+    """Ratings were left out of those raters whom policy in force excludes, and of no other."""
+    ingest = context.chain.ingest
+    if ingest is None or ingest.predicate.labels is None:
+        return
+    name, left_out = context.chain.dataset, sorted(ingest.predicate.labels.excluded)
+    excluded = sorted({row.rater for row in context.policies.rules.ingest.excluded(name)})
+    if left_out != excluded:
+        yield context.data_finding(
+            "RATERS_LEFT_OUT",
+            expected=", ".join(excluded) or "none",
+            found=", ".join(left_out) or "none",
+            figures=left_out,
+        )
+
+
 def data_kind(context: DataContext) -> Findings:
     """The stage can use this kind of record."""
     quality = context.quality
@@ -332,6 +348,21 @@ def source(context: DataContext) -> Findings:
             found=read[:12],
             source=read,
             figures=[read],
+        )
+
+
+def guideline(context: DataContext) -> Findings:
+    """The guideline that ingest read is the one that the datacard declares, if it declares one."""
+    said = context.card.labelling if context.card else ""
+    ingest = context.chain.ingest
+    if isinstance(said, str) or said.guideline is None or ingest is None:
+        return
+    declared, read = said.guideline.sha256, inputs(ingest).get("guideline")
+    if read != declared:
+        name = context.chain.dataset
+        found = read[:12] if read else f"no file: params.yaml: datasets.{name}.guideline"
+        yield context.data_finding(
+            "GUIDELINE_DIFFERS", expected=declared[:12], found=found, figures=[read or ""]
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from governance.attest.predicates import Quality, Scan
+from governance.attest.predicates import Overruled, Quality, Scan
 from governance.base.model import Model, Sha256
 from governance.policy.readers import ContentKind
 from governance.report.model.parts import NOT_USED, Refs
@@ -104,6 +104,21 @@ class GeneratedBy(Model):
     evidence: Refs
 
 
+class Answer(Model):
+    """An answer about labels, in words."""
+
+    question: str
+    answer: str
+
+
+class Labelled(Model):
+    """Who labelled, by which guideline, with what agreement, and what was excluded."""
+
+    answers: list[Answer]
+    overruled: dict[str, dict[str, Overruled]]
+    """Attribute of raters to group to counts."""
+
+
 class Dataset(Model):
     """One dataset this version rests on."""
 
@@ -127,6 +142,8 @@ class Dataset(Model):
     """Why people cannot reliably judge the answers, as the datacard declares."""
     generated: GeneratedBy | None = None
     """Absent where people or other systems made it."""
+    labelled: Labelled | None = None
+    """Absent where the kind of record has no labels."""
     gap: str | None
     """Where the chain of evidence breaks."""
 

@@ -25,6 +25,7 @@ from governance.base.errors import RefusedError, StorageError
 from governance.gates.decisions import CHECKS, EARLIER, decide_gate
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.evaluation import Demands, Threshold
+from governance.policy.labelling import Labelling
 from governance.policy.rules import Licences, ModelPolicy, Tier
 from tests.governance import snapshots
 from tests.governance.gates.behaving import BETTER, ROSE, Change, behaves, longer_in, ranks_so
@@ -142,6 +143,38 @@ def _left_out(*fields: str) -> Change:
         permitted = {"tickets": ["id", "meta_*"], "pairs": ["elsewhere"]}
         plan.rules(ingest=IngestPolicy(malformed="drop", ignored_fields=permitted))
         plan.say("ingest", "tickets", fields_unused=dict.fromkeys(fields, 3))
+
+    return change
+
+
+GUIDELINE = digest("guideline")
+RATER = "rater_0123abcd"
+
+
+def _guideline(read: str | None) -> Change:
+    """The datacard declares a guideline; ingest read a file with this digest."""
+
+    def change(plan: Plan) -> None:
+        declared = {"by": "staff", "guideline": {"version": "2", "sha256": GUIDELINE}}
+        plan.card("tickets", labelling=Labelling.model_validate(declared))
+        files = {"guideline": read} if read else {}
+        plan.say("ingest", "tickets", inputs={"source": digest("source tickets"), **files})
+
+    return change
+
+
+def _rated(left_out: str = "", excluded: str = "") -> Change:
+    """Ingest left out a rater; policy excludes one."""
+
+    def change(plan: Plan) -> None:
+        figures = {"raters": 3, "ratings": 90, "items": 30, "alpha": 0.8, "low": 0.7, "high": 0.9}
+        counts = {"unanimous": 20, "majority": 9, "split": 1}
+        labels = {"level": "nominal", "agreement": figures, "excluded": {left_out: 30}, **counts}
+        labels |= {} if left_out else {"excluded": {}}
+        plan.say("ingest", "tickets", labels=labels)
+        row = {"rater": excluded, "reason": "copies", "decided_by": "steward", "on": "2026-11-01"}
+        rows = {"tickets": [row]} if excluded else {}
+        plan.rules(ingest=IngestPolicy.model_validate({"excluded_raters": rows}, strict=False))
 
     return change
 
@@ -545,6 +578,34 @@ SCENARIOS = [
     ),
     Scenario(
         "other source", "SOURCE_CHANGED", "source", "dataset tickets", _card(source_sha256=OTHER)
+    ),
+    Scenario(
+        "a guideline that nobody read",
+        "GUIDELINE_DIFFERS",
+        "guideline",
+        "dataset tickets",
+        _guideline(None),
+    ),
+    Scenario(
+        "another guideline",
+        "GUIDELINE_DIFFERS",
+        "guideline",
+        "dataset tickets",
+        _guideline(OTHER),
+    ),
+    Scenario(
+        "ratings left out without a decision",
+        "RATERS_LEFT_OUT",
+        "excluded_raters",
+        "dataset tickets",
+        _rated(left_out=RATER),
+    ),
+    Scenario(
+        "ratings that count against a decision",
+        "RATERS_LEFT_OUT",
+        "excluded_raters",
+        "dataset tickets",
+        _rated(excluded=RATER),
     ),
     Scenario(
         "source not pinned",
@@ -1386,3 +1447,12 @@ def test_a_policy_without_a_list_of_ignored_fields_judges_none() -> None:
     assert _decide(in_memory(plan)).allowed
     plan.rules(ingest=IngestPolicy(malformed="drop", ignored_fields={}))
     assert [one.code for one in _decide(in_memory(plan)).findings] == ["FIELDS_NOT_PERMITTED"]
+
+
+@pytest.mark.parametrize(
+    "change", [_guideline(GUIDELINE), _rated(), _rated(left_out=RATER, excluded=RATER)]
+)
+def test_labels_as_declared_and_decided_are_no_finding(change: Change) -> None:
+    plan = desk()
+    change(plan)
+    assert _decide(in_memory(plan)).allowed

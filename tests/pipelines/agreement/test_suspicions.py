@@ -31,7 +31,8 @@ class Pool:
         names = tuple(f"r{at}" for at in range(5))
         panel = Panel(self.codes, (1.0, 2.0), names)
         ratings = Ratings(panel, {}, self.first, self.seconds)
-        return {(each.code, each.subject) for each in suspicions(ratings, "nominal")}
+        found = [each.finding for each in suspicions(ratings, "nominal")]
+        return {(each.code, each.subject) for each in found}
 
 
 def random(pool: Pool) -> None:

@@ -23,14 +23,15 @@ LONG = ("--item", "item", "--rater", "who", "--value", "vote")
 WIDE = ("--raters", "ann,bo,cy")
 
 
-def votes(items: int = 60) -> list[dict[str, Any]]:
+def votes(items: int = 60, seed: int = 8) -> list[dict[str, Any]]:
     """Rows with a column for each rater; each is right nine times in ten, and one vote is lacking."""
-    rng = np.random.default_rng(8)
+    rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for at in range(items):
         truth = int(rng.integers(1, 4))
         row = {name: truth if rng.random() < 0.9 else int(rng.integers(1, 4)) for name in RATERS}
-        rows.append({"item": f"q{at}", "topic": "even" if at % 2 == 0 else "odd", **row})
+        topic = "even" if at % 2 == 0 else "odd"
+        rows.append({"item": f"q{at}", "topic": topic, "truth": truth, **row})
     rows[5]["bo"] = None
     return rows
 
@@ -104,7 +105,11 @@ def test_it_runs_outside_of_any_project(tmp_path: Path) -> None:
 
 
 def test_a_bad_rater_is_named_and_figures_without_them_are_shown(tmp_path: Path) -> None:
-    rows = [{**row, "dee": 1, "eve": row["ann"]} for row in votes(100)]
+    others = votes(100, seed=9)
+    rows = [
+        {**row, "dee": 1, "eve": other["ann"] if at % 10 == 0 else row["truth"]}
+        for at, (row, other) in enumerate(zip(votes(100), others, strict=True))
+    ]
     path = written(tmp_path, ".jsonl", rows)
     shown = ran(path, "--raters", "ann,bo,cy,dee,eve")
     assert {(each["code"], each["subject"]) for each in shown["findings"]} == {
@@ -204,3 +209,76 @@ def test_numbers_and_their_texts_are_one_rating(tmp_path: Path) -> None:
     names = [{"a": "007", "b": 7}, {"a": "x", "b": "x"}] * 10
     shown = ran(written(tmp_path, ".jsonl", names), "--raters", "a,b")
     assert shown["pool"]["agreement"]["value"] == 0.5
+
+
+PAIRS = ("--item", "question,turn", "--pair", "model_a,model_b", "--rater", "judge")
+
+
+def test_choices_between_two_are_read_in_either_order(tmp_path: Path) -> None:
+    """Rows as MT-Bench has them. The last judge sees each pair in the other order, and always
+    chooses what stands first.
+    """
+    rng, rows = np.random.default_rng(2), []
+    for at in range(80):
+        better = ("vicuna", "gpt-4", "tie")[int(rng.integers(3))]
+        for judge in ("h1", "h2", "h3", "bot"):
+            models = ("vicuna", "gpt-4") if judge != "bot" else ("gpt-4", "vicuna")
+            names = {"model_a": models[0], "model_b": models[1]}
+            winner = {models[0]: "model_a", models[1]: "model_b"}.get(better, "tie")
+            winner = "model_a" if judge == "bot" else winner
+            rows.append(
+                {"question": at // 2, "turn": at % 2, **names, "judge": judge} | {"w": winner}
+            )
+    shown = ran(written(tmp_path, ".jsonl", rows), *PAIRS, "--value", "w", "--exclude", "bot")
+    assert (shown["items"], shown["ratings"]) == (80, 320)
+    assert shown["without"]["pool"]["alpha"]["value"] == 1
+    assert {each["subject"] for each in shown["findings"]} == {"rater bot"}
+    assert "RATER_FOLLOWS_POSITION" in {each["code"] for each in shown["findings"]}
+    named = [{**row, "w": row[row["w"]] if row["w"] != "tie" else "tie"} for row in rows]
+    again = ran(written(tmp_path, ".json", named), *PAIRS, "--value", "w")
+    assert again["pool"] == shown["pool"]
+    rows[7]["model_b"] = rows[7]["model_a"]
+    path = written(tmp_path, ".csv", rows)
+    assert "with itself" in str(failed(path, *PAIRS, "--value", "w"))
+
+
+def test_a_batch_that_drifts_and_a_group_that_is_overruled_are_named(tmp_path: Path) -> None:
+    rows = [
+        {**row, **{f"{name}{copy}": row["truth"] for name in RATERS for copy in range(2)}}
+        for row in votes(400)
+    ]
+    rng = np.random.default_rng(3)
+    raters = [f"{name}{copy}" for name in RATERS for copy in range(2)]
+    for at, row in enumerate(rows):
+        row["day"] = f"2026-03-0{1 + at // 100}"
+        for name in raters:
+            if rng.random() < 0.15:
+                row[name] = int(rng.integers(1, 4))
+        if at >= 300 and row["truth"] == 3:
+            row |= dict.fromkeys(raters, 2)
+    groups = tmp_path / "raters.csv"
+    lines = [f"{name},{name[:-1]}," for name in raters]
+    groups.write_text("\n".join(["rater,team,site", *lines]))
+    path = written(tmp_path, ".jsonl", rows)
+    named = ("--raters", ",".join(raters), "--batch", "day", "--groups", str(groups))
+    shown = ran(path, *named)
+    assert [(each["code"], each["subject"]) for each in shown["findings"]] == [
+        ("GUIDELINE_DRIFTS", "batch 2026-03-04")
+    ]
+    assert shown["left_out"] == []
+    (table,) = shown["overruled"].values()
+    assert list(table) == ["(small groups)"] and table["(small groups)"]["raters"] == 6
+    disputes = shown["disputes"]
+    assert sum(disputes.values()) == 400 and disputes["unanimous"] < 250
+    text = CliRunner().invoke(command, [str(path), *named]).output
+    assert "team: overruled" in text and "not looked for: raters who follow position" in text
+
+
+def test_an_item_can_be_rated_in_several_batches(tmp_path: Path) -> None:
+    rows = [{**row, "day": day} for day in ("d1", "d2") for row in single(votes(40))]
+    for row in rows[len(rows) // 2 :]:
+        row["vote"] = 1 if row["vote"] == 2 else row["vote"]
+    shown = ran(written(tmp_path, ".jsonl", rows), *LONG, "--batch", "day")
+    (found,) = shown["findings"]
+    assert (found["code"], found["subject"]) == ("GUIDELINE_DRIFTS", "batch d2")
+    assert found["found"].endswith("40 items rated in both") and shown["items"] == 80

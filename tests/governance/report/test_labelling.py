@@ -1,0 +1,89 @@
+"""The report answers four questions about labels, and says what nobody declared."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from governance.attest.predicates import Artifact
+from governance.history.lineage import DataChain
+from governance.policy.data import IngestPolicy
+from governance.policy.labelling import Labelling
+from governance.policy.rules import Datacard
+from governance.report.facts import Facts
+from governance.report.labelling import labelled
+from tests.governance import examples
+
+GUIDELINE = "a" * 64
+RATER, OTHER = "rater_0123abcd", "rater_4567abcd"
+FIGURES = {"raters": 3, "ratings": 90, "items": 30, "alpha": 0.5, "low": 0.3, "high": 0.7}
+LABELS = {
+    "level": "nominal",
+    "agreement": FIGURES,
+    "excluded": {RATER: 30},
+    "without": {**FIGURES, "raters": 2, "alpha": 0.8, "low": 0.7, "high": 0.9},
+    "unanimous": 20,
+    "majority": 9,
+    "split": 1,
+    "suspicions": [
+        {"code": "RATER_DISAGREES", "raters": [RATER]},
+        {"code": "RATERS_COPY", "raters": [RATER, OTHER]},
+    ],
+}
+DECLARED = {
+    "by": "staff",
+    "judges": [{"name": "gpt-4"}],
+    "guideline": {"version": "2", "sha256": GUIDELINE},
+    "sampling": {"rule": "random", "seed": 7, "population": GUIDELINE},
+    "adjudication": {"by": "lead", "rule": "third opinion", "disputes": 9, "open": 2},
+    "pay": "15 EUR an hour",
+}
+EXCLUDED = {"rater": RATER, "reason": "copies", "decided_by": "steward", "on": "2026-11-01"}
+
+
+def answers(labelling: Any, labels: Any, kind: str = "rated", **inputs: str) -> list[str]:
+    """Who, by which guideline, with what agreement, what was excluded."""
+    files = [Artifact(role=role, name=role, sha256=sha256) for role, sha256 in inputs.items()]
+    ingest = examples.ingest(kind=kind, labels=labels, inputs=files)
+    chain = SimpleNamespace(dataset="x", ingest=SimpleNamespace(predicate=ingest, index=1))
+    policy = IngestPolicy.model_validate({"excluded_raters": {"x": [EXCLUDED]}}, strict=False)
+    facts = SimpleNamespace(
+        cards={"x": Datacard(labelling=labelling)},
+        policies=SimpleNamespace(rules=SimpleNamespace(ingest=policy)),
+    )
+    found = labelled(cast(Facts, facts), cast(DataChain, chain))
+    return [row.answer for row in found.answers] if found else []
+
+
+def test_four_questions_are_answered() -> None:
+    who, guideline, agreement, excluded = answers(
+        Labelling.model_validate(DECLARED), LABELS, guideline=GUIDELINE
+    )
+    assert "declared: staff" in who and "gpt-4 (no digest declared)" in who
+    assert "3 raters gave 90 ratings" in who and "rule random, seed 7" in who and "15 EUR" in who
+    assert "version 2" in guideline and "has this digest" in guideline
+    assert "0.500 (95% interval 0.300 to 0.700)" in agreement
+    assert "without excluded raters 0.800 (95% interval 0.700 to 0.900)" in agreement
+    assert "9 disputes decided by lead (third opinion), 2 open" in agreement
+    assert f"30 ratings by {RATER}: copies, decided by steward" in excluded
+    assert f"counted: {RATER}, {OTHER} (RATERS_COPY)" in excluded and "DISAGREES" not in excluded
+
+
+def test_what_nobody_declared_is_said() -> None:
+    who, guideline, agreement, excluded = answers("", None)
+    assert who.split("; ") == [
+        "not declared",
+        "how items were chosen: not declared",
+        "pay: not declared",
+    ]
+    assert guideline == "not declared; no file was read"
+    assert agreement.startswith("not measured") and excluded == "no rater"
+
+
+def test_another_file_is_shown() -> None:
+    found = answers(Labelling.model_validate(DECLARED), LABELS, guideline="b" * 64)[1]
+    assert "the file that was read has sha256 bbbb" in found
+
+
+def test_data_without_labels_has_no_answers() -> None:
+    assert answers("none", None, kind="prompt") == []
