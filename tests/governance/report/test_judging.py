@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from governance.attest.predicates import JudgeFigures
 from governance.gates.judging import MEASURES
-from governance.report.judging import NO_FAMILY, TRIED, sentences
+from governance.report.html import environment
+from governance.report.judging import NO_CARD, NO_FAMILY, TRIED, sentences
+from governance.report.model.data import Dataset, GeneratedBy, JudgeShown
 from tests.simulator import FIGURES
 
 
@@ -43,3 +45,27 @@ def test_an_excess_for_the_own_family_is_a_difference() -> None:
         "people_prefer_other": {**side, "won": 40}, "people_prefer_own": {**side, "won": 10}
     }  # fmt: skip
     assert "more often than against it by 30.0% [18.2%, 40.7%]" in told(own_family=family)[-1]
+
+
+def page(judged: JudgeShown) -> str:
+    made = GeneratedBy(
+        kind="pairs", prompts="p", constitution="c", generator="g", judge="dpo", judged=judged,
+        asked=2, kept=2, dropped={}, evidence=[1],
+    )  # fmt: skip
+    data = Dataset(
+        name="n", kind="preference", used_by=["train@dpo"], digest="a" * 64, source="s", card={},
+        card_note="", steps=[], scan=None, recall=[], judged=[], quality=None, generated=made,
+        gap=None,
+    )  # fmt: skip
+    return str(environment().get_template("parts.html.j2").module.dataset(data))  # type: ignore[attr-defined]
+
+
+def test_the_page_tells_a_judge_that_failed_from_one_that_nobody_checked() -> None:
+    assert "judge not checked" in page(JudgeShown(passed=False, verdict=NO_CARD))
+    failed = page(JudgeShown(passed=False, verdict="v", figures=["One."], beyond_raters="<proofs>"))
+    assert "judge failed" in failed and "<dd>One.</dd>" in failed
+    assert "People cannot reliably judge such answers" in failed and "&lt;proofs&gt;" in failed
+    passed = page(JudgeShown(passed=True, verdict="it passed its check", figures=["One."]))
+    assert (
+        "it passed its check" in passed and "failed" not in passed and "not checked" not in passed
+    )
