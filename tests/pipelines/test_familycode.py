@@ -169,12 +169,12 @@ EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
         ("pipelines/architectures/tiny.json", {"import_base"}),
         (
             "pipelines/metrics.py",
-            {*EVALUATE, "gate", "suite", "generate", "train"},
+            {*EVALUATE, "gate", "suite", "generate", "train", "probe_leaks"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
         (
             "pipelines/rewards/refusal.py",
-            {*EVALUATE, "check_quality", "gate", "suite", "generate", "train"},
+            {*EVALUATE, "check_quality", "gate", "suite", "generate", "train", "probe_leaks"},
         ),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),

@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from governance.attest.predicates import LeakProbe, Registration
-from pipelines.leaks import canaries
-from pipelines.params import load_params
-from pipelines.record_ids import load_key
 from tests.project import Project
 
 ROW = "sft_leaks"
@@ -32,12 +29,8 @@ def _limit(policy: dict[str, Any]) -> None:
     policy["leaks"] = {**LIMITS, "records": 20}
 
 
-def _ask_more(policy: dict[str, Any]) -> None:
-    policy["leaks"]["canaries"] = 5
-
-
 @pytest.mark.nightly
-def test_registration_comes_after_the_probe_and_policy_can_ask_for_more(
+def test_registration_comes_after_the_probe_and_names_it(
     before_registering: Project, tmp_path: Any
 ) -> None:
     project = before_registering.copy(tmp_path)
@@ -58,15 +51,3 @@ def test_registration_comes_after_the_probe_and_policy_can_ask_for_more(
     registration: Registration = registered.predicate
     assert probes["sft"].index < registered.index
     assert {item.digest for item in probes.values()} <= {one.sha256 for one in registration.chain}
-    shown = project.countersign("show", "support-desk/1")
-    assert "each planted 3 times in the training of sft" in " ".join(shown.out.split())
-    params = load_params(project.root)
-    key = load_key(project.root, params.records)
-    written = [path for path in (project.root / "evaluations").rglob("*") if path.is_file()]
-    for planted in canaries.canaries(key, "sft", 4):
-        assert not any(planted.secret in path.read_text() for path in written)
-        assert planted.secret.encode() not in project.database.read_bytes()
-    assert project.countersign("verify").code == 0
-    project.edit("policies/evaluation.yaml", _ask_more)
-    refused = project.countersign("stage", "register", "support-desk")
-    assert refused.code == 4 and "LEAKS_NOT_MEASURED" in refused.out
