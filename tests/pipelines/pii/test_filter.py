@@ -21,6 +21,7 @@ from pipelines.pii import presidio as pii_presidio
 from pipelines.pii.engine import PlainEngine, Span, _without_repeats
 from pipelines.pii.filter import FilteredEngine, fastest
 from pipelines.pii.kept import KeptFile
+from pipelines.pii.phones import Phones
 from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
 from tests.pipelines.policies import pii, shipped_pii
@@ -186,7 +187,7 @@ SUM_SIGNS = re.compile("[=*×÷]")
 
 
 def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def searched(*_: object) -> None:
+    def searched(*_: object, **__: object) -> None:
         raise AssertionError("a recognizer ran")
 
     monkeypatch.setattr(plain(), "_analyze", searched)
@@ -275,7 +276,7 @@ def strings(value: object) -> list[str]:
 
 # --- telephone numbers ----------------------------------------------------------------------------
 
-REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH")
+REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH", "AR", "IT")
 
 
 def numbers(matcher: type, text: str, region: str) -> list[tuple[int, int]]:
@@ -318,6 +319,10 @@ def test_the_quick_matcher_finds_the_same_numbers(pieces: list[str], region: str
     found = numbers(phone_matcher(), text, region)
     assert found == numbers(PhoneNumberMatcher, text, region)
     assert not found or phone_test([region, "US"]).search(text)
+    everywhere = {
+        place for one in (region, "US", "BR") for place in numbers(phone_matcher(), text, one)
+    }
+    assert Phones((region, "US", "BR"), leniency=1).find(text) == everywhere
 
 
 SUMS = [
