@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import sys
 from functools import cache
@@ -24,6 +22,7 @@ from pipelines.pii.kept import KeptFile
 from pipelines.pii.phones import Phones
 from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
+from tests.pipelines.pii.public import sample
 from tests.pipelines.policies import pii, shipped_pii
 
 pytest.importorskip("hyperscan")
@@ -252,26 +251,6 @@ def test_kept_patterns_that_cannot_be_used_are_compiled_again(
 def test_real_text(public_data: Path, place: str) -> None:
     for text in sample(public_data / place):
         assert fast().find(text) == plain().find(text)
-
-
-def sample(path: Path, size: int = 80) -> list[str]:
-    """Texts of a file, or of the first one in a folder, whatever their shape."""
-    files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
-    text = files[0].read_text(encoding="utf-8")
-    rows = (
-        json.loads(text)
-        if files[0].suffix == ".json"
-        else [json.loads(line) for line in text.splitlines()]
-    )
-    return random.Random(5).sample([said for row in rows for said in strings(row)], size)
-
-
-def strings(value: object) -> list[str]:
-    """Every text within a JSON value."""
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [said for one in inner for said in strings(one)]
 
 
 # --- telephone numbers ----------------------------------------------------------------------------

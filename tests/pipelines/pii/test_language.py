@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.pii.language import LEAST, Language, _words
-from tests.pipelines.pii.test_filter import sample
+from tests.pipelines.pii.public import sample
 
 LANGUAGES = ("en", "de", "es", "fr")
 MANY = Language(LANGUAGES)
