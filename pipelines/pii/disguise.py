@@ -98,7 +98,9 @@ def copies(text: str) -> Iterator[Copy]:
     first = Copy(text, tuple(places), tuple(at + 1 for at in places))
     plain = first
     for pattern, change in STEPS:
-        plain = plain.changed(pattern, change)
+        may_match = TESTS.get(pattern)
+        if may_match is None or may_match(plain.text):
+            plain = plain.changed(pattern, change)
     if plain.text != text:
         yield plain
     decoded = plain.changed(_BASE64, _decoded)
@@ -160,7 +162,8 @@ _WORD = "|".join(sorted(DIGITS, key=len, reverse=True))
 
 
 def _from_words(match: re.Match[str]) -> str:
-    text = "".join(DIGITS[word.lower()] for word in re.findall(_WORD, match.group(), re.I))
+    words = re.findall(_WORD, match.group(), re.IGNORECASE)
+    text = "".join(DIGITS.get(word.lower(), word) for word in words)
     return match.group() if text in "0123456789" else text
 
 
@@ -211,6 +214,14 @@ _MAIL_HOST = re.compile(
     r"^(?:gmail|googlemail|outlook|hotmail|yahoo|icloud|proton|gmx|aol|live)", re.I
 )
 
+_MAIL = re.compile(
+    rf"(?P<user>[a-z0-9_+-]{{1,40}}(?:(?:{_DOT}|\.)[a-z0-9_+-]{{1,40}}){{0,4}})"
+    rf"(?P<at>{_AT})(?P<host>{_HOST})(?![a-z0-9])",
+    re.IGNORECASE,
+)
+_AT_HOST = re.compile(rf"(?:{_AT}){_HOST}", re.IGNORECASE)
+_NUMBER = re.compile(rf"\b(?:{_WORD})(?:[\s,-]{{1,2}}(?:{_WORD})){{6,19}}\b", re.IGNORECASE)
+
 STEPS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (
         re.compile(
@@ -230,10 +241,7 @@ STEPS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     ),
     (re.compile(r"\\([_@.\-+])"), lambda match: match.group(1)),
     (
-        re.compile(
-            rf"(?P<user>[a-z0-9_+-]{{1,40}}(?:(?:{_DOT}|\.)[a-z0-9_+-]{{1,40}}){{0,4}})(?P<at>{_AT})(?P<host>{_HOST})(?![a-z0-9])",
-            re.IGNORECASE,
-        ),
+        _MAIL,
         _mail,
     ),
     (
@@ -243,7 +251,7 @@ STEPS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda match: re.sub(r"\D+", ".", match.group()),
     ),
     (
-        re.compile(rf"\b(?:{_WORD})(?:[\s,-]{{1,2}}(?:{_WORD})){{6,19}}\b", re.IGNORECASE),
+        _NUMBER,
         _from_words,
     ),
     (
@@ -260,6 +268,12 @@ STEPS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
 ]
 """What is undone, in this order: each matches in linear time."""
 
+TESTS: dict[re.Pattern[str], Callable[[str], object]] = {
+    _MAIL: _AT_HOST.search,
+    _NUMBER: lambda text: _may_have_digit_words(text),
+}
+"""Cheap tests for slow expressions: what they say no to has no match."""
+
 _BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?=[^\s]{0,40}[A-Z])[A-Za-z0-9+/_-]{12,4000}={0,2}(?![A-Za-z0-9+/=_-])"
 )
@@ -268,48 +282,60 @@ _HINTS = [
     (needs, re.compile(pattern))
     for needs, pattern in (
         ("&%\\?", r"&#?\w{2,8};|%[0-9A-Fa-f]{2}|\\[ux]|\\[_@.\-+]|[?&][\w.-]{1,40}="),
-        (
-            (),
-            r"[\u00ad\u0300-\u036f\u0370-\u03ff\u0400-\u04ff\u0660-\u0669\u06f0-\u06f9\u0966-\u096f"
-            r"\u200b-\u200f\u2010-\u2012\u2060-\u2064\u2070-\u209c\u20e3\u2212\u2460-\u24ff\u3002"
-            r"\ufe00-\ufe0f\ufeff\uff01-\uff5e\U0001d400-\U0001d7ff]",
-        ),
         ("@*", r"\s@|@\s|@\w*\*|\w\*\*\w"),
         ("[({<", r"[\[({<]\s?(?i:at|ät|dot|@|\.)\s?[\])}>]"),
         (
             ("dot", "punkt", "punto", "arroba", "arrobase", "klammeraffe"),
-            r"\b[dDpPaAkK](?i:ot|unkt|unto|rroba|robase|lammeraffe)\b",
+            r"\b(?i:dot|punkt|punto|arroba|arrobase|klammeraffe)\b",
         ),
         (
             ("mail", "outlook", "yahoo", "icloud", "proton", "gmx", "aol", "live"),
             r"\s[aA][tT]\s(?i:gmail|googlemail|outlook|hotmail|yahoo|icloud|proton|gmx|aol|live)\b",
         ),
-        ("0123456789", r"\d(?:\s?[*`~<]|[Il|Oo]|\s\.|\s-\s\d|[ ._/-]{1,3}\d(?:[ ._/-]{1,3}\d){4})"),
-        ("0123456789", r"\d[-_/·.]\d{1,4}[-_/·.]\d"),
         ("*`~>", r"[*`~>]\d"),
-        ((), r"[A-Za-z0-9+/_-]{16}"),
     )
 ]
-"""What an ASCII text has one of, in lower case, where an expression matches; and the expression.
-To look for a string is far cheaper.
+"""What a text has one of, in lower case, where an expression matches; and the expression. To look
+for a string is far cheaper.
 """
 
-_SHORT_WORDS = re.compile(r"\b(?:[a-zA-Zéü]{2,6}[\s,-]{1,2}){6}[a-zA-Zéü]{2,6}\b")
+_DIGIT_HINT = re.compile(
+    r"\d(?:\s?[*`~<]|[Il|Oo]|\s\.|\s-\s\d|[ ._/-]{1,3}\d(?:[ ._/-]{1,3}\d){4}"
+    r"|[-_/·.]\d{1,4}[-_/·.]\d)"
+)
+_RUN = 16
+_RUN_HINT = re.compile(r"[A-Za-z0-9+/_-]{16}")
+_SIGN_HINT = re.compile(
+    r"[\u00ad\u0300-\u036f\u0370-\u03ff\u0400-\u04ff\u0660-\u0669\u06f0-\u06f9\u0966-\u096f"
+    r"\u200b-\u200f\u2010-\u2012\u2060-\u2064\u2070-\u209c\u20e3\u2212\u2460-\u24ff\u3002"
+    r"\ufe00-\ufe0f\ufeff\uff01-\uff5e\U0001d400-\U0001d7ff]"
+)
+
+_ALSO_I_OR_S = re.compile("[ıİſ]")
+"""Expressions that ignore case take these for the letters i and s. `str.lower` does not."""
+
 _DIGIT_WORDS = re.compile(rf"\b(?:{_WORD})(?:[\s,-]{{1,2}}(?:{_WORD})){{6}}\b", re.IGNORECASE)
 
 
 def is_possible(text: str) -> bool:
     """Whether a text may hold a disguised value: a cheap test."""
+    lower, odd = text.lower(), False
     if not text.isascii():
-        return any(hint.search(text) for _, hint in _HINTS) or _has_digit_words(text)
-    lower = text.lower()
-    for needs, hint in _HINTS:
-        if (not needs or any(need in lower for need in needs)) and hint.search(text):
+        if _SIGN_HINT.search(text):
             return True
-    words = lower.replace(",", " ").replace("-", " ").split()
-    # Of seven digit words in a row, five stand alone: signs may touch the first and the last.
-    return sum(map(DIGITS.__contains__, words)) >= 5 and _has_digit_words(text)
+        odd = bool(_ALSO_I_OR_S.search(text))
+    for needs, hint in _HINTS:
+        if (odd or any(need in lower for need in needs)) and hint.search(text):
+            return True
+    if _DIGIT_HINT.search(text):
+        return True
+    if max(map(len, lower.split()), default=0) >= _RUN and _RUN_HINT.search(text):
+        return True
+    return _may_have_digit_words(text) and bool(_DIGIT_WORDS.search(text))
 
 
-def _has_digit_words(text: str) -> bool:
-    return bool(_SHORT_WORDS.search(text) and _DIGIT_WORDS.search(text))
+def _may_have_digit_words(text: str) -> bool:
+    """Of seven digit words in a row, five stand alone: signs may touch the first and the last."""
+    words = text.lower().replace(",", " ").replace("-", " ").split()
+    known = not DIGITS.keys().isdisjoint(words) and sum(map(DIGITS.__contains__, words)) >= 5
+    return known or bool(_ALSO_I_OR_S.search(text))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ OVERLAP = 4_000
 
 SOURCES = (
     *("names.txt", "labelled.yaml", "disguise.py", "engine.py", "exclusions.py", "filter.py"),
-    *("labelled.py", "language.py", "names.py", "ner.py", "presidio.py"),
+    *("labelled.py", "language.py", "names.py", "ner.py", "phones.py", "presidio.py", "quick.py"),
     *("tagger/model.py", "tagger/words.py"),
 )
 """Version of our own code that affects the findings."""
@@ -64,6 +64,18 @@ class Engine(Protocol):
 
     def language(self, text: str) -> str:
         """The language that the text is written in, of those of policy."""
+        ...
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """Prepares for a search of these texts: what is faster for many at once."""
+        ...
+
+
+class Analyzer(Protocol):
+    """Presidio's `AnalyzerEngine`, or what stands for it."""
+
+    def analyze(self, text: str, *, language: str, entities: Any) -> list[Any]:
+        """Results by position, entity and score."""
         ...
 
 
@@ -115,12 +127,16 @@ class PlainEngine:
         """See `Engine`."""
         return self.search(text, None)
 
-    def search(self, text: str, entities: list[str] | None) -> list[Span]:
-        """The findings of `entities` by patterns (all if None), and names. Raises `Unscanned`."""
-        spans = set(self._named(text))
+    def search(
+        self, text: str, entities: list[str] | None, analyzer: Analyzer | None = None
+    ) -> list[Span]:
+        """The findings of `entities` by patterns (all if None), and names. Raises `Unscanned`.
+        `analyzer` stands for Presidio's.
+        """
+        spans, analyzer = set(self._named(text)), analyzer or self.analyzer
         for offset, window in _windows(text) if entities != [] else ():
             for language in self._languages_of(text):
-                for result in self._analyze(window, language, entities):
+                for result in self._analyze(analyzer, window, language, entities):
                     start, end = offset + result.start, offset + result.end
                     score, by = round(result.score, 4), _recognizer(result)
                     spans.add(Span(start, end, result.entity_type, score, by))
@@ -129,6 +145,10 @@ class PlainEngine:
     def language(self, text: str) -> str:
         """See `Engine`."""
         return self._language.of(text)
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """See `Engine`."""
+        self._language.read(texts)
 
     def _languages_of(self, text: str) -> list[str]:
         """Those of policy, and the text's own."""
@@ -146,10 +166,12 @@ class PlainEngine:
                 if score >= self.policy.threshold_of(entity, source.name):
                     yield Span(start, end, entity, round(score, 4), source.name)
 
-    def _analyze(self, text: str, language: str, entities: list[str] | None) -> Iterable[Any]:
+    def _analyze(
+        self, analyzer: Analyzer, text: str, language: str, entities: list[str] | None
+    ) -> Iterable[Any]:
         self._watch.timed_out = False
         try:
-            results: list[Any] = self.analyzer.analyze(text, language=language, entities=entities)
+            results = analyzer.analyze(text, language=language, entities=entities)
         # Whatever a check does, it must end in a denial.
         except Exception as error:  # noqa: BLE001 - recognizers raise anything, and quote the text
             raise Unscanned(f"a recognizer failed ({type(error).__name__})") from None

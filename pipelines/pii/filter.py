@@ -9,13 +9,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from governance.attest import canonical, digests
 from pipelines.pii.engine import Engine, PlainEngine, Span
 from pipelines.pii.kept import KeptFile
 from pipelines.pii.presidio import phone_test
+from pipelines.pii.quick import QuickAnalyzer
 
 TELLS_APART = re.compile(r"[^\x00-\x7f]|\\[xuUpPNX]|\[\^[^\]]*(?:_|\\v|[^aA0]-|-[^zZ9])")
 """Patterns that may distinguish a character from its folded form. Their recognizers always run."""
@@ -35,6 +40,20 @@ def fastest(plain: PlainEngine, kept: KeptFile | None = None) -> Engine:
         return plain
 
 
+def fingerprint(plain: PlainEngine) -> str:
+    """sha256 over what the compiled patterns depend on. Other changes of an engine keep them."""
+    tests = [list(test) for recognizer in plain.recognizers for test in _tests(recognizer)]
+    code = digests.sha256_file(Path(__file__))
+    return digests.sha256_bytes(canonical.dumps([_version(), code, tests]))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("hyperscan")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 class FilteredEngine:
     """The same findings without running recognizers that cannot match."""
 
@@ -51,6 +70,8 @@ class FilteredEngine:
         self._ids = [entity for entity, _ in tested]
         self._phone = phone_test(plain.policy.phone_regions)
         self._folded = Folded()
+        self._quick = QuickAnalyzer(plain.analyzer)
+        self._known = frozenset(plain.entities)
         self._database: Any = _loaded(kept) if kept else None
         if self._database is None:
             self._database = _compiled(
@@ -70,12 +91,16 @@ class FilteredEngine:
         )
         if self._phone.search(text):
             possible.add("PHONE_NUMBER")
-        possible &= set(self.plain.entities)
-        return self.plain.search(text, sorted(possible))
+        possible &= self._known
+        return self.plain.search(text, sorted(possible), self._quick)
 
     def language(self, text: str) -> str:
         """See `Engine`."""
         return self.plain.language(text)
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """See `Engine`."""
+        self.plain.expect(texts)
 
     def _matched(self, index: int, start: int, end: int, flags: int, possible: set[str]) -> None:
         possible.add(self._ids[index])

@@ -250,7 +250,7 @@ def _birth_rules(known: dict[str, Any]) -> Iterator[Rule]:
     for pattern, test in (
         (rf"(?<![^\W_]){near}", rf"(?:\b|_)(?:{_ascii(labels)})(?:[^a-z].{{0,{REACH}}}|\b)[0-9]"),
         (rf"(?<![^\W_]){born}", rf"(?:\b|_)(?:{every})(?:[^a-z].{{0,{REACH}}}|\b)[0-9]"),
-        (star, r"\*\s?[0-9a-z]"),
+        (star, rf"(?:^|[(,;]\s?)\*\s?(?:[0-9]|{_ascii(month)})"),
         (rf"(?<![^\W_]){behind}", rf"[0-9].{{0,60}}(?:{_ascii(after)})"),
     ):
         yield Rule("DATE_OF_BIRTH", pattern, BIRTH, test)

@@ -39,6 +39,14 @@ def titles() -> frozenset[str]:
 
 
 @cache
+def _beginnings() -> frozenset[str]:
+    """A text has a name only where one of these is a word or the beginning of one."""
+    lists = _lists()
+    titles = {title.split("-")[0] for title in lists["titles"]}
+    return lists["given"] | lists["ambiguous"] | titles
+
+
+@cache
 def _word() -> Any:
     import regex
 
@@ -51,6 +59,8 @@ def find(text: str) -> Iterator[tuple[int, int, float]]:
     words = [
         (match.start(), match.end(), match.group().casefold()) for match in _word().finditer(text)
     ]
+    if _beginnings().isdisjoint(word.split("-")[0] for _, _, word in words):
+        return
     at = 0
     while at < len(words):
         titled = words[at][2] in lists["titles"]

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pipelines.pii import disguise, exclusions
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
-from pipelines.pii.filter import fastest
+from pipelines.pii.filter import fastest, fingerprint
 from pipelines.pii.kept import KeptFile
 
 FILTER_PAYS = 200_000
@@ -38,6 +38,8 @@ CORES_PAY = 2_000_000
 
 CHUNK = 256
 """Texts per task of a process."""
+
+SENTENCE = "This sentence is searched before processes are forked: they share what it loads."
 
 RECENT = 20_000
 """Texts remembered in memory, so that an unchanged text is searched once per run."""
@@ -70,7 +72,7 @@ class Search:
         self._fast: Engine | None = None
         self._cache = _Cache(cache) if cache else None
         self._key = hmac.digest(key, f"pii cache {plain.digest}".encode(), "sha256")
-        patterns = hmac.digest(key, f"pii patterns {plain.digest}".encode(), "sha256")
+        patterns = hmac.digest(key, f"pii patterns {fingerprint(plain)}".encode(), "sha256")
         self._kept = KeptFile(cache.with_name(PATTERNS), patterns) if cache else None
         self._recent: dict[bytes, Found] = {}
         self._pool: ProcessPoolExecutor | None = None
@@ -114,20 +116,23 @@ class Search:
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256")[:16]
 
     def _search(self, texts: list[str]) -> list[Found]:
+        if not texts:
+            return []
         characters = sum(map(len, texts))
         engine = self._chosen(characters)
         if self._pool is None and characters >= CORES_PAY and self._cores > 1:
+            _each(engine, [SENTENCE])
             self._pool = ProcessPoolExecutor(
                 self._cores, multiprocessing.get_context("fork"), _begin, (engine, os.getpid())
             )
+        chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
         if self._pool is not None:
-            chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
             try:
                 return [found for part in self._pool.map(_many, chunks) for found in part]
             except BrokenProcessPool:
                 # A process was killed, for memory most likely: go on in this one alone.
                 self._pool, self._cores = None, 1
-        return [_one(engine, text) for text in texts]
+        return [found for chunk in chunks for found in _each(engine, chunk)]
 
     def _chosen(self, characters: int) -> Engine:
         if self._fast is None and (characters >= FILTER_PAYS or self._is_prepared):
@@ -137,6 +142,11 @@ class Search:
     @cached_property
     def _is_prepared(self) -> bool:
         return bool(self._kept and self._kept.read())
+
+
+def _each(engine: Engine, texts: list[str]) -> list[Found]:
+    engine.expect(texts)
+    return [_one(engine, text) for text in texts]
 
 
 def _one(engine: Engine, text: str) -> Found:
@@ -170,7 +180,7 @@ def _begin(engine: Engine, parent: int) -> None:
 def _many(texts: list[str]) -> list[Found]:
     if _inherited is None:
         raise RuntimeError("not a process of the pool")
-    return [_one(_inherited, text) for text in texts]
+    return _each(_inherited, texts)
 
 
 # --- cache ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,12 +23,13 @@ from pipelines import json_texts, samples
 from pipelines.job import Outcome
 from pipelines.params import load_params
 from pipelines.pii import scan
+from pipelines.pii import search as pii_search
 from pipelines.pii.engine import PlainEngine, Span
 from pipelines.pii.scan import Tally, Treated, redact, significant, treat
 from pipelines.pii.search import Found, Search
 from pipelines.pii.seeds import seeds
 from pipelines.records import read_excluded
-from pipelines.shards import read_records
+from pipelines.shards import SHARD_RECORDS, read_records
 from pipelines.stages import scan_pii
 from pipelines.texts import texts
 from tests.conftest import ROOT
@@ -316,12 +318,14 @@ def test_records_that_redaction_makes_equal_are_counted() -> None:
 # --- the stage ------------------------------------------------------------------------------------
 
 
-def run(tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy) -> tuple[Outcome, Path]:
+def run(
+    tmp_path: Path, records: pa.Table, kind: str, policy: PiiPolicy, shard: int = SHARD_RECORDS
+) -> tuple[Outcome, Path]:
     params = load_params(ROOT)
     row = params.datasets["desk_sft"].model_copy(update={"kind": kind})
     params = params.model_copy(update={"datasets": {"d": row}})
     folder = tmp_path / "data" / "ingested" / "d"
-    write_records(folder / "records", records, kind)
+    write_records(folder / "records", records, kind, shard)
     policies = SimpleNamespace(pii=policy, pii_digest="0" * 64)
     made = tmp_path / "made"
     outcome = scan_pii.run(
@@ -392,6 +396,39 @@ def test_the_same_input_gives_the_same_bytes_with_and_without_the_cache(tmp_path
         made.append(contents_of(folder))
     assert made[0] == made[1]
     assert outcome.detail == {"texts_searched": 0}, "the second run searched nothing"
+
+
+@pytest.mark.slow
+def test_a_killed_scan_goes_on_and_an_added_record_changes_its_shard_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [said(f"Text {n} is of a{n}@example.com.", f"Answer {n}.") for n in range(21)]
+    monkeypatch.setattr(scan, "ROW_GROUP", 5)
+    find, calls = Search.find, iter(range(100))
+
+    def killed(search: Search, many: Sequence[str]) -> list[Found]:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return find(search, many)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Search, "find", killed)
+        run(tmp_path, conversations(*turns[:20]), "conversation", pii(), shard=10)
+    resumed, folder = run(tmp_path, conversations(*turns[:20]), "conversation", pii(), shard=10)
+    before = contents_of(folder / "records")
+    added, _ = run(tmp_path, conversations(*turns), "conversation", pii(), shard=10)
+    after = contents_of(folder / "records")
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "00002.parquet",
+        "manifest.json",
+    }
+
+    monkeypatch.setattr(pii_search, "CORES_PAY", 1)  # several processes, nothing in the cache
+    monkeypatch.setattr(pii_search, "CHUNK", 7)
+    whole, other = run(tmp_path / "b", conversations(*turns), "conversation", pii(), shard=10)
+    assert contents_of(other) == contents_of(folder)
+    searched = [one.detail["texts_searched"] for one in (added, resumed, whole)]
+    assert 0 < searched[0] <= searched[1] < searched[2] - 10
 
 
 @pytest.mark.slow

@@ -50,11 +50,16 @@ class Tagger:
     entities: tuple[str, ...] = KINDS[1:]
 
     def __init__(self, file: Path = FILE) -> None:
+        self._file = file
+        self._np: Any = None
+
+    def _load(self) -> None:
+        """Reads the weights when the first text is searched."""
         import numpy as np
         from safetensors.numpy import load_file
 
         self._np = np
-        weights = load_file(file)
+        weights = load_file(self._file)
         lists = zip(weights["lists.words"].tolist(), weights["lists.bits"].tolist(), strict=True)
         self._known: dict[int, int] = dict(lists)
         self._features = weights["features"].astype(np.float32)
@@ -68,6 +73,8 @@ class Tagger:
 
     def find(self, text: str) -> list[Named]:
         """The names in `text`, in order, without overlaps."""
+        if self._np is None:
+            self._load()
         np, found = self._np, words(text)
         rows = self._rows_of(found)
         candidates = np.flatnonzero(self._candidate[rows])

@@ -86,7 +86,7 @@ HINTED = [
 @given(
     st.lists(
         st.one_of(
-            st.sampled_from([*HINTED, "12-14-15", "4O7", "ſeven", "(at)", "A" * 16]),
+            st.sampled_from([*HINTED, "12-14-15", "4O7", "ſeven", "(at)", "A" * 16, "a", "b.de"]),
             st.text(max_size=4),
         ),
         max_size=12,
@@ -95,8 +95,11 @@ HINTED = [
 )
 def test_what_a_text_needs_leaves_out_no_hint(pieces: list[str], glue: str) -> None:
     text = glue.join(pieces)
-    hinted = any(hint.search(text) for _, hint in disguise._HINTS)
-    assert disguise.is_possible(text) == (hinted or disguise._has_digit_words(text))
+    hints = [hint for _, hint in disguise._HINTS]
+    hints += [disguise._DIGIT_HINT, disguise._RUN_HINT, disguise._SIGN_HINT, disguise._DIGIT_WORDS]
+    assert disguise.is_possible(text) == any(hint.search(text) for hint in hints)
+    for pattern, may_match in disguise.TESTS.items():
+        assert may_match(text) or not pattern.search(text)
 
 
 # --- time -----------------------------------------------------------------------------------------

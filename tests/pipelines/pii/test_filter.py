@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import sys
 from functools import cache
@@ -21,8 +19,10 @@ from pipelines.pii import presidio as pii_presidio
 from pipelines.pii.engine import PlainEngine, Span, _without_repeats
 from pipelines.pii.filter import FilteredEngine, fastest
 from pipelines.pii.kept import KeptFile
+from pipelines.pii.phones import Phones
 from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
+from tests.pipelines.pii.public import sample
 from tests.pipelines.policies import pii, shipped_pii
 
 pytest.importorskip("hyperscan")
@@ -186,7 +186,7 @@ SUM_SIGNS = re.compile("[=*×÷]")
 
 
 def test_the_filter_spares_clean_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def searched(*_: object) -> None:
+    def searched(*_: object, **__: object) -> None:
         raise AssertionError("a recognizer ran")
 
     monkeypatch.setattr(plain(), "_analyze", searched)
@@ -253,29 +253,9 @@ def test_real_text(public_data: Path, place: str) -> None:
         assert fast().find(text) == plain().find(text)
 
 
-def sample(path: Path, size: int = 80) -> list[str]:
-    """Texts of a file, or of the first one in a folder, whatever their shape."""
-    files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
-    text = files[0].read_text(encoding="utf-8")
-    rows = (
-        json.loads(text)
-        if files[0].suffix == ".json"
-        else [json.loads(line) for line in text.splitlines()]
-    )
-    return random.Random(5).sample([said for row in rows for said in strings(row)], size)
-
-
-def strings(value: object) -> list[str]:
-    """Every text within a JSON value."""
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [said for one in inner for said in strings(one)]
-
-
 # --- telephone numbers ----------------------------------------------------------------------------
 
-REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH")
+REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "JP", "RU", "AU", "SH", "AR", "IT")
 
 
 def numbers(matcher: type, text: str, region: str) -> list[tuple[int, int]]:
@@ -318,6 +298,10 @@ def test_the_quick_matcher_finds_the_same_numbers(pieces: list[str], region: str
     found = numbers(phone_matcher(), text, region)
     assert found == numbers(PhoneNumberMatcher, text, region)
     assert not found or phone_test([region, "US"]).search(text)
+    everywhere = {
+        place for one in (region, "US", "BR") for place in numbers(phone_matcher(), text, one)
+    }
+    assert Phones((region, "US", "BR"), leniency=1).find(text) == everywhere
 
 
 SUMS = [

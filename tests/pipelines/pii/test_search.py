@@ -18,10 +18,11 @@ from pipelines.pii import search as pii_search
 from pipelines.pii.engine import Engine, PlainEngine, Span, Unscanned
 from pipelines.pii.search import Found, Search
 from tests.conftest import ROOT
-from tests.pipelines.policies import pii
+from tests.pipelines.policies import pii, shipped_pii
 from tests.project import wait_for
 
 ENGINE = PlainEngine(pii(), ROOT)
+OWN = {"name": "own", "entity": "OWN", "patterns": [{"name": "own", "regex": "own"}]}
 TEXTS = ["Write to anna@example.com.", "nothing here", "Call +44 20 7946 0123", "nothing here"]
 
 
@@ -115,14 +116,30 @@ def test_a_short_search_uses_the_filter_where_its_patterns_are_kept(
     search(cache, ["something else"])
     monkeypatch.undo()
     cache.unlink()
-    for key, engine, is_fast in (
-        (b"key", ENGINE, True),
-        (b"other", ENGINE, False),
-        (b"key", PlainEngine(pii(threshold=0.9), ROOT), False),
+    for key, engine, is_fast, is_same in (
+        (b"key", ENGINE, True, True),
+        (b"other", ENGINE, False, True),
+        (b"key", PlainEngine(pii(threshold=0.9), ROOT), True, False),
+        (b"key", PlainEngine(pii(recognizers=[OWN]), ROOT), False, True),
     ):
         with Search(engine, cache, key) as later:
-            assert (later.find(TEXTS) == expected) == (engine is ENGINE)
+            assert (later.find(TEXTS) == expected) == is_same
             assert (later._fast is not None) == is_fast
+
+
+def test_a_run_with_nothing_new_loads_no_patterns_weights_or_languages(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pii_search, "FILTER_PAYS", 0)
+    texts = [*TEXTS, "My friend Anna Weber wrote this text from her house in London."]
+    expected, _ = search(cache, texts, engine=PlainEngine(shipped_pii(), ROOT))
+    engine = PlainEngine(shipped_pii(), ROOT)
+    with Search(engine, cache, b"key") as again:
+        assert (again.find(texts), again.searched) == (expected, 0)
+        assert again._fast is None
+    tagger = next(source for source in engine.names if source.name == "Tagger")
+    assert "_vectors" not in vars(tagger)
+    assert "_identifier" not in vars(engine._language)
 
 
 def test_processes_find_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
