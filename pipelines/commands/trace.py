@@ -36,15 +36,13 @@ from pipelines.record_ids import load_key
 from pipelines.trace.answer import Held, Place, Traced, held, holders, traced
 from pipelines.trace.files import Files
 from pipelines.trace.fill import fill
-from pipelines.trace.index import MEMBERS, Index
+from pipelines.trace.index import FILE, MEMBERS, Index
 from pipelines.trace.made_from import Touched, made_from
 from pipelines.trace.rights import allowed_and_closed
 from pipelines.trace.steps import Step, steps
 from pipelines.trace.words import Words, plain_subject, plain_text
 
 ID = re.compile(r"[0-9a-f]{12,32}")
-FILE = Path("trace") / "records.sqlite"
-"""Below the project's state on this machine."""
 SHOWN = 3
 """Records whose places are listed one by one for people."""
 NOT_SHOWN = (

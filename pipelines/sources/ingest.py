@@ -28,7 +28,7 @@ from pipelines import pages
 from pipelines.job import Job, Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset
-from pipelines.record_ids import Key, canonical, identifying, load_key, split_of
+from pipelines.record_ids import Key, identity, load_key, split_of
 from pipelines.records import Excluded, counts_of, write_excluded
 from pipelines.shards import RecordWriter
 from pipelines.slices import labels_of, write_slices
@@ -187,23 +187,13 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
         for rating in content.get("ratings", ()):
             rating["rater"] = key.rater_name(rating["rater"])
         columns = KINDS[kind].content_columns
-        identified = identifying({name: content.get(name) for name in columns})
-        if kind == "rated":
-            identified["ratings"] = [
-                {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]
-            ]
-        text = canonical(identified)
+        text = identity(kind, {name: content.get(name) for name in columns})
         if len(text) > MAX_ROW:
             raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
         size = len(text) if text.isascii() else len(text.encode())
         return key.record_id(kind, text), size
     except UnicodeEncodeError:
         raise RowProblem("ROW_ENCODING", "", "text with half of a UTF-16 pair") from None
-
-
-def _plain(number: float) -> int | float:
-    """Whole numbers as RFC 8785 writes them."""
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _nothing(source: Path, tally: Tally) -> InputError:

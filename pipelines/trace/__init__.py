@@ -9,5 +9,6 @@ index       the SQLite file that can be deleted
 fill        reads into the index what it lacks
 exhaustive  the same questions answered from the files alone
 answer      what became of records
+back        the records of the datasets behind a version
 rights      what the person at this machine may look into
 """

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.commands.trace import FILE
 from pipelines.shards import read_records
+from pipelines.trace.index import FILE
 from tests.project import PROJECT, Project
 
 CLOSED = """
