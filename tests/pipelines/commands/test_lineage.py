@@ -14,7 +14,7 @@ import pytest
 from pipelines.kinds import KINDS
 from pipelines.shards import open_records
 from pipelines.trace.index import FILE
-from tests.pipelines.commands.test_trace import CLOSED
+from tests.pipelines.policies import CLOSED
 from tests.project import PROJECT, Project
 
 VERSION = "support-desk/1"
