@@ -37,7 +37,8 @@ Version 3:
   which a version was retired or rejected; nor on data that such a model made;
 - a version whose bytes were retired or rejected under another model name gets no governed alias;
 - datasets of different names with one record root are the same records: no model is trained on both
-  or evaluated on one of them after training on the other.
+  or evaluated on one of them after training on the other;
+- a scan that used an entry of the allow-list counts until the entry ends.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ gets no governed alias.
 """
 COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""
+ENDS_ALLOWANCES = 3
+"""From this version on, a scan that used an entry of the allow-list counts until the entry ends."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -34,7 +34,8 @@ from pipelines.shards import RecordWriter
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.lineage import LINEAGE, Lineage, lineage_of, write_lineage
-from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import MAX_ROW, Row, RowProblem, read_rows, source_files
 
 PAGE = "ingest.md.jinja"
 

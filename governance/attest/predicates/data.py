@@ -1,9 +1,9 @@
 """What the data stages state: ingest, scan, quality, generation."""
 
 from datetime import date
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from governance.attest.predicates.parts import (
     Finding,
@@ -96,7 +96,7 @@ class AllowedFindings(Model):
     entry: int = Field(ge=1)
     """Its number in `allowances` of the policy with the digest `config`."""
     entity: str
-    until: date
+    until: Annotated[date, PlainSerializer(date.isoformat, return_type=str)]
     """The last day on which it allows them."""
     findings: int = Field(ge=1)
 
