@@ -74,7 +74,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a version for other tools: model card, BOM, Croissant, attestations.",
     "show": "Show one section of a version's report in the terminal.",
     "diff": "Show what differs between two versions.",
-    "lineage": "Show where a version comes from, source by source.",
+    "lineage": "Show where a version comes from: sources, datasets, records.",
     "data": "Show or restore the data and models that a version depends on.",
     "answers": "Show the answers of a model that its evaluation scored.",
     "import-results": "Record results of lm-eval or inspect-ai about a version.",
@@ -94,7 +94,7 @@ FAMILIES = {
     "moves": ("promote", "rollback", "retire"),
     "retrospect": ("live", "history", "explain"),
     "rights": ("enrol", "rotate", "revoke", "authorize"),
-    "sections": ("show", "lineage", "diff"),
+    "sections": ("show", "diff"),
     "verify": ("verify", "verify-model"),
 }
 """Modules of `governance.commands` with several commands. Any other module has one, `command`."""

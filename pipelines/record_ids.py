@@ -56,6 +56,21 @@ class Key:
         return hmac.digest(self.secret, text.encode("utf-8"), "sha256").hex()[:32]
 
 
+def identity(kind: str, columns: Mapping[str, Any]) -> str:
+    """The `canonical` content of a record of a kind, from its content columns."""
+    content = identifying(columns)
+    if kind == "rated":
+        content["ratings"] = [
+            {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]
+        ]
+    return canonical(content)
+
+
+def _plain(number: float) -> int | float:
+    """Whole numbers as RFC 8785 writes them."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
 def canonical(content: dict[str, Any]) -> str:
     """The content as RFC 8785 JSON. For text, booleans and whole numbers Python's own writer gives
     the same.

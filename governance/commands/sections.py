@@ -1,4 +1,4 @@
-"""`countersign show`, `lineage`, `diff`: parts of a report, for a terminal."""
+"""`countersign show`, `diff`: parts of a report, for a terminal."""
 
 from __future__ import annotations
 
@@ -25,20 +25,11 @@ def show_command(call: Call, version: str, section: str) -> None:
     """One section of the report of MODEL/VERSION; page one where none is named. Exit codes as of
     `report`.
     """
-    _show(call, version, section)
+    show(call, version, section)
 
 
-@click.command("lineage")
-@click.argument("version", metavar="MODEL/VERSION")
-@session.options("moment", *session.READS)
-def lineage_command(call: Call, version: str) -> None:
-    """Everything MODEL/VERSION was made from, by digest: sources, datasets, stages, bases. As `show
-    ... lineage`.
-    """
-    _show(call, version, "lineage")
-
-
-def _show(call: Call, version: str, section: str) -> None:
+def show(call: Call, version: str, section: str) -> None:
+    """Prints a section and ends the command. Raises `ConfigError` for an unknown one."""
     if section not in sections.SECTIONS:
         raise ConfigError(
             f"{section[:40]!r} is no section",

@@ -41,7 +41,8 @@ Version 3:
 - datasets of different names with one record root are the same records: no model is trained on both
   or evaluated on one of them after training on the other;
 - data counts only if its ingest applied the exclusions of the erasures before it; a version that
-  has seen erased records gets no governed alias after the deadline.
+  has seen erased records gets no governed alias after the deadline;
+- a scan that used an entry of the allow-list counts until the entry ends.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""
 ERASES = 3
 """From this version on, erasures count: of data that is used, and of versions that are released."""
+ENDS_ALLOWANCES = 3
+"""From this version on, a scan that used an entry of the allow-list counts until the entry ends."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

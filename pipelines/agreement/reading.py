@@ -25,7 +25,8 @@ import numpy as np
 from governance.base.errors import ConfigError, InputError, did_you_mean
 from pipelines.agreement.drift import Rows
 from pipelines.agreement.panel import MISSING, Codes, Floats, Level, Panel
-from pipelines.sources.readers import plain_name, read_rows, type_name
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import read_rows, type_name
 
 MOST_RATERS = 500
 MOST_SLICES = 50

@@ -34,7 +34,8 @@ from pipelines.metrics import metrics_of
 from pipelines.params import Params, Suite, broken_references, load_params
 from pipelines.quality_suites import suite_mistake
 from pipelines.sources.binding import PROBE, Binding, NoShape, bind, fitting_kinds
-from pipelines.sources.readers import RowProblem, plain_name, read_rows, source_files
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import RowProblem, read_rows, source_files
 
 SHOWN = 3
 """Number of records that are shown."""

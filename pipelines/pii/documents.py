@@ -26,8 +26,8 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 from governance.base.errors import InputError
 from pipelines import json_texts
+from pipelines.sources.plain_names import MANY_DIGITS
 from pipelines.sources.readers import (
-    MANY_DIGITS,
     MAX_ROW,
     REPAIR,
     RowProblem,

@@ -227,9 +227,31 @@ def _registry(policy: PiiPolicy) -> dict[str, Any]:
         expected = f"of Presidio's: {', '.join(sorted(known))}"
         raise ConfigError(f"no recognizer {', '.join(unknown)}", where=where, expected=expected)
     recognizers = [
-        {**entry, "enabled": True} for entry in table["recognizers"] if _is_on(entry, policy)
+        {**_everywhere(entry, policy), "enabled": True}
+        for entry in table["recognizers"]
+        if _is_on(entry, policy)
     ]
     return {**table, "supported_languages": policy.known_languages, "recognizers": recognizers}
+
+
+CHECKED = ("EsNifRecognizer", "EsNieRecognizer", "ItFiscalCodeRecognizer")
+"""Numbers with a letter that must fit: they are found in texts of every language."""
+
+
+def _everywhere(entry: dict[str, Any], policy: PiiPolicy) -> dict[str, Any]:
+    """Of a country whose language the policy has: in all its languages, since texts mix them."""
+    languages = {
+        each["language"] if isinstance(each, dict) else each
+        for each in entry.get("supported_languages") or []
+    }
+    if entry["name"] not in CHECKED or not languages & set(policy.known_languages):
+        return entry
+    known = [
+        each if isinstance(each, dict) else {"language": each}
+        for each in entry["supported_languages"]
+    ]
+    more = [{"language": each} for each in policy.known_languages if each not in languages]
+    return {**entry, "supported_languages": [*known, *more]}
 
 
 def _own_recognizers(policy: PiiPolicy) -> Iterator[Any]:

@@ -15,7 +15,8 @@ from governance.base.errors import InputError, unknown
 from pipelines.kinds import TOOLS
 from pipelines.sources import media, tools
 from pipelines.sources.messages import messages_lost
-from pipelines.sources.readers import RowProblem, plain_name
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import RowProblem
 from pipelines.sources.shapes import MISSING, SHAPES, Fields, Record, Shape, beside, value_at
 
 PROBE = 200

@@ -32,13 +32,14 @@ from pipelines.exclusions import NOTHING, REASON, Excluding, excluding
 from pipelines.job import Job, Outcome
 from pipelines.kinds import KINDS
 from pipelines.params import Dataset
-from pipelines.record_ids import Key, canonical, identifying, load_key, split_of
+from pipelines.record_ids import Key, identity, load_key, split_of
 from pipelines.records import Excluded, counts_of, write_excluded
 from pipelines.shards import RecordWriter
 from pipelines.slices import labels_of, write_slices
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.lineage import LINEAGE, Lineage, lineage_of, write_lineage
-from pipelines.sources.readers import MAX_ROW, Row, RowProblem, plain_name, read_rows, source_files
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import MAX_ROW, Row, RowProblem, read_rows, source_files
 
 PAGE = "ingest.md.jinja"
 
@@ -265,23 +266,13 @@ def _identity(content: dict[str, Any], kind: str, key: Key) -> tuple[str, int]:
     """
     try:
         columns = KINDS[kind].content_columns
-        identified = identifying({name: content.get(name) for name in columns})
-        if kind == "rated":
-            identified["ratings"] = [
-                {**rating, "value": _plain(rating["value"])} for rating in content["ratings"]
-            ]
-        text = canonical(identified)
+        text = identity(kind, {name: content.get(name) for name in columns})
         if len(text) > MAX_ROW:
             raise RowProblem("ROW_TOO_LONG", "", f"{len(text)} characters, at most {MAX_ROW}")
         size = len(text) if text.isascii() else len(text.encode())
         return key.record_id(kind, text), size
     except UnicodeEncodeError:
         raise RowProblem("ROW_ENCODING", "", HALF) from None
-
-
-def _plain(number: float) -> int | float:
-    """Whole numbers as RFC 8785 writes them."""
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _nothing(source: Path, tally: Tally) -> InputError:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.sources.readers import RowProblem, plain_name
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import RowProblem
 
 CODE = "MEDIA_NOT_SUPPORTED"
 

@@ -21,14 +21,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from governance.base.errors import ConfigError, InputError
+from pipelines.sources.plain_names import plain_file, plain_name
 
 MAX_ROW = 16 << 20
 """Largest row in characters; a longer row is left out."""
-
-MANY_DIGITS = 9
-"""A field name with this many digits may be a number of a person: a card, an account, a
-telephone.
-"""
 
 BOMS = {
     b"\xff\xfe": "utf-16",
@@ -76,10 +72,12 @@ class Row:
 
 
 def source_files(source: Path) -> list[tuple[str, Path]]:
-    """(name, path) of a file, or of every data file in a folder, in the order of their names."""
+    """(name, path) of a file, or of every data file in a folder, in the order of their names. A
+    name that may be personal data is replaced by the file's number.
+    """
     if source.is_file():
         _reader(source)
-        return [(source.name, source)]
+        return [(plain_file(source.name, 1), source)]
     if not source.is_dir():
         raise InputError("no such file or folder", where=str(source))
     files = [
@@ -88,7 +86,8 @@ def source_files(source: Path) -> list[tuple[str, Path]]:
     if not files:
         found = "no data file in this folder"
         raise InputError(found, where=str(source), expected=", ".join(READERS))
-    return sorted((path.relative_to(source).as_posix(), path) for path in files)
+    ordered = sorted((path.relative_to(source).as_posix(), path) for path in files)
+    return [(plain_file(name, at), path) for at, (name, path) in enumerate(ordered, 1)]
 
 
 def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
@@ -105,14 +104,6 @@ def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
         raise ConfigError(found, where=where, expected="e.g. utf-8, cp1252") from None
     except FileNotFoundError:
         raise InputError("no such file", where=str(path)) from None
-
-
-def plain_name(name: object) -> str:
-    """A field name that is safe in a report: field names can hold personal data, and so can their
-    digests.
-    """
-    plain = isinstance(name, str) and re.fullmatch(r"[\w .:/\[\]-]{1,64}", name)
-    return str(name) if plain and sum(map(str.isdigit, str(name))) < MANY_DIGITS else "(odd name)"
 
 
 def type_name(value: object) -> str:

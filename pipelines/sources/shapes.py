@@ -15,7 +15,8 @@ from pipelines import json_texts, thinking
 from pipelines.kinds import EXTRA, TOOLS, TURNS
 from pipelines.sources import tools
 from pipelines.sources.messages import ROLE_NAMES, Field, Message, answer, message
-from pipelines.sources.readers import RowProblem, plain_name
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import RowProblem
 
 Record = dict[str, Any]
 """The content columns of a record, as the kind's schema has them."""

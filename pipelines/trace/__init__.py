@@ -11,5 +11,6 @@ exhaustive  the same questions answered from the files alone
 question    what somebody asks about records
 answer      what became of records
 looked_up   all of this for one question
+back        the records of the datasets behind a version
 rights      what the person at this machine may look into
 """

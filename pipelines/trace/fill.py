@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from governance.attest.predicates import Ingest
 from governance.base.errors import InputError
 from governance.base.progress import Progress
+from pipelines.record_ids import Key
 from pipelines.trace.files import Content, Files, Part, contents_of
 from pipelines.trace.index import MEMBERS, Index, Rows
 from pipelines.trace.steps import Step
@@ -34,6 +35,25 @@ def fill(
         index.keep_places(known)
     index.commit()
     return odd
+
+
+def fill_redacted(
+    index: Index, files: Files, steps: Iterable[Step], key: Key, progress: Progress
+) -> str:
+    """Adds which records of these steps are not as they were ingested under the key; the task."""
+    from pipelines.trace.reading import redacted
+
+    task, known = f"redacted {key.key_id}", index.places()
+    contents = {
+        content: names for content, names in contents_of(steps).items() if content.role == "records"
+    }
+
+    def read(part: Part, role: str) -> Rows:
+        return redacted(part, key)
+
+    _fill(index, files, contents, task, read, known, progress)
+    index.commit()
+    return task
 
 
 def with_words(steps: Iterable[Step], words: Words) -> dict[Content, set[str]]:

@@ -12,16 +12,21 @@ again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from governance.base.errors import StorageError
 
-VERSION = 1
+FILE = Path("trace") / "records.sqlite"
+"""Below the project's state on this machine."""
+
+VERSION = 2
 """Of the tables. A file of another version is made again."""
 
 MEMBERS = "members"
@@ -43,20 +48,35 @@ CREATE TABLE member (
   PRIMARY KEY (record, part, file, row, reason)) WITHOUT ROWID;
 CREATE TABLE parent (record BLOB, parent BLOB, PRIMARY KEY (record, parent)) WITHOUT ROWID;
 CREATE INDEX parent_of ON parent (parent);
+CREATE TABLE redacted (record BLOB, part INTEGER, PRIMARY KEY (record, part)) WITHOUT ROWID;
 CREATE TABLE word (key BLOB, record BLOB, PRIMARY KEY (key, record)) WITHOUT ROWID;
 """
 STAGES = """
 CREATE TEMP TABLE new_member (record, part, file, row, reason);
 CREATE TEMP TABLE new_parent (record, parent);
+CREATE TEMP TABLE new_redacted (record, part);
 CREATE TEMP TABLE new_word (key, record);
+CREATE TEMP TABLE asked (sha256 BLOB PRIMARY KEY);
 """
 SORTED = """
 INSERT OR IGNORE INTO member SELECT * FROM new_member ORDER BY record, part;
 INSERT OR IGNORE INTO parent SELECT * FROM new_parent ORDER BY record;
+INSERT OR IGNORE INTO redacted SELECT * FROM new_redacted ORDER BY record;
 INSERT OR IGNORE INTO word SELECT * FROM new_word ORDER BY key;
-DELETE FROM new_member; DELETE FROM new_parent; DELETE FROM new_word
+DELETE FROM new_member; DELETE FROM new_parent; DELETE FROM new_redacted; DELETE FROM new_word
 """
 """In the order of the keys, so that a large table is passed through once for each transaction."""
+
+IN_RANGE = """
+SELECT record, content.sha256, f.text, row, r.text FROM member
+JOIN content ON content.part = member.part JOIN asked USING (sha256)
+JOIN name f ON f.id = file JOIN name r ON r.id = reason WHERE record >= ? AND record < ?
+"""
+REDACTED = """
+SELECT record, sha256 FROM redacted JOIN content USING (part) JOIN asked USING (sha256)
+WHERE record >= ? AND record < ?
+"""
+PARENTS = "SELECT record, parent FROM parent WHERE record >= ? AND record < ? ORDER BY 1, 2"
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +84,7 @@ class Member:
     """One row of a content that is a record."""
 
     record: str
-    """Its id, 32 hexadecimal digits."""
+    """Its id, 32 hexadecimal digits; empty for a row that never became a record."""
     content: str
     """sha256 of the records, the list of left-out records, or the stored answers."""
     file: str
@@ -83,8 +103,20 @@ class Rows:
     """Record, file, row, reason."""
     parents: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Record and what it was made from."""
+    redacted: list[bytes] = field(default_factory=list)
+    """Records whose content was changed since they were ingested."""
     words: list[tuple[bytes, bytes]] = field(default_factory=list)
     """HMAC of a text or a subject, and record."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is known of the records whose ids begin with the same byte."""
+
+    members: list[Member]
+    redacted: set[tuple[str, str]]
+    """Record and content in which it is not as it was ingested."""
+    parents: dict[str, list[str]]
 
 
 class Index:
@@ -177,9 +209,11 @@ class Index:
             put = self._connection.executemany
             put("INSERT INTO new_member VALUES (?, ?, ?, ?, ?)", members)
             put("INSERT INTO new_parent VALUES (?, ?)", rows.parents)
+            put("INSERT INTO new_redacted VALUES (?, ?)", [(one, number) for one in rows.redacted])
             put("INSERT INTO new_word VALUES (?, ?)", rows.words)
             self._connection.execute("INSERT OR IGNORE INTO done VALUES (?, ?)", (number, task))
-        self._staged += len(rows.members) + len(rows.parents) + len(rows.words)
+        self._staged += len(rows.members) + len(rows.parents)
+        self._staged += len(rows.redacted) + len(rows.words)
 
     def complete(self, content: str, parts: Iterable[str], task: str) -> None:
         """Says that all parts of a content have been added for a task."""
@@ -259,6 +293,22 @@ class Index:
         ]
         return sorted(found)
 
+    def ranges(self, contents: Collection[str]) -> Iterator[Range]:
+        """All records of these contents, in the order of their ids, a part of them at a time."""
+        with self._translated():
+            self._connection.execute("DELETE FROM asked")
+            rows = [(bytes.fromhex(content),) for content in contents]
+            self._connection.executemany("INSERT INTO asked VALUES (?)", rows)
+        for values in pairwise([b"", *(bytes([first]) for first in range(1, 256)), b"\xff" * 17]):
+            yield Range(
+                sorted(
+                    Member(record.hex(), sha256.hex(), *rest)
+                    for record, sha256, *rest in self._rows(IN_RANGE, values)
+                ),
+                {(one.hex(), sha256.hex()) for one, sha256 in self._rows(REDACTED, values)},
+                _listed(self._rows(PARENTS, values)),
+            )
+
     def with_word(self, key: bytes) -> list[str]:
         """The records with this HMAC of a text or subject, sorted."""
         rows = self._rows("SELECT record FROM word WHERE key = ? ORDER BY record", (key,))
@@ -277,3 +327,10 @@ class Index:
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         with self._translated():
             return self._connection.execute(query, values).fetchall()
+
+
+def _listed(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for record, parent in pairs:
+        found[record.hex()].append(parent.hex())
+    return found

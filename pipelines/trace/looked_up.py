@@ -22,14 +22,12 @@ from governance.history.state import LogState
 from pipelines.trace.answer import Held, Traced, held, holders, traced
 from pipelines.trace.files import Files
 from pipelines.trace.fill import fill
-from pipelines.trace.index import MEMBERS, Index
+from pipelines.trace.index import FILE, MEMBERS, Index
 from pipelines.trace.made_from import Touched, made_from
 from pipelines.trace.question import Asked, Check, checked, ids_of, words_for
 from pipelines.trace.rights import allowed_and_closed
 from pipelines.trace.steps import Step, steps
 
-FILE = Path("trace") / "records.sqlite"
-"""Below the project's state on this machine."""
 AWAY, ODD = "neither here nor in DVC's cache", "its file cannot be read as records"
 CLOSED = "policy does not let you read it"
 

@@ -11,9 +11,13 @@ import pyarrow.parquet as pq
 
 from governance.base.errors import InputError
 from pipelines.kinds import KINDS
+from pipelines.record_ids import Key, identity
 from pipelines.shards import KIND_KEY
 from pipelines.trace.files import Part
 from pipelines.trace.index import Rows
+
+BATCH = 1000
+"""Records that are Python objects at a time."""
 
 PLACE = ("file", "row")
 """Columns that files of older versions may lack."""
@@ -29,7 +33,9 @@ def rows_of(part: Part, role: str) -> Rows:
         if role == "lineage":
             pairs = [(bytes.fromhex(row["id"]), bytes.fromhex(row["parent"])) for row in lines]
             return Rows(parents=pairs)
-        return Rows(members=[_listed(row) for row in lines if row.get("id")])
+        if role == "answers":
+            lines = [row for row in lines if row.get("id")]
+        return Rows(members=[_listed(row) for row in lines])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"not readable as {role} ({type(error).__name__})"
         raise InputError(found, where=str(part.path)) from None
@@ -47,6 +53,19 @@ def tables(part: Part) -> Iterator[tuple[pa.Table, str]]:
         raise InputError(found, where=str(part.path)) from None
 
 
+def redacted(part: Part, key: Key) -> Rows:
+    """The records of a shard that are not as they were ingested: their content has another id."""
+    found = []
+    for table, kind in tables(part):
+        columns = ["id", *KINDS[kind].content_columns]
+        for batch in table.select(columns).to_batches(max_chunksize=BATCH):
+            for row in batch.to_pylist():
+                record = row.pop("id")
+                if key.record_id(kind, identity(kind, row)) != record:
+                    found.append(bytes.fromhex(record))
+    return Rows(redacted=found)
+
+
 def _members(data: bytes) -> Iterator[tuple[bytes, str, int, str]]:
     file = pq.ParquetFile(pa.BufferReader(data))
     table = file.read(["id", *(name for name in PLACE if name in file.schema_arrow.names)])
@@ -61,6 +80,8 @@ def _members(data: bytes) -> Iterator[tuple[bytes, str, int, str]]:
 
 
 def _listed(row: dict[str, Any]) -> tuple[bytes, str, int, str]:
-    """A left-out record, or an item of stored answers."""
+    """A left-out record, or an item of stored answers. A row that never became a record has no
+    id.
+    """
     place = str(row.get("file", "")), int(row.get("row", 0)), str(row.get("reason", ""))
-    return bytes.fromhex(row["id"]), *place
+    return bytes.fromhex(row["id"] or ""), *place

@@ -25,3 +25,11 @@ def shipped_suite(name: str) -> QualitySuite:
     from governance.base.yaml import load_model
 
     return load_model(ROOT / "policies" / "quality" / f"{name}.yaml", QualitySuite)
+
+
+CLOSED = """
+readers:
+  datasets: {desk_sft: [], "*": [everybody]}
+  models: {"*": [everybody]}
+"""
+"""A part of policies/policy.yaml: nobody may read one dataset."""

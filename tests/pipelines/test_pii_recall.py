@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pii_recall import Figures, Label, measure, tables
+from benchmarks.pii_unseen import disguises, unseen
 from pipelines.params import load_params
 from pipelines.pii import recall as planting
 from pipelines.pii.engine import PlainEngine, Span
@@ -25,6 +26,15 @@ def test_the_figures_in_the_documentation_are_those_measured(public_data: Path) 
     page = (ROOT / "docs" / "pii.md").read_text(encoding="utf-8")
     measured = tables(public_data, shipped_pii())
     assert page.split("<!-- python -m benchmarks.pii_recall -->")[1].strip() == measured
+
+
+@pytest.mark.slow
+def test_the_figures_of_unseen_text_in_the_documentation_are_those_measured() -> None:
+    page, policy = (ROOT / "docs" / "pii.md").read_text(encoding="utf-8"), shipped_pii()
+    _, shown, _ = re.split("<!-- (?:end|python -m benchmarks)[.: ]*pii_unseen -->", page)
+    with Search(PlainEngine(policy, ROOT), None, b"") as search:
+        measured = f"{unseen(search, policy)}\n\n{disguises(search, policy)}"
+    assert shown.strip() == measured
 
 
 FLOORS = {

@@ -8,11 +8,13 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from governance.attest.codes import CODES
+from governance.attest.predicates.data import AllowedFindings
 from governance.attest.requests import (
     DataRef,
     Decision,
@@ -22,7 +24,9 @@ from governance.attest.requests import (
     enforce,
 )
 from governance.base.errors import RefusedError, StorageError
+from governance.gates.checks import data as of_data
 from governance.gates.decisions import CHECKS, EARLIER, decide_gate
+from governance.log.rules import CURRENT
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.evaluation import Demands, Threshold
 from governance.policy.labelling import Labelling
@@ -1181,6 +1185,20 @@ def test_the_same_from_a_signed_log(name: str, tmp_path: Path) -> None:
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
     scenario.change(plan)
     assert {finding.code for finding in _decide(in_log(plan, tmp_path)).findings} == {scenario.code}
+
+
+@pytest.mark.parametrize(("rules", "codes"), [(CURRENT, ["ALLOWANCE_ENDED"]), (2, [])])
+def test_an_allowance_that_ended_changes_no_decision_under_earlier_rules(
+    rules: int, codes: list[str]
+) -> None:
+    context = SimpleNamespace(
+        authority=SimpleNamespace(rules=rules),
+        at=datetime(2026, 11, 20, tzinfo=UTC),
+        scan=SimpleNamespace(allowances=[AllowedFindings.model_validate(ENDED)]),
+        data_finding=lambda code, **_: code,
+    )
+    assert list(of_data.allowances(context)) == codes  # type: ignore[arg-type]
+    assert AllowedFindings.model_validate(ENDED).model_dump()["until"] == ENDED["until"]
 
 
 def test_a_signed_log_in_order_is_allowed(tmp_path: Path) -> None:

@@ -13,14 +13,10 @@ from typing import Any
 import pytest
 
 from pipelines.shards import read_records
-from pipelines.trace.looked_up import FILE
+from pipelines.trace.index import FILE
+from tests.pipelines.policies import CLOSED
 from tests.project import PROJECT, Project
 
-CLOSED = """
-readers:
-  datasets: {desk_sft: [], "*": [everybody]}
-  models: {"*": [everybody]}
-"""
 PERSON = "anna.weber@example.com"
 
 

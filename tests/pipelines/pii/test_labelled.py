@@ -33,6 +33,9 @@ FINDS = [
     ("at 12 Oak Street, Apt 4, Dayton, OH 45402.", None),
     ("Bergstraße 12, 50667 Köln", ("STREET_ADDRESS", "Bergstraße 12, 50667 Köln")),
     ("au 12 bis, rue de la Paix, 75002 Paris", None),
+    ("vivo in via Roma 7", ("STREET_ADDRESS", "via Roma 7")),
+    ("La targa della mia auto è AB 123 CD.", ("LICENSE_PLATE", "AB 123 CD")),
+    ("P.IVA IT12345670017", ("TAX_NUMBER", "IT12345670017")),
     ("vive en Calle Mayor 12, 28013 Madrid", ("STREET_ADDRESS", "Calle Mayor 12, 28013 Madrid")),
 ]
 
@@ -53,6 +56,7 @@ def test_what_is_found(text: str, expected: tuple[str, str] | None) -> None:
         "License: MIT 2.0; patient 4 of 12; chart 3 shows 45%. Account #250.00 was billed.",
         "In 1970 he was born again. During 30 days Adam ran. Spring 2019 was wet.",
         "9 Supreme Court justices; 42 U.S.C. § 1983; 12 District Court judges",
+        "Drive to work:100(.60)=60\nDon't Drive to work:100-60=40",
         "candidate(4) == 1800; 2000 = <<2000*8=16000>>16000",
     ],
 )

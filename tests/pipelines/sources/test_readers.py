@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from governance.base.errors import ConfigError, CountersignError, InputError
 from pipelines.sources import readers
-from pipelines.sources.readers import plain_name, read_rows, source_files
+from pipelines.sources.plain_names import plain_file, plain_name
+from pipelines.sources.readers import read_rows, source_files
 
 SECRET = "zanzibar"
 """A text that no message may repeat."""
@@ -243,7 +244,17 @@ def test_field_names_that_could_be_personal_are_not_repeated() -> None:
     assert {plain_name("anna@example.com"), plain_name("x" * 65), plain_name(3)} == {"(odd name)"}
     assert plain_name("response_20261122") == "response_20261122"
     numbers = ("4111 1111 1111 1111", "DE89370400440532013000", "0171-1234567", "123-45-6789")
-    assert {plain_name(one) for one in numbers} == {"(odd name)"}
+    people = ("Wilhelmina Quorvath", "anna.weber", "Anna Weber's notes")
+    assert {plain_name(one) for one in (*numbers, *people)} == {"(odd name)"}
+    for name in ("Customer Name", "Chosen Response", "messages.name", "reward_model_score"):
+        assert plain_name(name) == name
+
+
+def test_file_names_that_could_be_personal_are_numbers(tmp_path: Path) -> None:
+    plain = ("data (1).jsonl", "train-00000-of-00003-a1b2c3.parquet", "shards/2024-01-05.jsonl")
+    assert [plain_file(name, 2) for name in plain] == list(plain)
+    odd = ("Anna Weber.jsonl", "anna.weber@example.com.jsonl", "0171 1234567.jsonl")
+    assert {plain_file(name, 2) for name in odd} == {"file 2.jsonl"}
 
 
 @settings(deadline=None)

@@ -33,7 +33,7 @@ from pipelines.record_ids import Key, load_key
 from pipelines.records import Excluded, write_excluded
 from pipelines.shards import RecordWriter, open_records
 from pipelines.sources.ingest import ingest
-from pipelines.trace import exhaustive
+from pipelines.trace import back, exhaustive
 from pipelines.trace.files import Files
 from pipelines.trace.fill import fill
 from pipelines.trace.index import MEMBERS, Index, Member, Rows
@@ -200,6 +200,34 @@ def test_reading_finds_what_the_index_lacks(world: World, tmp_path: Path) -> Non
         done = exhaustive.read(world.files, world.steps, ("",))
         lacking = done.members - set(index.members(member.record for member in done.members))
         assert lacking == {member for member in done.members if not member.reason} != set()
+
+
+def test_a_row_that_a_step_neither_has_nor_lists_is_lost(world: World, tmp_path: Path) -> None:
+    world.steps = []
+    world.version([(ASKS[1], PEOPLE[0]), (ASKS[0], PEOPLE[0]), (ASKS[0], PEOPLE[1])])
+    behind = back.Behind("v", world.steps[-1].digest, [], "", world.steps)
+    with Index(tmp_path / "index.sqlite") as index:
+        world.fill(index)
+        known = index.contents(MEMBERS)
+        looked = [back.looked_into(step, known, ()) for step in world.steps]
+        found = {row.row: row for row in back.rows(index, [(behind, looked)])}
+        assert {number: (row.state, row.reason) for number, row in found.items()} == {
+            1: ("in", ""),
+            2: ("in", ""),
+            3: ("left out", "DUPLICATE"),
+            4: ("left out", "MESSAGES_MALFORMED"),
+        }
+    connection = sqlite3.connect(tmp_path / "index.sqlite")
+    with connection:
+        connection.execute(
+            "DELETE FROM member WHERE record = ? AND part IN"
+            " (SELECT part FROM content WHERE sha256 = ?)",
+            (bytes.fromhex(found[1].record), bytes.fromhex(world.steps[2].digest)),
+        )
+    connection.close()
+    with Index(tmp_path / "index.sqlite") as index:
+        (lost,) = (row for row in back.rows(index, [(behind, looked)]) if row.state == "lost")
+    assert lost.row == 1  # where steps have equal shards, all of them lack it
 
 
 def test_a_file_that_is_not_as_recorded_is_not_read(world: World, tmp_path: Path) -> None:
