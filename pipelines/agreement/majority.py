@@ -16,7 +16,8 @@ import numpy as np
 
 from governance.base.errors import InputError
 from pipelines.agreement.panel import MISSING, Codes, Panel
-from pipelines.sources.readers import plain_name, read_rows
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import read_rows
 
 RATER = "rater"
 """The column of a raters file that names the rater; all others are attributes."""

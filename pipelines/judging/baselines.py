@@ -12,7 +12,8 @@ import numpy as np
 
 from governance.base.errors import InputError
 from pipelines.judging.length_control import Baseline
-from pipelines.sources.readers import plain_name, read_rows
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import read_rows
 
 DIFFICULTY = "instruction_difficulty"
 GAMED = ("preference", "std_delta_len", DIFFICULTY)

@@ -34,7 +34,8 @@ from pipelines.judging.battles import (
     answer_of,
     both_orders,
 )
-from pipelines.sources.readers import plain_name, read_rows, type_name
+from pipelines.sources.plain_names import plain_name
+from pipelines.sources.readers import read_rows, type_name
 
 SHAPES = {
     "AlpacaEval": ("generator_1", "generator_2", "preference"),

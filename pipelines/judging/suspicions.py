@@ -11,7 +11,7 @@ from governance.attest.findings import finding
 from governance.attest.predicates import Finding
 from pipelines.judging.battles import TIE, Battle
 from pipelines.judging.resampling import FEWEST
-from pipelines.sources.readers import plain_name
+from pipelines.sources.plain_names import plain_name
 
 SHARE = 0.9
 """Of a model's answers that are one and the same text."""
