@@ -222,7 +222,7 @@ JUDGE_NOT_CHECKED: the judge of generated data has no card in the log at hand
 JUDGE_CARD_EXPIRED: the card of the judge had ended when the data was generated
   > countersign repro --force check_judge@{row}
 JUDGE_FAILED: the judge did not pass its own check, so nothing that it judged counts
-  > judges/{row}/card.json has the figures; use another judge, or other words in policies/constitutions
+  > judges/{row}/card.json has the figures; use another judge or other words, policies/constitutions
 GENERATED_NOT_DECLARED: the datacard does not say which model generated the data
   > policies/datacards/{name}.yaml: generated_by: {generator}
 
