@@ -22,6 +22,9 @@ from pipelines.params import RecordKey, Splits
 
 DEVELOPMENT = "development"
 
+RATER = re.compile(r"rater_[0-9a-f]{8}")
+"""A rater's name in records."""
+
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
 )
@@ -42,7 +45,11 @@ class Key:
         return self._mac(f"record\n{kind}\n{content}")
 
     def rater_name(self, rater: str) -> str:
-        """A rater's name in records."""
+        """A rater's name in records. A name that has this form already stays, so that votes which
+        were imported keep theirs.
+        """
+        if RATER.fullmatch(rater):
+            return rater
         return f"rater_{self._mac(f'rater {rater}')[:8]}"
 
     def number(self, purpose: str, below: int) -> int:

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ def export(
 
     FIRST and SECOND are stages, bases or MODEL/VERSION, evaluated on one suite, with stored
     answers. The rule says which items come first: `random`; `disagreement`, where the scores of
-    both differ most; `margin`, where they differ least; `worst-slice`, from the slice in which
-    SECOND is worst.
+    both differ most; `small-margin`, where they differ least; `worst-slice`, from the slice in
+    which SECOND is worst.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError("not an empty folder", where=str(folder), fix="name a new one")
@@ -312,6 +312,7 @@ def _summary(
     first, second = (each.name for each in opened.sample.models)
     chosen = Counter(row["vote"] for row in votes.rows(opened, read.votes, key))
     return {
+        "datacard": list(_datacard(opened.sample)),
         "items": len(opened.tasks),
         "rated": len(records),
         "votes": len(read.votes),
@@ -325,6 +326,15 @@ def _summary(
     }
 
 
+def _datacard(made: SampleRecord) -> Iterator[str]:
+    """Lines of the datacard: how the items were drawn, and by which guideline people compared."""
+    yield "labelling:"
+    drawn = f"rule: {made.rule}, seed: {made.seed}, population: {made.population_sha256}"
+    yield f"  sampling: {{{drawn}}}"
+    if made.guideline is not None:
+        yield f"  guideline: {{version: '1', sha256: {made.guideline.sha256}}}"
+
+
 def _imported(out: Path, votes_out: Path | None, document: dict[str, Any]) -> list[str]:
     chosen = ", ".join(f"{name} {count}" for name, count in document["chosen"].items())
     raters = ", ".join(f"{name} {count}" for name, count in document["raters"].items())
@@ -334,6 +344,8 @@ def _imported(out: Path, votes_out: Path | None, document: dict[str, Any]) -> li
         f"  by rater: {raters}",
         f"  chosen: {chosen}",
         f"next: countersign add {out}",
+        "  in the datacard:",
+        *(f"    {line}" for line in document["datacard"]),
     ]
     if votes_out:
         lines.append(

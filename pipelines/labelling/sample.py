@@ -2,8 +2,8 @@
 
 1. Only items with two different answers can be compared. The others are counted.
 2. `random`: any of them. `disagreement`: the largest difference between the scores of both models
-   first. `margin`: the smallest first. `worst-slice`: any of the slice in which the second model
-   has the lowest mean.
+   first. `small-margin`: the smallest first. `worst-slice`: any of the slice in which the second
+   model has the lowest mean.
 3. Equal items, and those of a rule without an order, come in the order of a hash of seed and id. So
    the same population, rule and seed give the same sample.
 """
@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from governance.attest.digests import sha256_bytes
 from governance.base.errors import InputError
 
-Rule = Literal["random", "disagreement", "margin", "worst-slice"]
+Rule = Literal["random", "disagreement", "small-margin", "worst-slice"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 FEWEST = 20
 """Items of a slice that can be the worst."""
@@ -56,7 +56,7 @@ def draw(items: Sequence[Item], rule: Rule, n: int, seed: int) -> Sample:
     """At most `n` items. Raises `InputError` where none can be drawn by this rule."""
     different = [item for item in items if item.answers[0] != item.answers[1]]
     label, among = _worst(different) if rule == "worst-slice" else ("", different)
-    if rule in ("disagreement", "margin"):
+    if rule in ("disagreement", "small-margin"):
         among = [item for item in among if None not in item.scores]
     if not among:
         found = f"no item can be drawn by the rule {rule}"
@@ -77,10 +77,10 @@ def draw(items: Sequence[Item], rule: Rule, n: int, seed: int) -> Sample:
 def _first(item: Item, rule: Rule) -> float:
     """(2) The lowest comes first."""
     first, second = item.scores
-    if first is None or second is None or rule not in ("disagreement", "margin"):
+    if first is None or second is None or rule not in ("disagreement", "small-margin"):
         return 0.0
     difference = abs(first - second)
-    return difference if rule == "margin" else -difference
+    return difference if rule == "small-margin" else -difference
 
 
 def _worst(items: Sequence[Item]) -> tuple[str, list[Item]]:

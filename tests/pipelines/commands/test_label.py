@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from governance.attest.digests import sha256_file
+from governance.policy.labelling import Labelling
 from pipelines.labelling import tasks
+from pipelines.shards import read_records
 from tests.pipelines.labelling.made import label_studio
 from tests.project import Project
 
@@ -39,6 +43,9 @@ def test_the_round_trip(project: Project) -> None:
     done = project.countersign("label", "import", "labels", *files, "--json")
     assert done.code == 0, done.out
     told = json.loads(done.out)
+    card = Labelling.model_validate(YAML(typ="safe").load("\n".join(told["datacard"]))["labelling"])
+    assert card.sampling and card.sampling.population == opened.sample.population_sha256
+    assert card.guideline and card.guideline.sha256 == sha256_file(project.root / "guide.md")
     assert told["rated"] == told["items"] and list(told["raters"].values()) == [told["items"]] * 2
     columns = ("--item", "item", "--rater", "rater", "--value", "vote")
     agreed = project.countersign("agreement", "votes.jsonl", *columns, "--json")
@@ -47,6 +54,9 @@ def test_the_round_trip(project: Project) -> None:
     assert added.code == 0, added.out
     ingested = project.countersign("stage", "ingest", "people")
     assert ingested.code == 0, ingested.out
+    kept = read_records(project.root / "data/ingested/people/records").to_pylist()
+    raters = {rating["rater"] for record in kept for rating in record["ratings"]}
+    assert raters == set(told["raters"])
     again = project.countersign("label", "import", "labels", *files)
     assert again.code == 2 and "there already" in again.out
 

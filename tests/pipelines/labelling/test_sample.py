@@ -24,7 +24,7 @@ def test_the_same_rule_and_seed_draw_the_same_in_any_order(rule: str) -> None:
 
 def test_rules_take_what_they_say() -> None:
     most = draw(EVERY, "disagreement", 3, 1)
-    least = draw(EVERY, "margin", 3, 1)
+    least = draw(EVERY, "small-margin", 3, 1)
     worst = draw(EVERY, "worst-slice", 60, 1)
     assert [item.scores[1] for item in most.items] == [59 / 60, 58 / 60, 57 / 60]
     assert [item.scores[1] for item in least.items] == [0, 1 / 60, 2 / 60]

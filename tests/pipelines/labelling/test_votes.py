@@ -57,7 +57,7 @@ def test_the_votes_are_read_by_agreement(tmp_path: Path) -> None:
     lines = [json.dumps(row) for row in votes.rows(folder, joined.votes, KEY)]
     (tmp_path / "votes.jsonl").write_text("\n".join(lines), encoding="utf-8")
     columns = Columns(
-        item="item", rater="rater", value="vote", position="stood_first", seconds="seconds"
+        item=("item",), rater="rater", value="vote", position="stood_first", seconds="seconds"
     )
     panel = read_ratings(tmp_path / "votes.jsonl", columns, "nominal").panel
     assert panel.codes.shape == (6, 2) and (panel.codes[:, 0] == panel.codes[:, 1]).all()
