@@ -22,7 +22,7 @@ BLOCKS: list[dict[str, Any]] = [
     YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 ]
 SHIPPED = load_params(ROOT).model_dump(exclude_none=True)
-ROWS, POLICY, _, _, TASKS, AQUA = BLOCKS
+ROWS, POLICY, *_, TASKS, AQUA = BLOCKS
 
 
 def params(evaluations: dict[str, Any], tasks: dict[str, Any] | None = None) -> Params:

@@ -2,6 +2,7 @@
 
 `rules`, `data`, `evaluation`   what each file can say
 `expectations`                  suites in Great Expectations' own format
+`labelling`                     what is declared of labels, and whose count
 `constitution`                  by which principles data is generated
 `judges`                        what the card of a judge must show
 `clocks`                        which legal deadlines an incident can start, and when they end

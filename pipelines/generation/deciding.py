@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from governance.attest.requests import DataRef, Decision, EndpointRef, GenerationRequest, ModelRef
+from governance.attest.requests import (
+    DataRef,
+    Decision,
+    EndpointRef,
+    GenerationRequest,
+    ModelRef,
+    judge_digest,
+    judge_of,
+)
+from governance.gates import judging
 from governance.gates.decisions import decide_generation
 from pipelines.job import Job
 from pipelines.params import Params
@@ -32,6 +41,16 @@ def decide(job: Job) -> tuple[GenerationRequest, Decision]:
         request, job.policies, job.evidence, job.now(), authority=job.authority
     )
     return request, decision
+
+
+def card_of(job: Job, request: GenerationRequest) -> str | None:
+    """The statement that is the judge's card; None where a waiver stands in for it."""
+    judge = judge_of(request)
+    if judge is None:
+        return None
+    view = job.evidence.signed_under(job.policies)
+    card = judging.standing(view, judge_digest(judge), job.policies, job.now()).card
+    return card.digest if card else None
 
 
 def declared_request(params: Params, policies: Policies, key: str) -> GenerationRequest:

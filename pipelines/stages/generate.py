@@ -25,18 +25,15 @@ from governance.attest.requests import (
     Decision,
     EndpointRef,
     GenerationRequest,
-    judge_digest,
-    judge_of,
     speaker_digest,
 )
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.time import instant
 from governance.base.yaml import place
-from governance.gates import judging
 from pipelines import isolation, paths
 from pipelines.failures import Stopped, StoppedError, not_finite
 from pipelines.families import StageFamily, mistakes_of
-from pipelines.generation.deciding import ROLES, Role, decide
+from pipelines.generation.deciding import ROLES, Role, card_of, decide
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.model_class import class_of, declared_class, require_language
 from pipelines.params import Generate, Params
@@ -89,7 +86,7 @@ def run(job: Job) -> Outcome:
     with job.output("source").open("w", encoding="utf-8", newline="\n") as stream:
         for row in made.rows:
             stream.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
-    return _outcome(request, decision, counts, replies, _card(job, request))
+    return _outcome(request, decision, counts, replies, card_of(job, request))
 
 
 def _outcome(
@@ -120,16 +117,6 @@ def _outcome(
         refused=decision.findings,
         summary=f"{name}: {in_words(counts)}" if counts else "",
     )
-
-
-def _card(job: Job, request: GenerationRequest) -> str | None:
-    """The statement that is the judge's card; None where a waiver stands in for it."""
-    judge = judge_of(request)
-    if judge is None:
-        return None
-    view = job.evidence.signed_under(job.policies)
-    card = judging.standing(view, judge_digest(judge), job.policies, job.now()).card
-    return card.digest if card else None
 
 
 def in_words(counts: GenerationCounts) -> str:

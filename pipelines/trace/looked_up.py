@@ -13,7 +13,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from governance.base.errors import ConfigError
 from governance.base.progress import Progress
 from governance.commands import sources
 from governance.commands.admitting import admitted
@@ -59,7 +61,7 @@ def look_up(call: Call, asked: Asked, command: str, *, exhaustive: bool) -> Look
     chosen = [step for step in steps(now) if step.digest not in closed]
     files = Files.of(Path.cwd(), now)
     with ExitStack() as stack:
-        index = stack.enter_context(Index(call.machine.state / FILE))
+        index = stack.enter_context(Index(_index_file(call, stack)))
         words = words_for(asked, stack)
         odd = fill(index, files, chosen, words, Progress())
         known = index.contents(MEMBERS)
@@ -75,3 +77,13 @@ def look_up(call: Call, asked: Asked, command: str, *, exhaustive: bool) -> Look
     missing += [(step, CLOSED) for step in steps(now) if step.digest in closed]
     touched = list(made_from(now, holders(records)))
     return LookedUp(now, files, chosen, records, touched, missing, check)
+
+
+def _index_file(call: Call, stack: ExitStack) -> Path:
+    """The index of this machine; of a bundle away from any project, one for this call alone."""
+    try:
+        return call.machine.state / FILE
+    except ConfigError:
+        if call.bundle is None:
+            raise
+        return Path(stack.enter_context(TemporaryDirectory())) / FILE.name

@@ -329,6 +329,8 @@ class Governed:
             models=dict(self.story.models),
             records=dict(self.story.records),
             outside=set(self.story.outside),
+            further=dict(self.story.further),
+            parents=dict(self.story.parents),
         )
         return Governed(story, Table(), self.main)
 

@@ -68,7 +68,7 @@ def examples() -> Iterator[tuple[str, list[str]]]:
 def test_the_page_shows_what_comes_out(scene: Governed, command: str, shown: list[str]) -> None:
     name, *arguments = shlex.split(command)[1:]
     done = run(name, *arguments)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == (3 if name == "trace" else 0), done.output  # nothing has the record
     if name in COMPARED:
         found = [masked(line) for line in done.output.rstrip().splitlines()]
         expected = [masked(line) for line in shown]

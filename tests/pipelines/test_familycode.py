@@ -163,18 +163,19 @@ EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
     ("file", "families"),
     [
         ("pipelines/harness.py", set()),
-        ("governance/log/evidence.py", {"gate"}),
+        ("governance/log/evidence.py", {"gate", "check_judge"}),
         ("governance/attest/predicates/data.py", set()),
-        ("pipelines/pii/names.txt", {"scan_pii", "generate", *EVALUATE}),
+        ("pipelines/pii/names.txt", {"ingest", "scan_pii", "generate", *EVALUATE}),
         ("pipelines/architectures/tiny.json", {"import_base"}),
         (
             "pipelines/metrics.py",
-            {*EVALUATE, "gate", "suite", "generate", "train", "probe_leaks"},
+            {*EVALUATE, "gate", "suite", "generate", "train", "probe_leaks", "check_judge"},
         ),
         ("pipelines/rewards/route_exact.py", {"suite"}),
         (
             "pipelines/rewards/refusal.py",
-            {*EVALUATE, "check_quality", "gate", "suite", "generate", "train", "probe_leaks"},
+            {*EVALUATE, "check_quality", "gate", "suite", "generate", "train"}
+            | {"probe_leaks", "check_judge"},
         ),
         ("pipelines/training/fit.py", {"train"}),
         ("governance/gates/decisions.py", {"gate"}),

@@ -4,13 +4,10 @@ leaks into reports.
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,11 +16,9 @@ import pytest
 from governance.attest.codes import CODES
 from governance.attest.predicates import DataCounts, Finding
 from governance.base.errors import ConfigError, InputError
-from governance.base.progress import Progress
 from governance.policy.data import IngestPolicy
-from governance.policy.policies import Policies
 from pipelines import samples
-from pipelines.job import Job, Outcome
+from pipelines.job import Outcome
 from pipelines.params import Dataset, Params, RecordKey, load_params
 from pipelines.record_ids import key_id_of
 from pipelines.records import read_excluded
@@ -33,6 +28,7 @@ from pipelines.sources.readers import source_files
 from pipelines.stages import ingest
 from pipelines.texts import texts
 from tests.conftest import ROOT
+from tests.pipelines.ingesting import DROP, dataset, job, jsonl
 from tests.pipelines.tables import contents_of
 
 KINDS = {
@@ -47,6 +43,8 @@ KINDS = {
     "safety_preferences": "preference",
     "unsafe_held_out": "prompt",
     "look_alikes_held_out": "prompt",
+    "short_questions": "prompt",
+    "opinions": "prompt",
 }
 
 REASONS = {
@@ -57,44 +55,9 @@ REASONS = {
     "broken_json": {"ROW_UNREADABLE"},
 }
 
-DROP = IngestPolicy(malformed="drop", max_share=0.05)
-
-
-def dataset(kind: str, **more: Any) -> Dataset:
-    return Dataset(kind=cast(Any, kind), source="source", suite="s", held_out="d", **more)
-
 
 def ignoring(*patterns: str) -> IngestPolicy:
     return DROP.model_copy(update={"ignored_fields": {"d": [*patterns], "other": ["*"]}})
-
-
-def job(
-    folder: Path,
-    source: Path,
-    row: Dataset,
-    policy: IngestPolicy = DROP,
-    records: RecordKey | None = None,
-) -> Job:
-    params = load_params(ROOT).model_copy(
-        update={"datasets": {"d": row}, "records": records or RecordKey()}
-    )
-    outputs = {one.role: folder / one.path for one in ingest.outputs(params, "d")}
-    outputs["records"].parent.mkdir(parents=True, exist_ok=True)
-    return Job(
-        name="ingest@d",
-        key="d",
-        root=folder,
-        params=params,
-        policies=cast(Policies, SimpleNamespace(rules=SimpleNamespace(ingest=policy))),
-        machine=cast(Any, None),
-        inputs={},
-        input_paths={"source": source},
-        output_paths=outputs,
-        scratch=folder,
-        now=lambda: datetime(2030, 1, 1, tzinfo=UTC),
-        progress=Progress(io.StringIO()),
-        open_evidence=cast(Any, None),
-    )
 
 
 def run(
@@ -117,17 +80,15 @@ def texts_below(folder: Path) -> list[Path]:
     return [path for path in paths if path.suffix != ".parquet"]
 
 
-def jsonl(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.mark.parametrize("part", samples.PARTS)
 def test_every_planted_malformed_row_is_excluded_with_its_reason_and_no_other(
     tmp_path: Path, part: str
 ) -> None:
     outcome, out = run(
-        tmp_path, sample(tmp_path, part), dataset(KINDS[part]), ignoring("product", "team", "harm")
+        tmp_path,
+        sample(tmp_path, part),
+        dataset(KINDS[part]),
+        ignoring("product", "team", "harm", "stated", "opinion"),
     )
     planted = {
         mark.line: mark.what

@@ -14,7 +14,7 @@ from governance.policy.data import IngestPolicy
 from pipelines.record_ids import load_key
 from pipelines.shards import read_records
 from pipelines.stages import ingest
-from tests.pipelines.test_ingest import dataset, job, jsonl
+from tests.pipelines.ingesting import dataset, job, jsonl
 
 RATERS = tuple(f"annotator_{letter}" for letter in "abcdef")
 BAD = RATERS[-1]

@@ -155,6 +155,7 @@ def test_what_is_left_and_told(
         "curve",
         "looks",
         "tools",
+        "canaries",
     }
     assert outcome.predicate["final"]["loss"] > 0
     figures = json.loads(one.output("training").read_text())

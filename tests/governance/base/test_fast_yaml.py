@@ -46,7 +46,7 @@ def _agrees(text: str) -> bool:
         fast = fast_yaml.read(text)
     except fast_yaml.Unusual:
         return False
-    yaml._refuse_deceiving(text, "")
+    yaml.refuse_deceiving(text, "")
     assert repr(fast) == repr(yaml._parse_strictly(text, "")), text
     return True
 

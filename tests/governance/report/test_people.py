@@ -707,7 +707,7 @@ def test_gaps_tell_what_failed_before_what_was_not_run(later: Governed) -> None:
 
 def test_nothing_is_blank(later: Governed) -> None:
     found = _blank(report(later, "2").model_dump(), "")
-    assert set(found) <= {"ids_note", "curves_note", "card_note", *NOT_STATED}
+    assert set(found) <= {"ids_note", "curves_note", "card_note", "beyond_raters", *NOT_STATED}
 
 
 def _blank(value: object, name: str) -> list[str]:

@@ -39,13 +39,20 @@ def test_the_shipped_engine_reaches_what_the_shipped_policy_demands_and_leaves_a
     )
 
 
+NOT_PLANTED = {
+    "IT_DRIVER_LICENSE", "IT_FISCAL_CODE", "IT_IDENTITY_CARD", "IT_PASSPORT", "IT_VAT_CODE"
+}  # fmt: skip
+"""Presidio's own for Italian texts: docs/pii.md says that their detection is not measured."""
+
+
 def test_every_entity_that_the_shipped_policy_searches_for_is_planted() -> None:
     policy = shipped_pii()
     searched = PlainEngine(policy, ROOT).entities
     counts = dict.fromkeys(searched, 0)
     for one in seeds.seeds(policy, searched):
         counts[one.entity] += 1
-    assert set(counts.values()) == {seeds.EACH}
+    assert {entity for entity, count in counts.items() if count == 0} == NOT_PLANTED
+    assert set(counts.values()) == {0, seeds.EACH}
 
 
 def test_the_same_values_every_time_and_others_in_other_languages() -> None:
