@@ -115,12 +115,12 @@ def test_every_free_text_may_be_any_word(
 
 
 def _renamed(value: Any, kept: set[str], word: str) -> Any:
-    """Every text but the kept ones is the word."""
+    """Every text but the kept ones is the word. What is not stated stays so."""
     if isinstance(value, dict):
         return {name: _renamed(part, kept, word) for name, part in value.items()}
     if isinstance(value, list):
         return [_renamed(part, kept, word) for part in value]
-    return word if isinstance(value, str) and value not in kept else value
+    return word if value and isinstance(value, str) and value not in kept else value
 
 
 def _coded(value: Any, key: str = "") -> Iterator[str]:
