@@ -368,6 +368,17 @@ def workers_of(first: psutil.Process) -> Iterator[psutil.Process]:
                 yield each
 
 
+def a_worker(first: psutil.Process) -> psutil.Process | None:
+    """A fork that still is one after a moment. A program that is being started looks like a fork
+    before it runs.
+    """
+    for each in workers_of(first):
+        time.sleep(0.2)
+        if each.pid in {other.pid for other in workers_of(first)}:
+            return each
+    return None
+
+
 def the_parent() -> psutil.Process:
     below = psutil.Process().children(recursive=True)
     return next(each for each in below if "pipelines.workers.parent" in each.cmdline())
@@ -384,8 +395,9 @@ def test_a_kill_of_any_process_ends_the_stage_and_starts_no_wrong_one(
             ["countersign", "stage", "sample", "desk_sft"], cwd=project.root, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        wait_for(lambda: any(workers_of(first)), 60, "a worker runs")
-        worker = next(workers_of(first))
+        wait_for(lambda: a_worker(first) is not None, 60, "a worker runs")
+        worker = a_worker(first)
+        assert worker is not None
         {"client": psutil.Process(asked.pid), "worker": worker, "parent": first}[victim].kill()
         wait_for(lambda: not lives(worker.pid), 20, "the worker ends")
         if victim == "parent":
