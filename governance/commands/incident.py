@@ -4,23 +4,23 @@ and which legal deadlines run.
 1. The tool computes and warns. A person says what happened, when, and what was filed.
 2. Opening an incident freezes the evidence: a bundle of the version at that moment is kept on this
    machine. It can be shown later, whatever is added to the log.
-3. Closing an incident takes a cause and how the actions were checked.
+3. A closing can state a cause, and how the actions were checked. Nothing demands them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
-from governance.attest.predicates import Artifact, Incident
-from governance.base.errors import ConfigError, CountersignError, InputError
-from governance.base.storage import write_atomic
+from governance.attest.predicates import Artifact, Incident, Severity
+from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.base.storage import write_atomic, writing_state
 from governance.base.text import timed
-from governance.base.time import exact_instant, instant_of
+from governance.base.time import exact_instant
 from governance.bundle import bundle_of, write
 from governance.commands import session
 from governance.commands.session import Call, named
@@ -28,8 +28,6 @@ from governance.history.clocks import Running
 from governance.history.state import LogState
 from governance.policy.clocks import Clocks
 
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 FROZEN = Path("incidents")
 """Below the project's state on this machine: bundles made when incidents were opened."""
 
@@ -47,7 +45,7 @@ def _stated(function: Callable[..., None]) -> Callable[..., None]:
     """The options that say what happened."""
     for option in reversed(
         (
-            click.option("--severity", type=click.Choice(SEVERITIES)),
+            click.option("--severity", type=click.Choice(get_args(Severity))),
             click.option(
                 "--kind", "kinds", multiple=True, help="What happened: see policies/clocks.yaml."
             ),
@@ -71,9 +69,8 @@ def open_command(call: Call, version: str, reason: str, **stated: Any) -> None:
     """Open an incident on MODEL/VERSION, and keep its evidence as it is now."""
     now = call.state()
     fields = _fields(now.authority.policies.clocks, call.now, **stated)
-    entry, lines = _sign(call, now, version, reason, "open", fields)
-    lines += [*_frozen(call, version, entry), *_next_steps(now, version)]
-    _shown(call, version, entry, lines)
+    incident, entry = _sign(call, now, version, reason, "open", fields)
+    _shown(call, incident, entry, [*_frozen(call, version, entry), *_next_steps(now, version)])
 
 
 @command.command("update")
@@ -93,8 +90,7 @@ def update_command(
     clocks = now.authority.policies.clocks
     fields = _fields(clocks, call.now, **stated)
     fields["filed"] = dict(_filing(each, clocks, call.now) for each in filed)
-    entry, lines = _sign(call, now, version, reason, "open", fields)
-    _shown(call, version, entry, lines)
+    _shown(call, *_sign(call, now, version, reason, "open", fields))
 
 
 @command.command("close")
@@ -109,8 +105,7 @@ def close_command(call: Call, version: str, reason: str, **stated: Any) -> None:
     """Close the incidents of MODEL/VERSION."""
     call.check_witnessed()
     now = call.state()
-    entry, lines = _sign(call, now, version, reason, "closed", stated)
-    _shown(call, version, entry, lines)
+    _shown(call, *_sign(call, now, version, reason, "closed", stated))
 
 
 @command.command("clocks")
@@ -130,7 +125,7 @@ def clocks_command(call: Call, version: str | None) -> None:
     ]
     call.show({"at": exact_instant(at), "clocks": [_row(one) for one in found]}, _drawn(found, at))
     if any(one.state == "late" for one in found):
-        call.exit(4)
+        call.exit(RefusedError.exit_code)
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -167,16 +162,10 @@ def _time(text: str | None, option: str, now: datetime) -> str | None:
     """A time of the past, with its zone."""
     if text is None:
         return None
-    try:
-        moment = instant_of(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
-        raise ConfigError(f"{text[:80]!r} is no time", where=option, expected=expected)
+    moment = session.time_of(text, option)
     if moment > now:
         raise ConfigError(f"{text[:80]} lies ahead", where=option, expected="a time of the past")
-    return exact_instant(moment.astimezone(UTC))
+    return exact_instant(moment)
 
 
 def _filing(text: str, clocks: Clocks, now: datetime) -> tuple[str, str]:
@@ -203,19 +192,23 @@ def _sign(
     reason: str,
     state: Literal["open", "closed"],
     fields: dict[str, Any],
-) -> tuple[int, list[str]]:
-    """Signs and records a statement about the version's incident; its entry."""
+) -> tuple[Incident, int]:
+    """Signs and records a statement about the version's incident; the statement and its entry."""
     model, number = named(version)
     digest = now.registration(model, number).predicate.model_digest
     author = call.signing.speaker(now.authority, now.authority.policies.rules.incident_roles(state))
     if state == "closed":
         _require_closable(now, version, digest, author.name)
     incident = Incident(**author.signed(reason), model=model, version=number, state=state, **fields)
-    summary = f"incident on {version}: {state}, by {author.name} as {author.role}"
-    call.confirm(f"{summary}: {reason}", version, incident, entry=None)
+    call.confirm(f"{_summary(incident)}: {reason}", version, incident, entry=None)
     subject = Artifact(role="model", name=model, sha256=digest)
-    entry = author.record(call.log, "incident", subject, incident).index
-    return entry, [f"{summary} (entry {entry})"]
+    return incident, author.record(call.log, "incident", subject, incident).index
+
+
+def _summary(said: Incident) -> str:
+    return (
+        f"incident on {said.model}/{said.version}: {said.state}, by {said.principal} as {said.role}"
+    )
 
 
 def _require_closable(now: LogState, version: str, digest: str, closer: str) -> None:
@@ -237,9 +230,9 @@ def _frozen(call: Call, version: str, entry: int) -> list[str]:
     model, number = named(version)
     path = call.machine.state / FROZEN / f"{model}-{number}-{entry}.bundle"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(path, write(bundle_of(call.log, model, number)))
-    except (CountersignError, OSError) as error:
+        with writing_state(path):
+            write_atomic(path, write(bundle_of(call.log, model, number)))
+    except CountersignError as error:
         return [
             f"the evidence could not be kept: {error}",
             f"next: countersign bundle {version} -o FILE",
@@ -256,18 +249,15 @@ def _next_steps(now: LogState, version: str) -> Iterator[str]:
         yield f"next: countersign rollback {model} --alias {held[0]} --reason ..."
 
 
-def _shown(call: Call, version: str, entry: int, lines: list[str]) -> None:
+def _shown(call: Call, said: Incident, entry: int, steps: Sequence[str] = ()) -> None:
     """The result, with the clocks that run now."""
-    model, number = named(version)
-    now = call.state()
     running = [
         one
-        for one in now.timeline.clocks(call.now)
-        if (one.model, one.version) == (model, number) and one.filed is None
+        for one in call.state().timeline.clocks(call.now)
+        if (one.model, one.version) == (said.model, said.version) and one.filed is None
     ]
-    statement = next(one for one in now.evidence.all("incident") if one.index == entry)
-    more = {"entry": entry, "clocks": [_row(one) for one in running]}
-    call.show(statement.predicate, [*lines, *_drawn(running, call.now)[:-1]], **more)
+    lines = [f"{_summary(said)} (entry {entry})", *steps, *_drawn(running, call.now)[:-1]]
+    call.show(said, lines, entry=entry, clocks=[_row(one) for one in running])
 
 
 def _row(one: Running) -> dict[str, Any]:

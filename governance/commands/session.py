@@ -70,6 +70,18 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def time_of(text: str, option: str) -> datetime:
+    """The time of an option, in UTC. Raises `ConfigError` for one without a zone."""
+    try:
+        time = instant_of(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
+        raise ConfigError(f"{text[:80]!r} is no time", where=option, expected=expected)
+    return time.astimezone(UTC)
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a command: its shared options, and what it works on."""
@@ -99,14 +111,7 @@ class Call:
         """The time of `--at`. Raises `ConfigError` for one without a zone."""
         if self.moment is None:
             return None
-        try:
-            time = instant_of(self.moment)
-        except ValueError:
-            time = None
-        if time is None or time.tzinfo is None:
-            expected = "with its zone, e.g. 2026-11-20T12:00:00Z"
-            raise ConfigError(f"{self.moment[:80]!r} is no time", where="--at", expected=expected)
-        return time.astimezone(UTC)
+        return time_of(self.moment, "--at")
 
     @cached_property
     def log(self) -> Log:

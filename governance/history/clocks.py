@@ -1,7 +1,7 @@
 """Which legal clocks an incident started, what is due, and what was late.
 
 1. What people say of an incident adds up, from its opening to its closing: kinds and filings are
-   joined; of a time, severity or text the latest counts.
+   joined; of a time the latest counts.
 2. Without a time of awareness, it is that of the first opening: whoever opens it is aware.
 3. A clock runs if policy enables it for one of the incident's kinds, and the rule was in force at
    the trigger. A trigger that nobody has stated yet leaves the clock waiting.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from governance.attest.predicates import Incident
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from governance.policy.clocks import Clock, Clocks, Trigger
 
 State = Literal["waits", "due", "late", "filed", "filed late"]
-SOON = timedelta(days=2)
-"""Before a deadline, in which it is listed as soon due."""
 
 
 @dataclass
@@ -36,8 +34,6 @@ class Case:
     opened: int
     """Entry of the first opening."""
     opened_at: datetime
-    closed: int | None = None
-    severity: str = ""
     kinds: list[str] = field(default_factory=list)
     stated: dict[Trigger, datetime] = field(default_factory=dict)
     filed: dict[str, datetime] = field(default_factory=dict)
@@ -70,10 +66,6 @@ class Running:
     due: datetime | None
     filed: datetime | None
 
-    def soon(self, at: datetime) -> bool:
-        """Whether it is due within `SOON`."""
-        return self.state == "due" and self.due is not None and self.due - at <= SOON
-
 
 def cases(statements: Iterable[Evidence[Incident]]) -> list[Case]:
     """(1) The incidents of statements that count, in log order."""
@@ -90,12 +82,11 @@ def cases(statements: Iterable[Evidence[Incident]]) -> list[Case]:
             found.append(open_cases[name])
         _add(open_cases[name], said)
         if said.state == "closed":
-            open_cases.pop(name).closed = statement.index
+            del open_cases[name]
     return found
 
 
 def _add(case: Case, said: Incident) -> None:
-    case.severity = said.severity or case.severity
     case.kinds += [kind for kind in said.kinds if kind not in case.kinds]
     times: dict[Trigger, str | None] = {
         "awareness": said.aware_at,

@@ -17,7 +17,6 @@ says otherwise):
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal, Self
@@ -26,6 +25,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from governance.base.model import Model, Slug
+from governance.base.time import months_later
 
 Trigger = Literal["awareness", "classification", "determination", "notification"]
 """What starts a clock: somebody became aware; a person classified the incident; a person
@@ -131,11 +131,3 @@ def working_days_later(first: date, count: int, holidays: Collection[date]) -> d
         day += timedelta(days=1)
         count -= day.weekday() < 5 and day not in holidays
     return day
-
-
-def months_later(first: date, count: int) -> date:
-    """(4) The day that many months after a day."""
-    years, month = divmod(first.month - 1 + count, 12)
-    year = first.year + years
-    last = calendar.monthrange(year, month + 1)[1]
-    return date(year, month + 1, min(first.day, last))

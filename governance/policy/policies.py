@@ -14,7 +14,6 @@ Files: `policy.yaml` (`Rules`), `bases.yaml` (`Bases`), `evaluation.yaml` (`Eval
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE
 from governance.base.errors import ConfigError, CountersignError, Problems, did_you_mean
 from governance.base.model import Model
+from governance.base.time import months_later
 from governance.base.yaml import parse_model, place, read_text
 from governance.policy.clocks import Clocks
 from governance.policy.constitution import Constitution
@@ -154,12 +154,7 @@ class Policies:
     def next_review(self, model: str, approved: datetime) -> date | None:
         """The day on which an approved version is due for review; None where policy sets none."""
         months = self.review_every(model)
-        if months is None:
-            return None
-        years, month = divmod(approved.month - 1 + months, 12)
-        year = approved.year + years
-        last = calendar.monthrange(year, month + 1)[1]
-        return date(year, month + 1, min(approved.day, last))
+        return months_later(approved.date(), months) if months is not None else None
 
     def owner_of(self, model: str) -> str:
         """The person or team that answers for a model; empty where policy names none."""
@@ -267,7 +262,7 @@ class PolicyReader:
         datacards, quality = self.each("datacards", Datacard), self._suites()
         imports = self.each("imports", Declaration)
         constitutions = self.each("constitutions", Constitution)
-        clocks = self._file(CLOCKS, Clocks) if CLOCKS in self.files else Clocks()
+        clocks = self._file(CLOCKS, Clocks) if CLOCKS in self.files else None
         if rules:
             self._check_tiers(rules)
             self._check_principals(rules.principals)
@@ -276,14 +271,12 @@ class PolicyReader:
         self._check_suites(datacards, quality)
         self._check_imports(imports, rules.principals if rules else [])
         self._check_names(quality)
-        if clocks is None or self.problems:
-            raise Problems(self.problems)
-        if rules is None or bases is None or evaluation is None or pii is None:
+        if self.problems or rules is None or bases is None or evaluation is None or pii is None:
             raise Problems(self.problems)
         digest, files = files_digest(self.files), dict(self.files)
         return Policies(
             digest, rules, bases.bases, evaluation, datacards, pii, quality, files, imports,
-            constitutions, clocks,
+            constitutions, clocks or Clocks(),
         )  # fmt: skip
 
     def note(self, found: str, where: Path | str, *, expected: str = "", fix: str = "") -> None:

@@ -85,8 +85,7 @@ def export(
     pair = (answers.found(project, now, first), answers.found(project, now, second))
     suite = _one_suite(pair)
     metric = _metric(pair, metric)
-    wanted = lambda: [answers.wanted(project, now, each) for each in pair]  # noqa: E731
-    admitted(call, "answers", now, wanted)
+    admitted(call, "answers", now, lambda: [answers.wanted(project, now, each) for each in pair])
     items, left_out = _items(project, pair, metric, how)
     drawn = sample.draw(items, rule, count, seed)
     record_key = load_key(project.root, project.params.records)
@@ -292,10 +291,11 @@ def import_command(
     if not read.votes:
         raise InputError("no votes", where=", ".join(map(str, sources)))
     records = list(votes.records(opened, read.votes, key))
+    rows = list(votes.rows(opened, read.votes, key))
     if votes_out:
-        _write(votes_out, votes.rows(opened, read.votes, key))
+        _write(votes_out, rows)
     _write(out, records)
-    document = _summary(opened, read, records, key)
+    document = _summary(opened, read.cancelled, records, rows)
     call.show({"out": str(out), **document}, _imported(out, votes_out, document))
 
 
@@ -306,18 +306,21 @@ def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _summary(
-    opened: Folder, read: votes.Votes, records: Sequence[dict[str, Any]], key: Key
+    opened: Folder,
+    cancelled: int,
+    records: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    of_raters = Counter(vote.rater for vote in read.votes)
+    of_raters = Counter(row["rater"] for row in rows)
     first, second = (each.name for each in opened.sample.models)
-    chosen = Counter(row["vote"] for row in votes.rows(opened, read.votes, key))
+    chosen = Counter(row["vote"] for row in rows)
     return {
         "datacard": list(_datacard(opened.sample)),
         "items": len(opened.tasks),
         "rated": len(records),
-        "votes": len(read.votes),
+        "votes": len(rows),
         "raters": dict(sorted(of_raters.items())),
-        "cancelled": read.cancelled,
+        "cancelled": cancelled,
         "chosen": {
             first: chosen["first"],
             second: chosen["second"],

@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class Desk:
     clock: Callable[[], datetime]
     place: int = 0
     """The task that is shown."""
-    since: datetime | None = field(default=None)
+    since: datetime | None = None
     """When it was shown."""
 
     def shown(self) -> dict[str, Any]:

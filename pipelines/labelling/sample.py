@@ -21,6 +21,7 @@ from governance.base.errors import InputError
 
 Rule = Literal["random", "disagreement", "small-margin", "worst-slice"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+BY_SCORES: tuple[Rule, ...] = ("disagreement", "small-margin")
 FEWEST = 20
 """Items of a slice that can be the worst."""
 
@@ -56,17 +57,18 @@ def draw(items: Sequence[Item], rule: Rule, n: int, seed: int) -> Sample:
     """At most `n` items. Raises `InputError` where none can be drawn by this rule."""
     different = [item for item in items if item.answers[0] != item.answers[1]]
     label, among = _worst(different) if rule == "worst-slice" else ("", different)
-    if rule in ("disagreement", "small-margin"):
+    if rule in BY_SCORES:
         among = [item for item in among if None not in item.scores]
     if not among:
         found = f"no item can be drawn by the rule {rule}"
         expected = "items with two different answers and the scores or slices that the rule needs"
         raise InputError(found, expected=expected)
     by_hash = sorted(among, key=lambda item: sha256_bytes(f"{seed}\n{item.id}".encode()))
-    ordered = sorted(by_hash, key=lambda item: _first(item, rule))
+    if rule in BY_SCORES:
+        by_hash.sort(key=_difference, reverse=rule == "disagreement")
     ids = "".join(f"{name}\n" for name in sorted(item.id for item in among))
     return Sample(
-        items=tuple(ordered[:n]),
+        items=tuple(by_hash[:n]),
         population=len(among),
         population_sha256=sha256_bytes(ids.encode()),
         identical=len(items) - len(different),
@@ -74,13 +76,10 @@ def draw(items: Sequence[Item], rule: Rule, n: int, seed: int) -> Sample:
     )
 
 
-def _first(item: Item, rule: Rule) -> float:
-    """(2) The lowest comes first."""
+def _difference(item: Item) -> float:
+    """Between the scores of an item that has both."""
     first, second = item.scores
-    if first is None or second is None or rule not in ("disagreement", "small-margin"):
-        return 0.0
-    difference = abs(first - second)
-    return difference if rule == "small-margin" else -difference
+    return abs((first or 0.0) - (second or 0.0))
 
 
 def _worst(items: Sequence[Item]) -> tuple[str, list[Item]]:

@@ -131,6 +131,9 @@ class CheckpointKey(Signed):
     pem: str
 
 
+Severity = Literal["low", "medium", "high", "critical"]
+
+
 @evidence_kind("incident")
 class Incident(Signed):
     """A person opened or closed an incident of a model. While one is open, the model gets no
@@ -140,7 +143,7 @@ class Incident(Signed):
     model: str
     version: str
     state: Literal["open", "closed"]
-    severity: Literal["low", "medium", "high", "critical"] | None = Field(None, exclude_if=empty)
+    severity: Severity | None = Field(None, exclude_if=empty)
     kinds: list[Slug] = Field([], exclude_if=empty)
     """What happened, in the words of policies/clocks.yaml: which clocks it starts."""
     aware_at: Instant | None = Field(None, exclude_if=empty)

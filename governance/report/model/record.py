@@ -7,6 +7,7 @@ from typing import Literal
 
 from governance.attest.predicates import SignedReport
 from governance.base.model import Model, Sha256
+from governance.history.clocks import State
 from governance.report.model.parts import NOT_USED, Refs
 
 
@@ -44,7 +45,7 @@ class LegalClock(Model):
     clock: str
     rule: str
     to: str
-    state: Literal["waits", "due", "late", "filed", "filed late"]
+    state: State
     trigger: str
     due: str | None
     filed: str | None

@@ -35,7 +35,6 @@ def test_the_round_trip(project: Project) -> None:
     evaluated = {item.predicate.model for item in project.evidence("evaluate")}
     assert {model.sha256 for model in opened.sample.models} <= evaluated
     assert "base" not in (folder / tasks.TASKS).read_text(encoding="utf-8")
-    assert [read.predicate.command for read in project.evidence("access")][-1:] in ([], ["answers"])
     for rater in (1, 2):
         rows = label_studio(folder, ["left"] * told["items"], rater)
         (project.root / f"{rater}.json").write_text(json.dumps(rows), encoding="utf-8")
