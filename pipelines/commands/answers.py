@@ -167,22 +167,24 @@ def _row(stored: Stored, at: int, item: Item) -> dict[str, Any]:
     return {"id": item.id, "scores": scores}
 
 
-def texts_of(project: Project, stored: Stored) -> Iterator[dict[str, Any]]:
-    """All items of a model with prompt, scores and answers, as (3) lets them be shown."""
-    return _rows(project, stored, list(enumerate(answers.read(stored.path))))
+def texts_of(project: Project, stored: Stored, *, prompts: bool = True) -> Iterator[dict[str, Any]]:
+    """All items of a model with scores and answers, and with prompts where they are asked for, as
+    (3) lets them be shown.
+    """
+    return _rows(project, stored, list(enumerate(answers.read(stored.path))), prompts=prompts)
 
 
 def _rows(
-    project: Project, stored: Stored, page: Sequence[tuple[int, Item]]
+    project: Project, stored: Stored, page: Sequence[tuple[int, Item]], *, prompts: bool = True
 ) -> Iterator[dict[str, Any]]:
-    prompts = _prompts(project, stored, {item.id for _, item in page})
+    asked = _prompts(project, stored, {item.id for _, item in page}) if prompts else {}
     texts = [text for _, item in page for group in item.answers.values() for text in group]
     if _must_clean(project, stored):
         texts = _cleaned(project, texts)
     rest = iter(texts)
     for at, item in page:
         answers = {name: [next(rest) for _ in group] for name, group in item.answers.items()}
-        yield {**_row(stored, at, item), **prompts.get(item.id, {}), "answers": answers}
+        yield {**_row(stored, at, item), **asked.get(item.id, {}), "answers": answers}
 
 
 def _must_clean(project: Project, stored: Stored) -> bool:

@@ -136,7 +136,8 @@ def _items(
     project: Project, pair: tuple[Stored, Stored], metric: str, how: str
 ) -> tuple[list[Item], int]:
     """Items with a prompt and two answers, and how many have none."""
-    first, second = (_by_id(project, each, how) for each in pair)
+    first = _by_id(project, pair[0], how, prompts=True)
+    second = _by_id(project, pair[1], how, prompts=False)
     slices = pair[0].scored.slices
     made: list[Item] = []
     for at, (name, (prompt, answer, score)) in enumerate(first.items()):
@@ -150,11 +151,11 @@ def _items(
 
 
 def _by_id(
-    project: Project, stored: Stored, how: str
+    project: Project, stored: Stored, how: str, *, prompts: bool
 ) -> dict[str, tuple[str | None, str | None, dict[str, float | None]]]:
     """Record id to prompt, first answer and scores. None: withheld, or not here."""
     rows = {}
-    for row in answers.texts_of(project, stored):
+    for row in answers.texts_of(project, stored, prompts=prompts):
         if how not in row["answers"]:
             found, known = f"no {how} answers", " or ".join(row["answers"])
             raise InputError(found, where=str(stored.path), fix=f"--how {known}")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from governance.base.errors import InputError, StorageError
 from governance.base.storage import disk_failure
 from pipelines.labelling.tasks import Choice, Folder, Task, coin
-from pipelines.labelling.votes import PageVote
+from pipelines.labelling.votes import PageVote, read
 from pipelines.record_ids import Key
 
 if TYPE_CHECKING:
@@ -103,11 +103,7 @@ def opened(folder: Folder, at: Path, rater: str, key: Key, clock: Callable[[], d
     voted = set[str]()
     if path.exists():
         _repair(path)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                voted.add(PageVote.model_validate_json(line).item)
-            except ValueError:
-                raise InputError("not a vote", where=f"{path}:{number}") from None
+        voted = {vote.item for vote in read(path, folder, key).votes}
     items = [task.item for task in folder.tasks]
     place = next((at for at, item in enumerate(items) if item not in voted), len(items))
     return Desk(folder, path, name, key, clock, place)
