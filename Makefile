@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start hundreds of processes; each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro setup test nightly lint style types contracts bench bench-methods architecture demo repro-public clean
+.PHONY: repro setup test nightly lint style types contracts locked bench bench-methods architecture demo repro-public clean
 
 repro: setup            ## from sample data to a registered model version with its audit trail
 	@countersign repro
@@ -24,8 +24,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip check
 	@touch $@
 
-lint: setup             ## style, types and import contracts, side by side
-	@$(MAKE) --no-print-directory -j 3 types contracts style
+lint: setup             ## style, types, import contracts and the lock, side by side
+	@$(MAKE) --no-print-directory -j 3 types contracts style locked
 
 style: setup
 	@ruff check .
@@ -36,6 +36,9 @@ types: setup
 
 contracts: setup
 	@lint-imports --no-logo
+
+locked: setup
+	@pytest -q --no-header -n 0 tests/pipelines/test_lock.py -k up_to_date
 
 test: lint              ## lint, types, import contracts and quick tests; MARK="" all, as CI does
 	@pytest -m "$(MARK)" -n 3 --dist worksteal
