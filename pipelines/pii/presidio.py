@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -296,6 +296,12 @@ class _Tokenizers(dict[str, Any]):
     def __missing__(self, language: str) -> Any:
         self[language] = _blank(language)
         return self[language]
+
+
+def load_tokenizers(languages: Iterable[str]) -> None:
+    """Imports spaCy's rules for these languages, for processes that are forked from this one."""
+    for language in languages:
+        _blank(language)
 
 
 def _blank(language: str) -> Any:

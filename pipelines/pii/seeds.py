@@ -44,6 +44,11 @@ class Seed:
     sentence: str
     """With `{}` in the place of the value."""
 
+    @property
+    def text(self) -> str:
+        """The sentence with the value."""
+        return self.sentence.replace("{}", self.value)
+
 
 @dataclass(frozen=True)
 class Draw:

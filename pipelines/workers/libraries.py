@@ -12,7 +12,8 @@ from pathlib import Path
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_EXPECTATIONS, OF_TRAINING
 from pipelines.pii.engine import PlainEngine
-from pipelines.pii.presidio import unused
+from pipelines.pii.presidio import load_tokenizers, unused
+from pipelines.pii.seeds import seeds
 
 TABLES = (
     *("pyarrow.parquet", "pyarrow.compute", "pandas", "jinja2"),
@@ -62,9 +63,13 @@ def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:
 
 
 def prepare_scans(policy: PiiPolicy, root: Path) -> None:
-    """Searches one text, for which the libraries compile the patterns of all recognizers and keep
-    them by content. Does nothing where policy names a model: it would start threads. Raises
-    `CountersignError`, which a scan says.
+    """Searches the texts with which scans measure recall, so that the libraries compile the
+    patterns of all recognizers and keep them by content, and loads the tokenizers. Does nothing
+    where policy names a model: it would start threads. Raises `CountersignError`, which a scan
+    says.
     """
     if policy.ner in ("name-list", "tagger"):
-        PlainEngine(policy, root).find("One text.")
+        engine = PlainEngine(policy, root)
+        load_tokenizers(policy.known_languages)
+        planted = {seed.sentence: seed.text for seed in seeds(policy, engine.entities)}
+        engine.find("\n".join(planted.values()))
