@@ -23,8 +23,10 @@ TABLES = (
 OF_SCANS = (
     *("regex", "tldextract", "phonenumbers", "hyperscan", "presidio_analyzer", "spacy.lang.en"),
 )
-DATA = (*TABLES, *OF_SCANS, "great_expectations", "pipelines.pii.scan", "pipelines.quality")
-"""What scans and quality checks need."""
+SCANS = (*TABLES, *OF_SCANS, "pipelines.pii.scan")
+"""What scans need."""
+CHECKS = (*TABLES, "great_expectations", "pipelines.quality")
+"""What quality checks need."""
 OF_TRAININGS = ("transformers", "peft", "accelerate", "trl.trainer.sft_trainer")
 MODELS = (
     *TABLES,
@@ -33,12 +35,12 @@ MODELS = (
     *("mlflow.store.model_registry.sqlalchemy_store", "pipelines.training.fit"),
 )
 """What training and evaluation need."""
-GROUPS = (TABLES, DATA, MODELS)
+GROUPS = (TABLES, SCANS, CHECKS, MODELS)
 """In the order in which a pipeline uses them."""
 GROUP_OF = {
     "ingest": TABLES,
-    "scan_pii": DATA,
-    "check_quality": DATA,
+    "scan_pii": SCANS,
+    "check_quality": CHECKS,
     "evaluate_base": MODELS,
     "train": MODELS,
     "evaluate": MODELS,

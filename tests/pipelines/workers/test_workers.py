@@ -55,11 +55,12 @@ def test_every_family_with_libraries_exists() -> None:
         ("gate", {0, 1, 2}, None, set()),
         ("ingest", set(), 0, {0, 1}),
         ("scan_pii", {0, 1}, 1, {2}),
-        ("train", {0, 1, 2}, 2, set()),
+        ("check_quality", {0, 1, 2}, 2, {3}),
+        ("train", {0, 1, 2, 3}, 3, set()),
         ("register", set(), None, set()),
-        ("register", {0, 1}, None, set()),
-        ("register", {0, 1, 2}, 2, set()),
-        ("report", {2}, 2, set()),
+        ("register", {0, 1, 2}, None, set()),
+        ("register", {0, 1, 2, 3}, 3, set()),
+        ("report", {3}, 3, set()),
     ],
 )
 def test_a_stage_is_a_fork_of_its_groups_process(
