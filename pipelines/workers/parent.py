@@ -4,8 +4,8 @@ descriptors of a listening socket and of the process to end with.
 1. It imports and runs no stage: a worker begins where a cold process is after its imports. What it
    reads beside code (parameters, policies) is kept by content; typed models are built, and patterns
    of scans are compiled.
-2. One process per group of vendor libraries (`libraries`), forked from the first. The next group is
-   imported while the one before it works.
+2. One process per group of vendor libraries (`libraries`), forked from the first. The next ones are
+   imported while the ones before work.
 3. No fork of a process with threads, other than those that outlive a fork by themselves. Where
    there is a GPU, nothing that could touch it is imported before the fork.
 4. Before each fork: every file that was loaded, and every file of our own packages, is the file
@@ -201,14 +201,15 @@ class Parent:
 
     def _group_for(self, arguments: Sequence[str], request: Request) -> int | None:
         """The group whose process serves a stage; None if this one does. Starts it and the next
-        one.
+        two. The first group starts one only: its stages are short, and two would delay the scans.
         """
         group = _group_of(arguments, GROUP_OF)
         if group is None:
             later = _group_of(arguments, AFTER)
             return later if later in self.groups and not _has_device() else None
-        for each in (group, group + 1):
-            if each < len(GROUPS) and each not in self.groups:
+        last = group + 2 if group else 1
+        for each in range(group, min(last + 1, len(GROUPS))):
+            if each not in self.groups:
                 self._start(each, request)
         return group
 

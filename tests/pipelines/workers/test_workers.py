@@ -54,7 +54,7 @@ def test_every_family_with_libraries_exists() -> None:
     [
         ("gate", {0, 1, 2}, None, set()),
         ("ingest", set(), 0, {0, 1}),
-        ("scan_pii", {0, 1}, 1, {2}),
+        ("scan_pii", {0, 1}, 1, {2, 3}),
         ("check_quality", {0, 1, 2}, 2, {3}),
         ("train", {0, 1, 2, 3}, 3, set()),
         ("register", set(), None, set()),
