@@ -134,21 +134,30 @@ def _quick(data: bytes, *, numbers: bool = True) -> dict[str, Any] | list[Any] |
         return None
     try:
         value = orjson.loads(data)
-        return value if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == data else None
     except ValueError:  # the strict reader says what is wrong
         return None
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        return None
+    return value if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == data else None
 
 
 def _sure(data: bytes, *, numbers: bool = True) -> bool:
-    """Whether orjson and RFC 8785 cannot differ on these bytes, and they are not nested too
-    deep.
-    """
+    """Whether orjson and RFC 8785 cannot differ on these bytes."""
     return (
         data[:1] in (b"{", b"[")
-        and data.count(b"{") + data.count(b"[") <= MAX_DEPTH
         and not (numbers and _NUMBER.search(data))
         and (data.isascii() or not any(lead in data for lead in _ASTRAL))
     )
+
+
+def _depth(value: dict[str, Any] | list[Any]) -> int:
+    """How many objects and arrays stand inside each other at most."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        members = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for each in members for one in each if isinstance(one, (dict, list))]
+    return depth
 
 
 def _check(value: Json, *, text: bool = True) -> None:

@@ -4,8 +4,8 @@ carries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from governance.bundle.form import content, read
 from governance.bundle.log import BundleLog
 from governance.history.state import LogHistory, LogState
 from governance.history.verify import LogReport, TrustAnchors, verify_log
-from governance.log.evidence import key_ring
+from governance.log.evidence import Evidence, key_ring
 from governance.log.port import Log
 from governance.log.views import EvidenceView, LogSource
 from governance.machine.machine import Machine, begun, log_of
@@ -42,17 +42,26 @@ class Sources:
     """The local policies, or the error where they cannot be read."""
     anchors: TrustAnchors
     """What this machine trusts of the log."""
-    registry: tuple[Finding, ...] | None = None
-    """Where the registry differs from the log (`governance.release.reconcile`); None if not
-    compared.
+    compare: Callable[[LogState], Sequence[Finding] | None] | None = None
+    """Where a registry differs from the log (`governance.release.reconcile`); None if there is
+    none to compare with.
     """
     bundle: BundleReport | None = None
     """The result of verifying the bundle that the log is read from; None for a whole log."""
+    opened: dict[int, Evidence] = field(default_factory=dict, repr=False, compare=False)
+    """The statements of entries that `verified` has verified; they are not verified twice."""
 
     @property
     def service(self) -> Mapping[str, str]:
         """The keys that the local policies name, in addition to the log's keys."""
         return {} if isinstance(self.policies, CountersignError) else self.policies.keys
+
+    @cached_property
+    def registry(self) -> Sequence[Finding] | None:
+        """Where the registry differs from the verified log; None if they were not compared."""
+        if self.compare is None or self.verified.broken is not None:
+            return None
+        return self.compare(self.read[0])
 
     @cached_property
     def verified(self) -> LogReport:
@@ -61,7 +70,14 @@ class Sources:
         """
         if self.bundle is not None:
             return self.bundle
-        return verify_log(self.log, self.project, self.service, self.anchors, run=in_processes())
+        return verify_log(
+            self.log,
+            self.project,
+            self.service,
+            self.anchors,
+            run=in_processes(),
+            opened=self.opened,
+        )
 
     def shows_all_of(self, model: str) -> bool:
         """Whether nothing about a model is missing. Of a log that verifies, nothing is."""
@@ -82,9 +98,10 @@ class Sources:
         """
         whole = self.bundle is not None or self.verified.broken is not None
         size = self.log.size() if whole else self.verified.entries
-        log_history = LogHistory(self.log, size)
+        log_history = LogHistory(self.log, size, self.opened)
         authority = log_history.authority(size)
-        source = LogSource(self.log, key_ring(self.log, {**authority.keys, **self.service}))
+        ring = key_ring(self.log, {**authority.keys, **self.service})
+        source = LogSource(self.log, ring, self.opened)
         view = EvidenceView(source, size=size)
         return LogState(self.log, size, authority, view, log_history), source
 

@@ -26,7 +26,7 @@ def live_command(call: Call, model: str) -> None:
     now = looking(call, model)
     holders = retrospect.live(now, model, call.as_of or call.now, known_then=bool(call.as_of))
     compares = call.bundle is None and call.as_of is None
-    differences = differing(now.log, call.machine) if compares else None
+    differences = differing(now.log, call.machine, now) if compares else None
     moved = [
         finding
         for finding in differences or []

@@ -74,8 +74,5 @@ def records_of(call: Call, version: str, time: datetime | None = None) -> Record
 
 
 def compared(sources: Sources, machine: Machine) -> Sources:
-    """With the differences between log and registry, where this machine has a registry that can be
-    read.
-    """
-    differences = differing(sources.log, machine)
-    return sources if differences is None else replace(sources, registry=tuple(differences))
+    """Compared with the registry of this machine, once that is asked for."""
+    return replace(sources, compare=lambda now: differing(now.log, machine, now))

@@ -101,8 +101,9 @@ class LogState:
 class LogHistory:
     """The states of a log at every size up to one."""
 
-    def __init__(self, log: Log, size: int) -> None:
-        self._log, self._size = log, size
+    def __init__(self, log: Log, size: int, verified: dict[int, Evidence] | None = None) -> None:
+        """`verified`: the statements of entries that were verified already."""
+        self._log, self._size, self._verified = log, size, verified
         self._authorities: dict[int, Authority] = {}
         self._views: dict[frozenset[str], EvidenceView] = {}
 
@@ -132,7 +133,7 @@ class LogHistory:
 
     @cached_property
     def _source(self) -> LogSource:
-        return LogSource(self._log, KeyRing())
+        return LogSource(self._log, KeyRing(), self._verified)
 
 
 def state(log: Log, until: int | None = None) -> LogState:

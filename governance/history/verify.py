@@ -145,16 +145,19 @@ def verify_log(
     run: Run | None = None,
     part: int = PART,
     counted: Callable[[int], None] = lambda entries: None,
+    opened: dict[int, Evidence] | None = None,
 ) -> LogReport:
     """Verifies a log from entry 0 on. A failure is in the report (`broken`), not raised.
 
     `service`: key id to PEM of the keys that policies name. `run` verifies the parts of 2**`part`
     entries; this process does where there is none. `counted` is called with the number of entries
-    of each verified part.
+    of each verified part. `opened` receives the statement of each entry that this process verified.
     """
     seen = Seen(Range())
     try:
-        return _verify(log, project, service, pins, seen, partial(_parts, run, part, counted))
+        return _verify(
+            log, project, service, pins, seen, partial(_parts, run, part, counted, opened)
+        )
     except VerificationError as error:
         return LogReport(project, seen.tree.size, dict(seen.kinds), broken=_words(error))
 
@@ -179,10 +182,17 @@ each of them, in their order.
 
 
 def _parts(
-    run: Run | None, part: int, counted: Callable[[int], None], log: Log, ring: KeyRing, size: int
+    run: Run | None,
+    part: int,
+    counted: Callable[[int], None],
+    opened: dict[int, Evidence] | None,
+    log: Log,
+    ring: KeyRing,
+    size: int,
 ) -> Iterator[Seen]:
     """The verified parts, in order."""
-    verify_part, starts = partial(_verify_part, log, ring, size, part), range(0, size, 1 << part)
+    verify_part = partial(_verify_part, log, ring, size, part, opened)
+    starts = range(0, size, 1 << part)
     for verified in run(log, verify_part, starts) if run else map(verify_part, starts):
         yield verified
         counted(verified.tree.size - verified.tree.start)
@@ -253,7 +263,9 @@ def _authority(log: Log, size: int) -> Authority | VerificationError:
         return error
 
 
-def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> Seen:
+def _verify_part(
+    log: Log, ring: KeyRing, size: int, part: int, opened: dict[int, Evidence] | None, start: int
+) -> Seen:
     """Verifies the entries of the part that begins at `start`."""
     seen = Seen(Range(start))
     end = min(start + (1 << part), size)
@@ -263,7 +275,10 @@ def _verify_part(log: Log, ring: KeyRing, size: int, part: int, start: int) -> S
             entries, kept = log.page(at, min(at + PAGE, end))
             for entry in entries:
                 strict = versions.strict_at(entry.index)
-                _verify_entry(entry, kept.get(entry.index, _NOTHING), ring, seen, part, strict)
+                derived = kept.get(entry.index, _NOTHING)
+                statement = _verify_entry(entry, derived, ring, seen, part, strict)
+                if opened is not None:
+                    opened[entry.index] = statement
         if seen.tree.size != end:
             raise VerificationError(
                 "the entries are not as many as the log says", where=f"entry {seen.tree.size}"
@@ -298,7 +313,7 @@ def _verify_end(log: Log, size: int, seen: Seen) -> None:
 
 def _verify_entry(
     entry: Entry, derived: Derived, ring: KeyRing, seen: Seen, part: int, strict: bool
-) -> None:
+) -> Evidence:
     index = seen.tree.size
     where = f"entry {index}"
     if entry.index != index:  # (1)
@@ -323,6 +338,7 @@ def _verify_entry(
     seen.tree.push(made)
     seen.kinds[statement.kind] += 1
     seen.signers[statement.keyid] += 1
+    return statement
 
 
 def _verify_kept(entry: Entry, statement: Evidence, verified: Verified, derived: Derived) -> None:

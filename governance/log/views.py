@@ -81,19 +81,20 @@ class Nothing:
 class LogSource:
     """The entries of a log as one key ring shows them, each verified before it is handed out."""
 
-    def __init__(self, log: Log, ring: KeyRing) -> None:
+    def __init__(
+        self, log: Log, ring: KeyRing, verified: dict[int, Evidence] | None = None
+    ) -> None:
+        """`verified`: the statements of entries whose signatures were verified already."""
         self._log = log
         self.ring = ring
         self._read: dict[int, Evidence | LeftOut] = {}
-        self._verified: dict[int, Evidence] = {}
+        self._verified: dict[int, Evidence] = {} if verified is None else verified
         self._versions: tuple[int, RuleVersions] = (0, RuleVersions())
         """The rule versions of the log, as of this size."""
 
     def under(self, ring: KeyRing) -> LogSource:
         """The same log as other keys show it; no signature is verified twice."""
-        source = LogSource(self._log, ring)
-        source._verified = self._verified
-        return source
+        return LogSource(self._log, ring, self._verified)
 
     def about(self, sha256: str) -> Iterator[Evidence]:
         """As `Source`."""
@@ -144,15 +145,18 @@ class LogSource:
         return self._read[entry.index]
 
     def _open(self, entry: Entry) -> Evidence | LeftOut:
-        verified = self._verified.get(entry.index)
-        if verified is not None and verified.keyid in self.ring.known:
-            return replace(verified, development=self.ring.is_development(verified.keyid))
-        statement = read_entry(entry, self.ring, self._rules(entry.index).strict_at(entry.index))
+        statement = self._verify(entry)
         if isinstance(statement, Evidence):
             if not self._is_here(statement):
                 return LeftOut(entry.index, "it does not name this log")
             self._verified[entry.index] = statement
         return statement
+
+    def _verify(self, entry: Entry) -> Evidence | LeftOut:
+        verified = self._verified.get(entry.index)
+        if verified is not None and verified.keyid in self.ring.known:
+            return replace(verified, development=self.ring.is_development(verified.keyid))
+        return read_entry(entry, self.ring, self._rules(entry.index).strict_at(entry.index))
 
     def _is_here(self, statement: Evidence) -> bool:
         """Whether a statement names this log, or no log while the rules permitted that."""

@@ -30,12 +30,12 @@ def in_processes(workers: int | None = None) -> Run:
     count = workers or len(os.sched_getaffinity(0))
 
     def run(log: Log, part: Callable[[int], Seen], starts: range) -> Generator[Seen, None, None]:
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-        from concurrent.futures.process import BrokenProcessPool
-
         done = 0
         if count > 1 and len(starts) > FEW and isinstance(log, SqlLog):
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+            from concurrent.futures.process import BrokenProcessPool
+
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(count, spawn, _relax_collector) as pool:
                 try:

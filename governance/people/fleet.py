@@ -135,8 +135,7 @@ def _sources(machine: Machine, at: datetime, is_here: bool) -> Sources:
     nowhere = StorageError("the project's folder is not at hand")
     origin = machine.environ.get("COUNTERSIGN_ORIGIN") or None
     sources = open_sources(NOWHERE, machine, policies or nowhere, at, origin)
-    differences = differing(sources.log, machine)
-    return sources if differences is None else replace(sources, registry=tuple(differences))
+    return replace(sources, compare=lambda now: differing(now.log, machine, now))
 
 
 def _read(name: str, sources: Sources, at: datetime) -> Project:

@@ -65,15 +65,16 @@ class ExpectedRegistry:
         }
 
 
-def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
-    """Compares the registry of this machine, or of its server, with the log.
+def reconcile(log: Log, machine: Machine, known: LogState | None = None) -> list[Finding] | None:
+    """Compares the registry of this machine, or of its server, with the log. `known`: the log as
+    the caller has read it already.
 
     None if they cannot be compared: there is no registry here, the server cannot be reached, or the
     log is older than policies in logs. Raises `StorageError` if the registry cannot be read or the
     log keeps growing.
     """
     for _ in range(ATTEMPTS):
-        now = state(log)
+        now, known = known or state(log), None
         if getattr(log, "offline", "") or now.authority.in_force.policies is None:
             return None
         expected = _expected_registry(now)
@@ -90,13 +91,13 @@ def reconcile(log: Log, machine: Machine) -> list[Finding] | None:
     )
 
 
-def differing(log: Log, machine: Machine) -> list[Finding] | None:
-    """The differences between log and registry; None where it was not compared."""
+def differing(log: Log, machine: Machine, known: LogState | None = None) -> list[Finding] | None:
+    """As `reconcile`; None also where log or registry cannot be read."""
     database = _database(machine)
     if database is not None and read_rows(database, ()) is None:
         return None  # a log without a registry, as an auditor may have it, is no fault
     try:
-        return reconcile(log, machine)
+        return reconcile(log, machine, known)
     except VerificationError:
         return None  # the log itself is broken, which its verification says
     except StorageError:

@@ -78,7 +78,7 @@ def build(
     page_one: bool = False,
 ) -> Report:
     """The report of MODEL/VERSION at `as_of`, else at the last event before `clock`, else at the
-    last entry. With `page_one`, without what page one never draws: controls and cited entries.
+    last entry. With `page_one`, without what page one never draws.
 
     Raises `InputError` where a log that verifies has no such version.
     """
@@ -90,7 +90,7 @@ def build(
     time = as_of or (_last_event(now, model, version, clock) if clock is not None else None)
     facts = gather(now, sources.project, sources.root, sources.policies, model, version, time)
     facts = replace(facts, complete=complete)
-    if sources.registry is not None and as_of is None:  # the registry has no past
+    if as_of is None and sources.registry is not None:  # the registry has no past
         # An unknown model or run concerns every model.
         about = (f"{model}/", f"{model}@", "model ", "run ")
         differing = (each for each in sources.registry if each.subject.startswith(about))
@@ -99,8 +99,11 @@ def build(
         f"E{entry.index}: {entry.reason}" for entry in source.left_out() if entry.index < now.size
     ]
     verified = _verified_part(verified, now) if sources.bundle is None else verified
-    report = _report(facts, verified, left_out, controls=not page_one)
-    if not page_one:
+    head = _page_one(facts, verified, left_out)
+    if page_one:
+        report = Report(**_gates_and_changes(facts), **head)
+    else:
+        report = Report(**dict(evidence_sections(facts)), **head, **_further(facts, verified))
         report = _with_evidence(report, facts, source.entry)
     if as_of is not None:
         part = f"entries 0..{now.size - 1} without those dated later than {moment(instant(as_of))}"
@@ -225,43 +228,51 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
         yield datetime.combine(last_day + timedelta(days=1), time(0), UTC)
 
 
-def _report(facts: Facts, verified: LogReport, left_out: list[str], *, controls: bool) -> Report:
+def _page_one(facts: Facts, verified: LogReport, left_out: list[str]) -> dict[str, Any]:
+    """The fields of the report that page one is drawn from, besides those of
+    `_gates_and_changes`.
+    """
+    return {
+        "generator": generator(),
+        "project": facts.project,
+        "model": facts.registration.model,
+        "version": facts.registration.version,
+        "digest": facts.digest,
+        "as_of": facts.as_of,
+        "log_range": f"0..{verified.entries - 1}",
+        "entries_read": facts.now.size,
+        "verdict": verdict.verdict(facts),
+        "use": front.use(facts),
+        "exceptions": exceptions.exceptions(facts, left_out, verified.origin),
+        "people": people.people(facts),
+        "separation": people.separation(facts),
+        "integrity": _integrity(facts, verified),
+        "way_back": front.way_back(facts),
+        "holds": front.holds(facts),
+        "open": front.open_items(facts),
+        "decisions": record.decisions(facts),
+    }
+
+
+def _further(facts: Facts, verified: LogReport) -> dict[str, Any]:
+    """The fields of the report that stand below page one, besides those of `evidence_sections`."""
     nodes, edges = lines.lineage(facts)
-    mapped, warnings = _controls(facts, verified) if controls else ([], [])
-    return Report(
-        **dict(evidence_sections(facts)),
-        generator=generator(),
-        project=facts.project,
-        model=facts.registration.model,
-        version=facts.registration.version,
-        digest=facts.digest,
-        as_of=facts.as_of,
-        log_range=f"0..{verified.entries - 1}",
-        entries_read=facts.now.size,
-        verdict=verdict.verdict(facts),
-        use=front.use(facts),
-        exceptions=exceptions.exceptions(facts, left_out, verified.origin),
-        waivers=exceptions.waivers(facts),
-        people=people.people(facts),
-        separation=people.separation(facts),
-        integrity=_integrity(facts, verified),
-        way_back=front.way_back(facts),
-        holds=front.holds(facts),
-        open=front.open_items(facts),
-        gaps=gaps.gaps(facts),
-        policy=gaps.policy(facts),
-        controls=mapped,
-        control_warnings=warnings,
-        decisions=record.decisions(facts),
-        clocks=record.clocks(facts),
-        signed_reports=record.signed_reports(facts),
-        readers=readers.readers(facts),
-        bases=training.bases(facts),
-        trainings=training.trainings(facts),
-        nodes=nodes,
-        edges=edges,
-        files=facts.registration.files,
-    )
+    mapped, warnings = _controls(facts, verified)
+    return {
+        "waivers": exceptions.waivers(facts),
+        "gaps": gaps.gaps(facts),
+        "policy": gaps.policy(facts),
+        "controls": mapped,
+        "control_warnings": warnings,
+        "clocks": record.clocks(facts),
+        "signed_reports": record.signed_reports(facts),
+        "readers": readers.readers(facts),
+        "bases": training.bases(facts),
+        "trainings": training.trainings(facts),
+        "nodes": nodes,
+        "edges": edges,
+        "files": facts.registration.files,
+    }
 
 
 def evidence_sections(facts: Facts) -> EvidenceSections:
@@ -269,14 +280,10 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
 
     Findings and waivers come from `facts.again`: a review passes the decision of its packet there.
     """
-    since, changes = history.changes(facts)
     return EvidenceSections(
-        gates=gates.gates(facts),
-        change_since=since,
-        changes=changes,
+        **_gates_and_changes(facts),
         unchanged=history.unchanged(facts),
         datasets=data.datasets(facts),
-        confidence=scores.confidence(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
         alignment=alignment.alignment_tax(facts),
         metrics=scores.metrics(facts),
@@ -286,6 +293,17 @@ def evidence_sections(facts: Facts) -> EvidenceSections:
         rewards=rewards.rewards(facts),
         outside=outside.outside(facts),
     )
+
+
+def _gates_and_changes(facts: Facts) -> dict[str, Any]:
+    """The part of the evidence sections that page one is drawn from."""
+    since, changes = history.changes(facts)
+    return {
+        "confidence": scores.confidence(facts),
+        "gates": gates.gates(facts),
+        "change_since": since,
+        "changes": changes,
+    }
 
 
 def _controls(facts: Facts, verified: LogReport) -> tuple[list[ControlRow], list[str]]:

@@ -199,6 +199,7 @@ def test_the_quick_reader_believes_only_what_the_strict_one_reads_the_same(
 
 
 SURE = [b'{"a":1}', b"[0.5,-1,null,true]", '{"ä":"\\n\\"\\\\\\u0001\x7f é"}'.encode(), b"[]"]
+SURE += [b"[" + b"{}," * 100 + b"{}]", b"[" * 64 + b"]" * 64, b'["' + b"[{" * 100 + b'"]']
 UNSURE = [
     b"[1.0]",
     b"[-0.0]",
@@ -209,12 +210,14 @@ UNSURE = [
     b"[1e-7]",
     b"1",
     b'"x"',
+    b"[" * 65 + b"]" * 65,
+    b'{"a":' * 65 + b"[]" + b"}" * 65,
 ]
 
 
 def test_the_quick_reader_is_used_where_it_can_be_and_only_there() -> None:
-    assert [canonical._quick(data) is None for data in SURE] == [False] * 4
-    assert [canonical._quick(data) for data in UNSURE] == [None] * 9
+    assert [canonical._quick(data) is None for data in SURE] == [False] * len(SURE)
+    assert [canonical._quick(data) for data in UNSURE] == [None] * len(UNSURE)
 
 
 @given(json_values, st.integers(0, 7))

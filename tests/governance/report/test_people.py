@@ -31,7 +31,7 @@ from governance.policy.policies import load_policies
 from governance.release import promotion, retrospect
 from governance.report import index, sections
 from governance.report.build import build
-from governance.report.html import page
+from governance.report.html import page, page_one
 from governance.report.model.report import Report
 from tests.governance.audited import reject, second
 from tests.governance.governed import Governed, authorize, empty, principals
@@ -581,6 +581,14 @@ def test_an_expired_waiver_is_seen_on_page_one(later: Governed) -> None:
     assert "Expired waiver" in text and "WAIVER_NOT_IN_FORCE" in text and "2026-12-04" in text
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_page_one_made_alone_is_page_one_of_the_report(later: Governed, version: str) -> None:
+    whole = build(later.story.sources, MODEL, version)
+    alone = build(later.story.sources, MODEL, version, page_one=True)
+    assert page_one(alone) == page_one(whole)
+    assert exit_code(alone) == exit_code(whole)
+
+
 def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> None:
     moved = finding(
         "REGISTRY_ALIAS_MOVED",
@@ -590,11 +598,11 @@ def test_an_alias_moved_behind_our_back_is_seen_on_page_one(later: Governed) -> 
         found="version 1",
     )
     for version in ("1", "2"):
-        made = build(replace(later.story.sources, registry=(moved,)), MODEL, version)
+        made = build(replace(later.story.sources, compare=lambda now: (moved,)), MODEL, version)
         text = front(made)
         assert "Alias moved without a decision" in text
         assert "the log says version 2, the registry says version 1" in text
-    agreed = build(replace(later.story.sources, registry=()), MODEL, "2")
+    agreed = build(replace(later.story.sources, compare=lambda now: ()), MODEL, "2")
     assert agreed.integrity.registry == "agrees with the log" and faults(agreed) == set()
 
 

@@ -222,7 +222,7 @@ def _registry_that_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
         "REGISTRY_ALIAS_MOVED", f"{MODEL}@champion", "it was moved", expected="2", found="1"
     )
     monkeypatch.setattr(
-        sources, "compared", lambda found, machine: replace(found, registry=(moved,))
+        sources, "compared", lambda found, machine: replace(found, compare=lambda now: (moved,))
     )
 
 
