@@ -101,7 +101,8 @@ def build(
     verified = _verified_part(verified, now) if sources.bundle is None else verified
     head = _page_one(facts, verified, left_out)
     if page_one:
-        report = Report(**_gates_and_changes(facts), **head)
+        # Each part was validated when it was made. The parts below page one need no validator.
+        report = Report.model_construct(**_gates_and_changes(facts), **head)
     else:
         report = Report(**dict(evidence_sections(facts)), **head, **_further(facts, verified))
         report = _with_evidence(report, facts, source.entry)
