@@ -15,8 +15,8 @@ A distribution's RECORD says what its files were when it was installed. This mod
 5. A file that changed since this process began may have been another one when it was imported. It
    counts as altered.
 6. A worker (`pipelines.workers`) does not list the folders again. What its parent found still holds
-   if no folder and no file has another status. A worker of a stage that needs no engine looks only
-   at the folders and at the files that it loaded.
+   if no folder and no file has another status. A worker looks only at the folders and at the files
+   that it loaded or that Python opened for it, unless it has a library that opens files itself.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ class Snapshot:
     settled: bool
     """Whether each file was old enough for its next change to show (3)."""
 
-    def still_holds(self, loaded: Iterable[str]) -> bool:
+    def still_holds(self, used: Iterable[str]) -> bool:
         """Whether no file was added, removed or replaced since, and these files are the same."""
-        files = {path: self.files[path] for path in loaded if path in self.files}
+        files = {path: self.files[path] for path in used if path in self.files}
         return _are(self.folders) and _are(files)
 
     def is_still_whole(self) -> bool:
@@ -107,19 +107,42 @@ class Snapshot:
 
 _TAKEN: list[Snapshot] = []
 """(6) The one of the process that this one was forked from."""
+_OPENED: set[str] = set()
+"""What Python has opened in this process since then, and in those that it was forked from."""
+_WATCHES: list[bool] = []
+"""Whether `_note` is called; a hook cannot be taken away."""
+OPENS_ITSELF = frozenset({"torch", "tokenizers", "onnxruntime"})
+"""Modules that open files without Python's knowledge, or start processes that do."""
 
 
 def take_snapshot(state: Path) -> None:
     """(6) Takes the snapshot that forks of this process use."""
     _TAKEN[:] = [snapshot(state)]
+    _OPENED.clear()  # those that were hashed just now; of earlier ones, (5)
+    if not _WATCHES:
+        sys.addaudithook(_note)
+        _WATCHES.append(True)
 
 
-def still_installed(state: Path, *, whole: bool) -> Installed:
-    """(6) As `installed`. Not `whole`: for a stage that needs no engine."""
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    """Keeps the path of each file that Python opens: https://peps.python.org/pep-0578/."""
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        _OPENED.add(os.fsdecode(arguments[0]))
+
+
+def still_installed(state: Path) -> Installed:
+    """(6) As `installed`."""
+    is_seen = OPENS_ITSELF.isdisjoint(sys.modules)
     for taken in _TAKEN:
-        if taken.is_still_whole() if whole else taken.still_holds({*boot.LOADED, *mapped()}):
+        if taken.still_holds(_used()) if is_seen else taken.is_still_whole():
             return taken.installed
     return installed(state)
+
+
+def _used() -> set[str]:
+    """The files that this process loaded, has in its memory, or had opened by Python."""
+    opened = set(map(os.path.abspath, _OPENED))
+    return {*boot.LOADED, *mapped(), *opened, *map(os.path.realpath, opened)}
 
 
 def mapped() -> set[str]:

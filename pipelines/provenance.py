@@ -41,7 +41,7 @@ LONGEST_LICENCE = 120
 
 def environment(versions: dict[str, str], machine: Machine) -> Environment:
     """Interpreter, platform, engines of the stage, and digests over all that is installed."""
-    found = still_installed(machine.home, whole=bool(versions))
+    found = still_installed(machine.home)
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()}-{platform.machine()}",

@@ -234,17 +234,16 @@ def _build_models() -> None:
 
 
 def _look_at_what_is_installed() -> None:
-    """Looks at each installed file once. A fork looks at the folders and at what it has loaded, as
-    the stages without an engine do that `pipelines.workers` starts. Here, all stages do.
+    """Looks at each installed file once. A fork looks at the folders and at what it has opened, as
+    most of the stages do that `pipelines.workers` starts. Here, all stages do.
     """
-    from pipelines import provenance
-    from pipelines.installed import still_installed, take_snapshot
+    from pipelines import installed
 
     path = list(sys.path)
     sys.path[:] = _path_of_a_stage()
-    take_snapshot(KEPT)
+    installed.take_snapshot(KEPT)
     sys.path[:] = path
-    provenance.still_installed = lambda state, whole: still_installed(state, whole=False)
+    installed.OPENS_ITSELF = frozenset()
 
 
 def _path_of_a_stage() -> list[str]:

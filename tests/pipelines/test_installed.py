@@ -304,18 +304,27 @@ def test_a_snapshot_with_a_young_file_is_not_whole(packages: Path, tmp_path: Pat
     assert not installed.snapshot(tmp_path / "state").is_still_whole()
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_fork_uses_the_snapshot_only_while_it_holds(
-    whole: bool, packages: Path, tmp_path: Path, old: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("used", [None, "opened", "loaded", "opened by a library"])
+def test_a_fork_uses_the_snapshot_only_while_what_it_used_is_the_same(
+    used: str | None, packages: Path, tmp_path: Path, old: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    table, natively = packages / "kit" / "table.json", used == "opened by a library"
     monkeypatch.setattr(installed, "_TAKEN", [])
+    monkeypatch.setattr(installed, "_OPENED", set())
+    monkeypatch.setattr(installed, "OPENS_ITSELF", {"pytest"} if natively else frozenset())
     installed.take_snapshot(tmp_path / "state")
     taken = installed._TAKEN[0].installed
-    assert installed.still_installed(tmp_path / "state", whole=whole) is taken
-    a_table(packages)  # which nobody has imported
-    assert (installed.still_installed(tmp_path / "state", whole=whole) is taken) == (not whole)
+    assert installed.still_installed(tmp_path / "state") is taken
+    monkeypatch.chdir(packages)
+    if used == "opened":
+        assert Path("kit/table.json").read_bytes()
+    if used == "loaded":
+        monkeypatch.setitem(boot.LOADED, str(table), "")
+    assert installed.still_installed(tmp_path / "state") is taken
+    os.utime(table)  # changes it without opening it
+    assert (installed.still_installed(tmp_path / "state") is taken) == (used is None)
     path_file(packages)
-    assert installed.still_installed(tmp_path / "state", whole=whole) is not taken
+    assert installed.still_installed(tmp_path / "state") is not taken
 
 
 @pytest.mark.slow
