@@ -17,6 +17,8 @@ from governance.report.model.data import Answer, Labelled
 
 KINDS = ("rated", "preference")
 NOT_DECLARED = "not declared"
+OLDER = ("GUIDELINE_DRIFTS", "RATER_FOLLOWS_POSITION", "RATER_TOO_FAST")
+"""Suspicions that an older ingest did not look for."""
 NOT_MEASURED = "not measured: fewer than two raters are named in the source, or an older ingest"
 
 
@@ -118,12 +120,15 @@ def _excluded(dataset: str, labels: Labels | None, policy: IngestPolicy | None) 
     if not left_out:
         yield "no rater"
     counted = [
-        f"{', '.join(each.raters)} ({each.code})"
+        f"{', '.join(each.raters) or f'batch {each.batch}'} ({each.code})"
         for each in (labels.suspicions if labels else [])
-        if not set(each.raters) <= left_out.keys()
+        if each.batch or not set(each.raters) <= left_out.keys()
     ]
     if counted:
         yield f"with a finding, and counted: {', '.join(counted)}"
+    if labels:
+        missing = OLDER if labels.not_searched is None else labels.not_searched
+        yield f"not searched for: {', '.join(missing)}" if missing else "all checks were made"
 
 
 def _text(value: str) -> str:

@@ -29,7 +29,7 @@ from scipy.stats import t as student
 from governance.attest.findings import finding
 from governance.attest.predicates import Finding
 from pipelines.agreement.coefficients import Coefficients
-from pipelines.agreement.panel import MISSING, Codes, Floats
+from pipelines.agreement.panel import MISSING, Codes, Floats, Rows
 
 ERROR = 0.01
 """In at most so many files without drift is a batch named."""
@@ -60,22 +60,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Of each row of a panel, its batch and its item, which may have a row in every batch."""
+class Drifting:
+    """A batch that was found."""
 
-    batch: Codes
-    item: Codes
-    names: tuple[str, ...]
-    """Of the batches."""
+    place: int
+    """Of the batch in the order of their names, from 1."""
+    finding: Finding
 
 
-def drift(of: Coefficients, rows: Rows) -> list[Finding]:
+def drift(of: Coefficients, rows: Rows) -> list[Drifting]:
     """The batches found, in their order."""
     order = sorted(range(len(rows.names)), key=lambda at: _natural(rows.names[at]))
     figures = list(_figures(of))
     level = ERROR / 2 / max(1, (len(order) - 1) * len(figures))
     found, before = [], order[:1]
-    for at in order[1:]:
+    for place, at in enumerate(order[1:], 2):
         parts = (rows.batch == at, np.isin(rows.batch, before))
         changes = [
             change
@@ -84,7 +83,7 @@ def drift(of: Coefficients, rows: Rows) -> list[Finding]:
         ]
         if changes:
             _, expected, what = max(changes)
-            found.append(_finding(rows.names[at], expected, what))
+            found.append(Drifting(place, _finding(rows.names[at], expected, what)))
         else:
             before.append(at)
     return found

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from governance.attest.predicates import Agreement, Labels
@@ -15,9 +16,8 @@ from governance.attest.predicates import Overruled as Counts
 from governance.attest.predicates import Suspicion as Stated
 from pipelines.agreement.bootstrap import alpha, alpha_interval
 from pipelines.agreement.majority import Groups, disputes, overruled
-from pipelines.agreement.panel import MISSING, Level, Panel
-from pipelines.agreement.reading import Ratings
-from pipelines.agreement.suspicions import suspicions
+from pipelines.agreement.panel import MISSING, Level, Panel, Ratings
+from pipelines.agreement.suspicions import drifts, not_searched, suspicions
 from pipelines.agreement.votes import Votes
 
 DIGITS = 6
@@ -25,9 +25,10 @@ DIGITS = 6
 
 def labels(votes: Votes, excluded: tuple[str, ...], groups: Groups) -> Labels | None:
     """The statement; None where fewer than two raters rated."""
-    panel, level = votes.panel(), votes.level
-    if len(panel.raters) < 2:
+    if len(votes.raters) < 2:
         return None
+    given, level = votes.ratings(), votes.level
+    panel = given.panel
     ratings = (panel.codes != MISSING).sum(axis=0).tolist()
     left_out = dict.fromkeys(excluded, 0)
     left_out |= {
@@ -47,11 +48,16 @@ def labels(votes: Votes, excluded: tuple[str, ...], groups: Groups) -> Labels | 
             attribute: {group: Counts(**asdict(counts)) for group, counts in table.items()}
             for attribute, table in tables.items()
         },
-        suspicions=[
-            Stated(code=each.finding.code, raters=list(each.raters))
-            for each in suspicions(Ratings(panel, {}), level)
-        ],
+        suspicions=[*_suspicions(given, level)],
+        not_searched=sorted({code for code, _ in not_searched(given)}),
     )
+
+
+def _suspicions(given: Ratings, level: Level) -> Iterator[Stated]:
+    for each in suspicions(given, level):
+        yield Stated(code=each.finding.code, raters=list(each.raters))
+    for drifting in drifts(given, level):
+        yield Stated(code=drifting.finding.code, raters=[], batch=drifting.place)
 
 
 def _agreement(panel: Panel, level: Level) -> Agreement:

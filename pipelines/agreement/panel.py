@@ -16,6 +16,8 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 """Levels of measurement (Stevens 1946)."""
 
 MISSING = -1
+MOST_SLICES = 50
+"""Slices, or batches, that are compared."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,31 @@ class Panel:
         """The same items without these raters."""
         kept = [at for at, rater in enumerate(self.raters) if rater not in raters]
         return Panel(self.codes[:, kept], self.values, tuple(self.raters[at] for at in kept))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Of each row of a panel, its batch and its item, which may have a row in every batch."""
+
+    batch: Codes
+    item: Codes
+    names: tuple[str, ...]
+    """Of the batches."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What a file holds."""
+
+    panel: Panel
+    slices: dict[str, tuple[str, ...]]
+    """Column to the slice of each item; "" where the item has none."""
+    first: Codes | None = None
+    """Items × raters: the place in `panel.values` of the value that stood first."""
+    seconds: Floats | None = None
+    """Items × raters."""
+    batches: Rows | None = None
+    """The batch of each row; its name is "" where it has none."""
 
 
 def panel_of_units(unit: NDArray[np.generic], value: NDArray[np.generic]) -> Panel:

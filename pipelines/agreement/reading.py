@@ -23,13 +23,11 @@ from typing import Any
 import numpy as np
 
 from governance.base.errors import ConfigError, InputError, did_you_mean
-from pipelines.agreement.drift import Rows
-from pipelines.agreement.panel import MISSING, Codes, Floats, Level, Panel
+from pipelines.agreement.panel import MISSING, MOST_SLICES, Level, Panel, Ratings, Rows
 from pipelines.sources.plain_names import plain_name
 from pipelines.sources.readers import read_rows, type_name
 
 MOST_RATERS = 500
-MOST_SLICES = 50
 RATER = "{rater}"
 """Stands for the rater in the name of a column."""
 
@@ -62,21 +60,6 @@ class Columns:
     """The batch in which an item was rated, e.g. a day or the version of the guideline. Long: an
     item may be rated in several.
     """
-
-
-@dataclass(frozen=True)
-class Ratings:
-    """What a file holds."""
-
-    panel: Panel
-    slices: dict[str, tuple[str, ...]]
-    """Column to the slice of each item; "" where the item has none."""
-    first: Codes | None = None
-    """Items × raters: the place in `panel.values` of the value that stood first."""
-    seconds: Floats | None = None
-    """Items × raters."""
-    batches: Rows | None = None
-    """The batch of each row; its name is "" where it has none."""
 
 
 @dataclass

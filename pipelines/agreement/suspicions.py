@@ -24,9 +24,8 @@ from governance.base.statistics import share_interval
 from pipelines.agreement.bootstrap import Estimate
 from pipelines.agreement.coefficients import Coefficients
 from pipelines.agreement.copying import MOST_RATERS, OTHERS, copying
-from pipelines.agreement.drift import drift
-from pipelines.agreement.panel import MISSING, Codes, Floats, Level
-from pipelines.agreement.reading import Ratings
+from pipelines.agreement.drift import Drifting, drift
+from pipelines.agreement.panel import MISSING, Codes, Floats, Level, Ratings
 
 ERROR = 0.01
 """In at most so many clean pools does a check accuse somebody."""
@@ -66,22 +65,23 @@ def suspicions(ratings: Ratings, level: Level) -> list[Suspicion]:
     return found
 
 
-def not_searched(ratings: Ratings) -> Iterator[str]:
-    """What the ratings do not allow to look for, in words."""
+def not_searched(ratings: Ratings) -> Iterator[tuple[str, str]]:
+    """The codes of findings that the ratings do not allow to look for; and why, in words."""
     raters = len(ratings.panel.raters)
     if ratings.first is None:
-        yield "raters who follow position (--position)"
+        yield "RATER_FOLLOWS_POSITION", "raters who follow position (--position)"
     if ratings.seconds is None:
-        yield "raters who are too fast (--seconds)"
+        yield "RATER_TOO_FAST", "raters who are too fast (--seconds)"
     if ratings.batches is None:
-        yield "a guideline that drifts (--batch)"
+        yield "GUIDELINE_DRIFTS", "a guideline that drifts (--batch)"
     if raters > MOST_RATERS:
-        yield f"raters who copy: {raters} raters, at most {MOST_RATERS}"
+        yield "RATERS_COPY", f"raters who copy: {raters} raters, at most {MOST_RATERS}"
     elif raters < 2 + OTHERS:
-        yield "raters who copy in part: this needs five raters of the same items"
+        needs = "this needs five raters of the same items"
+        yield "RATERS_COPY", f"raters who copy in part: {needs}"
 
 
-def drifts(ratings: Ratings, level: Level) -> list[Finding]:
+def drifts(ratings: Ratings, level: Level) -> list[Drifting]:
     """Findings about batches; none where the file names no batches."""
     if ratings.batches is None:
         return []

@@ -187,10 +187,10 @@ def _result(
         without=without,
         disputes=disputes(panel),
         overruled=overruled(panel, grouped),
-        not_searched=tuple(not_searched(ratings)),
+        not_searched=tuple(why for _, why in not_searched(ratings)),
         findings=[
             *(suspicion.finding for suspicion in about),
-            *drifts(ratings, kind),
+            *(drifting.finding for drifting in drifts(ratings, kind)),
             *prevalence(ratings, whole.pool),
         ],
     )

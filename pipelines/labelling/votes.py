@@ -213,13 +213,20 @@ def records(folder: Folder, votes: Sequence[Vote], key: Key) -> Iterator[dict[st
         first_left = first_is_left(key, task.item)
         answers = [task.left, task.right] if first_left else [task.right, task.left]
         ratings = [
-            {
-                "rater": vote.rater,
-                "value": VALUES[answer_of(vote.choice, first_left=first_left)],
-            }
+            _rating(vote, first_left=first_left)
             for vote in sorted(by_item[task.item], key=lambda vote: vote.rater)
         ]
         yield {"prompt": task.prompt, "completions": answers, "ratings": ratings}
+
+
+def _rating(vote: Vote, *, first_left: bool) -> dict[str, Any]:
+    """One rating, with the answer that stood first, and how long it took where that is known."""
+    rating: dict[str, Any] = {
+        "rater": vote.rater,
+        "value": VALUES[answer_of(vote.choice, first_left=first_left)],
+        "first": VALUES[answer_of(vote.shown_first, first_left=first_left)],
+    }
+    return rating if vote.seconds is None else {**rating, "seconds": vote.seconds}
 
 
 def rows(folder: Folder, votes: Sequence[Vote], key: Key) -> Iterator[dict[str, Any]]:

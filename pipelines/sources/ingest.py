@@ -40,6 +40,7 @@ from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.lineage import LINEAGE, Lineage, lineage_of, write_lineage
 from pipelines.sources.plain_names import plain_name
 from pipelines.sources.readers import MAX_ROW, Row, RowProblem, read_rows, source_files
+from pipelines.sources.shapes import BATCH
 
 PAGE = "ingest.md.jinja"
 
@@ -206,12 +207,15 @@ def _record(
         detail = "none of the first rows of this file can be read"
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
+    batch = content.pop(BATCH, "")
     if "ratings" in content:
-        content["ratings"] = _named(content, erased.key)
+        given = _named(content, erased.key)
+        content["ratings"] = [{name: each[name] for name in ("rater", "value")} for each in given]
     identity, size = _identity(content, dataset.kind, erased.key)
     if erased.has(identity, content, dataset.kind):
         raise ErasedRow(identity)
     if "ratings" in content:
+        tally.votes.add(given, batch, compared=len(content["completions"]) > 1)
         content["ratings"] = _counted(content, tally)
         identity, size = _identity(content, dataset.kind, erased.key)
         if erased.has(identity, content, dataset.kind):  # erased when other ratings counted
@@ -230,18 +234,13 @@ def _record(
 def _named(content: dict[str, Any], key: Key) -> list[dict[str, Any]]:
     """The ratings by the raters' names in records. Raises `RowProblem`."""
     try:
-        return [
-            {"rater": key.rater_name(each["rater"]), "value": each["value"]}
-            for each in content["ratings"]
-        ]
+        return [{**each, "rater": key.rater_name(each["rater"])} for each in content["ratings"]]
     except UnicodeEncodeError:
         raise RowProblem("ROW_ENCODING", "", HALF) from None
 
 
 def _counted(content: dict[str, Any], tally: Tally) -> list[dict[str, Any]]:
     """The ratings that count. Raises `RowProblem` if none do."""
-    ratings = {each["rater"]: each["value"] for each in content["ratings"]}
-    tally.votes.add(ratings, compared=len(content["completions"]) > 1)
     counted = [each for each in content["ratings"] if each["rater"] not in tally.excluded_raters]
     if not counted:
         raise RowProblem("RATER_EXCLUDED", "", "no rating that counts")
@@ -250,13 +249,12 @@ def _counted(content: dict[str, Any], tally: Tally) -> list[dict[str, Any]]:
 
 def _of_raters(job: Job, tally: Tally) -> Labels | None:
     """What is stated of the raters; None where there are fewer than two."""
-    if not tally.votes.cells:
+    if not tally.votes.values:
         return None
     from pipelines.agreement.labels import labels
     from pipelines.agreement.majority import read_groups
 
-    names = tuple(sorted({rater for _, rater, _ in tally.votes.cells}))
-    groups = read_groups(job.input("raters"), names) if "raters" in job.inputs else {}
+    groups = read_groups(job.input("raters"), tally.votes.raters) if "raters" in job.inputs else {}
     return labels(tally.votes, tuple(sorted(tally.excluded_raters)), groups)
 
 

@@ -335,8 +335,10 @@ def beside(row: Fields) -> Record:
 
 # --- rated ----------------------------------------------------------------------------------------
 
-Ratings = list[tuple[str, float]]
-"""Rater and value."""
+Ratings = list[dict[str, Any]]
+"""`rater` and `value`; `seconds` and `first` where the source says how the rating was given."""
+BATCH = "batch"
+"""Of an item: a day, or the version of the guideline. It is read for checks, and not kept."""
 
 
 def _rated(row: Fields) -> Record:
@@ -348,9 +350,14 @@ def _rated(row: Fields) -> Record:
     for at, rating in enumerate(row["ratings"].items(expected, "RATING_INVALID")):
         if not isinstance(rating.value, dict):
             raise rating.mismatch("RATING_INVALID", "an object with rater and value")
-        ratings.append((str(rating.value.get("rater", at)), rating.member("value").number()))
+        given = {name for name in ("seconds", "first") if rating.value.get(name) is not None}
+        numbers = {name: rating.member(name).number() for name in ("value", *given)}
+        ratings.append({"rater": str(rating.value.get("rater", at)), **numbers})
     completions = [answer.completion() for answer in answers]
-    return _with_ratings(row, completions, ratings, row["ratings"].place)
+    record = _with_ratings(row, completions, ratings, row["ratings"].place)
+    if row.has(BATCH):
+        record[BATCH] = str(row[BATCH].value)
+    return record
 
 
 def _rated_pair(row: Fields) -> Record:
@@ -364,10 +371,10 @@ def _rated_alone(row: Fields) -> Record:
 
 
 def _by_rater(row: Fields, read: Callable[[Field], float]) -> Ratings:
-    """(rater, value) of every rater who rated the row; `annotator` may name a single one."""
+    """The rating of every rater who rated the row; `annotator` may name a single one."""
     single = str(row["rater"].value) if len(row.raters) == 1 and row.has("rater") else None
     return [
-        (single or name, read(Field(row.row[name], plain_name(name))))
+        {"rater": single or name, "value": read(Field(row.row[name], plain_name(name)))}
         for name in row.raters
         if row.row.get(name) is not None
     ]
@@ -388,15 +395,16 @@ def _with_ratings(
 ) -> Record:
     if not ratings:
         raise RowProblem("RATING_INVALID", place, "nobody rated this row")
-    if len({rater for rater, _ in ratings}) != len(ratings):
+    if len({rating["rater"] for rating in ratings}) != len(ratings):
         raise RowProblem("RATING_INVALID", place, "a rater is named twice")
-    if len(answers) > 1 and not all(value in range(len(answers) + 1) for _, value in ratings):
+    choices = range(len(answers) + 1)
+    if len(answers) > 1 and not all(rating["value"] in choices for rating in ratings):
         raise RowProblem("RATING_INVALID", place, f"expected 0 for a tie, or 1 to {len(answers)}")
-    return {
-        "prompt": _prompt(row),
-        "completions": answers,
-        "ratings": [{"rater": rater, "value": value} for rater, value in ratings],
-    }
+    if not all(rating.get("first", 1) in choices[1:] for rating in ratings):
+        raise RowProblem("RATING_INVALID", place, f"expected `first` from 1 to {len(answers)}")
+    if not all(rating.get("seconds", 0) >= 0 for rating in ratings):
+        raise RowProblem("RATING_INVALID", place, "expected `seconds` of 0 or more")
+    return {"prompt": _prompt(row), "completions": answers, "ratings": ratings}
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -453,7 +461,10 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "rated": (
         Shape(
-            "answers and ratings", _rated, {**_PROMPT, **_ANSWERS, "ratings": ("ratings",)}, CONTEXT
+            "answers and ratings",
+            _rated,
+            {**_PROMPT, **_ANSWERS, "ratings": ("ratings",)},
+            {**CONTEXT, BATCH: (BATCH,)},
         ),
         Shape(
             "two answers and raters",

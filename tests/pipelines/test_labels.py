@@ -73,6 +73,65 @@ def test_raters_are_judged_and_nobody_is_excluded_without_a_decision(
     assert not any(f'"{name}"' in text for name in RATERS for text in written)
 
 
+def with_circumstances(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same ratings as objects, with what a labelling tool knows of each: of 4 batches of 50,
+    the third is by a stricter guideline; one rater is fast, and one takes what stands first.
+    """
+    rng, made = np.random.default_rng(2), []
+    for at, row in enumerate(rows):
+        ratings = []
+        for name in RATERS[:5]:
+            first = int(rng.integers(1, 3))
+            value = 2 if at // 50 == 2 and rng.random() < 0.7 else row[name]
+            if name == RATERS[0] and rng.random() < 0.8:
+                value = first
+            seconds = float(rng.uniform(20, 40)) / (8 if name == RATERS[1] else 1)
+            ratings.append({"rater": name, "value": value, "first": first, "seconds": seconds})
+        answers = {"completions": ["x", "y"], "batch": f"v{8 + at // 50}"}
+        made.append({"prompt": row["prompt"], **answers, "ratings": ratings})
+    return made
+
+
+def test_time_position_and_drift_are_searched_where_the_source_has_them(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    given = with_circumstances(rows)
+    labels, out = stated(tmp_path, given, IngestPolicy())
+    found = {(each.code, each.batch, *each.raters) for each in labels.suspicions}
+    assert found == {
+        ("RATER_FOLLOWS_POSITION", 0, pseudonym(tmp_path, RATERS[0])),
+        ("RATER_TOO_FAST", 0, pseudonym(tmp_path, RATERS[1])),
+        ("GUIDELINE_DRIFTS", 3),
+    }
+    assert labels.not_searched == []
+    records = read_records(out / "records")
+    assert set(records.column("ratings")[0][0].as_py()) == {"rater", "value"}
+    bare = [{**row, "ratings": [dict(one) for one in row["ratings"]]} for row in given]
+    for row in bare:
+        del row["batch"]
+        for one in row["ratings"]:
+            del one["first"], one["seconds"]
+    (tmp_path / "bare").mkdir()
+    without, out = stated(tmp_path / "bare", bare, IngestPolicy())
+    assert without.suspicions == []
+    assert without.not_searched == ["GUIDELINE_DRIFTS", "RATER_FOLLOWS_POSITION", "RATER_TOO_FAST"]
+    ids = records.column("id").to_pylist()
+    assert read_records(out / "records").column("id").to_pylist() == ids
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"first": 3}, {"first": 0}, {"seconds": -1}, {"seconds": "fast"}, {"first": True}],
+    ids=str,
+)
+def test_what_a_source_says_of_a_rating_is_checked(tmp_path: Path, spoiled: dict[str, Any]) -> None:
+    good = {"prompt": "q", "completions": ["x", "y"], "ratings": [{"rater": "a", "value": 1}]}
+    bad = {**good, "ratings": [{"rater": "a", "value": 1, **spoiled}]}
+    made = job(tmp_path, jsonl(tmp_path / "x.jsonl", [good, bad]), dataset("rated"))
+    left_out = ingest.run(made).predicate["counts"].excluded
+    assert left_out == {"RATING_INVALID": 1}
+
+
 def test_an_excluded_rater_does_not_count(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     bad = pseudonym(tmp_path, BAD)
     labels, out = stated(tmp_path, rows, excluding(bad, "rater_00000000"))

@@ -13,7 +13,7 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Model, Sha256, empty
+from governance.base.model import Model, Sha256, absent, empty
 
 
 class Shard(Model):
@@ -80,10 +80,12 @@ class Overruled(Model):
 
 
 class Suspicion(Model):
-    """A finding about raters, by their names in records."""
+    """A finding about raters, by their names in records, or about a batch."""
 
     code: str
     raters: list[str]
+    batch: int = Field(0, exclude_if=empty)
+    """Place of the batch in the order of their names, from 1; 0 where the finding is of raters."""
 
 
 class Labels(Model):
@@ -105,6 +107,8 @@ class Labels(Model):
     """Attribute of the raters file to group to counts. Small groups are shown together."""
     suspicions: list[Suspicion] = Field([], exclude_if=empty)
     """Of all ratings; nobody is excluded because of them."""
+    not_searched: list[str] | None = Field(None, exclude_if=absent)
+    """Codes of suspicions that the source does not allow to look for; None in older evidence."""
 
 
 @evidence_kind("ingest", granted=True)

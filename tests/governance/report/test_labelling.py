@@ -67,6 +67,15 @@ def test_four_questions_are_answered() -> None:
     assert "9 disputes decided by lead (third opinion), 2 open" in agreement
     assert f"30 ratings by {RATER}: copies, decided by steward" in excluded
     assert f"counted: {RATER}, {OTHER} (RATERS_COPY)" in excluded and "DISAGREES" not in excluded
+    older = "not searched for: GUIDELINE_DRIFTS, RATER_FOLLOWS_POSITION, RATER_TOO_FAST"
+    assert older in excluded
+
+
+def test_a_batch_that_drifts_is_named_by_its_place() -> None:
+    drifts = {"code": "GUIDELINE_DRIFTS", "raters": [], "batch": 3}
+    labels = {**LABELS, "suspicions": [drifts], "not_searched": []}
+    *_, excluded = answers(Labelling(), labels)
+    assert "counted: batch 3 (GUIDELINE_DRIFTS)" in excluded and "all checks were made" in excluded
 
 
 def test_what_nobody_declared_is_said() -> None:

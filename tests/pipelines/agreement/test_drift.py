@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.agreement.drift import ERROR, Rows, drift
+from pipelines.agreement.drift import ERROR, drift
+from pipelines.agreement.panel import Rows
 from tests.conftest import rows
 from tests.pipelines.agreement.pools import CLEAN, Raters
 
@@ -45,8 +46,8 @@ def test_the_batches_that_drift_are_named(change: Any, batches: set[int]) -> Non
         raters = Raters(seed, 800)
         of_batch = batched(raters)
         change(raters, np.isin(of_batch.batch, list(batches)))
-        found = [each.subject for each in drift(raters.of, of_batch)]
-        assert found == [f"batch {NAMES[at]}" for at in sorted(batches)]
+        found = [(each.place, each.finding.subject) for each in drift(raters.of, of_batch)]
+        assert found == [(at + 1, f"batch {NAMES[at]}") for at in sorted(batches)]
 
 
 def test_equal_items_show_what_other_items_do_not() -> None:
@@ -57,12 +58,12 @@ def test_equal_items_show_what_other_items_do_not() -> None:
     raters.codes[60:, 1][raters.codes[60:, 1] == 1] = 0
     batch, again = np.repeat([0, 1], 60), np.tile(np.arange(60), 2)
     other = np.random.default_rng(3).permutation(60)
-    (found,) = drift(raters.of, Rows(batch, again, ("a", "b")))
+    found = drift(raters.of, Rows(batch, again, ("a", "b")))[0].finding
     assert found.subject == "batch b" and "items rated in both" in found.found
     assert "60 items rated in both" in found.found
     raters.codes[60:] = raters.codes[60:][other]
     assert all(
-        "in both" not in each.found
+        "in both" not in each.finding.found
         for each in drift(raters.of, Rows(batch, np.arange(120), ("a", "b")))
     )
 
@@ -83,7 +84,7 @@ def test_scores_that_drift() -> None:
     of_batch = batched(raters)
     assert drift(raters.of, of_batch) == []
     raters.codes[of_batch.batch == 2] = np.minimum(raters.codes[of_batch.batch == 2] + 2, 9)
-    (found,) = drift(raters.of, of_batch)
+    found = drift(raters.of, of_batch)[0].finding
     assert found.subject == "batch v9" and "standard deviations" in found.found
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.agreement.bootstrap import estimates
-from pipelines.agreement.panel import Codes, Floats, Panel
-from pipelines.agreement.reading import Ratings
+from pipelines.agreement.panel import Codes, Floats, Panel, Ratings
 from pipelines.agreement.suspicions import ERROR, prevalence, suspicions
 from tests.conftest import rows
 
