@@ -20,18 +20,17 @@ from governance.report.model.record import LegalClock
 
 
 def incidents(facts: Facts) -> list[IncidentRecord]:
-    """The incidents of the report's version, at the report's time."""
-    found = [case for case in facts.now.timeline.cases if case.name == facts.name]
+    """The incidents on the version's bytes, at the report's time."""
+    found = [case for case in facts.now.timeline.cases if case.digest == facts.digest]
     return [incident_record(facts.now, case, facts.time) for case in found]
 
 
 def interventions(facts: Facts) -> list[InterventionRow]:
-    """What people overrode or excepted while the version was in use."""
+    """What people overrode or excepted while the version's bytes were in use."""
     return [
         _row(each)
         for each in facts.now.timeline.interventions
-        if (each.predicate.model, each.predicate.version)
-        == (facts.registration.model, facts.registration.version)
+        if any(subject.sha256 == facts.digest for subject in each.subjects)
     ]
 
 
