@@ -65,6 +65,8 @@ COMMANDS: dict[str, str] = {
     "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",
     "retire": "Take a version out of service.",
     "incident": "Open, update or close an incident of a version; show its legal clocks.",
+    "intervene": "Log that a person overrode a version in operation, or let an exception pass.",
+    "periodic-review": "Sign that a version in use was reviewed and may stay in use.",
     "fleet": "Show all projects: what is live, waiting, overdue, under incident.",
     "live": "Show which version serves, now or at a time.",
     "history": "Show what happened to a model: versions, votes, moves, incidents.",

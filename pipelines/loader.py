@@ -9,8 +9,9 @@ It is here, not in `governance`, because it imports transformers and the trust c
 `governance.release.serving` decides what may be loaded and from where. This module turns the
 verified copy into a model.
 
-1. The log resolves the name. The decisions that lead to the alias are repeated. Where policy says
-   who may read the model, that is asked and recorded.
+1. The log resolves the name. The decisions that lead to the alias are repeated. Where policy stops
+   serving a version whose periodic review has lapsed, it is refused. Where policy says who may read
+   the model, that is asked and recorded.
 2. The files are copied into a folder of this process.
 3. The copy is compared with the registered manifest.
 4. Exactly this copy is loaded: safetensors, no remote code, no network.
@@ -42,6 +43,7 @@ from governance.release.serving import (
     content_of,
     private_copy,
     resolve,
+    reviewed,
     serving_log,
     where,
 )
@@ -91,6 +93,9 @@ def load(
     `scratch` holds the temporary copy. `options` are those of transformers' `from_pretrained`
     (`OPTIONS`).
 
+    Raises `RefusedError` where the periodic review of the version has lapsed and policy then stops
+    serving it. Where the review is only overdue, `served.served.review` says so.
+
     Where policy says who may read the model, the key of COUNTERSIGN_KEY, else the machine's, needs
     the right, and the log records the read with its `purpose`. Raises `RefusedError` without it.
     """
@@ -100,7 +105,7 @@ def load(
     own, at = own_policies(folder_here), datetime.now(UTC)
     log = serving_log(here, at, own, origin)
     now = state(log)
-    served = resolve(now, name)
+    served = reviewed(now, resolve(now, name), at)
     check_registry(log, here, served)
     _admit(now, own, here, served, purpose, at)
     with private_copy(served, folder or where(here, served), scratch) as copy:

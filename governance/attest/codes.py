@@ -409,6 +409,15 @@ INCIDENT_OPEN: an incident is open
   > countersign incident close {model}/{version}, by another person than the requester
 INCIDENT_NOT_CLOSED: an incident was closed by somebody who may not close it
   > countersign incident close {model}/{version}, by somebody whom policy permits
+INCIDENT_NOT_CHECKED: an incident was closed and nobody checked that the actions were effective
+  > countersign incident close {model}/{version} --effective "what was measured, and the result"
+REVIEW_OVERDUE: the date by which a version in use was to be reviewed again is over
+  > countersign periodic-review {version}
+REVIEW_LAPSED (never waived): the days of grace for the review of a version in use are over
+  > countersign periodic-review {version}
+REVIEW_STOPS_SERVING (never waived): the days of grace for a review are over, and policy stops
+  serving the version
+  > countersign periodic-review {version}, or promote or roll back to another version
 CANARY_MISSING: the tier demands a passed canary, and none is recorded
   > countersign waive --finding CANARY_MISSING, where policy permits
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it

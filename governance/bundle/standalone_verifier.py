@@ -31,10 +31,11 @@ import json
 import math
 import re
 import sys
+from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from itertools import combinations, product
@@ -77,7 +78,7 @@ REPEATED = """
     SEPARATE_EVALUATOR BASE_NOT_ALLOWED BASE_CHANGED LICENCE_NOT_PERMITTED GATE_MISSING
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT DECISION_NOT_REPRODUCED IMPORT_NOT_ALLOWED
     IMPORT_NOT_DECLARED IMPORT_TRAINED_BEFORE PARENT_WITHDRAWN SCORER_WITHDRAWN RECORDS_TWICE
-    SUITE_TRAINED_ON OTHER_NAME_WITHDRAWN
+    SUITE_TRAINED_ON OTHER_NAME_WITHDRAWN REVIEW_OVERDUE REVIEW_LAPSED REVIEW_STOPS_SERVING
 """
 """The findings for which a move is refused here. Those that `RELIED_ON` has, too, are repeated in
 part.
@@ -115,7 +116,7 @@ RELIED_ON = {
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",
     "that a check could be carried out, and remarks beside another finding": """
-    CHECK_CRASHED INCIDENT_NOT_CLOSED""",
+    CHECK_CRASHED INCIDENT_NOT_CLOSED INCIDENT_NOT_CHECKED""",
 }
 """What a decision checks and this program does not, each with the codes of the findings."""
 BUILT_ON = ("parent", "scorer", "generator", "judge")
@@ -582,6 +583,8 @@ class Policy:
             "approval": self._approving(said) if kind == "approval" else [],
             "waiver": self.rules.get("waivers", {}).get("accepted_by", []),
             "incident": named or self.responsible,
+            "intervention": incidents.get("opened_by") or self.responsible,
+            "periodic_review": self._approvers(said.get("model")),
             "request": self._asking(said) if kind == "request" else [],
             "checkpoint_key": self.owner_roles,
             "erasure": self.named("tiers", "approvers"),
@@ -603,7 +606,11 @@ class Policy:
             return self.rules.get("seconded_by") or self.responsible
         if vote["about"] != "packet":
             return self.named("tiers", "approvers")
-        model = self.rules["models"].get(vote["model"])
+        return self._approvers(vote["model"])
+
+    def _approvers(self, name: str | None) -> list[str]:
+        """The roles that approve packets of a model."""
+        model = self.rules["models"].get(name)
         return self.rules["tiers"][model["tier"]].get("approvers", []) if model else []
 
     def may_revoke(self, keyid: str, author: Json) -> bool:
@@ -743,7 +750,7 @@ class Rights:
         said, policy = entry.predicate, self.at(entry.index)
         if "principal" not in said:
             return policy.may_make(entry.kind, owner)
-        if any(_length(text) > LONGEST_TEXT for text in said.values()):
+        if any(_length(text) > LONGEST_TEXT for name, text in said.items() if name != "affected"):
             return False
         if entry.kind == "authorization" and {sha256 for _, sha256 in entry.subjects} != {
             entry.signer
@@ -1129,12 +1136,48 @@ def _taken_away(version: tuple[str, str], entries: list[Entry]) -> Iterator[tupl
             yield entry.index, f"{action}: {alias} went to version {move['version']}"
 
 
+class Course:
+    """What was done about an incident, and who checked since the last action that it was effective.
+    It lasts until the incident is opened again.
+    """
+
+    def __init__(self) -> None:
+        self.acted: list[str] = []
+        self.checked: list[str] = []
+        self.closed = False
+
+    def add(self, said: Json) -> None:
+        if self.closed and said["state"] == "open":
+            self.acted, self.checked, self.closed = [], [], False
+        if said.get("actions"):
+            self.acted.append(said["principal"])
+            self.checked.clear()
+        measured = said.get("effective_at")
+        stated = str(said.get("effective", "")).strip()
+        if stated and measured is not None and instant(measured) <= instant(said["at"]):
+            self.checked.append(said["principal"])
+
+    def closes(self, closing: Entry, rights: Rights, rules: Json) -> bool:
+        """Whether a closing counts. From version 3 of the rules on, it needs a check; where policy
+        demands it, by another person than those who acted.
+        """
+        checked = self.checked
+        if rules.get("checked_by_another"):
+            by = self.acted or [closing.predicate["principal"]]
+            actors = frozenset[str]().union(*(rights.person(name) for name in by))
+            checked = [name for name in checked if not rights.person(name) & actors]
+        closes = rights.rules_at(closing.index) < 3 or bool(checked)
+        self.closed = self.closed or closes
+        return closes
+
+
 def open_incidents(entries: list[Entry], rights: Rights, requester: str | None = None) -> list[int]:
     """The entries among these, all about one model's bytes, that opened an incident which is open
     after the last of them. The requester of a move cannot close one that somebody else opened.
     """
     own = rights.person(requester) if requester else frozenset[str]()
     incidents: dict[tuple[str, str], dict[str, int]] = {}
+    courses: dict[tuple[str, str], Course] = {}
     registered: set[tuple[str, str, str]] = set()
     for entry in entries:
         said = entry.predicate
@@ -1151,8 +1194,12 @@ def open_incidents(entries: list[Entry], rights: Rights, requester: str | None =
         permitted = rules.get("opened_by" if said["state"] == "open" else "closed_by")
         if permitted is not None and said["role"] not in permitted:
             continue
+        course = courses.setdefault((said["model"], said["version"]), Course())
+        course.add(said)
         if said["state"] == "open":
             opened[said["principal"]] = entry.index
+        elif not course.closes(entry, rights, rules):
+            continue
         elif not rights.person(said["principal"]) & own or not set(opened) - own:
             opened.clear()
     return [index for opened in incidents.values() for index in opened.values()]
@@ -1224,6 +1271,7 @@ class Move:
             waived = self._is_waived(one, self.before)
             need(waived, f"{one['code']} is waived, and no waiver of it is in force")
         need(not self.tier.get("canary") or self._waived("CANARY_MISSING", []), "no canary")
+        self._check_reviews()
         self._check_lineage(behind)
         self._check_withdrawn(behind)
         self._check_copies(behind)
@@ -1359,6 +1407,59 @@ class Move:
         begins, ends = instant(waiver["at"]), instant(waiver["expires"])
         in_force = ends - begins <= longest and begins <= self.at < ends
         return in_force and self.rights.acts(entry, self.at, self.policy)
+
+    def _check_reviews(self) -> None:
+        """Every version of the model that is in use was reviewed in time, or a waiver accepts that
+        it was not; none after the days of grace where policy then blocks moves.
+        """
+        rule = self.tier.get("overdue_review")
+        held = {one["alias"]: one for one in self._held() if rule}
+        for version in dict.fromkeys(one["version"] for one in held.values()):
+            due = self._review_due(self._registration(version))
+            if due is None or self.at.date() <= due:
+                continue
+            grace = timedelta(days=rule["grace_days"])
+            lapsed = self.at.date() > due + grace and rule["then"] != "warn"
+            need(not lapsed, f"the review of version {version} has lapsed")
+            about = f"version {self.move['model']}/{version}"
+            waived = self._waived("REVIEW_OVERDUE", [str(due)], about)
+            need(waived, f"the review of version {version} is overdue")
+
+    def _held(self) -> list[Json]:
+        """The moves that gave the governed aliases to those who hold them before the move."""
+        held: dict[str, Json] = {}
+        for one in self.moves:
+            if one.get("action", "promote") == "retire":
+                held = {
+                    alias: given
+                    for alias, given in held.items()
+                    if given["version"] != one["version"]
+                }
+            elif one["alias"] != "candidate":
+                held[one["alias"]] = one
+        return list(held.values())
+
+    def _review_due(self, registered: Json) -> date | None:
+        """The last day on which the review of a version is in time."""
+        terms = ("model", "version")
+        version = [registered[name] for name in terms]
+        reviewed = [
+            one
+            for one in self.before
+            if one.about(registered["model_digest"])
+            and [one.predicate.get(name) for name in terms] == version
+            and (one.kind == "periodic_review" or _gives_alias(one))
+            and instant(one.predicate["at"]) <= self.at
+        ]
+        if not reviewed:
+            return None
+        by_time = [(instant(one.predicate["at"]), one.index, one.predicate) for one in reviewed]
+        last = max(by_time, key=lambda row: row[:2])[2]
+        own = self.rules["models"][self.move["model"]].get("review_every")
+        months = own or self.tier.get("review_every")
+        days = [_months_later(instant(last["at"]).date(), months)] if months else []
+        days += [date.fromisoformat(last["next_by"])] if last.get("next_by") else []
+        return min(days, default=None)
 
     def _check_incidents(self) -> None:
         """Every incident is closed, or a waiver since the last was opened accepts it."""
@@ -1975,6 +2076,20 @@ def _names(waiver: Json, found: Json) -> bool:
     figures = (found.get("measure", ""), found.get("figures", []))
     rows = [(row.get("measure", ""), row["figures"]) for row in waiver["accepts"]]
     return figures in [("", []), *rows]
+
+
+def _gives_alias(entry: Entry) -> bool:
+    """Whether an entry is an allowed promotion to a governed alias."""
+    said = entry.predicate
+    is_move = entry.kind == "promotion" and said["allowed"]
+    return is_move and said["alias"] != "candidate" and said.get("action", "promote") == "promote"
+
+
+def _months_later(first: date, count: int) -> date:
+    """The day that many months after a day; the last day of a shorter month."""
+    years, month = divmod(first.month - 1 + count, 12)
+    last = monthrange(first.year + years, month + 1)[1]
+    return date(first.year + years, month + 1, min(first.day, last))
 
 
 def _numbers(text: str) -> list[str]:

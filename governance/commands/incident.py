@@ -1,10 +1,12 @@
-"""`countersign incident open|update|close|clocks`: what went wrong with a version, who was told,
-and which legal deadlines run.
+"""`countersign incident open|update|close|show|clocks`: what went wrong with a version, who was
+told, what was done, and which legal deadlines run.
 
 1. The tool computes and warns. A person says what happened, when, and what was filed.
 2. Opening an incident freezes the evidence: a bundle of the version at that moment is kept on this
    machine. It can be shown later, whatever is added to the log.
-3. A closing can state a cause, and how the actions were checked. Nothing demands them.
+3. The opening names the models that were made from the version.
+4. An incident is closed only with a check that the actions were effective
+   (`governance.history.incidents`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import click
 
-from governance.attest.predicates import Artifact, Incident, Severity
+from governance.attest.predicates import MOST_AFFECTED, Artifact, Incident, Severity
 from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
 from governance.base.storage import write_atomic, writing_state
 from governance.base.text import timed
@@ -25,11 +27,17 @@ from governance.bundle import bundle_of, write
 from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.clocks import Running
+from governance.history.descendants import descendants
+from governance.history.incidents import lacks_check
 from governance.history.state import LogState
+from governance.log.evidence import Evidence
 from governance.policy.clocks import Clocks
+from governance.report.incidents import incident_record
 
 FROZEN = Path("incidents")
 """Below the project's state on this machine: bundles made when incidents were opened."""
+SHOWN = 10
+"""Affected models that the opening shows."""
 
 
 @click.group("incident")
@@ -69,26 +77,48 @@ def open_command(call: Call, version: str, reason: str, **stated: Any) -> None:
     """Open an incident on MODEL/VERSION, and keep its evidence as it is now."""
     now = call.state()
     fields = _fields(now.authority.policies.clocks, call.now, **stated)
+    affected = _affected(now, version)
+    fields["affected"] = affected[:MOST_AFFECTED]
     incident, entry = _sign(call, now, version, reason, "open", fields)
-    _shown(call, incident, entry, [*_frozen(call, version, entry), *_next_steps(now, version)])
+    kept, made = _frozen(call, version, entry), list(_made_from_it(affected))
+    _shown(call, incident, entry, [*made, *kept, *_next_steps(now, version)])
+
+
+def _checked(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of a check that the actions were effective."""
+    effective = "What was measured to see whether the actions were effective, and the result."
+    function = click.option("--measured-at", help="When; by default now.")(function)
+    return click.option("--effective", default="", help=effective)(function)
 
 
 @command.command("update")
 @click.argument("version", metavar="MODEL/VERSION")
 @session.reason_option("What is new. No personal data.")
 @_stated
+@click.option("--cause", default="", help="The root cause, as far as it is known.")
+@_checked
 @click.option(
     "--filed", multiple=True, metavar="CLOCK[=TIME]", help="What a clock asks for was filed."
 )
 @session.options(*session.SIGNS)
 def update_command(
-    call: Call, version: str, reason: str, filed: Sequence[str], **stated: Any
+    call: Call,
+    version: str,
+    reason: str,
+    filed: Sequence[str],
+    cause: str,
+    effective: str,
+    measured_at: str | None,
+    **stated: Any,
 ) -> None:
-    """Add to an open incident: times, kinds, who was told, what was done, what was filed."""
+    """Add to an open incident: times, kinds, who was told, what was done, what was filed, the
+    cause, and a check that the actions were effective.
+    """
     now = call.state()
     _require_open(now, version)
     clocks = now.authority.policies.clocks
     fields = _fields(clocks, call.now, **stated)
+    fields |= {"cause": cause, **_check(effective, measured_at, call.now)}
     fields["filed"] = dict(_filing(each, clocks, call.now) for each in filed)
     _shown(call, *_sign(call, now, version, reason, "open", fields))
 
@@ -97,15 +127,40 @@ def update_command(
 @click.argument("version", metavar="MODEL/VERSION")
 @session.reason_option("Why it is over. No personal data.")
 @click.option("--cause", default="", help="The root cause.")
-@click.option("--effective", default="", help="How it was checked that the actions were effective.")
+@_checked
 @click.option("--action", "actions", multiple=True, help="What was done.")
 @click.option("--informed", multiple=True, help="A role or body that was told.")
 @session.options(*session.SIGNS)
-def close_command(call: Call, version: str, reason: str, **stated: Any) -> None:
-    """Close the incidents of MODEL/VERSION."""
+def close_command(
+    call: Call,
+    version: str,
+    reason: str,
+    effective: str,
+    measured_at: str | None,
+    **stated: Any,
+) -> None:
+    """Close the incidents of MODEL/VERSION.
+
+    Somebody must have checked since the last action that the actions were effective: with
+    --effective here, or before with `countersign incident update`.
+    """
     call.check_witnessed()
     now = call.state()
-    _shown(call, *_sign(call, now, version, reason, "closed", stated))
+    fields = {**stated, **_check(effective, measured_at, call.now)}
+    _shown(call, *_sign(call, now, version, reason, "closed", fields))
+
+
+@command.command("show")
+@click.argument("version", metavar="MODEL/VERSION")
+@session.options("as_json")
+def show_command(call: Call, version: str) -> None:
+    """Show the incidents of MODEL/VERSION: what people said, models affected, and clocks."""
+    now = call.read()
+    model, number = named(version)
+    now.registration(model, number)
+    cases = [case for case in now.timeline.cases if case.name == version]
+    rows = [incident_record(now, case, call.now) for case in cases]
+    call.draw("incident", {"version": version, "incidents": [row.model_dump() for row in rows]})
 
 
 @command.command("clocks")
@@ -176,6 +231,24 @@ def _filing(text: str, clocks: Clocks, now: datetime) -> tuple[str, str]:
     return name, (_time(time, "--filed", now) if given else None) or exact_instant(now)
 
 
+def _check(effective: str, measured_at: str | None, now: datetime) -> dict[str, Any]:
+    """What was measured, and when. Raises `ConfigError` for a time without a measurement."""
+    if not effective.strip():
+        if measured_at is not None:
+            expected = "--effective, too: what was measured, and the result"
+            raise ConfigError("nothing was measured", where="--measured-at", expected=expected)
+        return {"effective": ""}
+    at = _time(measured_at, "--measured-at", now) or exact_instant(now)
+    return {"effective": effective, "effective_at": at}
+
+
+def _affected(now: LogState, version: str) -> list[Artifact]:
+    """(3)"""
+    model, number = named(version)
+    digest = now.registration(model, number).predicate.model_digest
+    return descendants(now.timeline, digest)
+
+
 def _require_open(now: LogState, version: str) -> None:
     model, number = named(version)
     digest = now.registration(model, number).predicate.model_digest
@@ -197,11 +270,12 @@ def _sign(
     model, number = named(version)
     digest = now.registration(model, number).predicate.model_digest
     author = call.signing.speaker(now.authority, now.authority.policies.rules.incident_roles(state))
+    incident = Incident(**author.signed(reason), model=model, version=number, state=state, **fields)
+    subject = Artifact(role="model", name=model, sha256=digest)
     if state == "closed":
         _require_closable(now, version, digest, author.name)
-    incident = Incident(**author.signed(reason), model=model, version=number, state=state, **fields)
+        _require_checked(now, version, author.unsigned(now, "incident", subject, incident))
     call.confirm(f"{_summary(incident)}: {reason}", version, incident, entry=None)
-    subject = Artifact(role="model", name=model, sha256=digest)
     return incident, author.record(call.log, "incident", subject, incident).index
 
 
@@ -222,6 +296,21 @@ def _require_closable(now: LogState, version: str, digest: str, closer: str) -> 
         raise InputError(f"no incident is open on {version}", fix=fix)
 
 
+def _require_checked(now: LogState, version: str, closing: Evidence[Incident]) -> None:
+    """(4)"""
+    digest = closing.subjects[0].sha256
+    if not lacks_check(now.evidence, now.authority, digest, closing):
+        return
+    by_another = now.authority.policies.rules.incidents.checked_by_another
+    who = "a person who recorded none of the actions" if by_another else "a person"
+    raise RefusedError(
+        f"nobody has checked since the last action on {version} that it was effective",
+        expected=f"a check by {who}: what was measured, when, and the result",
+        fix=f"countersign incident {'update' if by_another else 'close'} {version}"
+        ' --effective "what was measured, and the result" --reason ...',
+    )
+
+
 # --- what is done and shown -----------------------------------------------------------------------
 
 
@@ -238,6 +327,16 @@ def _frozen(call: Call, version: str, entry: int) -> list[str]:
             f"next: countersign bundle {version} -o FILE",
         ]
     return [f"evidence kept: {path}"]
+
+
+def _made_from_it(affected: Sequence[Artifact]) -> Iterator[str]:
+    """The models that were made from the version."""
+    for each in affected[:SHOWN]:
+        yield f"affected, too: {each.name} ({each.sha256[:12]}), made from it"
+    if len(affected) > SHOWN:
+        yield f"and {len(affected) - SHOWN} more; `countersign incident show` lists them"
+    if len(affected) > MOST_AFFECTED:
+        yield f"the statement names the first {MOST_AFFECTED} of them"
 
 
 def _next_steps(now: LogState, version: str) -> Iterator[str]:

@@ -54,7 +54,7 @@ from governance.registry.addresses import moved_from
 from governance.release import erasure_certificate, retrospect
 from governance.release.artifacts import FilesReport, in_artifact_root, verify_files
 from governance.release.reconcile import reconcile
-from governance.release.serving import check_registry, resolve, serving_log
+from governance.release.serving import check_registry, late_review, resolve, serving_log
 from governance.witness.compare import compare
 
 SHOWN = 20
@@ -344,7 +344,7 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
     served = resolve(now, name)
     if call.bundle is None:
         check_registry(now.log, call.machine, served)
-    registration = served.registration
+    registration, late = served.registration, late_review(now, served, call.now)
     files, digest = registration.files, registration.model_digest
     faults = model_folder.check(path, files, digest, configs=served.configs)
     result: dict[str, Any] = {
@@ -358,6 +358,7 @@ def verify_model_command(call: Call, path: Path, name: str, quick: bool) -> None
         "entry": served.entry,
         "development_key": served.development,
         "incident": served.incident,
+        "review_overdue": f"due on {late.due}{late.lateness}" if late else None,
         "faults": [{"path": fault.path, "reason": fault.reason} for fault in faults],
     }
     call.draw("verify_model", result, served=served, shown=SHOWN)

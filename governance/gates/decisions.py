@@ -184,6 +184,7 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "registered_once": of_people.registered_once,
     "other_names": of_scorers.other_names_in_service,
     "erasure_overdue": of_erasures.erasure_overdue,
+    "reviewed": of_people.reviewed,
     "canary": of_people.canary,
 }
 """The checks of a governed alias that need no person. Their findings stand in the packet."""

@@ -7,6 +7,9 @@
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
 `erasures`  what was erased, which data may still be used, which live versions have seen it
+`cases`     what people said of each incident, from opening to closing
+`descendants` which models were made from a model
+`reviews`   by when versions in use are reviewed again, and which reviews are overdue
 `clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of

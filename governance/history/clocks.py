@@ -1,50 +1,23 @@
 """Which legal clocks an incident started, what is due, and what was late.
 
-1. What people say of an incident adds up, from its opening to its closing: kinds and filings are
-   joined; of a time the latest counts.
-2. Without a time of awareness, it is that of the first opening: whoever opens it is aware.
-3. A clock runs if policy enables it for one of the incident's kinds, and the rule was in force at
+1. What people say of an incident adds up: `governance.history.cases`.
+2. A clock runs if policy enables it for one of the incident's kinds, and the rule was in force at
    the trigger. A trigger that nobody has stated yet leaves the clock waiting.
-4. Nothing here stops a move. An open incident does (`governance.history.incidents`).
+3. Nothing here stops a move. An open incident does (`governance.history.incidents`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from governance.attest.predicates import Incident
-from governance.base.time import instant_of
-
 if TYPE_CHECKING:
-    from governance.log.evidence import Evidence
-    from governance.policy.clocks import Clock, Clocks, Trigger
+    from governance.history.cases import Case
+    from governance.policy.clocks import Clocks
 
 State = Literal["waits", "due", "late", "filed", "filed late"]
-
-
-@dataclass
-class Case:
-    """One incident of one version, from its opening to its closing."""
-
-    model: str
-    version: str
-    opened: int
-    """Entry of the first opening."""
-    opened_at: datetime
-    kinds: list[str] = field(default_factory=list)
-    stated: dict[Trigger, datetime] = field(default_factory=dict)
-    filed: dict[str, datetime] = field(default_factory=dict)
-    """Clock to when a person filed what it asks for."""
-
-    def trigger(self, clock: Clock) -> datetime | None:
-        """(2) When the clock started; None where nobody has said."""
-        if clock.after is not None:
-            return self.filed.get(clock.after)
-        known = self.stated.get(clock.trigger)
-        return self.opened_at if known is None and clock.trigger == "awareness" else known
 
 
 @dataclass(frozen=True)
@@ -67,39 +40,8 @@ class Running:
     filed: datetime | None
 
 
-def cases(statements: Iterable[Evidence[Incident]]) -> list[Case]:
-    """(1) The incidents of statements that count, in log order."""
-    found: list[Case] = []
-    open_cases: dict[tuple[str, str], Case] = {}
-    for statement in statements:
-        said = statement.predicate
-        name = (said.model, said.version)
-        if name not in open_cases:
-            if said.state == "closed":
-                continue  # closed once more, by another person
-            at = instant_of(said.at)
-            open_cases[name] = Case(said.model, said.version, statement.index, at)
-            found.append(open_cases[name])
-        _add(open_cases[name], said)
-        if said.state == "closed":
-            del open_cases[name]
-    return found
-
-
-def _add(case: Case, said: Incident) -> None:
-    case.kinds += [kind for kind in said.kinds if kind not in case.kinds]
-    times: dict[Trigger, str | None] = {
-        "awareness": said.aware_at,
-        "classification": said.classified_at,
-        "determination": said.determined_at,
-    }
-    case.stated |= {name: instant_of(time) for name, time in times.items() if time is not None}
-    for clock, time in said.filed.items():
-        case.filed.setdefault(clock, instant_of(time))
-
-
 def running(found: Sequence[Case], clocks: Clocks, at: datetime) -> list[Running]:
-    """(3) The clocks of these incidents, earliest deadline first; those that wait stand last."""
+    """(2) The clocks of these incidents, earliest deadline first; those that wait stand last."""
     every = [one for case in found for one in _of(case, clocks, at)]
     return sorted(every, key=lambda one: (one.due is None, one.due or at, one.clock))
 

@@ -9,19 +9,27 @@
    that carries its waiver. Its approvers see what was accepted and by whom.
 5. From version 2 of the rules on, an incident is about a registered version: model, version and
    its only digest are those of one registration before it.
+6. From version 3 of the rules on, a closing counts only with a check that the actions were
+   effective: what was measured, when, and who signed this. The check is in the closing itself or in
+   an earlier statement about the incident; an action that is recorded later needs another check.
+   Policy can demand that another person checks than those who recorded the actions
+   (`checked_by_another`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from governance.attest.predicates import Incident, Registration
+from governance.base.time import instant_of
 from governance.history.persons import others
-from governance.log.rules import TABLE
+from governance.log.rules import CHECKS_CLOSINGS, TABLE
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Packet
+    from governance.attest.predicates import Intervention, Packet, PeriodicReview
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -33,12 +41,95 @@ INCIDENT = "INCIDENT_OPEN"
 def counted(
     rights: Authority, statements: Iterable[Evidence[Incident]]
 ) -> list[Evidence[Incident]]:
-    """(1) The statements that count, in log order."""
+    """(1), (6) The statements that count, in log order."""
+    permitted = _permitted(rights, statements)
+    without = {statement.index for statement in _unchecked(rights, permitted)}
+    return [statement for statement in permitted if statement.index not in without]
+
+
+def unchecked(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[Evidence[Incident]]:
+    """(6) The closings that do not count, since nobody checked that the actions were effective."""
+    return _unchecked(rights, _permitted(rights, statements))
+
+
+def lacks_check(
+    evidence: EvidenceView, rights: Authority, digest: str, closing: Evidence[Incident]
+) -> bool:
+    """(6) Whether a closing, as the next entry of the log, would not count for want of a check."""
+    statements = [*about(evidence, rights, digest), closing]
+    return any(each is closing for each in unchecked(rights, statements))
+
+
+def _permitted(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[Evidence[Incident]]:
+    """(1)"""
     return [
         statement
         for statement in statements
         if rights.speaker(statement) is not None and _may(rights, statement)
     ]
+
+
+@dataclass
+class _Course:
+    """(6) What was done about an incident, and who checked it since the last action. It lasts until
+    the incident is opened again: another person may close it once more.
+    """
+
+    acted: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def add(self, said: Incident) -> None:
+        """Adds what a statement says. A statement with an action and a check says the action
+        first.
+        """
+        if self.closed and said.state == "open":
+            self.acted, self.checked, self.closed = [], [], False
+        if said.actions:
+            self.acted.append(said.principal)
+            self.checked.clear()
+        if is_check(said):
+            self.checked.append(said.principal)
+
+
+def is_check(said: Incident) -> bool:
+    """(6) Whether a statement says what was measured, and when: not later than it was signed."""
+    measured = said.effective_at
+    return bool(said.effective.strip()) and (
+        measured is not None and instant_of(measured) <= instant_of(said.at)
+    )
+
+
+def _unchecked(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[Evidence[Incident]]:
+    courses: dict[tuple[str, str], _Course] = defaultdict(_Course)
+    without: list[Evidence[Incident]] = []
+    for statement in statements:
+        said = statement.predicate
+        version = (said.model, said.version)
+        courses[version].add(said)
+        if said.state != "closed":
+            continue
+        if _is_checked(rights, statement, courses[version]):
+            courses[version].closed = True
+        else:
+            without.append(statement)
+    return without
+
+
+def _is_checked(rights: Authority, closing: Evidence[Incident], course: _Course) -> bool:
+    if rights.rules_at(closing.index) < CHECKS_CLOSINGS:
+        return True
+    policies = rights.at(closing.index).policies
+    if policies is None or not policies.rules.incidents.checked_by_another:
+        return bool(course.checked)
+    acted = course.acted or [closing.predicate.principal]
+    return bool(others(rights, course.checked, *acted))
 
 
 def still_open(
@@ -79,18 +170,20 @@ def unaccepted(
 
 
 def is_of_registered(
-    evidence: EvidenceView, rights: Authority, statement: Evidence[Incident]
+    evidence: EvidenceView,
+    rights: Authority,
+    statement: Evidence[Incident] | Evidence[Intervention] | Evidence[PeriodicReview],
 ) -> bool:
     """(5) Whether model, version and digest of an incident are those of an earlier registration. A
     further digest would be blocked with it, and the command that closes the incident names one.
     """
-    incident = statement.predicate
+    said = statement.predicate
     digests = {subject.sha256 for subject in statement.subjects}
     view = evidence.signed_under(rights)
     return len(digests) == 1 and any(
         registration.index < statement.index
         and (registration.predicate.model, registration.predicate.version)
-        == (incident.model, incident.version)
+        == (said.model, said.version)
         and registration.predicate.model_digest in digests
         for registration in view.by_subject(min(digests), Registration)
     )

@@ -14,6 +14,7 @@ Every reader of a log takes these facts from here and derives none of them itsel
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -24,19 +25,22 @@ from governance.attest.predicates import (
     Approval,
     Finding,
     Incident,
+    Intervention,
     Promotion,
     PromotionRequest,
     Registration,
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import clocks, incidents
+from governance.history import cases, clocks, incidents, reviews
 from governance.history.votes import owners_agreed, seconded_by_another
 from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
+    from governance.history.cases import Case
     from governance.history.clocks import Running
+    from governance.history.reviews import Demand, Review
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -353,18 +357,42 @@ class Timeline:
         }
         return [statement for _, statement in sorted(by_entry.items())]
 
-    def clocks(self, at: datetime) -> list[Running]:
-        """The legal clocks of all incidents, under the policies in force; see `clocks.running`."""
+    @cached_property
+    def cases(self) -> list[Case]:
+        """All incidents from opening to closing, in log order."""
         by_entry = {
             statement.index: statement
             for digest in self._incidents
             for statement in self.incidents(digest)
         }
         statements = [statement for _, statement in sorted(by_entry.items())]
+        return cases.cases(statements, self.interventions)
+
+    @cached_property
+    def interventions(self) -> list[Evidence[Intervention]]:
+        """What people overrode or excepted in operation, by people whose signature counts."""
+        return [
+            statement
+            for statement in self.evidence.all(Intervention)
+            if self.authority.speaker(statement) is not None
+        ]
+
+    def clocks(self, at: datetime) -> list[Running]:
+        """The legal clocks of all incidents, under the policies in force; see `clocks.running`."""
         policies = self.authority.in_force.policies
         if policies is None:  # the log does not carry them: nobody can say which clocks run
             return []
-        return clocks.running(clocks.cases(statements), policies.clocks, at)
+        return clocks.running(self.cases, policies.clocks, at)
+
+    # -- Reviews -----------------------------------------------------------------------------------
+    def reviews(self, at: datetime, demands: Sequence[Demand] = ()) -> list[Review]:
+        """The next periodic review of each version in use, under the policies in force; see
+        `reviews.next_reviews`.
+        """
+        policies = self.authority.in_force.policies
+        if policies is None:
+            return []
+        return reviews.next_reviews(self, policies, at, demands)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property

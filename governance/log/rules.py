@@ -42,7 +42,8 @@ Version 3:
   or evaluated on one of them after training on the other;
 - data counts only if its ingest applied the exclusions of the erasures before it; a version that
   has seen erased records gets no governed alias after the deadline;
-- a scan that used an entry of the allow-list counts until the entry ends.
+- a scan that used an entry of the allow-list counts until the entry ends;
+- the closing of an incident counts only with a check that the actions were effective.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ ERASES = 3
 """From this version on, erasures count: of data that is used, and of versions that are released."""
 ENDS_ALLOWANCES = 3
 """From this version on, a scan that used an entry of the allow-list counts until the entry ends."""
+CHECKS_CLOSINGS = 3
+"""From this version on, an incident is closed only with a check that the actions were effective."""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from governance.attest.digests import sha256_bytes
@@ -23,13 +23,12 @@ from governance.base.errors import (
 from governance.base.model import Model
 from governance.base.time import instant, instant_of
 from governance.bundle.sources import NOWHERE, Sources, open_sources
-from governance.history.state import LogState
 from governance.machine.machine import Machine
 from governance.machine.trust import own_policies
 from governance.people.pending import Wait, pending
 from governance.release.reconcile import differing
 from governance.report.html import environment, generator, json_twin, style
-from governance.report.index import NOT_SET, Index, Row, index
+from governance.report.index import Index, Row, index
 
 FORMAT = "https://countersign.dev/fleet/v1"
 
@@ -154,7 +153,7 @@ def _read(name: str, sources: Sources, at: datetime) -> Project:
         registry=overview.registry or [],
         live=[serving for row in overview.live for serving in _serving(row)],
         incidents=[_task(wait) for wait in waits if wait.reason == "incident_open"],
-        overdue=[*map(_task, late), *_waivers(overview), *_reviews(now, overview, at)],
+        overdue=[*map(_task, late), *_waivers(overview)],
         waiting=[_task(wait) for wait in rest if wait.reason not in ("incident_open", "waiver")],
     )
 
@@ -198,18 +197,4 @@ def _waivers(overview: Index) -> Iterator[Task]:
                 people=[item.owner] if item.owner else [],
                 due=item.due,
                 next="correct the finding, or waive it again and have the packet approved",
-            )
-
-
-def _reviews(now: LogState, overview: Index, at: datetime) -> Iterator[Task]:
-    for row in overview.live:
-        if row.next_review in (NOT_SET, "after approval"):
-            continue
-        if at.date() > date.fromisoformat(row.next_review):
-            yield Task(
-                what=f"review of {row.model}/{row.version}",
-                why="policy sets how often a version that serves users is looked at again",
-                people=[row.owner] if row.owner != NOT_SET else [],
-                due=row.next_review,
-                next=f"countersign report {row.model}/{row.version}",
             )

@@ -30,7 +30,7 @@ Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
     "incident_open", "clock", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
-    "erasure", "not_erased",
+    "erasure", "not_erased", "review",
 ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ checkpoint_key_proposed: checkpoint key: checkpoint key {keyid:.12}
   countersign checkpoint-key approve {keyid:.12}
 incident_open: incident: open incident on {it.model}/{it.version} (entry {entry})
   {it.principal} opened it: {it.reason}
-  countersign incident close {it.model}/{it.version} --reason ...
+  countersign incident close {it.model}/{it.version} --effective "what was measured" --reason ...
 clock: legal clock: {it.clock} for {it.model}/{it.version}, entry {it.opened}
   {it.rule}: {it.to}; {when}
   countersign incident update {it.model}/{it.version} --filed {it.clock} --reason ...
@@ -83,6 +83,9 @@ erasure: retrain or retire: {it.model}/{it.version} as {it.alias}
 not_erased: erasure: bytes of case {case} (entry {entry})
   nobody has signed that they were deleted
   countersign erase --reference {case}, with the same records
+review: review: review of {it.name}
+  it is in use as {aliases}, last reviewed on {last}{because}; due on {it.due}{late}
+  countersign periodic-review {it.name} --reason ...
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
@@ -149,6 +152,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_moves(now, at),
         *_packets(now, at),
         *_before_training(now, at),
+        *_reviews(now, at),
         *_waivers(now, at),
         *_authorizations(now, at),
     ]
@@ -321,6 +325,24 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
         ):
             named = now.authority.policies.rules.models[subject.model].tier
             yield _wait("gate_waits", _names(now, tier.approvers), it=subject, tier=named)
+
+
+# -- Versions in use -------------------------------------------------------------------------------
+def _reviews(now: LogState, at: datetime) -> Iterator[Wait]:
+    """Versions in use whose periodic review is due soon or overdue, for the approvers."""
+    for review in now.timeline.reviews(at):
+        if review.late > at + SOON:
+            continue
+        tier = now.authority.policies.tier_of(review.model)
+        approvers = _names(now, tier.approvers if tier else ())
+        yield _wait(
+            "review", approvers, exact_instant(review.late),
+            it=review,
+            aliases=", ".join(review.aliases),
+            last=review.last.predicate.at[:10],
+            because=f"; {review.demand.why}" if review.demand else "",
+            late=review.lateness,
+        )  # fmt: skip
 
 
 # -- What ends -------------------------------------------------------------------------------------

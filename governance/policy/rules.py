@@ -143,6 +143,20 @@ class ModelPolicy(Model):
     """
 
 
+class OverdueReview(Model):
+    """What follows where a version in use is not reviewed by its date (`review_every`): from the
+    day after that date, a promotion of the model has a finding that a waiver can pass.
+    """
+
+    grace_days: int = Field(ge=0, le=3650, strict=True)
+    """Days after the date until `then`."""
+    then: Literal["warn", "block_moves", "stop_serving"]
+    """`warn`: nothing more. `block_moves`: no waiver passes the finding any more. `stop_serving`:
+    neither, and the verifying loader does not load the version. Rollback and retirement are
+    never blocked.
+    """
+
+
 class Tier(Model):
     """What a risk tier demands."""
 
@@ -174,6 +188,8 @@ class Tier(Model):
     """What no model of this tier may be used for, one sentence each."""
     review_every: Months | None = None
     """Months after which people review an approved version again."""
+    overdue_review: OverdueReview | None = None
+    """What follows where they do not; where absent, the review is an open point only."""
     witnesses: int = Field(default=0, ge=0, le=32, strict=True)
     """How many witnesses must have cosigned the log before an alias is given, and before a verifier
     believes it.
@@ -280,6 +296,10 @@ class IncidentRules(Model):
     """`Rules.responsible_roles` where absent."""
     closed_by: Annotated[list[Slug], Field(min_length=1)] | None = None
     """As above. Whoever asks for a move never closes what somebody else opened."""
+    checked_by_another: bool = False
+    """Whether the check that the actions were effective is by a person who recorded none of the
+    actions; where none is recorded, by another than the one who closes.
+    """
 
 
 class WaiverRules(Model):

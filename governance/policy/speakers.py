@@ -16,6 +16,8 @@ from governance.attest.predicates import (
     Erased,
     Erasure,
     Incident,
+    Intervention,
+    PeriodicReview,
     PromotionRequest,
     Read,
     Revocation,
@@ -27,6 +29,8 @@ from governance.policy.rules import Principal, Rules
 
 LONGEST_TEXT = 2000
 """Characters of one text in a person's statement: more than a reason needs."""
+LISTS = frozenset({"affected"})
+"""Fields of digests that the log gives. They are no texts, and have a bound of their own."""
 OWN_ACCOUNT = frozenset({"registration", "gate", "promotion"})
 """Kinds whose latest statement decides. A server takes them only from the account that is named
 like the service that signed: whoever could replay one would change an answer.
@@ -40,7 +44,7 @@ def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
     match signed:
         case Authorization() | Revocation():
             return None  # for oneself; of one's own key, or as a policy owner (`may_revoke`)
-        case Approval():
+        case Approval() | PeriodicReview():
             return _approving(rules, signed)
         case PromotionRequest():
             rule = rules.aliases.get(signed.alias)
@@ -51,6 +55,7 @@ def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
             return rules.incident_roles(signed.state)
     by_kind: dict[type[Signed], Collection[str]] = {
         Waiver: rules.waivers.accepted_by,
+        Intervention: rules.incident_roles("open"),
         CheckpointKey: rules.owner_roles,
         Erasure: data_roles(rules),
         Erased: data_roles(rules),
@@ -58,16 +63,23 @@ def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
     return by_kind.get(type(signed), [])
 
 
-def _approving(rules: Rules, approval: Approval) -> Collection[str]:
+def _approving(rules: Rules, approval: Approval | PeriodicReview) -> Collection[str]:
+    if isinstance(approval, PeriodicReview):
+        return _approvers(rules, approval.model)
     match approval.about:
         case "policy" | "checkpoint_key" | "registration":
             return rules.owner_roles
         case "promotion":
             return rules.second_roles
         case "packet":
-            model = rules.models.get(approval.model or "")
-            return rules.tiers[model.tier].approvers if model else ()
+            return _approvers(rules, approval.model or "")
     return data_roles(rules)
+
+
+def _approvers(rules: Rules, name: str) -> Collection[str]:
+    """The roles that approve packets of a model."""
+    model = rules.models.get(name)
+    return rules.tiers[model.tier].approvers if model else ()
 
 
 def data_roles(rules: Rules) -> Collection[str]:
@@ -111,7 +123,7 @@ def may_state_read(read: Read, maker: Principal | None, development: bool) -> bo
 
 def long_text(predicate: Model) -> str | None:
     """The field of the first text that is longer than `LONGEST_TEXT`; None where none is."""
-    values: dict[str, Any] = dict(predicate)
+    values: dict[str, Any] = {name: value for name, value in predicate if name not in LISTS}
     return next(
         (name for name, value in values.items() if length_of(value) > LONGEST_TEXT),
         None,

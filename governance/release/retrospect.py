@@ -62,6 +62,8 @@ _EVENTS = {
     "failure": ("{it.stage} stopped", "published nothing", "{it.findings[0].code}"),
     "promotion": ("{it.action} {it.alias}", "{result}", "{detail}"),
     "incident": ("incident {it.state}", "", "{it.reason}"),
+    "intervention": ("{it.event} in operation", "", "{it.what}: {it.reason}"),
+    "periodic_review": ("periodic review", "", "{it.reason}"),
     "erasure": ("erasure {it.reference}", "deadline {it.deadline}", "{it.reason}"),
     "erased": ("erased {it.reference}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
@@ -113,6 +115,10 @@ class Live(Model):
     erased: list[str] = []
     """Cases of erased records that it has seen, and by when it is retrained or retired; in words.
     """
+    next_review: str | None = None
+    """The last day on which its periodic review is in time; None where policy sets none."""
+    review_overdue: str | None = None
+    """What follows where the review is overdue, in words; None where it is not."""
 
 
 class Event(Model):
@@ -449,7 +455,17 @@ def _live(now: LogState, statement: Evidence[Promotion], at: datetime) -> Live:
         trained_elsewhere=_is_imported(now, move),
         against_scorers=list(_against_scorers(now, move, at)),
         erased=list(_erased(now, statement, at)),
+        **_review(now, move, at),
     )
+
+
+def _review(now: LogState, move: Promotion, at: datetime) -> dict[str, str | None]:
+    """By when the version is reviewed again, and whether that is over."""
+    for review in now.timeline.reviews(at) if move.alias != CANDIDATE else ():
+        if (review.model, review.version) == (move.model, move.version):
+            late = f"due on {review.due}{review.lateness}" if review.lateness else None
+            return {"next_review": str(review.due), "review_overdue": late}
+    return {}
 
 
 def _erased(now: LogState, statement: Evidence[Promotion], at: datetime) -> Iterator[str]:

@@ -8,7 +8,8 @@ registry's tables.
    An alias is refused if policy owners approved another registration of its version since.
 3. A row of the registry that says something else of the version or alias is refused, where the
    registry is at hand.
-4. The files are copied once into a folder that nobody else writes. The copy is compared with the
+4. A version whose periodic review has lapsed is refused, where policy then stops serving it.
+5. The files are copied once into a folder that nobody else writes. The copy is compared with the
    registration's manifest (`governance.models.folder`). So the caller gets the bytes that were
    hashed.
 
@@ -22,14 +23,21 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from governance.attest.predicates import CANDIDATE, Finding, Promotion, Registration
-from governance.base.errors import ConfigError, InputError, StorageError, VerificationError
+from governance.base.errors import (
+    ConfigError,
+    InputError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
 from governance.base.model import SLUG
 from governance.history.contents import Contents
+from governance.history.reviews import Review
 from governance.history.state import LogState
 from governance.log.http_client import is_server
 from governance.log.port import Log
@@ -69,6 +77,8 @@ class Served:
     """Whether its configuration files must be of the permitted kinds. Versions that were registered
     under the first rules are judged as then.
     """
+    review: str | None = None
+    """That its periodic review is overdue, in words; None where it is not, or nobody asked."""
 
     @property
     def alias(self) -> str | None:
@@ -142,6 +152,30 @@ def resolve(now: LogState, text: str) -> Served:
     return Served(last.predicate, last.index, last.development, move, incident, configs)
 
 
+def late_review(now: LogState, served: Served, at: datetime) -> Review | None:
+    """The periodic review of the version, where that is overdue; None where it is not."""
+    about = (served.name, served.registration.model_digest)
+    late = (each for each in now.timeline.reviews(at) if each.state != "in time")
+    return next((each for each in late if (each.name, each.digest) == about), None)
+
+
+def reviewed(now: LogState, served: Served, at: datetime) -> Served:
+    """(4) The version, with what is to be said of its periodic review. Raises `RefusedError` where
+    that has lapsed and policy then stops serving the version.
+    """
+    late = late_review(now, served, at)
+    if late is None:
+        return served
+    if late.stops_serving:
+        raise RefusedError(
+            f"{late.name} is not served: its periodic review was due on {late.due}",
+            expected="a review within the days of grace (policies/policy.yaml, overdue_review)",
+            where=f"REVIEW_STOPS_SERVING, last reviewed in entry {late.last.index}",
+            fix=f"countersign periodic-review {late.name} --reason ...; or serve another version",
+        )
+    return replace(served, review=f"due on {late.due}{late.lateness}")
+
+
 def content_of(now: LogState, served: Served) -> Wanted:
     """What somebody reads with a version's files: to ask whether they may."""
     registration = served.registration
@@ -173,7 +207,7 @@ def check_registry(log: Log, machine: Machine, served: Served) -> None:
 def private_copy(
     served: Served, fetch: Fetch | Path, scratch: Path | None = None
 ) -> Iterator[Path]:
-    """(4) A folder with the version's verified files, which exists as long as the block. Raises
+    """(5) A folder with the version's verified files, which exists as long as the block. Raises
     `VerificationError`.
 
     `fetch`: a folder, which must contain nothing else, or a function that fetches one file.

@@ -42,6 +42,7 @@ from governance.report import (
     gaps,
     gates,
     history,
+    incidents,
     lines,
     outside,
     people,
@@ -206,8 +207,8 @@ def _last_event(now: LogState, model: str, version: str, clock: datetime) -> dat
 
 
 def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
-    """The deadlines of a version: requests, waivers, approvals, second signatures, keys and
-    data.
+    """The deadlines of a version: requests, waivers, approvals, second signatures, keys, data,
+    legal clocks and reviews.
     """
     timeline, policies = now.timeline, now.authority.in_force.policies
     packets = [packet.subjects[0].sha256 for packet in now.evidence.by_subject(digest, Packet)]
@@ -220,6 +221,12 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     ends = [statement.predicate.expires for statement in signed]
     ends += [move.predicate.second_signature_by for move in timeline.governed_moves_of(digest)]
     yield from (instant_of(end) for end in ends if end)
+    for clock in timeline.clocks(last_time(now)):
+        if clock.model == model and clock.due is not None:
+            yield clock.due
+    for review in timeline.reviews(last_time(now)):
+        if review.model == model:
+            yield from filter(None, (review.late, review.lapses))
     if policies is None:
         return
     people = (policies.principals.get(approval.keyid) for approval in approvals)
@@ -265,7 +272,9 @@ def _further(facts: Facts, verified: LogReport) -> dict[str, Any]:
         "policy": gaps.policy(facts),
         "controls": mapped,
         "control_warnings": warnings,
-        "clocks": record.clocks(facts),
+        "clocks": incidents.clocks(facts),
+        "incidents": incidents.incidents(facts),
+        "interventions": incidents.interventions(facts),
         "signed_reports": record.signed_reports(facts),
         "readers": readers.readers(facts),
         "bases": training.bases(facts),

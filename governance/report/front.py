@@ -10,6 +10,7 @@ from governance.attest.predicates import Promotion, PromotionRequest, Registrati
 from governance.base.text import timed, words
 from governance.base.time import instant_of
 from governance.history import erasures
+from governance.history.reviews import Review
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
@@ -67,20 +68,20 @@ def _approved_for(facts: Facts, word: VerdictWord) -> str:
 def _review_by(facts: Facts) -> str:
     """The next review that policy sets, then the first end of data, a waiver or an approval."""
     months = facts.policies.review_every(facts.registration.model) if facts.policies else None
-    due = review_due(facts)
-    review = str(due) if due else f"{months} months after approval"
+    due = next_review(facts)
+    review = f"{months} months after approval"
+    if due is not None:
+        review = f"{due.due}{due.lateness}"
     ends = min(_ends(facts), default=None)
     first = f"{ends[1]}{ends[0]}" if ends else ""
-    return "; ".join(filter(None, [review if months else "no review date set", first]))
+    is_set = months is not None or due is not None
+    return "; ".join(filter(None, [review if is_set else "no review date set", first]))
 
 
-def review_due(facts: Facts) -> date | None:
-    """The day of the next review; None where policy sets none, or nobody approved the version."""
-    released = facts.standing.released if facts.standing else None
-    if facts.policies is None or released is None:
-        return None
-    approved = instant_of(released.predicate.at)
-    return facts.policies.next_review(facts.registration.model, approved)
+def next_review(facts: Facts) -> Review | None:
+    """The next review of the version; None where it is not in use, or policy sets none."""
+    found = facts.now.timeline.reviews(facts.time)
+    return next((review for review in found if review.name == facts.name), None)
 
 
 def _ends(facts: Facts) -> Iterator[tuple[date, str]]:
@@ -304,13 +305,15 @@ def _of_policy(facts: Facts) -> Iterator[Item]:
         if not value:
             where = f"policies/policy.yaml: models.{model}"
             yield Item(code="NOT_SET", what=f"policy sets no {name}", next=where, owner=who)
-    due, today = review_due(facts), facts.time.date()
-    if due is not None and due - today <= SOON:
+    review = next_review(facts)
+    if review is not None and review.due - facts.time.date() <= SOON:
+        because = f", since {review.demand.why}" if review.demand else ""
         yield Item(
             code="REVIEW",
-            what="the review of this version",
-            next=f"countersign report {facts.name}",
+            what=f"the review of this version{because}{review.lateness}",
+            next=f"countersign periodic-review {facts.name}",
             owner=policies.owner_of(model) or who,
-            due=due.isoformat(),
-            overdue=today > due,
+            due=review.due.isoformat(),
+            overdue=review.state != "in time",
+            evidence=[review.last.index],
         )

@@ -112,8 +112,8 @@ def _page_one(report: Report) -> dict[str, Any]:
         "people": people[: PEOPLE_IF_MANY if many else PEOPLE],
         "open": report.open[: OPEN_IF_MANY if many else OPEN],
         "changes": _changes(report),
-        "incidents": sum(decision.answer == "opened" for decision in report.decisions),
-        "open_incidents": sum(item.code == "INCIDENT" for item in report.open),
+        "incidents": len(report.incidents),
+        "open_incidents": sum(each.state == "open" for each in report.incidents),
     }
 
 

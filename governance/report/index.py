@@ -15,10 +15,11 @@ from itertools import groupby
 from typing import Literal
 
 from governance.attest.digests import sha256_bytes
-from governance.attest.predicates import Finding, Promotion
+from governance.attest.predicates import Finding, Promotion, Registration
 from governance.base.errors import CountersignError
 from governance.base.model import Model
 from governance.base.time import instant, instant_of
+from governance.history.reviews import Review
 from governance.history.state import LogState
 from governance.history.verify import LogReport
 from governance.history.votes import Vote, distinct
@@ -75,7 +76,9 @@ class Row(VersionState):
     owner: str
     """Who answers for the model, as policy says; `not set` where it names nobody."""
     next_review: str
-    """The day that policy sets; `not set`, or `after approval` while nobody has approved it."""
+    """The day by which people review it again; `not set` where policy sets none, `after approval`
+    while nobody has approved it, `not in use` where it holds no governed alias any more.
+    """
     evidence: list[int]
     page: str | None
     """File name of its report, where that is beside the index."""
@@ -221,7 +224,7 @@ class _Log:
             ],
             exceptions=list(self._exceptions(standing, approvals)),
             lacks=max(0, lacks),
-            **self._policy_fields(registration.model, released),
+            **self._policy_fields(registration, released),
             evidence=[*([released.index] if released else []), entry],
             page=page if page in self.pages else None,
         )
@@ -283,15 +286,24 @@ class _Log:
             if (name, role) not in still:
                 yield IndexException(kind="approval", ended=True, about=f"{name} ({role})", at=None)
 
-    def _policy_fields(self, model: str, released: Evidence[Promotion] | None) -> dict[str, str]:
-        """Purpose, owner and next review of a model."""
-        policies = self.policies
+    @cached_property
+    def _reviews(self) -> dict[tuple[str, str], Review]:
+        """Model and version to the next review of each version in use."""
+        found = self.now.timeline.reviews(self.time)
+        return {(review.model, review.version): review for review in found}
+
+    def _policy_fields(
+        self, registration: Registration, released: Evidence[Promotion] | None
+    ) -> dict[str, str]:
+        """Purpose, owner and next review of a version."""
+        model, policies = registration.model, self.policies
         known = policies.rules.models.get(model) if policies else None
+        due = self._reviews.get((model, registration.version))
         review = NOT_SET
-        if policies and policies.review_every(model) is not None:
-            review = "after approval"
-            if released is not None:
-                review = str(policies.next_review(model, instant_of(released.predicate.at)))
+        if due is not None:
+            review = str(due.due)
+        elif policies and policies.review_every(model) is not None:
+            review = "not in use" if released is not None else "after approval"
         return {
             "purpose": known.purpose if known else NOT_SET,
             "owner": (policies.owner_of(model) if policies else "") or NOT_SET,

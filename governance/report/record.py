@@ -20,10 +20,9 @@ from governance.attest.predicates import (
     Predicate,
     PromotionRequest,
 )
-from governance.base.time import exact_instant, instant_of
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
-from governance.report.model.record import Answer, Decision, LegalClock, SignedRow
+from governance.report.model.record import Answer, Decision, SignedRow
 from governance.report.people import name_of
 from governance.report.standing import Standing
 from governance.report.verdict import decided_by
@@ -48,26 +47,6 @@ def decisions(facts: Facts) -> list[Decision]:
     place = min([*moved, own_entry])
     before = [decision for entry, decision in by_entry if entry < place]
     return [*before, registered, *(decision for entry, decision in by_entry if entry >= place)]
-
-
-def clocks(facts: Facts) -> list[LegalClock]:
-    """The legal clocks of the version's incidents, at the time of the log's last entry."""
-    model, version = facts.registration.model, facts.registration.version
-    return [
-        LegalClock(
-            clock=one.clock,
-            rule=one.rule,
-            to=one.to,
-            state=one.state,
-            trigger=one.trigger,
-            due=exact_instant(one.due) if one.due else None,
-            filed=exact_instant(one.filed) if one.filed else None,
-            checked=one.checked,
-            evidence=[one.opened],
-        )
-        for one in facts.now.timeline.clocks(instant_of(facts.as_of))
-        if (one.model, one.version) == (model, version)
-    ]
 
 
 def signed_reports(facts: Facts) -> list[SignedRow]:

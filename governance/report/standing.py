@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 WAITS = frozenset({"APPROVAL_MISSING", "PACKET_MISSING", "PACKET_OUT_OF_DATE", "POLICY_NOT_SIGNED"})
 """Findings that people resolve by signing, in addition to those of the request."""
-ONCE = frozenset({"PACKET_OUT_OF_DATE", "WITNESSES_MISSING"})
+ONCE = frozenset({"PACKET_OUT_OF_DATE", "WITNESSES_MISSING", "REVIEW_OVERDUE", "REVIEW_LAPSED"})
 """Findings about a new move. They do not revoke an earlier decision: approvals stay valid for
-what was moved then.
+what was moved then. A review that is overdue is an open point of its own.
 """
 
 

@@ -16,6 +16,7 @@
    no waiver of it.
 8. An account adds so many statements in an hour. A statement that the log has already is none more.
    Revocations and incidents are never limited; (2) bounds who makes them.
+9. An incident is closed only with a check that the actions were effective.
 
 Every decision judges each accepted statement again.
 """
@@ -35,7 +36,9 @@ from governance.attest.predicates import (
     Artifact,
     CheckpointKey,
     Incident,
+    Intervention,
     Packet,
+    PeriodicReview,
     PolicyChange,
     Promotion,
     Read,
@@ -51,7 +54,7 @@ from governance.base.errors import (
 )
 from governance.base.time import instant, instant_of
 from governance.gates.checks.votes import incidents_against
-from governance.history.incidents import is_of_registered
+from governance.history.incidents import is_of_registered, lacks_check
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence
@@ -85,6 +88,7 @@ Reason = (
         "packet",
         "date",
         "incident_open",
+        "not_checked",
     ]
 )
 """Why a statement is refused."""
@@ -111,6 +115,7 @@ _TEXTS: dict[Reason, str] = {
     "packet": "the packet is not the one that this log gives",
     "date": "it is dated {dated}, but the server's clock says {clock}",
     "incident_open": "an incident is open (entry {entry}), which blocks approval",
+    "not_checked": "nobody who may has checked since the last action that it was effective",
 }
 _NEXT: dict[Reason, str] = {
     "other_log": "sign it for this log, with this version of Countersign",
@@ -121,6 +126,7 @@ _NEXT: dict[Reason, str] = {
     "packet": "countersign freeze",
     "date": "set the clock right, and sign again",
     "incident_open": "close the incident, or waive it and freeze the version again",
+    "not_checked": "countersign incident close, with --effective",
     "account": "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
     "long_text": "sign a shorter text",
 }
@@ -248,10 +254,14 @@ def _check_fits(log: Log, statement: Evidence) -> None:
     elif isinstance(predicate, Revocation):
         if statement.subjects[0].sha256 in read_authority(log).revoked:
             raise NotAcceptedError("revoked_before", statement)
-    elif isinstance(predicate, Incident):
+    elif isinstance(predicate, Incident | Intervention | PeriodicReview):
         now = promotion.state(log)
         if not is_of_registered(now.evidence, now.authority, statement):
             raise NotAcceptedError("not_registered", statement)
+        digest = statement.subjects[0].sha256
+        is_closing = isinstance(predicate, Incident) and predicate.state == "closed"
+        if is_closing and lacks_check(now.evidence, now.authority, digest, statement):  # (9)
+            raise NotAcceptedError("not_checked", statement)
 
 
 def _check_readable(statement: Evidence, change: PolicyChange) -> None:

@@ -32,6 +32,7 @@ from governance.attest.predicates import (
     Generation,
     Incident,
     Ingest,
+    Intervention,
     JudgeCard,
     JudgedFindings,
     Judgement,
@@ -41,6 +42,7 @@ from governance.attest.predicates import (
     Origin,
     Packet,
     PacketStage,
+    PeriodicReview,
     PolicyChange,
     Promotion,
     PromotionRequest,
@@ -389,6 +391,19 @@ def every_kind() -> dict[str, Model]:
         "checkpoint_key": CheckpointKey.model_validate({**person, "pem": "PEM"}),
         "incident": Incident.model_validate(
             {**person, "model": "desk", "version": "1", "state": "open"}
+        ),
+        "intervention": Intervention.model_validate(
+            {
+                **person,
+                "model": "desk",
+                "version": "1",
+                "event": "override",
+                "what": "two answers were withdrawn and given by a person",
+                "happened_at": "2026-11-20T08:30:00Z",
+            }
+        ),
+        "periodic_review": PeriodicReview.model_validate(
+            {**person, "model": "desk", "version": "1", "next_by": "2027-02-28"}
         ),
         "erasure": Erasure.model_validate(
             {

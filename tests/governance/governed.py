@@ -29,7 +29,9 @@ from governance.attest.predicates import (
     Artifact,
     Authorization,
     Incident,
+    Intervention,
     Packet,
+    PeriodicReview,
     PolicyChange,
     Promotion,
     PromotionRequest,
@@ -282,10 +284,29 @@ class Governed:
     def incident(
         self, version: str, state: str, who: str = "ben", role: str = "risk", **fields: Any
     ) -> int:
-        predicate = Incident.model_validate(
-            self.signed(who, role, model=MODEL, version=version, state=state, **fields)
-        )
+        signed = self.signed(who, role, model=MODEL, version=version, state=state)
+        if state == "closed":
+            signed |= {"effective": "300 answers: none", "effective_at": signed["at"]}
+        predicate = Incident.model_validate({**signed, **fields})
         return self.say(who, "incident", [_model(self.story.models[self.main])], predicate)
+
+    def review(
+        self, version: str = "1", who: str = "ben", role: str = "risk", **fields: Any
+    ) -> int:
+        """A periodic review of a version; its entry."""
+        predicate = PeriodicReview.model_validate(
+            self.signed(who, role, model=MODEL, version=version, **fields)
+        )
+        return self.say(who, "periodic_review", [_model(self.story.models[self.main])], predicate)
+
+    def intervene(
+        self, version: str = "1", who: str = "ben", role: str = "risk", **fields: Any
+    ) -> int:
+        """An override in operation; its entry."""
+        signed = self.signed(who, role, model=MODEL, version=version, event="override")
+        said = {**signed, "what": "a person answered", "happened_at": signed["at"], **fields}
+        predicate = Intervention.model_validate(said)
+        return self.say(who, "intervention", [_model(self.story.models[self.main])], predicate)
 
     def revoke(self, key: str, owner: str, who: str, role: str, by: str = "") -> int:
         predicate = Revocation.model_validate(self.signed(who, role, owner=owner))

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from governance.attest.predicates.parts import Instant, Logged, evidence_kind
+from governance.attest.predicates.parts import Artifact, Day, Instant, Logged, evidence_kind
 from governance.base.model import Model, Sha256, Slug, empty
 
 
@@ -131,6 +131,8 @@ class CheckpointKey(Signed):
     pem: str
 
 
+MOST_AFFECTED = 500
+"""Models that an incident names; the log gives the others."""
 Severity = Literal["low", "medium", "high", "critical"]
 
 
@@ -161,4 +163,39 @@ class Incident(Signed):
     cause: str = Field("", exclude_if=empty)
     """The root cause, as far as it is known."""
     effective: str = Field("", exclude_if=empty)
-    """At the closing: how it was checked that the actions were effective."""
+    """What was measured to see whether the actions were effective, and the result. Whoever signs
+    this statement checked it.
+    """
+    effective_at: Instant | None = Field(None, exclude_if=empty)
+    """When this was measured."""
+    affected: list[Artifact] = Field([], max_length=MOST_AFFECTED, exclude_if=empty)
+    """At the opening: the models that the log then had which were made from these bytes, or from
+    what they wrote or scored. Their names are MODEL/VERSION, or the stage of an unregistered one.
+    """
+
+
+@evidence_kind("intervention")
+class Intervention(Signed):
+    """A person intervened while a version was in use: they overrode what it said or did, or let an
+    exception from the rules of its use pass. It stops nothing. The subject is the version's model.
+    """
+
+    model: str
+    version: str
+    event: Literal["override", "exception"]
+    what: str
+    """What was overridden or excepted, and what was done instead. No personal data."""
+    happened_at: Instant
+    """When it happened."""
+
+
+@evidence_kind("periodic_review")
+class PeriodicReview(Signed):
+    """A person reviewed a version that is in use: it may stay in use until the next review. The
+    subject is the version's model.
+    """
+
+    model: str
+    version: str
+    next_by: Day | None = Field(None, exclude_if=empty)
+    """By when it is to be reviewed again, where that is earlier than policy sets."""

@@ -29,7 +29,7 @@ from governance.gates.checks.context import (
 )
 from governance.gates.checks.votes import packet_votes, statements
 from governance.history.authorizations import named
-from governance.history.incidents import about, not_closed, still_open
+from governance.history.incidents import about, not_closed, still_open, unchecked
 from governance.history.packet import differing
 from governance.history.persons import one_each
 from governance.history.votes import agreed, distinct, signers_of_request
@@ -96,6 +96,41 @@ def incidents(context: ReleaseContext) -> Findings:
             found=f"entry {statement.index}",
             figures=[str(statement.index)],
             version=incident.version,
+        )
+    for statement in unchecked(context.rights, statements_about) if open_incidents else ():
+        yield context.finding(
+            "INCIDENT_NOT_CHECKED",
+            expected=_check_wanted(context),
+            found=f"entry {statement.index}",
+            figures=[str(statement.index)],
+            version=statement.predicate.version,
+        )
+
+
+def _check_wanted(context: ReleaseContext) -> str:
+    by_another = context.policies.rules.incidents.checked_by_another
+    return f"a check{' by another person than who acted' if by_another else ''} after the actions"
+
+
+def reviewed(context: ReleaseContext) -> Findings:
+    """No version of the model that is in use waits for its periodic review, where policy says what
+    follows then.
+    """
+    if context.tier is None or context.tier.overdue_review is None:
+        return
+    for review in context.timeline.reviews(context.at):
+        if review.model != context.model or review.state == "in time":
+            continue
+        code = "REVIEW_OVERDUE"
+        if review.blocks_moves:
+            code = "REVIEW_STOPS_SERVING" if review.stops_serving else "REVIEW_LAPSED"
+        yield context.finding(
+            code,
+            f"version {review.name}",
+            expected=f"reviewed by {review.due}",
+            found=f"last reviewed in entry {review.last.index}",
+            figures=[str(review.due)],
+            version=review.name,
         )
 
 

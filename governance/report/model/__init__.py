@@ -2,7 +2,7 @@
 
 `report`                the whole, with its rules
 `front`                 page one
-`data`, `training`, `scores`, `behaviour`, `controls`, `record`
+`data`, `training`, `scores`, `behaviour`, `controls`, `record`, `incident`
                         its sections
 `parts`                 what they share
 """

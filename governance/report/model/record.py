@@ -38,8 +38,8 @@ Answer = Literal[
 
 
 class LegalClock(Model):
-    """A legal deadline that an incident of this version started, as it stood when the log was
-    read.
+    """A legal deadline that an incident of this version started, as it stood at the report's
+    time.
     """
 
     clock: str

@@ -34,6 +34,7 @@ from governance.report.model.front import (
     Verdict,
     WaiverRow,
 )
+from governance.report.model.incident import IncidentRecord, InterventionRow
 from governance.report.model.parts import NOT_USED
 from governance.report.model.record import (
     Change,
@@ -106,6 +107,9 @@ class Report(EvidenceSections):
     control_warnings: list[str] = [NOT_USED]
     decisions: list[Decision] = []
     clocks: list[LegalClock] = Field([], exclude_if=empty)
+    incidents: list[IncidentRecord] = Field([], exclude_if=empty)
+    interventions: list[InterventionRow] = Field([], exclude_if=empty)
+    """What people overrode or excepted while it was in use."""
     signed_reports: list[SignedRow] = []
     readers: ReadersPart = ReadersPart()
     bases: list[Base] = []

@@ -37,6 +37,9 @@ POLICIES = (
     f"{RULES}incidents: {{opened_by: [risk], closed_by: [ml-lead]}}\nseconded_by: [risk]\n",
     RULES.replace("max_days: 30", "max_days: 30, never: [INCIDENT_OPEN]"),
 )
+UNCHECKED: dict[str, Any] = {"effective": "", "effective_at": None}
+SAID: tuple[dict[str, Any], ...] = ({}, {}, {}, UNCHECKED, {**UNCHECKED, "actions": ["an act"]})
+"""What is said beside the state of an incident; a closing has a check where nothing is."""
 RELIED_ON = {code for codes in verifier.RELIED_ON.values() for code in codes.split()}
 
 
@@ -129,7 +132,8 @@ class History:
         models, own = self.scene.story.models, self.scene.story.models["sft"]
         models["sft"] = self.bytes_of[version]
         try:
-            self.scene.incident(version, self.chance.choice(("open", "closed")), *self._who())
+            state, said = self.chance.choice(("open", "closed")), self.chance.choice(SAID)
+            self.scene.incident(version, state, *self._who(), **said)
         finally:
             models["sft"] = own
 

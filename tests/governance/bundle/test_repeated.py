@@ -314,6 +314,59 @@ OTHER_BASE = (
 OTHER_LICENCE = (("bases.yaml", "Apache-2.0", "Proprietary"),)
 LEAVING = principals().replace('"name": "ada",', '"name": "ada", "until": "2026-11-25",')
 LONG = RULES.replace("request_hours: 24", "request_hours: 400")
+REVIEWED_BY = "2026-11-25"
+LIMITED = "    approvals: 2\n    approvers: [ml-lead, risk, product]\n"
+
+
+def review_rule(then: str) -> tuple[tuple[str, str, str], ...]:
+    """Policies in which the tier says what follows where a review is overdue, after five days."""
+    rule = f"    overdue_review: {{grace_days: 5, then: {then}}}\n"
+    return (("policy.yaml", LIMITED, LIMITED + rule),)
+
+
+def next_while_overdue(
+    scene: Governed, after: int, waive: bool = False, review: tuple[str, str] = ("", "")
+) -> None:
+    """Version 1 is to be reviewed by a day; so many days after the start, somebody may review it,
+    and version 2 is promoted.
+    """
+    scene.released()
+    scene.review(next_by=REVIEWED_BY)
+    scene.story.minutes += after * 24 * 60
+    who, role = review
+    if who:
+        scene.review("1", who, role)
+    scene.story.train("sft2", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
+    scene.story.register("sft2", "2")
+    scene.main = "sft2"
+    if waive:
+        accepts = [{"figures": [REVIEWED_BY]}]
+        scene.waive("REVIEW_OVERDUE", f"version {MODEL}/1", accepts=accepts)
+    scene.asked_for("2")
+    if waive:
+        scene.consume("2")
+    else:
+        forge(scene, "2")
+
+
+def closed(scene: Governed, *said: tuple[str, str, dict[str, Any]]) -> None:
+    """ben opens an incident and acts, these people say this of it, and the version is promoted past
+    the server.
+    """
+    scene.incident("1", "open", actions=["withdrew it"])
+    for state, who, fields in said:
+        scene.incident("1", state, who, {"ada": "ml-lead", "ben": "risk"}[who], **fields)
+    promoted(scene)
+
+
+ANOTHER = RULES + "incidents: {checked_by_another: true}\n"
+UNCHECKED: dict[str, Any] = {"effective": "", "effective_at": None}
+CHECK: dict[str, Any] = {
+    "effective": "300 answers: none",
+    "effective_at": "2026-11-20T09:00:00.000000Z",
+}
+
+
 ROWS = {
     "a permitted commit": Row(promoted, True, f"{RULES}commits: ['{COMMIT}']\n"),
     "another commit": Row(promoted, False, f"{RULES}commits: ['{OTHER}']\n"),
@@ -380,6 +433,55 @@ ROWS = {
         partial(alone_twice, named="1"), False
     ),
     "a waived finding of the packet that nobody waived": Row(invents_a_waiver, False),
+    "promoted while a review is overdue": Row(
+        partial(next_while_overdue, after=7), False, changes=review_rule("warn")
+    ),
+    "promoted before the review is overdue": Row(
+        partial(next_while_overdue, after=4), True, changes=review_rule("warn")
+    ),
+    "promoted while a review is overdue, waived": Row(
+        partial(next_while_overdue, after=7, waive=True), True, changes=review_rule("stop_serving")
+    ),
+    "promoted after the grace of a review, where policy only warns": Row(
+        partial(next_while_overdue, after=20, waive=True), True, changes=review_rule("warn")
+    ),
+    "promoted after the grace of a review": Row(
+        partial(next_while_overdue, after=20), False, changes=review_rule("block_moves")
+    ),
+    "promoted after a review": Row(
+        partial(next_while_overdue, after=7, review=("ada", "ml-lead")),
+        True,
+        changes=review_rule("stop_serving"),
+    ),
+    "promoted after a review by who may not": Row(
+        partial(next_while_overdue, after=7, review=("dora", "engineer")),
+        False,
+        changes=review_rule("stop_serving"),
+    ),
+    "promoted while a review is overdue, of which policy says nothing": Row(
+        partial(next_while_overdue, after=20), True
+    ),
+    "an incident closed without a check": Row(
+        lambda scene: closed(scene, ("closed", "ada", UNCHECKED)), False
+    ),
+    "an incident closed with an earlier check": Row(
+        lambda scene: closed(scene, ("open", "ben", CHECK), ("closed", "ada", UNCHECKED)), True
+    ),
+    "an incident closed with a check before the last action": Row(
+        lambda scene: closed(
+            scene,
+            ("open", "ben", CHECK),
+            ("open", "ben", {"actions": ["filtered"]}),
+            ("closed", "ada", UNCHECKED),
+        ),
+        False,
+    ),
+    "an incident checked by who acted, where another must": Row(
+        lambda scene: closed(scene, ("closed", "ben", {})), False, ANOTHER
+    ),
+    "an incident checked by another than who acted": Row(
+        lambda scene: closed(scene, ("closed", "ada", {})), True, ANOTHER
+    ),
     "long open": Row(after_their_last_day, True, LONG),
     "an approver whose last day is over": Row(after_their_last_day, False, LONG, people=LEAVING),
 }

@@ -457,6 +457,7 @@ def test_an_incident_is_opened_and_closed_by_whoever_is_enrolled(desk: Desk) -> 
     code, told = desk.run("promote", "support-desk/1", who="cleo")
     assert code == 4 and "INCIDENT_OPEN" in told
     close = ("incident", "close", "support-desk/1", "--reason", "x", "--role", "risk")
+    close = (*close, "--effective", "300 answers: none")
     assert desk.run(*close, "--dry-run", who="ben")[0] == 0
     assert desk.run("promote", "support-desk/1", "--dry-run", who="cleo")[0] == 4
     desk.run(*close, who="ben")

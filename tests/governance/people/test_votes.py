@@ -198,7 +198,8 @@ def test_nobody_approves_while_an_incident_is_open(reviewed_desk: Desk) -> None:
     before = d.entries()
     assert "an incident is open" in d.refused("ada", "approve", NAME, WHY, YES)
     assert d.entries() == before
-    d.must("ben", "incident", "close", NAME, "--reason", "fixed", "--role", "risk", YES)
+    fixed = ("--reason", "fixed", "--effective", "none of 300 answers")
+    d.must("ben", "incident", "close", NAME, *fixed, "--role", "risk", YES)
     d.must("ada", "approve", NAME, WHY, YES)
     d.must("ben", "approve", NAME, WHY, YES)
     d.scene.request()

@@ -146,7 +146,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("waive", f"{MODEL}/1", "--finding", "X", "--control", "y", "--owner", "z"),
         *("--days", "1", *REASON),
     ),
-    "incident close": ("incident", "close", f"{MODEL}/1", *REASON),
+    "incident close": ("incident", "close", f"{MODEL}/1", *REASON, "--effective", "none of 9"),
     "verify FILE": ("verify", "bundle.json"),
     "live --bundle": ("live", MODEL, "--bundle", "bundle.json"),
     "report --bundle": ("show", f"{MODEL}/1", "--bundle", "bundle.json"),
