@@ -36,7 +36,7 @@ from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
-    from governance.history.clocks import Running
+    from governance.history.clocks import Case, Running
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -353,18 +353,27 @@ class Timeline:
         }
         return [statement for _, statement in sorted(by_entry.items())]
 
-    def clocks(self, at: datetime) -> list[Running]:
-        """The legal clocks of all incidents, under the policies in force; see `clocks.running`."""
+    @cached_property
+    def all_incidents(self) -> list[Evidence[Incident]]:
+        """The incident statements about all bytes that count, each once, in log order."""
         by_entry = {
             statement.index: statement
             for digest in self._incidents
             for statement in self.incidents(digest)
         }
-        statements = [statement for _, statement in sorted(by_entry.items())]
+        return [statement for _, statement in sorted(by_entry.items())]
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """Every incident from its opening to its closing, in log order."""
+        return clocks.cases(self.all_incidents)
+
+    def clocks(self, at: datetime) -> list[Running]:
+        """The legal clocks of all incidents, under the policies in force; see `clocks.running`."""
         policies = self.authority.in_force.policies
         if policies is None:  # the log does not carry them: nobody can say which clocks run
             return []
-        return clocks.running(clocks.cases(statements), policies.clocks, at)
+        return clocks.running(self.cases, policies.clocks, at)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property
