@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from governance.base.distribution import VERSION
+from governance.base.distribution import VERSION, pip_install
 from governance.base.errors import ConfigError
 from governance.events.receivers import Receiver
 from governance.events.signing import headers
@@ -72,8 +72,8 @@ def require_httpx() -> None:
     try:
         import httpx  # noqa: F401
     except ImportError:
-        fix = "pip install 'countersign-llm[server]'"
-        raise ConfigError("sending events needs httpx, which is missing", fix=fix) from None
+        found = "sending events needs httpx, which is missing"
+        raise ConfigError(found, fix=pip_install("server")) from None
 
 
 def _attempt(receiver: Receiver, body: bytes, signed: dict[str, str], seconds: float) -> Answer:

@@ -52,7 +52,7 @@ FATES = st.sampled_from(["take", "fail", "killed before", "killed after", "lost 
 STEP = st.tuples(st.integers(0, 4), st.sampled_from(["a", "b"]), st.lists(FATES, max_size=4))
 
 
-@examples(25)
+@examples(15)
 @given(st.lists(STEP, max_size=8))
 def test_each_gets_every_event_at_least_once_in_log_order(
     steps: list[tuple[int, str, list[str]]],
