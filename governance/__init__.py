@@ -2,6 +2,7 @@
 
 commands   the command line, one module for each family
 server     a team's MLflow server whose governed aliases move by signed decisions only
+events     what waits for someone reaches them: webhooks, in log order, at least once
 people     what people do: enrol, sign policies, review, approve, reject, waive, ask for moves
 exports    model card, BOM, Croissant, SLSA and in-toto documents for other tools
 report     the audit report of a version, the index of all, the project's status

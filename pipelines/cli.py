@@ -59,6 +59,7 @@ COMMANDS: dict[str, str] = {
     "bundle": "Write all evidence about a version to one file that anyone can verify.",
     "verify-model": "Compare a model folder with its registration.",
     "server": "Serve registry, runs and log for a team.",
+    "events": "Send what waits for someone to webhooks.",
     "witness": "Cosign the checkpoints of other people's logs.",
     "promote": "Give a version an alias that serves users.",
     "rollback": "Give the alias back to the last version that may still serve.",

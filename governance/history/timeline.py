@@ -358,15 +358,19 @@ class Timeline:
         return [statement for _, statement in sorted(by_entry.items())]
 
     @cached_property
-    def cases(self) -> list[Case]:
-        """All incidents from opening to closing, in log order."""
+    def all_incidents(self) -> list[Evidence[Incident]]:
+        """The incident statements about all bytes that count, each once, in log order."""
         by_entry = {
             statement.index: statement
             for digest in self._incidents
             for statement in self.incidents(digest)
         }
-        statements = [statement for _, statement in sorted(by_entry.items())]
-        return cases.cases(statements, self.interventions)
+        return [statement for _, statement in sorted(by_entry.items())]
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """All incidents from opening to closing, in log order."""
+        return cases.cases(self.all_incidents, self.interventions)
 
     @cached_property
     def interventions(self) -> list[Evidence[Intervention]]:

@@ -9,17 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from governance.attest.predicates import Approval, GateDecision
-from governance.base.model import Model
+from governance.attest.predicates import (
+    Approval,
+    GateDecision,
+    Incident,
+    PromotionRequest,
+    Registration,
+)
+from governance.base.model import Model, Sha256
 from governance.base.text import timed
 from governance.base.time import exact_instant, instant_of
 from governance.history import erasures
 from governance.history.authorizations import of_person
+from governance.history.clocks import Running
+from governance.history.packet import digest_of
 from governance.history.persons import others
 from governance.history.state import LogState
+from governance.history.timeline import Tenure
 from governance.history.votes import agreed
+from governance.log.evidence import Evidence
 from governance.people import moves, policies, subjects, votes
 from governance.people.moves import Move
 from governance.policy.speakers import data_roles
@@ -108,6 +118,22 @@ def _texts() -> Iterator[tuple[str, tuple[str, ...]]]:
 TEXTS = dict(_texts())
 
 
+class About(Model):
+    """What a task is about, without a name of a person or a text that a person wrote. It identifies
+    the task as long as the task is open.
+    """
+
+    entry: int | None = None
+    """Entry of the statement that waits, or that ends."""
+    digest: Sha256 | None = None
+    """Of what is to be signed."""
+    model: str | None = None
+    version: str | None = None
+    alias: str | None = None
+    code: str | None = None
+    """A finding's code, or the name of a legal clock in policy."""
+
+
 class Wait(Model):
     """An open task."""
 
@@ -122,18 +148,25 @@ class Wait(Model):
     due: str | None
     next: str
     """The command."""
+    about: About = About()
 
 
 def _wait(
-    reason: Reason, people: Iterable[str], due: str | None = None, /, **fields: object
+    reason: Reason,
+    people: Iterable[str],
+    due: str | None = None,
+    about: About = About(),  # noqa: B008 - frozen
+    /,
+    **fields: object,
 ) -> Wait:
     values = {
         name: (", ".join(value) or "nobody") if isinstance(value, list) else value
         for name, value in fields.items()
     }
     kind, what, why, step = (part.format_map(values) for part in TEXTS[reason])
+    people = list(people)
     return Wait(
-        kind=kind, reason=reason, what=what, why=why, people=list(people), due=due, next=step
+        kind=kind, reason=reason, what=what, why=why, people=people, due=due, next=step, about=about
     )
 
 
@@ -164,14 +197,16 @@ def _policies(now: LogState) -> Iterator[Wait]:
     first = status.in_force
     if not status.signed:
         yield _wait(
-            "first_policies_unsigned", first.waits_for,
+            "first_policies_unsigned", first.waits_for, None,
+            About(entry=first.entry, digest=first.digest),
             digest=first.digest, wants=first.wants, signed=first.signed_by,
         )  # fmt: skip
     recovering = _names(now, recovery.roles) if recovery else []
     for proposal in status.proposals:
         people = {*proposal.waits_for, *recovering} - {*proposal.signed_by}
         yield _wait(
-            "policies_proposed", sorted(people),
+            "policies_proposed", sorted(people), None,
+            About(entry=proposal.entry, digest=proposal.digest),
             digest=proposal.digest, changed=proposal.changed,
             wants=proposal.wants, signed=proposal.signed_by,
         )  # fmt: skip
@@ -182,7 +217,11 @@ def _checkpoint_keys(now: LogState) -> Iterator[Wait]:
     for key in policies.successors(now):
         if not key.approved:
             people = sorted({owner.name for owner in owners} - {*key.signed_by})
-            yield _wait("checkpoint_key_proposed", people, keyid=key.keyid, signed=key.signed_by)
+            about = About(digest=key.keyid)
+            yield _wait(
+                "checkpoint_key_proposed", people, None, about,
+                keyid=key.keyid, signed=key.signed_by,
+            )  # fmt: skip
 
 
 # -- Incidents and moves ---------------------------------------------------------------------------
@@ -190,7 +229,8 @@ def _incidents(now: LogState) -> Iterator[Wait]:
     """Every open incident, for the people who may close it."""
     people = _names(now, now.authority.policies.rules.incident_roles("closed"))
     for opened in now.timeline.all_open_incidents:
-        yield _wait("incident_open", people, it=opened.predicate, entry=opened.index)
+        about = _version(opened.predicate, entry=opened.index)
+        yield _wait("incident_open", people, None, about, it=opened.predicate, entry=opened.index)
 
 
 def _clocks(now: LogState, at: datetime) -> Iterator[Wait]:
@@ -203,7 +243,8 @@ def _clocks(now: LogState, at: datetime) -> Iterator[Wait]:
         if clock.due is not None:
             due = exact_instant(clock.due)
             when = f"{'LATE since' if clock.state == 'late' else 'due'} {timed(due)}"
-        yield _wait("clock", people, due, it=clock, when=when)
+        about = _version(clock, entry=clock.opened, code=clock.clock)
+        yield _wait("clock", people, due, about, it=clock, when=when)
 
 
 def _registered_twice(now: LogState) -> Iterator[Wait]:
@@ -212,7 +253,7 @@ def _registered_twice(now: LogState) -> Iterator[Wait]:
     for (model, version), registrations in now.timeline.registered_twice.items():
         entries = ", ".join(str(registration.index) for registration in registrations)
         yield _wait(
-            "registered_twice", people,
+            "registered_twice", people, None, _about_registration(registrations[0]),
             name=f"{model}/{version}", entries=entries, digest=registrations[0].digest,
         )  # fmt: skip
 
@@ -229,6 +270,7 @@ def _second_signatures(now: LogState, at: datetime) -> Iterator[Wait]:
         late = "; OVERDUE" if statement.index in overdue else ""
         yield _wait(
             "moved_alone", people, statement.predicate.second_signature_by,
+            _about_move(request),
             it=request.predicate, entry=statement.index, digest=request.digest, late=late,
         )  # fmt: skip
 
@@ -247,7 +289,7 @@ def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
         for signature in plan.missing:
             if signature.kind == request.action:
                 yield _wait(
-                    "move_requested", signature.people, request.expires,
+                    "move_requested", signature.people, request.expires, _about_move(statement),
                     it=request, digest=statement.digest, signed=list(signature.signed),
                 )  # fmt: skip
 
@@ -260,12 +302,15 @@ def _erasures(now: LogState, at: datetime) -> Iterator[Wait]:
         case, deadline = one.erasure.predicate.reference, one.erasure.predicate.deadline
         late = "; OVERDUE" if one.is_overdue(at) else ""
         people = _names(now, rules.requester_roles)
-        yield _wait("erasure", people, deadline, it=one.tenure, case=case, late=late)
+        held = {"alias": one.tenure.alias, "digest": one.erasure.digest}
+        about = _version(one.tenure, entry=one.erasure.index, **held)
+        yield _wait("erasure", people, deadline, about, it=one.tenure, case=case, late=late)
     for erasure in erasures.counted(now.evidence, now.authority):
         if not erasures.done(now.timeline, erasure):
             asked, people = erasure.predicate, _names(now, sorted(data_roles(rules)))
             fields = {"case": asked.reference, "entry": erasure.index}
-            yield _wait("not_erased", people, asked.deadline, **fields)
+            about = About(entry=erasure.index, digest=erasure.digest)
+            yield _wait("not_erased", people, asked.deadline, about, **fields)
 
 
 # -- Packets ---------------------------------------------------------------------------------------
@@ -291,8 +336,12 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
     if packet is None or changed:
         approvers = _names(now, policies.rules.tiers[tier].approvers)
         reason: Reason = "packet_changed" if changed else "no_packet"
-        yield _wait(reason, approvers, name=name, changed=changed)
+        frozen = packet or now.timeline.registrations[model, version]
+        about = About(entry=frozen.index, digest=frozen.digest, model=model, version=version)
+        yield _wait(reason, approvers, None, about, name=name, changed=changed)
         return
+    sha256 = digest_of(packet.predicate)
+    about = About(entry=packet.index, digest=sha256, model=model, version=version)
     for alias in policies.rules.aliases:
         plan = moves.plan(now, Move("promote", model, version, alias, ""), at)
         missing = {signature.kind: signature for signature in plan.missing}
@@ -300,7 +349,7 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
             signature = missing["packet"]
             findings = len(packet.predicate.findings)
             yield _wait(
-                "approvals_missing", signature.people,
+                "approvals_missing", signature.people, None, about,
                 name=name, tier=tier, count=signature.count, findings=findings,
             )  # fmt: skip
             return
@@ -308,7 +357,11 @@ def _packet(now: LogState, model: str, version: str, at: datetime) -> Iterator[W
         given = [(move.predicate.alias, move.predicate.packet) for move in now.moves(model)]
         had = (alias, plan.release.packet) in given  # it is not given back
         if "request" in missing and open_codes <= moves.REQUEST_CODES and not had:
-            yield _wait("approved", sorted(missing["request"].people), name=name, alias=alias)
+            people, to = (
+                sorted(missing["request"].people),
+                about.model_copy(update={"alias": alias}),
+            )
+            yield _wait("approved", people, None, to, name=name, alias=alias)
 
 
 def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
@@ -324,7 +377,12 @@ def _before_training(now: LogState, at: datetime) -> Iterator[Wait]:
             now.authority, approvals, subject.about, tier.approvers, at
         ):
             named = now.authority.policies.rules.models[subject.model].tier
-            yield _wait("gate_waits", _names(now, tier.approvers), it=subject, tier=named)
+            wanted = {"digest": subject.sha256, "model": subject.model}
+            yield _wait(
+                "gate_waits", _names(now, tier.approvers), None,
+                About(entry=subject.statement.index, **wanted),
+                it=subject, tier=named,
+            )  # fmt: skip
 
 
 # -- Versions in use -------------------------------------------------------------------------------
@@ -354,7 +412,8 @@ def _waivers(now: LogState, at: datetime) -> Iterator[Wait]:
         end = instant_of(waiver.expires)
         if at - SOON <= end <= at + SOON:
             people, ends = sorted({*accepting, waiver.principal}), "ended" if end <= at else "ends"
-            yield _wait("waiver", people, waiver.expires, it=waiver, ends=ends)
+            about = About(entry=waivers[-1].index, model=waiver.model, code=waiver.finding)
+            yield _wait("waiver", people, waiver.expires, about, it=waiver, ends=ends)
 
 
 def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
@@ -368,7 +427,24 @@ def _authorizations(now: LogState, at: datetime) -> Iterator[Wait]:
         end = max(ends_at, default=at + SOON)
         if at - timedelta(days=1) < end <= at + timedelta(hours=1):
             ends = "ended" if end <= at else "ends"
-            yield _wait("authorization", [name], exact_instant(end), who=name, ends=ends)
+            last = authorizations[ends_at.index(end)]
+            about, due = About(entry=last.index, digest=last.digest), exact_instant(end)
+            yield _wait("authorization", [name], due, about, who=name, ends=ends)
+
+
+def _version(it: Incident | Running | Tenure, **more: Any) -> About:
+    return About(model=it.model, version=it.version, **more)
+
+
+def _about_registration(it: Evidence[Registration]) -> About:
+    said = it.predicate
+    return About(entry=it.index, digest=it.digest, model=said.model, version=said.version)
+
+
+def _about_move(request: Evidence[PromotionRequest]) -> About:
+    asked = request.predicate
+    what = {"model": asked.model, "version": asked.version, "alias": asked.alias}
+    return About(entry=request.index, digest=request.digest, **what)
 
 
 def _names(now: LogState, roles: list[str] | tuple[str, ...] | None) -> list[str]:
