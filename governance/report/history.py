@@ -75,7 +75,9 @@ def portrait(facts: Facts) -> Portrait:
         for name, values in sorted(own.predicate.scores.items()):
             numbers = [value for value in values if value is not None]
             portrait["results", f"{name} on {own.predicate.suite_name}"] = (
-                f"{mean_interval(numbers, 0.95).mean:.3f}" if numbers else "no scores"
+                f"{mean_interval(numbers, 0.95).mean:.3f}"
+                if numbers
+                else own.predicate.without_scores or "no scores"
             )
     for chain, _ in facts.datasets:
         count = chain.quality.predicate.counts.records_out if chain.quality else None
