@@ -263,7 +263,7 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
         judged=judging.of_suite(own) if own else None,
-        not_shown=own.not_shown if own else "",
+        not_shown=(own.not_shown or None) if own else None,
     )
 
 
