@@ -43,9 +43,9 @@ def params() -> Params:
     }
     judge = JudgeCheck(judge="reward", constitution="desk", labelled="desk_pref_eval")
     wins = JudgedEvaluation(
-        model="sft", suite="wins", prompts="desk_eval", opponent="base", judge="desk_judge"
+        model="dpo", suite="wins", prompts="desk_eval", opponent="sft", judge="desk_judge"
     )
-    more = {"judges": {"desk_judge": judge}, "judged": {"sft_wins": wins}}
+    more = {"judges": {"desk_judge": judge}, "judged": {"dpo_wins": wins}}
     return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further, **more})
 
 
@@ -101,13 +101,12 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
 def test_a_generated_dataset_waits_for_every_evaluation_of_its_models(params: Params) -> None:
     reads = graph(params)["generate@desk_ai"]
     assert {"evaluate_further@sft_more", "evaluate_further@reward_more"} <= reads
-    assert "evaluate_judged@sft_wins" in reads
 
 
 def test_a_judged_evaluation_waits_for_the_check_of_its_judge(params: Params) -> None:
-    reads = graph(params)["evaluate_judged@sft_wins"]
-    assert {"check_judge@desk_judge", "train@sft", "train@base"} <= reads
-    assert "evaluate_judged@sft_wins" in graph(params)["gate@dpo"]
+    reads = graph(params)["evaluate_judged@dpo_wins"]
+    assert {"check_judge@desk_judge", "train@dpo", "train@sft"} <= reads
+    assert "evaluate_judged@dpo_wins" in graph(params)["gate@grpo"]
 
 
 def test_generated_data_is_made_again_where_policy_permits_other_endpoints(
