@@ -61,7 +61,7 @@ def _add_rows(params: dict[str, Any]) -> None:
 
 
 def _require(policy: dict[str, Any]) -> None:
-    why = "only what is released is compared"
+    why, policy["minimum_items"] = "only what is released is compared", ITEMS
     policy["suites"][SUITE] = {
         "role": "task",
         "required_of": ["support-desk"],
@@ -101,7 +101,7 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
 ) -> None:
     project = judged
     early = project.countersign("stage", "evaluate_judged", ROW)
-    assert early.code != 0 and "check_judge@desk_judge" in early.out
+    assert early.code == 3 and "judges/desk_judge/card.json" in early.out
     failed = run(project, "check_judge", "desk_judge")
     assert "JUDGE_FAILED" in failed
     said = run(project, "evaluate_judged", ROW)
@@ -128,16 +128,14 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     assert refused.code == 4 and "JUDGE_FAILED" in refused.out
     assert f"model sft on {SUITE}" in refused.out and figures(refused.out) == []
 
-    run(project, "evaluate_judged", ROW)  # the same bytes, and no second entry
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert scored(project).index == first.index
-
     def lenient(policy: dict[str, Any]) -> None:
         policy["judges"] = ANYTHING
 
     project.edit("policies/evaluation.yaml", lenient)
     project.commit("any judge passes")
     assert "win_rate " in run(project, "evaluate_judged", ROW)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert scored(project).index == first.index  # the same, so no second entry
     registered = run(project, "register", "support-desk")
     (registration,) = project.evidence("registration")
     (further,) = registration.predicate.further
@@ -158,7 +156,7 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     assert "JUDGE_FAILED" in project.countersign("stage", "register", "support-desk").out
     shown = project.countersign("show", "support-desk/1", "evaluation")
     assert "not shown: JUDGE_FAILED" in shown.out and figures(shown.out) == [], shown.out
-    exported = project.countersign("export", "support-desk/1", "test-result", "--out", "made")
+    exported = project.countersign("export", "support-desk/1", "test-result", "--output", "made")
     assert exported.code == 0, exported.out
     texts = [path.read_text() for path in (project.root / "made").rglob("*") if path.is_file()]
     told = [text for text in texts if SUITE in text]
