@@ -388,6 +388,26 @@ class JudgeCheck(Asking):
     family: JudgeFamily | None = None
 
 
+class JudgedEvaluation(Asking):
+    """One row of the table of judged evaluations: a judge compares a model's answers to prompts
+    with those of an opponent (docs/judged-evaluation.md).
+    """
+
+    model: Slug
+    """The stage or base that is evaluated."""
+    suite: Slug
+    """What policy, reports and findings call the suite. No dataset, suite or task has the name."""
+    prompts: Slug
+    """A dataset of kind `prompt`."""
+    opponent: Slug
+    """The stage or base whose answers the judge compares with the model's."""
+    judge: Slug
+    """The row of `judges` that says who compares, by which constitution, and checks it."""
+    split: Literal["train", "validation", "test"] = "test"
+    limit: int | None = Field(None, gt=0)
+    """At most this many prompts, the first by id."""
+
+
 class LeakProbe(Model):
     """One row of the table of leak probes: what a model gives away of the records of one training
     of its chain. DVC needs its dataset and parent here.
@@ -468,21 +488,27 @@ class Params(Model):
     """`{}` if nothing is generated: a dvc.yaml with this stage needs the table."""
     judges: dict[Slug, JudgeCheck] = {}
     """`{}` if there are none: a dvc.yaml with the stage `check_judge` needs the table."""
+    judged: dict[Slug, JudgedEvaluation] = {}
+    """`{}` if there are none: a dvc.yaml with the stage `evaluate_judged` needs the table."""
     releases: dict[Slug, Release] = Field(min_length=1)
 
     def evaluated(self, key: str) -> str:
-        """The stage or base that is evaluated under this key: of a row of `evaluations` or `tasks`,
-        or itself.
+        """The stage or base that is evaluated under this key: of a row of `evaluations`, `tasks` or
+        `judged`, or itself.
         """
-        row = self.evaluations.get(key) or self.tasks.get(key)
-        return row.model if row else key
+        rows = (self.evaluations.get(key), self.tasks.get(key), self.judged.get(key))
+        return next((row.model for row in rows if row), key)
 
     def further(self, model: str) -> dict[str, str]:
-        """Row of `evaluations` and `tasks` to suite, of a stage or base."""
+        """Row of `evaluations`, `tasks` and `judged` to suite, of a stage or base."""
         return {name: suite for _, name, of, suite in _further(self) if of == model}
 
     def suite_of(self, model: str) -> str:
-        """The suite of a base, a stage or a row of `evaluations`; the task of a row of `tasks`."""
+        """The suite of a base, a stage or a row of `evaluations` or `judged`; the task of a row of
+        `tasks`.
+        """
+        if model in self.judged:
+            return self.judged[model].suite
         if model in self.evaluations:
             return self.evaluations[model].suite
         if model in self.tasks:
@@ -502,9 +528,12 @@ class Params(Model):
         return [one for one in chain if (self.stages[one].data, self.stages[one].parent) == wanted]
 
     def judged_on(self, dataset: str, split: str) -> str | None:
-        """A stage, base or row of `evaluations` whose suite scores these records. What is chosen by
-        them must not be judged by them.
+        """A stage, base or row of `evaluations` or `judged` whose suite scores these records. What
+        is chosen by them must not be judged by them.
         """
+        for name, judged in self.judged.items():
+            if (judged.prompts, judged.split) == (dataset, split):
+                return name
         if dataset not in self.suites or self.suites[dataset].split != split:
             return None
         rows = [*self.stages, *self.bases, *self.evaluations]
@@ -645,34 +674,44 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
     wrong += [*_broken_generate(params, path), *_broken_judges(params, path)]
+    wrong += _broken_judged(params, path)
     return wrong or _circles(params, path)
 
 
 def _further(params: Params) -> Iterator[tuple[str, str, str, str]]:
-    """Table, name, model and suite of each row of `evaluations` and `tasks`."""
+    """Table, name, model and suite of each row of `evaluations`, `tasks` and `judged`."""
     for name, row in params.evaluations.items():
         yield "evaluations", name, row.model, row.suite
     for name, task in params.tasks.items():
         yield "tasks", name, task.model, task.task
+    for name, judged in params.judged.items():
+        yield "judged", name, judged.model, judged.suite
 
 
 def _broken_evaluations(params: Params, path: Path) -> Iterator[CountersignError]:
-    """Rows of `evaluations` and `tasks` of models or suites that do not exist, with a name that
-    something else has, or for a suite that the model is evaluated on already.
+    """Rows of `evaluations`, `tasks` and `judged` of models or suites that do not exist, with a
+    name that something else has, or for a suite that the model is evaluated on already.
     """
+    named = {"tasks": "task", "judged": "judged suite"}
+    taken = {
+        "evaluations": set[str](),
+        "tasks": {*params.evaluations},
+        "judged": {*params.evaluations, *params.tasks},
+    }
     models = sorted({*params.bases, *params.stages})
     seen = {(name, params.suite_of(name)) for name in models}
     for table, name, model, suite in _further(params):
-        where, is_task = place(path, table, name), table == "tasks"
+        where, is_own = place(path, table, name), table in named
         if model not in models:
             yield unknown("stage or base", model, models, place(path, table, name, "model"))
-        if not is_task and suite not in params.suites:
+        if not is_own and suite not in params.suites:
             known = sorted(params.suites)
             yield unknown("suite", suite, known, place(path, table, name, "suite"))
-        if is_task and suite in params.suites:
-            found = f"the task {suite!r} has the name of a suite"
-            yield ConfigError(found, where=where, fix="give the task's folder another name")
-        if name in models or (is_task and name in params.evaluations):
+        if is_own and suite in params.suites:
+            found = f"the {named[table]} {suite!r} has the name of a suite"
+            fix = "give the task's folder another name" if table == "tasks" else "name it otherwise"
+            yield ConfigError(found, where=where, fix=fix)
+        if name in models or name in taken[table]:
             found = f"{name!r} is the name of a stage, base or row of evaluations, too"
             yield ConfigError(found, where=where, fix="give the row another name")
         if (model, suite) in seen:
@@ -685,7 +724,10 @@ def _broken_probes(params: Params, path: Path) -> Iterator[CountersignError]:
     """Rows of `leak_probes` that are about no training of the model's chain, or with a name that
     something else has.
     """
-    taken = {*params.bases, *params.stages, *params.evaluations, *params.tasks}
+    taken = {
+        *(*params.bases, *params.stages),
+        *(*params.evaluations, *params.tasks, *params.judged),
+    }
     for name, row in params.leak_probes.items():
         where = place(path, "leak_probes", name)
         if row.model not in params.stages:
@@ -743,15 +785,49 @@ def _broken_judges(params: Params, path: Path) -> Iterator[CountersignError]:
             yield ConfigError(found, where=where, expected=f"{asked[0]} by {asked[1]}")
 
 
+def _broken_judged(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Rows of `judged` whose prompts, opponent or judge do not exist or do not fit."""
+    models = sorted({*params.bases, *params.stages})
+    tasks = {row.task for row in params.tasks.values()}
+    for name, row in params.judged.items():
+        where = place(path, "judged", name)
+        if row.prompts not in params.datasets:
+            known = sorted(params.datasets)
+            yield unknown("dataset", row.prompts, known, place(path, "judged", name, "prompts"))
+        elif (kind := params.datasets[row.prompts].kind) != "prompt":
+            found = f"{row.prompts} has records of kind {kind}"
+            yield ConfigError(found, where=where, expected="a dataset of kind prompt")
+        if row.opponent not in models:
+            at = place(path, "judged", name, "opponent")
+            yield unknown("stage or base", row.opponent, models, at)
+        elif row.opponent == row.model:
+            found = f"{row.model} is compared with itself"
+            yield ConfigError(found, where=where, expected="another model as its opponent")
+        if row.judge not in params.judges:
+            at = place(path, "judged", name, "judge")
+            yield unknown("judge", row.judge, sorted(params.judges), at)
+        if row.suite in params.datasets or row.suite in tasks:
+            found = f"the judged suite {row.suite!r} has the name of a dataset or task"
+            yield ConfigError(found, where=where, fix="name it otherwise")
+
+
 def _circles(params: Params, path: Path) -> list[CountersignError]:
     """Stages and generated datasets that build on themselves through others."""
     before = {name: _written(params, row.suite) for name, row in params.bases.items()}
+    judged: dict[str, set[str]] = {}  # whatever reads a model's evaluations waits for these
+    for name, compared in params.judged.items():
+        judged.setdefault(compared.model, set()).add(f"evaluate_judged@{name}")
+        asked = {compared.model, compared.opponent, f"check_judge@{compared.judge}"}
+        before[f"evaluate_judged@{name}"] = asked | _written(params, compared.prompts)
     for name, stage in params.stages.items():
         data = _written(params, stage.data) | _written(params, stage.suite)
         before[name] = {stage.parent, stage.scorer} | data
+        before[name] |= judged.get(stage.parent, set()) | judged.get(stage.scorer, set())
     for name, row in params.generate.items():
         checked = {f"check_judge@{row.checked}"} if row.checked else set()
         before[f"generate@{name}"] = {row.generator, row.judge} | _written(params, row.prompts)
+        for model in (row.generator, row.judge):
+            checked |= judged.get(model, set())
         before[f"generate@{name}"] |= checked
     for name, judge in params.judges.items():
         before[f"check_judge@{name}"] = {judge.judge} | _written(params, judge.labelled)
@@ -760,8 +836,9 @@ def _circles(params: Params, path: Path) -> list[CountersignError]:
     except CycleError as error:
         circle = list(dict.fromkeys(error.args[1]))
         found = f"{' and '.join(circle)} build on each other"
-        fix = "give one of them another parent, scorer, generator, judge or prompts"
-        table, _, row = circle[0].rpartition("@")
+        fix = "give one of them another parent, scorer, generator, judge, opponent or prompts"
+        family, _, row = circle[0].rpartition("@")
+        table = {"evaluate_judged": "judged", "check_judge": "judges"}.get(family, family)
         where = place(path, table or ("bases" if row in params.bases else "stages"), row)
         return [ConfigError(found, where=where, fix=fix)]
     return []

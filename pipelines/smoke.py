@@ -77,6 +77,7 @@ def recorded_suite(now: LogState, root: Path, model: str) -> RecordedSuite:
         if statement.predicate.model == model
         and statement.predicate.not_run is None
         and statement.predicate.suite_name not in tasks
+        and statement.predicate.judged_by is None
     ]
     if not evaluations:
         raise InputError("its evaluation is not recorded")

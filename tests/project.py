@@ -94,6 +94,7 @@ PARAMS: dict[str, Any] = {
     },
     "evaluations": {},
     "tasks": {},
+    "judged": {},
     "leak_probes": {},
     "releases": {"support-desk": {"stage": "sft"}},
 }

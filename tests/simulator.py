@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact
+from governance.attest.predicates import PREDICATES, TYPE_PREFIX, Artifact, JudgeRef
 from governance.attest.requests import (
     DataRef,
     FurtherSuite,
@@ -123,6 +123,27 @@ class Plan:
     """Row of a further evaluation to the model and the suite."""
     probes: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     """Model and stage of a leak probe, and what tells two of them apart, to what it found."""
+
+    judges: dict[str, JudgeRef] = field(default_factory=dict)
+    """Judges of evaluations that have a card, by its row."""
+
+    def compare(self, suite: str, *models: str, **methods: Demands) -> None:
+        """A judge compares the answers of `models` with those of sft; policy requires the suite."""
+        self.require(suite, *models, **methods)
+        judge = JudgeRef(
+            kind="model",
+            speaker=model("reward"),
+            rubric=digest("rubric"),
+            templates=digest("words"),
+        )
+        self.judges["wins_judge"] = judge
+        for name in models:
+            self.say(
+                "evaluate",
+                f"{name}_{suite}",
+                scores={"win_rate": [1.0] * 150 + [0.5] * 40 + [0.0] * 10},
+                judged_by=judged_by(judge),
+            )
 
     def require(self, suite: str, *models: str, **methods: Demands) -> None:
         """Policy requires a further suite of the desk; rows evaluate `models` on it."""
@@ -472,7 +493,7 @@ def _data(plan: Plan) -> Iterator[Statement]:
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         common = {"dataset": name, "counts": _counts()}
         if name == "tickets" and plan.generation is not None:
-            yield from _judge_card(plan.generation)
+            yield from _judge_card("desk_judge", judge_of(plan.generation))
             yield _generation(plan.generation, steps["source"])
         fields = {
             "kind": kind,
@@ -527,15 +548,24 @@ def fooled(plan: Plan) -> None:
     plan.say("judge_card", "desk_judge", figures={**FIGURES, "measures": measures})
 
 
-def _judge_card(request: GenerationRequest) -> Iterator[Statement]:
-    """The card of its judge, which passes."""
-    judge = judge_of(request)
+def judged_by(judge: JudgeRef) -> dict[str, Any]:
+    """What an evaluation of 200 items says of its judge."""
+    return {
+        "judge": judge.model_dump(mode="json"), "name": "reward", "row": "wins_judge",
+        "prompts": "eval", "opponent": model("sft"), "opponent_name": "sft",
+        "consistent": 160, "inconsistent": 30, "equal": 10,
+        "lengths": [20] * 200, "opponent_lengths": [18] * 200,
+    }  # fmt: skip
+
+
+def _judge_card(key: str, judge: JudgeRef | None) -> Iterator[Statement]:
+    """The card of a judge, which passes."""
     if judge is None:
         return
     yield (
         "judge_card",
-        "desk_judge",
-        [_at("judge", judge_digest(judge)), _at("card", digest("card"))],
+        key,
+        [_at("judge", judge_digest(judge)), _at("card", digest(f"card {key}"))],
         {
             "judge": judge_digest(judge),
             "judged_by": judge.model_dump(mode="json"),
@@ -627,6 +657,8 @@ def _models(plan: Plan) -> Iterator[Statement]:
             },
         )
         yield _evaluate(name, plan.suites)
+    for key, judge in plan.judges.items():
+        yield from _judge_card(key, judge)
     for row, (name, suite) in plan.further.items():
         yield _evaluate_further(row, name, suite, plan.suites)
     for key, found in plan.probes.items():

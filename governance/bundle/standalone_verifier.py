@@ -1631,7 +1631,8 @@ class Move:
             further += self._registration(self.move["version"])["further"]
         trained = {one["data"]["dataset"] for one in gates}
         suites = {one["suite"]["name"] for one in gates}
-        suites |= {suite["name"] for suite in further if not suite.get("harness")}
+        own = [suite for suite in further if not suite.get("harness")]
+        suites |= {suite.get("prompts") or suite["name"] for suite in own}
         for data, other in product(sorted(trained), sorted(trained | suites)):
             shared = sorted(roots[data] & roots[other]) if data != other else []
             if shared:

@@ -5,8 +5,8 @@
 3. Comparisons are paired, item by item, and need the same suite by digest.
 4. A slice has the items that carry its label. The worst slice decides. Of many slices, some are low
    by chance alone.
-5. An absent metric, an item without a score and too few items are gaps. A gap has a reason and does
-   not pass.
+5. An absent metric, an item without a score, too few items, and a judge that does not count are
+   gaps. A gap has a reason and does not pass.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def slices(
 ) -> dict[str, Interval] | str:
     """Maps each slice to its mean and interval. Returns the reason where there are none."""
     labels, scores = evaluation.slices.get(by), _scores(evaluation, metric)
+    if evaluation.not_shown:
+        return evaluation.without_scores
     if labels is None:
         return f"its items name no slice by {by}" if evaluation.slices else NO_SLICES
     if isinstance(scores, str):
@@ -262,8 +264,8 @@ def _paired(ours: Evaluate, theirs: Evaluate, metric: str, confidence: float) ->
 
 def _scores(evaluation: Evaluate, metric: str) -> list[float] | str:
     """The scores of every item, or why they cannot be used."""
-    if evaluation.not_run is not None:
-        return f"not run: {evaluation.not_run}"
+    if evaluation.without_scores:
+        return evaluation.without_scores
     scores = evaluation.scores.get(metric)
     if not scores:
         return "no such metric in the evaluation"

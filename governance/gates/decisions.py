@@ -80,6 +80,7 @@ MODEL_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "thresholds": of_models.thresholds,
     "slices": of_models.slices,
     "comparisons": of_models.comparisons,
+    "judges_checked": of_models.judges_checked,
     "separate_evaluator": of_models.separate_evaluator,
     "behaviour_measured": of_behaviour.behaviour_measured,
     "degenerate_output": of_behaviour.degenerate_output,

@@ -9,20 +9,24 @@
    rightly; where it fails on those, too few are left, and the other failure stands for both.
 6. Labels count only if people made them, and if the judge was not trained on them.
 
+7. An evaluation by a judge counts if the judge counted on the day of the evaluation. If not, its
+   scores are withheld (`as_shown`), and whoever reads them reads the codes: gate, report, export.
+
 A report or a gate asks `standing`; a comparison by a judge that does not stand is not shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, get_args
 
-from governance.attest.predicates import JudgeCard, JudgeFigures, OwnFamily, Tried
+from governance.attest.predicates import Evaluate, JudgeCard, JudgeFigures, OwnFamily, Tried
 from governance.attest.predicates.judging import Measure
+from governance.attest.requests import judge_digest
 from governance.base.statistics import Interval, share_interval
 from governance.base.time import instant_of
 from governance.history.lineage import inputs, judge_card, model_chain
@@ -84,6 +88,56 @@ def standing(view: EvidenceView, judge: str, policies: Policies, at: datetime) -
     reasons = [*_ended(last_day, at), *_labels(view, card, policies, limits)]
     reasons += shortcomings(card.predicate.figures, limits, policies.evaluation.confidence)
     return Standing(card, tuple(reasons), last_day)
+
+
+class _Withheld(Evaluate):
+    """(7) An evaluation whose scores do not count: its metrics have none."""
+
+    codes: str
+
+    @property
+    def not_shown(self) -> str:
+        return self.codes
+
+
+def against(
+    view: EvidenceView,
+    evaluation: Evidence[Evaluate],
+    policies: Policies | None,
+    named: str | None = None,
+) -> tuple[Reason, ...]:
+    """(7) Why the scores of an evaluation do not count: none where no judge gave them. `named`: the
+    judge of the suite, as the request of the decision has it.
+    """
+    by = evaluation.predicate.judged_by
+    judge = judge_digest(by.judge) if by else None
+    if judge is None and named is None:
+        return ()
+    if judge is None or policies is None or named not in (None, judge):
+        what = "the evaluation is not by the judge that the suite names"
+        if policies is None:
+            what = "it is not established which policies judge its judge"
+        return (Reason(NOT_CHECKED, "", what, (named or judge or "")[:12], (judge or "none")[:12]),)
+    return standing(view, judge, policies, instant_of(made_at(evaluation))).reasons
+
+
+def as_shown(
+    view: EvidenceView,
+    evaluation: Evidence[Evaluate],
+    policies: Policies | None,
+    named: str | None = None,
+) -> Evidence[Evaluate]:
+    """(7) The evaluation as it may be shown and compared: without scores where they do not
+    count.
+    """
+    reasons = against(view, evaluation, policies, named)
+    if not reasons:
+        return evaluation
+    said = evaluation.predicate
+    fields = {name: getattr(said, name) for name in Evaluate.model_fields}
+    fields |= {"scores": {metric: [] for metric in said.scores}, "slices": {}}
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    return replace(evaluation, predicate=_Withheld.model_construct(**fields, codes=codes))
 
 
 def shortcomings(figures: JudgeFigures, limits: JudgeLimits, confidence: float) -> list[Reason]:

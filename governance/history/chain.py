@@ -141,8 +141,8 @@ class Chain:
             use = f"evaluate_base@{self.released.name}"
             uses.setdefault((self.suite.name, self.suite.records), []).append(use)
         for further in self.further_suites:
-            if further.harness is None:
-                uses.setdefault((further.name, further.records), []).append(further.stage)
+            if further.dataset is not None:
+                uses.setdefault((further.dataset, further.records), []).append(further.stage)
         done: dict[tuple[str, str], DataChain] = {}
         while rest := [key for key in uses if key not in done]:
             for key in rest:
@@ -221,7 +221,7 @@ class Chain:
     def statements(self) -> Iterator[Evidence]:
         """Every statement behind the model: trainings, bases, gates, evaluations, datasets."""
         for node in self.chain:
-            evaluations_of_node = (self.evaluation(node, suite) for suite in self.suites)
+            evaluations_of_node = self._evaluations_of(node)
             probes = leak_probes(self.view, node.sha256)
             statements = (node.base, node.gate, node.train, *evaluations_of_node, *probes)
             yield from (statement for statement in statements if statement)
@@ -231,13 +231,25 @@ class Chain:
             steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
             yield from (statement for statement in steps if statement)
 
+    def _evaluations_of(self, node: ModelNode) -> list[Evidence[Evaluate]]:
+        """The evaluations of a model on the suites of the chain."""
+        found = (Chain.evaluation(self, node, suite) for suite in self.suites)
+        return [evaluation for evaluation in found if evaluation]
+
     def _judge_cards(self) -> Iterator[Evidence[JudgeCard]]:
-        """The cards of the judges of generated data."""
+        """The cards of the judges of generated data, and of evaluations."""
+        judges: dict[str, None] = {}
         for made in self.generations:
             with suppress(VerificationError):
                 judge = judge_of(asked_of_generation(made.predicate))
-                card = judge_card(self.view, judge_digest(judge)) if judge else None
-                yield from (card,) if card else ()
+                judges |= {judge_digest(judge): None} if judge else {}
+        for node in self.chain:
+            for evaluation in self._evaluations_of(node):
+                by = evaluation.predicate.judged_by
+                judges |= {judge_digest(by.judge): None} if by else {}
+        for digest in judges:
+            card = judge_card(self.view, digest)
+            yield from (card,) if card else ()
 
     def _judged(self) -> Iterator[Evidence[Evaluate]]:
         """The evaluations on which gates and generations judged their models. A base may have a

@@ -129,7 +129,7 @@ def _compared(
     if statement is None:
         return _Comparison(shown, None, less)
     theirs = statement.predicate
-    reason = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
+    reason = theirs.without_scores or "no such metric in both"
     figure = differences(ours, theirs, scores.confidence(facts)).get(metric, reason)
     shown = shown.model_copy(update={"evidence": [statement.index]})
     if isinstance(figure, str):

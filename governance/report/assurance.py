@@ -83,7 +83,11 @@ def scored_again(facts: Facts, own: Evidence[Evaluate]) -> list[Evidence[Evaluat
 
 
 def same_scores(own: Evidence[Evaluate], others: Iterable[Evidence[Evaluate]]) -> bool:
-    """Whether all evaluations that were run have the same scores."""
+    """Whether all evaluations that were run have the same scores. Nothing is said of scores that do
+    not count.
+    """
+    if own.predicate.not_shown:
+        return True
     return all(other.predicate.scores == own.predicate.scores for other in others)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.attest.predicates import Artifact, ModelFile
+from governance.attest.predicates import Artifact, Evaluate, ModelFile
 from governance.base.statistics import mean_interval
+from governance.gates.judging import as_shown
 from governance.history.chain import Chain
 from governance.log.evidence import Evidence
+from governance.policy.policies import Policies
 from governance.report.facts import about
 
 SHOWN = {
@@ -26,9 +28,9 @@ SHOWN = {
 """Kind of evidence to the file that has it, and the fields that it shows."""
 
 
-def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
+def documents(chain: Chain, files: list[ModelFile], policies: Policies) -> dict[str, Any]:
     """File name to its JSON: the manifest, the chain of evidence, datasets, evaluations, gate
-    decisions.
+    decisions. Scores that do not count are left out.
     """
     manifest = {"digest": chain.digest, "files": [file.model_dump() for file in files]}
     rows: dict[str, list[Any]] = {"chain.json": [], **{name: [] for name, _ in SHOWN.values()}}
@@ -37,8 +39,19 @@ def documents(chain: Chain, files: list[ModelFile]) -> dict[str, Any]:
         rows["chain.json"].append(row)
         if statement.kind in SHOWN:
             name, fields = SHOWN[statement.kind]
-            rows[name].append(row | statement.predicate.model_dump(include=fields))
+            rows[name].append(row | _fields(chain, statement, policies, fields))
     return {"manifest.json": manifest, **rows}
+
+
+def _fields(
+    chain: Chain, statement: Evidence, policies: Policies, shown: set[str]
+) -> dict[str, Any]:
+    if isinstance(statement.predicate, Evaluate):
+        evaluation = as_shown(chain.view, statement, policies).predicate
+        withheld = {"not_shown": evaluation.not_shown} if evaluation.not_shown else {}
+        return {name: getattr(evaluation, name) for name in sorted(shown)} | withheld
+    fields: dict[str, Any] = statement.predicate.model_dump(include=shown)
+    return fields
 
 
 def statements(chain: Chain) -> list[Evidence]:
@@ -60,11 +73,14 @@ def parameters(chain: Chain) -> dict[str, Any]:
     return dict(chain.released.train.predicate.parameters) if chain.released.train else {}
 
 
-def means(chain: Chain) -> dict[str, float]:
-    """Metric to mean on the model's own suite, and `SUITE/METRIC` to mean on those beside it."""
+def means(chain: Chain, policies: Policies) -> dict[str, float]:
+    """Metric to mean on the model's own suite, and `SUITE/METRIC` to mean on those beside it. None
+    where a judge gave the scores that does not count.
+    """
     found: dict[str, float] = {}
     for at, suite in enumerate(chain.own_suites):
-        evaluation = chain.evaluation(chain.released, suite)
+        found_there = chain.evaluation(chain.released, suite)
+        evaluation = as_shown(chain.view, found_there, policies) if found_there else None
         for name, values in evaluation.predicate.scores.items() if evaluation else ():
             present = [value for value in values if value is not None]
             if present:

@@ -35,6 +35,7 @@ from governance.attest.predicates import (
 from governance.attest.requests import ModelRef, ReleaseDecision, ReleaseRequest
 from governance.base.errors import ConfigError, CountersignError, InputError
 from governance.base.time import instant, instant_of
+from governance.gates import judging
 from governance.gates.checks.context import ModelFacts
 from governance.history.chain import Chain, Suite
 from governance.history.lineage import DataChain, ModelNode, model_node
@@ -324,11 +325,19 @@ class Facts(Chain):
         return sorted(statements, key=lambda statement: statement.index)
 
     def evaluation(self, node: ModelNode, suite: Suite) -> Evidence[Evaluate] | None:
-        """The evaluation of a model on a suite, cached."""
+        """The evaluation of a model on a suite, cached; without scores where its judge does not
+        count.
+        """
         key = (node.sha256, suite)
         if key not in self._evaluations:
-            self._evaluations[key] = super().evaluation(node, suite)
+            found = super().evaluation(node, suite)
+            self._evaluations[key] = self._as_shown(found, suite) if found else None
         return self._evaluations[key]
+
+    def _as_shown(self, evaluation: Evidence[Evaluate], suite: Suite) -> Evidence[Evaluate]:
+        further = (each for each in self.further_suites if each.digest == suite.digest)
+        named = next((each.judge for each in further if each.judge), None)
+        return judging.as_shown(self.view, evaluation, self.policies, named)
 
     @cached_property
     def _evaluations(self) -> dict[tuple[str, Suite], Evidence[Evaluate] | None]:

@@ -87,6 +87,9 @@ def _evaluations(facts: Facts) -> Iterator[Gap]:
             elif evaluation.predicate.not_run:
                 why = evaluation.predicate.not_run
                 yield _gap("EVALUATION", what, "not run", why, evaluation.index)
+            elif evaluation.predicate.not_shown:
+                why = evaluation.predicate.without_scores
+                yield _gap("EVALUATION", what, "fail", why, evaluation.index)
     own = facts.own_evaluation
     if own is not None and own.predicate.scores and not own.predicate.slices:
         yield _gap("SLICES", "slices and the worst slice", "not recorded", NO_SLICES, own.index)

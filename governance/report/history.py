@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from governance.attest.predicates import Evaluate
 from governance.base.statistics import mean_interval
 from governance.base.text import number, plain
 from governance.report.facts import PREFIX, Facts
@@ -15,6 +16,10 @@ GROUPS = ("results", "data", "recipe", "code", "base model", "libraries", "rules
 NO_EARLIER = "none: this is the first version under this name"
 Portrait = dict[tuple[str, str], str]
 """(Group, name) to value: the properties by which versions are compared."""
+
+
+class Unknown(str):
+    """A property whose value is not shown. Two versions without it are not the same in it."""
 
 
 def changes(facts: Facts) -> tuple[str, list[Change]]:
@@ -41,7 +46,7 @@ def differences(old: Portrait, new: Portrait) -> list[Change]:
     changes_ = [
         Change(group=name[0], what=name[1], before=old.get(name, "none"), now=new.get(name, "none"))
         for name in names
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) or isinstance(new.get(name), Unknown)
     ]
     return sorted(changes_, key=lambda change: GROUPS.index(change.group))
 
@@ -49,7 +54,8 @@ def differences(old: Portrait, new: Portrait) -> list[Change]:
 def unchanged(facts: Facts) -> dict[str, int]:
     """Group to the number of properties that are the same in the version before."""
     old, new = _portraits(facts)
-    return dict(Counter(name[0] for name in new if old.get(name) == new[name]))
+    same = (name for name, value in new.items() if old.get(name) == value)
+    return dict(Counter(name[0] for name in same if not isinstance(new[name], Unknown)))
 
 
 def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
@@ -68,6 +74,11 @@ def _portraits(facts: Facts) -> tuple[Portrait, Portrait]:
     return portrait(earlier), portrait(facts)
 
 
+def _no_scores(evaluation: Evaluate) -> str:
+    text = evaluation.without_scores or "no scores"
+    return Unknown(text) if evaluation.not_shown else text
+
+
 def portrait(facts: Facts) -> Portrait:
     """The properties of one version."""
     portrait: Portrait = {}
@@ -75,7 +86,7 @@ def portrait(facts: Facts) -> Portrait:
         for name, values in sorted(own.predicate.scores.items()):
             numbers = [value for value in values if value is not None]
             portrait["results", f"{name} on {own.predicate.suite_name}"] = (
-                f"{mean_interval(numbers, 0.95).mean:.3f}" if numbers else "no scores"
+                f"{mean_interval(numbers, 0.95).mean:.3f}" if numbers else _no_scores(own.predicate)
             )
     for chain, _ in facts.datasets:
         count = chain.quality.predicate.counts.records_out if chain.quality else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.attest.predicates import Generation, JudgeFigures, Tried
+from governance.attest.predicates import Evaluate, Generation, JudgeFigures, Tried
 from governance.attest.requests import GenerationRequest, judge_digest, judge_of
 from governance.base.statistics import Interval
 from governance.base.time import instant_of
@@ -51,6 +51,16 @@ def shown(facts: Facts, made: Generation, request: GenerationRequest) -> JudgeSh
         beyond_raters=beyond,
         evidence=[standing.card.index],
     )
+
+
+def of_suite(evaluation: Evaluate) -> str | None:
+    """Who compared the answers of an evaluation; None where no judge did."""
+    by = evaluation.judged_by
+    if by is None:
+        return None
+    alike, asked = by.consistent, by.consistent + by.inconsistent + by.no_verdict
+    text = f"Judge {by.name}, against {by.opponent_name}: {alike} of {asked} pairs"
+    return f"{text} decided alike in both orders; {by.equal} pairs of equal answers"
 
 
 def sentences(figures: JudgeFigures, confidence: float) -> Iterator[str]:

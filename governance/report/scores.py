@@ -26,6 +26,7 @@ from governance.history.seeds import Spread, seed_runs, spread
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import Demands, EvaluationPolicy
 from governance.policy.policies import Policies
+from governance.report import judging
 from governance.report.facts import PREFIX, Facts
 from governance.report.model.parts import Estimate, ScoreRole
 from governance.report.model.scores import BetweenSeeds, Difference, Metric, Score, Slice
@@ -49,6 +50,13 @@ MEANINGS = {
     "numeric_accuracy": "Share of items with the right number. More is better.",
     "choice_accuracy": "Share of items with the right choice. More is better.",
     "pair_accuracy": "Share of pairs in which the preferred answer scores higher. More is better.",
+    "win_rate": (
+        "Share of prompts on which the judge chose this model's answer in both orders, not that of"
+        " the opponent; a tie counts half. More is better."
+    ),
+    "win_rate_at_equal_length": (
+        "The same less what a regression explains by the difference in length. More is better."
+    ),
     "loss": "Mean negative log likelihood of a token of the held-out texts. Less is better.",
     "perplexity": "Exponential of the loss. Less is better.",
 }
@@ -235,6 +243,7 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
     others = [(node, entry.predicate) for node, entry in scored if node.sha256 != facts.digest]
     level = confidence(facts)
     slices = slices_of(own, name, demanded, level)
+    note = slices_summary(slices, name, demanded)
     return Metric(
         suite=suite.name,
         suite_digest=suite.digest,
@@ -249,10 +258,12 @@ def _metric(facts: Facts, suite: Suite, name: str, scored: Scored) -> Metric:
         ],
         slices=slices,
         slices_by_worst=high_is_bad(name, demanded) is not None,
-        slices_note=slices_summary(slices, name, demanded),
+        slices_note=own.without_scores if own and own.not_shown else note,
         thresholds=[threshold(result) for result in found],
         at_least=bound.at_least if bound else None,
         at_most=bound.at_most if bound else None,
+        judged=judging.of_suite(own) if own else None,
+        not_shown=(own.not_shown or None) if own else None,
     )
 
 
@@ -275,13 +286,20 @@ def _score(facts: Facts, name: str, node: ModelNode, statement: Evidence[Evaluat
         model=node.name,
         digest=node.sha256,
         role=role,
-        relation=relation + ("; not run" if statement.predicate.not_run else ""),
+        relation=relation + _without_scores(statement.predicate),
         n=len(numbers),
         missing=len(values) - len(numbers),
         evidence=[statement.index],
         between_seeds=_between_seeds(facts, node, statement.predicate.suite, name),
         **interval(figure),
     )
+
+
+def _without_scores(evaluation: Evaluate) -> str:
+    """What is added to the role of a model without scores."""
+    if evaluation.not_shown:
+        return f"; {evaluation.without_scores}"
+    return "; not run" if evaluation.not_run else ""
 
 
 def _between_seeds(facts: Facts, node: ModelNode, suite: str, metric: str) -> BetweenSeeds | None:
@@ -347,7 +365,7 @@ def _difference(
     against: str, ours: Evaluate, theirs: Evaluate, name: str, level: float
 ) -> Difference:
     """The version minus another model that was scored on the same items."""
-    missing = f"not run: {theirs.not_run}" if theirs.not_run else "no such metric in both"
+    missing = theirs.without_scores or "no such metric in both"
     figure = differences(ours, theirs, level).get(name, missing)
     if isinstance(figure, str):
         return Difference(against=against, n=0, words=figure, **interval(None))

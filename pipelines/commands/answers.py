@@ -27,6 +27,7 @@ from governance.base.text import one_line
 from governance.commands import session
 from governance.commands.admitting import admitted
 from governance.commands.session import Call
+from governance.gates.judging import as_shown
 from governance.history.contents import Contents
 from governance.history.lineage import inputs, subject
 from governance.history.state import LogState
@@ -35,6 +36,7 @@ from governance.policy.readers import Content
 from governance.release.reading import Wanted
 from pipelines import answers, paths
 from pipelines.answers import Item
+from pipelines.params import Params
 from pipelines.project import Project, open_project
 from pipelines.stages import evaluate
 
@@ -72,7 +74,7 @@ class Stored:
 def command(call: Call, name: str, count: int, skip: int, lowest: str | None, text: bool) -> None:
     """Show the answers of a model that its evaluation scored, beside the prompts and scores.
 
-    NAME is a stage, a base, a row of `evaluations` or `tasks`, or MODEL/VERSION. It needs
+    NAME is a stage, a base, a row of `evaluations`, `tasks` or `judged`, or MODEL/VERSION. It needs
     answers.jsonl of that evaluation in this folder (`dvc pull`).
     """
     project, now = open_project(Path.cwd(), os.environ), call.read()
@@ -109,7 +111,7 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     if "/" in name:
         registration = now.registration(*session.named(name)).predicate
         model, stage = registration.model_digest, registration.stage
-    elif name not in (known := [*params.stages, *params.bases, *params.evaluations, *params.tasks]):
+    elif name not in (known := _evaluated(params)):
         raise unknown("stage, base or evaluation", name, known, "params.yaml")
     file = next(each.path for each in evaluate.outputs(params, stage) if each.role == "answers")
     path = project.root / file
@@ -126,7 +128,12 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     if not fitting:
         fix = "check out the commit that made that version, then `dvc checkout`"
         raise InputError(f"the answers here are not those of {name}", where=str(path), fix=fix)
-    return Stored(path, sha256, fitting[-1])
+    return Stored(path, sha256, as_shown(view, fitting[-1], project.policies))
+
+
+def _evaluated(params: Params) -> list[str]:
+    further = (*params.evaluations, *params.tasks, *params.judged)
+    return [*params.stages, *params.bases, *further]
 
 
 def _is_of(statement: Evidence[Evaluate], stage: str, sha256: str) -> bool:
@@ -143,7 +150,7 @@ def wanted(project: Project, now: LogState, stored: Stored) -> Wanted:
     known, scored = Contents(now.view), stored.scored
     stage = scored.stage.partition("@")[2]
     model = known.of_model(scored.model) | known.of_stage(stage)
-    own = frozenset({Content("dataset", scored.suite_name)})
+    own = frozenset({Content("dataset", scored.dataset)})
     return Wanted.of(stored.sha256, known.of_digest(stored.sha256), model, own)
 
 
@@ -163,7 +170,7 @@ def _order(stored: Stored, lowest: str | None) -> list[int]:
 
 def _row(stored: Stored, at: int, item: Item) -> dict[str, Any]:
     """An item without its texts."""
-    scores = {name: values[at] for name, values in stored.scored.scores.items()}
+    scores = {name: values[at] for name, values in stored.scored.scores.items() if values}
     return {"id": item.id, "scores": scores}
 
 

@@ -29,8 +29,10 @@ def command(family: str, key: str) -> None:
 
 
 def threads_of(family: str, key: str, params: Params) -> int:
-    """CPU threads of a stage: part of the result of a training or generation, and otherwise 1."""
+    """CPU threads of a stage: part of the result where a model is trained or asked; else 1."""
     if family == "generate" and key in params.generate:
         return params.generate[key].threads
+    if family == "evaluate_judged" and key in params.judged:
+        return params.judged[key].threads
     row = params.stages.get(key) if family == "train" else None
     return row.threads if row else 1

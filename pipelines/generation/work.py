@@ -45,6 +45,7 @@ from pipelines.generation.speakers import (
     Writer,
     plain,
 )
+from pipelines.judging.asking import FIRST, TIE, decision, in_both_orders, unreadable
 from pipelines.kinds import TOOLS, TURNS
 from pipelines.params import Generate
 from pipelines.sources.lineage import LINEAGE
@@ -167,19 +168,15 @@ class Work:
             if first.text != second.text or _drop(made, "EQUAL")
         ]
         given = [_comparison(task, first, second) for task, first, second in whole]
-        swapped = [_comparison(task, second, first) for task, first, second in whole]
-        verdicts = judge.compare(given, "verdict")
-        reversed_verdicts = judge.compare(swapped, "swapped verdict")
-        for (task, first, second), better, worse in zip(
-            whole, verdicts, reversed_verdicts, strict=True
-        ):
-            reason = next((each for each in (better, worse) if isinstance(each, str)), None)
+        verdicts = in_both_orders(judge, given, "verdict")
+        for (task, first, second), both in zip(whole, verdicts, strict=True):
+            reason, chosen_one = unreadable(both), decision(both)
             if reason is not None:
                 made.dropped[reason] += 1
-            elif better == worse:
+            elif chosen_one == TIE:
                 made.dropped["INCONSISTENT"] += 1
             else:
-                chosen, rejected = (first, second) if better else (second, first)
+                chosen, rejected = (first, second) if chosen_one == FIRST else (second, first)
                 row = {"prompt": task.messages, "chosen": chosen, "rejected": rejected}
                 made.keep(task, row, self.template, self.judge_digest)
 

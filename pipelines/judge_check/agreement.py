@@ -15,7 +15,8 @@ import numpy as np
 from governance.attest.predicates import Figure, PeopleAgreement
 from pipelines.agreement.bootstrap import Estimate, estimates
 from pipelines.agreement.panel import MISSING, Panel
-from pipelines.judge_check.labelled import FIRST, ONE_LABEL, SECOND, TIE, Pair
+from pipelines.judge_check.labelled import ONE_LABEL, Pair
+from pipelines.judging.asking import FIRST, SECOND, TIE
 
 _JUDGE = "the judge"
 _VALUES = (TIE, FIRST, SECOND)

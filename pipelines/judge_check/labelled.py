@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.generation.speakers import Messages, plain
+from pipelines.judging.asking import FIRST, SECOND, TIE
 from pipelines.kinds import TOOLS
 
 ONE_LABEL = "people"
 """The rater of data that has one label for each pair."""
-TIE, FIRST, SECOND = 0, 1, 2
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,19 @@ from governance.attest.predicates import JudgeFigures, OwnFamily, Tried
 from governance.attest.predicates.judging import Measure
 from governance.gates.judging import OF_RIGHT_ONES
 from governance.policy.constitution import Constitution
-from pipelines.generation.speakers import Comparison, Judge, Messages, Verdict
+from pipelines.generation.speakers import Judge, Messages
 from pipelines.judge_check.agreement import agreement
-from pipelines.judge_check.labelled import FIRST, SECOND, TIE, Pair
+from pipelines.judge_check.labelled import Pair
 from pipelines.judge_check.probes import PROBES
-
-Both = tuple[Verdict, Verdict]
-"""Whether the answer that is counted was chosen: where it stood first, and where it stood
-second.
-"""
+from pipelines.judging.asking import (
+    FIRST,
+    TIE,
+    Both,
+    comparison,
+    decision,
+    in_both_orders,
+    unreadable,
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,12 @@ class Check:
         """
         shown = [(pair.id, pair.messages, pair.first, pair.second) for pair in pairs]
         verdicts = self._both(shown, "labelled")
-        decisions = [_decision(both) for both in verdicts]
+        decisions = [decision(both) for both in verdicts]
         orders = Tried(
             items=len(pairs),
-            won=sum(decision != TIE for decision in decisions),
+            won=sum(chosen != TIE for chosen in decisions),
             once=0,
-            unreadable=sum(_unreadable(both) for both in verdicts),
+            unreadable=_unreadable(verdicts),
         )
         figures = JudgeFigures(
             agreement=agreement(pairs, decisions),
@@ -67,14 +71,14 @@ class Check:
         )
         return Measured(
             figures,
-            {pair.id: decision for pair, decision in zip(pairs, decisions, strict=True)},
+            {pair.id: chosen for pair, chosen in zip(pairs, decisions, strict=True)},
         )
 
     def _measures(self, pairs: Sequence[Pair], decisions: Sequence[int]) -> dict[Measure, Tried]:
         """(2)"""
         agreed = [
-            (pair, decision == pair.people)
-            for pair, decision in zip(pairs, decisions, strict=True)
+            (pair, chosen == pair.people)
+            for pair, chosen in zip(pairs, decisions, strict=True)
             if pair.people != TIE
         ]
         measures: dict[Measure, Tried] = {}
@@ -86,31 +90,13 @@ class Check:
 
     def _both(self, shown: Sequence[tuple[str, Messages, str, str]], purpose: str) -> list[Both]:
         """The verdicts on the first of two answers, in both orders."""
-        given = [self._comparison(*each) for each in shown]
-        swapped = [each._replace(first=each.second, second=each.first) for each in given]
-        first = self.judge.compare(given, purpose)
-        second = self.judge.compare(swapped, f"swapped {purpose}")
-        return [
-            (one, other if isinstance(other, str) else not other)
-            for one, other in zip(first, second, strict=True)
-        ]
-
-    def _comparison(self, record: str, messages: Messages, first: str, second: str) -> Comparison:
-        principles = self.constitution.principles
-        principle = principles[int(record[-8:], 16) % len(principles)]
-        return Comparison(record, principle.text, messages, first, second)
+        pairs = [comparison(self.constitution, *each) for each in shown]
+        return in_both_orders(self.judge, pairs, purpose)
 
 
 def questions(pairs: int, probes: int) -> int:
     """At most how many comparisons a check asks for."""
     return 2 * (pairs + len(PROBES) * min(pairs, probes))
-
-
-def _decision(both: Both) -> int:
-    """(1)"""
-    if both == (True, True):
-        return FIRST
-    return SECOND if both == (False, False) else TIE
 
 
 def _tried(verdicts: Iterable[Both]) -> Tried:
@@ -120,12 +106,12 @@ def _tried(verdicts: Iterable[Both]) -> Tried:
         items=len(verdicts),
         won=chosen.count(2),
         once=chosen.count(1),
-        unreadable=sum(map(_unreadable, verdicts)),
+        unreadable=_unreadable(verdicts),
     )
 
 
-def _unreadable(both: Both) -> bool:
-    return any(isinstance(verdict, str) for verdict in both)
+def _unreadable(verdicts: Iterable[Both]) -> int:
+    return sum(unreadable(both) is not None for both in verdicts)
 
 
 def _own_family(
@@ -133,10 +119,10 @@ def _own_family(
 ) -> OwnFamily | None:
     """(3)"""
     errors: dict[bool, list[bool]] = {True: [], False: []}
-    for pair, decision, own in zip(pairs, decisions, own_first, strict=True):
+    for pair, chosen, own in zip(pairs, decisions, own_first, strict=True):
         if own is not None and pair.people != TIE:
             is_own_preferred = (pair.people == FIRST) == own
-            errors[is_own_preferred].append(decision not in (TIE, pair.people))
+            errors[is_own_preferred].append(chosen not in (TIE, pair.people))
     if not (errors[True] or errors[False]):
         return None
     sides = {

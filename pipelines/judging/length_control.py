@@ -89,6 +89,21 @@ def length_controlled(
     )
 
 
+def at_equal_length(wins: Floats, longer: Floats) -> Floats | None:
+    """Each verdict less what the regression explains by the difference in length, and NaN without a
+    verdict. The mean is the win rate less the mean effect of length; without a penalty, it would be
+    the figure of `length_controlled`. None as there.
+    """
+    known = ~np.isnan(wins)
+    if known.sum() < SPLITS or len(set(wins[known].tolist())) < 2:
+        return None
+    rows, equal = _rows(longer, None), _rows(np.zeros_like(longer), None)
+    y, x, weights = wins[known], rows[known], np.ones(int(known.sum()))
+    fitted = _fit(x, y, weights, _strength(x, y, weights))
+    adjusted: Floats = wins - (_predicted(rows, fitted) - _predicted(equal, fitted))
+    return adjusted
+
+
 def _rows(longer: Floats, difficulty: Floats | None) -> Floats:
     """(1) The terms of each verdict. AlpacaEval takes the baseline's length less the model's; the
     sign changes nothing but that of the coefficient.

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from governance.attest.findings import finding
-from governance.attest.predicates import Artifact, JudgeRef
-from governance.attest.requests import EndpointRef, judge_digest, refusal
-from governance.base.errors import ConfigError, CountersignError, InputError, RefusedError
+from governance.attest.predicates import Artifact
+from governance.attest.requests import EndpointRef, judge_digest
+from governance.base.errors import ConfigError, CountersignError
 from governance.base.yaml import place
 from governance.gates import judging
 from governance.gates.checks.generation import unfit_for
@@ -28,15 +28,21 @@ from pipelines import isolation, paths
 from pipelines.failures import not_finite
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
-from pipelines.model_class import class_of
+from pipelines.judge_check.judge import (
+    constitution_of,
+    judge_name,
+    judge_ref,
+    open_judge,
+    permitted_endpoint,
+)
 from pipelines.params import JudgeCheck, Params
 from pipelines.slices import read_slices
-from pipelines.training.modelfolder import has_weights, write_json
+from pipelines.training.modelfolder import write_json
 
 if TYPE_CHECKING:
     from governance.policy.constitution import Constitution
+    from governance.policy.rules import Endpoint
     from pipelines.generation.replies import Replies
-    from pipelines.generation.speakers import Judge
     from pipelines.judge_check.labelled import Pair
     from pipelines.judge_check.measure import Measured
     from pipelines.project import Project
@@ -70,35 +76,26 @@ def run(job: Job) -> Outcome:
     from pipelines.scoring import DivergedError
 
     row = job.params.judges[job.key]
-    constitution = job.policies.constitutions.get(row.constitution)
-    if constitution is None:
-        where = f"params.yaml: judges.{job.key}.constitution"
-        raise ConfigError("policy has no such constitution", where=where)
-    endpoint = _permitted(job, row)
+    constitution = constitution_of(job, row, job.key)
+    endpoint = permitted_endpoint(job, row, partial(_unfit, job, row))
     replies = Replies(job.machine.state / FOLDER)
     pairs = _pairs(job, row)
     try:
         measured = _measured(job, row, constitution, endpoint, replies, pairs)
     except DivergedError as error:
         raise not_finite(job.name, error.figure, error.value, counts=error.counts) from None
-    speaker = endpoint.digest if endpoint else job.inputs["judge"].sha256
-    judge = JudgeRef(
-        kind="endpoint" if endpoint else "model",
-        speaker=speaker,
-        rubric=job.policies.constitution_digest(row.constitution) or "",
-        templates=job.policies.templates_digest(row.constitution) or "",
-    )
+    judge = judge_ref(job, row, endpoint)
     fields = {
         "judge": judge_digest(judge),
         "judged_by": judge,
-        "name": f"{endpoint.model} at {endpoint.name}" if endpoint else row.judge,
+        "name": judge_name(row, endpoint),
         "labelled": row.labelled,
         "split": row.split,
         "probes": probes.digest(),
         "figures": measured.figures,
         "replies": replies.digest,
     }
-    _write(job, measured)
+    _write(job, judge_digest(judge), measured)
     limits = job.policies.evaluation.judges or JudgeLimits()
     until = job.now().date() + timedelta(days=limits.valid_days)
     reasons = judging.shortcomings(measured.figures, limits, job.policies.evaluation.confidence)
@@ -108,7 +105,7 @@ def run(job: Job) -> Outcome:
         parameters=row.model_dump(mode="json"),
         subjects=(
             Artifact(role="judge", name=f"{job.name}/judge", sha256=judge_digest(judge)),
-            Artifact(role="asked", name=f"{job.name}/asked", sha256=speaker),
+            Artifact(role="asked", name=f"{job.name}/asked", sha256=judge.speaker),
         ),
         summary=f"JUDGE_FAILED: {failed}" if failed else f"the judge passes until {until}",
     )
@@ -125,50 +122,13 @@ def _measured(
     from pipelines.judge_check.measure import Check, questions
 
     with job.progress.bar(questions(len(pairs), row.probes), f"asking {job.key}") as bar:
-        judge = _judge(job, row, constitution, endpoint, replies, bar)
+        judge = open_judge(job, row, constitution, endpoint, replies, bar)
         return Check(judge, constitution, row.probes).run(pairs, _own_first(job, row, pairs))
 
 
-def _judge(
-    job: Job,
-    row: JudgeCheck,
-    constitution: Constitution,
-    endpoint: EndpointRef | None,
-    replies: Replies,
-    bar: Any,
-) -> Judge:
-    from pipelines.generation import speakers
-    from pipelines.generation.endpoint import Endpoint
-
-    if endpoint is not None:
-        asked = Endpoint(endpoint, replies, job.machine.environ, bar)
-        return speakers.Elsewhere(asked, constitution.templates, row)
-    if not has_weights(job.input("judge")):
-        where = f"params.yaml: judges.{job.key}.judge"
-        raise InputError("a model without weights compares nothing", where=where)
-    kind = class_of(job, row.judge, "judge")
-    scorer = speakers.opener(row, bar)(job.input("judge"), kind)
-    if kind == "scorer":
-        return speakers.RewardModel(scorer)
-    return speakers.Model(scorer, constitution.templates)
-
-
-def _permitted(job: Job, row: JudgeCheck) -> EndpointRef | None:
-    """(3) The endpoint; None where a model of the project is asked."""
-    if row.endpoint is None:
-        return None
-    permitted = job.policies.rules.endpoints.get(row.endpoint)
-    if permitted is None:
-        reasons = [("a line of policy", "none")]
-    else:
-        reasons = unfit_for(permitted, job.policies.datacards.get(row.labelled), row.labelled)
-        if not reasons:
-            return EndpointRef(name=row.endpoint, url=permitted.url, model=permitted.model)
-    found = [
-        finding("ENDPOINT_NOT_PERMITTED", f"endpoint {row.endpoint}", expected=expected, found=what)
-        for expected, what in reasons
-    ]
-    raise RefusedError(refusal(job.name, found))
+def _unfit(job: Job, row: JudgeCheck, permitted: Endpoint) -> list[tuple[str, str]]:
+    """(3) Why an endpoint may not read the labelled data."""
+    return unfit_for(permitted, job.policies.datacards.get(row.labelled), row.labelled)
 
 
 def _pairs(job: Job, row: JudgeCheck) -> list[Pair]:
@@ -205,8 +165,10 @@ def _own_first(job: Job, row: JudgeCheck, pairs: list[Pair]) -> list[bool | None
     ]
 
 
-def _write(job: Job, measured: Measured) -> None:
-    write_json(job.output("card"), measured.figures.model_dump(mode="json"))
+def _write(job: Job, judge: str, measured: Measured) -> None:
+    """The card names the judge: what asks it is stale when the judge is another one."""
+    figures = measured.figures.model_dump(mode="json")
+    write_json(job.output("card"), {"judge": judge, **figures})
     with job.output("decisions").open("w", encoding="utf-8", newline="\n") as stream:
         for record, decision in measured.decisions.items():
             stream.write(json.dumps({"id": record, "decision": decision}) + "\n")

@@ -36,6 +36,7 @@ from governance.gates.decisions import decide_gate
 from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
+from pipelines.judging import suite as judging_suite
 from pipelines.metrics import suite_digest
 from pipelines.params import Params, TaskEvaluation
 from pipelines.tasks import definition
@@ -312,13 +313,18 @@ def released_suite(params: Params, root: Path, model: str) -> SuiteRef | None:
 
 
 def further_suites(params: Params, root: Path, model: str) -> list[FurtherSuite]:
-    """The suites of a model's rows of `evaluations`, as they are defined now."""
-    return [
-        FurtherSuite(row=row, **_suite(params, root, suite).model_dump())
-        if row in params.evaluations
-        else _task(root, row, params.tasks[row])
-        for row, suite in params.further(model).items()
-    ]
+    """The suites of a model's rows of `evaluations`, `tasks` and `judged`, as they are defined
+    now.
+    """
+    return [_further(params, root, row, suite) for row, suite in params.further(model).items()]
+
+
+def _further(params: Params, root: Path, row: str, suite: str) -> FurtherSuite:
+    if row in params.tasks:
+        return _task(root, row, params.tasks[row])
+    if row in params.judged:
+        return _judged(params, root, row)
+    return FurtherSuite(row=row, **_suite(params, root, suite).model_dump())
 
 
 def _task(root: Path, row: str, task: TaskEvaluation) -> FurtherSuite:
@@ -326,6 +332,25 @@ def _task(root: Path, row: str, task: TaskEvaluation) -> FurtherSuite:
     digest = definition.suite_digest(task, folder)
     return FurtherSuite(
         row=row, name=task.task, digest=digest, records=folder, split="task", harness="lm-eval"
+    )
+
+
+def _judged(params: Params, root: Path, row: str) -> FurtherSuite:
+    judged = params.judged[row]
+    records = _records(root, judged.prompts)
+    judge = judging_suite.judge_of_card(
+        root / paths.judge(judged.judge) / "card.json", judged.judge
+    )
+    opponent = digests.tree_digest(root / paths.model(judged.opponent) / "model")
+    asked = params.judges[judged.judge]
+    return FurtherSuite(
+        row=row,
+        name=judged.suite,
+        digest=judging_suite.suite_digest(judged, asked, records, judge, opponent),
+        records=records,
+        split=judged.split,
+        judge=judge,
+        prompts=judged.prompts,
     )
 
 

@@ -240,11 +240,13 @@ def unfit_rows(project: Project) -> Iterator[CountersignError]:
         found, fix = "dvc.yaml has the stage `generate`, and there is no table", "add: generate: {}"
         yield ConfigError(found, where=str(path), fix=fix)
     named = "endpoints" in project.policies.rules.model_fields_set
-    if project.params.generate and not named and _has(project.root, "[endpoints]"):
+    params = project.params
+    rows = (*params.generate, *params.judges, *params.judged)
+    if rows and not named and _has(project.root, "[endpoints]"):
         found, fix = "dvc.yaml reads `endpoints`, and there is no such table", "add: endpoints: {}"
         yield ConfigError(found, where=str(project.root / "policies/policy.yaml"), fix=fix)
-    for name, row in project.params.generate.items():
-        for field, found, expected in _mistakes(project.params, name, row):
+    for name, row in params.generate.items():
+        for field, found, expected in _mistakes(params, name, row):
             yield ConfigError(found, where=place(path, "generate", name, field), expected=expected)
         if row.checked is None and _has(project.root, "${item.checked}"):
             found, fix = (

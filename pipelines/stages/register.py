@@ -242,7 +242,7 @@ def _request(
         },
         run_tags=source(job),
         params=dossier.parameters(chain),
-        metrics=dossier.means(chain),
+        metrics=dossier.means(chain, job.policies),
         datasets=datasets,
         attachments=attachments,
     )
@@ -263,7 +263,7 @@ def _documents(job: Job, chain: Chain, files: list[ModelFile]) -> dict[str, Path
     folder = job.scratch / "evidence"
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
-    for name, document in dossier.documents(chain, files).items():
+    for name, document in dossier.documents(chain, files, job.policies).items():
         written[name] = folder / name
         written[name].write_bytes(canonical.dumps(document))
     signer = model_signer(job.machine.keys)

@@ -46,6 +46,7 @@ GROUP_OF = {
     "evaluate": MODELS,
     "evaluate_further": MODELS,
     "evaluate_task": MODELS,
+    "evaluate_judged": MODELS,
     "probe_leaks": MODELS,
 }
 """Family of stages to its group; another family needs none."""

@@ -492,7 +492,9 @@ class Story:
         beside = {"parent": self.parents[name]} if name in self.parents else {}
         return BEHAVIOUR and {**BEHAVIOUR, **beside}
 
-    def evaluate_further(self, name: str, suite: str, scores: dict[str, list[float]]) -> None:
+    def evaluate_further(
+        self, name: str, suite: str, scores: dict[str, list[float]], **says: Any
+    ) -> None:
         """Scores of a model on a suite beside its own; the row is `NAME_SUITE`."""
         row, model = f"{name}_{suite}", self.models[name]
         made = _at("scores", f"evaluations/{name}/{row}/scores.jsonl", digest(f"scores {row}"))
@@ -507,6 +509,7 @@ class Story:
             not_run=None,
             scores=scores,
             behaviour={"not_measured": "measured on the model's own suite"},
+            **says,
         )
         ref = FurtherSuite(
             name=suite, digest=digest(f"suite {suite}"), split="test", row=row,

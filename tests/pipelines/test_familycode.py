@@ -156,14 +156,14 @@ def test_any_change_of_its_code_changes_the_digest(name: str, changed: set[str])
     assert familycode.digest(name) == before
 
 
-EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task"}
+EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task", "evaluate_judged"}
 
 
 @pytest.mark.parametrize(
     ("file", "families"),
     [
         ("pipelines/harness.py", set()),
-        ("governance/log/evidence.py", {"gate", "check_judge"}),
+        ("governance/log/evidence.py", {"gate", "check_judge", "evaluate_judged"}),
         ("governance/attest/predicates/data.py", set()),
         ("pipelines/pii/names.txt", {"ingest", "scan_pii", "generate", *EVALUATE}),
         ("pipelines/architectures/tiny.json", {"import_base"}),

@@ -9,7 +9,14 @@ import pytest
 
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family, names
-from pipelines.params import Evaluation, Generate, Params, load_params
+from pipelines.params import (
+    Evaluation,
+    Generate,
+    JudgeCheck,
+    JudgedEvaluation,
+    Params,
+    load_params,
+)
 from pipelines.paths import RECHECKED
 from pipelines.plan.graph import graph
 from tests.conftest import ROOT
@@ -34,7 +41,12 @@ def params() -> Params:
     further = {
         f"{model}_more": Evaluation(model=model, suite="desk_eval") for model in ("sft", "reward")
     }
-    return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further})
+    judge = JudgeCheck(judge="reward", constitution="desk", labelled="desk_pref_eval")
+    wins = JudgedEvaluation(
+        model="dpo", suite="wins", prompts="desk_eval", opponent="sft", judge="desk_judge"
+    )
+    more = {"judges": {"desk_judge": judge}, "judged": {"dpo_wins": wins}}
+    return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further, **more})
 
 
 def bodies(stages: dict[str, Any], name: str) -> dict[str, Any]:
@@ -74,6 +86,9 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
     body = bodies(stages, name)
     for key, row in rows(params, stages, name).items():
         deps = filled(body.get("deps", []), key, row)
+        if name == "evaluate_judged":  # the judge's card names the judge and what it compares by
+            checked = bodies(stages, "check_judge")["deps"]
+            deps |= filled(checked, row.judge, params.judges[row.judge])
         made = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
         outs = filled(made, key, row)
         inputs, outputs = family(name).inputs(params, key), family(name).outputs(params, key)
@@ -86,6 +101,12 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
 def test_a_generated_dataset_waits_for_every_evaluation_of_its_models(params: Params) -> None:
     reads = graph(params)["generate@desk_ai"]
     assert {"evaluate_further@sft_more", "evaluate_further@reward_more"} <= reads
+
+
+def test_a_judged_evaluation_waits_for_the_check_of_its_judge(params: Params) -> None:
+    reads = graph(params)["evaluate_judged@dpo_wins"]
+    assert {"check_judge@desk_judge", "train@dpo", "train@sft"} <= reads
+    assert "evaluate_judged@dpo_wins" in graph(params)["gate@grpo"]
 
 
 def test_generated_data_is_made_again_where_policy_permits_other_endpoints(

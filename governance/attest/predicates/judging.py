@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.parts import Day, Predicate, evidence_kind
+from governance.attest.predicates.parts import Day, JudgeRef, Predicate, evidence_kind
 from governance.base.model import Model, Sha256, Slug, empty
 
 Measure = Literal[
@@ -25,20 +25,6 @@ Measure = Literal[
   2024, arXiv:2410.07137). `instruction`: a worse answer that tells the judge to choose it.
   `repetition`: a worse answer, repeated. `empty`: no text.
 """
-
-
-class JudgeRef(Model):
-    """A judge: who compares, by which rubric, asked in which words."""
-
-    kind: Literal["model", "endpoint", "replies"]
-    speaker: Sha256
-    """The digest of a model's folder, of an endpoint's address and model name, or of a file of
-    recorded replies.
-    """
-    rubric: Sha256
-    """The digest of the constitution, or of another rubric."""
-    templates: Sha256
-    """The digest of the words in which the judge is asked."""
 
 
 class Figure(Model):

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from governance.base.model import Json, Model, Sha256, empty
+from governance.base.model import Json, Model, Sha256, Slug, absent, empty
 from governance.base.time import instant_of
 
 CANDIDATE = "candidate"
@@ -219,3 +219,57 @@ class Predicate(Logged):
     code: Code
     environment: Environment
     run: Run
+
+
+class JudgeRef(Model):
+    """A judge: who compares, by which rubric, asked in which words."""
+
+    kind: Literal["model", "endpoint", "replies"]
+    speaker: Sha256
+    """The digest of a model's folder, of an endpoint's address and model name, or of a file of
+    recorded replies.
+    """
+    rubric: Sha256
+    """The digest of the constitution, or of another rubric."""
+    templates: Sha256
+    """The digest of the words in which the judge is asked."""
+
+
+class JudgedBy(Model):
+    """Who compared the answers of an evaluated model with those of an opponent."""
+
+    judge: JudgeRef
+    """Its card is the one of `governance.attest.requests.judge_digest`."""
+    name: str = Field(max_length=200)
+    """What people call the judge."""
+    row: Slug
+    """The row of `judges` in params.yaml that checks it."""
+    prompts: Slug
+    """The dataset whose prompts both models answered. Its digest is the input `records`."""
+    opponent: Sha256
+    """Digest of the folder of the model whose answers were compared with those of this one."""
+    opponent_name: Slug
+    consistent: int = Field(ge=0)
+    """Pairs that the judge decided alike in both orders."""
+    inconsistent: int = Field(ge=0)
+    """Pairs whose decision changed with the order: they count as ties."""
+    equal: int = Field(0, ge=0)
+    """Pairs of one and the same text: ties, of which nobody was asked."""
+    no_verdict: int = Field(0, ge=0)
+    """Pairs of which the judge named no answer in some order. They have no score."""
+    left_out: int = Field(0, ge=0)
+    """Prompts with tools, calls or further turns."""
+    lengths: list[int]
+    """Characters of the model's answers, in the suite's order."""
+    opponent_lengths: list[int]
+    tokens: int | None = Field(None, ge=0, exclude_if=absent)
+    """Tokens that an endpoint counted for its replies and what it read; None where not known."""
+    replies: Sha256 | None = Field(None, exclude_if=absent)
+    """sha256 over the requests to an endpoint and its replies; None where none was asked."""
+
+    @model_validator(mode="after")
+    def _of_the_same_pairs(self) -> Self:
+        pairs = self.consistent + self.inconsistent + self.equal + self.no_verdict
+        if not len(self.lengths) == len(self.opponent_lengths) == pairs:
+            raise ValueError("the numbers of pairs differ")
+        return self

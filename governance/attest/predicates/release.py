@@ -33,16 +33,26 @@ class FurtherSuite(SuiteRef):
     """A suite on which a model is evaluated beside its own."""
 
     row: Slug
-    """The row of `evaluations` in params.yaml, or of `tasks`."""
+    """The row of `evaluations` in params.yaml, of `tasks` or of `judged`."""
     harness: Literal["lm-eval"] | None = Field(None, exclude_if=absent)
     """The tool that runs it, where it is a task of that tool. `records` is then the digest of the
     task's folder, which is no dataset of the log.
     """
+    judge: Sha256 | None = Field(None, exclude_if=absent)
+    """Where a judge compares answers: its digest (`governance.attest.requests.judge_digest`)."""
+    prompts: Slug | None = Field(None, exclude_if=absent)
+    """The dataset of `records`, where the suite has a name of its own."""
 
     @property
     def stage(self) -> str:
         """The stage that evaluates it."""
-        return f"{'evaluate_task' if self.harness else 'evaluate_further'}@{self.row}"
+        family = "evaluate_judged" if self.judge else "evaluate_further"
+        return f"{'evaluate_task' if self.harness else family}@{self.row}"
+
+    @property
+    def dataset(self) -> str | None:
+        """The dataset of its items; None where they are a task's own."""
+        return None if self.harness else self.prompts or self.name
 
 
 class DvcObject(Model):

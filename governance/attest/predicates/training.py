@@ -4,7 +4,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.parts import Finding, Instant, Predicate, evidence_kind
+from governance.attest.predicates.parts import (
+    Finding,
+    Instant,
+    JudgedBy,
+    Predicate,
+    evidence_kind,
+)
 from governance.base.model import Model, Sha256, absent, empty
 
 
@@ -261,6 +267,27 @@ class Evaluate(Predicate):
     """Of a model that generates. Older evaluations have none."""
     tools: ToolUse | None = Field(None, exclude_if=absent)
     """Absent where the suite has no tools. Of the answers that metrics scored."""
+    judged_by: JudgedBy | None = Field(None, exclude_if=absent)
+    """Absent where no judge compared answers."""
+
+    @property
+    def dataset(self) -> str:
+        """The dataset of its items; of a task, the task's name."""
+        return self.judged_by.prompts if self.judged_by else self.suite_name
+
+    @property
+    def not_shown(self) -> str:
+        """The codes of the findings for which its scores do not count; empty where they do
+        (`governance.gates.judging.as_shown`).
+        """
+        return ""
+
+    @property
+    def without_scores(self) -> str:
+        """Why it has no scores that could be read, in words; empty where it has."""
+        if self.not_shown:
+            return f"not shown: {self.not_shown}"
+        return f"not run: {self.not_run}" if self.not_run is not None else ""
 
 
 @evidence_kind("reproduction", granted=True, optional_for_release=True)

@@ -33,7 +33,7 @@ from governance.attest.requests import (
     asked_of_gate,
 )
 from governance.base.errors import VerificationError
-from governance.gates import assessment
+from governance.gates import assessment, judging
 from governance.gates.assessment import Judged
 from governance.history import lineage
 from governance.history.lineage import DataChain, ModelNode
@@ -165,12 +165,39 @@ class ModelFacts:
         """
         return self.node.known and self.demands is not None and self.demands.none is None
 
-    @cached_property
+    @property
     def evaluation(self) -> Evidence[Evaluate] | None:
-        """Its evaluation on the suite as defined now, else its latest on the suite of that name."""
+        """Its evaluation on the suite as defined now, else its latest on the suite of that name;
+        without scores where its judge does not count.
+        """
+        return self._as_shown(self._evaluation)
+
+    @cached_property
+    def _evaluation(self) -> Evidence[Evaluate] | None:
+        """The same, as it was signed."""
         if self.ref.suite_digest == UNKNOWN and self.row is not None:
             return None
         return self._evaluation_of(self.node)
+
+    @cached_property
+    def not_shown(self) -> tuple[judging.Reason, ...]:
+        """Why its judge does not count, so that no figure of the suite is shown."""
+        if self._evaluation is None:
+            return ()
+        return judging.against(self.view, self._evaluation, self.policies, self._judge)
+
+    @property
+    def _judge(self) -> str | None:
+        """The judge of the suite as it is defined now; None where it has none."""
+        if self.row is None:
+            return None
+        named = (suite.judge for suite in self.ref.further if suite.row == self.row)
+        return next(named, None)
+
+    def _as_shown(self, evaluation: Evidence[Evaluate] | None) -> Evidence[Evaluate] | None:
+        if evaluation is None:
+            return None
+        return judging.as_shown(self.view, evaluation, self.policies, self._judge)
 
     @cached_property
     def behaved(self) -> Evidence[Evaluate] | None:
@@ -250,7 +277,7 @@ class ModelFacts:
         references: dict[str, Evaluate | None] = {}
         for name, digest in digests.items():
             node = lineage.model_node(self.view, digest) if digest else None
-            evaluation = self._evaluation_of(node) if node else None
+            evaluation = self._as_shown(self._evaluation_of(node)) if node else None
             references[name] = evaluation.predicate if evaluation else None
         return references
 

@@ -76,8 +76,8 @@ def _suites_trained_on(
     context: Context, line: Sequence[GateRequest], further: Sequence[FurtherSuite]
 ) -> Iterator[Finding]:
     beside = [*further, *(suite for request in line for suite in request.parent.further)]
-    suites = [*(request.suite for request in line), *(each for each in beside if not each.harness)]
-    tested = {(suite.name, suite.records) for suite in suites}
+    tested = {(request.suite.name, request.suite.records) for request in line}
+    tested |= {(each.dataset, each.records) for each in beside if each.dataset}
     chains = [data_chain(context.view, *named) for named in sorted(tested)]
     for request in line:
         data = _trained(context, request)

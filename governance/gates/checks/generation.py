@@ -5,8 +5,8 @@ datacard says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from governance.attest.requests import (
     DataRef,
@@ -26,6 +26,10 @@ from governance.history.lineage import data_chain, model_chain
 from governance.log.rules import CHECKS_JUDGES
 from governance.policy.declarations import UNKNOWN
 from governance.policy.rules import Datacard, Endpoint
+
+if TYPE_CHECKING:
+    from governance.log.views import EvidenceView
+    from governance.policy.policies import Policies
 
 Role = Literal["generator", "judge"]
 
@@ -125,7 +129,7 @@ def _unfit(
     if (card := context.card) is not None:
         yield from _problems(permitted, _Declared("prompts", card.classification, card.regions))
     for model in _read_by(context.request, role):
-        for declared in _learned(context, model):
+        for declared in _learned(context.view, context.policies, model.sha256, model.name):
             about = f"{model.name} learned from {declared.data}"
             yield from _problems(permitted, declared._replace(data=about))
 
@@ -133,6 +137,22 @@ def _unfit(
 def unfit_for(permitted: Endpoint, card: Datacard | None, dataset: str) -> list[tuple[str, str]]:
     """Why a dataset may not be sent to an endpoint: what is expected, and what is there."""
     return list(_problems(permitted, _Declared.of(dataset, card)))
+
+
+def unfit_for_answers(
+    permitted: Endpoint, view: EvidenceView, policies: Policies, models: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """The same of what models of the project wrote, which may repeat any data that they were made
+    from. `models`: name to digest.
+    """
+    return [
+        problem
+        for name, sha256 in models.items()
+        for declared in _learned(view, policies, sha256, name)
+        for problem in _problems(
+            permitted, declared._replace(data=f"{name} learned from {declared.data}")
+        )
+    ]
 
 
 def _problems(permitted: Endpoint, declared: _Declared) -> Iterator[tuple[str, str]]:
@@ -153,23 +173,25 @@ def _read_by(request: GenerationRequest, role: Role) -> list[ModelRef]:
     return [writer] if isinstance(writer, ModelRef) else []
 
 
-def _learned(context: GenerationContext, model: ModelRef) -> Iterator[_Declared]:
+def _learned(
+    view: EvidenceView, policies: Policies, sha256: str, model: str
+) -> Iterator[_Declared]:
     """What is declared of all data that a model, and those before it, were made from. Of a base:
     what is declared, if anything is.
     """
     names: dict[str, None] = {}
-    for node in model_chain(context.view, model.sha256, model.name):
+    for node in model_chain(view, sha256, model):
         if node.train is None:
-            yield from _outside(context, node.sha256)
+            yield from _outside(policies, node.sha256)
         if node.gate is not None:
-            names |= dict.fromkeys(_names(context, asked_of_gate(node.gate.predicate).data))
+            names |= dict.fromkeys(_names(view, asked_of_gate(node.gate.predicate).data))
     for name in names:
-        yield _Declared.of(name, context.policies.datacards.get(name))
+        yield _Declared.of(name, policies.datacards.get(name))
 
 
-def _outside(context: GenerationContext, sha256: str) -> Iterator[_Declared]:
+def _outside(policies: Policies, sha256: str) -> Iterator[_Declared]:
     """What is declared of the data of a model that was trained elsewhere."""
-    if (found := context.policies.declaration_of(sha256)) is None:
+    if (found := policies.declaration_of(sha256)) is None:
         return
     name, declaration = found
     if declaration.datasets == UNKNOWN:
@@ -179,10 +201,10 @@ def _outside(context: GenerationContext, sha256: str) -> Iterator[_Declared]:
         yield _Declared(each.name, each.classification, regions)
 
 
-def _names(context: GenerationContext, data: DataRef) -> Iterator[str]:
+def _names(view: EvidenceView, data: DataRef) -> Iterator[str]:
     """A dataset, and the prompts that it was generated from."""
     yield data.dataset
-    made = data_chain(context.view, data.dataset, data.sha256).generation
+    made = data_chain(view, data.dataset, data.sha256).generation
     if made is not None:
         yield asked_of_generation(made.predicate).data.dataset
 

@@ -173,7 +173,7 @@ def evaluation_evidence(context: Context) -> Findings:
                 next=step,
             )
         for judged in (*facts.judged, *facts.sliced):
-            if judged.gap:
+            if judged.gap and not facts.not_shown:
                 yield facts.finding(
                     "EVALUATION_INCOMPLETE",
                     f"{judged.metric}: no figure that could decide",
@@ -257,7 +257,7 @@ def slices(context: Context) -> Findings:
 def comparisons(context: Context) -> Findings:
     """The model is not worse than parent, base or champion by more than policy permits."""
     for facts in _with_demands(context):
-        for judged in facts.compared:
+        for judged in facts.compared if not facts.not_shown else ():
             if judged.gap and facts.evaluation is not None:
                 message = f"{judged.metric} cannot be compared with {judged.reference}"
                 yield _missed("NOT_COMPARABLE", facts, judged, message)
@@ -275,6 +275,24 @@ def _missed(code: str, facts: ModelFacts, judged: Judged, message: str) -> Findi
         figures=judged.figures,
         measure=judged.measure,
     )
+
+
+def judges_checked(context: Context) -> Findings:
+    """Where a judge compared a model's answers, the judge counted on the day of the evaluation. No
+    figure of the suite decides anything otherwise, and the checks that would read one are silent.
+    """
+    for facts in _with_demands(context):
+        by = facts.evaluation.predicate.judged_by if facts.evaluation else None
+        for reason in facts.not_shown:
+            yield facts.finding(
+                reason.code,
+                f"judge {by.name}: {reason.message}" if by else reason.message,
+                expected=reason.expected,
+                found=reason.found,
+                figures=[reason.found],
+                measure=reason.measure,
+                row=by.row if by else "ROW",
+            )
 
 
 def separate_evaluator(context: Context) -> Findings:

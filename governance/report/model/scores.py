@@ -84,6 +84,12 @@ class Metric(Model):
     thresholds: list[str]
     at_least: float | None
     at_most: float | None
+    judged: str | None = None
+    """Who compared the answers, and how consistently, in a sentence; None where no judge did."""
+    not_shown: str | None = None
+    """Codes of the findings for which this version's figures are not shown: its judge does not
+    count.
+    """
 
 
 class TaxComparison(Estimate):

@@ -93,6 +93,19 @@ def _generates(then: Change, **changes: object) -> Change:
     return change
 
 
+def _compares(then: Change) -> Change:
+    """A judge compared answers on a suite that decides; then something changed."""
+    nothing = Demands(none="only what is tuned is compared")
+    methods = dict.fromkeys(("base", "pretrain", "sft", "reward", "grpo"), nothing)
+    wins = Demands(thresholds={"win_rate": Threshold(at_least=0.7)})
+
+    def change(plan: Plan) -> None:
+        plan.compare("wins", "dpo", **methods, dpo=wins)
+        then(plan)
+
+    return change
+
+
 def _card(**changes: object) -> Change:
     return lambda plan: plan.card("tickets", **changes)
 
@@ -1087,6 +1100,13 @@ SCENARIOS = [
         "generated",
         "judge dpo",
         _generates(fooled),
+    ),
+    Scenario(
+        "evaluation by a judge without a card",
+        "JUDGE_NOT_CHECKED",
+        "judges_checked",
+        "model dpo on wins",
+        _compares(lambda plan: plan.without.add(("judge_card", "wins_judge"))),
     ),
     Scenario(
         "generated from prompts for another purpose",

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from governance.policy.constitution import Constitution
 from pipelines.generation.speakers import Comparison, Verdict
-from pipelines.judge_check.labelled import FIRST, SECOND, Pair, pairs_of
+from pipelines.judge_check.labelled import Pair, pairs_of
 from pipelines.judge_check.measure import Check, Measured
+from pipelines.judging.asking import FIRST, SECOND
 
 CONSTITUTION = Constitution.model_validate(
     {"title": "Sums", "principles": [{"name": "right", "text": "The answer is right."}]}

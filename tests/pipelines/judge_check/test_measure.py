@@ -8,8 +8,9 @@ import pytest
 
 from governance.gates.judging import shortcomings
 from governance.policy.judges import JudgeLimits
-from pipelines.judge_check.labelled import FIRST, SECOND, Pair, pairs_of
+from pipelines.judge_check.labelled import Pair, pairs_of
 from pipelines.judge_check.measure import Measured
+from pipelines.judging.asking import FIRST, SECOND
 from tests.pipelines.judge_check import judges
 from tests.pipelines.judge_check.judges import Chooses, measured
 
