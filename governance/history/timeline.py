@@ -30,13 +30,14 @@ from governance.attest.predicates import (
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import clocks, incidents
+from governance.history import clocks, incidents, rollouts
 from governance.history.votes import owners_agreed, seconded_by_another
 from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
 
 if TYPE_CHECKING:
     from governance.history.clocks import Running
+    from governance.history.rollouts import Rollout
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -365,6 +366,12 @@ class Timeline:
         if policies is None:  # the log does not carry them: nobody can say which clocks run
             return []
         return clocks.running(clocks.cases(statements), policies.clocks, at)
+
+    # -- Rollouts ----------------------------------------------------------------------------------
+    @cached_property
+    def rollouts(self) -> dict[str, Rollout]:
+        """The canary rollouts, by the statement of their requests, in log order."""
+        return rollouts.fold(self)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property
