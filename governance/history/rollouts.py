@@ -427,8 +427,8 @@ def _weights(rollout: Rollout) -> list[int]:
     """(4) The weights that the next window can have had."""
     changing = [step for step in rollout.steps if step.predicate.action != "pass"]
     weights = [step.predicate.weight for step in changing[-1:]]
-    is_first_since = changing and all(one.index < changing[-1].index for one in rollout.windows)
-    if len(changing) > 1 and is_first_since:
+    last_window = rollout.windows[-1].index if rollout.windows else 0
+    if len(changing) > 1 and last_window < changing[-1].index:
         weights.append(changing[-2].predicate.weight)
     return [weight for weight in weights if weight]
 

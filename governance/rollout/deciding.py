@@ -66,6 +66,8 @@ def _released(now: LogState, step: RolloutStep, at: datetime) -> Iterator[Findin
     if rollout is None or rollout.asked.mode == "shadow":
         return
     asked = rollout.asked
+    if (asked.model, asked.to_version) not in now.timeline.registrations:
+        return  # another finding says so
     request = promotion.ask(now, "promote", asked.model, asked.to_version, asked.alias)
     decision = decide_automatic(request, now.evidence, at, now.authority)
     others = [one for one in decision.findings if one.code != CANARY]
