@@ -21,15 +21,17 @@ looking at them after each window of a rollout, and stopping then, changes no er
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import exp, inf, log, log1p
+from math import exp, log, log1p, sqrt
 
 LARGEST, RATIO, POINTS = 0.9, 0.7, 24
 """The grid of λ: from 0.9 down to 0.0002, which fits variances V from 1 to 10^8."""
-STEPS = 80
-"""Of a bisection: more than a float has bits."""
+GRID = tuple((LARGEST * RATIO**step, 1 / POINTS) for step in range(POINTS))
+"""Each λ, and its share of the mixture."""
+STEPS, CLOSE = 60, 1e-13
+"""Newton's steps at most, and the relative step that ends them."""
 DIGITS = 9
 """Of a bound: more could differ between machines."""
 
@@ -115,29 +117,40 @@ def radius(of: Arm, alpha: float) -> float:
 
 
 def boundary(variance: float, alpha: float) -> float:
-    """(2) The S that the process of (1) reaches with probability at most alpha, given V."""
+    """(2) The S that the process of (1) reaches with probability at most alpha, given V.
+
+    The logarithm of the mixture is convex and rises with S, so Newton's steps from above never fall
+    below the root: what is returned is never too small.
+    """
     target = -log(alpha)
-    low, high = 0.0, 1.0
-    while log_mixture(high, variance) < target:
-        low, high = high, 2 * high
+    deviation = sqrt(2 * variance * target) + target
+    while _mixture(deviation, variance, _grid())[0] < target:
+        deviation *= 2
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        if log_mixture(middle, variance) < target:
-            low = middle
-        else:
-            high = middle
-    return high
+        value, slope = _mixture(deviation, variance, _grid())
+        step = (value - target) / slope
+        deviation -= step
+        if step <= deviation * CLOSE:
+            break
+    return deviation
 
 
 def log_mixture(
-    deviation: float, variance: float, grid: tuple[tuple[float, float], ...] | None = None
+    deviation: float, variance: float, grid: Sequence[tuple[float, float]] | None = None
 ) -> float:
     """The logarithm of the mixture (2) at S and V. `grid`: λ and its share; shares sum to 1."""
-    exponents = [
-        log(share) + rate * deviation - psi(rate) * variance for rate, share in grid or _grid()
-    ]
-    largest = max(exponents, default=-inf)
-    return largest + log(sum(exp(exponent - largest) for exponent in exponents))
+    return _mixture(deviation, variance, _prepared(grid) if grid else _grid())[0]
+
+
+def _mixture(
+    deviation: float, variance: float, grid: Sequence[tuple[float, float, float]]
+) -> tuple[float, float]:
+    """The logarithm of the mixture, and its slope in S."""
+    exponents = [(share + rate * deviation - cost * variance, rate) for rate, share, cost in grid]
+    largest = max(exponent for exponent, _ in exponents)
+    parts = [(exp(exponent - largest), rate) for exponent, rate in exponents]
+    total = sum(part for part, _ in parts)
+    return largest + log(total), sum(part * rate for part, rate in parts) / total
 
 
 def psi(rate: float) -> float:
@@ -146,5 +159,10 @@ def psi(rate: float) -> float:
 
 
 @cache
-def _grid() -> tuple[tuple[float, float], ...]:
-    return tuple((LARGEST * RATIO**step, 1 / POINTS) for step in range(POINTS))
+def _grid() -> list[tuple[float, float, float]]:
+    return _prepared(GRID)
+
+
+def _prepared(grid: Sequence[tuple[float, float]]) -> list[tuple[float, float, float]]:
+    """Of each point: λ, the logarithm of its share, and ψ(λ)."""
+    return [(rate, log(share), psi(rate)) for rate, share in grid]

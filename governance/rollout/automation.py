@@ -1,8 +1,8 @@
 """What a service does with a rollout: it records each window once, and then narrows, aborts or
 passes, as the windows demand. It never widens.
 
-1. A guardrail that is harmful aborts. One that is suspected narrows to the weight below; where
-   there is none, it aborts.
+1. A guardrail that is harmful aborts. One that is suspected narrows to the share below; at the
+   smallest share it waits. So only a proven harm aborts, at the level that the request states.
 2. Where every weight was reached and observed enough, and every guardrail is safe, it passes.
 3. A service that was stopped between a window and its reaction records the reaction when it starts
    again: what is due follows from the log alone.
@@ -90,7 +90,7 @@ def due(rollout: Rollout, at: datetime) -> tuple[str, int, list[str]] | None:
         return "abort", 0, rollout.harmful
     if _is_new(rollout) and (suspected := rollout.with_verdict("suspected")):
         below = rollout.narrower_weight
-        return ("narrow", below, suspected) if below else ("abort", 0, suspected)
+        return ("narrow", below, suspected) if below else None
     is_safe = len(rollout.with_verdict("safe")) == len(rollout.judged)
     is_whole = rollout.next_weight is None and not rollout.lacking
     return ("pass", weight, []) if is_safe and is_whole and rollout.state(at) == "open" else None
