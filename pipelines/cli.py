@@ -65,6 +65,7 @@ COMMANDS: dict[str, str] = {
     "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",
     "retire": "Take a version out of service.",
     "incident": "Open, update or close an incident of a version; show its legal clocks.",
+    "rollout": "Move traffic to a version in agreed steps; stop where it is worse.",
     "fleet": "Show all projects: what is live, waiting, overdue, under incident.",
     "live": "Show which version serves, now or at a time.",
     "history": "Show what happened to a model: versions, votes, moves, incidents.",
