@@ -236,6 +236,8 @@ def problems(
     asked = rollout.asked
     if (predicate.model, predicate.to_version) != (asked.model, asked.to_version):
         return [Problem("ROLLOUT_UNKNOWN", f"{asked.model}/{asked.to_version}", "another version")]
+    if not _is_about(statement, asked.to_digest, predicate.rollout):
+        return [Problem("ROLLOUT_UNKNOWN", "the model and the request as subjects", "others")]
     if isinstance(predicate, RolloutWindow):
         return list(_window_problems(rollout, predicate))
     found = list(_step_problems(rollout, statement, timeline))
@@ -461,7 +463,8 @@ def fold(timeline: Timeline) -> dict[str, Rollout]:
         predicate = statement.predicate
         if isinstance(predicate, RolloutRequest):
             policies = timeline.authority.at(statement.index).policies
-            if not request_problems(policies.rules if policies else None, predicate):
+            permitted = not request_problems(policies.rules if policies else None, predicate)
+            if permitted and _is_about(statement, predicate.to_digest):
                 found[statement.digest] = Rollout(statement)
             continue
         found = {
@@ -511,6 +514,11 @@ def _moved_before(timeline: Timeline, rollout: Rollout, index: int) -> Rollout:
             if move is not None and rollout.request.index < move.index < index:
                 return replace(rollout, moved=move)
     return rollout
+
+
+def _is_about(statement: Evidence, *digests: str) -> bool:
+    """Whether a statement has exactly these subjects."""
+    return {subject.sha256 for subject in statement.subjects} == {*digests}
 
 
 def latest(rollouts: Iterable[Rollout], model: str, alias: str, digest: str) -> Rollout | None:

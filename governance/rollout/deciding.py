@@ -55,6 +55,8 @@ def _of_request(
     now: LogState, statement: Evidence[RolloutRequest], asked: RolloutRequest
 ) -> Iterator[Finding]:
     found = rollouts.request_problems(now.authority.policies.rules, asked)
+    if {subject.sha256 for subject in statement.subjects} != {asked.to_digest}:
+        found.append(Problem("ROLLOUT_VERSION", "the new model as the subject", "another subject"))
     found += rollouts.version_problems(asked, statement.index, now.timeline)
     for problem in found:
         yield _finding(asked.model, asked.to_version, problem)

@@ -12,10 +12,11 @@
    the packet that people approved.
 6. A person's statement must be dated now. An earlier date could pretend that its author still had
    the right; a later date would make it last longer than policy permits.
-7. An approval of a packet is refused while an incident on the same bytes is open and the packet has
+7. A statement about a canary rollout must count: the decision on it has no finding.
+8. An approval of a packet is refused while an incident on the same bytes is open and the packet has
    no waiver of it.
-8. An account adds so many statements in an hour. A statement that the log has already is none more.
-   Revocations and incidents are never limited; (2) bounds who makes them.
+9. An account adds so many statements in an hour. A statement that the log has already is none more.
+   Revocations, incidents and what stops a rollout are never limited; (2) bounds who makes them.
 
 Every decision judges each accepted statement again.
 """
@@ -41,6 +42,7 @@ from governance.attest.predicates import (
     Read,
     Registration,
     Revocation,
+    RolloutStep,
     Signed,
 )
 from governance.base.errors import (
@@ -62,6 +64,7 @@ from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.limit import Limit
 from governance.release import promotion
+from governance.rollout import deciding
 
 WHERE = "the envelope"
 APPEND = "append"
@@ -85,6 +88,7 @@ Reason = (
         "packet",
         "date",
         "incident_open",
+        "rollout",
     ]
 )
 """Why a statement is refused."""
@@ -111,6 +115,7 @@ _TEXTS: dict[Reason, str] = {
     "packet": "the packet is not the one that this log gives",
     "date": "it is dated {dated}, but the server's clock says {clock}",
     "incident_open": "an incident is open (entry {entry}), which blocks approval",
+    "rollout": "the rules of rollouts refuse it: {codes}",
 }
 _NEXT: dict[Reason, str] = {
     "other_log": "sign it for this log, with this version of Countersign",
@@ -123,6 +128,7 @@ _NEXT: dict[Reason, str] = {
     "incident_open": "close the incident, or waive it and freeze the version again",
     "account": "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
     "long_text": "sign a shorter text",
+    "rollout": "countersign rollout status",
 }
 
 
@@ -206,9 +212,11 @@ def recording(verify: Verifier, governor: Governor) -> Verifier:
 
 
 def _is_limited(statement: Evidence) -> bool:
-    """(8) Whether a new statement counts against its account's limit."""
+    """(9) Whether a new statement counts against its account's limit."""
     predicate = statement.predicate
     if isinstance(predicate, Revocation | Incident):
+        return False
+    if isinstance(predicate, RolloutStep) and predicate.action in ("narrow", "abort"):
         return False
     by_people = ("policy", "packet", "report", "judgement", "read")
     return isinstance(predicate, Signed) or statement.kind in by_people
@@ -234,7 +242,9 @@ def _check_new(log: Log, statement: Evidence, at: datetime) -> None:
     if isinstance(predicate, PolicyChange):
         _check_readable(statement, predicate)
     elif isinstance(predicate, Approval):
-        _check_no_incident(log, statement, predicate, statement.subjects)  # (7)
+        _check_no_incident(log, statement, predicate, statement.subjects)  # (8)
+    elif statement.kind in deciding.KINDS:
+        _check_rollout(log, statement, at)
     else:
         _check_fits(log, statement)
 
@@ -252,6 +262,14 @@ def _check_fits(log: Log, statement: Evidence) -> None:
         now = promotion.state(log)
         if not is_of_registered(now.evidence, now.authority, statement):
             raise NotAcceptedError("not_registered", statement)
+
+
+def _check_rollout(log: Log, statement: Evidence, at: datetime) -> None:
+    """Raises `NotAcceptedError` (7)."""
+    findings = deciding.decide(promotion.state(log), statement, at)
+    if findings:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
+        raise NotAcceptedError("rollout", statement, codes=codes)
 
 
 def _check_readable(statement: Evidence, change: PolicyChange) -> None:
@@ -275,7 +293,7 @@ def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
 def _check_no_incident(
     log: Log, statement: Evidence, approval: Approval, subjects: Sequence[Artifact]
 ) -> None:
-    """Raises `NotAcceptedError` (7)."""
+    """Raises `NotAcceptedError` (8)."""
     if approval.about != "packet" or approval.decision == "reject":
         return
     state = promotion.state(log)

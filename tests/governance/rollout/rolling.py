@@ -28,11 +28,12 @@ from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.history.rollouts import Rollout
 from governance.history.state import LogState, state
+from governance.log import evidence
 from governance.log.evidence import Evidence
 from governance.rollout import automation, deciding
 from tests.governance.forged import second
 from tests.governance.governed import KINDS as CI_SIGNS
-from tests.governance.governed import RULES, Governed, begun, person, principals
+from tests.governance.governed import PEOPLE, RULES, Governed, begun, person, principals
 from tests.governance.story import MODEL
 
 ROLLOUTS = """
@@ -98,6 +99,10 @@ class Told:
         digest = sha256_bytes(f"{index} {predicate.model_dump_json()}".encode())
         return Evidence(index, kind, about, predicate, person(who).keyid, False, digest)
 
+    def window_subjects(self, version: str) -> tuple[Artifact, ...]:
+        """What a statement about another version would be about."""
+        return (Artifact(role="model", name=MODEL, sha256=self.digest_of(version)),)
+
     def signed(self, who: str, role: str, **fields: Any) -> dict[str, Any]:
         return {
             **{"principal": who, "role": role, "reason": "because"},
@@ -137,7 +142,7 @@ class Told:
         share = usual.get(action, self.rollout.next_weight or 0) if weight is None else weight
         said = {**self._about(), "number": self.rollout.next_number, "action": action, **fields}
         predicate = RolloutStep.model_validate(self.signed(who, role, weight=share, **said))
-        return self.statement(who, predicate, self.digest_of("2"), predicate.rollout)
+        return self.statement(who, predicate, self.rollout.asked.to_digest, predicate.rollout)
 
     def window(
         self,
@@ -162,7 +167,7 @@ class Told:
             **fields,
         }
         predicate = RolloutWindow.model_validate(said)
-        return self.statement(who, predicate, self.digest_of("2"), predicate.rollout)
+        return self.statement(who, predicate, self.rollout.asked.to_digest, predicate.rollout)
 
     def reaction(self, action: str, who: str = "proxy", **fields: Any) -> Evidence:
         rollout = self.rollout
@@ -179,7 +184,7 @@ class Told:
             **fields,
         }
         predicate = RolloutReaction.model_validate(said)
-        return self.statement(who, predicate, self.digest_of("2"), predicate.rollout)
+        return self.statement(who, predicate, self.rollout.asked.to_digest, predicate.rollout)
 
     def incident(self, said: str = "open") -> Evidence:
         fields = self.signed("ben", "risk", model=MODEL, version="2", state=said)
@@ -253,6 +258,26 @@ class Told:
         moment = exact_instant(self.at)
         requester = {"name": "dora", "authenticated": True}
         return {"started": moment, "finished": moment, "seconds": 0, "requested_by": requester}
+
+
+@dataclass
+class Recorded(Told):
+    """The same, signed and recorded in the log of a scene."""
+
+    scene: Governed | None = None
+
+    def tell(self, statement: Evidence) -> Evidence:
+        assert self.scene is not None
+        by_key = {person(who).keyid: person(who) for who in (*PEOPLE, "proxy", "ci")}
+        log, key = self.scene.story.log, by_key[statement.keyid]
+        evidence.record(log, key, statement.kind, statement.subjects, statement.predicate)
+        self.scene.story.minutes += 5
+        self.before, self.at = state(log), self.scene.now
+        return statement
+
+
+def recorded(scene: Governed) -> Recorded:
+    return Recorded(state(scene.story.log), scene.now, scene=scene)
 
 
 def told(scene: Governed) -> Told:

@@ -5,6 +5,7 @@ specification. One rule answers both, so each row asks both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -106,6 +107,11 @@ REQUESTS: dict[str, Row] = {
     "to other bytes than were registered": (
         _nothing,
         lambda it: it.request(to_digest="0" * 64),
+        {"ROLLOUT_VERSION"},
+    ),
+    "about another model": (
+        _nothing,
+        lambda it: replace(it.request(), subjects=it.window_subjects("1")),
         {"ROLLOUT_VERSION"},
     ),
     "to a version that is not registered": (
@@ -322,6 +328,11 @@ WINDOWS: dict[str, Row] = {
         lambda it: it.started().observes(GOOD, GOOD).steps("widen").observes(),
         lambda it: it.window(weight=1_000),
         {"ROLLOUT_WINDOW"},
+    ),
+    "about another model": (
+        lambda it: it.started(),
+        lambda it: replace(it.window(), subjects=it.window_subjects("1")),
+        {"ROLLOUT_UNKNOWN"},
     ),
     "without a guardrail": (
         lambda it: it.started(guardrails=[ERRORS, {**ERRORS, "metric": "refusals"}]),
