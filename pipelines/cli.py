@@ -68,6 +68,7 @@ COMMANDS: dict[str, str] = {
     "incident": "Open, update or close an incident of a version; show its legal clocks.",
     "intervene": "Log that a person overrode a version in operation, or let an exception pass.",
     "periodic-review": "Sign that a version in use was reviewed and may stay in use.",
+    "rollout": "Move traffic to a version in agreed steps; stop where it is worse.",
     "fleet": "Show all projects: what is live, waiting, overdue, under incident.",
     "live": "Show which version serves, now or at a time.",
     "history": "Show what happened to a model: versions, votes, moves, incidents.",

@@ -419,7 +419,8 @@ REVIEW_STOPS_SERVING (never waived): the days of grace for a review are over, an
   serving the version
   > countersign periodic-review {version}, or promote or roll back to another version
 CANARY_MISSING: the tier demands a passed canary, and none is recorded
-  > countersign waive --finding CANARY_MISSING, where policy permits
+  > countersign rollout request {model}/{version}; or countersign waive --finding CANARY_MISSING,
+  where policy permits
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it
   > run it from a permitted commit, or policies/policy.yaml: commits
 BUILDER_NOT_PERMITTED: policy does not name the service that made or evaluated it as a builder
@@ -437,6 +438,36 @@ DECISION_NOT_REPRODUCED: a governed alias moved by an entry that the rules do no
   > treat the service's key as lost: countersign revoke, then countersign rollback
 SECOND_SIGNATURE_OVERDUE: a move made by one person alone lacks its second signature
   > countersign approve promotion {request}, by somebody else
+
+# Rollouts (never waived)
+ROLLOUT_NOT_PERMITTED: the request asks for more than policy permits
+  > ask for less, or policies/policy.yaml: rollouts
+ROLLOUT_VERSION: one of the versions is not what the request says
+  > ask for another rollout: countersign rollout request {model}/{version}
+ROLLOUT_INCIDENT: an incident of the new version is open
+  > countersign incident close {model}/{version}
+ROLLOUT_NOT_DECIDED: a release of the new version is refused for more than its missing canary
+  > countersign promote {model}/{version} --to {alias} --dry-run lists the reasons
+ROLLOUT_UNKNOWN: the log has no such request for a rollout of this version
+  > countersign rollout status {model}
+ROLLOUT_ROLE: the request does not permit this role to start or widen the rollout
+  > somebody whom the request names does it
+ROLLOUT_SAME_PERSON: a live rollout is started by another person than the one who asked for it
+  > countersign rollout widen {model}/{version}, by somebody else
+ROLLOUT_OTHER_OPEN: another rollout of this alias is open
+  > countersign rollout status {model}
+ROLLOUT_NOT_OPEN: the rollout is not in a state that permits this
+  > countersign rollout status {model}
+ROLLOUT_OUT_OF_TURN: it is not the next step or window of the rollout
+  > countersign rollout status {model}
+ROLLOUT_HARMFUL: a guardrail is worse by more than its margin
+  > countersign rollout abort {model}/{version} --reason ...
+ROLLOUT_SAMPLE: too little was observed at the present share
+  > wait for more observations: countersign rollout status {model}
+ROLLOUT_NOT_PROVEN: it is not yet shown that the new version is within its margins
+  > wait for more observations: countersign rollout status {model}
+ROLLOUT_WINDOW: what was observed contradicts the request or an earlier window
+  > compare the figures with countersign rollout status {model}
 
 # Registry
   > find out who wrote the registry's database past the server; then put the row back as the log has

@@ -10,5 +10,6 @@
 `compiled_templates` Jinja templates that are compiled once per machine
 `distribution` the name on a package index, and the version
 `statistics`   means, differences and their intervals
+`sequences`    intervals of means that hold at every moment at once
 `progress`     a bar on a terminal
 """

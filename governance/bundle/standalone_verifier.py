@@ -69,6 +69,8 @@ STAGES = (
     *("ingest", "scan", "quality", "base", "gate", "train", "evaluate"),
     *("registration", "promotion"),
 )
+GRANTED = (*STAGES, "rollout_window", "rollout_reaction")
+"""The kinds that policy lets a service sign, as far as they are read here."""
 REPEATED = """
     POLICY_NOT_SIGNED MODEL_UNKNOWN ALIAS_UNKNOWN ALIAS_NOT_PERMITTED WITNESSES_MISSING
     REQUEST_MISSING REQUEST_NOT_ENTITLED REQUEST_MISMATCH REQUEST_CONFLICT REQUEST_EXPIRED
@@ -115,6 +117,7 @@ RELIED_ON = {
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",
+    "what was observed during a canary rollout, and what it shows": "CANARY_MISSING",
     "that a check could be carried out, and remarks beside another finding": """
     CHECK_CRASHED INCIDENT_NOT_CLOSED INCIDENT_NOT_CHECKED""",
 }
@@ -589,6 +592,8 @@ class Policy:
             "checkpoint_key": self.owner_roles,
             "erasure": self.named("tiers", "approvers"),
             "erased": self.named("tiers", "approvers"),
+            "rollout": (self.rules.get("rollouts") or {}).get("requested_by", []),
+            "rollout_step": self._stepping(said),
         }
         return roles.get(kind, [])
 
@@ -612,6 +617,15 @@ class Policy:
         """The roles that approve packets of a model."""
         model = self.rules["models"].get(name)
         return self.rules["tiers"][model["tier"]].get("approvers", []) if model else []
+
+    def _stepping(self, step: Json) -> list[str]:
+        """Who may make a step of a rollout."""
+        rollouts = self.rules.get("rollouts") or {}
+        widening, asking = rollouts.get("widened_by", []), rollouts.get("requested_by", [])
+        if step.get("action") in ("start", "widen"):
+            return list(widening)
+        stopping = rollouts.get("stopped_by")
+        return [*asking, *widening] if stopping is None else list(stopping)
 
     def may_revoke(self, keyid: str, author: Json) -> bool:
         """Whether a principal may revoke a key: its owner, or a policy owner."""
@@ -772,7 +786,7 @@ class Rights:
         if entry.kind in ("packet", "report") and not is_development:
             old = self.rules_at(entry.index) < 2
             return self.is_here(entry) and (old or bool(owner and self.permits(entry, owner)))
-        if entry.kind not in STAGES or not self.is_here(entry):
+        if entry.kind not in GRANTED or not self.is_here(entry):
             return self.is_here(entry)
         if not is_development:
             signed = set(owner.get("signs", [])) if owner else set()
@@ -1270,7 +1284,8 @@ class Move:
         for one in self.move["waived"]:
             waived = self._is_waived(one, self.before)
             need(waived, f"{one['code']} is waived, and no waiver of it is in force")
-        need(not self.tier.get("canary") or self._waived("CANARY_MISSING", []), "no canary")
+        if self.tier.get("canary"):
+            need(self._has_canary() or self._waived("CANARY_MISSING", []), "no canary")
         self._check_reviews()
         self._check_lineage(behind)
         self._check_withdrawn(behind)
@@ -1363,6 +1378,56 @@ class Move:
         """The statements behind the model that a packet names."""
         named = {step["statement"] for step in packet.predicate["stages"]}
         return [entry for entry in self.before if entry.digest in named]
+
+    def _has_canary(self) -> bool:
+        """Whether the last rollout to these bytes, from those that held the alias, passed and was
+        not aborted. Its windows are not judged here.
+        """
+        terms = [self.move[name] for name in ("model", "alias", "model_digest")]
+        asked = [
+            one
+            for one in self.before
+            if one.kind == "rollout"
+            and self.rights.counts(one)
+            and [one.predicate[name] for name in ("model", "alias", "to_digest")] == terms
+        ]
+        stepped = [(one, steps) for one in asked if (steps := self._steps(one))]
+        if not stepped:
+            return False
+        request, steps = stepped[-1][0].predicate, stepped[-1][1]
+        actions = [step["action"] for step in steps]
+        weights = [step["weight"] for step in steps if step["action"] != "pass"]
+        is_whole = weights[-1:] == request["weights"][-1:]
+        is_passed = actions[0] == "start" and "pass" in actions and "abort" not in actions
+        from_holder = request["from_digest"] == self.move["asked"].get("champion")
+        return is_passed and is_whole and from_holder and self._may_be_asked(request)
+
+    def _steps(self, request: Entry) -> list[Json]:
+        """The steps of a rollout that count, by their numbers."""
+        steps: list[Json] = []
+        for one in self.before:
+            said = one.predicate
+            if one.kind not in ("rollout_step", "rollout_reaction") or one.index < request.index:
+                continue
+            is_next = (said["rollout"], said["number"]) == (request.digest, len(steps) + 1)
+            is_named = self.rights.owner(one.signer, one.index) is not None
+            widens = said["action"] in ("start", "widen")
+            may = not widens or said.get("role") in request.predicate["widened_by"]
+            if is_next and is_named and may and self.rights.counts(one):
+                steps.append(said)
+        return steps
+
+    def _may_be_asked(self, request: Json) -> bool:
+        """Whether the policies of the move permit the terms of a rollout."""
+        rollouts = self.rules.get("rollouts") or {"guardrails": {}}
+        said = {one["metric"]: one for one in request["guardrails"]}
+        for metric, rule in rollouts["guardrails"].items():
+            own = said.get(metric, {})
+            same = all(own.get(name) == rule[name] for name in ("worse", "low", "high"))
+            if not same or own["margin"] > rule["margin"]:
+                return False
+        few = request["minimum_sample"] < rollouts.get("minimum_sample", 100)
+        return bool(request["alpha"] <= rollouts.get("max_alpha", 0.05) and not few)
 
     def _is_retired(self, digest: str) -> bool:
         taken = [one["model_digest"] for one in self.moves if one["action"] == "retire"]

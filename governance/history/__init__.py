@@ -6,6 +6,7 @@
 `persons`   which names are one person
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
+`rollouts`  canary rollouts: their share of traffic, what was observed, which passed
 `erasures`  what was erased, which data may still be used, which live versions have seen it
 `cases`     what people said of each incident, from opening to closing
 `descendants` which models were made from a model

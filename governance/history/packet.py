@@ -31,8 +31,9 @@ from governance.attest.predicates import (
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import lineage
+from governance.history import lineage, rollouts
 from governance.history.chain import Chain
+from governance.history.timeline import Timeline
 from governance.log.rules import NAMES_ITS_LOG, STEPS_BY_DIGEST
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Part(StrEnum):
     POLICIES = "the policies"
     WAIVERS = "the waivers (one was added)"
     TIER = "the tier"
+    CANARY = "the canary rollout"
     DIGEST = "its own digest"
     FINDINGS = "its findings, which are not those of the log"
 
@@ -115,6 +117,7 @@ def build(
         run=run,
         log=authority.origin if authority.rules >= NAMES_ITS_LOG else None,
         declaration=_declaration(authority, chain),
+        canary=_canary(evidence, authority, registered.model, registered.model_digest),
     )
 
 
@@ -172,6 +175,8 @@ def differing(
         changed.append(Part.WAIVERS)
     if packet.tier != _tier(authority, packet.model):
         changed.append(Part.TIER)
+    if packet.canary != _canary(evidence, authority, packet.model, packet.model_digest):
+        changed.append(Part.CANARY)
     if lineage.subject(statement, "packet") != digest_of(packet):
         changed.append(Part.DIGEST)
     return changed
@@ -241,6 +246,18 @@ def _declaration(authority: Authority, chain: Chain) -> str | None:
 def _tier(authority: Authority, model: str) -> str:
     model_policy = authority.policies.rules.models.get(model)
     return model_policy.tier if model_policy else "unknown"
+
+
+def _canary(evidence: EvidenceView, authority: Authority, model: str, digest: str) -> str | None:
+    """The statement that the last rollout to these bytes passed; None without one, or where the
+    tier demands none.
+    """
+    tier = authority.policies.tier_of(model)
+    if tier is None or not tier.canary:
+        return None
+    of_log = Timeline(evidence, authority).rollouts.values()
+    rollout = rollouts.latest(of_log, model, authority.policies.main_alias, digest)
+    return rollout.passed.digest if rollout and rollout.passed else None
 
 
 def _of(statement: Evidence, model: str, version: str) -> bool:

@@ -32,7 +32,7 @@ from governance.attest.predicates import (
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import cases, clocks, incidents, reviews
+from governance.history import cases, clocks, incidents, reviews, rollouts
 from governance.history.votes import owners_agreed, seconded_by_another
 from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from governance.history.cases import Case
     from governance.history.clocks import Running
     from governance.history.reviews import Demand, Review
+    from governance.history.rollouts import Rollout
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
@@ -397,6 +398,12 @@ class Timeline:
         if policies is None:
             return []
         return reviews.next_reviews(self, policies, at, demands)
+
+    # -- Rollouts ----------------------------------------------------------------------------------
+    @cached_property
+    def rollouts(self) -> dict[str, Rollout]:
+        """The canary rollouts, by the statement of their requests, in log order."""
+        return rollouts.fold(self)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property

@@ -26,6 +26,7 @@ from governance.history.authorizations import of_person
 from governance.history.clocks import Running
 from governance.history.packet import digest_of
 from governance.history.persons import others
+from governance.history.rollouts import Rollout, percent
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.history.votes import agreed
@@ -33,6 +34,7 @@ from governance.log.evidence import Evidence
 from governance.people import moves, policies, subjects, votes
 from governance.people.moves import Move
 from governance.policy.speakers import data_roles
+from governance.rollout import automation
 
 SOON = timedelta(days=14)
 """Before and after the end of a waiver, in which it is listed."""
@@ -40,7 +42,7 @@ Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
     "incident_open", "clock", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
-    "erasure", "not_erased", "review",
+    "erasure", "not_erased", "review", "rollout", "rollout_due",
 ]  # fmt: skip
 
 
@@ -96,6 +98,12 @@ not_erased: erasure: bytes of case {case} (entry {entry})
 review: review: review of {it.name}
   it is in use as {aliases}, last reviewed on {last}{because}; due on {it.due}{late}
   countersign periodic-review {it.name} --reason ...
+rollout: rollout: rollout of {it.model}/{it.to_version} at {share}
+  {it.principal} asks: {it.reason}; {lacking}
+  countersign rollout widen {it.model}/{it.to_version} --reason ...
+rollout_due: rollout: rollout of {it.model}/{it.to_version} at {share}
+  the service that observes it has to {action}
+  countersign rollout observe {it.model}/{it.to_version}
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
@@ -183,6 +191,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_checkpoint_keys(now),
         *_erasures(now, at),
         *_moves(now, at),
+        *_rollouts(now, at),
         *_packets(now, at),
         *_before_training(now, at),
         *_reviews(now, at),
@@ -292,6 +301,30 @@ def _moves(now: LogState, at: datetime) -> Iterator[Wait]:
                     "move_requested", signature.people, request.expires, _about_move(statement),
                     it=request, digest=statement.digest, signed=list(signature.signed),
                 )  # fmt: skip
+
+
+# -- Rollouts --------------------------------------------------------------------------------------
+def _rollouts(now: LogState, at: datetime) -> Iterator[Wait]:
+    """Rollouts that somebody could start or widen, and those on which a service has not reacted."""
+    for rollout in now.timeline.rollouts.values():
+        asked, share = rollout.asked, percent(rollout.weight(at))
+        fields = {"it": asked, "share": share}
+        if wanted := automation.due(rollout, at):
+            people = _names(now, asked.widened_by)
+            yield _wait("rollout_due", people, asked.expires, action=wanted[0], **fields)
+        elif rollout.state(at) in ("requested", "open") and rollout.next_weight is not None:
+            is_live = asked.mode == "live" and not rollout.steps
+            people = _names(now, asked.widened_by)
+            able = others(now.authority, people, asked.principal) if is_live else people
+            lacking = [f"{count} of {metric} are lacking" for metric, count in _lacking(rollout)]
+            yield _wait(
+                "rollout", able, asked.expires, lacking=lacking or ["enough is observed"], **fields
+            )
+
+
+def _lacking(rollout: Rollout) -> Iterable[tuple[str, int]]:
+    """What the present share lacks; before the start, nothing."""
+    return rollout.lacking.items() if rollout.steps else ()
 
 
 # -- Erasures --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.labelling import Labelling
 from governance.policy.readers import Readers, odd_names
+from governance.policy.rollouts import RolloutRules
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -179,8 +180,8 @@ class Tier(Model):
     imported: bool = False
     """Whether a model that was trained elsewhere may be released, with its declaration."""
     canary: bool = False
-    """Whether a canary must have passed before an alias is given. Nothing records one yet: only a
-    waiver passes.
+    """Whether a canary rollout from the holder of the alias must have passed before the alias is
+    given.
     """
     waiver_days: int | None = Field(default=None, ge=0, strict=True)
     """The longest a waiver may last in this tier; as `waivers.max_days` where absent."""
@@ -396,6 +397,8 @@ class Rules(Model):
     """Models elsewhere that a `generate` stage may ask; none where absent."""
     readers: Readers | None = None
     """Who may read the content of datasets and models; everybody who has the files where absent."""
+    rollouts: RolloutRules | None = None
+    """Who may ask for and widen canary rollouts, and their limits; nobody where absent."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""

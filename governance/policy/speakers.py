@@ -21,6 +21,8 @@ from governance.attest.predicates import (
     PromotionRequest,
     Read,
     Revocation,
+    RolloutRequest,
+    RolloutStep,
     Signed,
     Waiver,
 )
@@ -59,6 +61,8 @@ def roles_for(rules: Rules, signed: Signed) -> Collection[str] | None:
         CheckpointKey: rules.owner_roles,
         Erasure: data_roles(rules),
         Erased: data_roles(rules),
+        RolloutRequest: rules.rollouts.requested_by if rules.rollouts else (),
+        RolloutStep: _stepping(rules, signed),
     }
     return by_kind.get(type(signed), [])
 
@@ -80,6 +84,15 @@ def _approvers(rules: Rules, name: str) -> Collection[str]:
     """The roles that approve packets of a model."""
     model = rules.models.get(name)
     return rules.tiers[model.tier].approvers if model else ()
+
+
+def _stepping(rules: Rules, signed: Signed) -> Collection[str]:
+    """Who may make a step of a rollout."""
+    if rules.rollouts is None or not isinstance(signed, RolloutStep):
+        return ()
+    if signed.action in ("start", "widen"):
+        return rules.rollouts.widened_by
+    return rules.rollouts.stopping_roles
 
 
 def data_roles(rules: Rules) -> Collection[str]:

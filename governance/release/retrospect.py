@@ -31,6 +31,8 @@ from governance.attest.predicates import (
     Read,
     Refusal,
     Registration,
+    RolloutReaction,
+    RolloutStep,
     Signed,
 )
 from governance.attest.requests import (
@@ -45,6 +47,7 @@ from governance.base.time import instant_of
 from governance.gates.decisions import decide_gate, decide_generation
 from governance.history import erasures
 from governance.history.chain import Chain
+from governance.history.rollouts import percent
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.log.rules import HOLDS_REQUEST, STATES_WAIVED
@@ -64,6 +67,9 @@ _EVENTS = {
     "incident": ("incident {it.state}", "", "{it.reason}"),
     "intervention": ("{it.event} in operation", "", "{it.what}: {it.reason}"),
     "periodic_review": ("periodic review", "", "{it.reason}"),
+    "rollout": ("{it.mode} rollout asked for", "from version {it.from_version}", "{it.reason}"),
+    "rollout_step": ("rollout step {it.number}: {it.action}", "{share}", "{it.reason}"),
+    "rollout_reaction": ("rollout step {it.number}: {it.action}", "{share}", ""),
     "erasure": ("erasure {it.reference}", "deadline {it.deadline}", "{it.reason}"),
     "erased": ("erased {it.reference}", "", "{it.reason}"),
     "refusal": ("{it.operation}", "refused by rule", "{it.reason}"),
@@ -571,7 +577,9 @@ def _event(now: LogState, statement: Evidence) -> Event:
     predicate: Any = statement.predicate
     subject = statement.subjects[0].sha256
     named = ", ".join(dict.fromkeys(f"{one.role} {one.name}" for one in statement.subjects))
-    fields = {"it": predicate, "subject": subject, "read": named, **_derived(statement)}
+    share = percent(getattr(predicate, "weight", 0))
+    fields = {"it": predicate, "subject": subject, "read": named, "share": share}
+    fields |= _derived(statement)
     what, result, detail = (text.format_map(fields) for text in _EVENTS[statement.kind])
     counts = _counts(now, statement)
     if not counts:
@@ -580,7 +588,7 @@ def _event(now: LogState, statement: Evidence) -> Event:
         entry=statement.index,
         at=made_at(statement),
         what=what,
-        version=getattr(predicate, "version", "") or "",
+        version=getattr(predicate, "version", "") or getattr(predicate, "to_version", "") or "",
         by=_author(now, statement),
         result=result,
         detail=detail,
@@ -595,6 +603,9 @@ def _counts(now: LogState, statement: Evidence) -> bool:
     rights, predicate = now.authority, statement.predicate
     if isinstance(predicate, Call | Refusal):
         return rights.may_sign("promotion", statement.keyid, statement.development, statement.index)
+    if isinstance(predicate, RolloutStep | RolloutReaction):
+        counted = (step for rollout in now.timeline.rollouts.values() for step in rollout.steps)
+        return any(step.index == statement.index for step in counted)
     if isinstance(predicate, Signed | Read) or KINDS[statement.kind].granted:
         return rights.counts(statement)
     return rights.admits(statement)

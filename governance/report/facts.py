@@ -170,6 +170,15 @@ class Facts(Chain):
         return drills.last(self.now, self.registration.model, standing.alias) if standing else None
 
     @cached_property
+    def rollout(self) -> Rollout | None:
+        """The last canary rollout to the version's bytes, for the alias that it was decided for."""
+        standing = self.standing
+        if standing is None:
+            return None
+        of_log = self.now.timeline.rollouts.values()
+        return latest(of_log, self.registration.model, standing.alias, self.digest)
+
+    @cached_property
     def reference(self) -> ModelRef | None:
         """The version as a reference for decisions; None where its suite is not known."""
         suite = self.own_suite

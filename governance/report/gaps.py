@@ -8,7 +8,7 @@ from governance.gates.assessment import NO_SLICES
 from governance.history.lineage import subject
 from governance.policy.authority import Proposal
 from governance.release import drills
-from governance.report import assurance
+from governance.report import assurance, canary
 from governance.report.facts import PREFIX, Facts
 from governance.report.gates import gates
 from governance.report.model.front import Gap, GapCode, GapResult
@@ -18,7 +18,6 @@ from governance.report.scores import demands, judged, threshold
 
 NOT_TESTED = {
     "contamination of a base model": "what it was trained on is not disclosed",
-    "canary": "no statement of that kind exists",
 }
 """Tests that do not exist for any version of this project."""
 ORDER: tuple[GapResult, ...] = ("fail", "not run", "no threshold", "not recorded")
@@ -34,6 +33,7 @@ def gaps(facts: Facts) -> list[Gap]:
         *_evaluations(facts),
         *_counter_metrics(facts),
         *_repeats(facts),
+        *_canary(facts),
     ]
     return sorted(listed, key=lambda gap: ORDER.index(gap.result))
 
@@ -117,6 +117,17 @@ def _repeats(facts: Facts) -> Iterator[Gap]:
         yield _gap("DRILL", "rollback drill", "not run", "no drill is recorded")
     elif not drill.predicate.passed:
         yield _gap("DRILL", "rollback drill", "fail", drills.summary(drill, None), drill.index)
+
+
+def _canary(facts: Facts) -> Iterator[Gap]:
+    """A canary rollout to the version that did not pass, or that nobody has asked for."""
+    rollout = facts.rollout
+    if rollout is None:
+        yield _gap("CANARY", "canary", "not run", canary.NO_ROLLOUT)
+    elif rollout.passed is None:
+        result: GapResult = "fail" if canary.is_failed(rollout, facts.time) else "not run"
+        why = canary.summary(rollout, facts.time)
+        yield _gap("CANARY", "canary", result, why, *canary.entries(rollout))
 
 
 def policy(facts: Facts) -> PolicyUsed:

@@ -15,7 +15,7 @@ from governance.history.lineage import inputs, reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release import drills
-from governance.report import assurance, scores
+from governance.report import assurance, canary, scores
 from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
 from governance.report.leaks import leakage
@@ -30,7 +30,6 @@ NOT_RECORDED: Mapping[str, str] = {
     "risk_register": "risks are kept elsewhere; nothing refers to them here",
     "impact_ref": "impact assessments are kept elsewhere; nothing refers to them here",
     "legal_ref": "contracts and opinions are kept elsewhere; nothing refers to them here",
-    "canary_result": "no staged rollout is recorded",
     "monitoring_plan": "monitoring is planned elsewhere; nothing refers to it here",
     "monitoring_results": "it is done where the model serves; results are not recorded here",
 }
@@ -333,6 +332,16 @@ def _rollbacks(facts: Facts) -> Found:
     return Found([drill, *rollbacks], drills.summary(drill, None), lacks)
 
 
+def _canary(facts: Facts) -> Found:
+    rollout = facts.rollout
+    if rollout is None:
+        return Found([], canary.NO_ROLLOUT)
+    lacks = [] if rollout.passed else [f"a pass: {canary.summary(rollout, facts.time)}"]
+    lacks += [f"{between} that nobody observed: {why}" for _, between, why in rollout.gaps]
+    statements = [rollout.request, *rollout.windows, *rollout.steps]
+    return Found(statements, canary.summary(rollout, facts.time), lacks)
+
+
 LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "source_register": _sources,
     "dataset_lineage": lambda facts: Found(
@@ -394,6 +403,7 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
         ["proofs of deletion outside this project"],
     ),
     "rollback_drill": _rollbacks,
+    "canary_result": _canary,
     "incident_log": lambda facts: Found(
         facts.standing.incidents if facts.standing else [],
         "incidents; that none is recorded does not show that there were none",

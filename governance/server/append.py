@@ -12,11 +12,12 @@
    the packet that people approved.
 6. A person's statement must be dated now. An earlier date could pretend that its author still had
    the right; a later date would make it last longer than policy permits.
-7. An approval of a packet is refused while an incident on the same bytes is open and the packet has
+7. A statement about a canary rollout must count: the decision on it has no finding.
+8. An approval of a packet is refused while an incident on the same bytes is open and the packet has
    no waiver of it.
-8. An account adds so many statements in an hour. A statement that the log has already is none more.
-   Revocations and incidents are never limited; (2) bounds who makes them.
-9. An incident is closed only with a check that the actions were effective.
+9. An account adds so many statements in an hour. A statement that the log has already is none more.
+   Revocations, incidents and what stops a rollout are never limited; (2) bounds who makes them.
+10. An incident is closed only with a check that the actions were effective.
 
 Every decision judges each accepted statement again.
 """
@@ -44,6 +45,7 @@ from governance.attest.predicates import (
     Read,
     Registration,
     Revocation,
+    RolloutStep,
     Signed,
 )
 from governance.base.errors import (
@@ -65,6 +67,7 @@ from governance.policy.speakers import OWN_ACCOUNT
 from governance.registry.governed.governor import Governor
 from governance.registry.governed.limit import Limit
 from governance.release import promotion
+from governance.rollout import deciding
 
 WHERE = "the envelope"
 APPEND = "append"
@@ -89,6 +92,7 @@ Reason = (
         "date",
         "incident_open",
         "not_checked",
+        "rollout",
     ]
 )
 """Why a statement is refused."""
@@ -116,6 +120,7 @@ _TEXTS: dict[Reason, str] = {
     "date": "it is dated {dated}, but the server's clock says {clock}",
     "incident_open": "an incident is open (entry {entry}), which blocks approval",
     "not_checked": "nobody who may has checked since the last action that it was effective",
+    "rollout": "the rules of rollouts refuse it: {codes}",
 }
 _NEXT: dict[Reason, str] = {
     "other_log": "sign it for this log, with this version of Countersign",
@@ -129,6 +134,7 @@ _NEXT: dict[Reason, str] = {
     "not_checked": "countersign incident close, with --effective",
     "account": "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
     "long_text": "sign a shorter text",
+    "rollout": "countersign rollout status",
 }
 
 
@@ -212,9 +218,11 @@ def recording(verify: Verifier, governor: Governor) -> Verifier:
 
 
 def _is_limited(statement: Evidence) -> bool:
-    """(8) Whether a new statement counts against its account's limit."""
+    """(9) Whether a new statement counts against its account's limit."""
     predicate = statement.predicate
     if isinstance(predicate, Revocation | Incident):
+        return False
+    if isinstance(predicate, RolloutStep) and predicate.action in ("narrow", "abort"):
         return False
     by_people = ("policy", "packet", "report", "judgement", "read")
     return isinstance(predicate, Signed) or statement.kind in by_people
@@ -240,7 +248,9 @@ def _check_new(log: Log, statement: Evidence, at: datetime) -> None:
     if isinstance(predicate, PolicyChange):
         _check_readable(statement, predicate)
     elif isinstance(predicate, Approval):
-        _check_no_incident(log, statement, predicate, statement.subjects)  # (7)
+        _check_no_incident(log, statement, predicate, statement.subjects)  # (8)
+    elif statement.kind in deciding.KINDS:
+        _check_rollout(log, statement, at)
     else:
         _check_fits(log, statement)
 
@@ -260,8 +270,16 @@ def _check_fits(log: Log, statement: Evidence) -> None:
             raise NotAcceptedError("not_registered", statement)
         digest = statement.subjects[0].sha256
         is_closing = isinstance(predicate, Incident) and predicate.state == "closed"
-        if is_closing and lacks_check(now.evidence, now.authority, digest, statement):  # (9)
+        if is_closing and lacks_check(now.evidence, now.authority, digest, statement):  # (10)
             raise NotAcceptedError("not_checked", statement)
+
+
+def _check_rollout(log: Log, statement: Evidence, at: datetime) -> None:
+    """Raises `NotAcceptedError` (7)."""
+    findings = deciding.decide(promotion.state(log), statement, at)
+    if findings:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
+        raise NotAcceptedError("rollout", statement, codes=codes)
 
 
 def _check_readable(statement: Evidence, change: PolicyChange) -> None:
@@ -285,7 +303,7 @@ def _is_verbatim(log: Log, statement: Evidence, at: datetime) -> bool:
 def _check_no_incident(
     log: Log, statement: Evidence, approval: Approval, subjects: Sequence[Artifact]
 ) -> None:
-    """Raises `NotAcceptedError` (7)."""
+    """Raises `NotAcceptedError` (8)."""
     if approval.about != "packet" or approval.decision == "reject":
         return
     state = promotion.state(log)

@@ -54,6 +54,10 @@ from governance.attest.predicates import (
     Requester,
     Results,
     Revocation,
+    RolloutReaction,
+    RolloutRequest,
+    RolloutStep,
+    RolloutWindow,
     RulesChange,
     Run,
     Scan,
@@ -347,6 +351,7 @@ def every_kind() -> dict[str, Model]:
             environments=[D],
             run=run(),
             declaration=A,
+            canary=D,
         ),
         "approval": Approval.model_validate(
             {
@@ -480,6 +485,77 @@ def every_kind() -> dict[str, Model]:
             purpose="false alarms of the scan",
             policy=C,
             run=run(),
+        ),
+        "rollout": RolloutRequest.model_validate(
+            {
+                **person,
+                "model": "desk",
+                "alias": "champion",
+                "from_version": "1",
+                "from_digest": A,
+                "to_version": "2",
+                "to_digest": B,
+                "mode": "live",
+                "weights": [100, 2_500, 10_000],
+                "guardrails": [
+                    {
+                        "metric": "errors",
+                        "worse": "higher",
+                        "low": 0,
+                        "high": 1,
+                        "margin": 0.02,
+                        "expected": 0.01,
+                    }
+                ],
+                "minimum_sample": 500,
+                "expires": "2026-11-27T12:00:00Z",
+                "widened_by": ["release-manager"],
+                "alpha": 0.05,
+            }
+        ),
+        "rollout_step": RolloutStep.model_validate(
+            {
+                **person,
+                "rollout": A,
+                "model": "desk",
+                "to_version": "2",
+                "number": 1,
+                "action": "start",
+                "weight": 100,
+            }
+        ),
+        "rollout_window": RolloutWindow.model_validate(
+            {
+                "rollout": A,
+                "model": "desk",
+                "to_version": "2",
+                "number": 2,
+                "weight": 100,
+                "started": "2026-11-20T13:00:00Z",
+                "finished": "2026-11-20T13:05:00Z",
+                "metrics": {
+                    "errors": {
+                        "old": {"count": 990, "total": 9, "squares": 9},
+                        "new": {"count": 10, "total": 1, "squares": 1},
+                    }
+                },
+                "gap": "the proxy was restarted",
+                "run": run(),
+            }
+        ),
+        "rollout_reaction": RolloutReaction.model_validate(
+            {
+                "rollout": A,
+                "model": "desk",
+                "to_version": "2",
+                "number": 2,
+                "action": "abort",
+                "weight": 0,
+                "windows": 2,
+                "metrics": ["errors"],
+                "at": "2026-11-20T13:05:01Z",
+                "run": run(),
+            }
         ),
         "failure": Failure.model_validate(
             stage(

@@ -20,6 +20,7 @@ only counts, types, digests and Merkle roots.
 `release`  registrations, packets, promotions, rehearsals, reports
 `people`   what people sign: approvals, waivers, requests, incidents, keys
 `erasure`  what people sign when records are erased
+`rollouts` requests for canary rollouts, what was observed, and every step
 `access`   who read datasets and models
 """
 
@@ -34,3 +35,4 @@ from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *
 from governance.attest.predicates.erasure import *
 from governance.attest.predicates.access import *
+from governance.attest.predicates.rollouts import *

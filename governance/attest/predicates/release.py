@@ -231,6 +231,8 @@ class Packet(Logged):
     """sha256 of the file by which a model that was trained elsewhere is declared: how it was made
     is self-attested. Absent for a model that was trained here.
     """
+    canary: Sha256 | None = Field(None, exclude_if=empty)
+    """The statement that a canary rollout to these bytes passed, where the tier demands one."""
 
 
 REFUSED_READ = "read artifact"

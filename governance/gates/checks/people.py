@@ -28,6 +28,7 @@ from governance.gates.checks.context import (
     ReleaseContext,
 )
 from governance.gates.checks.votes import packet_votes, statements
+from governance.history import rollouts
 from governance.history.authorizations import named
 from governance.history.incidents import about, not_closed, still_open, unchecked
 from governance.history.packet import differing
@@ -135,9 +136,34 @@ def reviewed(context: ReleaseContext) -> Findings:
 
 
 def canary(context: ReleaseContext) -> Findings:
-    """A canary, where the tier demands one; nothing records one yet."""
-    if context.tier is not None and context.tier.canary:
+    """The last rollout to these bytes passed, from those that hold the alias now, where the tier
+    demands a canary. The policies in force still permit its terms.
+    """
+    if context.tier is None or not context.tier.canary:
+        return
+    digest = context.request.released.sha256
+    of_log = context.timeline.rollouts.values()
+    rollout = rollouts.latest(of_log, context.model, context.request.alias, digest)
+    if rollout is None:
         yield context.finding("CANARY_MISSING", expected="a canary", found="not recorded")
+        return
+    asked = rollout.asked
+    problems = rollouts.request_problems(context.policies.rules, asked)
+    state = rollout.state(context.at)
+    found: str = state
+    if problems:
+        found = f"its terms are not permitted now: {problems[0].expected}"
+    elif context.champion not in (asked.from_digest, digest):
+        found = f"it went from version {asked.from_version}, which does not hold the alias"
+    elif rollout.passed is not None:
+        return
+    yield context.finding(
+        "CANARY_MISSING",
+        message=f"the rollout of entry {rollout.request.index} is no passed canary",
+        expected="a rollout from the holder of the alias that passed",
+        found=found,
+        figures=[str(rollout.request.index), state],
+    )
 
 
 def commits(context: ReleaseContext) -> Findings:

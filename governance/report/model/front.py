@@ -32,7 +32,7 @@ GateName = Literal[
 GapResult = Literal["fail", "not run", "no threshold", "not recorded"]
 GapCode = Literal[
     "GATE", "QUALITY_CHECK", "EARLIER_RUN", "REFUSED", "EVALUATION", "NO_TEST", "SLICES",
-    "REPRODUCTION", "DRILL", "COUNTER_METRIC",
+    "REPRODUCTION", "DRILL", "COUNTER_METRIC", "CANARY",
 ]  # fmt: skip
 
 
