@@ -39,6 +39,7 @@ from governance.gates import judging
 from governance.gates.checks.context import ModelFacts
 from governance.history.chain import Chain, Suite
 from governance.history.lineage import DataChain, ModelNode, model_node
+from governance.history.rollouts import Rollout, latest
 from governance.history.state import LogState, no_version
 from governance.log.evidence import Evidence, parse_statement
 from governance.policy.declarations import Declaration
