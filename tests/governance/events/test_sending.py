@@ -114,6 +114,24 @@ def test_a_slow_receiver_delays_no_other(tmp_path: Path) -> None:
         assert slow.ids == quick.ids
 
 
+def test_an_attempt_that_arrives_late_is_a_double_and_changes_no_order(tmp_path: Path) -> None:
+    """The receiver takes the first attempt when two later events have arrived."""
+    outbox = Outbox(tmp_path)
+
+    def impatient(receiver: Receiver, id_: str, body: bytes, at: datetime) -> client.Answer:
+        return client.post(receiver, id_, body, at, 0.2)
+
+    with receiving(0.8) as taken:
+        desk = taken.receiver()
+        grown(outbox, 3, [desk])
+        assert sending.deliver(desk, outbox, impatient, clock).sent == 0
+        assert sending.deliver(desk, outbox, impatient, clock).sent == 3
+        until(lambda: len(taken.ids) == 4)
+        assert taken.ids[3] == taken.ids[0] and len(set(taken.ids)) == 3
+        sizes = [body["data"]["entries"] for body in taken.bodies[:3]]
+        assert sizes == [1, 2, 3]
+
+
 def test_following_sends_what_is_new_and_survives_a_log_that_is_away(
     scene: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
