@@ -23,6 +23,7 @@ from governance.history.state import LogState, state
 from tests.conftest import ROOT
 from tests.governance.events.receiving import SECRET, Taken, grown, receiving
 from tests.governance.governed import Governed
+from tests.governance.registry.place import PASSWORD, place, register, serving
 from tests.governance.story import MODEL, START
 from tests.governance.terminal import at_terminal, run
 from tests.governance.witness.served import MAIN
@@ -232,4 +233,34 @@ def test_a_process_that_is_killed_and_started_again_sends_everything(
             assert SECRET.encode() not in told and taken.url.encode() not in told
     moves = list(dict(zip(taken.ids, taken.types, strict=True)).values())[:4]
     assert moves == ["promotion.done", "promotion.done", "incident.opened", "incident.closed"]
+    assert not taken.problems
+
+
+@pytest.mark.nightly
+def test_over_a_server_events_come_and_links_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that has neither the project nor the database."""
+    here = place(tmp_path / "server")
+    with serving(here) as server, receiving() as taken:
+        register(here, server, monkeypatch)
+        away = {
+            "COUNTERSIGN_HOME": str(tmp_path / "home"),
+            "COUNTERSIGN_PROJECT": MODEL,
+            "COUNTERSIGN_LOG": server.uri,
+            "COUNTERSIGN_USER": server.user,
+            "COUNTERSIGN_PASSWORD": PASSWORD,
+            "COUNTERSIGN_EVENTS": str(tmp_path / "receivers.yaml"),
+            "DESK_SECRET": SECRET,
+        }
+        for name, value in away.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        row = f"{{url: '{taken.url}', secret: env:DESK_SECRET, since: 0}}"
+        (tmp_path / "receivers.yaml").write_text(f"receivers: {{desk: {row}}}\n")
+        assert run("events", "send")[0] == 0
+        here.scene.incident("1", "open")
+        assert run("events", "send")[0] == 0
+    assert taken.types[0] == "packet.wanted" and taken.types[-1] == "incident.opened"
+    assert taken.bodies[-1]["data"]["link"] == f"{server.uri}/#/models/{MODEL}/versions/1"
     assert not taken.problems
