@@ -35,6 +35,7 @@ LIBRARIES = {
 """Libraries that send HTTP requests."""
 
 CLIENTS = {
+    "governance/events/client.py": "posts events to receivers of the machine; no accounts, no redirects",
     "governance/log/http_client.py": "the one client; `SENDERS` asks by it",
     "governance/registry/mlflow.py": "MLflow's client: below, against a real redirect",
     "governance/server/front.py": "passes requests on to a process of its own, over its own socket",

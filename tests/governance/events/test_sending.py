@@ -23,6 +23,7 @@ from governance.history.state import LogState, state
 from tests.conftest import ROOT
 from tests.governance.events.receiving import SECRET, Taken, grown, receiving
 from tests.governance.governed import Governed
+from tests.governance.registry.place import PASSWORD, place, register, serving
 from tests.governance.story import MODEL, START
 from tests.governance.terminal import at_terminal, run
 from tests.governance.witness.served import MAIN
@@ -112,6 +113,24 @@ def test_a_slow_receiver_delays_no_other(tmp_path: Path) -> None:
         assert time.monotonic() - began < 1 and len(slow.bodies) < 3
         until(lambda: len(slow.bodies) == 3)
         assert slow.ids == quick.ids
+
+
+def test_an_attempt_that_arrives_late_is_a_double_and_changes_no_order(tmp_path: Path) -> None:
+    """The receiver takes the first attempt when two later events have arrived."""
+    outbox = Outbox(tmp_path)
+
+    def impatient(receiver: Receiver, id_: str, body: bytes, at: datetime) -> client.Answer:
+        return client.post(receiver, id_, body, at, 0.2)
+
+    with receiving(0.8) as taken:
+        desk = taken.receiver()
+        grown(outbox, 3, [desk])
+        assert sending.deliver(desk, outbox, impatient, clock).sent == 0
+        assert sending.deliver(desk, outbox, impatient, clock).sent == 3
+        until(lambda: len(taken.ids) == 4)
+        assert taken.ids[3] == taken.ids[0] and len(set(taken.ids)) == 3
+        sizes = [body["data"]["entries"] for body in taken.bodies[:3]]
+        assert sizes == [1, 2, 3]
 
 
 def test_following_sends_what_is_new_and_survives_a_log_that_is_away(
@@ -214,4 +233,34 @@ def test_a_process_that_is_killed_and_started_again_sends_everything(
             assert SECRET.encode() not in told and taken.url.encode() not in told
     moves = list(dict(zip(taken.ids, taken.types, strict=True)).values())[:4]
     assert moves == ["promotion.done", "promotion.done", "incident.opened", "incident.closed"]
+    assert not taken.problems
+
+
+@pytest.mark.nightly
+def test_over_a_server_events_come_and_links_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that has neither the project nor the database."""
+    here = place(tmp_path / "server")
+    with serving(here) as server, receiving() as taken:
+        register(here, server, monkeypatch)
+        away = {
+            "COUNTERSIGN_HOME": str(tmp_path / "home"),
+            "COUNTERSIGN_PROJECT": MODEL,
+            "COUNTERSIGN_LOG": server.uri,
+            "COUNTERSIGN_USER": server.user,
+            "COUNTERSIGN_PASSWORD": PASSWORD,
+            "COUNTERSIGN_EVENTS": str(tmp_path / "receivers.yaml"),
+            "DESK_SECRET": SECRET,
+        }
+        for name, value in away.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        row = f"{{url: '{taken.url}', secret: env:DESK_SECRET, since: 0}}"
+        (tmp_path / "receivers.yaml").write_text(f"receivers: {{desk: {row}}}\n")
+        assert run("events", "send")[0] == 0
+        here.scene.incident("1", "open")
+        assert run("events", "send")[0] == 0
+    assert taken.types[0] == "packet.wanted" and taken.types[-1] == "incident.opened"
+    assert taken.bodies[-1]["data"]["link"] == f"{server.uri}/#/models/{MODEL}/versions/1"
     assert not taken.problems
