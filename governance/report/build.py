@@ -202,11 +202,11 @@ def _last_event(now: LogState, model: str, version: str, clock: datetime) -> dat
     last, registered = last_time(now), now.timeline.registrations.get((model, version))
     if registered is None:
         return last
-    deadlines = _deadlines(now, model, registered.predicate.model_digest)
+    deadlines = _deadlines(now, model, registered.predicate.model_digest, clock)
     return max((deadline for deadline in deadlines if last < deadline <= clock), default=last)
 
 
-def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
+def _deadlines(now: LogState, model: str, digest: str, clock: datetime) -> Iterator[datetime]:
     """The deadlines of a version: requests, waivers, approvals, second signatures, keys, data,
     legal clocks and reviews.
     """
@@ -221,10 +221,10 @@ def _deadlines(now: LogState, model: str, digest: str) -> Iterator[datetime]:
     ends = [statement.predicate.expires for statement in signed]
     ends += [move.predicate.second_signature_by for move in timeline.governed_moves_of(digest)]
     yield from (instant_of(end) for end in ends if end)
-    for clock in timeline.clocks(last_time(now)):
-        if clock.model == model and clock.due is not None:
-            yield clock.due
-    for review in timeline.reviews(last_time(now)):
+    for legal in timeline.clocks(clock):
+        if legal.model == model and legal.due is not None:
+            yield legal.due
+    for review in timeline.reviews(clock):
         if review.model == model:
             yield from filter(None, (review.late, review.lapses))
     if policies is None:

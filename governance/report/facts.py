@@ -449,12 +449,21 @@ def at(statement: Evidence) -> str:
     return str(run.finished if run else statement.predicate.at)
 
 
+_OF_VERSIONS = frozenset(
+    (
+        *("registration", "promotion", "packet", "request"),
+        *("incident", "intervention", "periodic_review"),
+    )
+)
+"""Kinds of statements that are about a version by its number."""
+
+
 def about(statement: Evidence) -> str:
     """What a statement is about, in a few words."""
     predicate = statement.predicate
     if isinstance(predicate, Predicate):
         return predicate.stage
-    if statement.kind in ("registration", "promotion", "packet", "request", "incident"):
+    if statement.kind in _OF_VERSIONS:
         return f"{predicate.model}/{predicate.version}"
     if statement.kind in ("approval", "waiver"):
         return f"{statement.kind} of {predicate.about}"

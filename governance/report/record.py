@@ -20,6 +20,7 @@ from governance.attest.predicates import (
     Predicate,
     PromotionRequest,
 )
+from governance.history import reviews
 from governance.log.evidence import Evidence
 from governance.report.facts import PREFIX, Facts
 from governance.report.model.record import Answer, Decision, SignedRow
@@ -126,7 +127,8 @@ def _moves(facts: Facts) -> Iterator[Decision]:
 
 
 def _statements(facts: Facts) -> Iterator[Decision]:
-    """Packets, approvals, rejections, waivers, requests, incidents, and calls that a rule allowed.
+    """Packets, approvals, rejections, waivers, requests, incidents, periodic reviews,
+    interventions, and calls that a rule allowed.
     Calls that a rule refused are in `countersign history` only: any account can cause them.
     """
     standing, model = facts.standing, facts.registration.model
@@ -159,9 +161,23 @@ def _statements(facts: Facts) -> Iterator[Decision]:
         word: Answer = "opened" if incident.state == "open" else "closed"
         about = f"{incident.model}/{incident.version}"
         yield _statement(standing, opening, about, "Incident", word)
+    yield from _in_use(standing)
     for call in standing.now.evidence.all(Call):
         if call.predicate.model == model:
             yield _by_rule(call)
+
+
+def _in_use(standing: Standing) -> Iterator[Decision]:
+    """Periodic reviews, and what people overrode or excepted in operation."""
+    timeline, digest = standing.now.timeline, standing.registration.model_digest
+    for review in reviews.counted(timeline, digest):
+        about = f"{review.predicate.model}/{review.predicate.version}"
+        yield _statement(standing, review, about, "May it stay in use?", "reviewed")
+    for each in timeline.interventions:
+        if any(subject.sha256 == digest for subject in each.subjects):
+            said = each.predicate
+            about = f"{said.model}/{said.version}"
+            yield _statement(standing, each, about, f"In operation: {said.event}", "logged")
 
 
 def _by_rule(statement: Evidence[Call]) -> Decision:

@@ -31,6 +31,8 @@ Answer = Literal[
     "frozen",
     "opened",
     "closed",
+    "reviewed",
+    "logged",
     "does not count",
     "registered",
     "stopped",

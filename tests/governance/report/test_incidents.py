@@ -39,6 +39,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Governed:
         informed=["the office"], reason="answers <i>contained</i> addresses",
     )  # fmt: skip
     scene.intervene(what="an answer was <u>replaced</u>")
+    scene.review(reason="it does well", at=exact_instant(scene.now - timedelta(days=9)))
     return scene
 
 
@@ -54,6 +55,15 @@ def test_the_report_has_all_that_was_said(told: Governed) -> None:
     assert [each.text for each in incident.actions] == ["<b>withdrew</b>"]
     assert [each.what for each in incident.interventions] == ["an answer was <u>replaced</u>"]
     assert "check of effectiveness" in incident.not_stated
+
+
+def test_the_record_of_decisions_has_them(told: Governed) -> None:
+    said = {(item.what, item.answer, item.by) for item in report_of(told, 0).decisions}
+    assert {
+        ("Incident", "opened", "ben as risk"),
+        ("In operation: override", "logged", "ben as risk"),
+        ("May it stay in use?", "reviewed", "ben as risk"),
+    } <= said
 
 
 @pytest.mark.parametrize(("days", "state"), [(0, "due"), (2, "due"), (4, "late")])
