@@ -64,6 +64,9 @@ TOPICS = {
     "clock": Topic("clock.started", "clock.due", "clock.late"),
     "waiver": Topic("waiver.ending", "waiver.due", "waiver.ended"),
     "authorization": Topic("authorization.ending", None, "authorization.ended"),
+    "review": Topic("review.wanted", "review.due", "review.late"),
+    "rollout": Topic("rollout.wanted"),
+    "rollout_due": Topic("rollout.unanswered"),
     "erasure": _ERASURE,
     "not_erased": _ERASURE,
 }

@@ -309,17 +309,18 @@ def _rollouts(now: LogState, at: datetime) -> Iterator[Wait]:
     for rollout in now.timeline.rollouts.values():
         asked, share = rollout.asked, percent(rollout.weight(at))
         fields = {"it": asked, "share": share}
+        last = rollout.steps[-1].index if rollout.steps else rollout.request.index
+        about = About(entry=last, model=asked.model, version=asked.to_version, alias=asked.alias)
         if wanted := automation.due(rollout, at):
             people = _names(now, asked.widened_by)
-            yield _wait("rollout_due", people, asked.expires, action=wanted[0], **fields)
+            yield _wait("rollout_due", people, asked.expires, about, action=wanted[0], **fields)
         elif rollout.state(at) in ("requested", "open") and rollout.next_weight is not None:
             is_live = asked.mode == "live" and not rollout.steps
             people = _names(now, asked.widened_by)
             able = others(now.authority, people, asked.principal) if is_live else people
             lacking = [f"{count} of {metric} are lacking" for metric, count in _lacking(rollout)]
-            yield _wait(
-                "rollout", able, asked.expires, lacking=lacking or ["enough is observed"], **fields
-            )
+            lacking = lacking or ["enough is observed"]
+            yield _wait("rollout", able, asked.expires, about, lacking=lacking, **fields)
 
 
 def _lacking(rollout: Rollout) -> Iterable[tuple[str, int]]:
@@ -428,6 +429,12 @@ def _reviews(now: LogState, at: datetime) -> Iterator[Wait]:
         approvers = _names(now, tier.approvers if tier else ())
         yield _wait(
             "review", approvers, exact_instant(review.late),
+            About(
+                entry=review.last.index,
+                digest=review.digest,
+                model=review.model,
+                version=review.version,
+            ),
             it=review,
             aliases=", ".join(review.aliases),
             last=review.last.predicate.at[:10],
