@@ -146,6 +146,8 @@ ABSENT: dict[str, dict[str, Any]] = {
     "waiver": {"accepts": []},
     "registration": {"suite": None, "further": []},
     "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
+    "incident": {"actions": [], "effective": "", "effective_at": None},
+    "periodic_review": {"next_by": None},
     "promotion": {
         **{"action": "promote", "caller": "", "waived": []},
         **dict.fromkeys(("request", "packet", "from_version", "asked", "second_signature_by")),
@@ -1163,12 +1165,12 @@ class Course:
     def add(self, said: Json) -> None:
         if self.closed and said["state"] == "open":
             self.acted, self.checked, self.closed = [], [], False
-        if said.get("actions"):
+        if said["actions"]:
             self.acted.append(said["principal"])
             self.checked.clear()
-        measured = said.get("effective_at")
-        stated = str(said.get("effective", "")).strip()
-        if stated and measured is not None and instant(measured) <= instant(said["at"]):
+        measured = said["effective_at"]
+        in_time = measured is not None and instant(measured) <= instant(said["at"])
+        if said["effective"].strip() and in_time:
             self.checked.append(said["principal"])
 
     def closes(self, closing: Entry, rights: Rights, rules: Json) -> bool:

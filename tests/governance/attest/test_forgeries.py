@@ -43,7 +43,7 @@ from governance.policy.policies import files_digest, load_policies
 from governance.registry.governed.limit import Limit
 from governance.release import promotion, retrospect
 from governance.server.append import verifier
-from tests.governance.governed import RULES, Governed, empty, governed, person
+from tests.governance.governed import RULES, Governed, empty, governed, person, with_check
 from tests.governance.story import MODEL, digest
 
 
@@ -396,15 +396,27 @@ def test_an_incident_is_closed_by_who_may_only(tmp_path: Path) -> None:
     model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
     scene.incident("1", "open")
     for who, role, taken in (("eve", "visitor", False), ("ben", "risk", True)):
-        said = Incident.model_validate(
-            scene.signed(who, role, model=MODEL, version="1", state="closed")
-        )
+        signed = scene.signed(who, role, model=MODEL, version="1", state="closed")
+        said = Incident.model_validate(with_check(signed))
         envelope = sign_statement(evidence.build_statement("incident", [model], said), person(who))
         if taken:
             assert send(scene, envelope) == scene.story.log.size() - 1
         else:
             with pytest.raises(RefusedError, match="permits no visitor to sign"):
                 send(scene, envelope)
+
+
+def test_an_incident_is_not_closed_without_a_check(tmp_path: Path) -> None:
+    """The server does not take the closing."""
+    scene = governed(tmp_path)
+    model = Artifact(role="model", name="sft", sha256=scene.story.models["sft"])
+    scene.incident("1", "open")
+    said = Incident.model_validate(
+        scene.signed("ben", "risk", model=MODEL, version="1", state="closed")
+    )
+    envelope = sign_statement(evidence.build_statement("incident", [model], said), person("ben"))
+    with pytest.raises(RefusedError, match="nobody who may has checked"):
+        send(scene, envelope)
 
 
 # -- Who may do nothing, and is in the way ---------------------------------------------------------

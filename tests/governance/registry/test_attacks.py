@@ -203,6 +203,7 @@ from tests.governance.governed import (
     keypair,
     person,
     principals,
+    with_check,
 )
 from tests.governance.keys import (
     CERTIFICATE,
@@ -617,7 +618,8 @@ def _incident_by(
     scene = world.scene
     said = scene.signed(who, role, model=MODEL, version="1", state="open") | fields
     model = Artifact(role="model", name=of, sha256=sha256 or scene.story.models[of])
-    statement = evidence.build_statement("incident", [model], Incident.model_validate(said))
+    predicate = Incident.model_validate(with_check(said))
+    statement = evidence.build_statement("incident", [model], predicate)
     return sign_statement(statement, person(who))
 
 
@@ -1880,7 +1882,8 @@ class Copies:
 def _incident(world: World, fresh: Fresh, state: str) -> int:
     said = world.scene.signed("ben", "risk", model=MODEL, version=fresh.number, state=state)
     subject = Artifact(role="model", name="x", sha256=world.scene.story.models[fresh.stage])
-    return world.scene.say("ben", "incident", [subject], Incident.model_validate(said))
+    predicate = Incident.model_validate(with_check(said))
+    return world.scene.say("ben", "incident", [subject], predicate)
 
 
 @pytest.fixture
