@@ -172,6 +172,10 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     told = [text for text in texts if SUITE in text]
     assert told and all("not shown: JUDGE_FAILED" in text for text in told)
 
+    project.edit("policies/constitutions/support-desk.yaml", lambda made: made.update(title="B"))
+    other = project.countersign("stage", "evaluate_judged", ROW)
+    assert other.code == 3 and "the card is that of another judge" in other.out
+
 
 def _choosing(chosen: set[str]) -> Any:
     """A judge that decides labelled pairs as people did, and of other answers takes the one that
