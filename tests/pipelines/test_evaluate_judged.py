@@ -16,8 +16,7 @@ from governance.attest.requests import judge_digest
 from governance.log.evidence import Evidence
 from tests.conftest import ROOT
 from tests.pipelines.generation.asking import model
-from tests.pipelines.generation.peer import peer, said
-from tests.pipelines.test_generated import (
+from tests.pipelines.generation.desk import (
     ANSWERS,
     CONSTITUTION,
     LABELLED,
@@ -25,6 +24,7 @@ from tests.pipelines.test_generated import (
     permit,
     preferred,
 )
+from tests.pipelines.generation.peer import peer, said
 from tests.project import Project, write_yaml
 
 ROW, SUITE = "sft_wins", "desk_wins"
