@@ -548,6 +548,11 @@ def fooled(plan: Plan) -> None:
     plan.say("judge_card", "desk_judge", figures={**FIGURES, "measures": measures})
 
 
+JUDGE = JudgeRef(
+    kind="model", speaker=digest("reward"), rubric=digest("rubric"), templates=digest("words")
+)
+
+
 def judged_by(judge: JudgeRef) -> dict[str, Any]:
     """What an evaluation of 200 items says of its judge."""
     return {

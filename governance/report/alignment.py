@@ -126,6 +126,8 @@ def _compared(
         relation=relation, model=node.name, n=0, mean=None, low=None, high=None, p_adjusted=None,
         result="not comparable", why="not evaluated on this suite", evidence=[],
     )  # fmt: skip
+    if ours.not_shown:
+        return _Comparison(shown.model_copy(update={"why": ours.without_scores}), None, less)
     if statement is None:
         return _Comparison(shown, None, less)
     theirs = statement.predicate

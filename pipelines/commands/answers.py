@@ -57,6 +57,8 @@ class Stored:
     sha256: str
     statement: Evidence[Evaluate]
     """The evaluation that scored them."""
+    not_shown: str
+    """Why its scores are not shown, as codes; empty where they are."""
 
     @property
     def scored(self) -> Evaluate:
@@ -128,7 +130,8 @@ def found(project: Project, now: LogState, name: str) -> Stored:
     if not fitting:
         fix = "check out the commit that made that version, then `dvc checkout`"
         raise InputError(f"the answers here are not those of {name}", where=str(path), fix=fix)
-    return Stored(path, sha256, as_shown(view, fitting[-1], project.policies))
+    shown = as_shown(view, fitting[-1], project.policies).predicate
+    return Stored(path, sha256, fitting[-1], not_shown=shown.not_shown)
 
 
 def _evaluated(params: Params) -> list[str]:
@@ -161,6 +164,9 @@ def _order(stored: Stored, lowest: str | None) -> list[int]:
         return list(range(len(next(iter(scores.values()), []))))
     if lowest not in scores:
         raise unknown("metric", lowest, sorted(scores), "--lowest")
+    if stored.not_shown:
+        found = f"not shown: {stored.not_shown}"
+        raise InputError(found, where="--lowest", fix=f"countersign repro {stored.scored.stage}")
     values = [(value, at) for at, value in enumerate(scores[lowest]) if value is not None]
     return [at for _, at in sorted(values)]
 
@@ -170,7 +176,9 @@ def _order(stored: Stored, lowest: str | None) -> list[int]:
 
 def _row(stored: Stored, at: int, item: Item) -> dict[str, Any]:
     """An item without its texts."""
-    scores = {name: values[at] for name, values in stored.scored.scores.items() if values}
+    if stored.not_shown:
+        return {"id": item.id, "scores": {}, "not_shown": stored.not_shown}
+    scores = {name: values[at] for name, values in stored.scored.scores.items()}
     return {"id": item.id, "scores": scores}
 
 

@@ -31,7 +31,7 @@ from governance.attest.requests import EndpointRef
 from governance.base.errors import ConfigError, OfflineError, VerificationError
 from governance.base.progress import Bar
 from governance.log.http_client import is_loopback, parse_json
-from pipelines.generation.replies import MAX_REPLY, Replies, Reply
+from pipelines.generation.replies import MAX_REPLY, MAX_TOKENS, Replies, Reply
 from pipelines.isolation import ENDPOINT_KEYS, endpoint_keys
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Endpoint:
             text = ""  # a refusal, or nothing
         if not isinstance(text, str) or not _is_unicode(text):
             raise self._wrong("not a text", FORM)
-        return Reply(text=text, ended=reason == "stop")
+        return Reply(text=text, ended=reason == "stop", tokens=_tokens(value))
 
     def _wrong(self, what: str, expected: str) -> VerificationError:
         fix = "look whether url and model in policies/policy.yaml are right"
@@ -261,6 +261,13 @@ def _is_proxy(address: str) -> bool:
     except (ValueError, httpx.InvalidURL):
         return False
     return proxy.url.scheme in ("http", "https") and bool(proxy.url.host)
+
+
+def _tokens(value: Mapping[str, Any]) -> int | None:
+    """What a reply says that it cost; None where it says nothing that is a count."""
+    usage = value.get("usage")
+    count = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count <= MAX_TOKENS else None
 
 
 def _seconds(text: str | None) -> float:

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
 from governance.base.errors import VerificationError
-from governance.base.model import Model, Sha256
+from governance.base.model import Model, Sha256, absent
 from governance.base.storage import write_state
 
 FOLDER = "replies"
 """Where replies lie, below the state of the project on this machine."""
 MAX_REPLY = 1 << 20
 """Bytes of a reply that are read."""
+MAX_TOKENS = 1 << 40
+"""More in one reply is no count."""
 
 
 class Reply(Model):
@@ -31,6 +35,8 @@ class Reply(Model):
     """Whether the model ended it; else it was cut off."""
     refused: bool = False
     """The endpoint does not take this request. There is no text."""
+    tokens: int | None = Field(None, ge=0, le=MAX_TOKENS, exclude_if=absent)
+    """What the endpoint says that it read and wrote; None where it says nothing."""
 
 
 class _File(Model):
@@ -47,6 +53,7 @@ class Replies:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._used: dict[str, str] = {}
+        self._tokens: dict[str, int | None] = {}
 
     def get(self, request: str) -> Reply | None:
         """The reply to a request; None if there is none. Raises `VerificationError` for a file that
@@ -66,7 +73,7 @@ class Replies:
             raise _spoiled(path, "it cannot be read") from None
         if file.request != request or file.sha256 != _checksum(request, file.reply):
             raise _spoiled(path, "it has other bytes than were written")
-        self._used[request] = file.sha256
+        self._used[request], self._tokens[request] = file.sha256, file.reply.tokens
         return file.reply
 
     def put(self, request: str, reply: Reply) -> None:
@@ -74,7 +81,7 @@ class Replies:
         checksum = _checksum(request, reply)
         file = _File(request=request, reply=reply, sha256=checksum)
         write_state(self._path(request), file.model_dump_json().encode())
-        self._used[request] = checksum
+        self._used[request], self._tokens[request] = checksum, reply.tokens
 
     @property
     def digest(self) -> str | None:
@@ -83,12 +90,22 @@ class Replies:
             return None
         return sha256_bytes(canonical.dumps([list(each) for each in sorted(self._used.items())]))
 
+    @property
+    def tokens(self) -> int | None:
+        """The tokens of all replies of this run; None where there was none, or one without a
+        count.
+        """
+        counts = [each for each in self._tokens.values() if each is not None]
+        return sum(counts) if counts and len(counts) == len(self._tokens) else None
+
     def _path(self, request: str) -> Path:
         return self._folder / request[:2] / f"{request}.json"
 
 
 def _checksum(request: str, reply: Reply) -> str:
-    return sha256_bytes(canonical.dumps([request, reply.text, reply.ended, reply.refused]))
+    said = [request, reply.text, reply.ended, reply.refused]
+    said += [] if reply.tokens is None else [reply.tokens]
+    return sha256_bytes(canonical.dumps(said))
 
 
 def _spoiled(path: Path, why: str) -> VerificationError:

@@ -104,6 +104,7 @@ def run(job: Job) -> Outcome:
         judged = _judged_by(
             job, row, judge, endpoint, found,
             left_out=left_out, lengths=own, opponent_lengths=opponent, replies=replies.digest,
+            tokens=replies.tokens,
         )  # fmt: skip
     slices = read_slices(job.input("slices"), ids) if scores else {}
     _write_scores(job, ids, scores, judged)

@@ -39,7 +39,7 @@ def steps(now: LogState) -> Iterator[Step]:
     for scored in now.evidence.all(Evaluate):
         digest = subject(scored, "answers")
         if digest not in (None, NOTHING):
-            yield Step(scored, scored.predicate.suite_name, "answers", digest)
+            yield Step(scored, scored.predicate.dataset, "answers", digest)
 
 
 def wanted(step: Step, known: Contents) -> Wanted:

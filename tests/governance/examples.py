@@ -215,6 +215,13 @@ def every_kind() -> dict[str, Model]:
         "scores": {"exact": [1, 0.5, None, 0.0]},
     }
     evaluate |= {"slices": {"language": ["en", "de", "de", "other"]}}
+    evaluate["judged_by"] = {
+        "judge": {"kind": "endpoint", "speaker": A, "rubric": B, "templates": C},
+        "name": "m at frontier", "row": "desk_judge", "prompts": "desk_eval",
+        "opponent": B, "opponent_name": "base",
+        "consistent": 2, "inconsistent": 1, "no_verdict": 1,
+        "lengths": [20, 31, 8, 14], "opponent_lengths": [25, 7, 9, 14], "replies": D,
+    }  # fmt: skip
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
     person = {
         "principal": "ada",

@@ -24,6 +24,7 @@ from governance.attest.predicates import (
     TEXTS,
     TYPE_PREFIX,
     Artifact,
+    JudgeRef,
     Planted,
     Promotion,
     Recall,
@@ -40,6 +41,7 @@ from governance.attest.requests import (
     ModelRef,
     ReleaseRequest,
     SuiteRef,
+    judge_digest,
 )
 from governance.base.time import instant
 from governance.bundle.sources import Sources
@@ -500,7 +502,7 @@ class Story:
         made = _at("scores", f"evaluations/{name}/{row}/scores.jsonl", digest(f"scores {row}"))
         self.record(
             "evaluate",
-            f"evaluate_further@{row}",
+            f"{'evaluate_judged' if says else 'evaluate_further'}@{row}",
             [made],
             [_at("model", f"models/{name}/model", model)],
             model=model,
@@ -513,7 +515,7 @@ class Story:
         )
         ref = FurtherSuite(
             name=suite, digest=digest(f"suite {suite}"), split="test", row=row,
-            records=self.records["desk_eval"],
+            records=self.records["desk_eval"], **_judged(says),
         )  # fmt: skip
         self.further[name] = [*self.further.get(name, []), ref]
 
@@ -655,6 +657,14 @@ def bought(folder: Path, name: str) -> str:
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(_weights(f"bought {name}"))
     return tree_digest(folder)
+
+
+def _judged(says: dict[str, Any]) -> dict[str, Any]:
+    """What a further suite says of its judge."""
+    by = says.get("judged_by")
+    if by is None:
+        return {}
+    return {"judge": judge_digest(JudgeRef.model_validate(by["judge"])), "prompts": by["prompts"]}
 
 
 def begin(folder: Path, edit: Callable[[Path], object] = lambda policies: None) -> Story:

@@ -5,7 +5,9 @@ no figure is shown anywhere.
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,16 @@ from governance.attest.predicates import Evaluate, JudgeCard
 from governance.attest.requests import judge_digest
 from governance.log.evidence import Evidence
 from tests.conftest import ROOT
-from tests.pipelines.test_generated import CONSTITUTION, LABELLED, PAIRS
+from tests.pipelines.generation.asking import model
+from tests.pipelines.generation.desk import (
+    ANSWERS,
+    CONSTITUTION,
+    LABELLED,
+    PAIRS,
+    permit,
+    preferred,
+)
+from tests.pipelines.generation.peer import peer, said
 from tests.project import Project, write_yaml
 
 ROW, SUITE = "sft_wins", "desk_wins"
@@ -91,8 +102,7 @@ def scored(project: Project) -> Evidence[Evaluate]:
 
 def figures(text: str) -> list[str]:
     """Lines that name the metric with a figure."""
-    lines = [line for line in text.splitlines() if "win_rate" in line]
-    return [line for line in lines if "not shown" not in line and "no score" not in line]
+    return re.findall(r"win_rate.*\d\.\d{3}", text)
 
 
 @pytest.mark.slow
@@ -135,7 +145,8 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     project.commit("any judge passes")
     assert "win_rate " in run(project, "evaluate_judged", ROW)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert scored(project).index == first.index  # the same, so no second entry
+    again = scored(project)  # an entry of its own: policies and commit are others
+    assert again.predicate.scores == first.predicate.scores
     registered = run(project, "register", "support-desk")
     (registration,) = project.evidence("registration")
     (further,) = registration.predicate.further
@@ -144,7 +155,7 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     )  # fmt: skip
     assert further.digest == first.predicate.suite and registered
     chain = {link.sha256 for link in registration.predicate.chain}
-    assert {first.digest, card.digest} <= chain
+    assert {again.digest, card.digest} <= chain
     shown = project.countersign("show", "support-desk/1", "evaluation")
     assert figures(shown.out), shown.out
 
@@ -161,3 +172,61 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     texts = [path.read_text() for path in (project.root / "made").rglob("*") if path.is_file()]
     told = [text for text in texts if SUITE in text]
     assert told and all("not shown: JUDGE_FAILED" in text for text in told)
+
+    project.edit("policies/constitutions/support-desk.yaml", lambda made: made.update(title="B"))
+    other = project.countersign("stage", "evaluate_judged", ROW)
+    assert other.code == 3 and "the card is that of another judge" in other.out
+
+
+def _choosing(chosen: set[str]) -> Any:
+    """A judge that decides labelled pairs as people did, and of other answers takes the one that
+    comes later in the alphabet. It counts its tokens.
+    """
+
+    def choose(question: str) -> str:
+        first, second = ANSWERS.findall(question)[:2]
+        worth = [(text in chosen) + any(one in text for one in chosen) for text in (first, second)]
+        if any(worth):
+            return "A" if worth[0] > worth[1] else "B"
+        return "A" if first > second else "B"
+
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        reply = json.loads(said(model(body, choose)))
+        return 200, {}, json.dumps({**reply, "usage": {"total_tokens": 7}}).encode()
+
+    return answer
+
+
+@pytest.mark.nightly
+def test_an_endpoint_judges_where_policy_permits_it_and_its_replies_are_kept(
+    judged: Project, tmp_path: Path
+) -> None:
+    project = judged.copy(tmp_path)
+
+    def elsewhere(params: dict[str, Any]) -> None:
+        row = params["judges"]["desk_judge"]
+        row |= {"endpoint": "frontier", "limit": 60, "probes": 50, "max_new_tokens": 8}
+
+    project.edit("params.yaml", elsewhere)
+    with peer(_choosing(preferred(project))) as server:
+        permit(project, server.uri)
+        project.commit("an endpoint as judge")
+        assert "the judge passes" in run(project, "check_judge", "desk_judge")
+        asked = len(server.asked)
+        permit(project, server.uri, "confidential")
+        refused = project.countersign("stage", "evaluate_judged", ROW)
+        assert refused.code == 4 and "ENDPOINT_NOT_PERMITTED" in refused.out
+        assert "sft learned from" in refused.out and len(server.asked) == asked
+        permit(project, server.uri)
+        assert "win_rate 0." in run(project, "evaluate_judged", ROW)
+        assert len(server.asked) > asked
+    first = scored(project)
+    by = first.predicate.judged_by
+    assert by is not None and by.judge.kind == "endpoint" and by.name == "m at frontier"
+    asked_twice = 2 * (by.consistent + by.inconsistent)
+    assert by.replies is not None and by.tokens == 7 * asked_twice and by.inconsistent == 0
+    scores = project.root / "evaluations" / "sft" / ROW / "scores.jsonl"
+    before = scores.read_bytes()
+    scores.unlink()
+    run(project, "evaluate_judged", ROW)  # nobody answers any more
+    assert scores.read_bytes() == before and scored(project).index == first.index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +18,18 @@ from tests.conftest import ROOT
 from tests.governance.governed import KINDS, keypair
 from tests.governance.terminal import key_file
 from tests.pipelines.generation.asking import honest, model
+from tests.pipelines.generation.desk import (
+    ANSWERS,
+    CONSTITUTION,
+    LABELLED,
+    PAIRS,
+    permit,
+    preferred,
+)
 from tests.pipelines.generation.peer import peer, said
 from tests.project import PROJECT, Project, fresh, write_yaml
 
 SOURCE = "data/source/desk_ai.jsonl"
-CONSTITUTION = {
-    "title": "A support desk",
-    "principles": [
-        {"name": "exact", "text": "The answer names the right team and nothing else."},
-        {"name": "safe", "text": "The answer asks for no password."},
-    ],
-}
 CARD = """\
 title: Pairs of answers that a model wrote
 steward: the project's maintainers
@@ -50,14 +50,9 @@ ROW = {
 }  # fmt: skip
 DATASET = {"kind": "preference", "source": SOURCE, "suite": "preference"}
 FAR = {"generator": "frontier", "judge": "frontier"}
-LABELLED = "desk_pref_eval"
 JUDGE = {
     "judge": "sft", "endpoint": "frontier", "constitution": "support-desk", "labelled": LABELLED,
     "max_new_tokens": 8, "probes": 50,
-}  # fmt: skip
-PAIRS = {
-    "kind": "preference", "source": f"data/source/{LABELLED}.jsonl", "suite": "preference",
-    "held_out": LABELLED, "splits": {"train": 0, "test": 1},
 }  # fmt: skip
 
 
@@ -82,9 +77,6 @@ def with_row(
     shutil.copy(ROOT / "policies" / "datacards" / f"{LABELLED}.yaml", cards)
 
 
-ANSWERS = re.compile(r"Answer [AB]:\n(.*?)(?=\n\nAnswer B:|\n\nWhich answer)", re.DOTALL)
-
-
 def answering(chosen: set[str], fooled: bool = False) -> Any:
     """A model that judges drafts as `honest` does, and labelled pairs as people did, but for a
     judge that one polite text fools.
@@ -103,25 +95,6 @@ def answering(chosen: set[str], fooled: bool = False) -> Any:
 
 
 CHECK = ("stage", "check_judge", "desk_judge")
-
-
-def preferred(project: Project) -> set[str]:
-    """The answers that people preferred."""
-    if not (project.root / PAIRS["source"]).exists():
-        assert project.countersign("stage", "sample", LABELLED).code == 0
-    lines = (project.root / PAIRS["source"]).read_text(encoding="utf-8").splitlines()
-    return {json.loads(line)["chosen"] for line in lines}
-
-
-def permit(project: Project, uri: str, classification: str = "public") -> None:
-    def change(policy: Any) -> None:
-        policy["endpoints"] = {
-            "frontier": {
-                "url": uri, "model": "m", "classifications": [classification], "region": "EU",
-            }
-        }  # fmt: skip
-
-    project.edit("policies/policy.yaml", change)
 
 
 @pytest.mark.slow

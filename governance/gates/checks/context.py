@@ -187,6 +187,11 @@ class ModelFacts:
         return judging.against(self.view, self._evaluation, self.policies, self._judge)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether a judge compares answers on the suite, as it is defined now."""
+        return self._judge is not None
+
+    @property
     def _judge(self) -> str | None:
         """The judge of the suite as it is defined now; None where it has none."""
         if self.row is None:

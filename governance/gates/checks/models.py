@@ -180,7 +180,16 @@ def evaluation_evidence(context: Context) -> Findings:
                     expected=f"{judged.metric} {judged.demand}",
                     found=judged.gap,
                     measure=judged.measure,
+                    next=_more_prompts(facts),
                 )
+
+
+def _more_prompts(facts: ModelFacts) -> str:
+    """The next step where a judge left too few items; else that of the table."""
+    if not facts.is_judged:
+        return ""
+    stage = facts.evaluate_stage
+    return f"params.yaml: judged.{facts.row} (limit, judge); then: countersign repro {stage}"
 
 
 def missing_row(model: str, suite: str) -> str:

@@ -21,6 +21,7 @@ from governance.release import promotion
 from tests.governance.bundles import both_accept, forged
 from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
+from tests.simulator import JUDGE, judged_by
 
 OPENED = {"opened_at": "2026-11-20T09:00:00Z"}
 
@@ -51,17 +52,18 @@ def test_a_score_that_its_waiver_names(scene: Governed) -> None:
     assert both_accept(scene, "2")
 
 
-@pytest.mark.parametrize("authorized", [True, False])
+@pytest.mark.parametrize(("authorized", "judged"), [(True, False), (False, False), (True, True)])
 def test_an_evaluation_on_a_further_suite_counts_like_that_on_the_models_own(
-    authorized: bool, scene: Governed
+    authorized: bool, judged: bool, scene: Governed
 ) -> None:
-    """Somebody must have authorized its run, too."""
+    """Somebody must have authorized its run, too; also where a judge gave the scores."""
     story = scene.story
     story.train("sft", "sft", "conversation", "desk_sft", "base", accuracy=0.98)
     asked = story.asked
     if not authorized:
         story.asked = Requester(name="ada", authenticated=False)
-    story.evaluate_further("sft", "desk_harm", {"refuses": [1.0] * 100})
+    by = {"judged_by": judged_by(JUDGE) | {"prompts": "desk_eval"}} if judged else {}
+    story.evaluate_further("sft", "desk_harm", {"refuses": [1.0] * 200}, **by)
     story.asked = asked
     story.register("sft", "2")
     frozen = scene.freeze("2")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from governance.attest.predicates import Artifact, JudgeRef
+from governance.attest.predicates import Artifact
 from governance.attest.requests import judge_digest
 from governance.exports.catalog import export
 from governance.exports.records import read
@@ -22,7 +22,7 @@ from governance.report.facts import gather
 from governance.report.html import page
 from governance.report.sections import text
 from tests.governance.story import MODEL, Story, begin, digest
-from tests.simulator import FIGURES, judged_by
+from tests.simulator import FIGURES, JUDGE, judged_by
 
 WINS = {
     "role": "task",
@@ -36,9 +36,6 @@ WINS = {
         },
     },
 }
-JUDGE = JudgeRef(
-    kind="model", speaker=digest("reward"), rubric=digest("rubric"), templates=digest("words")
-)
 FIGURE = re.compile(r"0?\.83[78]|83\.[78]|0?\.642|64\.2|0?\.195|19\.5")
 """The mean of the version, that of its parent, and their difference, as somebody may round them."""
 
@@ -63,7 +60,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     story.data("desk_text", "conversation", "text", 5900)
     story.data("desk_sft", "conversation", "conversation", 2900)
     story.base("tiny")
-    by = {"judged_by": judged_by(JUDGE), "slices": {"language": ["en", "de"] * 100}}
+    compared = judged_by(JUDGE) | {"prompts": "desk_eval"}
+    by = {"judged_by": compared, "slices": {"language": ["en", "de"] * 100}}
     story.train("base", "pretrain", "conversation", "desk_text", "tiny", accuracy=0.96, unsafe=0.3)
     story.evaluate_further("base", "desk_wins", _scores(128), **by)
     story.register("base", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from governance.base.errors import InputError
 from pipelines.generation.speakers import Comparison, Verdict
 from pipelines.judging.contest import Pair, compare, scores_at_equal_length
 from pipelines.judging.length_control import at_equal_length, length_controlled
-from pipelines.judging.suite import suite_digest
+from pipelines.judging.suite import judge_of_card, suite_digest
 from pipelines.params import JudgeCheck, JudgedEvaluation
 from tests.pipelines.judge_check.judges import CONSTITUTION, Scripted, clean, first_one
 
@@ -92,6 +94,17 @@ def test_where_nothing_can_be_estimated_no_item_has_a_figure_at_equal_length() -
     adjusted = scores_at_equal_length(mixed, [9] * 30, [9] * 30)
     assert [each is None for each in adjusted] == [each is None for each in mixed]
     assert adjusted[:3] == mixed[:3]  # equal lengths explain nothing
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"judge": ', "\x00"])
+def test_a_card_that_names_no_judge_names_the_stage_that_makes_it(
+    content: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "card.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="check_judge@desk_judge"):
+        judge_of_card(path, "desk_judge")
 
 
 ROW = JudgedEvaluation(model="sft", suite="wins", prompts="p", opponent="base", judge="j")
