@@ -42,7 +42,9 @@ Version 3:
   or evaluated on one of them after training on the other;
 - data counts only if its ingest applied the exclusions of the erasures before it; a version that
   has seen erased records gets no governed alias after the deadline;
-- a scan that used an entry of the allow-list counts until the entry ends.
+- a scan that used an entry of the allow-list counts until the entry ends;
+- data was compared with every suite and task of the project at the time of its gate, and with those
+  that the released model is evaluated on; the files of such a task were searched for personal data.
 """
 
 from __future__ import annotations
@@ -116,6 +118,10 @@ ERASES = 3
 """From this version on, erasures count: of data that is used, and of versions that are released."""
 ENDS_ALLOWANCES = 3
 """From this version on, a scan that used an entry of the allow-list counts until the entry ends."""
+COMPARES_SUITES = 3
+"""From this version on, training data was compared with every suite and task that decides, and the
+files of these tasks were searched for personal data.
+"""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

@@ -9,8 +9,8 @@ import pytest
 
 from governance.base.yaml import read_yaml
 from pipelines.families import all_families, family, names
-from pipelines.params import Evaluation, Generate, Params, load_params
-from pipelines.paths import RECHECKED
+from pipelines.params import Evaluation, Generate, Params, TaskEvaluation, load_params
+from pipelines.paths import HELD_OUT, RECHECKED
 from pipelines.plan.graph import graph
 from tests.conftest import ROOT
 
@@ -34,7 +34,10 @@ def params() -> Params:
     further = {
         f"{model}_more": Evaluation(model=model, suite="desk_eval") for model in ("sft", "reward")
     }
-    return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further})
+    tasks = {"sft_aqua": TaskEvaluation(model="sft", task="aqua")}
+    return params.model_copy(
+        update={"generate": {"desk_ai": row}, "evaluations": further, "tasks": tasks}
+    )
 
 
 def bodies(stages: dict[str, Any], name: str) -> dict[str, Any]:
@@ -63,6 +66,15 @@ def covered(path: Path, named: set[str]) -> bool:
     return any(parent.as_posix() in named for parent in (path, *path.parents))
 
 
+def behind_held_out(stages: dict[str, Any], params: Params) -> set[str]:
+    """What the stages read that write into `data/held_out`: DVC sees it through their files."""
+    found = set()
+    for name in ("suite", "scan_task"):
+        for key, row in rows(params, stages, name).items():
+            found |= filled(bodies(stages, name)["deps"], key, row)
+    return found
+
+
 def test_dvc_yaml_names_every_family(stages: dict[str, Any]) -> None:
     assert sorted(stages) == list(names())
 
@@ -77,6 +89,7 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
         made = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
         outs = filled(made, key, row)
         inputs, outputs = family(name).inputs(params, key), family(name).outputs(params, key)
+        deps |= behind_held_out(stages, params) if HELD_OUT.as_posix() in deps else set()
         missing = [item.path for item in inputs if not covered(item.path, deps)]
         assert name in ALWAYS or not missing, f"{name}@{key}: not among its deps"
         strays = [item.path for item in outputs if not covered(item.path, outs)]
@@ -86,6 +99,15 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
 def test_a_generated_dataset_waits_for_every_evaluation_of_its_models(params: Params) -> None:
     reads = graph(params)["generate@desk_ai"]
     assert {"evaluate_further@sft_more", "evaluate_further@reward_more"} <= reads
+
+
+@pytest.mark.parametrize("maker", ["suite@desk_eval", "suite@desk_pref_eval", "scan_task@sft_aqua"])
+def test_every_dataset_to_train_on_waits_for_every_suite_and_task(
+    maker: str, params: Params
+) -> None:
+    stages = graph(params)
+    waiting = {name for name in params.datasets if maker in stages[f"check_quality@{name}"]}
+    assert waiting == {name for name, row in params.datasets.items() if row.splits.train}
 
 
 def test_generated_data_is_made_again_where_policy_permits_other_endpoints(
