@@ -670,6 +670,7 @@ def broken_references(params: Params, path: Path) -> list[CountersignError]:
         need(stage.suite, params.suites, "suite", "stages", name, "suite")
     for name in params.suites:
         need(name, params.datasets, "dataset", "suites", name)
+    wrong += _generated_suites(params, path)
     wrong += [*_broken_evaluations(params, path), *_broken_probes(params, path)]
     for name, release in params.releases.items():
         need(release.stage, models, "stage or base", "releases", name, "stage")
@@ -718,6 +719,19 @@ def _broken_evaluations(params: Params, path: Path) -> Iterator[CountersignError
             found = f"{model} is evaluated on {suite} already"
             yield ConfigError(found, where=where, fix="delete the row")
         seen.add((model, suite))
+
+
+def _generated_suites(params: Params, path: Path) -> Iterator[CountersignError]:
+    """Suites that models of the project write. All data is compared with every suite before a model
+    is trained on it, so they would be there before the models that write them.
+    """
+    for name in sorted(params.suites.keys() & params.datasets.keys()):
+        if (row := params.generated(name)) is not None:
+            found = f"a model of this project writes the suite {name} (generate.{row})"
+            expected = "a file that is there before anything is trained"
+            fix = f"copy {paths.sample(row)} under a name of its own, and give that as the source"
+            where = place(path, "datasets", name, "source")
+            yield ConfigError(found, where=where, expected=expected, fix=fix)
 
 
 def _broken_probes(params: Params, path: Path) -> Iterator[CountersignError]:

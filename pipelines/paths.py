@@ -10,6 +10,8 @@ RECORDS = "records"
 """The folder of shards in the folder of each data stage (`pipelines.shards`)."""
 PII = Path("policies/pii.yaml")
 """How personal data is searched for."""
+HELD_OUT = Path("data/held_out")
+"""What is compared with every training dataset: a small file for each suite and task."""
 RECHECKED = Path("reports/recheck")
 """What the stage `recheck` finds at each run."""
 
@@ -42,6 +44,16 @@ def ready(dataset: str) -> Path:
 def suite(name: str) -> Path:
     """The reward functions that score a suite, with the sha256 of their files."""
     return Path("data/suites") / f"{name}.json"
+
+
+def held_out_suite(name: str) -> Path:
+    """The digest of a suite's records, for what is compared with them."""
+    return HELD_OUT / "suites" / f"{name}.json"
+
+
+def held_out_task(row: str) -> Path:
+    """The digest of a task's folder, by row of `tasks`."""
+    return HELD_OUT / "tasks" / f"{row}.json"
 
 
 def task(name: str) -> Path:

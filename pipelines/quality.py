@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from governance.attest.findings import finding
-from governance.attest.predicates import DataCounts, Expectation, Finding
+from governance.attest.predicates import ComparedSuite, DataCounts, Expectation, Finding
 from governance.base.errors import ConfigError
 from governance.policy.data import TABLE, QualityCheck, QualitySuite
 from governance.policy.expectations import GxCheck
-from pipelines import pages
-from pipelines.features.leaks import Around, HeldOut
+from pipelines import held_out, pages
+from pipelines.features.leaks import Around, HeldOut, HeldOutTexts
 from pipelines.features.table import compute
 from pipelines.features.turns import Column
 from pipelines.job import Job, Outcome
@@ -36,6 +37,7 @@ from pipelines.optional import OF_EXPECTATIONS, hidden
 from pipelines.quality_suites import suite_mistake
 from pipelines.records import Excluded, counts_of, exclusions, write_excluded
 from pipelines.shards import RecordWriter, open_records
+from pipelines.tasks.items import read_items
 
 PAGE = "check_quality.md.jinja"
 
@@ -59,7 +61,8 @@ def run(job: Job) -> Outcome:
         raise mistake
     records = open_records(job.input("records"), dataset.kind)
     job.progress.step(f"{job.name}: {len(records):,} records against {dataset.suite}")
-    judged = judge(records.tables(), dataset.kind, suite, _held_out(job))
+    compared = held_out.compared(job.params, job.key, job.inputs)
+    judged = judge(records.tables(), dataset.kind, suite, _held_out(job, compared))
     with RecordWriter(job.output("records"), dataset.kind) as writer:
         for table in kept(records.tables(), judged.kept):
             writer.add_shard(table)
@@ -75,19 +78,32 @@ def run(job: Job) -> Outcome:
     }
     write_excluded(job.output("excluded"), judged.excluded)
     write_report(job, predicate, counts, judged, refused)
-    return Outcome(
-        predicate=predicate,
+    return Outcome(  # the report names no suites: another one trains nothing again
+        predicate={**predicate, "compared": [suite for _, suite in compared]},
         parameters={"suite": dataset.suite, "held_out": dataset.held_out},
         refused=refused,
         summary=f"{job.name}: {counts.records_out} of {counts.records_in} records are ready",
     )
 
 
-def _held_out(job: Job) -> HeldOut | None:
-    if "held_out" not in job.inputs:
-        return None
-    records = open_records(job.input("held_out"))
-    return HeldOut(records.tables(), records.kind)
+def _held_out(job: Job, compared: Iterable[tuple[str, ComparedSuite]]) -> HeldOut | None:
+    """What must not be among the records: the dataset that its row names, whole, and the held-out
+    records of every suite and task.
+    """
+    further = [_texts(job, role, suite) for role, suite in compared if role != "held_out"]
+    if "held_out" in job.inputs:
+        records = open_records(job.input("held_out"))
+        return HeldOut(records.tables(), records.kind, further)
+    return HeldOut(further=further) if further else None
+
+
+def _texts(job: Job, role: str, suite: ComparedSuite) -> HeldOutTexts:
+    if suite.harness is not None:
+        items = read_items(job.root, suite.name)
+        return HeldOutTexts.of_texts(items.questions, items.answers)
+    records = open_records(job.input(role))
+    of_split = (table.filter(pc.equal(table["split"], suite.split)) for table in records.tables())
+    return HeldOutTexts.of_records(of_split, records.kind)
 
 
 def kept(tables: Iterable[pa.Table], rows: Column) -> Iterator[pa.Table]:

@@ -99,6 +99,9 @@ SUITE_NOT_DECLARED: these records were checked with another quality suite than t
   > params.yaml: datasets.{name}.suite, then `dvc repro`; or policies/datacards/{name}.yaml: suite
 HELD_OUT_UNCHECKED: these records were not searched for leaks into the evaluation dataset
   > params.yaml: datasets.{name}.held_out: {suite}
+TASK_NOT_SCANNED: the files of a task of lm-evaluation-harness were not searched for personal data
+  under the policy in force
+  > countersign repro scan_task
 OTHER_NAME_WITHDRAWN: the same bytes were retired or rejected under another model name
   > settle what people have against {name}, or release other bytes
 ERASED_DATA_USED (never waived): the data was ingested without the exclusions of an erasure

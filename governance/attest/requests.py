@@ -14,6 +14,7 @@ from governance.attest.digests import sha256_bytes
 from governance.attest.predicates import (
     CANDIDATE,
     TEXTS,
+    ComparedSuite,
     Finding,
     GateDecision,
     Generation,
@@ -76,6 +77,10 @@ class GateRequest(Model):
     objective: Sha256 | None
     rewards: dict[str, Sha256 | None]
     """Reward function to the digest of its source; `model` is the scorer."""
+    compared: list[ComparedSuite] = Field([], exclude_if=empty)
+    """Every suite and task of the project, with which the data must have been compared. Absent from
+    requests that are older than this demand.
+    """
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ from governance.gates.checks import models as of_models
 from governance.gates.checks import people as of_people
 from governance.gates.checks import scorers as of_scorers
 from governance.gates.checks import stage as of_stage
+from governance.gates.checks import suites as of_suites
 from governance.gates.checks import witnesses as of_witnesses
 from governance.gates.checks.context import (
     Context,
@@ -137,6 +138,8 @@ CHECKS: dict[str, Callable[[GateContext], Iterable[Finding]]] = {
     **MODEL_CHECKS,
     **DATA_CHECKS,
     "held_out": of_data.held_out,
+    "suites_compared": of_suites.suites_compared,
+    "tasks_scanned": of_suites.tasks_scanned,
     "erased_suite": of_erasures.erased_suite,
     "trained_twice": of_copies.trained_twice,
     "suite_trained_on": of_copies.suite_trained_on,
@@ -170,6 +173,8 @@ RELEASE_CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "import_parent": of_imports.import_parent,
     "import_data": of_imports.import_data,
     "suite_trained_on": of_copies.released_suite_trained_on,
+    "suites_compared": of_suites.released_suites_compared,
+    "tasks_scanned": of_suites.released_tasks_scanned,
     "alias": of_models.alias,
 }
 """The checks of a release. Every gate of its chain is decided again as well."""

@@ -36,6 +36,7 @@ from governance.history.lineage import (
     leak_probes,
     model_chain,
     preferred,
+    task_scan,
 )
 from governance.log.evidence import Evidence
 from governance.log.rules import STEPS_BY_DIGEST
@@ -227,6 +228,9 @@ class Chain:
             yield from (statement for statement in statements if statement)
         yield from self._judged()
         yield from self._judge_cards()
+        for suite in self.further_suites:
+            if suite.harness is not None and (scan := task_scan(self.view, suite.records)):
+                yield scan
         for chain, _ in self.datasets:
             steps = (chain.generation, chain.ingest, chain.scan, chain.quality)
             yield from (statement for statement in steps if statement)

@@ -158,6 +158,15 @@ def data_chain(
     return DataChain(dataset, sha256, quality, scan, ingest, generation)
 
 
+def task_scan(
+    view: EvidenceView, folder: str, fits: Fits = lambda _: True
+) -> Evidence[Scan] | None:
+    """The scan of the files of a task of another harness, by the digest of its folder."""
+    return pick(
+        [one for one in view.by_subject(folder, Scan) if subject(one, "task") == folder], fits
+    )
+
+
 def generated_from(view: EvidenceView, records: str) -> list[Evidence[Generation]]:
     """The generations from whose files these ready records came, whatever dataset they are
     called.

@@ -43,7 +43,9 @@ Version 3:
 - data counts only if its ingest applied the exclusions of the erasures before it; a version that
   has seen erased records gets no governed alias after the deadline;
 - a scan that used an entry of the allow-list counts until the entry ends;
-- the closing of an incident counts only with a check that the actions were effective.
+- the closing of an incident counts only with a check that the actions were effective;
+- data was compared with every suite and task of the project at the time of its gate, and with those
+  that the released model is evaluated on; the files of such a task were searched for personal data.
 """
 
 from __future__ import annotations
@@ -119,6 +121,10 @@ ENDS_ALLOWANCES = 3
 """From this version on, a scan that used an entry of the allow-list counts until the entry ends."""
 CHECKS_CLOSINGS = 3
 """From this version on, an incident is closed only with a check that the actions were effective."""
+COMPARES_SUITES = 3
+"""From this version on, training data was compared with every suite and task that decides, and the
+files of these tasks were searched for personal data.
+"""
 NAMES_ITS_LOG = 2
 """From this version on, a statement counts only in the log that it names."""
 ONE_FORM = 2

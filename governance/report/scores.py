@@ -199,8 +199,8 @@ def not_searched(facts: Facts) -> list[tuple[str, str]]:
     """Training datasets of the chain that were not searched for leaks into a suite that decides on
     the version, each with the suite.
 
-    A gate requires that search only for its own stage's data and suite. Earlier stages may have
-    used other suites, and a dataset is searched for one suite.
+    A gate requires that search for every suite of its time, from version 3 of the rules on. Before,
+    it did for its own stage's data and suite only.
     """
     uses_of_version = {f"evaluate@{facts.released.name}"}
     uses_of_version |= {suite.stage for suite in facts.further}

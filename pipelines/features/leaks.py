@@ -1,5 +1,5 @@
-"""What features use beside the records: the prompts of a held-out dataset, which must not leak into
-a record, and the suite's settings.
+"""What features use beside the records: the prompts of held-out datasets and tasks, which must not
+leak into a record, and the suite's settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
-from pipelines.features.turns import MESSAGE, ROLE, Column, Records, batches, normal_texts
+from pipelines.features.turns import MESSAGE, ROLE, USER, Column, Records, batches, normal_texts
 
 LONG_PROMPT = 8
 """From this many words on, a held-out message is searched for anywhere in a record. A shorter one
@@ -24,16 +24,43 @@ Marks = tuple[str, str, str]
 T = TypeVar("T")
 
 
-class HeldOut:
-    """The prompts of a held-out dataset, in normal form."""
+@dataclass(frozen=True)
+class HeldOutTexts:
+    """The prompts and answers of one suite or task, in normal form."""
 
-    def __init__(self, tables: Iterable[pa.Table], kind: str) -> None:
+    prompts: frozenset[str]
+    answers: frozenset[str]
+
+    @classmethod
+    def of_records(cls, tables: Iterable[pa.Table], kind: str) -> HeldOutTexts:
+        """Those of a dataset."""
         prompts: set[str] = set()
         answers: set[str] = set()
         for part in chain.from_iterable(batches(table, kind) for table in tables):
             prompts.update(part.prompts)
             answers.update(normal_texts(part.answer))
-        self.prompts = frozenset(prompts - {""})
+        return cls(frozenset(prompts), frozenset(answers))
+
+    @classmethod
+    def of_texts(cls, questions: Iterable[str], answers: Iterable[str]) -> HeldOutTexts:
+        """Those of items that are no records: each question as what a user says first."""
+        said = (f"{USER}{ROLE}{text}" for text in normal_texts([*questions]) if text)
+        return cls(frozenset(said), frozenset(normal_texts([*answers])))
+
+
+class HeldOut:
+    """The prompts of held-out datasets and tasks, in normal form."""
+
+    def __init__(
+        self,
+        tables: Iterable[pa.Table] = (),
+        kind: str = "prompt",
+        further: Iterable[HeldOutTexts] = (),
+    ) -> None:
+        every = [HeldOutTexts.of_records(tables, kind), *further]
+        prompts = frozenset[str]().union(*(texts.prompts for texts in every))
+        answers = frozenset[str]().union(*(texts.answers for texts in every))
+        self.prompts = prompts - {""}
         self.questions = sorted({prompt.rsplit(ROLE, 1)[1] for prompt in self.prompts})
         """The last message of each prompt."""
         self.answers = sorted(answers - {""})
@@ -86,6 +113,6 @@ class Around:
     """
 
     held_out: HeldOut | None = None
-    """None if the dataset is held out itself."""
+    """None if the dataset is held out itself, and there is no other suite."""
     similarity: float = 0.85
     language: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from governance.base.errors import CountersignError
 from governance.base.yaml import place
+from pipelines import held_out
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output, data_outputs
 from pipelines.params import Params
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def inputs(params: Params, key: str) -> list[Input]:
-    """The scanned records, and those of the held-out dataset."""
+    """The scanned records, those of the held-out dataset, and of every suite and task that they are
+    compared with.
+    """
     read = [Input("records", scanned(key) / RECORDS)]
-    held_out = params.datasets[key].held_out
-    if held_out != key:
-        read.append(Input("held_out", scanned(held_out) / RECORDS))
-    return read
+    own = params.datasets[key].held_out
+    if own != key:
+        read.append(Input("held_out", scanned(own) / RECORDS))
+    return [*read, *held_out.inputs(params, key)]
 
 
 def outputs(params: Params, key: str) -> list[Output]:

@@ -33,7 +33,7 @@ from governance.base.errors import InputError
 from governance.base.storage import write_atomic
 from governance.base.time import instant
 from governance.gates.decisions import decide_gate
-from pipelines import paths
+from pipelines import held_out, paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.judging import suite as judging_suite
@@ -187,6 +187,7 @@ def build_request(
         scorer=model("scorer", stage.scorer) if objective.uses_scorer(stage) else None,
         objective=resolved.digest,
         rewards=dict(objective.functions(resolved)),
+        compared=held_out.demanded(params, root, stage.data),
     )
 
 

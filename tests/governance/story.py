@@ -24,6 +24,7 @@ from governance.attest.predicates import (
     TEXTS,
     TYPE_PREFIX,
     Artifact,
+    ComparedSuite,
     JudgeRef,
     Planted,
     Promotion,
@@ -70,6 +71,7 @@ BEHAVIOUR: dict[str, Any] | None = {"measures": HEALTHY}
 MODEL = "support-desk"
 PAIRS = "desk_pref_eval"
 """The suite of reward models."""
+SUITES = ("desk_eval", PAIRS)
 HELD_OUT = dict.fromkeys((PAIRS, "desk_rank"), PAIRS)
 """The datasets that are not searched for leaks into `desk_eval`, but into another one."""
 RANKS: dict[str, Any] = {
@@ -250,16 +252,25 @@ class Story:
             recall=self.recall() if recall else None,
         )
         made = [_at("records", f"data/ready/{name}/records", steps["ready"])]
+        held_out = HELD_OUT.get(name, "desk_eval")
         read = [
             _at("records", "in", steps["scanned"]),
-            _at("held_out", "held", digest(f"scanned {HELD_OUT.get(name, 'desk_eval')}")),
+            _at("held_out", "held", digest(f"scanned {held_out}")),
         ]
         self.record(
             "quality", f"check_quality@{name}", made, read,
             dataset=name, kind=kind, passed=True, suite=self.policies.suite_digest(suite),
             expectations=self._expectations(suite),
             counts=_counts(records + 5, records, {"DUPLICATE": 5}) | _shards(name, records),
+            compared=[] if name in SUITES else self.compared,
         )  # fmt: skip
+
+    @property
+    def compared(self) -> list[dict[str, str]]:
+        """What training data is compared with."""
+        return [
+            {"name": name, "records": digest(f"scanned {name}"), "split": "test"} for name in SUITES
+        ]
 
     def recall(self) -> Recall:
         """All of what policy demands, and of the names as many as the list finds."""
@@ -345,6 +356,7 @@ class Story:
             scorer=self.reference(scorer) if scorer else None,
             objective=digest(f"objective {method}"),
             rewards={reward: digest(source) for reward, source in rewards.items()},
+            compared=[ComparedSuite.model_validate(suite) for suite in self.compared],
         )
         gate = _at(
             "gate",

@@ -80,9 +80,10 @@ def files(root: Path) -> None:
     called.
     """
     for name in DATASETS:
-        path = root / paths.ready(name) / "records"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(f"ready {name}".encode())
+        for step, folder in (("scanned", paths.scanned(name)), ("ready", paths.ready(name))):
+            path = root / folder / "records"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(f"{step} {name}".encode())
     for name in ("tiny", *STAGES):
         folder = root / paths.model(name) / "model"
         folder.mkdir(parents=True)

@@ -60,6 +60,24 @@ def _require(policy: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_registration_comes_after_the_task_and_names_it(evaluated: Project) -> None:
     evaluated.made("register")
+    (trained,) = [
+        item
+        for item in evaluated.evidence("quality")
+        if item.predicate.stage == "check_quality@desk_sft" and len(item.predicate.compared) > 1
+    ]
+    (asked,) = [
+        item.predicate.parameters["compared"]
+        for item in evaluated.evidence("gate")
+        if item.predicate.stage == "gate@sft" and len(item.predicate.parameters["compared"]) > 1
+    ]
+    stated = [suite.model_dump(mode="json") for suite in trained.predicate.compared]
+    assert sorted(stated, key=str) == sorted(asked, key=str)
+    assert {each["name"] for each in stated if "harness" in each} == {"colours", "words"}
+    scans = [
+        item.predicate for item in evaluated.evidence("scan") if "task" in item.predicate.stage
+    ]
+    assert {scan.dataset for scan in scans} == {"colours", "words"}
+    assert all(scan.passed for scan in scans)
     (scored,) = [
         item
         for item in evaluated.evidence("evaluate")

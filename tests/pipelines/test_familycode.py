@@ -165,7 +165,7 @@ EVALUATE = {"evaluate", "evaluate_base", "evaluate_further", "evaluate_task", "e
         ("pipelines/harness.py", set()),
         ("governance/log/evidence.py", {"gate", "check_judge", "evaluate_judged"}),
         ("governance/attest/predicates/data.py", set()),
-        ("pipelines/pii/names.txt", {"ingest", "scan_pii", "generate", *EVALUATE}),
+        ("pipelines/pii/names.txt", {"ingest", "scan_pii", "scan_task", "generate", *EVALUATE}),
         ("pipelines/architectures/tiny.json", {"import_base"}),
         (
             "pipelines/metrics.py",

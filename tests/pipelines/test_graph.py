@@ -15,9 +15,10 @@ from pipelines.params import (
     JudgeCheck,
     JudgedEvaluation,
     Params,
+    TaskEvaluation,
     load_params,
 )
-from pipelines.paths import RECHECKED
+from pipelines.paths import HELD_OUT, RECHECKED
 from pipelines.plan.graph import graph
 from tests.conftest import ROOT
 
@@ -45,7 +46,8 @@ def params() -> Params:
     wins = JudgedEvaluation(
         model="dpo", suite="wins", prompts="desk_eval", opponent="sft", judge="desk_judge"
     )
-    more = {"judges": {"desk_judge": judge}, "judged": {"dpo_wins": wins}}
+    tasks = {"sft_aqua": TaskEvaluation(model="sft", task="aqua")}
+    more = {"judges": {"desk_judge": judge}, "judged": {"dpo_wins": wins}, "tasks": tasks}
     return params.model_copy(update={"generate": {"desk_ai": row}, "evaluations": further, **more})
 
 
@@ -75,6 +77,15 @@ def covered(path: Path, named: set[str]) -> bool:
     return any(parent.as_posix() in named for parent in (path, *path.parents))
 
 
+def behind_held_out(stages: dict[str, Any], params: Params) -> set[str]:
+    """What the stages read that write into `data/held_out`: DVC sees it through their files."""
+    found = set()
+    for name in ("suite", "scan_task"):
+        for key, row in rows(params, stages, name).items():
+            found |= filled(bodies(stages, name)["deps"], key, row)
+    return found
+
+
 def test_dvc_yaml_names_every_family(stages: dict[str, Any]) -> None:
     assert sorted(stages) == list(names())
 
@@ -92,6 +103,7 @@ def test_inputs_and_outputs_are_those_of_the_stage_module(
         made = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
         outs = filled(made, key, row)
         inputs, outputs = family(name).inputs(params, key), family(name).outputs(params, key)
+        deps |= behind_held_out(stages, params) if HELD_OUT.as_posix() in deps else set()
         missing = [item.path for item in inputs if not covered(item.path, deps)]
         assert name in ALWAYS or not missing, f"{name}@{key}: not among its deps"
         strays = [item.path for item in outputs if not covered(item.path, outs)]
@@ -107,6 +119,15 @@ def test_a_judged_evaluation_waits_for_the_check_of_its_judge(params: Params) ->
     reads = graph(params)["evaluate_judged@dpo_wins"]
     assert {"check_judge@desk_judge", "train@dpo", "train@sft"} <= reads
     assert "evaluate_judged@dpo_wins" in graph(params)["gate@grpo"]
+
+
+@pytest.mark.parametrize("maker", ["suite@desk_eval", "suite@desk_pref_eval", "scan_task@sft_aqua"])
+def test_every_dataset_to_train_on_waits_for_every_suite_and_task(
+    maker: str, params: Params
+) -> None:
+    stages = graph(params)
+    waiting = {name for name in params.datasets if maker in stages[f"check_quality@{name}"]}
+    assert waiting == {name for name, row in params.datasets.items() if row.splits.train}
 
 
 def test_generated_data_is_made_again_where_policy_permits_other_endpoints(

@@ -143,7 +143,7 @@ def found(tmp_path: Path, kind: str, rows: Sequence[Row]) -> set[str]:
     )
     records: pa.Table = table(kind, *rows)
     write_records(tmp_path / "data/scanned/d/records", records, kind)
-    params = params.model_copy(update={"datasets": {"d": row}})
+    params = params.model_copy(update={"datasets": {"d": row}, "suites": {}})
     suites = {kind: shipped_suite(kind)}
     policies = SimpleNamespace(quality=suites, suite_digest=lambda name: "0" * 64)
     made = tmp_path / "made"

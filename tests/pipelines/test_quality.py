@@ -345,7 +345,7 @@ def run(
             "h": row.model_copy(update={"kind": "prompt"}),
         }
         write_records(tmp_path / "data/scanned/h/records", held_out, "prompt")
-    params = params.model_copy(update={"datasets": datasets})
+    params = params.model_copy(update={"datasets": datasets, "suites": {}})
     policies = SimpleNamespace(quality={"s": one}, suite_digest=lambda name: "0" * 64)
     made = tmp_path / "made"
     outcome = check_quality.run(

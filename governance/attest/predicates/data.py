@@ -13,7 +13,7 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Model, Sha256, absent, empty
+from governance.base.model import Model, Sha256, Slug, absent, empty
 
 
 class Shard(Model):
@@ -256,6 +256,18 @@ class Expectation(Model):
     action: Literal["block", "drop", "report"]
 
 
+class ComparedSuite(Model):
+    """A suite or task of the project with which the records of a dataset were compared."""
+
+    name: Slug
+    records: Sha256
+    """Of the suite's dataset, as the scan left it; of a task, of its folder."""
+    split: str
+    """The split whose records are held out."""
+    harness: Literal["lm-eval"] | None = Field(None, exclude_if=absent)
+    """The tool that runs it, where it is a task of that tool."""
+
+
 @evidence_kind("quality", granted=True)
 class Quality(Predicate):
     """A dataset was tested with a quality suite."""
@@ -266,6 +278,10 @@ class Quality(Predicate):
     suite: Sha256
     expectations: list[Expectation]
     counts: DataCounts
+    compared: list[ComparedSuite] = Field([], exclude_if=empty)
+    """The suites and tasks whose records were searched for, by name. Absent from checks that are
+    older than this comparison, and of datasets that are held out as a whole.
+    """
 
 
 class GenerationCounts(Model):

@@ -28,7 +28,7 @@ from governance.log.rules import COMPARES_RECORDS
 def trained_twice(context: GateContext) -> Findings:
     """No dataset of the parents holds the records of the stage's data."""
     if _judged(context):
-        for request in _line(context, context.request.parent):
+        for request in line_of(context, context.request.parent):
             other = _trained(context, request)
             for root in _shared(context.chain, other):
                 yield _finding(context, "RECORDS_TWICE", context.chain, other, root)
@@ -38,7 +38,7 @@ def suite_trained_on(context: GateContext) -> Findings:
     """No suite holds the records of a dataset that was trained on under another name."""
     if _judged(context):
         parent = context.request.parent
-        line = [context.request, *_line(context, parent)]
+        line = [context.request, *line_of(context, parent)]
         yield from _suites_trained_on(context, line, parent.further)
 
 
@@ -46,7 +46,7 @@ def released_suite_trained_on(context: Context) -> Findings:
     """The same of a release, whose model may have suites that no gate named."""
     if _judged(context):
         for ref in context.refs:
-            yield from _suites_trained_on(context, _line(context, ref), ref.further)
+            yield from _suites_trained_on(context, line_of(context, ref), ref.further)
 
 
 def roots(chain: DataChain) -> frozenset[str]:
@@ -60,7 +60,7 @@ def _judged(context: Context) -> bool:
     return context.authority is not None and context.authority.rules >= COMPARES_RECORDS
 
 
-def _line(context: Context, ref: ModelRef) -> list[GateRequest]:
+def line_of(context: Context, ref: ModelRef) -> list[GateRequest]:
     """(2) The requests of the gates of a model and its parents, the model's own first."""
     chain = Chain(context.view, ref.sha256, ref.name)
     nodes = {node.sha256: node for node in chain.chain}
