@@ -811,6 +811,10 @@ def _broken_judged(params: Params, path: Path) -> Iterator[CountersignError]:
         elif (kind := params.datasets[row.prompts].kind) != "prompt":
             found = f"{row.prompts} has records of kind {kind}"
             yield ConfigError(found, where=where, expected="a dataset of kind prompt")
+        elif row.prompts not in params.suites or params.suites[row.prompts].split != row.split:
+            found = f"no training data is compared with the split {row.split} of {row.prompts}"
+            expected = f"a row suites.{row.prompts} with this split, which holds its prompts out"
+            yield ConfigError(found, where=where, expected=expected)
         if row.opponent not in models:
             at = place(path, "judged", name, "opponent")
             yield unknown("stage or base", row.opponent, models, at)

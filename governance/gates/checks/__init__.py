@@ -4,7 +4,7 @@
 `context`              what every check may read
 `data`, `stage`        of a gate: the data, and the request itself
 `copies`               of a gate or release: the same records under two names
-`suites`               of a gate or release: what training data was compared with, and scans of tasks
+`suites`               of a gate or release: what data was compared with, and scans of tasks
 `generation`           of a generated dataset: constitution, endpoints, what its datacard says
 `erasures`             of a gate or release: records that were erased on request
 `models`               the parents, and the version of a release
