@@ -429,6 +429,16 @@ DECISION_NOT_REPRODUCED: a governed alias moved by an entry that the rules do no
 SECOND_SIGNATURE_OVERDUE: a move made by one person alone lacks its second signature
   > countersign approve promotion {request}, by somebody else
 
+# Serving (never waived)
+ALIAS_NOT_HELD: no version holds the alias that is served
+  > countersign promote MODEL/VERSION --to {alias}
+LOG_NOT_REACHED: the log could not be read for longer than policy allows
+  > let the serving machine reach the log (COUNTERSIGN_LOG); policies/policy.yaml: serving
+LOG_NOT_VERIFIED: the log that the serving process follows does not verify
+  > countersign verify, on the serving machine; it serves again when the log verifies
+BACKEND_NOT_READY: the inference server of the version does not answer yet, or no longer
+  > try again in some seconds; the output of countersign serve has the reason
+
 # Registry
   > find out who wrote the registry's database past the server; then put the row back as the log has
   it, or promote anew: countersign history MODEL

@@ -1,7 +1,7 @@
 """Which legal clocks an incident started, what is due, and what was late.
 
 1. What people say of an incident adds up, from its opening to its closing: kinds and filings are
-   joined; of a time the latest counts.
+   joined; of a time and of the severity the latest counts.
 2. Without a time of awareness, it is that of the first opening: whoever opens it is aware.
 3. A clock runs if policy enables it for one of the incident's kinds, and the rule was in force at
    the trigger. A trigger that nobody has stated yet leaves the clock waiting.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from governance.attest.predicates import Incident
+from governance.attest.predicates import Incident, Severity
 from governance.base.time import instant_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Case:
     opened: int
     """Entry of the first opening."""
     opened_at: datetime
+    severity: Severity | None = None
     kinds: list[str] = field(default_factory=list)
     stated: dict[Trigger, datetime] = field(default_factory=dict)
     filed: dict[str, datetime] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def cases(statements: Iterable[Evidence[Incident]]) -> list[Case]:
 
 
 def _add(case: Case, said: Incident) -> None:
+    case.severity = said.severity or case.severity
     case.kinds += [kind for kind in said.kinds if kind not in case.kinds]
     times: dict[Trigger, str | None] = {
         "awareness": said.aware_at,

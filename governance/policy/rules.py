@@ -20,6 +20,7 @@ from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.labelling import Labelling
 from governance.policy.readers import Readers, odd_names
+from governance.policy.serving import ServingRules
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -376,6 +377,8 @@ class Rules(Model):
     """Models elsewhere that a `generate` stage may ask; none where absent."""
     readers: Readers | None = None
     """Who may read the content of datasets and models; everybody who has the files where absent."""
+    serving: ServingRules = ServingRules()
+    """When `countersign serve` stops."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""
