@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -53,8 +53,8 @@ _HOP = frozenset(
 """Headers of one connection, which are not passed on."""
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
 Headers = list[tuple[bytes, bytes]]
-Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application that sends one answer: also what Starlette's responses are."""
+Answer = Any
+"""An ASGI application that sends one answer, as Starlette's responses are."""
 
 
 def application(fleet: Fleet, name: str) -> Starlette:

@@ -40,9 +40,13 @@ Say = Callable[[str], None]
 class Running(Protocol):
     """A server that was started, or that somebody else runs."""
 
-    url: str
-    verified: bool
-    """Whether this process started it on a copy that it verified."""
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether this process started it on a copy that it verified."""
 
     async def is_ready(self) -> bool:
         """Whether it answers requests."""

@@ -103,16 +103,15 @@ class Launcher:
 
     async def start(self, held: Held) -> Running:
         """(2) Raises `CountersignError`."""
-        opening: asyncio.Future[Own] = asyncio.ensure_future(asyncio.to_thread(self._open, held))
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open, held))
         try:
-            own: Running = await asyncio.shield(opening)
-            return own
+            return await asyncio.shield(opening)
         except asyncio.CancelledError:
             with suppress(Exception):  # nobody waits for it any more
                 await (await opening).stop()
             raise
 
-    def _open(self, held: Held) -> Own:
+    def _open(self, held: Held) -> Running:
         now = state(read_log(self.machine))
         served = self._served(now, held)
         self.admit(now, served)
