@@ -213,6 +213,12 @@ class Serving:
     say: Say
     fleet: Fleet = field(init=False)
     _told: str = ""
+    _server: uvicorn.Server | None = None
+
+    def stop(self) -> None:
+        """Ends `run`, after the requests that are being answered."""
+        if self._server is not None:
+            self._server.should_exit = True
 
     async def follow(self) -> None:
         """Reads the log until it is cancelled."""
@@ -236,7 +242,8 @@ class Serving:
         self._tell(self.fleet.verdict())
         following = asyncio.ensure_future(self.follow())
         try:
-            await uvicorn.Server(config).serve([listener])
+            self._server = uvicorn.Server(config)
+            await self._server.serve([listener])
         finally:
             following.cancel()
             await self.fleet.close()
