@@ -56,7 +56,8 @@ class Follower:
     clock: Callable[[], datetime]
     seconds: Seconds
     """A steady clock."""
-    _head: tuple[int, str] = (0, "")
+    _head: tuple[int, str] | None = None
+    """The head that was read; None where the next attempt reads everything."""
     _took: float = 0.0
     """Seconds that the last verification of everything took."""
     _verified: float = 0.0
@@ -81,13 +82,13 @@ class Follower:
         except CertificateError as error:
             return permission.missed(known, error.found)  # (3)
         except VerificationError as error:
-            self._head = (0, "")  # the next attempt reads everything
+            self._head = None
             fault = finding("LOG_NOT_VERIFIED", "log", expected=error.expected, found=error.found)
             return permission.broken(known, fault)
         except CountersignError as error:
             return permission.missed(known, error.found)
         except Exception as error:  # noqa: BLE001 - whatever it is, the log was not read
-            self._head = (0, "")
+            self._head = None
             return permission.missed(known, f"internal error: {type(error).__name__}")
 
     def _poll(self, known: Knowledge, at: float) -> Knowledge:
