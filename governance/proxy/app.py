@@ -42,7 +42,10 @@ IDLE_SECONDS = 2.0
 """Connections that are idle for longer are not used again. Servers close theirs after 5 s or more,
 and a request on a connection that is being closed would be lost.
 """
+ATTEMPTS = 2
+"""How often a request is passed on that no server received."""
 RETRY_AFTER = "5"
+"""Seconds."""
 PREFIX = "x-countersign-"
 _HOP = frozenset(
     (
@@ -96,23 +99,19 @@ class Proxy:
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         if body is None:
-            return error(413, f"the body is larger than {MAX_BODY} bytes", "BODY_TOO_LARGE")
+            return failure(413, f"the body is larger than {MAX_BODY} bytes", "BODY_TOO_LARGE")
         return await self._answered(request, body)
 
-    async def _answered(self, request: Request, body: bytes) -> Answer:
+    async def _answered(self, request: Request, body: bytes, attempts: int = ATTEMPTS) -> Answer:
         """(4)"""
-        headers = dict(request.headers)
-        lease = await self.fleet.lease(headers)
-        if isinstance(lease, Lease):
-            try:
-                return await self._pass(request, body, lease)
-            except httpx.ConnectError:
-                lease = await self.fleet.lease(headers)
+        lease = await self.fleet.lease(dict(request.headers))
         if isinstance(lease, Refused):
             return refusal(lease)
         try:
             return await self._pass(request, body, lease)
         except httpx.TransportError as problem:
+            if isinstance(problem, httpx.ConnectError) and attempts > 1:
+                return await self._answered(request, body, attempts - 1)
             return _broke_off(lease, problem)
 
     async def _pass(self, request: Request, body: bytes, lease: Lease) -> Answer:
@@ -193,13 +192,13 @@ def refusal(refused: Refused) -> Response:
     """(3) The answer where nothing may answer, or nothing can."""
     first = refused.findings[0]
     about = "; ".join(f"{each.subject}: {each.message}" for each in refused.findings)
-    response = error(503, about, first.code)
+    response = failure(503, about, first.code)
     response.headers[f"{PREFIX}log"] = refused.verdict.log
     response.headers["retry-after"] = RETRY_AFTER
     return response
 
 
-def error(status: int, message: str, code: str) -> Response:
+def failure(status: int, message: str, code: str) -> Response:
     """An error as clients of OpenAI's API read it."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     body = {"message": message, "type": kind, "param": None, "code": code}
@@ -212,14 +211,14 @@ def _told(found: Finding) -> dict[str, str]:
 
 def _broke_off(lease: Lease, problem: Exception) -> Response:
     about = f"{lease.held.name}: the inference server did not answer ({type(problem).__name__})"
-    response = error(502, about, "BACKEND_NOT_READY")
+    response = failure(502, about, "BACKEND_NOT_READY")
     response.raw_headers += stamped(lease)
     return response
 
 
 async def _unknown(request: Request, _: Exception) -> Response:
     """(1)"""
-    return error(404, f"{request.method} {request.url.path} is not passed on", "ROUTE_UNKNOWN")
+    return failure(404, f"{request.method} {request.url.path} is not passed on", "ROUTE_UNKNOWN")
 
 
 async def _body(request: Request) -> bytes | None:

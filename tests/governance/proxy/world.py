@@ -90,6 +90,7 @@ async def proxy(
     hold: float = 20.0,
     server: Server = SCRIPTED,
     seconds: Callable[[], float] = time.monotonic,
+    ready_within: float = 30.0,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
     """A proxy that follows the champion, and a client of it."""
     follows = follower(scene, seconds)
@@ -110,7 +111,9 @@ async def proxy(
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits, trust_env=False
         ) as client:
-            await until(lambda: any(each.ready for each in serving.fleet.backends.values()))
+            await until(
+                lambda: any(each.ready for each in serving.fleet.backends.values()), ready_within
+            )
             yield client, serving
     except BaseException:
         print("\n".join(said))
