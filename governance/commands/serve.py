@@ -18,7 +18,7 @@ from governance.machine.machine import log_to_add_to, signer
 from governance.release.reading import Reading, Rights, admit
 from governance.release.serving import Served, content_of
 
-NEEDED = ("httpx", "starlette", "uvicorn")
+NEEDED = ("httpcore", "httpx", "starlette", "uvicorn")
 
 
 @click.command("serve", context_settings={"show_default": True})

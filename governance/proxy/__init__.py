@@ -6,6 +6,7 @@
 `choice`     which permitted version answers a caller
 `servers`    starts an inference server on a private copy, and stops it
 `fleet`      the running servers: switches between them and loses no request
+`connections` to the servers, used again while idle
 `app`        the OpenAI API: passes requests on, names version and digest, reports health
 `run`        puts these together
 """

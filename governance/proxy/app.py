@@ -16,9 +16,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -26,6 +25,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from governance.attest.predicates import Finding
+from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
 from governance.proxy.permission import Held, Verdict
 
@@ -37,11 +37,6 @@ PASSED = (
     ("GET", "/v1/models"),
 )
 MAX_BODY = 16 << 20
-CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 2.0
-"""Connections that are idle for longer are not used again. Servers close theirs after 5 s or more,
-and a request on a connection that is being closed would be lost.
-"""
 ATTEMPTS = 2
 """How often a request is passed on that no server received."""
 RETRY_AFTER = "5"
@@ -54,8 +49,6 @@ _HOP = frozenset(
     )
 )
 """Headers of one connection, which are not passed on."""
-_TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
-Headers = list[tuple[bytes, bytes]]
 Answer = Any
 """An ASGI application that sends one answer, as Starlette's responses are."""
 
@@ -77,16 +70,13 @@ class Proxy:
 
     def __init__(self, fleet: Fleet, name: str) -> None:
         self.fleet, self.name = fleet, name
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
-        # no client: it would keep cookies of one caller for all, follow redirects, read the
-        # environment's proxies
-        self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self._connections = Connections()
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Closes the connections to the servers at the end."""
-        async with self._transport:
-            yield
+        yield
+        await self._connections.close()
 
     # -- Requests ----------------------------------------------------------------------------------
     async def passed(self, request: Request) -> Answer:
@@ -109,30 +99,29 @@ class Proxy:
             return refusal(lease)
         try:
             return await self._pass(request, body, lease)
-        except httpx.TransportError as problem:
-            if isinstance(problem, httpx.ConnectError) and attempts > 1:
+        except UnreachedError as problem:
+            if attempts > 1:
                 return await self._answered(request, body, attempts - 1)
+            return _broke_off(lease, problem)
+        except BrokenError as problem:
             return _broke_off(lease, problem)
 
     async def _pass(self, request: Request, body: bytes, lease: Lease) -> Answer:
-        """The answer of a server. Raises `httpx.TransportError`; the lease has ended then."""
+        """The answer of a server. Raises `UnreachedError` and `BrokenError`; the lease has ended
+        then.
+        """
         query = f"?{request.url.query}" if request.url.query else ""
-        sent = httpx.Request(
-            request.method,
-            f"{lease.url}{request.url.path}{query}",
-            headers=_request_headers(request),
-            content=body,
-            extensions=_TIMEOUT,
-        )
+        target, headers = f"{request.url.path}{query}", _request_headers(request)
         try:
-            return _Passed(await self._transport.handle_async_request(sent), lease)
-        except httpx.TransportError:
+            exchange = await self._connections.ask(lease.url, request.method, target, headers, body)
+        except (UnreachedError, BrokenError):
             lease.end()
             self.fleet.failed(lease.backend)
             raise
         except BaseException:
             lease.end()
             raise
+        return _Passed(exchange, lease)
 
     # -- Health ------------------------------------------------------------------------------------
     async def health(self, _: Request) -> Response:
@@ -210,7 +199,7 @@ def _told(found: Finding) -> dict[str, str]:
 
 
 def _broke_off(lease: Lease, problem: Exception) -> Response:
-    about = f"{lease.held.name}: the inference server did not answer ({type(problem).__name__})"
+    about = f"{lease.held.name}: the inference server did not answer ({problem})"
     response = failure(502, about, "BACKEND_NOT_READY")
     response.raw_headers += stamped(lease)
     return response
@@ -237,8 +226,8 @@ class _Passed:
     leaves.
     """
 
-    def __init__(self, answer: httpx.Response, lease: Lease) -> None:
-        self._answer, self._lease = answer, lease
+    def __init__(self, exchange: Exchange, lease: Lease) -> None:
+        self._exchange, self._lease = exchange, lease
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises what the server's connection raises: the caller's connection then ends
@@ -253,14 +242,13 @@ class _Passed:
             for task in tasks:
                 task.cancel()
             self._lease.end()
-            await self._answer.aclose()
+            await self._exchange.close()
 
     async def _send(self, send: Send) -> None:
-        headers = [*_response_headers(self._answer.headers.raw), *stamped(self._lease)]
-        head = {"status": self._answer.status_code, "headers": headers}
+        headers = [*_response_headers(self._exchange.headers), *stamped(self._lease)]
+        head = {"status": self._exchange.status, "headers": headers}
         await send({"type": "http.response.start", **head})
-        stream = cast(AsyncIterator[bytes], self._answer.stream)
-        async for chunk in stream:
+        async for chunk in self._exchange.body:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

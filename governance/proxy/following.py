@@ -30,7 +30,7 @@ from governance.proxy import permission
 from governance.proxy.facts import said_of
 from governance.proxy.permission import Knowledge, Said
 from governance.release.reconcile import differing
-from governance.release.serving import serving_log
+from governance.release.serving import check_registry, resolve, serving_log
 
 PATIENCE = 2.0
 """Seconds that verifying everything may take at each change."""
@@ -72,6 +72,7 @@ class Follower:
         self._head = log.head()
         self.pin = log.entry(0).leaf_hash.hex()  # from here on, no other log
         now, said = self._said(log)
+        check_registry(log, self.machine, resolve(now, f"{self.model}@{self.alias}"))
         return now, permission.begin(said, began)
 
     def poll(self, known: Knowledge) -> Knowledge:

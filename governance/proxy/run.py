@@ -311,7 +311,10 @@ def _listener(settings: Settings) -> socket.socket:
     """Raises `BusyError` where another process listens there already."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        # head and body of an answer are two writes; each connection inherits this
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         found = f"the proxy cannot listen on {settings.host}:{settings.port}: {error.strerror}"
         raise BusyError(found, fix="stop what listens there, or set another --port") from None

@@ -147,6 +147,7 @@ def count_polls(serving: Serving) -> list[int]:
     return count
 
 
+@pytest.mark.nightly
 def test_without_a_handover_requests_wait_for_the_new_version(tmp_path: Path) -> None:
     scene = governed(tmp_path, RULES + "serving: {handover_minutes: 0}\n")
     first, second = two_versions(scene)
