@@ -6,8 +6,10 @@ connections several times, which takes longer than everything else when many are
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -96,6 +98,12 @@ class Connections:
                 await idle.pop().aclose()
 
 
+@cache
+def authorities() -> ssl.SSLContext:
+    """Certificates are verified by the system's authorities (SSL_CERT_FILE names others)."""
+    return ssl.create_default_context()
+
+
 async def _usable(
     idle: list[httpcore.AsyncHTTPConnection],
 ) -> httpcore.AsyncHTTPConnection | None:
@@ -109,5 +117,6 @@ async def _usable(
 
 
 def _new(server: str) -> httpcore.AsyncHTTPConnection:
-    origin = httpcore.URL(server).origin
-    return httpcore.AsyncHTTPConnection(origin, keepalive_expiry=IDLE_SECONDS, http2=False)
+    return httpcore.AsyncHTTPConnection(
+        httpcore.URL(server).origin, ssl_context=authorities(), keepalive_expiry=IDLE_SECONDS
+    )

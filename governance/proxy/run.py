@@ -27,10 +27,11 @@ import uvicorn
 from governance.attest.requests import refusal
 from governance.base.errors import BusyError, ConfigError, ConflictError, RefusedError
 from governance.history.state import LogState, state
-from governance.log.http_client import is_server
+from governance.log.http_client import is_loopback
 from governance.machine.machine import Machine, read_log
 from governance.proxy import permission, servers
 from governance.proxy.app import application
+from governance.proxy.connections import authorities
 from governance.proxy.fleet import Fleet, Running, Say
 from governance.proxy.following import Follower
 from governance.proxy.permission import Held, Knowledge, Verdict
@@ -179,8 +180,8 @@ def backends(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         match = re.fullmatch(r"(?:([1-9][0-9]{0,8})=)?(https?://[^\s=]+)", text)
         url = match[2].rstrip("/").removesuffix("/v1") if match else ""
-        if match is None or not is_server(url) or "@" in url:
-            expected = "URL or VERSION=URL, without an account"
+        if match is None or not _is_safe(url):
+            expected = "[VERSION=]https://HOST, or http:// on this machine, without an account"
             raise ConfigError(f"{text[:120]!r} is no backend", where="--backend", expected=expected)
         if (match[1] or "") in found:
             raise ConfigError(f"two backends for version {match[1] or 'at the start'}")
@@ -188,11 +189,18 @@ def backends(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def _is_safe(url: str) -> bool:
+    """Whether what callers send, their tokens included, is sent encrypted or stays here."""
+    return "@" not in url and (url.startswith("https://") or is_loopback(url))
+
+
 async def _answers(url: str, *, strict: bool) -> bool:
     """Whether a server is ready. Not `strict`: whether anything but an error of its own comes."""
     timeout = httpx.Timeout(READY_SECONDS)
     try:
-        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=timeout, trust_env=False, verify=authorities()
+        ) as client:
             for path in READY if strict else READY[1:]:
                 status = (await client.get(f"{url}{path}")).status_code
                 if status != 404:

@@ -62,8 +62,12 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], int]] = {
     "no server": ((NAME, "--server", "llama"), 2),
     "a server that is not there": ((NAME, "--server", "nowhere {folder} {port}"), 2),
     "no backend": ((NAME, "--backend", "localhost:80"), 2),
-    "an account in an address": ((NAME, "--backend", "http://a:b@localhost"), 2),
-    "two backends of a version": ((NAME, "--backend", "1=http://a", "--backend", "1=http://b"), 2),
+    "an account in an address": ((NAME, "--backend", "https://a:b@localhost"), 2),
+    "two backends of a version": (
+        (NAME, "--backend", "1=https://a", "--backend", "1=https://b"),
+        2,
+    ),
+    "a backend elsewhere, unencrypted": ((NAME, "--backend", "http://a.example"), 2),
     "another log": ((NAME, "--server", HELD, "--origin", "0" * 64), 5),
 }
 
