@@ -141,7 +141,7 @@ def served(folder: Path) -> Iterator[tuple[tuple[int, int], int]]:
 
 def _wait(port: int) -> None:
     """Until it answers a request."""
-    for _ in range(200):
+    for _ in range(1200):
         try:
             asyncio.run(traffic(port, at_once=1, requests=1))
         except OSError:

@@ -225,7 +225,7 @@ def test_a_caller_who_leaves_ends_the_stream(released: Governed) -> None:
             asked = {"stream": True, "delay": 20}
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(CHAT, json=asked, timeout=httpx.Timeout(5, read=0.3))
-            await until(lambda: backend.leases == 0, 5)
+            await until(lambda: backend.leases == 0)
 
     asyncio.run(happen())
 

@@ -87,10 +87,10 @@ async def proxy(
     scene: Governed,
     *,
     poll: float = 0.1,
-    hold: float = 20.0,
+    hold: float = 180.0,
     server: Server = SCRIPTED,
     seconds: Callable[[], float] = time.monotonic,
-    ready_within: float = 30.0,
+    ready_within: float = 180.0,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
     """A proxy that follows the champion, and a client of it."""
     follows = follower(scene, seconds)
@@ -109,7 +109,7 @@ async def proxy(
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     try:
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", timeout=240, limits=limits, trust_env=False
         ) as client:
             await until(
                 lambda: any(each.ready for each in serving.fleet.backends.values()), ready_within
@@ -123,7 +123,7 @@ async def proxy(
         await server_task
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     """Waits until it holds."""
     end = time.monotonic() + seconds
     while not condition():
