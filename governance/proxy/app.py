@@ -45,7 +45,14 @@ PREFIX = "x-countersign-"
 _HOP = frozenset(
     (
         *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te"),
-        *(b"proxy-connection", b"trailer", b"trailers", b"transfer-encoding", b"upgrade"),
+        *(
+            b"expect",
+            b"proxy-connection",
+            b"trailer",
+            b"trailers",
+            b"transfer-encoding",
+            b"upgrade",
+        ),
     )
 )
 """Headers of one connection, which are not passed on."""
@@ -110,8 +117,9 @@ class Proxy:
         """The answer of a server. Raises `UnreachedError` and `BrokenError`; the lease has ended
         then.
         """
-        query = f"?{request.url.query}" if request.url.query else ""
-        target, headers = f"{request.url.path}{query}", _request_headers(request)
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{request.scope['path']}{f'?{query}' if query else ''}"
+        headers = _request_headers(request)
         try:
             exchange = await self._connections.ask(lease.url, request.method, target, headers, body)
         except (UnreachedError, BrokenError):
@@ -207,7 +215,9 @@ def _broke_off(lease: Lease, problem: Exception) -> Response:
 
 async def _unknown(request: Request, _: Exception) -> Response:
     """(1)"""
-    return failure(404, f"{request.method} {request.url.path} is not passed on", "ROUTE_UNKNOWN")
+    return failure(
+        404, f"{request.method} {request.scope['path']} is not passed on", "ROUTE_UNKNOWN"
+    )
 
 
 async def _body(request: Request) -> bytes | None:

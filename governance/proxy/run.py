@@ -248,13 +248,16 @@ class Serving:
         )
         self.fleet.arrange()
         self._tell(self.fleet.verdict())
+        self._server = uvicorn.Server(config)
         following = asyncio.ensure_future(self.follow())
+        following.add_done_callback(lambda _: self.stop())  # nothing is served unfollowed
         try:
-            self._server = uvicorn.Server(config)
             await self._server.serve([listener])
         finally:
             following.cancel()
             await self.fleet.close()
+        with suppress(asyncio.CancelledError):
+            await following
 
     def _tell(self, now: Verdict) -> None:
         """Says what changed."""

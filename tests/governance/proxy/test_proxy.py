@@ -218,6 +218,53 @@ async def ends(client: httpx.AsyncClient, serving: Serving) -> None:
     assert backend.leases == 0
 
 
+@pytest.mark.nightly
+def test_nothing_is_served_by_a_proxy_that_follows_no_log(released: Governed) -> None:
+    async def happen() -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with proxy(released) as (_, serving):
+                serving.follower.poll = lambda known: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+                await until(lambda: serving._server is not None and serving._server.should_exit)
+
+    asyncio.run(happen())
+
+
+HOSTILE = {
+    "a host that is none": b"POST /v1/chat/completions HTTP/1.1\r\nhost: [\r\n",
+    "a query": b"POST /v1/chat/completions?a=%20%0d%0a/../x HTTP/1.1\r\nhost: x\r\n",
+    "another address": b"POST http://elsewhere/v1/chat/completions HTTP/1.1\r\nhost: x\r\n",
+    "a way out": b"POST /v1/chat/completions/../../load_model HTTP/1.1\r\nhost: x\r\n",
+    "headers of the connection": b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+    b"connection: close, x-mine\r\nx-mine: 1\r\nexpect: 100-continue\r\n",
+    "no HTTP": b"\x16\x03\x01\r\n",
+}
+
+
+async def raw(port: int, head: bytes) -> bytes:
+    """The answer to bytes that no client library would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + b"content-length: 2\r\nconnection: close\r\n\r\n{}")
+    answer = await asyncio.wait_for(reader.read(), 180)
+    writer.close()
+    return answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def test_hostile_requests_reach_nothing_else_and_break_nothing(released: Governed) -> None:
+    async def happen() -> None:
+        async with proxy(released) as (client, serving):
+            found = {row: await raw(client.base_url.port or 0, HOSTILE[row]) for row in HOSTILE}
+            status = {row: answer.split(b"\r\n")[0].split(b" ")[1] for row, answer in found.items()}
+            assert status["a way out"] == b"404" and status["no HTTP"] == b"400"
+            others = {row: status[row] for row in HOSTILE if row not in ("a way out", "no HTTP")}
+            assert set(others.values()) <= {b"200", b"400", b"404"}, status
+            assert b'"x-mine"' not in found["headers of the connection"]
+            assert (await ask(client)).status == 200
+            (backend,) = serving.fleet.backends.values()
+            assert backend.leases == 0
+
+    asyncio.run(happen())
+
+
 def test_a_caller_who_leaves_ends_the_stream(released: Governed) -> None:
     async def happen() -> None:
         async with proxy(released) as (client, serving):
