@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import governing, judging, log, repeating, reporting, scanning, tracing
+from benchmarks import governing, judging, log, repeating, reporting, scanning, serving, tracing
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "bench"
@@ -57,6 +57,7 @@ def main() -> None:
         *governing.rows(say),
         *reporting.rows(say),
         *log.rows(say, entries),
+        *serving.rows(say),
         *repeating.rows(say, WORK, ENVIRON),
         *command_line(),
     ]

@@ -61,6 +61,7 @@ COMMANDS: dict[str, str] = {
     "server": "Serve registry, runs and log for a team.",
     "events": "Send what waits for someone to webhooks.",
     "witness": "Cosign the checkpoints of other people's logs.",
+    "serve": "Serve the version that holds an alias, and follow the log.",
     "promote": "Give a version an alias that serves users.",
     "rollback": "Give the alias back to the last version that may still serve.",
     "drill": "Rehearse a rollback: verify, load and test its target; move nothing.",

@@ -472,6 +472,16 @@ ROLLOUT_NOT_PROVEN: it is not yet shown that the new version is within its margi
 ROLLOUT_WINDOW: what was observed contradicts the request or an earlier window
   > compare the figures with countersign rollout status {model}
 
+# Serving (never waived)
+ALIAS_NOT_HELD: no version holds the alias that is served
+  > countersign promote MODEL/VERSION --to {alias}
+LOG_NOT_REACHED: the log could not be read for longer than policy allows
+  > let the serving machine reach the log (COUNTERSIGN_LOG); policies/policy.yaml: serving
+LOG_NOT_VERIFIED: the log that the serving process follows does not verify
+  > countersign verify, on the serving machine; it serves again when the log verifies
+BACKEND_NOT_READY: the inference server of the version does not answer yet, or no longer
+  > try again in some seconds; the output of countersign serve has the reason
+
 # Registry
   > find out who wrote the registry's database past the server; then put the row back as the log has
   it, or promote anew: countersign history MODEL

@@ -37,6 +37,10 @@ class NoAnswerError(Exception):
     """The server could not be asked, or did not answer. Its text says why."""
 
 
+class CertificateError(VerificationError):
+    """The server's certificate does not verify: what answers is somebody else. Exit code 5."""
+
+
 class StatusError(Exception):
     """The server answered with an error."""
 
@@ -182,7 +186,7 @@ def _no_answer(error: Exception, url: str) -> NoAnswerError | VerificationError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         found = f"the server's certificate does not verify: {cause.verify_message}"
         fix = "ask who runs the server; SSL_CERT_FILE names an authority of your own"
-        return VerificationError(found, where=url, fix=fix)
+        return CertificateError(found, where=url, fix=fix)
     reasons: dict[type[Exception], str] = {
         ssl.SSLError: "it does not speak TLS, or broke off",
         socket.gaierror: "its name cannot be resolved",

@@ -21,6 +21,7 @@ from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.labelling import Labelling
 from governance.policy.readers import Readers, odd_names
 from governance.policy.rollouts import RolloutRules
+from governance.policy.serving import ServingRules
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 """How much harm disclosure would do, by the usual four words."""
@@ -399,6 +400,8 @@ class Rules(Model):
     """Who may read the content of datasets and models; everybody who has the files where absent."""
     rollouts: RolloutRules | None = None
     """Who may ask for and widen canary rollouts, and their limits; nobody where absent."""
+    serving: ServingRules = ServingRules()
+    """When `countersign serve` stops."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""

@@ -24,7 +24,9 @@ class Read(Logged):
     reader's own key signs it.
     """
     command: Slug
-    """What gave the content out: `data`, `look`, `answers`, `trace`, `load`, `artifact`."""
+    """What gave the content out: `data`, `look`, `answers`, `trace`, `load`, `serve` or
+    `artifact`.
+    """
     purpose: str = Field("", max_length=LONGEST_PURPOSE, exclude_if=empty)
     """What for, in the reader's words."""
     policy: Sha256

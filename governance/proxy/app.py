@@ -1,0 +1,291 @@
+"""The proxy's HTTP side: OpenAI's API, passed on to the server of the version that may answer.
+
+1. Only the routes of `PASSED` are passed on, as they are, streams included. Anything else is 404:
+   some servers load other weights on request.
+2. Each answer of a server names version, digest and log entry in headers. What the server sent
+   under these names is dropped.
+3. Where nothing may answer, the answer is 503, with an error of OpenAI's form whose `code` is the
+   code of the first finding.
+4. A request that a server never received is passed on once more. Any other is not repeated.
+5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
+6. Nothing of a request or an answer is kept or written anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from governance.attest.predicates import Finding
+from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
+from governance.proxy.fleet import Fleet, Lease, Refused
+from governance.proxy.permission import Held, Verdict
+
+PASSED = (
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/embeddings"),
+    ("GET", "/v1/models"),
+)
+MAX_BODY = 16 << 20
+ATTEMPTS = 2
+"""How often a request is passed on that no server received."""
+RETRY_AFTER = "5"
+"""Seconds."""
+PREFIX = "x-countersign-"
+_HOP = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te"),
+        *(
+            b"expect",
+            b"proxy-connection",
+            b"trailer",
+            b"trailers",
+            b"transfer-encoding",
+            b"upgrade",
+        ),
+    )
+)
+"""Headers of one connection, which are not passed on."""
+Answer = Any
+"""An ASGI application that sends one answer, as Starlette's responses are."""
+
+
+def application(fleet: Fleet, name: str) -> Starlette:
+    """The proxy's application. `name`: MODEL@ALIAS."""
+    proxy = Proxy(fleet, name)
+    routes = [Route(path, proxy.passed, methods=[method]) for method, path in PASSED]
+    routes += [Route("/healthz", proxy.health), Route("/readyz", proxy.readiness)]
+    return Starlette(
+        routes=routes,
+        exception_handlers={404: _unknown, 405: _unknown},
+        lifespan=proxy.lifespan,
+    )
+
+
+class Proxy:
+    """Passes requests on."""
+
+    def __init__(self, fleet: Fleet, name: str) -> None:
+        self.fleet, self.name = fleet, name
+        self._connections = Connections()
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Closes the connections to the servers at the end."""
+        yield
+        await self._connections.close()
+
+    # -- Requests ----------------------------------------------------------------------------------
+    async def passed(self, request: Request) -> Answer:
+        """Passes a request on to the server of the version that may answer."""
+        now = self.fleet.verdict()
+        if not now.allowed:  # before the body is read
+            return refusal(Refused(now.findings, now))
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        if body is None:
+            return failure(413, f"the body is larger than {MAX_BODY} bytes", "BODY_TOO_LARGE")
+        return await self._answered(request, body)
+
+    async def _answered(self, request: Request, body: bytes, attempts: int = ATTEMPTS) -> Answer:
+        """(4)"""
+        lease = await self.fleet.lease(dict(request.headers))
+        if isinstance(lease, Refused):
+            return refusal(lease)
+        try:
+            return await self._pass(request, body, lease)
+        except UnreachedError as problem:
+            if attempts > 1:
+                return await self._answered(request, body, attempts - 1)
+            return _broke_off(lease, problem)
+        except BrokenError as problem:
+            return _broke_off(lease, problem)
+
+    async def _pass(self, request: Request, body: bytes, lease: Lease) -> Answer:
+        """The answer of a server. Raises `UnreachedError` and `BrokenError`; the lease has ended
+        then.
+        """
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{request.scope['path']}{f'?{query}' if query else ''}"
+        headers = _request_headers(request)
+        try:
+            exchange = await self._connections.ask(lease.url, request.method, target, headers, body)
+        except (UnreachedError, BrokenError):
+            lease.end()
+            self.fleet.failed(lease.backend)
+            raise
+        except BaseException:
+            lease.end()
+            raise
+        return _Passed(exchange, lease)
+
+    # -- Health ------------------------------------------------------------------------------------
+    async def health(self, _: Request) -> Response:
+        """(5) 200 while this process works, whatever it may serve."""
+        return JSONResponse(self._status(self.fleet.verdict()))
+
+    async def readiness(self, _: Request) -> Response:
+        """(5) 200 if a request would be answered now."""
+        now = self.fleet.verdict()
+        status = self._status(now)
+        return JSONResponse(status, 200 if status["ready"] else 503)
+
+    def _status(self, now: Verdict) -> dict[str, Any]:
+        fleet = self.fleet
+        backends = [
+            {**described(each.held), "state": each.state, "in_flight": each.leases}
+            for each in fleet.backends.values()
+        ]
+        permitted = [each for each in fleet.backends.values() if now.permits(each.held.digest)]
+        return {
+            "alias": self.name,
+            "ready": bool(now.allowed) and any(each.ready for each in permitted),
+            "versions": [described(held) for held in now.allowed],
+            "meanwhile": described(now.meanwhile) if now.meanwhile else None,
+            "log": {
+                "entries": fleet.known.said.size,
+                "state": now.log,
+                "seconds_since_read": round(now.age, 1),
+                "reason": fleet.known.unreached,
+            },
+            "findings": [_told(each) for each in now.findings],
+            "servers": backends,
+        }
+
+
+def described(held: Held) -> dict[str, Any]:
+    """A version, as health reports it."""
+    return {"version": held.name, "digest": held.digest, "entry": held.entry}
+
+
+def stamped(lease: Lease) -> Headers:
+    """(2) The headers that say which bytes answered, and by which log entry."""
+    held, now = lease.held, lease.verdict
+    fields = {
+        "version": held.name,
+        "digest": held.digest,
+        "entry": str(held.entry),
+        "bytes": "verified" if lease.verified else "declared",
+        "log": now.log,
+    }
+    if now.log != "current":
+        fields["log-age"] = str(int(now.age))
+    return [(f"{PREFIX}{name}".encode(), value.encode()) for name, value in fields.items()]
+
+
+def refusal(refused: Refused) -> Response:
+    """(3) The answer where nothing may answer, or nothing can."""
+    first = refused.findings[0]
+    about = "; ".join(f"{each.subject}: {each.message}" for each in refused.findings)
+    response = failure(503, about, first.code)
+    response.headers[f"{PREFIX}log"] = refused.verdict.log
+    response.headers["retry-after"] = RETRY_AFTER
+    return response
+
+
+def failure(status: int, message: str, code: str) -> Response:
+    """An error as clients of OpenAI's API read it."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    body = {"message": message, "type": kind, "param": None, "code": code}
+    return JSONResponse({"error": body}, status)
+
+
+def _told(found: Finding) -> dict[str, str]:
+    return found.model_dump(include={"code", "subject", "message", "expected", "found", "next"})
+
+
+def _broke_off(lease: Lease, problem: Exception) -> Response:
+    about = f"{lease.held.name}: the inference server did not answer ({problem})"
+    response = failure(502, about, "BACKEND_NOT_READY")
+    response.raw_headers += stamped(lease)
+    return response
+
+
+async def _unknown(request: Request, _: Exception) -> Response:
+    """(1)"""
+    return failure(
+        404, f"{request.method} {request.scope['path']} is not passed on", "ROUTE_UNKNOWN"
+    )
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None where it is too large."""
+    parts, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            return None
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+class _Passed:
+    """A server's answer, as its bytes come. The lease ends with it, also where the caller
+    leaves.
+    """
+
+    def __init__(self, exchange: Exchange, lease: Lease) -> None:
+        self._exchange, self._lease = exchange, lease
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it. Raises what the server's connection raises: the caller's connection then ends
+        before the answer does, and the caller sees that it is not whole.
+        """
+        tasks = [asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_left(receive))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._lease.end()
+            await self._exchange.close()
+
+    async def _send(self, send: Send) -> None:
+        headers = [*_response_headers(self._exchange.headers), *stamped(self._lease)]
+        head = {"status": self._exchange.status, "headers": headers}
+        await send({"type": "http.response.start", **head})
+        async for chunk in self._exchange.body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    """Until the caller is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _request_headers(request: Request) -> Headers:
+    dropped = {b"host", b"content-length"} | _of_connection(request.headers.raw)
+    return [(name, value) for name, value in request.headers.raw if name not in dropped]
+
+
+def _response_headers(raw: Headers) -> Headers:
+    """(2)"""
+    headers = [(name.lower(), value) for name, value in raw]
+    dropped = _of_connection(headers)
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in dropped and not name.startswith(PREFIX.encode())
+    ]
+
+
+def _of_connection(headers: Headers) -> frozenset[bytes]:
+    """The headers that are about one connection, those that `Connection` names included."""
+    named = b",".join(value for name, value in headers if name == b"connection")
+    return _HOP | {part.strip().lower() for part in named.split(b",")}

@@ -1,0 +1,161 @@
+"""Which versions may be served now: a pure function of what the log said, policy and time.
+
+1. A version is served while the log, as last read, says that it holds the alias, and nothing is
+   against it.
+2. A log that does not verify stops serving at once. It starts again when the log verifies.
+3. A log that cannot be read changes nothing for `stale_hours` of policy. Then `when_stale` decides.
+   The time counts from the last reading that was complete (`Knowledge.confirmed`).
+4. After a promotion, the version before it may answer until the new one is ready, for at most
+   `handover_minutes`. After any other move, what held the alias before ends at once.
+
+Times are seconds of a steady clock, which nobody can turn back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from governance.attest.findings import finding
+from governance.attest.predicates import Finding
+from governance.base.text import duration
+from governance.policy.serving import ServingRules
+
+LogStatus = Literal["current", "unreached", "stale", "broken"]
+HOUR, MINUTE = 3600.0, 60.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version that the log gives the alias."""
+
+    model: str
+    version: str
+    digest: str
+    entry: int
+    """Of the move that gave it the alias."""
+    against: tuple[Finding, ...] = ()
+    """Why it may not be served all the same."""
+
+    @property
+    def name(self) -> str:
+        """MODEL/VERSION"""
+        return f"{self.model}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the log says of an alias, at one size."""
+
+    size: int
+    versions: tuple[Held, ...]
+    """The version that holds the alias, first. A rollout may add others."""
+    former: Held | None
+    """The version before, where a promotion took the alias from it."""
+    findings: tuple[Finding, ...]
+    """Why nothing may be served under this alias."""
+    rules: ServingRules
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What this process knows: what the log said, when, and what happened since."""
+
+    said: Said
+    confirmed: float
+    """When the log was last read completely, its witnesses included."""
+    moved: float
+    """When these versions were first seen."""
+    unreached: str = ""
+    """Why the last attempt did not read the log; empty where it did."""
+    fault: Finding | None = None
+    """Why the log does not verify."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be served at one moment."""
+
+    allowed: tuple[Held, ...]
+    meanwhile: Held | None
+    """May answer until an allowed version is ready (4)."""
+    findings: tuple[Finding, ...]
+    """Why nothing is allowed; empty where something is."""
+    log: LogStatus
+    age: float
+    """Seconds since the log was last read completely."""
+
+    def permits(self, digest: str) -> bool:
+        """Whether these bytes may answer."""
+        may = (*self.allowed, *((self.meanwhile,) if self.meanwhile else ()))
+        return any(held.digest == digest for held in may)
+
+
+# -- What happens ----------------------------------------------------------------------------------
+def begin(said: Said, at: float) -> Knowledge:
+    """The log was read for the first time. Nothing is running, so nothing is handed over."""
+    return Knowledge(replace(said, former=None), at, at)
+
+
+def read(known: Knowledge, said: Said, at: float, *, complete: bool = True) -> Knowledge:
+    """The log was read again. `complete`: enough witnesses have cosigned it of late. Without them,
+    what it says counts, but it may be old: the reading does not renew the time (3).
+    """
+    moved = known.moved if _digests(said) == _digests(known.said) else at
+    confirmed = max(at, known.confirmed) if complete else known.confirmed
+    lacking = "" if complete else "too few witnesses have cosigned it of late"
+    return Knowledge(said, confirmed, moved, lacking)
+
+
+def missed(known: Knowledge, reason: str) -> Knowledge:
+    """The log could not be read."""
+    return replace(known, unreached=reason)
+
+
+def broken(known: Knowledge, fault: Finding) -> Knowledge:
+    """(2) The log does not verify."""
+    return replace(known, fault=fault)
+
+
+# -- What follows ----------------------------------------------------------------------------------
+def verdict(known: Knowledge, at: float) -> Verdict:
+    """What may be served at a time."""
+    rules, age = known.said.rules, max(0.0, at - known.confirmed)
+    if known.fault is not None:
+        return Verdict((), None, (known.fault,), "broken", age)
+    is_stale = age > rules.stale_hours * HOUR
+    status: LogStatus = "stale" if is_stale else "unreached" if known.unreached else "current"
+    if known.said.findings:
+        return Verdict((), None, known.said.findings, status, age)
+    if is_stale and rules.when_stale == "stop":
+        return Verdict((), None, (_too_old(known, age),), status, age)
+    allowed = tuple(held for held in known.said.versions if not held.against)
+    findings = tuple(each for held in known.said.versions for each in held.against)
+    return Verdict(
+        allowed,
+        _meanwhile(known, at) if allowed else None,
+        () if allowed else findings or (_nothing_held(),),
+        status,
+        age,
+    )
+
+
+def _meanwhile(known: Knowledge, at: float) -> Held | None:
+    """(4)"""
+    former, limit = known.said.former, known.said.rules.handover_minutes * MINUTE
+    is_in_time = at - known.moved < limit
+    return former if former is not None and not former.against and is_in_time else None
+
+
+def _digests(said: Said) -> list[str]:
+    return [held.digest for held in said.versions]
+
+
+def _too_old(known: Knowledge, age: float) -> Finding:
+    found = f"last read {duration(age)} ago; {known.unreached or 'no attempt since'}"
+    expected = f"at most {known.said.rules.stale_hours} h ago"
+    return finding("LOG_NOT_REACHED", "log", expected=expected, found=found)
+
+
+def _nothing_held() -> Finding:
+    return finding("ALIAS_NOT_HELD", "alias")

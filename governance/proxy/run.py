@@ -1,0 +1,331 @@
+"""Runs the proxy: verifies, starts, follows the log, and listens until a signal.
+
+1. Everything is verified before anything is started, as the verifying loader does. Where the log or
+   policy stops serving already, nothing is started.
+2. The server of a version runs on a private copy, which is compared with the registration. The copy
+   goes away with the server. Where policy says who may read the model, each copy is a recorded
+   read.
+3. A server that somebody else runs (`Declared`) was not verified by this process: its answers say
+   `declared`. It is used for one version only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from governance.attest.requests import refusal
+from governance.base.errors import BusyError, ConfigError, ConflictError, RefusedError
+from governance.history.state import LogState, state
+from governance.log.http_client import is_loopback
+from governance.machine.machine import Machine, read_log
+from governance.proxy import permission, servers
+from governance.proxy.app import application
+from governance.proxy.connections import authorities
+from governance.proxy.fleet import Fleet, Running, Say
+from governance.proxy.following import Follower
+from governance.proxy.permission import Held, Knowledge, Verdict
+from governance.proxy.servers import Server
+from governance.release.serving import Served, parse, private_copy, resolve, where
+
+Admit = Callable[[LogState, Served], None]
+"""Records that a version's files are read. Raises `RefusedError` where that is not permitted."""
+READY = ("/health", "/v1/models")
+"""Where servers say that they are ready; the second where the first is not there."""
+READY_SECONDS = 5.0
+END_SECONDS = 30
+"""For requests that are being answered when the proxy is stopped."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the proxy listens, and how patient it is."""
+
+    host: str
+    port: int
+    poll: float
+    """Seconds between two readings of the log."""
+    hold: float
+    """Seconds that a request waits for a server that starts."""
+
+
+# -- Servers of this process -----------------------------------------------------------------------
+@dataclass
+class Own:
+    """A server that this process started on a private copy (2)."""
+
+    process: servers.Process
+    copy: ExitStack
+    verified: bool = True
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.process.url
+
+    async def is_ready(self) -> bool:
+        """Whether it answers requests."""
+        return await _answers(self.url, strict=True)
+
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        return self.process.ended is not None
+
+    async def stop(self) -> None:
+        """Ends it and removes its copy."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """The same, at once."""
+        with self.copy:
+            self.process.stop()
+
+
+@dataclass
+class Launcher:
+    """Starts servers on private copies."""
+
+    machine: Machine
+    alias: str
+    server: Server
+    environ: Mapping[str, str]
+    admit: Admit
+    scratch: Path | None = None
+
+    async def start(self, held: Held) -> Running:
+        """(2) Raises `CountersignError`."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open, held))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with suppress(Exception):  # nobody waits for it any more
+                await (await opening).stop()
+            raise
+
+    def _open(self, held: Held) -> Running:
+        now = state(read_log(self.machine))
+        served = self._served(now, held)
+        self.admit(now, served)
+        with ExitStack() as copy:
+            folder = copy.enter_context(
+                private_copy(served, where(self.machine, served), self.scratch)
+            )
+            process = servers.start(self.server, held.model, folder, self.environ)
+            return Own(process, copy.pop_all())
+
+    def _served(self, now: LogState, held: Held) -> Served:
+        """The registration of the bytes that may be served. Raises `ConflictError` where the alias
+        moved in between.
+        """
+        served = resolve(now, f"{held.model}@{self.alias}")
+        if served.registration.model_digest != held.digest:
+            raise ConflictError(f"{held.model}@{self.alias} moved; {held.name} is not started")
+        return served
+
+
+# -- Servers of others -----------------------------------------------------------------------------
+@dataclass
+class Declared:
+    """A server that somebody else runs (3)."""
+
+    url: str
+    verified: bool = False
+
+    async def is_ready(self) -> bool:
+        """Whether it answers."""
+        return await _answers(self.url, strict=False)
+
+    def has_ended(self) -> bool:
+        """It is not ours to end."""
+        return False
+
+    async def stop(self) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Directory:
+    """Servers of others, by version."""
+
+    urls: Mapping[str, str]
+    first: str = ""
+    """The version that held the alias at the start: that of an address without a version."""
+
+    async def start(self, held: Held) -> Running:
+        """Raises `ConfigError` where nobody named a server for the version."""
+        url = self.urls.get(held.version)
+        if url is None and held.version == self.first:
+            url = self.urls.get("")
+        if url is None:
+            found = f"no --backend is named for version {held.version}"
+            raise ConfigError(found, fix=f"--backend {held.version}=URL")
+        return Declared(url)
+
+
+def backends(given: tuple[str, ...]) -> dict[str, str]:
+    """The addresses of `--backend`, by version; empty: of the version at the start. Raises
+    `ConfigError`.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        match = re.fullmatch(r"(?:([1-9][0-9]{0,8})=)?(https?://[^\s=]+)", text)
+        url = match[2].rstrip("/").removesuffix("/v1") if match else ""
+        if match is None or not _is_safe(url):
+            expected = "[VERSION=]https://HOST, or http:// on this machine, without an account"
+            raise ConfigError(f"{text[:120]!r} is no backend", where="--backend", expected=expected)
+        if (match[1] or "") in found:
+            raise ConfigError(f"two backends for version {match[1] or 'at the start'}")
+        found[match[1] or ""] = url
+    return found
+
+
+def _is_safe(url: str) -> bool:
+    """Whether what callers send, their tokens included, is sent encrypted or stays here."""
+    return "@" not in url and (url.startswith("https://") or is_loopback(url))
+
+
+async def _answers(url: str, *, strict: bool) -> bool:
+    """Whether a server is ready. Not `strict`: whether anything but an error of its own comes."""
+    timeout = httpx.Timeout(READY_SECONDS)
+    try:
+        async with httpx.AsyncClient(
+            timeout=timeout, trust_env=False, verify=authorities()
+        ) as client:
+            for path in READY if strict else READY[1:]:
+                status = (await client.get(f"{url}{path}")).status_code
+                if status != 404:
+                    return status == 200 if strict else status < 500
+    except httpx.HTTPError:
+        return False
+    return not strict
+
+
+# -- The whole -------------------------------------------------------------------------------------
+@dataclass
+class Serving:
+    """The proxy of one alias."""
+
+    follower: Follower
+    settings: Settings
+    known: Knowledge
+    say: Say
+    fleet: Fleet = field(init=False)
+    _told: str = ""
+    _server: uvicorn.Server | None = None
+
+    def stop(self) -> None:
+        """Ends `run`, after the requests that are being answered."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    async def follow(self) -> None:
+        """Reads the log until it is cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.poll)
+            self.fleet.learn(await asyncio.to_thread(self.follower.poll, self.fleet.known))
+            self._tell(self.fleet.verdict())
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serves until a signal."""
+        name = f"{self.follower.model}@{self.follower.alias}"
+        config = uvicorn.Config(
+            application(self.fleet, name),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,  # the server's answer has one
+            timeout_graceful_shutdown=END_SECONDS,
+        )
+        self.fleet.arrange()
+        self._tell(self.fleet.verdict())
+        self._server = uvicorn.Server(config)
+        following = asyncio.ensure_future(self.follow())
+        following.add_done_callback(lambda _: self.stop())  # nothing is served unfollowed
+        try:
+            await self._server.serve([listener])
+        finally:
+            following.cancel()
+            await self.fleet.close()
+        with suppress(asyncio.CancelledError):
+            await following
+
+    def _tell(self, now: Verdict) -> None:
+        """Says what changed."""
+        may = ", ".join(held.name for held in now.allowed)
+        why = "; ".join(f"{each.code} {each.subject}" for each in now.findings)
+        unread = (
+            f"; the log was not read: {self.fleet.known.unreached}" if now.log != "current" else ""
+        )
+        text = f"{f'may serve {may}' if may else f'serves nothing: {why}'}{unread}"
+        if text != self._told:
+            self._told = text
+            self.say(f"log        {self.fleet.known.said.size} entries: {text}")
+
+
+def serve(
+    follower: Follower,
+    start: Callable[[Held], Launcher | Directory],
+    settings: Settings,
+    say: Say,
+) -> None:
+    """Runs the proxy until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
+    now, known = follower.begin()
+    found = permission.verdict(known, known.confirmed)
+    if not found.allowed:
+        what = f"serving {follower.model}@{follower.alias}"
+        raise RefusedError(refusal(what, list(found.findings)))
+    with _listener(settings) as listener:
+        serving = Serving(follower, settings, known, say)
+        serving.fleet = Fleet(
+            known, start(found.allowed[0]).start, follower.seconds, say, hold=settings.hold
+        )
+        say(f"origin     {now.log.entry(0).leaf_hash.hex()}")
+        say(f"listening  http://{settings.host}:{listener.getsockname()[1]} until SIGTERM")
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # uvicorn ends on them and raises them
+            signal.signal(number, lambda *_: None)
+        asyncio.run(serving.run(listener))
+
+
+def alias_of(name: str) -> tuple[str, str]:
+    """Model and alias of MODEL@ALIAS. Raises `ConfigError`."""
+    model, _, alias = parse(name)
+    if alias is None:
+        found, expected = (
+            f"{name[:120]!r} names no alias",
+            "MODEL@ALIAS, e.g. support-desk@champion",
+        )
+        raise ConfigError(
+            found, expected=expected, fix="a version by its number moves by no decision"
+        )
+    return model, alias
+
+
+def steady() -> float:
+    """Seconds of a clock that nobody turns back."""
+    return time.monotonic()
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """Raises `BusyError` where another process listens there already."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        # head and body of an answer are two writes; each connection inherits this
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
+    except OSError as error:
+        found = f"the proxy cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        raise BusyError(found, fix="stop what listens there, or set another --port") from None
