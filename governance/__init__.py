@@ -9,6 +9,7 @@ report     the audit report of a version, the index of all, the project's status
 bundle     one file with everything the log says about a version, checked offline
 witness    outsiders cosign the log's checkpoints: both sides, and two copies compared
 proxy      verified serving: a thin proxy before inference servers, which follows the log
+rollout    canary rollouts: who gets which version, what is decided, what automation does
 release    moves of governed aliases: carried out, performed again, served, reconciled
 machine    this machine's addresses of log and registry, and the keys kept here
 registry   MLflow, and its stores behind our rules
