@@ -71,8 +71,8 @@ def test_registration_comes_after_the_task_and_names_it(evaluated: Project) -> N
         if item.predicate.stage == "gate@sft" and len(item.predicate.parameters["compared"]) > 1
     ]
     stated = [suite.model_dump(mode="json") for suite in trained.predicate.compared]
-    assert sorted(stated, key=str) == sorted(asked, key=str)
-    assert {each["name"] for each in stated if "harness" in each} == {"colours", "words"}
+    assert {each["name"]: each for each in stated} == {each["name"]: each for each in asked}
+    assert {each["name"] for each in stated} == {"desk_eval", "colours", "words"}
     scans = [
         item.predicate for item in evaluated.evidence("scan") if "task" in item.predicate.stage
     ]
