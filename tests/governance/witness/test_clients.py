@@ -147,6 +147,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--days", "1", *REASON),
     ),
     "incident close": ("incident", "close", f"{MODEL}/1", *REASON, "--effective", "none of 9"),
+    "periodic-review": ("periodic-review", f"{MODEL}/1", *REASON),
     "verify FILE": ("verify", "bundle.json"),
     "live --bundle": ("live", MODEL, "--bundle", "bundle.json"),
     "report --bundle": ("show", f"{MODEL}/1", "--bundle", "bundle.json"),
