@@ -21,6 +21,7 @@ only counts, types, digests and Merkle roots.
 `people`   what people sign: approvals, waivers, requests, incidents, keys
 `erasure`  what people sign when records are erased
 `access`   who read datasets and models
+`monitoring` what a version did in service, window by window
 """
 
 from governance.attest.predicates.parts import *
@@ -34,3 +35,4 @@ from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *
 from governance.attest.predicates.erasure import *
 from governance.attest.predicates.access import *
+from governance.attest.predicates.monitoring import *

@@ -24,7 +24,7 @@ class Read(Logged):
     reader's own key signs it.
     """
     command: Slug
-    """What gave the content out: `data`, `look`, `answers`, `trace`, `load`, `serve`, `artifact`."""
+    """What gave it out: `data`, `look`, `answers`, `trace`, `load`, `serve`, `artifact`."""
     purpose: str = Field("", max_length=LONGEST_PURPOSE, exclude_if=empty)
     """What for, in the reader's words."""
     policy: Sha256

@@ -81,11 +81,12 @@ def test_two_kinds_cannot_share_a_name() -> None:
 NOT_COPIED_KINDS = {
     "origin", "policy", "rules", "registration", "promotion", "packet", "request", "revocation",
     "checkpoint_key", "refusal", "report", "call", "cosigned", "judgement",
-    "read", "results", "erasure", "erased",
+    "read", "results", "erasure", "erased", "monitoring",
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
     "reproduction", "seed_run", "drill", "results", "generation", "judge_card", "leak_probe",
+    "monitoring",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -115,5 +116,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "generation",
         "judge_card",
         "leak_probe",
+        "monitoring",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES
