@@ -7,6 +7,7 @@
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
 `erasures`  what was erased, which data may still be used, which live versions have seen it
+`monitoring` what versions did in service, and which limits of policy they breach
 `clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of

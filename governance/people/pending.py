@@ -15,7 +15,7 @@ from governance.attest.predicates import Approval, GateDecision
 from governance.base.model import Model
 from governance.base.text import timed
 from governance.base.time import exact_instant, instant_of
-from governance.history import erasures
+from governance.history import erasures, monitoring
 from governance.history.authorizations import of_person
 from governance.history.persons import others
 from governance.history.state import LogState
@@ -30,7 +30,7 @@ Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
     "incident_open", "clock", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
-    "erasure", "not_erased",
+    "erasure", "not_erased", "monitoring",
 ]  # fmt: skip
 
 
@@ -83,6 +83,9 @@ erasure: retrain or retire: {it.model}/{it.version} as {it.alias}
 not_erased: erasure: bytes of case {case} (entry {entry})
   nobody has signed that they were deleted
   countersign erase --reference {case}, with the same records
+monitoring: monitoring: {it.code} {it.measure} of {it.subject}
+  observed {it.found}; policy: {it.expected}
+  countersign incident open {it.subject} --reason ..., where users are concerned; or another version
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
@@ -146,6 +149,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_policies(now),
         *_checkpoint_keys(now),
         *_erasures(now, at),
+        *_monitoring(now),
         *_moves(now, at),
         *_packets(now, at),
         *_before_training(now, at),
@@ -262,6 +266,21 @@ def _erasures(now: LogState, at: datetime) -> Iterator[Wait]:
             asked, people = erasure.predicate, _names(now, sorted(data_roles(rules)))
             fields = {"case": asked.reference, "entry": erasure.index}
             yield _wait("not_erased", people, asked.deadline, **fields)
+
+
+def _monitoring(now: LogState) -> Iterator[Wait]:
+    """Limits that a live version does not keep in service."""
+    rules = now.authority.policies.rules
+    people = _names(now, rules.incident_roles("open"))
+    live = {
+        (tenure.given.predicate.model, tenure.version): tenure.given.predicate.model_digest
+        for tenure in now.timeline.holders.values()
+    }
+    for (model, version), digest in live.items():
+        found = monitoring.windows(now.view, digest)
+        terms = rules.monitoring
+        for each in monitoring.findings(found, terms, model, version, blocking=False):
+            yield _wait("monitoring", people, it=each)
 
 
 # -- Packets ---------------------------------------------------------------------------------------
