@@ -424,6 +424,12 @@ REVIEW_STOPS_SERVING (never waived): the days of grace for a review are over, an
 CANARY_MISSING: the tier demands a passed canary, and none is recorded
   > countersign rollout request {model}/{version}; or countersign waive --finding CANARY_MISSING,
   where policy permits
+MONITORING_BREACHED: in service, the version did not keep a limit that policy sets
+  > find the cause, and open an incident where users are concerned: countersign incident open
+  {model}/{version}; the finding ends when later windows keep the limit
+ERROR_BUDGET_SPENT: more requests to the version failed than policy allows over its period
+  > find the cause, and open an incident where users are concerned: countersign incident open
+  {model}/{version}; the finding ends when its period has enough requests that succeed
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it
   > run it from a permitted commit, or policies/policy.yaml: commits
 BUILDER_NOT_PERMITTED: policy does not name the service that made or evaluated it as a builder

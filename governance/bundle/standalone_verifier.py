@@ -115,6 +115,7 @@ RELIED_ON = {
     "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",
     "the names of the model's files": "UNSAFE_FILES",
     "what was erased, and by when a version is retired for it": "ERASURE_OVERDUE",
+    "what the version did in service": "MONITORING_BREACHED ERROR_BUDGET_SPENT",
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",

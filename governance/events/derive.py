@@ -65,6 +65,7 @@ TOPICS = {
     "waiver": Topic("waiver.ending", "waiver.due", "waiver.ended"),
     "authorization": Topic("authorization.ending", None, "authorization.ended"),
     "review": Topic("review.wanted", "review.due", "review.late"),
+    "monitoring": Topic("monitoring.breached"),
     "rollout": Topic("rollout.wanted"),
     "rollout_due": Topic("rollout.unanswered"),
     "erasure": _ERASURE,

@@ -50,6 +50,7 @@ TYPES = {
     "review.wanted": "The periodic review of a version in use is due within 14 days.",
     "review.due": "The periodic review of a version in use is due within 24 hours.",
     "review.late": "A version in use was not reviewed in time.",
+    "monitoring.breached": "A version in use does not keep a limit of policy in service; `code`.",
     "rollout.wanted": "A canary rollout waits for its start or its next step.",
     "rollout.unanswered": "The service that observes a rollout has to narrow, abort or pass it.",
     "task.wanted": "Another task waits for somebody; `reason` names its kind.",

@@ -39,6 +39,7 @@ from governance.gates.checks import generation as of_generation
 from governance.gates.checks import imports as of_imports
 from governance.gates.checks import leaks as of_leaks
 from governance.gates.checks import models as of_models
+from governance.gates.checks import monitoring as of_monitoring
 from governance.gates.checks import people as of_people
 from governance.gates.checks import scorers as of_scorers
 from governance.gates.checks import stage as of_stage
@@ -192,6 +193,7 @@ AUTOMATIC_CHECKS: dict[str, Callable[[ReleaseContext], Iterable[Finding]]] = {
     "erasure_overdue": of_erasures.erasure_overdue,
     "reviewed": of_people.reviewed,
     "canary": of_people.canary,
+    "limits_kept": of_monitoring.limits_kept,
 }
 """The checks of a governed alias that need no person. Their findings stand in the packet."""
 

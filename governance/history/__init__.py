@@ -12,6 +12,7 @@
 `cases`     what people said of each incident, from opening to closing
 `descendants` which models were made from a model
 `reviews`   by when versions in use are reviewed again, and which reviews are overdue
+`monitoring` what versions did in service, and which limits of policy they breach
 `clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of

@@ -21,7 +21,7 @@ from governance.attest.predicates import (
 from governance.base.model import Model, Sha256
 from governance.base.text import timed
 from governance.base.time import exact_instant, instant_of
-from governance.history import erasures
+from governance.history import erasures, monitoring
 from governance.history.authorizations import of_person
 from governance.history.clocks import Running
 from governance.history.packet import digest_of
@@ -42,7 +42,7 @@ Reason = Literal[
     "no_owners", "first_policies_unsigned", "policies_proposed", "checkpoint_key_proposed",
     "incident_open", "clock", "registered_twice", "moved_alone", "move_requested", "no_packet",
     "packet_changed", "approvals_missing", "approved", "gate_waits", "waiver", "authorization",
-    "erasure", "not_erased", "review", "rollout", "rollout_due",
+    "erasure", "not_erased", "review", "rollout", "rollout_due", "monitoring",
 ]  # fmt: skip
 
 
@@ -104,6 +104,9 @@ rollout: rollout: rollout of {it.model}/{it.to_version} at {share}
 rollout_due: rollout: rollout of {it.model}/{it.to_version} at {share}
   the service that observes it has to {action}
   countersign rollout observe {it.model}/{it.to_version}
+monitoring: monitoring: {it.code} {it.measure} of {it.subject}
+  observed {it.found}; policy: {it.expected}
+  countersign incident open {it.subject} --reason ..., where users are concerned; or another version
 waiver: waiver: waiver of {it.finding} ({it.about}) of {it.model}
   it {ends}; {it.owner} answers for it, meanwhile: {it.control}
   fix the cause, or waive it again: countersign waive
@@ -190,6 +193,7 @@ def pending(now: LogState, at: datetime) -> list[Wait]:
         *_policies(now),
         *_checkpoint_keys(now),
         *_erasures(now, at),
+        *_monitoring(now),
         *_moves(now, at),
         *_rollouts(now, at),
         *_packets(now, at),
@@ -345,6 +349,22 @@ def _erasures(now: LogState, at: datetime) -> Iterator[Wait]:
             fields = {"case": asked.reference, "entry": erasure.index}
             about = About(entry=erasure.index, digest=erasure.digest)
             yield _wait("not_erased", people, asked.deadline, about, **fields)
+
+
+def _monitoring(now: LogState) -> Iterator[Wait]:
+    """Limits that a live version does not keep in service."""
+    rules = now.authority.policies.rules
+    people = _names(now, rules.incident_roles("open"))
+    live = {
+        (tenure.given.predicate.model, tenure.version): tenure.given.predicate.model_digest
+        for tenure in now.timeline.holders.values()
+    }
+    for (model, version), digest in live.items():
+        found = monitoring.windows(now.view, digest)
+        terms = rules.monitoring
+        for each in monitoring.findings(found, terms, model, version, blocking=False):
+            about = About(digest=digest, model=model, version=version, code=each.code)
+            yield _wait("monitoring", people, None, about, it=each)
 
 
 # -- Packets ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 `readers`                       who may read which dataset and model
 `rollouts`                      who may ask for and widen canary rollouts, and their limits
 `serving`                       when serving stops
+`monitoring`                    what is observed in service, and which values are a finding
 `witnesses`                     which cosignatures of the log's checkpoints count
 `policies`                      policies/ read whole, with one digest
 `speakers`                      who may make which statement, from version 2 of a log's rules on

@@ -19,6 +19,7 @@ from governance.base.model import Model, Sha256, Slug, empty
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.labelling import Labelling
+from governance.policy.monitoring import MonitoringRules
 from governance.policy.readers import Readers, odd_names
 from governance.policy.rollouts import RolloutRules
 from governance.policy.serving import ServingRules
@@ -402,6 +403,8 @@ class Rules(Model):
     """Who may ask for and widen canary rollouts, and their limits; nobody where absent."""
     serving: ServingRules = ServingRules()
     """When `countersign serve` stops."""
+    monitoring: MonitoringRules | None = None
+    """What it observes, and what of it is a finding; nothing is recorded where absent."""
 
     def in_roles(self, roles: Collection[str] | None) -> list[Principal]:
         """The people in any of these roles; all people where None."""
@@ -471,6 +474,15 @@ class Rules(Model):
         wrong = odd_names(self.readers, self.principals) if self.readers else []
         if wrong:
             raise ValueError(f"readers: {'; '.join(wrong)}")
+        return self
+
+    @model_validator(mode="after")
+    def _monitored_are_known(self) -> Self:
+        rules = self.monitoring
+        named = {*rules.prices, *(each.model for each in rules.thresholds)} if rules else set()
+        unknown = sorted(name for name in named if name and name not in self.models)
+        if unknown:
+            raise ValueError(f"monitoring: no such model: {', '.join(unknown)}")
         return self
 
     @model_validator(mode="after")

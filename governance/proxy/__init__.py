@@ -8,5 +8,11 @@
 `fleet`      the running servers: switches between them and loses no request
 `connections` to the servers, used again while idle
 `app`        the OpenAI API: passes requests on, names version and digest, reports health
+`answers`    what an answer says of itself: tokens, length, refusal
+`tally`      what requests add up to
+`windows`    sums over time, which survive a kill
+`observing`  sums, windows and users' ratings together
+`recording`  signs closed windows and appends them to the log
+`metrics`    the sums for Prometheus
 `run`        puts these together
 """

@@ -8,16 +8,21 @@
    code of the first finding.
 4. A request that a server never received is passed on once more. Any other is not repeated.
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
-6. Nothing of a request or an answer is kept or written anywhere.
+6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
+   counted (`observing`): POST requests only.
+7. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -25,9 +30,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from governance.attest.predicates import Finding
+from governance.proxy import metrics
+from governance.proxy.answers import Reader
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
+from governance.proxy.observing import Observer, UnknownError
 from governance.proxy.permission import Held, Verdict
+from governance.proxy.tally import End, Observed
 
 PASSED = (
     ("POST", "/v1/chat/completions"),
@@ -37,6 +46,7 @@ PASSED = (
     ("GET", "/v1/models"),
 )
 MAX_BODY = 16 << 20
+MAX_FEEDBACK = 4 << 10
 ATTEMPTS = 2
 """How often a request is passed on that no server received."""
 RETRY_AFTER = "5"
@@ -56,14 +66,20 @@ _HOP = frozenset(
     )
 )
 """Headers of one connection, which are not passed on."""
+FEEDBACK_FORMS = (
+    'one of: {"response": ID, "rating": "up" or "down"}, {"version": VERSION, "rating": ...},'
+    ' {"preferred": ID or VERSION, "over": ID or VERSION}, {"tie": [ID or VERSION, ...]}'
+)
 Answer = Any
 """An ASGI application that sends one answer, as Starlette's responses are."""
 
 
-def application(fleet: Fleet, name: str) -> Starlette:
+def application(fleet: Fleet, name: str, observer: Observer) -> Starlette:
     """The proxy's application. `name`: MODEL@ALIAS."""
-    proxy = Proxy(fleet, name)
+    proxy = Proxy(fleet, name, observer)
     routes = [Route(path, proxy.passed, methods=[method]) for method, path in PASSED]
+    routes += [Route("/v1/feedback", proxy.feedback, methods=["POST"])]
+    routes += [Route("/metrics", proxy.metrics)]
     routes += [Route("/healthz", proxy.health), Route("/readyz", proxy.readiness)]
     return Starlette(
         routes=routes,
@@ -75,8 +91,8 @@ def application(fleet: Fleet, name: str) -> Starlette:
 class Proxy:
     """Passes requests on."""
 
-    def __init__(self, fleet: Fleet, name: str) -> None:
-        self.fleet, self.name = fleet, name
+    def __init__(self, fleet: Fleet, name: str, observer: Observer) -> None:
+        self.fleet, self.name, self.observer = fleet, name, observer
         self._connections = Connections()
 
     @asynccontextmanager
@@ -90,30 +106,38 @@ class Proxy:
         """Passes a request on to the server of the version that may answer."""
         now = self.fleet.verdict()
         if not now.allowed:  # before the body is read
-            return refusal(Refused(now.findings, now))
+            return self._refused(Refused(now.findings, now))
+        began = time.monotonic()
         try:
-            body = await _body(request)
+            body = await _body(request, MAX_BODY)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         if body is None:
             return failure(413, f"the body is larger than {MAX_BODY} bytes", "BODY_TOO_LARGE")
-        return await self._answered(request, body)
+        return await self._answered(request, body, began)
 
-    async def _answered(self, request: Request, body: bytes, attempts: int = ATTEMPTS) -> Answer:
+    async def _answered(
+        self, request: Request, body: bytes, began: float, attempts: int = ATTEMPTS
+    ) -> Answer:
         """(4)"""
         lease = await self.fleet.lease(dict(request.headers))
         if isinstance(lease, Refused):
-            return refusal(lease)
+            return self._refused(lease)
+        watch = Watch(self.observer, lease.held, began) if request.method == "POST" else None
         try:
-            return await self._pass(request, body, lease)
+            return _Passed(await self._pass(request, body, lease), lease, watch)
         except UnreachedError as problem:
             if attempts > 1:
-                return await self._answered(request, body, attempts - 1)
-            return _broke_off(lease, problem)
+                return await self._answered(request, body, began, attempts - 1)
+            return _broke_off(lease, problem, watch)
         except BrokenError as problem:
-            return _broke_off(lease, problem)
+            return _broke_off(lease, problem, watch)
 
-    async def _pass(self, request: Request, body: bytes, lease: Lease) -> Answer:
+    def _refused(self, refused: Refused) -> Response:
+        self.observer.refuse(refused.findings[0].code)
+        return refusal(refused)
+
+    async def _pass(self, request: Request, body: bytes, lease: Lease) -> Exchange:
         """The answer of a server. Raises `UnreachedError` and `BrokenError`; the lease has ended
         then.
         """
@@ -121,7 +145,7 @@ class Proxy:
         target = f"{request.scope['path']}{f'?{query}' if query else ''}"
         headers = _request_headers(request)
         try:
-            exchange = await self._connections.ask(lease.url, request.method, target, headers, body)
+            return await self._connections.ask(lease.url, request.method, target, headers, body)
         except (UnreachedError, BrokenError):
             lease.end()
             self.fleet.failed(lease.backend)
@@ -129,7 +153,30 @@ class Proxy:
         except BaseException:
             lease.end()
             raise
-        return _Passed(exchange, lease)
+
+    # -- Observations ------------------------------------------------------------------------------
+    async def feedback(self, request: Request) -> Response:
+        """(7) Counts what a user says."""
+        try:
+            body = await _body(request, MAX_FEEDBACK)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if body is None:
+            return failure(413, f"the body is larger than {MAX_FEEDBACK} bytes", "BODY_TOO_LARGE")
+        try:
+            rated = self.observer.rate(body, self.fleet.verdict().allowed)
+        except ValidationError:
+            return failure(400, FEEDBACK_FORMS, "FEEDBACK_INVALID")
+        except UnknownError:
+            about = "no such answer or version is known here, or it was rated already"
+            return failure(404, about, "FEEDBACK_UNKNOWN")
+        return JSONResponse({"counted": [described(held) for held in rated]})
+
+    async def metrics(self, _: Request) -> Response:
+        """(7) The sums, for Prometheus."""
+        now = self.fleet.verdict()
+        text = metrics.page(self.observer, now.allowed, self.fleet.known.said.size, now.age)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
 
     # -- Health ------------------------------------------------------------------------------------
     async def health(self, _: Request) -> Response:
@@ -206,7 +253,27 @@ def _told(found: Finding) -> dict[str, str]:
     return found.model_dump(include={"code", "subject", "message", "expected", "found", "next"})
 
 
-def _broke_off(lease: Lease, problem: Exception) -> Response:
+@dataclass(frozen=True)
+class Watch:
+    """Looks at one request."""
+
+    observer: Observer
+    held: Held
+    began: float
+
+    def over(self, end: End, reader: Reader | None = None) -> None:
+        """The request ended."""
+        milliseconds = round(1000 * (time.monotonic() - self.began))
+        said = reader.end() if reader is not None and end == "answered" else None
+        if reader is not None and reader.failed and end == "answered":
+            end, said = "failed", None
+        seen = Observed(end, milliseconds, said)
+        self.observer.finished(self.held, seen, reader.id if reader is not None else "")
+
+
+def _broke_off(lease: Lease, problem: Exception, watch: Watch | None) -> Response:
+    if watch is not None:
+        watch.over("failed")
     about = f"{lease.held.name}: the inference server did not answer ({problem})"
     response = failure(502, about, "BACKEND_NOT_READY")
     response.raw_headers += stamped(lease)
@@ -220,12 +287,12 @@ async def _unknown(request: Request, _: Exception) -> Response:
     )
 
 
-async def _body(request: Request) -> bytes | None:
+async def _body(request: Request, most: int) -> bytes | None:
     """The body; None where it is too large."""
     parts, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
+        if size > most:
             return None
         parts.append(chunk)
     return b"".join(parts)
@@ -236,19 +303,25 @@ class _Passed:
     leaves.
     """
 
-    def __init__(self, exchange: Exchange, lease: Lease) -> None:
-        self._exchange, self._lease = exchange, lease
+    def __init__(self, exchange: Exchange, lease: Lease, watch: Watch | None) -> None:
+        self._exchange, self._lease, self._watch = exchange, lease, watch
+        self._reader = _reader(exchange.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises what the server's connection raises: the caller's connection then ends
         before the answer does, and the caller sees that it is not whole.
         """
         tasks = [asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_left(receive))]
+        end: End = "left"
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0].done():
+                end = "failed"
                 tasks[0].result()
+                end = _end(self._exchange.status)
         finally:
+            if self._watch is not None:
+                self._watch.over(end, self._reader)
             for task in tasks:
                 task.cancel()
             self._lease.end()
@@ -260,7 +333,22 @@ class _Passed:
         await send({"type": "http.response.start", **head})
         async for chunk in self._exchange.body:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if self._watch is not None:
+                self._reader.feed(chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _end(status: int) -> End:
+    if status >= 500:
+        return "failed"
+    return "rejected" if status >= 400 else "answered"
+
+
+def _reader(headers: Headers) -> Reader:
+    named = {name.lower(): value for name, value in headers}
+    kind = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    encoded = named.get(b"content-encoding", b"identity").strip().lower() != b"identity"
+    return Reader(kind.decode("latin-1"), encoded)
 
 
 async def _left(receive: Receive) -> None:

@@ -19,25 +19,39 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from governance.attest.requests import refusal
-from governance.base.errors import BusyError, ConfigError, ConflictError, RefusedError
+from governance.base.errors import (
+    BusyError,
+    ConfigError,
+    ConflictError,
+    CountersignError,
+    RefusedError,
+    StorageError,
+)
 from governance.history.state import LogState, state
 from governance.log.http_client import is_loopback
 from governance.machine.machine import Machine, read_log
-from governance.proxy import permission, servers
+from governance.proxy import permission, recording, servers
 from governance.proxy.app import application
 from governance.proxy.connections import authorities
 from governance.proxy.fleet import Fleet, Running, Say
 from governance.proxy.following import Follower
+from governance.proxy.observing import Observer
 from governance.proxy.permission import Held, Knowledge, Verdict
+from governance.proxy.recording import Recorder
 from governance.proxy.servers import Server
 from governance.release.serving import Served, parse, private_copy, resolve, where
 
+OBSERVE_SECONDS = 5.0
+"""Between two times that open windows are stored: what a kill can lose."""
+SEND_SECONDS = 20.0
+"""For the last windows, when the proxy is stopped."""
 Admit = Callable[[LogState, Served], None]
 """Records that a version's files are read. Raises `RefusedError` where that is not permitted."""
 READY = ("/health", "/v1/models")
@@ -219,8 +233,12 @@ class Serving:
     settings: Settings
     known: Knowledge
     say: Say
+    observer: Observer = field(default_factory=lambda: Observer(_now))
+    recorder: Recorder | None = None
+    """Where policy monitors."""
     fleet: Fleet = field(init=False)
     _told: str = ""
+    _unsent: str = ""
     _server: uvicorn.Server | None = None
 
     def stop(self) -> None:
@@ -235,11 +253,59 @@ class Serving:
             self.fleet.learn(await asyncio.to_thread(self.follower.poll, self.fleet.known))
             self._tell(self.fleet.verdict())
 
+    async def observe(self) -> None:
+        """Stores windows, closes those that are over, and sends them, until it is cancelled."""
+        while True:
+            await asyncio.sleep(OBSERVE_SECONDS)
+            try:
+                if self.observer.windows is not None:
+                    self.observer.windows.tick(self.fleet.verdict().allowed, self.observer.clock())
+            except StorageError as error:
+                self._tell_unsent(str(error))
+                continue
+            await self.send()
+
+    async def send(self) -> None:
+        """Appends closed windows to the log. What fails waits."""
+        windows, recorder = self.observer.windows, self.recorder
+        if windows is None or recorder is None:
+            return
+        for window in windows.unsent():
+            try:
+                windows.sent(window, await asyncio.to_thread(recorder.record, window))
+            except CountersignError as error:
+                self._tell_unsent(str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                self._tell_unsent(f"internal error: {type(error).__name__}")
+                return
+        self._tell_unsent("")
+
+    async def _end_observing(self) -> None:
+        """The windows of this process end, and are in the log where it can be reached."""
+        windows = self.observer.windows
+        if windows is None:
+            return
+        try:
+            windows.stop(self.observer.clock())
+            await asyncio.wait_for(self.send(), SEND_SECONDS)
+        except TimeoutError:
+            self._tell_unsent("the log did not answer in time")
+        except StorageError as error:
+            self._tell_unsent(str(error))
+        finally:
+            windows.close()
+
+    def _tell_unsent(self, reason: str) -> None:
+        if reason and reason != self._unsent:
+            self.say(f"monitoring not in the log yet: {reason}")
+        self._unsent = reason
+
     async def run(self, listener: socket.socket) -> None:
         """Serves until a signal."""
         name = f"{self.follower.model}@{self.follower.alias}"
         config = uvicorn.Config(
-            application(self.fleet, name),
+            application(self.fleet, name, self.observer),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -248,13 +314,19 @@ class Serving:
         )
         self.fleet.arrange()
         self._tell(self.fleet.verdict())
+        if self.observer.windows is not None:
+            self.observer.windows.resume(self.fleet.verdict().allowed, self.observer.clock())
         self._server = uvicorn.Server(config)
         following = asyncio.ensure_future(self.follow())
         following.add_done_callback(lambda _: self.stop())  # nothing is served unfollowed
+        observing = asyncio.ensure_future(self.observe())
         try:
             await self._server.serve([listener])
         finally:
             following.cancel()
+            observing.cancel()
+            await asyncio.wait([observing])
+            await self._end_observing()
             await self.fleet.close()
         with suppress(asyncio.CancelledError):
             await following
@@ -285,7 +357,10 @@ def serve(
         what = f"serving {follower.model}@{follower.alias}"
         raise RefusedError(refusal(what, list(found.findings)))
     with _listener(settings) as listener:
-        serving = Serving(follower, settings, known, say)
+        served = (follower.model, follower.alias)
+        begun = recording.begin(follower.machine, now, served, settings.port, _now)
+        windows, recorder = begun or (None, None)
+        serving = Serving(follower, settings, known, say, Observer(_now, windows), recorder)
         serving.fleet = Fleet(
             known, start(found.allowed[0]).start, follower.seconds, say, hold=settings.hold
         )
@@ -316,6 +391,10 @@ def alias_of(name: str) -> tuple[str, str]:
 def steady() -> float:
     """Seconds of a clock that nobody turns back."""
     return time.monotonic()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _listener(settings: Settings) -> socket.socket:

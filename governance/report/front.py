@@ -9,13 +9,14 @@ from typing import Any
 from governance.attest.predicates import Promotion, PromotionRequest, Registration
 from governance.base.text import timed, words
 from governance.base.time import instant_of
-from governance.history import erasures
+from governance.history import erasures, monitoring
 from governance.history.reviews import Review
 from governance.history.state import LogState
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
 from governance.policy.policies import Policies
 from governance.release import drills
+from governance.report import service
 from governance.report.facts import PREFIX, Facts
 from governance.report.model.front import Back, Hold, Item, Use, VerdictWord
 from governance.report.standing import Standing
@@ -46,6 +47,7 @@ def use(facts: Facts) -> Use:
         tier=facts.registration.tier,
         tier_demands=demands or ["none beyond the automatic checks"],
         review_by=_review_by(facts),
+        in_service=service.in_service(facts),
     )
 
 
@@ -191,6 +193,7 @@ def waiting(now: LogState, at: datetime, only: Registration | None = None) -> It
     for one in erasures.open_decisions(timeline):
         if _concerns(one.tenure.given.predicate, only):
             yield _retrain_or_retire(one, policies, at)
+    yield from _breached(now, only)
     overdue = {move.index for move in timeline.overdue(at)}
     for move in timeline.lacking_second_signature:
         if _concerns(move.predicate, only):
@@ -214,6 +217,28 @@ def waiting(now: LogState, at: datetime, only: Registration | None = None) -> It
                 next=f"countersign {wish.action} {_name(request)}",
                 owner=words([f"somebody as {role}" for role in rule.requesters] if rule else []),
                 due=wish.expires,
+            )
+
+
+def _breached(now: LogState, only: Registration | None) -> Iterator[Item]:
+    """Limits that a live version does not keep in service."""
+    policies = now.authority.in_force.policies
+    rules = policies.rules.monitoring if policies else None
+    roles = policies.rules.incident_roles("open") if policies else []
+    live = {tenure.given.predicate.model_digest: tenure for tenure in now.timeline.holders.values()}
+    for digest, tenure in live.items():
+        if not _concerns(tenure.given.predicate, only):
+            continue
+        found = monitoring.windows(now.view, digest)
+        model, version = tenure.model, tenure.version
+        for each in monitoring.findings(found, rules, model, version, blocking=False):
+            yield Item(
+                code="MONITORING",
+                about=each.subject,
+                evidence=[found[-1].index],
+                what=f"{each.code} {each.measure}: {each.found}; policy: {each.expected}",
+                next=f"countersign incident open {each.subject}, where users are concerned",
+                owner=words([f"somebody as {role}" for role in roles]),
             )
 
 

@@ -15,7 +15,7 @@ from governance.history.lineage import inputs, reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release import drills
-from governance.report import assurance, canary, scores
+from governance.report import assurance, canary, scores, service
 from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
 from governance.report.leaks import leakage
@@ -30,8 +30,6 @@ NOT_RECORDED: Mapping[str, str] = {
     "risk_register": "risks are kept elsewhere; nothing refers to them here",
     "impact_ref": "impact assessments are kept elsewhere; nothing refers to them here",
     "legal_ref": "contracts and opinions are kept elsewhere; nothing refers to them here",
-    "monitoring_plan": "monitoring is planned elsewhere; nothing refers to it here",
-    "monitoring_results": "it is done where the model serves; results are not recorded here",
 }
 """Kinds of evidence that Countersign does not record, each with the reason."""
 
@@ -342,6 +340,27 @@ def _canary(facts: Facts) -> Found:
     return Found(statements, canary.summary(rollout, facts.time), lacks)
 
 
+def _monitoring_plan(facts: Facts) -> Found:
+    terms = service.rules(facts)
+    if terms is None:
+        return Found([], "policy names nothing that is observed in service")
+    lacks = [] if terms.thresholds else ["limits"]
+    lacks += [] if terms.objective else ["a service level objective"]
+    names = ", ".join(each.name for each in terms.thresholds) or "none"
+    says = f"policy.yaml, monitoring: windows of {terms.window_minutes} minutes; limits: {names}"
+    lacks += ["drift of inputs and outputs", "personal data in answers"]
+    return Found(_policies(facts).statements, says, lacks)
+
+
+def _monitoring_results(facts: Facts) -> Found:
+    found = service.observed(facts)
+    lacks = ["drift of inputs and outputs", "personal data in answers"]
+    if any(each.predicate.gap_ms for each in found):
+        lacks.insert(0, "the time that the gaps state")
+    says = "; ".join(service.in_service(facts))
+    return Found(found, says or "no window of this version in service is recorded", lacks)
+
+
 LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     "source_register": _sources,
     "dataset_lineage": lambda facts: Found(
@@ -404,6 +423,8 @@ LOOKUPS: Mapping[str, Callable[[Facts], Found]] = {
     ),
     "rollback_drill": _rollbacks,
     "canary_result": _canary,
+    "monitoring_plan": _monitoring_plan,
+    "monitoring_results": _monitoring_results,
     "incident_log": lambda facts: Found(
         facts.standing.incidents if facts.standing else [],
         "incidents; that none is recorded does not show that there were none",

@@ -39,6 +39,7 @@ from governance.attest.predicates import (
     JudgeRef,
     LeakProbe,
     ModelFile,
+    Monitoring,
     Origin,
     Packet,
     PacketStage,
@@ -614,7 +615,37 @@ def every_kind() -> dict[str, Model]:
                 not_measured={"canaries": "NO_CANARIES"},
             )
         ),
+        "monitoring": monitoring(),
     }
+
+
+def monitoring(**changes: object) -> Monitoring:
+    """A window of 120 requests, of which 2 failed and 3 callers left."""
+    fields: dict[str, object] = {
+        "model": "support-desk",
+        "version": "2",
+        "alias": "champion",
+        "source": "5" * 32,
+        "window": 1,
+        "begins": "2026-09-02T00:00:00.000Z",
+        "ends": "2026-09-02T01:00:00.000Z",
+        "gap_ms": 0,
+        "policy": C,
+        "requests": 120,
+        "errors": 2,
+        "rejected": 1,
+        "left": 3,
+        "latency": [0] * 4 + [60, 50, 5] + [0] * 8,
+        "latency_sum_ms": 21_000,
+        "tokens": {"answers": 110, "input": 5_500, "output": 22_000},
+        "cost": {"currency": "EUR", "millionths": 35_750},
+        "refusals": 4,
+        "read": 112,
+        "characters": 88_000,
+        "feedback": {"up": 6, "down": 2},
+        "run": run(),
+    }
+    return Monitoring.model_validate(fields | changes)
 
 
 def judge_card(**changes: object) -> dict[str, object]:

@@ -22,6 +22,7 @@ only counts, types, digests and Merkle roots.
 `erasure`  what people sign when records are erased
 `rollouts` requests for canary rollouts, what was observed, and every step
 `access`   who read datasets and models
+`monitoring` what a version did in service, window by window
 """
 
 from governance.attest.predicates.parts import *
@@ -35,4 +36,5 @@ from governance.attest.predicates.results import *
 from governance.attest.predicates.people import *
 from governance.attest.predicates.erasure import *
 from governance.attest.predicates.access import *
+from governance.attest.predicates.monitoring import *
 from governance.attest.predicates.rollouts import *

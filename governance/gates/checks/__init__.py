@@ -12,6 +12,7 @@
 `leaks`                of the same: what they give away of their training data
 `scorers`              of a gate: whether people withdrew its reward model
 `imports`              of a release: a model that was trained elsewhere
+`monitoring`           of a promotion: what the version did in service
 `witnesses`            of a promotion: who outside the operator has seen the log
 `people`               what people signed; `votes` and `waivers`: which of it counts
 """

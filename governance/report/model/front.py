@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from governance.attest.predicates import Waiver
-from governance.base.model import Json, Model
+from governance.base.model import Json, Model, empty
 from governance.report.model.parts import NOT_USED, Reason, Refs, Result
 
 VerdictWord = Literal[
@@ -70,6 +72,8 @@ class Use(Model):
     tier: str = NOT_USED
     tier_demands: list[str] = []
     review_by: str = "now"
+    in_service: list[str] = Field([], exclude_if=empty)
+    """What was observed of it in service; empty where nobody observed it."""
 
 
 class Notice(Model):
@@ -160,7 +164,7 @@ class Item(Model):
 
     code: str
     """A finding's code, or `INCIDENT`, `SECOND_SIGNATURE`, `WAIVER_ENDS`, `REQUEST`,
-    `APPROVALS`, `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`.
+    `APPROVALS`, `CANDIDATE_ONLY`, `NOT_SET`, `REVIEW`, `ERASURE`, `MONITORING`.
     """
     about: str | None = None
     """The version or model, e.g. `desk/2`."""

@@ -82,12 +82,13 @@ NOT_COPIED_KINDS = {
     "origin", "policy", "rules", "registration", "promotion", "packet", "request", "revocation",
     "checkpoint_key", "refusal", "report", "call", "cosigned", "judgement",
     "read", "results", "erasure", "erased",
-    "rollout", "rollout_step", "rollout_window", "rollout_reaction",
+    "rollout", "rollout_step", "rollout_window", "rollout_reaction", "monitoring",
 }  # fmt: skip
 GRANTED = {
     "ingest", "scan", "quality", "base", "gate", "train", "evaluate", "registration", "promotion",
     "reproduction", "seed_run", "drill", "results", "generation", "judge_card", "leak_probe",
     "rollout_window", "rollout_reaction",
+    "monitoring",
 }  # fmt: skip
 SCOPES = {
     "origin": "origin",
@@ -119,5 +120,6 @@ def test_where_each_kind_counts_and_who_may_sign_it() -> None:
         "leak_probe",
         "rollout_window",
         "rollout_reaction",
+        "monitoring",
     }
     assert {name: kind.scope for name, kind in KINDS.items() if kind.scope} == SCOPES

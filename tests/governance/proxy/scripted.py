@@ -3,7 +3,8 @@ answers say the digest of the folder that it was started on.
 
     python -m tests.governance.proxy.scripted FOLDER PORT
 
-A request's `delay` (seconds) is waited before the answer, and between two parts of a stream.
+A request's `delay` (seconds) is waited before the answer, and between two parts of a stream. `more`
+is added to the answer.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def application(digest: str) -> Starlette:
             os._exit(3)
         message = {"role": "assistant", "content": digest}
         body = {"model": asked.get("model"), "choices": [{"message": message}], "seen": seen}
+        body |= asked.get("more", {})
         # what a hostile server would say of itself
         return JSONResponse(body, asked.get("status", 200), {"x-countersign-digest": "f" * 64})
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 
-from governance.proxy import run
+from governance.proxy import recording, run
 from governance.proxy.fleet import Fleet
 from governance.proxy.following import Follower
+from governance.proxy.observing import Observer
 from governance.proxy.servers import Server
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
@@ -91,10 +92,13 @@ async def proxy(
     server: Server = SCRIPTED,
     seconds: Callable[[], float] = time.monotonic,
     ready_within: float = 180.0,
+    clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
-    """A proxy that follows the champion, and a client of it."""
+    """A proxy that follows the champion, and a client of it. `clock`: it records windows where policy
+    monitors.
+    """
     follows = follower(scene, seconds)
-    _, known = follows.begin()
+    now, known = follows.begin()
     said: list[str] = []
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     launcher = run.Launcher(
@@ -103,6 +107,10 @@ async def proxy(
     listener = socket.create_server(("127.0.0.1", 0))
     settings = run.Settings("127.0.0.1", 0, poll, hold)
     serving = run.Serving(follows, settings, known, said.append)
+    if clock is not None:
+        begun = recording.begin(scene.story.machine, now, (MODEL, "champion"), 0, clock)
+        assert begun is not None
+        serving.observer, serving.recorder = Observer(clock, begun[0]), begun[1]
     serving.fleet = Fleet(known, launcher.start, seconds, said.append, hold=hold, poll=0.05)
     server_task = asyncio.ensure_future(serving.run(listener))
     port = listener.getsockname()[1]

@@ -1,0 +1,278 @@
+"""What versions did in service: the windows that count, what they add up to, and which limits of
+policy they do not keep. Reports, open tasks and the decision on the next move read it here.
+
+1. A window counts if a key with the right `monitoring` signed it, and it is about a version that is
+   registered with these bytes. Of several with one source and number, the first one counts.
+2. A threshold is judged on all windows of the bytes that ended within its hours before the last
+   one's end, together (`governance.policy.monitoring`).
+3. A percentile is the upper bound of the bucket in which it lies. Beyond the last bound it is
+   infinite, which breaches every limit from above.
+4. The error budget of a period is the number of requests that may fail. It is spent when more do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from governance.attest.findings import finding
+from governance.attest.predicates import Finding, Monitoring, Registration
+from governance.attest.predicates.monitoring import BOUNDS_MS
+from governance.base.time import instant_of
+
+if TYPE_CHECKING:
+    from governance.log.evidence import Evidence
+    from governance.log.views import EvidenceView
+    from governance.policy.monitoring import Metric, MonitoringRules, Objective, Threshold
+
+BREACHED, SPENT = "MONITORING_BREACHED", "ERROR_BUDGET_SPENT"
+Windows = Sequence["Evidence[Monitoring]"]
+
+
+@dataclass(frozen=True)
+class Total:
+    """What windows add up to."""
+
+    windows: int
+    begins: str
+    ends: str
+    gap_ms: int
+    requests: int
+    errors: int
+    rejected: int
+    left: int
+    latency: tuple[int, ...]
+    read: int
+    refusals: int
+    characters: int
+    stated: int
+    input: int
+    output: int
+    costs: Mapping[str, int] = field(default_factory=dict)
+    """Millionths, by currency."""
+    ratings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> int:
+        """Answers that a caller got, refusals as wrong included."""
+        return self.requests - self.errors - self.left
+
+    def percentile(self, share: float) -> float | None:
+        """(3) In milliseconds; infinity beyond the last bound. None without an answer."""
+        total, seen = sum(self.latency), 0
+        if not total:
+            return None
+        for bound, count in zip((*BOUNDS_MS, math.inf), self.latency, strict=True):
+            seen += count
+            if seen >= share * total:
+                return float(bound)
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Budget:
+    """(4) The error budget of a period."""
+
+    allowed: float
+    """Requests that may fail."""
+    failed: int
+    requests: int
+    judged: bool
+    """Whether there were enough requests."""
+
+    @property
+    def left(self) -> float | None:
+        """The share that is left; negative where it is overspent. None where not judged."""
+        return 1 - self.failed / self.allowed if self.judged else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A limit of policy, beside what was observed."""
+
+    threshold: Threshold
+    value: float | None
+    """None where nothing was observed, or too little."""
+    sample: int
+
+    @property
+    def kept(self) -> bool | None:
+        """None where nothing is judged."""
+        if self.value is None:
+            return None
+        if self.threshold.direction == "at_most":
+            return self.value <= self.threshold.limit
+        return self.value >= self.threshold.limit
+
+
+def windows(view: EvidenceView, digest: str) -> list[Evidence[Monitoring]]:
+    """(1) The windows of these bytes that count, in log order. `view`: statements that count."""
+    registered = {
+        (each.predicate.model, each.predicate.version)
+        for each in view.by_subject(digest, Registration)
+        if each.predicate.model_digest == digest
+    }
+    first: dict[tuple[str, int], Evidence[Monitoring]] = {}
+    for statement in view.by_subject(digest, Monitoring):
+        said = statement.predicate
+        one_subject = {subject.sha256 for subject in statement.subjects} == {digest}
+        if one_subject and (said.model, said.version) in registered:
+            first.setdefault((said.source, said.window), statement)
+    return list(first.values())
+
+
+def lately(found: Windows, period: timedelta) -> list[Evidence[Monitoring]]:
+    """(2) Those that ended within a period before the end of the last one."""
+    if not found:
+        return []
+    ends = [instant_of(each.predicate.ends) for each in found]
+    since = max(ends) - period
+    return [each for each, end in zip(found, ends, strict=True) if end > since]
+
+
+def total(found: Windows) -> Total | None:
+    """What they add up to; None without any."""
+    said = [each.predicate for each in found]
+    if not said:
+        return None
+    costs: dict[str, int] = {}
+    for each in said:
+        if each.cost is not None:
+            costs[each.cost.currency] = costs.get(each.cost.currency, 0) + each.cost.millionths
+    ratings = [each.feedback.model_dump() for each in said]
+    return Total(
+        windows=len(said),
+        begins=min(each.begins for each in said),
+        ends=max(each.ends for each in said),
+        gap_ms=sum(each.gap_ms for each in said),
+        requests=sum(each.requests for each in said),
+        errors=sum(each.errors for each in said),
+        rejected=sum(each.rejected for each in said),
+        left=sum(each.left for each in said),
+        latency=tuple(map(sum, zip(*(each.latency for each in said), strict=True))),
+        read=sum(each.read for each in said),
+        refusals=sum(each.refusals for each in said),
+        characters=sum(each.characters for each in said),
+        stated=sum(each.tokens.answers for each in said),
+        input=sum(each.tokens.input for each in said),
+        output=sum(each.tokens.output for each in said),
+        costs=costs,
+        ratings={name: sum(row[name] for row in ratings) for name in ratings[0]},
+    )
+
+
+# -- Metrics ---------------------------------------------------------------------------------------
+Value = tuple[float | None, int]
+"""The value, and of how many observations."""
+
+
+def _share(part: int, whole: int) -> Value:
+    return (part / whole if whole else None), whole
+
+
+def _latency(share: float) -> Callable[[Total, str], Value]:
+    return lambda found, _: (found.percentile(share), sum(found.latency))
+
+
+def _cost(found: Total, currency: str) -> Value:
+    """In units of the currency, for each answer that stated its tokens."""
+    if currency not in found.costs:
+        return None, 0
+    value, sample = _share(found.costs[currency], found.stated)
+    return (value / 1e6 if value is not None else None), sample
+
+
+def _down(found: Total) -> Value:
+    up, down = found.ratings["up"], found.ratings["down"]
+    return _share(down, up + down)
+
+
+def _preferred(found: Total) -> Value:
+    """Ties are left out."""
+    won, lost = found.ratings["preferred"], found.ratings["not_preferred"]
+    return _share(won, won + lost)
+
+
+METRICS: Mapping[Metric, Callable[[Total, str], Value]] = {
+    "error_rate": lambda found, _: _share(found.errors, found.requests),
+    "latency_p50_ms": _latency(0.5),
+    "latency_p95_ms": _latency(0.95),
+    "latency_p99_ms": _latency(0.99),
+    "refusal_rate": lambda found, _: _share(found.refusals, found.read),
+    "characters_mean": lambda found, _: _share(found.characters, found.read),
+    "output_tokens_mean": lambda found, _: _share(found.output, found.stated),
+    "cost_mean": _cost,
+    "down_rate": lambda found, _: _down(found),
+    "preferred_rate": lambda found, _: _preferred(found),
+}
+"""Metric to value and sample, of a total and a currency."""
+
+
+# -- What policy demands ---------------------------------------------------------------------------
+def judged(found: Windows, rules: MonitoringRules, model: str) -> list[Judged]:
+    """(2) Each threshold of a model, beside what its windows say."""
+    return [_judged(found, each, rules.currency or "") for each in rules.thresholds_of(model)]
+
+
+def _judged(found: Windows, threshold: Threshold, currency: str) -> Judged:
+    sums = total(lately(found, timedelta(hours=threshold.hours)))
+    if sums is None:
+        return Judged(threshold, None, 0)
+    value, sample = METRICS[threshold.metric](sums, currency)
+    return Judged(threshold, value if sample >= threshold.minimum else None, sample)
+
+
+def budget(found: Windows, objective: Objective) -> Budget:
+    """(4) The error budget of the period that ends with the last window."""
+    sums = total(lately(found, timedelta(days=objective.days)))
+    requests, failed = (sums.requests, sums.errors) if sums else (0, 0)
+    allowed = (1 - objective.success) * requests
+    return Budget(allowed, failed, requests, requests >= objective.minimum)
+
+
+def findings(
+    found: Windows, rules: MonitoringRules | None, model: str, version: str, *, blocking: bool
+) -> list[Finding]:
+    """What the windows of a version breach. `blocking`: only what stops its next promotion."""
+    if rules is None:
+        return []
+    name = f"{model}/{version}"
+    breached = [
+        _breached(name, each)
+        for each in judged(found, rules, model)
+        if each.kept is False and (each.threshold.blocks or not blocking)
+    ]
+    return [*breached, *_spent(found, rules.objective, name, blocking)]
+
+
+def _breached(name: str, each: Judged) -> Finding:
+    threshold, value = each.threshold, each.value
+    written = "beyond the last bound" if value == math.inf else f"{value:.6g}"
+    words = threshold.direction.replace("_", " ")
+    return finding(
+        BREACHED,
+        name,
+        expected=f"{threshold.metric} {words} {threshold.limit:g}, over {threshold.hours} hours",
+        found=f"{written}, of {each.sample}",
+        figures=[written, f"{threshold.limit:g}"],
+        measure=threshold.name,
+    )
+
+
+def _spent(
+    found: Windows, objective: Objective | None, name: str, blocking: bool
+) -> Iterator[Finding]:
+    if objective is None or (blocking and not objective.blocks):
+        return
+    used = budget(found, objective)
+    if used.judged and used.failed > used.allowed:
+        yield finding(
+            SPENT,
+            name,
+            expected=f"{objective.success:.6g} of the requests succeed, over {objective.days} days",
+            found=f"{used.failed} of {used.requests} failed",
+            figures=[str(used.failed), str(used.requests)],
+        )

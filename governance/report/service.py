@@ -1,0 +1,74 @@
+"""What the version did in service: use, cost and reliability, from the windows that count
+(`governance.history.monitoring`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from governance.base.text import duration, moment, number, share, words
+from governance.history import monitoring
+from governance.history.monitoring import Total
+from governance.policy.monitoring import MonitoringRules
+from governance.report.facts import Facts
+
+PERIOD = timedelta(days=28)
+
+
+def observed(facts: Facts) -> monitoring.Windows:
+    """The version's windows."""
+    return monitoring.windows(facts.view, facts.registration.model_digest)
+
+
+def rules(facts: Facts) -> MonitoringRules | None:
+    """What policy says of monitoring."""
+    return facts.policies.rules.monitoring if facts.policies else None
+
+
+def in_service(facts: Facts) -> list[str]:
+    """Use, cost and reliability of the last 28 days in service, in words; empty where nobody
+    observed the version.
+    """
+    found = observed(facts)
+    sums = monitoring.total(monitoring.lately(found, PERIOD))
+    if sums is None:
+        return []
+    return [_use(sums), _cost(sums), _reliability(sums), *_limits(facts, found)]
+
+
+def _use(sums: Total) -> str:
+    gap = f", not observed for {duration(sums.gap_ms / 1000)}" if sums.gap_ms else ""
+    ratings = [f"{name.replace('_', ' ')} {count}" for name, count in sums.ratings.items() if count]
+    said = f"; feedback: {', '.join(ratings)}" if ratings else ""
+    period = f"{moment(sums.begins)} to {moment(sums.ends)}"
+    return f"use: {number(sums.requests)} requests, {period}{gap}{said}"
+
+
+def _cost(sums: Total) -> str:
+    tokens = f"{number(sums.input)} tokens read and {number(sums.output)} written"
+    of = f"as {number(sums.stated)} of {number(sums.answered)} answers state"
+    costs = [f"{amount / 1e6:.2f} {currency}" for currency, amount in sums.costs.items()]
+    return f"cost: {words(costs, 'no price in policy')}; {tokens}, {of}"
+
+
+def _reliability(sums: Total) -> str:
+    failed = share(sums.errors / sums.requests) if sums.requests else "none"
+    latency = sums.percentile(0.95)
+    slow = "" if latency is None else f"; 95% of answers within {latency / 1000:g} s"
+    return f"reliability: {failed} of requests failed{slow}"
+
+
+def _limits(facts: Facts, found: monitoring.Windows) -> Iterator[str]:
+    terms = rules(facts)
+    if terms is None:
+        return
+    judged = monitoring.judged(found, terms, facts.registration.model)
+    broken = [each.threshold.name for each in judged if each.kept is False]
+    unjudged = [each.threshold.name for each in judged if each.kept is None]
+    if judged:
+        too_few = f"; too little observed for {words(unjudged)}" if unjudged else ""
+        yield f"limits of policy not kept: {words(broken)}{too_few}"
+    if terms.objective is not None:
+        left = monitoring.budget(found, terms.objective).left
+        yield f"error budget left: {'too little observed' if left is None else share(left)}"
