@@ -166,7 +166,9 @@ def _order(stored: Stored, lowest: str | None) -> list[int]:
         raise unknown("metric", lowest, sorted(scores), "--lowest")
     if stored.not_shown:
         found = f"not shown: {stored.not_shown}"
-        raise InputError(found, where="--lowest", fix=f"countersign repro {stored.scored.stage}")
+        row = stored.scored.judged_by.row if stored.scored.judged_by else "ROW"
+        fix = f"look at judges/{row}/card.json; countersign repro --force check_judge@{row}"
+        raise InputError(found, where="--lowest", fix=fix)
     values = [(value, at) for at, value in enumerate(scores[lowest]) if value is not None]
     return [at for _, at in sorted(values)]
 
