@@ -86,6 +86,8 @@ def test_what_people_sign_is_shown_at_once(scene: Governed, tmp_path: Path) -> N
         f"{MODEL}/1",
         "--reason",
         "it does not",
+        "--effective",
+        "none of 300 answers",
         "--role",
         "ml-lead",
         who="ada",
