@@ -38,6 +38,7 @@ from governance.base.time import instant, instant_of
 from governance.gates.checks.context import ModelFacts
 from governance.history.chain import Chain, Suite
 from governance.history.lineage import DataChain, ModelNode, model_node
+from governance.history.rollouts import Rollout, latest
 from governance.history.state import LogState, no_version
 from governance.log.evidence import Evidence, parse_statement
 from governance.policy.declarations import Declaration
