@@ -7,6 +7,7 @@ exports    model card, BOM, Croissant, SLSA and in-toto documents for other tool
 report     the audit report of a version, the index of all, the project's status
 bundle     one file with everything the log says about a version, checked offline
 witness    outsiders cosign the log's checkpoints: both sides, and two copies compared
+rollout    canary rollouts: who gets which version, what is decided, what automation does
 release    moves of governed aliases: carried out, performed again, served, reconciled
 machine    this machine's addresses of log and registry, and the keys kept here
 registry   MLflow, and its stores behind our rules

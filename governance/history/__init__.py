@@ -7,6 +7,7 @@
 `authorizations` which runs a person authorized
 `incidents` which incidents are open
 `rollouts`  canary rollouts: their share of traffic, what was observed, which passed
+`rollout_rules` which statements about them count
 `erasures`  what was erased, which data may still be used, which live versions have seen it
 `clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not

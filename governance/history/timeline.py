@@ -30,7 +30,7 @@ from governance.attest.predicates import (
     Waiver,
 )
 from governance.base.time import instant_of
-from governance.history import clocks, incidents, rollouts
+from governance.history import clocks, incidents, rollout_rules
 from governance.history.votes import owners_agreed, seconded_by_another
 from governance.history.waivers import other_figures
 from governance.log.rules import ONE_DIGEST
@@ -371,7 +371,7 @@ class Timeline:
     @cached_property
     def rollouts(self) -> dict[str, Rollout]:
         """The canary rollouts, by the statement of their requests, in log order."""
-        return rollouts.fold(self)
+        return rollout_rules.fold(self)
 
     # -- Waivers -----------------------------------------------------------------------------------
     @cached_property

@@ -7,6 +7,6 @@ policies and keys   `enrolment` edits policy.yaml; `policies`: what owners propo
                     `founding` begins a log
 a version           `review`: its page, `subjects`, `votes` and waivers, `reports`; `kept`: pages on
                     this machine
-an alias            `moves`; `drill` rehearses a rollback
+an alias            `moves`; `drill` rehearses a rollback; `rollouts`: asked for, widened, stopped
 open tasks          `pending`; `fleet`: of all projects, with what is live
 """

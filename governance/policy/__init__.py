@@ -8,6 +8,7 @@
 `clocks`                        which legal deadlines an incident can start, and when they end
 `declarations`                  what is declared of a model that was trained elsewhere
 `readers`                       who may read which dataset and model
+`rollouts`                      who may ask for and widen canary rollouts, and their limits
 `witnesses`                     which cosignatures of the log's checkpoints count
 `policies`                      policies/ read whole, with one digest
 `speakers`                      who may make which statement, from version 2 of a log's rules on

@@ -1,7 +1,7 @@
 """Whether a request, a step, a window or a reaction may be recorded: a pure decision on the log.
 
-1. The rules that count a statement (`governance.history.rollouts`) are asked as if it were in the
-   log.
+1. The rules that count a statement (`governance.history.rollout_rules`) are asked as if it were in
+   the log.
 2. A start or a widening of a live rollout brings the new version to users. So the checks of a
    release that need no person are made again, too: nothing but the missing canary may stand against
    it.
@@ -23,8 +23,8 @@ from governance.attest.predicates import (
 )
 from governance.base.time import instant_of
 from governance.gates.decisions import decide_automatic
-from governance.history import rollouts
-from governance.history.rollouts import Problem
+from governance.history import rollout_rules
+from governance.history.rollout_rules import Problem
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.release import promotion
@@ -42,7 +42,7 @@ def decide(now: LogState, statement: Evidence, at: datetime) -> list[Finding]:
     predicate = statement.predicate
     if isinstance(predicate, RolloutRequest):
         return [*_of_request(now, statement, predicate)]
-    found = rollouts.problems(now.timeline.rollouts, statement, now.timeline)
+    found = rollout_rules.problems(now.timeline.rollouts, statement, now.timeline)
     findings = [_finding(predicate.model, predicate.to_version, problem) for problem in found]
     if isinstance(predicate, RolloutStep) and predicate.action in ("start", "widen"):
         findings += _released(now, predicate, at)
@@ -54,10 +54,10 @@ def decide(now: LogState, statement: Evidence, at: datetime) -> list[Finding]:
 def _of_request(
     now: LogState, statement: Evidence[RolloutRequest], asked: RolloutRequest
 ) -> Iterator[Finding]:
-    found = rollouts.request_problems(now.authority.policies.rules, asked)
+    found = rollout_rules.request_problems(now.authority.policies.rules, asked)
     if {subject.sha256 for subject in statement.subjects} != {asked.to_digest}:
         found.append(Problem("ROLLOUT_VERSION", "the new model as the subject", "another subject"))
-    found += rollouts.version_problems(asked, statement.index, now.timeline)
+    found += rollout_rules.version_problems(asked, statement.index, now.timeline)
     for problem in found:
         yield _finding(asked.model, asked.to_version, problem)
 

@@ -28,7 +28,7 @@ from governance.gates.checks.context import (
     ReleaseContext,
 )
 from governance.gates.checks.votes import packet_votes, statements
-from governance.history import rollouts
+from governance.history import rollout_rules, rollouts
 from governance.history.authorizations import named
 from governance.history.incidents import about, not_closed, still_open
 from governance.history.packet import differing
@@ -113,7 +113,7 @@ def canary(context: ReleaseContext) -> Findings:
         yield context.finding("CANARY_MISSING", expected="a canary", found="not recorded")
         return
     asked = rollout.asked
-    problems = rollouts.request_problems(context.policies.rules, asked)
+    problems = rollout_rules.request_problems(context.policies.rules, asked)
     state = rollout.state(context.at)
     found: str = state
     if problems:

@@ -21,7 +21,8 @@ from governance.attest.predicates import (
     RolloutWindow,
 )
 from governance.base.time import exact_instant
-from governance.history.rollouts import Rollout, after
+from governance.history.rollout_rules import after
+from governance.history.rollouts import Rollout
 from governance.log.evidence import Evidence
 from governance.rollout.automation import due
 
