@@ -30,10 +30,10 @@ def gaps(facts: Facts) -> list[Gap]:
         *_data(facts),
         *_refusals(facts),
         *(_gap("NO_TEST", what, "not run", why) for what, why in NOT_TESTED.items()),
+        *_canary(facts),
         *_evaluations(facts),
         *_counter_metrics(facts),
         *_repeats(facts),
-        *_canary(facts),
     ]
     return sorted(listed, key=lambda gap: ORDER.index(gap.result))
 
