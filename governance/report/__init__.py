@@ -6,8 +6,9 @@ put together        `build`; its evidence sections are those of the review page,
                     too; typed by `model`, the JSON twin, one module per group of sections
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `labelling`, `readers`, `training`, `rewards`, `assurance`, `scores`,
-                    `behaviour`, `leaks`, `judging`, `alignment`, `outside`, `record`, `lines`;
-                    `controls` of outside `frameworks`, with the evidence that `links` finds
+                    `behaviour`, `leaks`, `service`, `judging`, `alignment`, `outside`, `record`,
+                    `lines`; `controls` of outside `frameworks`, with the evidence that `links`
+                    finds
 in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`; `sections` and `terminal` for a terminal
 beside it           `index` of all versions; `status` of the project; `dossier`, beside a
