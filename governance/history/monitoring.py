@@ -83,11 +83,6 @@ class Budget:
     judged: bool
     """Whether there were enough requests."""
 
-    @property
-    def left(self) -> float | None:
-        """The share that is left; negative where it is overspent. None where not judged."""
-        return 1 - self.failed / self.allowed if self.judged else None
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -275,4 +270,5 @@ def _spent(
             expected=f"{objective.success:.6g} of the requests succeed, over {objective.days} days",
             found=f"{used.failed} of {used.requests} failed",
             figures=[str(used.failed), str(used.requests)],
+            measure="objective",
         )

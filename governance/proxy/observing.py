@@ -30,7 +30,7 @@ class Feedback(Model):
     """What a user says: a rating of one answer or version, or a comparison of two."""
 
     response: Name | None = Field(None, min_length=1, max_length=200)
-    version: Name | None = Field(None, min_length=1, max_length=20)
+    version: Name | None = Field(None, min_length=1, max_length=200)
     rating: Literal["up", "down"] | None = None
     preferred: Name | None = Field(None, min_length=1, max_length=200)
     over: Name | None = Field(None, min_length=1, max_length=200)
@@ -82,8 +82,8 @@ class Observer:
         `ValidationError`, and `UnknownError`.
         """
         said = Feedback.model_validate_json(body)
-        known = {held.version: held for held, _ in self.sums.values()}
-        known |= {held.version: held for held in versions}
+        helds = [*(held for held, _ in self.sums.values()), *versions]
+        known = {name: held for held in helds for name in (held.version, held.name)}
         ratings: list[tuple[str, Rating]]
         if said.rating is not None:
             ratings = [(said.response or said.version or "", said.rating)]

@@ -6,8 +6,8 @@ put together        `build`; its evidence sections are those of the review page,
                     too; typed by `model`, the JSON twin, one module per group of sections
 page one            `verdict`, `gates`, `people`, `front`, `exceptions`, `gaps`, `history`
 its sections        `data`, `labelling`, `readers`, `training`, `rewards`, `assurance`, `scores`,
-                    `behaviour`, `leaks`, `canary`, `judging`, `alignment`, `outside`, `record`,
-                    `incidents`, `lines`;
+                    `behaviour`, `leaks`, `canary`, `service`, `judging`, `alignment`, `outside`,
+                    `record`, `incidents`, `lines`;
                     `controls` of outside `frameworks`, with the evidence that `links` finds
 in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`; `sections` and `terminal` for a terminal

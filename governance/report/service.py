@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from governance.base.text import duration, moment, number, share, words
+from governance.base.text import duration, moment, number, words
 from governance.history import monitoring
 from governance.history.monitoring import Total
 from governance.policy.monitoring import MonitoringRules
@@ -48,15 +48,15 @@ def _use(sums: Total) -> str:
 def _cost(sums: Total) -> str:
     tokens = f"{number(sums.input)} tokens read and {number(sums.output)} written"
     of = f"as {number(sums.stated)} of {number(sums.answered)} answers state"
-    costs = [f"{amount / 1e6:.2f} {currency}" for currency, amount in sums.costs.items()]
+    costs = [f"{amount / 1e6:,.4f} {currency}" for currency, amount in sums.costs.items()]
     return f"cost: {words(costs, 'no price in policy')}; {tokens}, {of}"
 
 
 def _reliability(sums: Total) -> str:
-    failed = share(sums.errors / sums.requests) if sums.requests else "none"
+    failed = f"{number(sums.errors)} of {number(sums.requests)} requests failed"
     latency = sums.percentile(0.95)
     slow = "" if latency is None else f"; 95% of answers within {latency / 1000:g} s"
-    return f"reliability: {failed} of requests failed{slow}"
+    return f"reliability: {failed}{slow}"
 
 
 def _limits(facts: Facts, found: monitoring.Windows) -> Iterator[str]:
@@ -70,5 +70,6 @@ def _limits(facts: Facts, found: monitoring.Windows) -> Iterator[str]:
         too_few = f"; too little observed for {words(unjudged)}" if unjudged else ""
         yield f"limits of policy not kept: {words(broken)}{too_few}"
     if terms.objective is not None:
-        left = monitoring.budget(found, terms.objective).left
-        yield f"error budget left: {'too little observed' if left is None else share(left)}"
+        used = monitoring.budget(found, terms.objective)
+        text = f"{number(used.failed)} of {used.allowed:.6g} permitted failures"
+        yield f"error budget: {text if used.judged else 'too little observed'}"

@@ -101,7 +101,7 @@ SCENARIOS: dict[str, Row] = {
         [],
     ),
     "a bad window among good ones": ([{"window": 1}, failing(9, window=2), {"window": 3}], []),
-    "a bad window a day ago": ([failing(60), {"window": 2, "begins": "2026-09-04T00:00:00Z", "ends": "2026-09-04T01:00:00Z"}], [(SPENT, "", ["62", "240"])]),
+    "a bad window a day ago": ([failing(60), {"window": 2, "begins": "2026-09-04T00:00:00Z", "ends": "2026-09-04T01:00:00Z"}], [(SPENT, "objective", ["62", "240"])]),
     "slow": ([LATE], [(BREACHED, "slow", ["5120", "640"])]),
     "slower than any bound": (
         [{"latency": [0] * 14 + [115]}],
@@ -114,7 +114,7 @@ SCENARIOS: dict[str, Row] = {
     "too few comparisons": ([{"feedback": {"preferred": 0, "not_preferred": 9}}], []),
     "the error budget is spent": (
         [failing(12), failing(13, window=2)],
-        [(BREACHED, "errors", ["0.104167", "0.05"]), (SPENT, "", ["25", "240"])],
+        [(BREACHED, "errors", ["0.104167", "0.05"]), (SPENT, "objective", ["25", "240"])],
     ),
     "a window twice, told otherwise": ([{}, failing(100)], []),
     "of bytes that are not registered": ([failing(60, sha256="1" * 64)], []),

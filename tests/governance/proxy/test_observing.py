@@ -14,10 +14,13 @@ from governance.attest.predicates import Monitoring
 from governance.base.errors import ConfigError
 from governance.history.state import state
 from governance.log.evidence import Evidence
+from governance.machine.machine import log_to_add_to, signer
+from governance.policy.monitoring import MonitoringRules, Price
 from governance.proxy import recording
 from governance.proxy.observing import Observer, UnknownError
 from governance.proxy.permission import Held
-from governance.proxy.tally import Observed
+from governance.proxy.tally import Observed, Said
+from governance.proxy.windows import Terms
 from tests.governance.governed import KINDS, RULES, Governed, begun, governed, principals
 from tests.governance.proxy.world import CHAT, made, proxy, until
 from tests.governance.story import MODEL
@@ -97,7 +100,7 @@ def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
     assert (one.read, one.tokens.answers, one.tokens.input, one.tokens.output) == (2, 1, 1000, 300)
     assert one.cost is not None and one.cost.millionths == 950
     assert one.feedback.model_dump() == {
-        "up": 1, "down": 1, "preferred": 0, "not_preferred": 0, "ties": 0,
+        "up": 2, "down": 1, "preferred": 0, "not_preferred": 0, "ties": 0,
     }  # fmt: skip
     assert (one.window, one.gap_ms, two.window, two.gap_ms) == (1, 0, 2, 2 * 3600 * 1000)
     assert one.source == two.source
@@ -108,6 +111,7 @@ RATINGS: list[tuple[object, int]] = [
     ({"response": "chatcmpl-1", "rating": "up"}, 200),
     ({"response": "chatcmpl-1", "rating": "up"}, 404),
     ({"version": "2", "rating": "down"}, 200),
+    ({"version": f"{MODEL}/2", "rating": "up"}, 200),
     ({"version": "9", "rating": "down"}, 404),
     ({"version": "2", "rating": "bad"}, 400),
     ({"version": "2", "rating": "down", "comment": "text"}, 400),
@@ -125,6 +129,32 @@ def test_without_the_right_it_does_not_start(tmp_path: Path) -> None:
         recording.begin(
             scene.story.machine, state(scene.story.log), (MODEL, "champion"), 0, Clock()
         )
+
+
+def test_a_window_that_is_sent_twice_is_one_entry(tmp_path: Path) -> None:
+    """Also by a later process, at another time, by other prices."""
+    scene, clock = governed(tmp_path, RULES + MONITORING), Clock()
+    machine, digest = scene.story.machine, scene.story.models["sft"]
+    held = Held(MODEL, "1", digest, 7)
+    terms = Terms(
+        "c" * 64, MonitoringRules(currency="EUR", prices={MODEL: Price(input=1, output=1)})
+    )
+    windows = recording.opened(tmp_path / "w.db", terms, clock())
+    windows.add(held, Observed("answered", 5, Said(input=10, output=10)), clock())
+    windows.stop(clock())
+    recorder = recording.Recorder(
+        signer(machine), machine.requester, "champion", windows.source,
+        lambda: log_to_add_to(machine), clock,
+    )  # fmt: skip
+    first = recorder.record(windows.unsent()[0])
+    windows.close()
+    clock.at += timedelta(hours=1)
+    again = recording.opened(tmp_path / "w.db", Terms("d" * 64, MonitoringRules()), clock())
+    (window,) = again.unsent()
+    assert recorder.record(window) == first
+    again.sent(window, first)
+    assert again.unsent() == []
+    again.close()
 
 
 def test_a_comparison_counts_for_both_and_an_answer_is_rated_once() -> None:
