@@ -260,10 +260,9 @@ class Serving:
             try:
                 if self.observer.windows is not None:
                     self.observer.windows.tick(self.fleet.verdict().allowed, self.observer.clock())
+                await self.send()
             except StorageError as error:
                 self._tell_unsent(str(error))
-                continue
-            await self.send()
 
     async def send(self) -> None:
         """Appends closed windows to the log. What fails waits."""

@@ -194,14 +194,21 @@ class Windows:
     def unsent(self) -> list[Window]:
         """(4) Closed windows that are not in the log yet, oldest first."""
         query = "SELECT window FROM closed WHERE entry IS NULL ORDER BY rowid"
-        return [Window.model_validate_json(row[0]) for row in self._data.execute(query)]
+        try:
+            rows = self._data.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise _unstored(error) from None
+        return [Window.model_validate_json(row[0]) for row in rows]
 
     def sent(self, window: Window, entry: int) -> None:
-        """(4) A closed window is an entry of the log."""
+        """(4) A closed window is an entry of the log. Those before it are not needed any more."""
+        which = (window.digest, window.number)
         with self._writing():
             self._data.execute(
-                "UPDATE closed SET entry = ? WHERE digest = ? AND number = ?",
-                (entry, window.digest, window.number),
+                "UPDATE closed SET entry = ? WHERE digest = ? AND number = ?", (entry, *which)
+            )
+            self._data.execute(
+                "DELETE FROM closed WHERE digest = ? AND number < ? AND entry IS NOT NULL", which
             )
 
     def close(self) -> None:

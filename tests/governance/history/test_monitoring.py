@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,18 @@ from governance.attest.envelope import sign_statement, unverified, verify_envelo
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Monitoring
 from governance.base.errors import CountersignError
+from governance.bundle import standalone_verifier, verify_bundle
 from governance.gates.decisions import decide_automatic
 from governance.history import monitoring
 from governance.history.state import LogState, state
+from governance.history.verify import TrustAnchors
 from governance.log import evidence
-from governance.machine.machine import signer
+from governance.machine.machine import log_to_add_to, signer
 from governance.people.pending import pending
 from governance.policy.monitoring import MonitoringRules
 from governance.release import promotion
 from governance.report.front import waiting
+from tests.governance.bundles import made, pin
 from tests.governance.examples import monitoring as example
 from tests.governance.governed import KINDS, RULES, Governed, begun, person, principals
 from tests.governance.story import MODEL
@@ -238,3 +243,16 @@ RULES_REFUSED: dict[str, dict[str, Any]] = {
 def test_what_policy_cannot_say(name: str) -> None:
     with pytest.raises(ValidationError):
         MonitoringRules.model_validate(RULES_REFUSED[name])
+
+
+def test_a_bundle_of_a_version_that_was_observed_verifies(scene: Governed) -> None:
+    """Its windows are in it; both verifiers accept it."""
+    observe(scene)
+    log = log_to_add_to(scene.story.machine)
+    data, origin = made(log), pin(log)
+    assert verify_bundle(data, TrustAnchors(origin)).ok
+    assert standalone_verifier.verify(data, origin)["moves"]
+    payloads = (
+        base64.b64decode(each["envelope"]["payload"]) for each in json.loads(data)["entries"]
+    )
+    assert sum(b"/evidence/monitoring/v1" in payload for payload in payloads) == 1
