@@ -47,7 +47,8 @@ def command(call: Call, name: str, folder: Path, replace: bool) -> None:
     \b
     Exit codes: 0 written; 2 no such name, or usage; 3 no such version, or FOLDER
     is not empty; 4 refused by policy, an incident or a lapsed review; 5 log,
-    decision or files do not verify; 6 log, registry or disk cannot be reached.
+    decision or files do not verify; 6 log, registry or disk; 8 the server cannot
+    be reached.
     """
     log = serving_log(call.machine, call.now, call.own_policies, call.origin)
     now = state(log)

@@ -264,6 +264,14 @@ def test_a_disk_that_refuses_is_an_error_of_the_disk(once: Governed, tmp_path: P
     assert names(tmp_path) == []
 
 
+def test_a_server_that_cannot_be_reached_is_an_error_to_try_again(
+    once: Governed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"COUNTERSIGN_LOG": "https://127.0.0.1:9", "COUNTERSIGN_HOME": str(tmp_path / "home")}
+    assert code(run(once, monkeypatch, NAME, str(tmp_path / "models"), **more)) == 8
+    assert not (tmp_path / "models").exists()
+
+
 def test_a_change_during_the_copy_is_found_in_the_copy(once: Governed, tmp_path: Path) -> None:
     served = serving.resolve(state(once.story.log), f"{MODEL}@champion")
     real = modelfolder.from_folder(files(once))
