@@ -12,11 +12,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from governance.base.distribution import VERSION
 from pipelines.cli import cli
@@ -123,6 +127,45 @@ def test_everything_is_installed_in_pinned_versions() -> None:
         extra = re.fullmatch(r"\.(?:\[([\w-]+)\])?", target)
         assert extra is not None
         assert extra[1] is None or extra[1] in project["optional-dependencies"]
+
+
+def needed(requirements: Iterable[str], done: set[tuple[str, str]]) -> set[str]:
+    """The names of all packages that these requirements bring, as they are installed here."""
+    names = set()
+    for requirement in map(Requirement, requirements):
+        name = canonicalize_name(requirement.name)
+        names.add(name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in done:
+                done.add((name, extra))
+                names |= needed(brought(name, extra), done)
+    return names
+
+
+def brought(name: str, extra: str) -> list[str]:
+    """What a package with this extra requires; nothing is known of one that is not installed."""
+    try:
+        requires = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [text for text in requires if is_wanted(text, extra)]
+
+
+def is_wanted(text: str, extra: str) -> bool:
+    """Whether this requirement holds on this machine, with this extra."""
+    marker = Requirement(text).marker
+    return marker is None or marker.evaluate({"extra": extra})
+
+
+@pytest.mark.parametrize("extra", ["", "server", "serve"])
+def test_constraints_name_every_package_of_an_image(extra: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"].get(extra, [])]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    found = needed(wanted, set())
+    assert found > {"click", "pydantic-core"}
+    assert found - pinned <= {"setuptools"}  # which a new environment has
 
 
 def test_everything_that_is_copied_exists() -> None:
