@@ -58,6 +58,7 @@ COMMANDS: dict[str, str] = {
     "evidence": "Copy statements from one log to another: push, pull.",
     "bundle": "Write all evidence about a version to one file that anyone can verify.",
     "verify-model": "Compare a model folder with its registration.",
+    "unpack": "Write the verified files of a version into a folder.",
     "server": "Serve registry, runs and log for a team.",
     "events": "Send what waits for someone to webhooks.",
     "witness": "Cosign the checkpoints of other people's logs.",

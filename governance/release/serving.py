@@ -1,8 +1,9 @@
 """Finds the version that a name means and verifies its files, from the log and never from the
 registry's tables.
 
-1. The log resolves a name (`MODEL/VERSION`, `MODEL@ALIAS`, `models:/...`): the last allowed move,
-   and the registration of exactly the digest that was decided on. `latest` is no name.
+1. The log resolves a name (`MODEL/VERSION`, `MODEL@ALIAS`; also after `models:/` or
+   `countersign://`): the last allowed move, and the registration of exactly the digest that was
+   decided on. `latest` is no name.
 2. The decisions that lead to the alias are repeated from the entries before each. A version by its
    number is refused, too, while it holds a governed alias by a decision that the log does not give.
    An alias is refused if policy owners approved another registration of its version since.
@@ -56,8 +57,12 @@ from governance.release.retrospect import check_moves, check_settled, open_incid
 
 _NAME = SLUG.strip("^$")
 _REFERENCE = re.compile(
-    rf"(?:models:/)?(?P<model>{_NAME})(?:/(?P<version>[1-9][0-9]{{0,8}}|latest)|@(?P<alias>{_NAME}))"
+    rf"(?:models:/|countersign://)?(?P<model>{_NAME})(?:/(?P<version>[1-9][0-9]{{0,8}}|latest)|@(?P<alias>{_NAME}))"
 )
+
+
+COPY = "countersign-model-"
+"""How the name of a folder with a private copy begins. The folder of a killed process stays."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ def private_copy(
     """
     registration, configs = served.registration, served.configs
     files, digest = registration.files, registration.model_digest
-    with tempfile.TemporaryDirectory(prefix="countersign-model-", dir=scratch) as name:
+    with tempfile.TemporaryDirectory(prefix=COPY, dir=scratch) as name:
         into = Path(name) / "model"
         if isinstance(fetch, Path):
             modelfolder.copied(fetch, files, digest, into, configs=configs)

@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 WITHOUT = {
     "repro": "its output is DVC's; `plan --json` and `status --json` tell the same before and after",
     "label page": "it runs until it is stopped",
+    "serve": "it runs until it is stopped",
     "server": "it runs until it is stopped",
     "stage": "DVC runs it; its results are files and statements",
     "witness serve": "it runs until it is stopped",

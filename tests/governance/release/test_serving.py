@@ -52,7 +52,13 @@ def files(scene: Governed) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["support-desk/1", "support-desk@champion", "models:/support-desk@champion"]
+    "name",
+    [
+        "support-desk/1",
+        "support-desk@champion",
+        "models:/support-desk@champion",
+        "countersign://support-desk@champion",
+    ],
 )
 def test_the_log_says_which_version_is_meant(name: str, scene: Governed) -> None:
     served = serving.resolve(state(scene.story.log), name)

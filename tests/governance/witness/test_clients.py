@@ -133,6 +133,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("verify-model", "models/sft/model", "--against", f"{MODEL}/1"),
         "--quick",
     ),
+    "unpack": ("unpack", f"countersign://{MODEL}@champion", "unpacked"),
     "live": ("live", MODEL),
     "history": ("history", MODEL),
     "explain": ("explain", f"{MODEL}/1"),
