@@ -30,8 +30,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from governance.attest.predicates import Finding
+from governance.history.rollouts import percent
 from governance.proxy import metrics
 from governance.proxy.answers import Reader
+from governance.proxy.choice import Caller
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
 from governance.proxy.observing import Observer, UnknownError
@@ -120,7 +122,8 @@ class Proxy:
         self, request: Request, body: bytes, began: float, attempts: int = ATTEMPTS
     ) -> Answer:
         """(4)"""
-        lease = await self.fleet.lease(dict(request.headers))
+        address = request.client.host if request.client else ""
+        lease = await self.fleet.lease(Caller(request.headers, body, address))
         if isinstance(lease, Refused):
             return self._refused(lease)
         watch = Watch(self.observer, lease.held, began) if request.method == "POST" else None
@@ -201,6 +204,7 @@ class Proxy:
             "ready": bool(now.allowed) and any(each.ready for each in permitted),
             "versions": [described(held) for held in now.allowed],
             "meanwhile": described(now.meanwhile) if now.meanwhile else None,
+            "rollout": self._rollout(now),
             "log": {
                 "entries": fleet.known.said.size,
                 "state": now.log,
@@ -209,6 +213,20 @@ class Proxy:
             },
             "findings": [_told(each) for each in now.findings],
             "servers": backends,
+        }
+
+    def _rollout(self, now: Verdict) -> dict[str, Any] | None:
+        """The rollout of this alias: its share by the log, and the share that it has here now."""
+        canary = self.fleet.known.said.canary
+        if canary is None:
+            return None
+        return {
+            **described(canary.held),
+            "request": canary.rollout,
+            "share_in_log": percent(canary.weight),
+            "share": percent(now.canary.weight if now.canary else 0),
+            "seconds_left": max(0, round(canary.ends - self.fleet.seconds())),
+            "findings": [_told(each) for each in canary.held.against],
         }
 
 

@@ -37,9 +37,11 @@ from governance.base.errors import (
 from governance.history.state import LogState, state
 from governance.log.http_client import is_loopback
 from governance.machine.machine import Machine, read_log
-from governance.proxy import permission, recording, servers
+from governance.proxy import permission, recording, servers, split_key
 from governance.proxy.app import application
+from governance.proxy.canary import Moment
 from governance.proxy.connections import authorities
+from governance.proxy.facts import said_of
 from governance.proxy.fleet import Fleet, Running, Say
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
@@ -115,6 +117,7 @@ class Launcher:
     environ: Mapping[str, str]
     admit: Admit
     scratch: Path | None = None
+    clock: Callable[[], datetime] = field(default_factory=lambda: _now)
 
     async def start(self, held: Held) -> Running:
         """(2) Raises `CountersignError`."""
@@ -138,13 +141,17 @@ class Launcher:
             return Own(process, copy.pop_all())
 
     def _served(self, now: LogState, held: Held) -> Served:
-        """The registration of the bytes that may be served. Raises `ConflictError` where the alias
-        moved in between.
+        """The registration of the bytes that may be served: of the holder, or of the new version of
+        a rollout. Raises `ConflictError` where the log says something else by now.
         """
         served = resolve(now, f"{held.model}@{self.alias}")
-        if served.registration.model_digest != held.digest:
+        if served.registration.model_digest == held.digest:
+            return served
+        said = said_of(now, held.model, self.alias, Moment(self.clock(), 0.0))
+        canary = said.canary.held if said.canary else None
+        if canary is None or canary.against or canary.digest != held.digest:
             raise ConflictError(f"{held.model}@{self.alias} moved; {held.name} is not started")
-        return served
+        return resolve(now, canary.name)
 
 
 # -- Servers of others -----------------------------------------------------------------------------
@@ -362,7 +369,12 @@ def serve(
         windows, recorder = begun or (None, None)
         serving = Serving(follower, settings, known, say, Observer(_now, windows), recorder)
         serving.fleet = Fleet(
-            known, start(found.allowed[0]).start, follower.seconds, say, hold=settings.hold
+            known,
+            start(found.allowed[0]).start,
+            follower.seconds,
+            say,
+            split_key.kept(follower.machine.state),
+            settings.hold,
         )
         say(f"origin     {now.log.entry(0).leaf_hash.hex()}")
         say(f"listening  http://{settings.host}:{listener.getsockname()[1]} until SIGTERM")

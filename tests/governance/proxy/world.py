@@ -27,6 +27,8 @@ SCRIPTED = Server(
 )
 ROOT = Path(__file__).parents[3]
 CHAT = "/v1/chat/completions"
+SPLIT = b"s" * 32
+"""The secret that splits callers."""
 
 
 FIRST, SECOND = "2", "3"
@@ -111,7 +113,7 @@ async def proxy(
         begun = recording.begin(scene.story.machine, now, (MODEL, "champion"), 0, clock)
         assert begun is not None
         serving.observer, serving.recorder = Observer(clock, begun[0]), begun[1]
-    serving.fleet = Fleet(known, launcher.start, seconds, said.append, hold=hold, poll=0.05)
+    serving.fleet = Fleet(known, launcher.start, seconds, said.append, SPLIT, hold=hold, poll=0.05)
     server_task = asyncio.ensure_future(serving.run(listener))
     port = listener.getsockname()[1]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
