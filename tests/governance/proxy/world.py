@@ -73,11 +73,14 @@ def rolled_back(scene: Governed, version: str, digest: str) -> None:
     assert scene.consume(version).action == "rollback"
 
 
-def follower(scene: Governed, seconds: Callable[[], float] = time.monotonic) -> Follower:
-    """Follows the champion of the scene's log."""
-    return Follower(
-        scene.story.machine, MODEL, "champion", None, None, lambda: scene_time(scene), seconds
-    )
+def follower(
+    scene: Governed,
+    seconds: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] | None = None,
+) -> Follower:
+    """Follows the champion of the scene's log. `now`: the wall clock."""
+    clock = now or (lambda: scene_time(scene))
+    return Follower(scene.story.machine, MODEL, "champion", None, None, clock, seconds)
 
 
 def scene_time(scene: Governed) -> datetime:
@@ -95,22 +98,24 @@ async def proxy(
     seconds: Callable[[], float] = time.monotonic,
     ready_within: float = 180.0,
     clock: Callable[[], datetime] | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
     """A proxy that follows the champion, and a client of it. `clock`: it records windows where policy
-    monitors.
+    monitors. `now`: the wall clock by which rollouts are open.
     """
-    follows = follower(scene, seconds)
-    now, known = follows.begin()
+    follows = follower(scene, seconds, now)
+    begun_with, known = follows.begin()
     said: list[str] = []
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     launcher = run.Launcher(
-        scene.story.machine, "champion", server, environ, lambda now, served: None
-    )
+        scene.story.machine, "champion", server, environ, lambda now, served: None,
+        clock=follows.clock,
+    )  # fmt: skip
     listener = socket.create_server(("127.0.0.1", 0))
     settings = run.Settings("127.0.0.1", 0, poll, hold)
     serving = run.Serving(follows, settings, known, said.append)
     if clock is not None:
-        begun = recording.begin(scene.story.machine, now, (MODEL, "champion"), 0, clock)
+        begun = recording.begin(scene.story.machine, begun_with, (MODEL, "champion"), 0, clock)
         assert begun is not None
         serving.observer, serving.recorder = Observer(clock, begun[0]), begun[1]
     serving.fleet = Fleet(known, launcher.start, seconds, said.append, SPLIT, hold=hold, poll=0.05)
