@@ -2,8 +2,11 @@
 
 `permission` which versions may be served now: a pure function of the log, policy and time
 `facts`      what the log says of an alias
+`against`    what is against serving certain bytes
+`canary`     the new version of a rollout: its share, and what is against it
 `following`  reads the log again and again
-`choice`     which permitted version answers a caller
+`choice`     which permitted version answers a caller, and who that is
+`split_key`  the secret by which a rollout splits callers
 `servers`    starts an inference server on a private copy, and stops it
 `fleet`      the running servers: switches between them and loses no request
 `connections` to the servers, used again while idle

@@ -19,8 +19,17 @@ from governance.proxy.choice import Caller
 from governance.proxy.run import Serving
 from governance.rollout.split import Split, arm_of
 from tests.governance.governed import RULES, Governed, begun, principals
-from tests.governance.proxy.test_proxy import ABORT_POLLS, count_polls
-from tests.governance.proxy.world import CHAT, FIRST, SECOND, SPLIT, proxy, two_versions, until
+from tests.governance.proxy.world import (
+    ABORT_POLLS,
+    CHAT,
+    FIRST,
+    SECOND,
+    SPLIT,
+    count_polls,
+    proxy,
+    two_versions,
+    until,
+)
 from tests.governance.rollout.rolling import ROLLOUTS, SERVICES, Recorded, recorded
 
 pytestmark = pytest.mark.slow

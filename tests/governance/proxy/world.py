@@ -18,6 +18,7 @@ from governance.proxy import recording, run
 from governance.proxy.fleet import Fleet
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
+from governance.proxy.run import Serving
 from governance.proxy.servers import Server
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
@@ -27,6 +28,8 @@ SCRIPTED = Server(
 )
 ROOT = Path(__file__).parents[3]
 CHAT = "/v1/chat/completions"
+ABORT_POLLS = 2
+"""Readings of the log within which an abort takes effect: one that was under way, and the next."""
 SPLIT = b"s" * 32
 """The secret that splits callers."""
 
@@ -144,3 +147,15 @@ async def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         await asyncio.sleep(0.02)
+
+
+def count_polls(serving: Serving) -> list[int]:
+    """Counts the readings of the log from now on."""
+    count, poll = [0], serving.follower.poll
+
+    def counted(known):  # type: ignore[no-untyped-def]
+        count[0] += 1
+        return poll(known)
+
+    serving.follower.poll = counted  # type: ignore[method-assign]
+    return count
