@@ -14,6 +14,8 @@
 `answers`    what an answer says of itself: tokens, length, refusal
 `tally`      what requests add up to
 `windows`    sums over time, which survive a kill
+`arms`       what is observed of both versions of a rollout
+`rolling`    windows of rollouts
 `observing`  sums, windows and users' ratings together
 `recording`  signs closed windows and appends them to the log
 `metrics`    the sums for Prometheus

@@ -19,7 +19,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,7 +37,8 @@ from governance.proxy.choice import Caller
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
 from governance.proxy.observing import Observer, UnknownError
-from governance.proxy.permission import Held, Verdict
+from governance.proxy.permission import Canary, Held, Verdict
+from governance.proxy.rolling import observed
 from governance.proxy.tally import End, Observed
 
 PASSED = (
@@ -123,10 +124,14 @@ class Proxy:
     ) -> Answer:
         """(4)"""
         address = request.client.host if request.client else ""
-        lease = await self.fleet.lease(Caller(request.headers, body, address))
+        caller = Caller(request.headers, body, address)
+        lease = await self.fleet.lease(caller)
         if isinstance(lease, Refused):
             return self._refused(lease)
-        watch = Watch(self.observer, lease.held, began) if request.method == "POST" else None
+        canary = lease.verdict.canary
+        split = (canary, caller.name) if canary is not None else None
+        is_counted = request.method == "POST"
+        watch = Watch(self.observer, lease.held, began, split) if is_counted else None
         try:
             return _Passed(await self._pass(request, body, lease), lease, watch)
         except UnreachedError as problem:
@@ -225,6 +230,7 @@ class Proxy:
             "request": canary.rollout,
             "share_in_log": percent(canary.weight),
             "share": percent(now.canary.weight if now.canary else 0),
+            "observed": self.observer.rolling is not None and observed(canary),
             "seconds_left": max(0, round(canary.ends - self.fleet.seconds())),
             "findings": [_told(each) for each in canary.held.against],
         }
@@ -278,6 +284,8 @@ class Watch:
     observer: Observer
     held: Held
     began: float
+    split: tuple[Canary, str] | None = field(default=None, repr=False)
+    """The rollout under which it began, and the hash of its caller."""
 
     def over(self, end: End, reader: Reader | None = None) -> None:
         """The request ended."""
@@ -286,7 +294,7 @@ class Watch:
         if reader is not None and reader.failed and end == "answered":
             end, said = "failed", None
         seen = Observed(end, milliseconds, said)
-        self.observer.finished(self.held, seen, reader.id if reader is not None else "")
+        self.observer.finished(self.held, seen, reader.id if reader is not None else "", self.split)
 
 
 def _broke_off(lease: Lease, problem: Exception, watch: Watch | None) -> Response:

@@ -54,11 +54,19 @@ def canary_of(
     if len(with_share) != 1:
         return None
     (rollout,) = with_share
-    left = (instant_of(rollout.asked.expires) - at.wall) / timedelta(seconds=1)
+    expires = instant_of(rollout.asked.expires)
+    left = (expires - at.wall) / timedelta(seconds=1)
     found = (*_against(now, rollout, holder, at.wall), *_differing(rollout, differences))
     asked = rollout.asked
     held = Held(asked.model, asked.to_version, asked.to_digest, rollout.steps[-1].index, found)
-    return Canary(held, rollout.request.digest, rollout.recorded_weight, at.steady + left)
+    return Canary(
+        held,
+        rollout.request.digest,
+        rollout.recorded_weight,
+        at.steady + left,
+        tuple(asked.guardrails),
+        expires,
+    )
 
 
 def _against(now: LogState, rollout: Rollout, holder: Held, at: datetime) -> tuple[Finding, ...]:

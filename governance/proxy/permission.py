@@ -18,10 +18,11 @@ Times are seconds of a steady clock, which nobody can turn back.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Finding
+from governance.attest.predicates import Finding, Guardrail
 from governance.base.text import duration
 from governance.policy.serving import ServingRules
 
@@ -61,6 +62,10 @@ class Canary:
     """Its share, in hundredths of a percent."""
     ends: float
     """When the time of the rollout is over."""
+    guardrails: tuple[Guardrail, ...] = ()
+    """What is to be observed."""
+    expires: datetime | None = None
+    """`ends` by the wall clock, for what is recorded."""
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,7 @@ class Serving:
         while True:
             await asyncio.sleep(self.settings.poll)
             self.fleet.learn(await asyncio.to_thread(self.follower.poll, self.fleet.known))
+            self._follow_rollout()
             self._tell(self.fleet.verdict())
 
     async def observe(self) -> None:
@@ -270,7 +271,16 @@ class Serving:
             except StorageError as error:
                 self._tell_unsent(str(error))
                 continue
+            self._follow_rollout()
             await self.send()
+
+    def _follow_rollout(self) -> None:
+        """Windows of a rollout begin and end with its share."""
+        if self.observer.rolling is not None:
+            try:
+                self.observer.rolling.follow(self.fleet.verdict().canary, self.observer.clock())
+            except StorageError as error:
+                self._tell_unsent(str(error))
 
     async def send(self) -> None:
         """Appends closed windows to the log. What fails waits."""
@@ -286,7 +296,31 @@ class Serving:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._tell_unsent(f"internal error: {type(error).__name__}")
                 return
-        self._tell_unsent("")
+        if await self._send_rollout(recorder):
+            self._tell_unsent("")
+
+    async def _send_rollout(self, recorder: Recorder) -> bool:
+        """The same for windows of rollouts, and what is due then; whether nothing waits."""
+        rolling = self.observer.rolling
+        if rolling is None:
+            return True
+        for window in rolling.unsent():
+            try:
+                done = await asyncio.to_thread(recorder.record_rollout, window)
+                if done:
+                    self.say(f"rollout    {done}: what was observed demands it")
+                is_recorded = True
+            except RefusedError as error:
+                self.say(f"rollout    not recorded: {error}")
+                is_recorded = False
+            except CountersignError as error:
+                self._tell_unsent(str(error))
+                return False
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                self._tell_unsent(f"internal error: {type(error).__name__}")
+                return False
+            rolling.settled(window, recorded=is_recorded)
+        return True
 
     async def _end_observing(self) -> None:
         """The windows of this process end, and are in the log where it can be reached."""
@@ -295,6 +329,8 @@ class Serving:
             return
         try:
             windows.stop(self.observer.clock())
+            if self.observer.rolling is not None:
+                self.observer.rolling.stop(self.observer.clock())
             await asyncio.wait_for(self.send(), SEND_SECONDS)
         except TimeoutError:
             self._tell_unsent("the log did not answer in time")
@@ -367,7 +403,9 @@ def serve(
         served = (follower.model, follower.alias)
         begun = recording.begin(follower.machine, now, served, settings.port, _now)
         windows, recorder = begun or (None, None)
-        serving = Serving(follower, settings, known, say, Observer(_now, windows), recorder)
+        rolling = recording.rolling(follower.machine, now, windows) if windows else None
+        observer = Observer(_now, windows, rolling)
+        serving = Serving(follower, settings, known, say, observer, recorder)
         serving.fleet = Fleet(
             known,
             start(found.allowed[0]).start,
