@@ -34,6 +34,7 @@ from governance.base.errors import (
     RefusedError,
     StorageError,
 )
+from governance.history.rollouts import percent
 from governance.history.state import LogState, state
 from governance.log.http_client import is_loopback
 from governance.machine.machine import Machine, read_log
@@ -47,6 +48,7 @@ from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
 from governance.proxy.permission import Held, Knowledge, Verdict
 from governance.proxy.recording import Recorder
+from governance.proxy.rolling import observed
 from governance.proxy.servers import Server
 from governance.release.serving import Served, parse, private_copy, resolve, where
 
@@ -381,10 +383,23 @@ class Serving:
         unread = (
             f"; the log was not read: {self.fleet.known.unreached}" if now.log != "current" else ""
         )
-        text = f"{f'may serve {may}' if may else f'serves nothing: {why}'}{unread}"
+        served = f"may serve {may}" if may else f"serves nothing: {why}"
+        text = f"{served}{self._told_of_rollout(now)}{unread}"
         if text != self._told:
             self._told = text
             self.say(f"log        {self.fleet.known.said.size} entries: {text}")
+
+    def _told_of_rollout(self, now: Verdict) -> str:
+        """Its share, why it has none, and whether this proxy observes it."""
+        canary = self.fleet.known.said.canary
+        if canary is None:
+            return ""
+        if now.canary is None:
+            codes = ", ".join(dict.fromkeys(each.code for each in canary.held.against))
+            return f"; the rollout to {canary.held.name} has no share here: {codes or 'not now'}"
+        is_observed = self.observer.rolling is not None and observed(canary)
+        unseen = "" if is_observed else "; its windows are not recorded here (docs/rollouts.md)"
+        return f"; {percent(canary.weight)} of the callers get {canary.held.name}{unseen}"
 
 
 def serve(

@@ -138,7 +138,7 @@ def test_a_rollout_adds_its_version_only_while_it_is_open_and_an_abort_would_be_
     if now.allowed:
         assert now.allowed[0] in last.versions, "the holder, never the new version, is first"
     # what is against a rollout changes nothing for the holder
-    without = verdict(replace(known, said=replace(last, canary=None)), at)
+    without = verdict(replace(known, said=replace(known.said, canary=None)), at)
     assert without.allowed == now.allowed[: len(without.allowed)]
     assert (without.meanwhile, without.findings) == (now.meanwhile, now.findings)
 

@@ -5,9 +5,11 @@ an incident in between, and back.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -15,10 +17,11 @@ import pytest
 
 from governance.attest.predicates.rollouts import WHOLE
 from governance.history.state import state
+from governance.proxy import run
 from governance.proxy.choice import Caller
 from governance.proxy.run import Serving
 from governance.rollout.split import Split, arm_of
-from tests.governance.governed import RULES, Governed, begun, principals
+from tests.governance.governed import KINDS, RULES, Governed, begun, principals
 from tests.governance.proxy.world import (
     ABORT_POLLS,
     CHAT,
@@ -159,7 +162,7 @@ def test_a_rollout_moves_callers_and_an_incident_and_an_abort_end_it_at_once(
     asked(tale, old, new)
 
     async def happen() -> tuple[list[Seen], list[Phase], dict[str, object]]:
-        async with proxy(scene, now=lambda: scene.now) as (client, serving):
+        async with proxy(scene, now=lambda: tale.at) as (client, serving):
             traffic = Traffic(client)
             told = Told(serving, traffic, new)
             await told.goes_on()
@@ -211,3 +214,70 @@ def follows_the_log(
         began_in = [one for one in seen if phase.since < one.began < phase.until]
         if not phase.weight:
             assert {one.named for one in began_in} == {old}
+
+
+class Clock:
+    """A wall clock that is set."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.mark.nightly
+def test_what_the_proxy_observes_aborts_a_harmful_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new version fails its callers. The window is closed and recorded, automation aborts, and
+    everybody gets the old version; a second process records nothing twice.
+    """
+    monkeypatch.setattr(run, "OBSERVE_SECONDS", 0.2)
+    services = {
+        "ci": [*KINDS, "monitoring", "rollout_window", "rollout_reaction"],
+        "proxy": SERVICES["proxy"],
+    }
+    rules = f"{RULES}{ROLLOUTS}monitoring: {{window_minutes: 5}}\n"
+    scene = begun(tmp_path, rules, principals(services=services))
+    old, new = two_versions(scene)
+    tale = recorded(scene)
+    asked(tale, old, new)
+    tale.steps("start")
+    tale.observes().steps("widen")
+    clock = Clock(tale.at)
+    split = Split(tale.rollout.request.digest, HALF, shadow=False, key=SPLIT)
+
+    async def minutes_pass(count: int) -> None:
+        for _ in range(count):
+            clock.at += timedelta(seconds=50)
+            await asyncio.sleep(0.4)
+
+    async def happen() -> None:
+        async with proxy(scene, clock=clock, now=clock) as (client, serving):
+            backends = serving.fleet.backends
+            await until(lambda: new in backends and backends[new].ready)
+            health = (await client.get("/healthz")).json()["rollout"]
+            assert health["observed"] and health["share"] == "50 %"
+            for number in range(160):
+                body = {"user": f"user {number}"}
+                caller = Caller({}, json.dumps(body).encode())
+                fails = arm_of(caller.name, split) == "new"
+                answer = await client.post(CHAT, json={**body, "status": 500 if fails else 200})
+                assert answer.headers["x-countersign-digest"] == (new if fails else old)
+            await minutes_pass(7)
+            await until(lambda: serving.fleet.known.said.canary is None)
+            answer = await client.post(CHAT, json=body)
+            assert answer.headers["x-countersign-digest"] == old
+
+    async def restarted() -> None:
+        async with proxy(scene, clock=clock, now=clock):
+            await minutes_pass(3)
+
+    asyncio.run(happen())
+    asyncio.run(restarted())
+    found = state(scene.story.log).timeline.rollouts[tale.rollout.request.digest]
+    assert [step.predicate.action for step in found.steps] == ["start", "widen", "abort"]
+    errors = found.windows[-1].predicate.metrics["errors"]
+    assert len(found.windows) == 2 and errors.old.count + errors.new.count == 160
+    assert errors.old.total == 0 and errors.new.total == errors.new.count

@@ -120,7 +120,8 @@ async def proxy(
     if clock is not None:
         begun = recording.begin(scene.story.machine, begun_with, (MODEL, "champion"), 0, clock)
         assert begun is not None
-        serving.observer, serving.recorder = Observer(clock, begun[0]), begun[1]
+        rolling = recording.rolling(scene.story.machine, begun_with, begun[0])
+        serving.observer, serving.recorder = Observer(clock, begun[0], rolling), begun[1]
     serving.fleet = Fleet(known, launcher.start, seconds, said.append, SPLIT, hold=hold, poll=0.05)
     server_task = asyncio.ensure_future(serving.run(listener))
     port = listener.getsockname()[1]
