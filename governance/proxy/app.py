@@ -10,7 +10,8 @@
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
 6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
    counted (`observing`): POST requests only.
-7. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
+7. During a rollout, a hash of the caller decides which version answers (`choice`).
+8. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ class Proxy:
 
     # -- Observations ------------------------------------------------------------------------------
     async def feedback(self, request: Request) -> Response:
-        """(7) Counts what a user says."""
+        """(8) Counts what a user says."""
         try:
             body = await _body(request, MAX_FEEDBACK)
         except ClientDisconnect:
@@ -181,7 +182,7 @@ class Proxy:
         return JSONResponse({"counted": [described(held) for held in rated]})
 
     async def metrics(self, _: Request) -> Response:
-        """(7) The sums, for Prometheus."""
+        """(8) The sums, for Prometheus."""
         now = self.fleet.verdict()
         text = metrics.page(self.observer, now.allowed, self.fleet.known.said.size, now.age)
         return Response(text, media_type=metrics.CONTENT_TYPE)

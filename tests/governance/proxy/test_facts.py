@@ -16,7 +16,7 @@ from governance.proxy.canary import Moment
 from governance.proxy.facts import said_of
 from governance.proxy.permission import Said
 from tests.governance.forged import forge, second
-from tests.governance.governed import RULES, Governed, governed
+from tests.governance.governed import RULES, Governed, begun, governed
 from tests.governance.one_connection import one_connection as one_connection  # the fixture
 from tests.governance.story import MODEL
 
@@ -156,3 +156,16 @@ def test_only_a_promotion_hands_over(scene: Governed) -> None:
     assert scene.consume("1").action == "rollback"
     found = said(scene)
     assert (found.versions[0].version, found.former) == ("1", None)
+
+
+def test_a_version_whose_review_has_lapsed_is_not_served_where_policy_says_so(
+    tmp_path: Path,
+) -> None:
+    """Time passes without an entry of the log. The model is reviewed every six months."""
+    tier = "    overdue_review: {grace_days: 10, then: stop_serving}\n"
+    scene = begun(tmp_path, tier=tier)
+    scene.released()
+    now = state(scene.story.log)
+    for day, expected in ((29, []), (31, ["REVIEW_STOPS_SERVING"])):
+        at = Moment(datetime(2027, 5, day, tzinfo=UTC), 1000.0)
+        assert codes(said_of(now, MODEL, "champion", at)) == expected
