@@ -204,7 +204,10 @@ class Proxy:
             {**described(each.held), "state": each.state, "in_flight": each.leases}
             for each in fleet.backends.values()
         ]
-        permitted = [each for each in fleet.backends.values() if now.permits(each.held.digest)]
+        new = now.canary.held.digest if now.canary else None  # it answers its own callers only
+        permitted = [
+            each for digest, each in fleet.backends.items() if now.permits(digest) and digest != new
+        ]
         return {
             "alias": self.name,
             "ready": bool(now.allowed) and any(each.ready for each in permitted),

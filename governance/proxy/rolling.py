@@ -95,6 +95,13 @@ class RolloutWindows:
                 self._open = _Open(canary, at, ArmTally(canary.guardrails))
             self._save(at)
 
+    def fits(self, canary: Canary | None) -> bool:
+        """Whether the open window is that of this rollout and share, or none is to be open."""
+        wanted = canary if canary is not None and observed(canary) else None
+        if self._open is None or wanted is None:
+            return self._open is None and wanted is None
+        return _same(self._open.canary, wanted)
+
     def stop(self, at: datetime) -> None:
         """Closes everything at the end of the process."""
         self.follow(None, at)

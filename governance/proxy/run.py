@@ -260,7 +260,9 @@ class Serving:
         while True:
             await asyncio.sleep(self.settings.poll)
             self.fleet.learn(await asyncio.to_thread(self.follower.poll, self.fleet.known))
-            self._follow_rollout()
+            rolling = self.observer.rolling
+            if rolling is not None and not rolling.fits(self.fleet.verdict().canary):
+                self._follow_rollout()
             self._tell(self.fleet.verdict())
 
     async def observe(self) -> None:

@@ -174,6 +174,15 @@ def test_what_is_closed(name: str, tmp_path: Path) -> None:
     assert found == expected
 
 
+def test_whether_the_open_window_is_that_of_the_share(tmp_path: Path) -> None:
+    windows = opened(tmp_path)
+    found, other = RolloutWindows(windows), Canary(NEW, "x", 1, 9.0)
+    assert found.fits(None) and found.fits(other) and not found.fits(canary())
+    found.follow(canary(), at(0))
+    assert found.fits(canary()) and not found.fits(canary(5_000)) and not found.fits(None)
+    windows.close()
+
+
 class KilledError(BaseException):
     """The process is gone."""
 
