@@ -48,6 +48,8 @@ def command(
 ) -> None:
     """Serve the version that holds an alias, and nothing else, behind OpenAI's API.
 
+    During a live rollout, its new version answers the share of the callers that people gave it.
+
     The log, the decisions behind the alias and the files are verified. An inference server starts
     on a private copy, and a proxy in front of it follows the log: it reads it every --poll seconds.
     It switches when the alias moves, and answers 503 after a retirement, an incident, or when

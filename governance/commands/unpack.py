@@ -18,6 +18,7 @@ from governance.commands import session
 from governance.commands.admitting import admitted
 from governance.commands.session import Call
 from governance.history.state import LogState, state
+from governance.proxy.canary import Moment
 from governance.proxy.facts import said_of
 from governance.release.serving import (
     Served,
@@ -54,7 +55,7 @@ def command(call: Call, name: str, folder: Path, replace: bool) -> None:
     now = state(log)
     served = reviewed(now, resolve(now, name), call.now)
     check_registry(log, call.machine, served)
-    _check_servable(now, served)
+    _check_servable(now, served, Moment(call.now, 0.0))
     may_replace = replaceable(now, served.registration.model) if replace else None
     check_target(folder, may_replace)
     admitted(call, "unpack", now, lambda: [content_of(now, served)])
@@ -63,14 +64,14 @@ def command(call: Call, name: str, folder: Path, replace: bool) -> None:
     _show(call, served, folder)
 
 
-def _check_servable(now: LogState, served: Served) -> None:
+def _check_servable(now: LogState, served: Served, at: Moment) -> None:
     """Raises `RefusedError` where the alias would not be served now: an incident for which policy
     stops serving, or a retirement of these bytes.
     """
     if served.alias is None:
         return
     model = served.registration.model
-    said = said_of(now, model, served.alias)
+    said = said_of(now, model, served.alias, at)
     found = [*said.findings, *(each for held in said.versions for each in held.against)]
     if found:
         raise RefusedError(refusal(f"unpacking {model}@{served.alias}", found))

@@ -2,8 +2,11 @@
 
 `permission` which versions may be served now: a pure function of the log, policy and time
 `facts`      what the log says of an alias
+`against`    what is against serving certain bytes
+`canary`     the new version of a rollout: its share, and what is against it
 `following`  reads the log again and again
-`choice`     which permitted version answers a caller
+`choice`     which permitted version answers a caller, and who that is
+`split_key`  the secret by which a rollout splits callers
 `servers`    starts an inference server on a private copy, and stops it
 `fleet`      the running servers: switches between them and loses no request
 `connections` to the servers, used again while idle
@@ -11,6 +14,8 @@
 `answers`    what an answer says of itself: tokens, length, refusal
 `tally`      what requests add up to
 `windows`    sums over time, which survive a kill
+`arms`       what is observed of both versions of a rollout
+`rolling`    windows of rollouts
 `observing`  sums, windows and users' ratings together
 `recording`  signs closed windows and appends them to the log
 `metrics`    the sums for Prometheus

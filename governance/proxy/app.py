@@ -10,7 +10,8 @@
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
 6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
    counted (`observing`): POST requests only.
-7. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
+7. During a rollout, a hash of the caller decides which version answers (`choice`).
+8. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,12 +31,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from governance.attest.predicates import Finding
+from governance.history.rollouts import percent
 from governance.proxy import metrics
 from governance.proxy.answers import Reader
+from governance.proxy.choice import Caller
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
 from governance.proxy.observing import Observer, UnknownError
-from governance.proxy.permission import Held, Verdict
+from governance.proxy.permission import Canary, Held, Verdict
+from governance.proxy.rolling import observed
 from governance.proxy.tally import End, Observed
 
 PASSED = (
@@ -120,10 +124,15 @@ class Proxy:
         self, request: Request, body: bytes, began: float, attempts: int = ATTEMPTS
     ) -> Answer:
         """(4)"""
-        lease = await self.fleet.lease(dict(request.headers))
+        address = request.client.host if request.client else ""
+        caller = Caller(request.headers, body, address)
+        lease = await self.fleet.lease(caller)
         if isinstance(lease, Refused):
             return self._refused(lease)
-        watch = Watch(self.observer, lease.held, began) if request.method == "POST" else None
+        canary = lease.verdict.canary
+        split = (canary, caller.name) if canary is not None else None
+        is_counted = request.method == "POST"
+        watch = Watch(self.observer, lease.held, began, split) if is_counted else None
         try:
             return _Passed(await self._pass(request, body, lease), lease, watch)
         except UnreachedError as problem:
@@ -156,7 +165,7 @@ class Proxy:
 
     # -- Observations ------------------------------------------------------------------------------
     async def feedback(self, request: Request) -> Response:
-        """(7) Counts what a user says."""
+        """(8) Counts what a user says."""
         try:
             body = await _body(request, MAX_FEEDBACK)
         except ClientDisconnect:
@@ -173,7 +182,7 @@ class Proxy:
         return JSONResponse({"counted": [described(held) for held in rated]})
 
     async def metrics(self, _: Request) -> Response:
-        """(7) The sums, for Prometheus."""
+        """(8) The sums, for Prometheus."""
         now = self.fleet.verdict()
         text = metrics.page(self.observer, now.allowed, self.fleet.known.said.size, now.age)
         return Response(text, media_type=metrics.CONTENT_TYPE)
@@ -195,12 +204,16 @@ class Proxy:
             {**described(each.held), "state": each.state, "in_flight": each.leases}
             for each in fleet.backends.values()
         ]
-        permitted = [each for each in fleet.backends.values() if now.permits(each.held.digest)]
+        new = now.canary.held.digest if now.canary else None  # it answers its own callers only
+        permitted = [
+            each for digest, each in fleet.backends.items() if now.permits(digest) and digest != new
+        ]
         return {
             "alias": self.name,
             "ready": bool(now.allowed) and any(each.ready for each in permitted),
             "versions": [described(held) for held in now.allowed],
             "meanwhile": described(now.meanwhile) if now.meanwhile else None,
+            "rollout": self._rollout(now),
             "log": {
                 "entries": fleet.known.said.size,
                 "state": now.log,
@@ -209,6 +222,21 @@ class Proxy:
             },
             "findings": [_told(each) for each in now.findings],
             "servers": backends,
+        }
+
+    def _rollout(self, now: Verdict) -> dict[str, Any] | None:
+        """The rollout of this alias: its share by the log, and the share that it has here now."""
+        canary = self.fleet.known.said.canary
+        if canary is None:
+            return None
+        return {
+            **described(canary.held),
+            "request": canary.rollout,
+            "share_in_log": percent(canary.weight),
+            "share": percent(now.canary.weight if now.canary else 0),
+            "observed": self.observer.rolling is not None and observed(canary),
+            "seconds_left": max(0, round(canary.ends - self.fleet.seconds())),
+            "findings": [_told(each) for each in canary.held.against],
         }
 
 
@@ -260,6 +288,8 @@ class Watch:
     observer: Observer
     held: Held
     began: float
+    split: tuple[Canary, str] | None = field(default=None, repr=False)
+    """The rollout under which it began, and the hash of its caller."""
 
     def over(self, end: End, reader: Reader | None = None) -> None:
         """The request ended."""
@@ -268,7 +298,7 @@ class Watch:
         if reader is not None and reader.failed and end == "answered":
             end, said = "failed", None
         seen = Observed(end, milliseconds, said)
-        self.observer.finished(self.held, seen, reader.id if reader is not None else "")
+        self.observer.finished(self.held, seen, reader.id if reader is not None else "", self.split)
 
 
 def _broke_off(lease: Lease, problem: Exception, watch: Watch | None) -> Response:

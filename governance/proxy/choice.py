@@ -1,21 +1,59 @@
-"""Which of the versions that may be served answers a caller.
+"""Which of the versions that may be served answers a caller, and who the caller is.
 
-Today the alias has one holder, and it answers everybody. A rollout gives another function of this
-type, which splits callers between versions.
+1. Without a rollout, the holder of the alias answers everybody. With one, a keyed hash of the
+   caller decides (`governance.rollout.split`), so that a conversation stays on one side.
+2. The caller is the first of these that a request has: the text `user` in its body, as OpenAI's API
+   defines it; its `Authorization` header; the address of its connection. The first one is the
+   finest: an application that serves many people has one key and one address for all of them.
+3. Only a hash of the caller leaves this module, and nothing of it is kept or shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 
-from governance.proxy.permission import Held
-
-Choose = Callable[[Sequence[Held], Mapping[str, str]], Held]
-"""From the versions that may be served, the alias's holder first, and the request's headers (names
-in lower case) to the version that answers. It gets at least one version.
-"""
+from governance.proxy.permission import Held, Verdict
+from governance.rollout.split import Split, arm_of
 
 
-def holder(versions: Sequence[Held], headers: Mapping[str, str]) -> Held:
-    """The version that holds the alias."""
-    return versions[0]
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. The body is read only where a rollout has to know."""
+
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """Names in lower case."""
+    body: bytes = field(repr=False, default=b"")
+    address: str = field(repr=False, default="")
+
+    @cached_property
+    def name(self) -> str:
+        """(2), (3) A hash, which is the same in each request of this caller."""
+        user = _user(self.body)
+        key = self.headers.get("authorization", "")
+        said = ("user", user) if user else ("key", key) if key else ("address", self.address)
+        return sha256("\0".join(said).encode(errors="surrogatepass")).hexdigest()
+
+
+def chosen(now: Verdict, caller: Caller, key: bytes) -> Held:
+    """(1) The version that answers a caller, of those that are allowed; at least one is. `key`: the
+    secret of the split.
+    """
+    canary = now.canary
+    if canary is None:
+        return now.allowed[0]
+    split = Split(canary.rollout, canary.weight, shadow=False, key=key)
+    return canary.held if arm_of(caller.name, split) == "new" else now.allowed[0]
+
+
+def _user(body: bytes) -> str:
+    """The text `user` of a request; empty where it has none."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    user = said.get("user") if isinstance(said, dict) else None
+    return user if isinstance(user, str) else ""

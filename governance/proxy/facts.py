@@ -5,38 +5,49 @@
 2. Beyond the loader: open incidents end serving from the severity on that policy names; and so does
    a retirement of these bytes under any version number.
 3. A row of the registry that says something else of version or alias is a finding.
+4. A version whose periodic review has lapsed is not served where policy then stops it. A time is
+   over without an entry of the log, so what the log says is asked again from time to time.
+5. The new version of an open live rollout is added with its share (`canary`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
 from governance.attest.findings import finding
-from governance.attest.predicates import CANDIDATE, Finding, Promotion
+from governance.attest.predicates import Finding, Promotion
 from governance.base.errors import InputError, VerificationError
-from governance.history import cases
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.policy.serving import ServingRules
+from governance.proxy import against
+from governance.proxy.canary import Moment, canary_of
 from governance.proxy.permission import Held, Said
 from governance.release import retrospect
 from governance.release.serving import resolve
 
 
-def said_of(now: LogState, model: str, alias: str, differences: Iterable[Finding] = ()) -> Said:
+def said_of(
+    now: LogState, model: str, alias: str, at: Moment, differences: Iterable[Finding] = ()
+) -> Said:
     """What the log says. `differences`: between log and registry."""
     rules, name = rules_of(now), f"{model}@{alias}"
+    differences = tuple(differences)
     tenure = now.timeline.holders.get((model, alias))
     if tenure is None:
         return Said(now.size, (), None, (_not_held(now, model, alias),), rules)
     try:
-        resolve(now, name)
+        served = resolve(now, name)
     except (VerificationError, InputError) as error:
         return Said(now.size, (), None, (_refused(now, name, error),), rules)
     held = _held(now, tenure.given, rules)
+    held = replace(held, against=(*held.against, *against.unreviewed(now, served, at.wall)))
     concerned = {held.name, name}
     findings = tuple(each for each in differences if each.subject in concerned)
-    return Said(now.size, (held,), _former(now, tenure.given, rules), findings, rules)
+    former = _former(now, tenure.given, rules)
+    canary = canary_of(now, held, alias, at, differences)
+    return Said(now.size, (held,), former, findings, rules, canary)
 
 
 def rules_of(now: LogState) -> ServingRules:
@@ -50,11 +61,11 @@ def rules_of(now: LogState) -> ServingRules:
 def _held(now: LogState, given: Evidence[Promotion], rules: ServingRules) -> Held:
     move = given.predicate
     subject = f"{move.model}/{move.version}"
-    against = (
-        *_incidents(now, move.model_digest, subject, rules),
-        *_retired(now, move.model_digest, subject),
+    found = (
+        *against.incidents(now, move.model_digest, subject, rules),
+        *against.retired(now, move.model_digest, subject),
     )
-    return Held(move.model, move.version, move.model_digest, given.index, against)
+    return Held(move.model, move.version, move.model_digest, given.index, found)
 
 
 def _former(now: LogState, given: Evidence[Promotion], rules: ServingRules) -> Held | None:
@@ -66,33 +77,6 @@ def _former(now: LogState, given: Evidence[Promotion], rules: ServingRules) -> H
     if before is None or now.timeline.settled_otherwise(before.given.predicate) is not None:
         return None
     return _held(now, before.given, rules)
-
-
-def _incidents(now: LogState, digest: str, subject: str, rules: ServingRules) -> Iterator[Finding]:
-    """(2) A finding for each open incident that ends serving."""
-    last = {
-        (case.model, case.version): case  # the last one of each version
-        for case in cases.cases(now.timeline.incidents(digest))
-    }
-    for statement in now.timeline.open_incidents(digest):
-        incident = statement.predicate
-        case = last.get((incident.model, incident.version))
-        severity = case.severity if case else None
-        if rules.stops_at(severity):
-            expected = f"none of severity {rules.stop_at_incident} or more"
-            found = f"entry {statement.index}, severity {severity or 'not stated'}"
-            fields = {"model": incident.model, "version": incident.version}
-            yield finding("INCIDENT_OPEN", subject, expected=expected, found=found, **fields)
-
-
-def _retired(now: LogState, digest: str, subject: str) -> Iterator[Finding]:
-    """(2) A finding if these bytes were retired."""
-    for statement in now.timeline.retirements.values():
-        move = statement.predicate
-        if move.model_digest == digest and move.alias != CANDIDATE:
-            fields = {"model": move.model, "version": move.version, "alias": move.alias}
-            yield finding("RETIRED", subject, found=f"entry {statement.index}", **fields)
-            return
 
 
 def _not_held(now: LogState, model: str, alias: str) -> Finding:

@@ -17,7 +17,7 @@ Everything here runs in one event loop, so nothing changes between two `await`s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,7 +25,7 @@ from typing import Protocol
 from governance.attest.findings import finding
 from governance.attest.predicates import Finding
 from governance.base.errors import CountersignError
-from governance.proxy import choice
+from governance.proxy.choice import Caller, chosen
 from governance.proxy.permission import Held, Knowledge, Verdict, verdict
 
 DRAIN_SECONDS = 600.0
@@ -114,7 +114,8 @@ class Fleet:
     start: Start
     seconds: Callable[[], float]
     say: Say
-    choose: choice.Choose = choice.holder
+    key: bytes = field(repr=False)
+    """The secret by which a rollout splits callers."""
     hold: float = 30.0
     """Seconds that a request waits for a server."""
     poll: float = 0.2
@@ -143,21 +144,24 @@ class Fleet:
                 self._begin(held)
             else:
                 backend.held = held  # the same bytes by another move
-        needed = {held.digest for held in self.known.said.versions}
+        said = self.known.said
+        needed = {held.digest for held in said.versions}
+        if said.canary is not None:  # (4), also where something is against it
+            needed.add(said.canary.held.digest)
         if now.meanwhile is not None:
             needed.add(now.meanwhile.digest)
         for digest in [digest for digest in self.backends if digest not in needed]:
             self._let_go(digest)
         self._wake()
 
-    async def lease(self, headers: Mapping[str, str]) -> Lease | Refused:
+    async def lease(self, caller: Caller) -> Lease | Refused:
         """(1) A server for a request, or why there is none."""
         until = self.seconds() + self.hold
         while True:
             now = self.verdict()
             if not now.allowed:
                 return Refused(now.findings, now)
-            backend = self._ready(now, headers)
+            backend = self._ready(now, caller)
             if backend is not None and backend.running is not None:
                 backend.leases += 1
                 running = backend.running
@@ -178,11 +182,11 @@ class Fleet:
             await asyncio.wait(self._leaving)
 
     # -- Leases ------------------------------------------------------------------------------------
-    def _ready(self, now: Verdict, headers: Mapping[str, str]) -> Backend | None:
-        """The server that answers; None while none is ready."""
-        ready = [held for held in now.allowed if self._answers(held)]
-        if ready:
-            return self.backends[self.choose(ready, headers).digest]
+    def _ready(self, now: Verdict, caller: Caller) -> Backend | None:
+        """(2) The server that answers; None while none is ready."""
+        for held in (chosen(now, caller, self.key), now.allowed[0]):
+            if self._answers(held):
+                return self.backends[held.digest]
         if now.meanwhile is not None and self._answers(now.meanwhile):
             return self.backends[now.meanwhile.digest]
         return None

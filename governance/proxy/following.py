@@ -7,6 +7,8 @@
 3. A server that cannot be reached, or whose certificate does not verify, was not read. Every other
    log that does not verify is broken.
 4. Without fresh cosignatures of enough witnesses, what the log says counts, but it may be old.
+5. What a log says can change with time alone: a review lapses. So it is asked again with everything
+   else, every `VERIFY_EVERY`. A rollout ends by the steady clock in between (`permission.Canary`).
 
 It reads in a thread of its own. It keeps times, the last head and the log's first entry.
 """
@@ -27,6 +29,7 @@ from governance.machine import trust
 from governance.machine.machine import Machine, check_pin, log_of, read_log
 from governance.policy.policies import Policies
 from governance.proxy import permission
+from governance.proxy.canary import Moment
 from governance.proxy.facts import said_of
 from governance.proxy.permission import Knowledge, Said
 from governance.release.reconcile import differing
@@ -134,7 +137,8 @@ class Follower:
         """What the log says, compared with the registry while neither changes."""
         for attempt in range(ATTEMPTS):
             now = state(log)
-            said = said_of(now, self.model, self.alias, self._differences(log))
+            at = Moment(self.clock(), self.seconds())
+            said = said_of(now, self.model, self.alias, at, self._differences(log))
             if not said.findings or log.size() == now.size or attempt + 1 == ATTEMPTS:
                 break
         return now, said

@@ -17,7 +17,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from governance.base.model import Model
-from governance.proxy.permission import Held
+from governance.proxy.permission import Canary, Held
+from governance.proxy.rolling import RolloutWindows
 from governance.proxy.tally import Observed, Rating, Tally
 from governance.proxy.windows import Windows
 
@@ -57,17 +58,26 @@ class Observer:
 
     clock: Callable[[], datetime]
     windows: Windows | None = None
+    rolling: RolloutWindows | None = None
+    """Where this proxy records what it observes of rollouts."""
     sums: dict[str, tuple[Held, Tally]] = field(default_factory=dict)
     """By digest, since the start."""
     refused: dict[str, int] = field(default_factory=dict)
     """Requests that no version answered, by code."""
     _answers: OrderedDict[str, Held] = field(default_factory=OrderedDict)
 
-    def finished(self, held: Held, seen: Observed, answer: str = "") -> None:
-        """(1) A request ended. `answer`: its id."""
+    def finished(
+        self, held: Held, seen: Observed, answer: str = "", split: tuple[Canary, str] | None = None
+    ) -> None:
+        """(1) A request ended. `answer`: its id. `split`: the rollout under which it began, and the
+        hash of its caller.
+        """
         self._sum(held).add(seen)
         if self.windows is not None:
             self.windows.add(held, seen, self.clock())
+        if self.rolling is not None and split is not None:
+            canary, caller = split
+            self.rolling.add(canary, held, caller, seen)
         if answer and seen.end == "answered":
             self._answers[answer] = held
             if len(self._answers) > MOST_ANSWERS:

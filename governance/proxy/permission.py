@@ -7,6 +7,10 @@
    The time counts from the last reading that was complete (`Knowledge.confirmed`).
 4. After a promotion, the version before it may answer until the new one is ready, for at most
    `handover_minutes`. After any other move, what held the alias before ends at once.
+5. The new version of a rollout may answer its share of the callers, while the holder may answer,
+   the rollout is open, its share is above 0, and nothing is against that version. It needs a log
+   that was read completely in the last `CANARY_SECONDS`: who cannot hear an abort does not go on.
+   In every other case the holder answers all callers.
 
 Times are seconds of a steady clock, which nobody can turn back.
 """
@@ -14,15 +18,18 @@ Times are seconds of a steady clock, which nobody can turn back.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from governance.attest.findings import finding
-from governance.attest.predicates import Finding
+from governance.attest.predicates import Finding, Guardrail
 from governance.base.text import duration
 from governance.policy.serving import ServingRules
 
 LogStatus = Literal["current", "unreached", "stale", "broken"]
 HOUR, MINUTE = 3600.0, 60.0
+CANARY_SECONDS = 2 * MINUTE
+"""How old the last complete reading of the log may be while a rollout has a share (5)."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +51,37 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """The new version of a live rollout that has a share of the callers."""
+
+    held: Held
+    """`entry` is that of the step that gave the share."""
+    rollout: str
+    """The statement of its request."""
+    weight: int
+    """Its share, in hundredths of a percent."""
+    ends: float
+    """When the time of the rollout is over."""
+    guardrails: tuple[Guardrail, ...] = ()
+    """What is to be observed."""
+    expires: datetime | None = None
+    """`ends` by the wall clock, for what is recorded."""
+
+
+@dataclass(frozen=True)
 class Said:
     """What the log says of an alias, at one size."""
 
     size: int
     versions: tuple[Held, ...]
-    """The version that holds the alias, first. A rollout may add others."""
+    """The version that holds the alias."""
     former: Held | None
     """The version before, where a promotion took the alias from it."""
     findings: tuple[Finding, ...]
     """Why nothing may be served under this alias."""
     rules: ServingRules
+    canary: Canary | None = None
+    """What a rollout adds, also where something is against it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +92,7 @@ class Knowledge:
     confirmed: float
     """When the log was last read completely, its witnesses included."""
     moved: float
-    """When these versions were first seen."""
+    """When the holder was first seen."""
     unreached: str = ""
     """Why the last attempt did not read the log; empty where it did."""
     fault: Finding | None = None
@@ -77,6 +104,7 @@ class Verdict:
     """What may be served at one moment."""
 
     allowed: tuple[Held, ...]
+    """The holder first, then the new version of a rollout."""
     meanwhile: Held | None
     """May answer until an allowed version is ready (4)."""
     findings: tuple[Finding, ...]
@@ -84,6 +112,8 @@ class Verdict:
     log: LogStatus
     age: float
     """Seconds since the log was last read completely."""
+    canary: Canary | None = None
+    """The rollout that has a share now (5)."""
 
     def permits(self, digest: str) -> bool:
         """Whether these bytes may answer."""
@@ -129,15 +159,25 @@ def verdict(known: Knowledge, at: float) -> Verdict:
         return Verdict((), None, known.said.findings, status, age)
     if is_stale and rules.when_stale == "stop":
         return Verdict((), None, (_too_old(known, age),), status, age)
-    allowed = tuple(held for held in known.said.versions if not held.against)
+    holders = tuple(held for held in known.said.versions if not held.against)
     findings = tuple(each for held in known.said.versions for each in held.against)
+    canary = _canary(known, at, age, status) if holders else None
     return Verdict(
-        allowed,
-        _meanwhile(known, at) if allowed else None,
-        () if allowed else findings or (_nothing_held(),),
+        (*holders, *((canary.held,) if canary else ())),
+        _meanwhile(known, at) if holders else None,
+        () if holders else findings or (_nothing_held(),),
         status,
         age,
+        canary,
     )
+
+
+def _canary(known: Knowledge, at: float, age: float, status: LogStatus) -> Canary | None:
+    """(5)"""
+    canary = known.said.canary
+    if canary is None or canary.held.against or canary.weight <= 0 or at >= canary.ends:
+        return None
+    return None if status == "stale" or age > CANARY_SECONDS else canary
 
 
 def _meanwhile(known: Knowledge, at: float) -> Held | None:

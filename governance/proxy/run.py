@@ -34,17 +34,21 @@ from governance.base.errors import (
     RefusedError,
     StorageError,
 )
+from governance.history.rollouts import percent
 from governance.history.state import LogState, state
 from governance.log.http_client import is_loopback
 from governance.machine.machine import Machine, read_log
-from governance.proxy import permission, recording, servers
+from governance.proxy import permission, recording, servers, split_key
 from governance.proxy.app import application
+from governance.proxy.canary import Moment
 from governance.proxy.connections import authorities
+from governance.proxy.facts import said_of
 from governance.proxy.fleet import Fleet, Running, Say
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
 from governance.proxy.permission import Held, Knowledge, Verdict
 from governance.proxy.recording import Recorder
+from governance.proxy.rolling import observed
 from governance.proxy.servers import Server
 from governance.release.serving import Served, parse, private_copy, resolve, where
 
@@ -115,6 +119,7 @@ class Launcher:
     environ: Mapping[str, str]
     admit: Admit
     scratch: Path | None = None
+    clock: Callable[[], datetime] = field(default_factory=lambda: _now)
 
     async def start(self, held: Held) -> Running:
         """(2) Raises `CountersignError`."""
@@ -138,13 +143,17 @@ class Launcher:
             return Own(process, copy.pop_all())
 
     def _served(self, now: LogState, held: Held) -> Served:
-        """The registration of the bytes that may be served. Raises `ConflictError` where the alias
-        moved in between.
+        """The registration of the bytes that may be served: of the holder, or of the new version of
+        a rollout. Raises `ConflictError` where the log says something else by now.
         """
         served = resolve(now, f"{held.model}@{self.alias}")
-        if served.registration.model_digest != held.digest:
+        if served.registration.model_digest == held.digest:
+            return served
+        said = said_of(now, held.model, self.alias, Moment(self.clock(), 0.0))
+        canary = said.canary.held if said.canary else None
+        if canary is None or canary.against or canary.digest != held.digest:
             raise ConflictError(f"{held.model}@{self.alias} moved; {held.name} is not started")
-        return served
+        return resolve(now, canary.name)
 
 
 # -- Servers of others -----------------------------------------------------------------------------
@@ -251,6 +260,9 @@ class Serving:
         while True:
             await asyncio.sleep(self.settings.poll)
             self.fleet.learn(await asyncio.to_thread(self.follower.poll, self.fleet.known))
+            rolling = self.observer.rolling
+            if rolling is not None and not rolling.fits(self.fleet.verdict().canary):
+                self._follow_rollout()
             self._tell(self.fleet.verdict())
 
     async def observe(self) -> None:
@@ -260,7 +272,16 @@ class Serving:
             try:
                 if self.observer.windows is not None:
                     self.observer.windows.tick(self.fleet.verdict().allowed, self.observer.clock())
+                self._follow_rollout()
                 await self.send()
+            except StorageError as error:
+                self._tell_unsent(str(error))
+
+    def _follow_rollout(self) -> None:
+        """Windows of a rollout begin and end with its share."""
+        if self.observer.rolling is not None:
+            try:
+                self.observer.rolling.follow(self.fleet.verdict().canary, self.observer.clock())
             except StorageError as error:
                 self._tell_unsent(str(error))
 
@@ -278,7 +299,31 @@ class Serving:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._tell_unsent(f"internal error: {type(error).__name__}")
                 return
-        self._tell_unsent("")
+        if await self._send_rollout(recorder):
+            self._tell_unsent("")
+
+    async def _send_rollout(self, recorder: Recorder) -> bool:
+        """The same for windows of rollouts, and what is due then; whether nothing waits."""
+        rolling = self.observer.rolling
+        if rolling is None:
+            return True
+        for window in rolling.unsent():
+            try:
+                done = await asyncio.to_thread(recorder.record_rollout, window)
+                if done:
+                    self.say(f"rollout    {done}: what was observed demands it")
+                is_recorded = True
+            except RefusedError as error:
+                self.say(f"rollout    not recorded: {error}")
+                is_recorded = False
+            except CountersignError as error:
+                self._tell_unsent(str(error))
+                return False
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                self._tell_unsent(f"internal error: {type(error).__name__}")
+                return False
+            rolling.settled(window, recorded=is_recorded)
+        return True
 
     async def _end_observing(self) -> None:
         """The windows of this process end, and are in the log where it can be reached."""
@@ -287,6 +332,8 @@ class Serving:
             return
         try:
             windows.stop(self.observer.clock())
+            if self.observer.rolling is not None:
+                self.observer.rolling.stop(self.observer.clock())
             await asyncio.wait_for(self.send(), SEND_SECONDS)
         except TimeoutError:
             self._tell_unsent("the log did not answer in time")
@@ -337,10 +384,23 @@ class Serving:
         unread = (
             f"; the log was not read: {self.fleet.known.unreached}" if now.log != "current" else ""
         )
-        text = f"{f'may serve {may}' if may else f'serves nothing: {why}'}{unread}"
+        served = f"may serve {may}" if may else f"serves nothing: {why}"
+        text = f"{served}{self._told_of_rollout(now)}{unread}"
         if text != self._told:
             self._told = text
             self.say(f"log        {self.fleet.known.said.size} entries: {text}")
+
+    def _told_of_rollout(self, now: Verdict) -> str:
+        """Its share, why it has none, and whether this proxy observes it."""
+        canary = self.fleet.known.said.canary
+        if canary is None:
+            return ""
+        if now.canary is None:
+            codes = ", ".join(dict.fromkeys(each.code for each in canary.held.against))
+            return f"; the rollout to {canary.held.name} has no share here: {codes or 'not now'}"
+        is_observed = self.observer.rolling is not None and observed(canary)
+        unseen = "" if is_observed else "; its windows are not recorded here (docs/rollouts.md)"
+        return f"; {percent(canary.weight)} of the callers get {canary.held.name}{unseen}"
 
 
 def serve(
@@ -359,9 +419,16 @@ def serve(
         served = (follower.model, follower.alias)
         begun = recording.begin(follower.machine, now, served, settings.port, _now)
         windows, recorder = begun or (None, None)
-        serving = Serving(follower, settings, known, say, Observer(_now, windows), recorder)
+        rolling = recording.rolling(follower.machine, now, windows) if windows else None
+        observer = Observer(_now, windows, rolling)
+        serving = Serving(follower, settings, known, say, observer, recorder)
         serving.fleet = Fleet(
-            known, start(found.allowed[0]).start, follower.seconds, say, hold=settings.hold
+            known,
+            start(found.allowed[0]).start,
+            follower.seconds,
+            say,
+            split_key.kept(follower.machine.state),
+            settings.hold,
         )
         say(f"origin     {now.log.entry(0).leaf_hash.hex()}")
         say(f"listening  http://{settings.host}:{listener.getsockname()[1]} until SIGTERM")

@@ -103,16 +103,22 @@ class Windows:
         self._terms = terms
         self._open: dict[str, _Open] = {}
         self._seen = at
-        self._data = _opened(path)
-        with self._writing():
+        self.data = _opened(path)
+        """The database, for other windows of this proxy."""
+        with self.writing():
             for statement in _TABLES:
-                self._data.execute(statement)
-            row = self._data.execute("SELECT id, seen FROM source").fetchone()
+                self.data.execute(statement)
+            row = self.data.execute("SELECT id, seen FROM source").fetchone()
             if row is None:
-                self._data.execute("INSERT INTO source VALUES (?, ?)", (source, exact_instant(at)))
+                self.data.execute("INSERT INTO source VALUES (?, ?)", (source, exact_instant(at)))
                 row = (source, exact_instant(at))
         self.source: str = row[0]
         self._seen = instant_of(row[1])
+
+    @property
+    def length(self) -> timedelta:
+        """Of a window."""
+        return self._terms.length
 
     # -- Observing ---------------------------------------------------------------------------------
     def add(self, held: Held, seen: Observed, at: datetime) -> None:
@@ -133,15 +139,15 @@ class Windows:
     # -- Time --------------------------------------------------------------------------------------
     def resume(self, served: Iterable[Held], at: datetime) -> None:
         """(2) Goes on after an earlier process. Once, before anything else."""
-        with self._writing():
-            rows = self._data.execute("SELECT window FROM open ORDER BY digest").fetchall()
+        with self.writing():
+            rows = self.data.execute("SELECT window FROM open ORDER BY digest").fetchall()
             stored = [Window.model_validate_json(row[0]) for row in rows]
             self._interrupted(stored, {held.digest: held for held in served}, at)
 
     def tick(self, served: Iterable[Held], at: datetime) -> None:
         """(1) Closes what is over, opens what is served, and stores everything."""
         serving = {held.digest: held for held in served}
-        with self._writing():
+        with self.writing():
             if at - self._seen > PAUSE:  # (3)
                 stored = [window.until(self._seen) for window in self._open.values()]
                 self._interrupted(stored, serving, at)
@@ -159,7 +165,7 @@ class Windows:
 
     def stop(self, at: datetime) -> None:
         """Closes everything at the end of the process. What comes next begins with a gap."""
-        with self._writing():
+        with self.writing():
             for digest, window in list(self._open.items()):
                 self._close(window.until(at))
                 self._open[digest] = _Open(window.held, self._next(digest), at, timedelta(0))
@@ -195,7 +201,7 @@ class Windows:
         """(4) Closed windows that are not in the log yet, oldest first."""
         query = "SELECT window FROM closed WHERE entry IS NULL ORDER BY rowid"
         try:
-            rows = self._data.execute(query).fetchall()
+            rows = self.data.execute(query).fetchall()
         except sqlite3.Error as error:
             raise _unstored(error) from None
         return [Window.model_validate_json(row[0]) for row in rows]
@@ -203,52 +209,52 @@ class Windows:
     def sent(self, window: Window, entry: int) -> None:
         """(4) A closed window is an entry of the log. Those before it are not needed any more."""
         which = (window.digest, window.number)
-        with self._writing():
-            self._data.execute(
+        with self.writing():
+            self.data.execute(
                 "UPDATE closed SET entry = ? WHERE digest = ? AND number = ?", (entry, *which)
             )
-            self._data.execute(
+            self.data.execute(
                 "DELETE FROM closed WHERE digest = ? AND number < ? AND entry IS NOT NULL", which
             )
 
     def close(self) -> None:
         """Gives the database back."""
-        self._data.close()
+        self.data.close()
 
     def _close(self, window: Window) -> None:
         rules = self._terms.rules
         paid = cost(usage(window.counts), rules.prices.get(window.model), rules.currency)
         window = window.model_copy(update={"policy": self._terms.policy, "cost": paid})
-        self._data.execute(
+        self.data.execute(
             "INSERT INTO closed VALUES (?, ?, ?, NULL)",
             (window.digest, window.number, window.model_dump_json()),
         )
 
     def _save(self, at: datetime) -> None:
         self._seen = at
-        self._data.execute("UPDATE source SET seen = ?", (exact_instant(at),))
-        self._data.execute("DELETE FROM open")
-        self._data.executemany(
+        self.data.execute("UPDATE source SET seen = ?", (exact_instant(at),))
+        self.data.execute("DELETE FROM open")
+        self.data.executemany(
             "INSERT INTO open VALUES (?, ?)",
             [(each, one.until(at).model_dump_json()) for each, one in self._open.items()],
         )
 
     def _next(self, digest: str) -> int:
         query = "SELECT max(number) FROM closed WHERE digest = ?"
-        return int(self._data.execute(query, (digest,)).fetchone()[0] or 0) + 1
+        return int(self.data.execute(query, (digest,)).fetchone()[0] or 0) + 1
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """One transaction, in the database and in memory or not at all. Raises `StorageError`."""
         before = dict(self._open), self._seen
         try:
-            self._data.execute("BEGIN IMMEDIATE")
+            self.data.execute("BEGIN IMMEDIATE")
             yield
-            self._data.execute("COMMIT")
+            self.data.execute("COMMIT")
         except BaseException as error:
             self._open, self._seen = before
-            if self._data.in_transaction:
-                self._data.execute("ROLLBACK")
+            if self.data.in_transaction:
+                self.data.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 raise _unstored(error) from None
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from governance.attest.findings import finding
 from governance.history.state import state
 from governance.policy.serving import ServingRules
 from governance.proxy import facts
+from governance.proxy.canary import Moment
 from governance.proxy.facts import said_of
 from governance.proxy.permission import Said
 from tests.governance.forged import forge, second
-from tests.governance.governed import RULES, Governed, governed
+from tests.governance.governed import RULES, Governed, begun, governed
 from tests.governance.one_connection import one_connection as one_connection  # the fixture
 from tests.governance.story import MODEL
+
+MOMENT = Moment(datetime(2027, 1, 1, tzinfo=UTC), 1000.0)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def scene(once: Governed, tmp_path: Path) -> Governed:
 
 
 def said(scene: Governed, alias: str = "champion") -> Said:
-    return said_of(state(scene.story.log), MODEL, alias)
+    return said_of(state(scene.story.log), MODEL, alias, MOMENT)
 
 
 def codes(found: Said) -> list[str]:
@@ -94,9 +98,9 @@ def test_nobody_holds_an_alias_that_was_never_given(scene: Governed) -> None:
 def test_a_row_of_the_registry_counts_against_version_and_alias_only(scene: Governed) -> None:
     now = state(scene.story.log)
     others = [finding("REGISTRY_ALIAS_MOVED", name) for name in ("support-desk/9", "x@champion")]
-    assert codes(said_of(now, MODEL, "champion", others)) == []
+    assert codes(said_of(now, MODEL, "champion", MOMENT, others)) == []
     own = [finding("REGISTRY_ALIAS_MOVED", f"{MODEL}@champion")]
-    assert codes(said_of(now, MODEL, "champion", own)) == ["REGISTRY_ALIAS_MOVED"]
+    assert codes(said_of(now, MODEL, "champion", MOMENT, own)) == ["REGISTRY_ALIAS_MOVED"]
 
 
 SEVERE: list[tuple[str | None, list[str]]] = [
@@ -152,3 +156,16 @@ def test_only_a_promotion_hands_over(scene: Governed) -> None:
     assert scene.consume("1").action == "rollback"
     found = said(scene)
     assert (found.versions[0].version, found.former) == ("1", None)
+
+
+def test_a_version_whose_review_has_lapsed_is_not_served_where_policy_says_so(
+    tmp_path: Path,
+) -> None:
+    """Time passes without an entry of the log. The model is reviewed every six months."""
+    tier = "    overdue_review: {grace_days: 10, then: stop_serving}\n"
+    scene = begun(tmp_path, tier=tier)
+    scene.released()
+    now = state(scene.story.log)
+    for day, expected in ((29, []), (31, ["REVIEW_STOPS_SERVING"])):
+        at = Moment(datetime(2027, 5, day, tzinfo=UTC), 1000.0)
+        assert codes(said_of(now, MODEL, "champion", at)) == expected

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from governance.attest.findings import finding
 from governance.policy.serving import SEVERITIES, ServingRules
 from governance.proxy import permission
-from governance.proxy.permission import HOUR, MINUTE, Held, Knowledge, Said, verdict
+from governance.proxy.permission import (
+    CANARY_SECONDS,
+    HOUR,
+    MINUTE,
+    Canary,
+    Held,
+    Knowledge,
+    Said,
+    verdict,
+)
 
 FAULT = finding("LOG_NOT_VERIFIED", "log")
 NOBODY = finding("ALIAS_NOT_HELD", "support-desk@champion")
@@ -31,6 +40,20 @@ rules = st.builds(
     when_stale=st.sampled_from(["stop", "continue"]),
     handover_minutes=st.integers(0, 90),
 )
+canaries = st.builds(
+    Canary,
+    held=st.builds(
+        Held,
+        model=st.just("support-desk"),
+        version=st.just("4"),
+        digest=st.just("d"),
+        entry=st.integers(1, 5),
+        against=st.sampled_from([(), (), (INCIDENT,)]),
+    ),
+    rollout=st.sampled_from("xy"),
+    weight=st.sampled_from([0, 1, 5_000, 10_000]),
+    ends=st.floats(0, 4 * HOUR),
+)
 saids = st.builds(
     Said,
     size=st.integers(1, 9),
@@ -38,6 +61,7 @@ saids = st.builds(
     former=st.none() | helds,
     findings=st.sampled_from([(), (), (NOBODY,)]),
     rules=rules,
+    canary=st.none() | canaries,
 )
 Step = tuple[Literal["read", "missed", "broken"], Said, bool, float]
 steps = st.lists(
@@ -79,13 +103,44 @@ def test_only_what_the_log_last_said_is_served(
     is_broken = faults[-1:] == ["broken"]
     too_old = at + later - complete_at > last.rules.stale_hours * HOUR
     stops = is_broken or bool(last.findings) or (too_old and last.rules.when_stale == "stop")
-    assert list(now.allowed) == ([] if stops else holders)
+    added = [now.canary.held] if now.canary else []
+    assert list(now.allowed) == ([] if stops else [*holders, *added])
     assert bool(now.findings) != bool(now.allowed)
     assert (now.log == "broken") == is_broken
     if not is_broken:
         assert (now.log == "stale") == too_old
     if now.meanwhile is not None:
         assert now.allowed and now.meanwhile == last.former and not now.meanwhile.against
+
+
+@given(saids, steps, st.floats(0, 5 * HOUR))
+def test_a_rollout_adds_its_version_only_while_it_is_open_and_an_abort_would_be_heard(
+    first: Said, happened: list[Step], later: float
+) -> None:
+    known, at, complete_at = lived(first, happened)
+    at += later
+    now = verdict(known, at)
+    reads = [said for what, said, _, _ in happened if what == "read"]
+    last = (reads or [first])[-1]
+    canary, is_heard = last.canary, at - complete_at <= CANARY_SECONDS
+    is_open = (
+        canary is not None
+        and canary.weight > 0
+        and at < canary.ends
+        and not canary.held.against
+        and is_heard
+        and now.log != "stale"
+        and any(now.allowed)
+    )
+    assert now.canary == (canary if is_open else None)
+    if canary is not None:
+        assert now.permits(canary.held.digest) == is_open
+    if now.allowed:
+        assert now.allowed[0] in last.versions, "the holder, never the new version, is first"
+    # what is against a rollout changes nothing for the holder
+    without = verdict(replace(known, said=replace(known.said, canary=None)), at)
+    assert without.allowed == now.allowed[: len(without.allowed)]
+    assert (without.meanwhile, without.findings) == (now.meanwhile, now.findings)
 
 
 @given(saids, steps, st.floats(0, 5 * HOUR), st.floats(0, 5 * HOUR))

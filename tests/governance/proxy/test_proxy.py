@@ -16,8 +16,10 @@ from governance.proxy.run import Serving
 from governance.proxy.servers import Server
 from tests.governance.governed import RULES, Governed, governed
 from tests.governance.proxy.world import (
+    ABORT_POLLS,
     CHAT,
     SCRIPTED,
+    count_polls,
     made,
     promoted,
     proxy,
@@ -28,8 +30,6 @@ from tests.governance.proxy.world import (
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 30
-ABORT_POLLS = 2
-"""Readings of the log within which an abort takes effect: one that was under way, and the next."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,6 @@ def test_no_request_is_lost_and_none_is_answered_by_other_bytes(scene: Governed)
         assert [one for one in refused if one.began > stopped]
 
     asyncio.run(happen())
-
-
-def count_polls(serving: Serving) -> list[int]:
-    """Counts the readings of the log from now on."""
-    count, poll = [0], serving.follower.poll
-
-    def counted(known):  # type: ignore[no-untyped-def]
-        count[0] += 1
-        return poll(known)
-
-    serving.follower.poll = counted  # type: ignore[method-assign]
-    return count
 
 
 @pytest.mark.nightly

@@ -18,6 +18,7 @@ from governance.proxy import recording, run
 from governance.proxy.fleet import Fleet
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
+from governance.proxy.run import Serving
 from governance.proxy.servers import Server
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
@@ -27,6 +28,10 @@ SCRIPTED = Server(
 )
 ROOT = Path(__file__).parents[3]
 CHAT = "/v1/chat/completions"
+ABORT_POLLS = 2
+"""Readings of the log within which an abort takes effect: one that was under way, and the next."""
+SPLIT = b"s" * 32
+"""The secret that splits callers."""
 
 
 FIRST, SECOND = "2", "3"
@@ -71,11 +76,14 @@ def rolled_back(scene: Governed, version: str, digest: str) -> None:
     assert scene.consume(version).action == "rollback"
 
 
-def follower(scene: Governed, seconds: Callable[[], float] = time.monotonic) -> Follower:
-    """Follows the champion of the scene's log."""
-    return Follower(
-        scene.story.machine, MODEL, "champion", None, None, lambda: scene_time(scene), seconds
-    )
+def follower(
+    scene: Governed,
+    seconds: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] | None = None,
+) -> Follower:
+    """Follows the champion of the scene's log. `now`: the wall clock."""
+    clock = now or (lambda: scene_time(scene))
+    return Follower(scene.story.machine, MODEL, "champion", None, None, clock, seconds)
 
 
 def scene_time(scene: Governed) -> datetime:
@@ -93,25 +101,28 @@ async def proxy(
     seconds: Callable[[], float] = time.monotonic,
     ready_within: float = 180.0,
     clock: Callable[[], datetime] | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
     """A proxy that follows the champion, and a client of it. `clock`: it records windows where policy
-    monitors.
+    monitors. `now`: the wall clock by which rollouts are open.
     """
-    follows = follower(scene, seconds)
-    now, known = follows.begin()
+    follows = follower(scene, seconds, now)
+    begun_with, known = follows.begin()
     said: list[str] = []
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     launcher = run.Launcher(
-        scene.story.machine, "champion", server, environ, lambda now, served: None
-    )
+        scene.story.machine, "champion", server, environ, lambda now, served: None,
+        clock=follows.clock,
+    )  # fmt: skip
     listener = socket.create_server(("127.0.0.1", 0))
     settings = run.Settings("127.0.0.1", 0, poll, hold)
     serving = run.Serving(follows, settings, known, said.append)
     if clock is not None:
-        begun = recording.begin(scene.story.machine, now, (MODEL, "champion"), 0, clock)
+        begun = recording.begin(scene.story.machine, begun_with, (MODEL, "champion"), 0, clock)
         assert begun is not None
-        serving.observer, serving.recorder = Observer(clock, begun[0]), begun[1]
-    serving.fleet = Fleet(known, launcher.start, seconds, said.append, hold=hold, poll=0.05)
+        rolling = recording.rolling(scene.story.machine, begun_with, begun[0])
+        serving.observer, serving.recorder = Observer(clock, begun[0], rolling), begun[1]
+    serving.fleet = Fleet(known, launcher.start, seconds, said.append, SPLIT, hold=hold, poll=0.05)
     server_task = asyncio.ensure_future(serving.run(listener))
     port = listener.getsockname()[1]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -137,3 +148,15 @@ async def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         await asyncio.sleep(0.02)
+
+
+def count_polls(serving: Serving) -> list[int]:
+    """Counts the readings of the log from now on."""
+    count, poll = [0], serving.follower.poll
+
+    def counted(known):  # type: ignore[no-untyped-def]
+        count[0] += 1
+        return poll(known)
+
+    serving.follower.poll = counted  # type: ignore[method-assign]
+    return count
