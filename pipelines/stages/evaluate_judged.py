@@ -35,7 +35,6 @@ from pipelines.judge_check.judge import (
     permitted_endpoint,
 )
 from pipelines.judging.suite import AT_EQUAL_LENGTH, WIN_RATE, judge_of_card, suite_digest
-from pipelines.kinds import TOOLS, TURNS
 from pipelines.metrics import mean
 from pipelines.model_class import require_language
 from pipelines.params import JudgedEvaluation, Params
@@ -185,6 +184,7 @@ def _prompts(job: Job, row: JudgedEvaluation) -> tuple[list[tuple[str, Messages]
     out: those with tools, calls or further turns.
     """
     from pipelines.generation.speakers import plain
+    from pipelines.kinds import TOOLS, TURNS
     from pipelines.shards import of_split, open_records
 
     tables = (of_split(table, row.split) for table in open_records(job.input("records")).tables())
