@@ -259,6 +259,7 @@ def _page_one(facts: Facts, verified: LogReport, left_out: list[str]) -> dict[st
         "holds": front.holds(facts),
         "open": front.open_items(facts),
         "decisions": record.decisions(facts),
+        "incidents": incidents.incidents(facts),
     }
 
 
@@ -273,7 +274,6 @@ def _further(facts: Facts, verified: LogReport) -> dict[str, Any]:
         "controls": mapped,
         "control_warnings": warnings,
         "clocks": incidents.clocks(facts),
-        "incidents": incidents.incidents(facts),
         "interventions": incidents.interventions(facts),
         "signed_reports": record.signed_reports(facts),
         "readers": readers.readers(facts),

@@ -187,6 +187,10 @@ def test_a_cold_log_is_told_in_full_and_the_refusal_is_recorded(tmp_path: Path) 
         path = path / "config.json" if item.path.name == "model" else path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}", encoding="utf-8")
+    for suite in project.params.suites:
+        records = root / paths.scanned(suite) / paths.RECORDS
+        records.parent.mkdir(parents=True, exist_ok=True)
+        records.write_text("{}", encoding="utf-8")
     with pytest.raises(RefusedError) as caught:
         run_stage("gate", "dpo", project, lambda: NOW, Progress())
     text = str(caught.value)

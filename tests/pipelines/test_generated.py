@@ -151,9 +151,11 @@ def test_an_endpoint_is_asked_where_policy_permits_it_and_once(
     assert again.code == 0 and (project.root / SOURCE).read_bytes() == source
     assert project.evidence("generation")[-1].index == entry.index
 
-    for stage in ("ingest", "scan_pii", "check_quality"):
+    for stage in ("ingest", "scan_pii"):
         done = project.countersign("stage", stage, "desk_ai")
         assert done.code == 0, done.out
+    leaks = project.countersign("stage", "check_quality", "desk_ai")  # its prompts are a suite's
+    assert leaks.code == 4 and "LEAK_HELD_OUT 60" in leaks.out, leaks.out
     beside = (project.root / "data/ingested/desk_ai/lineage.jsonl").read_text().splitlines()
     assert len(beside) == made.counts.kept
     parent = json.loads(beside[0])["parent"]

@@ -81,7 +81,7 @@ def environment(build: Path, environ: Mapping[str, str]) -> dict[str, str]:
 def prepare(data: Path, project: Path, size: Size = WHOLE) -> None:
     """Code, graph, overlay and data in `project`, committed as a repository of its own."""
     project.mkdir(parents=True, exist_ok=True)
-    for name in ("pipelines", "policies"):
+    for name in ("pipelines", "policies", "rewards"):
         shutil.rmtree(project / name, ignore_errors=True)
         shutil.copytree(
             ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "datacards")

@@ -13,7 +13,7 @@ from governance.attest.predicates.parts import (
     Run,
     evidence_kind,
 )
-from governance.base.model import Model, Sha256, Slug, absent, empty
+from governance.base.model import Model, Sha256, absent, empty
 
 
 class Shard(Model):
@@ -259,7 +259,7 @@ class Expectation(Model):
 class ComparedSuite(Model):
     """A suite or task of the project with which the records of a dataset were compared."""
 
-    name: Slug
+    name: str
     records: Sha256
     """Of the suite's dataset, as the scan left it; of a task, of its folder."""
     split: str

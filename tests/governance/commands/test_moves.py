@@ -194,7 +194,7 @@ def test_whoever_asks_what_is_live_is_told_where_the_registry_has_it(
         "REGISTRY_ALIAS_MOVED", "another@champion", "moved", expected="version 1", found="version 2"
     )
     for module in (sources, retrospect):
-        monkeypatch.setattr(module, "differing", lambda log, machine: [moved, other])
+        monkeypatch.setattr(module, "differing", lambda *_: [moved, other])
     code, told = desk.run("live", MODEL)
     assert (
         code == 5

@@ -33,7 +33,15 @@ from governance.log.evidence import Evidence
 from governance.rollout import automation, deciding
 from tests.governance.forged import second
 from tests.governance.governed import KINDS as CI_SIGNS
-from tests.governance.governed import PEOPLE, RULES, Governed, begun, person, principals
+from tests.governance.governed import (
+    PEOPLE,
+    RULES,
+    Governed,
+    begun,
+    person,
+    principals,
+    with_check,
+)
 from tests.governance.story import MODEL
 
 ROLLOUTS = """
@@ -188,7 +196,8 @@ class Told:
 
     def incident(self, said: str = "open") -> Evidence:
         fields = self.signed("ben", "risk", model=MODEL, version="2", state=said)
-        return self.statement("ben", Incident.model_validate(fields), self.digest_of("2"))
+        incident = Incident.model_validate(with_check(fields))
+        return self.statement("ben", incident, self.digest_of("2"))
 
     def move(self, version: str, action: str = "promote", **fields: Any) -> Evidence:
         """A move of `champion`, as the server records it."""
