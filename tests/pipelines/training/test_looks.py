@@ -136,8 +136,7 @@ def _killed_and_resumed(work: Path, base: Path, rule: dict[str, Any], last: int)
     return fit(made, silent)
 
 
-@pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.nightly
 def test_two_processes_see_the_same(base: Path, project: Path, own_home: Path) -> None:
     """Both look; the first one's scores count. What they see of equal weights is what one sees."""
     share(own_home)
