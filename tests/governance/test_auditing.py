@@ -141,7 +141,7 @@ def test_a_registry_that_says_otherwise_exits_with_5(
         expected="version 2",
         found="version 1",
     )
-    monkeypatch.setattr(sources, "differing", lambda log, machine: [moved])
+    monkeypatch.setattr(sources, "differing", lambda *_: [moved])
     for arguments in (("report", f"{MODEL}/2"), ("show", f"{MODEL}/2")):
         done = run(*arguments)
         assert done.exit_code == 5 and "Alias moved without a decision" in done.output
