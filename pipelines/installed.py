@@ -109,19 +109,16 @@ _TAKEN: list[Snapshot] = []
 """(6) The one of the process that this one was forked from."""
 _OPENED: set[str] = set()
 """What Python has opened in this process since then, and in those that it was forked from."""
-_WATCHES: list[bool] = []
-"""Whether `_note` is called; a hook cannot be taken away."""
 OPENS_ITSELF = frozenset({"torch", "tokenizers", "onnxruntime"})
 """Modules that open files without Python's knowledge, or start processes that do."""
 
 
 def take_snapshot(state: Path) -> None:
     """(6) Takes the snapshot that forks of this process use."""
+    if not _TAKEN:  # a hook cannot be taken away
+        sys.addaudithook(_note)
     _TAKEN[:] = [snapshot(state)]
     _OPENED.clear()  # those that were hashed just now; of earlier ones, (5)
-    if not _WATCHES:
-        sys.addaudithook(_note)
-        _WATCHES.append(True)
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:

@@ -273,7 +273,7 @@ def _opened(path: Path) -> sqlite3.Connection:
             data.close()
             raise
     except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
+        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
             raise _unstored(error) from None
         found = "another proxy of this alias and port is running here"
         raise BusyError(found, where=path.name, fix="stop it, or set another --port") from None

@@ -27,11 +27,13 @@ def run(job: Job) -> Outcome:
     return work(job)
 
 
+ENGINES = ("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow")
+"""What finds personal data, and what reads the records."""
 FAMILY = StageFamily(
     run=run,
     inputs=inputs,
     outputs=outputs,
     table="datasets",
     evidence="scan",
-    engines=("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
+    engines=ENGINES,
 )

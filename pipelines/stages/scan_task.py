@@ -9,6 +9,7 @@ from pipelines import paths
 from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.params import Params
+from pipelines.stages.scan_pii import ENGINES
 
 
 def inputs(params: Params, key: str) -> list[Input]:
@@ -34,5 +35,5 @@ FAMILY = StageFamily(
     outputs=outputs,
     table="tasks",
     evidence="scan",
-    engines=("presidio-analyzer", "spacy", "phonenumbers", "regex", "tldextract", "pyarrow"),
+    engines=ENGINES,
 )
