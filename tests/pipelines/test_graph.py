@@ -121,6 +121,17 @@ def test_a_judged_evaluation_waits_for_the_check_of_its_judge(params: Params) ->
     assert "evaluate_judged@dpo_wins" in graph(params)["gate@grpo"]
 
 
+def test_another_report_of_a_check_runs_no_training_or_evaluation(stages: dict[str, Any]) -> None:
+    """They depend on the checked records alone. A gate, which costs little, may run again."""
+    whole = {
+        name
+        for name in stages
+        for dependency in bodies(stages, name).get("deps", [])
+        if Path(dependency).parent == Path("data/ready")
+    }
+    assert whole == {"gate"}
+
+
 @pytest.mark.parametrize("maker", ["suite@desk_eval", "suite@desk_pref_eval", "scan_task@sft_aqua"])
 def test_every_dataset_to_train_on_waits_for_every_suite_and_task(
     maker: str, params: Params
