@@ -40,6 +40,7 @@ GROUPS = (TABLES, SCANS, CHECKS, MODELS)
 GROUP_OF = {
     "ingest": TABLES,
     "scan_pii": SCANS,
+    "scan_task": SCANS,
     "check_quality": CHECKS,
     "evaluate_base": MODELS,
     "train": MODELS,
