@@ -115,7 +115,8 @@ RELIED_ON = {
     "how many of their records the trainings used": "RECORDS_NOT_USED RECORDS_NOT_COUNTED",
     "the names of the model's files": "UNSAFE_FILES",
     "what was erased, and by when a version is retired for it": "ERASURE_OVERDUE",
-    "what the version did in service": "MONITORING_BREACHED ERROR_BUDGET_SPENT",
+    "what the versions did in service, and whether it brings a review forward": """
+    MONITORING_BREACHED ERROR_BUDGET_SPENT""",
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",
@@ -1491,7 +1492,10 @@ class Move:
             lapsed = self.at.date() > due + grace and rule["then"] != "warn"
             need(not lapsed, f"the review of version {version} has lapsed")
             about = f"version {self.move['model']}/{version}"
-            waived = self._waived("REVIEW_OVERDUE", [str(due)], about)
+            stated = [day for one in self.move["waived"] for day in one.get("figures", [])]
+            # A breached limit of monitoring, which is not repeated here, makes it due earlier.
+            days = [day for day in stated if day <= str(due)]
+            waived = any(self._waived("REVIEW_OVERDUE", [day], about) for day in days)
             need(waived, f"the review of version {version} is overdue")
 
     def _held(self) -> list[Json]:

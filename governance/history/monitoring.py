@@ -8,6 +8,8 @@ policy they do not keep. Reports, open tasks and the decision on the next move r
 3. A percentile is the upper bound of the bucket in which it lies. Beyond the last bound it is
    infinite, which breaches every limit from above.
 4. The error budget of a period is the number of requests that may fail. It is spent when more do.
+5. A breach lasts from the first window with which a limit was not kept to the last one, without a
+   window in between with which it was kept.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from governance.attest.findings import finding
@@ -103,6 +105,17 @@ class Judged:
         return self.value >= self.threshold.limit
 
 
+@dataclass(frozen=True)
+class Breach:
+    """(5) A limit that a version does not keep."""
+
+    finding: Finding
+    since: datetime
+    """The end of the window with which the breach began."""
+    entry: int
+    """Of that window."""
+
+
 def windows(view: EvidenceView, digest: str) -> list[Evidence[Monitoring]]:
     """(1) The windows of these bytes that count, in log order. `view`: statements that count."""
     registered = {
@@ -123,7 +136,7 @@ def lately(found: Windows, period: timedelta) -> list[Evidence[Monitoring]]:
     """(2) Those that ended within a period before the end of the last one."""
     if not found:
         return []
-    ends = [instant_of(each.predicate.ends) for each in found]
+    ends = [_end(each) for each in found]
     since = max(ends) - period
     return [each for each, end in zip(found, ends, strict=True) if end > since]
 
@@ -241,6 +254,25 @@ def findings(
         if each.kept is False and (each.threshold.blocks or not blocking)
     ]
     return [*breached, *_spent(found, rules.objective, name, blocking)]
+
+
+def breaches(
+    found: Windows, rules: MonitoringRules | None, model: str, version: str
+) -> list[Breach]:
+    """(5) Each limit that the windows of a version breach, with the beginning of the breach."""
+    ordered = sorted(found, key=_end)
+    now = findings(ordered, rules, model, version, blocking=False)
+    began: dict[str, Evidence[Monitoring]] = {}
+    lasting = {each.measure for each in now}
+    while lasting:
+        began |= dict.fromkeys(lasting, ordered.pop())
+        before = findings(ordered, rules, model, version, blocking=False)
+        lasting &= {each.measure for each in before}
+    return [Breach(each, _end(began[each.measure]), began[each.measure].index) for each in now]
+
+
+def _end(window: Evidence[Monitoring]) -> datetime:
+    return instant_of(window.predicate.ends)
 
 
 def _breached(name: str, each: Judged) -> Finding:

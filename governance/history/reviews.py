@@ -6,8 +6,9 @@ nobody has.
    It is reviewed again by each `PeriodicReview` about its bytes that counts: by a person in a role
    that approves packets of the model (`governance.policy.speakers`). A rollback reviews nothing.
 3. The next review is due on the day that is so many months after the last one (UTC) as policy says
-   (`review_every`), or on an earlier day that the last reviewer named. A demand since the last
-   review makes it due on the day of the demand.
+   (`review_every`), or on an earlier day that the last reviewer named. A limit of monitoring that
+   the version has not kept since a moment after the last review makes it due on the day of that
+   moment (`monitoring.breaches`).
 4. After that day the review is overdue. Policy can give days of grace; after these it has lapsed,
    and policy says what follows (`overdue_review`). A tier without this rule has overdue reviews
    only.
@@ -16,34 +17,23 @@ nobody has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from governance.attest.predicates import CANDIDATE, PeriodicReview, Promotion
 from governance.base.time import instant_of
+from governance.history import monitoring
 
 if TYPE_CHECKING:
+    from governance.history.monitoring import Breach
     from governance.history.timeline import Key, Timeline
     from governance.log.evidence import Evidence
     from governance.policy.policies import Policies
     from governance.policy.rules import OverdueReview
 
 State = Literal["in time", "overdue", "lapsed"]
-
-
-@dataclass(frozen=True)
-class Demand:
-    """(3) Why a version is to be reviewed before policy's date, e.g. a finding about its use."""
-
-    model: str
-    version: str
-    at: datetime
-    why: str
-    """For people, without the model's text."""
-    entry: int
-    """Of the statement that gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +49,8 @@ class Review:
     """(2) The statement that counts as the last review."""
     due: date
     """The last day on which the next one is in time."""
-    demand: Demand | None
-    """What makes it due before policy's date; None where nothing does."""
+    breach: Breach | None
+    """The limit of monitoring that makes it due; None where none does."""
     rule: OverdueReview | None
     """(4) What policy says of overdue reviews."""
     state: State
@@ -106,31 +96,27 @@ class Review:
         return self.rule.then if self.rule else "warn"
 
 
-def next_reviews(
-    timeline: Timeline, policies: Policies, at: datetime, demands: Sequence[Demand] = ()
-) -> list[Review]:
+def next_reviews(timeline: Timeline, policies: Policies, at: datetime) -> list[Review]:
     """The next review of each version in use that has one, the earliest first."""
-    found = list(_reviews(timeline, policies, at, demands))
+    found = list(_reviews(timeline, policies, at))
     return sorted(found, key=lambda review: (review.due, review.model, review.version))
 
 
-def _reviews(
-    timeline: Timeline, policies: Policies, at: datetime, demands: Sequence[Demand]
-) -> Iterator[Review]:
+def _reviews(timeline: Timeline, policies: Policies, at: datetime) -> Iterator[Review]:
     for version, aliases in _in_use(timeline).items():
         last = _last(timeline, version, at)
         if last is None:
             continue
         model, number = version
-        demand = _demand(demands, version, instant_of(last.predicate.at), at)
-        due = _due(policies, model, last, demand)
+        digest = timeline.registrations[version].predicate.model_digest
+        breach = _breach(timeline, policies, version, digest, last, at)
+        due = _due(policies, model, last, breach)
         if due is None:
             continue
         tier = policies.tier_of(model)
         rule = tier.overdue_review if tier else None
-        digest = timeline.registrations[version].predicate.model_digest
         state = _state(due, rule, at)
-        yield Review(model, number, digest, tuple(aliases), last, due, demand, rule, state)
+        yield Review(model, number, digest, tuple(aliases), last, due, breach, rule, state)
 
 
 def _in_use(timeline: Timeline) -> dict[Key, list[str]]:
@@ -174,31 +160,34 @@ def counted(timeline: Timeline, digest: str) -> list[Evidence[PeriodicReview]]:
     ]
 
 
-def _demand(demands: Sequence[Demand], version: Key, last: datetime, at: datetime) -> Demand | None:
-    """(3) The first demand since the last review."""
-    since = [
-        demand
-        for demand in demands
-        if (demand.model, demand.version) == version and last < demand.at <= at
-    ]
-    return min(since, key=lambda demand: demand.at, default=None)
+def _breach(
+    timeline: Timeline,
+    policies: Policies,
+    version: Key,
+    digest: str,
+    last: Evidence[Promotion] | Evidence[PeriodicReview],
+    at: datetime,
+) -> Breach | None:
+    """(3) The breach that began first since the last review."""
+    found = monitoring.windows(timeline.view, digest)
+    breaches = monitoring.breaches(found, policies.rules.monitoring, *version)
+    reviewed = instant_of(last.predicate.at)
+    since = [breach for breach in breaches if reviewed < breach.since <= at]
+    return min(since, key=lambda breach: breach.since, default=None)
 
 
 def _due(
     policies: Policies,
     model: str,
     last: Evidence[Promotion] | Evidence[PeriodicReview],
-    demand: Demand | None,
+    breach: Breach | None,
 ) -> date | None:
     """(3) The last day on which the next review is in time; None where nothing sets one."""
     said = last.predicate
     by_policy = policies.next_review(model, instant_of(said.at).astimezone(UTC))
     named = said.next_by if isinstance(said, PeriodicReview) else None
-    days = [
-        by_policy,
-        named,
-        demand.at.astimezone(UTC).date() if demand else None,
-    ]
+    breached = breach.since.astimezone(UTC).date() if breach else None
+    days = [by_policy, named, breached]
     return min((day for day in days if day is not None), default=None)
 
 

@@ -14,7 +14,6 @@ Every reader of a log takes these facts from here and derives none of them itsel
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -40,7 +39,7 @@ from governance.log.rules import ONE_DIGEST
 if TYPE_CHECKING:
     from governance.history.cases import Case
     from governance.history.clocks import Running
-    from governance.history.reviews import Demand, Review
+    from governance.history.reviews import Review
     from governance.history.rollouts import Rollout
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
@@ -390,14 +389,14 @@ class Timeline:
         return clocks.running(self.cases, policies.clocks, at)
 
     # -- Reviews -----------------------------------------------------------------------------------
-    def reviews(self, at: datetime, demands: Sequence[Demand] = ()) -> list[Review]:
+    def reviews(self, at: datetime) -> list[Review]:
         """The next periodic review of each version in use, under the policies in force; see
         `reviews.next_reviews`.
         """
         policies = self.authority.in_force.policies
         if policies is None:
             return []
-        return reviews.next_reviews(self, policies, at, demands)
+        return reviews.next_reviews(self, policies, at)
 
     # -- Rollouts ----------------------------------------------------------------------------------
     @cached_property

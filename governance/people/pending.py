@@ -458,7 +458,7 @@ def _reviews(now: LogState, at: datetime) -> Iterator[Wait]:
             it=review,
             aliases=", ".join(review.aliases),
             last=review.last.predicate.at[:10],
-            because=f"; {review.demand.why}" if review.demand else "",
+            because=f"; {review.breach.finding.measure} is breached" if review.breach else "",
             late=review.lateness,
         )  # fmt: skip
 

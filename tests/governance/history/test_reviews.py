@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from governance.base.errors import RefusedError
 from governance.base.time import instant_of
-from governance.history.reviews import Demand, Review, lapse, next_reviews
+from governance.history.reviews import Review, lapse, next_reviews
 from governance.history.timeline import Timeline
 from governance.policy.policies import Policies
 from governance.policy.rules import OverdueReview
 from governance.release import promotion
 from governance.release.serving import late_review, resolve, reviewed
 from tests.governance.governed import Governed, governed
+from tests.governance.observed import failing, observe, observed
 from tests.governance.story import MODEL
 
 BLOCK = OverdueReview(grace_days=10, then="block_moves")
@@ -46,11 +47,10 @@ def reviews(
     at: str,
     months: int | None = 6,
     rule: OverdueReview | None = BLOCK,
-    demands: tuple[Demand, ...] = (),
 ) -> list[Review]:
     now = promotion.state(scene.story.log)
     timeline = Timeline(now.evidence, now.authority)
-    return next_reviews(timeline, policies(now, months, rule), instant_of(at), demands)
+    return next_reviews(timeline, policies(now, months, rule), instant_of(at))
 
 
 @pytest.fixture(scope="module")
@@ -189,35 +189,75 @@ def test_what_counts_as_a_review(name: str, scene: Governed) -> None:
     assert [str(each.due) for each in reviews(scene, row.at)] == ([row.due] if row.due else [])
 
 
-def demand(at: str, version: str = "1") -> Demand:
-    return Demand(MODEL, version, instant_of(at), "refusals doubled", 7)
+# -- Monitoring ------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """Released on 2026-11-20, with limits of monitoring; read only."""
+    return observed(tmp_path_factory.mktemp("watched"))
 
 
-DEMANDS: dict[str, tuple[tuple[Demand, ...], str, str]] = {
-    # demands; due, the reason of the demand that makes it due
-    "none": ((), "2027-05-20", ""),
-    "one": ((demand("2027-01-10T12:00:00Z"),), "2027-01-10", "refusals doubled"),
-    "the first of two": (
-        (demand("2027-02-10T12:00:00Z"), demand("2027-01-10T12:00:00Z")),
-        "2027-01-10",
-        "refusals doubled",
+def window(number: int, day: str, **fields: Any) -> Callable[[Governed], None]:
+    times = {"begins": f"{day}T09:00:00.000Z", "ends": f"{day}T10:00:00.000Z"}
+    return lambda scene: observe(scene, **times, **{"window": number, **fields})
+
+
+def bad(number: int, day: str) -> Callable[[Governed], None]:
+    return window(number, day, **failing(7))
+
+
+def slow(number: int, day: str) -> Callable[[Governed], None]:
+    return window(number, day, latency=[0] * 9 + [115] + [0] * 5)
+
+
+def review(day: str) -> Callable[[Governed], None]:
+    return lambda scene: scene.review("1", at=f"{day}T12:00:00.000000Z")
+
+
+BREACHED: dict[str, tuple[tuple[Act, ...], str, str]] = {
+    # what happened; due, the limit that makes it due
+    "nothing was observed": ((), "2027-05-20", ""),
+    "limits are kept": ((window(1, "2027-01-10"),), "2027-05-20", ""),
+    "a limit is not kept": ((bad(1, "2027-01-10"),), "2027-01-10", "errors"),
+    "for several windows": (
+        (window(1, "2027-01-08"), bad(2, "2027-01-10"), bad(3, "2027-01-12")), "2027-01-10", "errors",
     ),
-    "before the last review": ((demand("2026-11-20T09:00:00Z"),), "2027-05-20", ""),
-    "of another version": ((demand("2027-01-10T12:00:00Z", "2"),), "2027-05-20", ""),
-    "later than the moment": ((demand("2027-03-10T12:00:00Z"),), "2027-05-20", ""),
-}
+    "kept again": ((bad(1, "2027-01-10"), window(2, "2027-01-12")), "2027-05-20", ""),
+    "kept again, and then not": (
+        (bad(1, "2027-01-10"), window(2, "2027-01-12"), bad(3, "2027-01-14")), "2027-01-14", "errors",
+    ),
+    "stated in another order": ((bad(2, "2027-01-12"), bad(1, "2027-01-10")), "2027-01-10", "errors"),
+    "another limit since an earlier day": (
+        (slow(1, "2027-01-10"), window(2, "2027-01-11", **failing(7, latency=[0] * 9 + [113] + [0] * 5))),
+        "2027-01-10",
+        "slow",
+    ),
+    "a reviewed breach": (
+        (bad(1, "2027-01-10"), review("2027-01-11"), bad(2, "2027-01-12")), "2027-07-11", "",
+    ),
+    "a new breach after a review": (
+        (bad(1, "2027-01-10"), review("2027-01-11"), window(2, "2027-01-12"), bad(3, "2027-01-14")),
+        "2027-01-14",
+        "errors",
+    ),
+    "before the release": ((bad(1, "2026-11-18"),), "2027-05-20", ""),
+    "later than the moment": ((bad(1, "2027-03-10"),), "2027-05-20", ""),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DEMANDS)
-def test_a_demand_makes_a_review_due_at_once(name: str, live: Governed) -> None:
-    demands, due, why = DEMANDS[name]
-    (found,) = reviews(live, "2027-03-01T12:00:00Z", demands=demands)
-    assert (str(found.due), found.demand.why if found.demand else "") == (due, why)
+@pytest.mark.parametrize("name", BREACHED)
+def test_a_breached_limit_makes_a_review_due(name: str, watched: Governed, tmp_path: Path) -> None:
+    acts, due, measure = BREACHED[name]
+    scene = watched.copy(tmp_path)
+    for act in acts:
+        act(scene)
+    (found,) = reviews(scene, "2027-03-01T12:00:00Z")
+    assert (str(found.due), found.breach.finding.measure if found.breach else "") == (due, measure)
 
 
-def test_a_demand_needs_no_interval(live: Governed) -> None:
-    at, asked = "2027-01-11T00:00:00Z", (demand("2027-01-10T12:00:00Z"),)
-    (found,) = reviews(live, at, None, STOP, asked)
+def test_a_breached_limit_needs_no_interval(watched: Governed, tmp_path: Path) -> None:
+    scene = watched.copy(tmp_path)
+    bad(1, "2027-01-10")(scene)
+    (found,) = reviews(scene, "2027-01-11T00:00:00Z", None, STOP)
     assert found.stops_serving
 
 
