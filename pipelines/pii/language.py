@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import cached_property
+from copy import copy
+from functools import cache, cached_property
 from typing import Any
 
 LEAST = 25
@@ -81,15 +82,21 @@ class Language:
 
     @cached_property
     def _identifier(self) -> Any:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-        identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+        identifier = copy(load_identifier())
         identifier.set_languages(list(self.languages))
         return identifier
 
     @cached_property
     def _automaton(self) -> _Automaton:
         return _Automaton(self._identifier)
+
+
+@cache
+def load_identifier() -> Any:
+    """py3langid's identifier of all its languages. To unpack its model takes half a second."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
 
 
 class _Automaton:

@@ -299,11 +299,12 @@ class _Tokenizers(dict[str, Any]):
 
 
 def load_tokenizers(languages: Iterable[str]) -> None:
-    """Imports spaCy's rules for these languages, for processes that are forked from this one."""
+    """Loads the tokenizers of these languages, for processes that are forked from this one."""
     for language in languages:
         _blank(language)
 
 
+@cache
 def _blank(language: str) -> Any:
     """A tokenizer for a language; the general one if its own needs another package."""
     import spacy

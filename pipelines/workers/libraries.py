@@ -12,6 +12,8 @@ from pathlib import Path
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_EXPECTATIONS, OF_TRAINING
 from pipelines.pii.engine import PlainEngine
+from pipelines.pii.filter import fastest
+from pipelines.pii.language import load_identifier
 from pipelines.pii.presidio import load_tokenizers, unused
 from pipelines.pii.seeds import seeds
 
@@ -68,12 +70,15 @@ def without(name: str, policy: PiiPolicy | None) -> tuple[str, ...]:
 
 def prepare_scans(policy: PiiPolicy, root: Path) -> None:
     """Searches the texts with which scans measure recall, so that the libraries compile the
-    patterns of all recognizers and keep them by content, and loads the tokenizers. Does nothing
-    where policy names a model: it would start threads. Raises `CountersignError`, which a scan
-    says.
+    patterns of all recognizers and keep them by content, and loads the tokenizers and the model
+    that tells languages. Does nothing where policy names a model: it would start threads. Raises
+    `CountersignError`, which a scan says.
     """
     if policy.ner in ("name-list", "tagger"):
         engine = PlainEngine(policy, root)
         load_tokenizers(policy.known_languages)
+        if len(policy.known_languages) > 1:
+            load_identifier()
         planted = {seed.sentence: seed.text for seed in seeds(policy, engine.entities)}
         engine.find("\n".join(planted.values()))
+        fastest(engine)
