@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from governance.attest.findings import finding
 from governance.attest.predicates import Finding
@@ -147,7 +147,7 @@ def _change(
             return None
         change, error = float(now.mean() - then.mean()), _pooled(now, then)
         freedom, on = len(now) + len(then) - 2, f"{len(now):,} items against {len(then):,} others"
-    if abs(change) < figure.least or abs(change) <= error * student.ppf(1 - level / 2, freedom):
+    if abs(change) < figure.least or abs(change) <= error * stdtrit(freedom, 1 - level / 2):
         return None
     certainty = abs(change) / error if error else math.inf
     return certainty, *_said(figure, float(np.nanmean(figure.cells[before])), change, on)
