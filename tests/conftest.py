@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import time
 from collections.abc import Collection, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests import at_first_use
 from tests.governance.registry.tables import mlflow_tables as mlflow_tables  # the fixture
+from tests.in_time import LEFT_OUT, Schedule
 from tests.postgres import cluster as cluster  # the fixture
 from tests.project import before_registering as before_registering  # the fixtures
 from tests.project import before_training as before_training
@@ -27,6 +29,7 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 CI_LIMIT = 3000
 """CPU-seconds: 25 minutes of two cores."""
+SCHEDULE = Schedule.of(os.environ)
 WORTH_TELLING = 100
 PROFILE = os.environ.get("TESTS_PROFILE", "ci")
 """`ci`; `nightly`: many examples, and the tests marked so; `mutation`: a failure is not made smaller."""
@@ -78,7 +81,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
-    items[:] = _long_first(items)
+    items[:] = _long_first(_in_turns(items))
+
+
+def _in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    by_module: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_module.setdefault(item.path, []).append(item)
+    return [item for module in SCHEDULE.order(list(by_module)) for item in by_module[module]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leaves slow tests out when the time of a run is over (`tests.in_time`)."""
+    slow = item.get_closest_marker("slow") is not None
+    if SCHEDULE.leaves_out(slow=slow, now=time.time()):
+        pytest.skip(LEFT_OUT)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many tests were left out."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = sum(LEFT_OUT in str(report.longrepr) for report in skipped)
+    if left_out:
+        terminalreporter.write_line(f"{left_out} slow tests did not begin, since the time was over")
 
 
 def _long_first(items: list[pytest.Item]) -> list[pytest.Item]:
