@@ -279,6 +279,7 @@ def _raw(
         return answer.status, answer.read().decode(errors="replace")
 
 
+@pytest.mark.nightly
 def test_a_server_that_is_killed_is_started_again_and_the_other_serves_on(two: Two) -> None:
     home = str(two.places["desk"].machine.home)
     servers = [each.pid for each in psutil.process_iter() if _serves(each, home)]

@@ -25,7 +25,6 @@ from governance.attest.predicates import RecordUse
 from governance.base.errors import ConfigError, CountersignError, TrainingError
 from governance.models.files import unsafe_files
 from governance.policy.data import TrainingRules
-from pipelines import isolation
 from pipelines.failures import RecordsRefusedError, StoppedError, not_finite
 from pipelines.kinds import KINDS
 from pipelines.shards import read_records
@@ -43,7 +42,6 @@ from pipelines.training.fit import (
 )
 from pipelines.training.methods import METHODS
 from pipelines.training.modelfolder import belongs
-from tests.conftest import PROFILE
 from tests.kept import share
 from tests.pipelines import tiny
 from tests.pipelines.tables import write_records
@@ -743,18 +741,16 @@ def test_signals_are_the_methods_figures_and_no_timings(
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.nightly
 def test_two_processes_train_by_torchrun(
     models: dict[str, Path], tmp_path: Path, own_home: Path
 ) -> None:
-    """The launcher's own code is compiled once for all tests; at night it starts as by its name."""
     share(own_home)
     data = tiny.records(tmp_path / "data", "conversation")
     wanted = tiny.objective("sft", lora=True).model_copy(update={"processes": 2})
     plan = tiny.plan(tmp_path / "work", wanted, models["language"], data)
     seen: list[tuple[int, bool]] = []
-    python = "-m" if PROFILE == "nightly" else f"-P -s -S {isolation.script()}"
-    torchrun = f"{sys.executable} {python} torch.distributed.run --nproc_per_node 2"
+    torchrun = f"{sys.executable} -m torch.distributed.run --nproc_per_node 2"
     environ = {"COUNTERSIGN_LAUNCH": torchrun}
     listener = lambda step, steps, signals: seen.append((step, "loss" in signals))  # noqa: E731
     fitted = launch.run(plan, listener, environ)

@@ -236,6 +236,7 @@ def stages(made: Project, body: str) -> Done:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stage_that_starts_cold_is_guarded_and_imports_late(
     before_registering: Project, tmp_path: Path
 ) -> None:

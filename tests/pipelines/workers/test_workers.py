@@ -514,7 +514,7 @@ def said(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_statements_about_data_are_those_of_cold_runs(first: Project, tmp_path: Path) -> None:
     warm, cold = first.copy(tmp_path / "warm"), first.copy(tmp_path / "cold")
     stages = [(name, "desk_eval") for name in ("sample", "ingest", "scan_pii", "check_quality")]
