@@ -174,7 +174,7 @@ class Desk:
 
 
 @pytest.mark.slow
-@examples(15)
+@examples(6)
 @given(done=st.lists(actions, min_size=3, max_size=14))
 def test_after_whatever_people_do(life: Governed, done: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

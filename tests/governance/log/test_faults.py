@@ -74,6 +74,7 @@ def test_a_disk_that_is_full_loses_nothing_in_sqlite(small_disk: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_disk_that_is_full_loses_nothing_in_postgresql(
     small_disk: Path, cluster: Cluster, tmp_path: Path
 ) -> None:

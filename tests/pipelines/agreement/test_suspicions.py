@@ -10,8 +10,9 @@ import pytest
 from pipelines.agreement.bootstrap import estimates
 from pipelines.agreement.panel import Codes, Floats, Panel, Ratings
 from pipelines.agreement.suspicions import ERROR, prevalence, suspicions
-from tests.conftest import rows
+from tests.conftest import PROFILE, rows
 
+POOLS = 1_000 if PROFILE == "nightly" else 300
 BAD = 2
 
 
@@ -93,11 +94,11 @@ CLEAN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", rows(CLEAN, in_ci={"alike", "who hardly see the rarer answer"}))
 def test_clean_pools_are_accused_no_more_often_than_stated(kind: str) -> None:
-    """1,000 pools; four checks, each with at most `ERROR`."""
+    """Four checks, each with at most `ERROR`."""
     accused = Counter(
-        code for seed in range(1_000) for code, _ in Pool(seed, **CLEAN[kind]).found()
+        code for seed in range(POOLS) for code, _ in Pool(seed, **CLEAN[kind]).found()
     )
-    assert all(count <= 1_000 * ERROR for count in accused.values()), accused
+    assert all(count <= POOLS * ERROR for count in accused.values()), accused
 
 
 def test_two_raters_accuse_each_other_of_nothing() -> None:
