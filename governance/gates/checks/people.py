@@ -30,14 +30,14 @@ from governance.gates.checks.context import (
 from governance.gates.checks.votes import packet_votes, statements
 from governance.history import rollout_rules, rollouts
 from governance.history.authorizations import named
-from governance.history.incidents import about, not_closed, still_open, unchecked
+from governance.history.incidents import about, incomplete, not_closed, still_open, unchecked
 from governance.history.packet import differing
 from governance.history.persons import one_each
 from governance.history.votes import agreed, distinct, signers_of_request
 from governance.log.rules import INSTANTS
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Authorization, Predicate
+    from governance.attest.predicates import Authorization, Incident, Predicate
     from governance.log.evidence import Evidence
     from governance.policy.rules import AliasRule
 
@@ -105,6 +105,19 @@ def incidents(context: ReleaseContext) -> Findings:
             found=f"entry {statement.index}",
             figures=[str(statement.index)],
             version=statement.predicate.version,
+        )
+    if open_incidents:
+        yield from _record_incomplete(context, statements_about)
+
+
+def _record_incomplete(context: ReleaseContext, about_it: list[Evidence[Incident]]) -> Findings:
+    for closing, lacks in incomplete(context.rights, about_it):
+        yield context.finding(
+            "INCIDENT_INCOMPLETE",
+            expected=f"stated before the closing: {', '.join(lacks)}",
+            found=f"entry {closing.index}",
+            figures=[str(closing.index)],
+            version=closing.predicate.version,
         )
 
 
