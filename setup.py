@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHARED = ("params.yaml", "dvc.yaml", "policies", "constraints.txt", ".dvcignore")
+SHARED = ("params.yaml", "dvc.yaml", "policies", "ci", "constraints.txt", ".dvcignore")
 """The files that are this repository's own and other projects' too."""
 PLACE = Path("pipelines/templates/shared")
 """Their place in the wheel. A checkout has no such folder: `pipelines.template` reads its root."""

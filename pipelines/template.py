@@ -22,7 +22,7 @@ from governance.base.distribution import NAME, VERSION
 from governance.base.yaml import parse_yaml
 
 HERE = Path(__file__).parent
-SHARED = ("params.yaml", "dvc.yaml", "constraints.txt", "policies", ".dvcignore")
+SHARED = ("params.yaml", "dvc.yaml", "constraints.txt", "policies", "ci", ".dvcignore")
 """Files and folders that every project has from this repository; setup.py names them too."""
 DOTTED = {"gitignore", "dvc", "github"}
 """Names that begin with a dot in a project."""

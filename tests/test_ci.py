@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from governance.base.distribution import NAME, VERSION
+from pipelines import template
 from tests.conftest import ROOT
 from tests.project import BIN, Project
 
@@ -192,3 +194,21 @@ def with_script(template: str, script: str) -> str:
     head, tail = template.partition(begin)[0], template.rpartition(end)[2]
     body = "".join(f"      {line}\n" if line else "\n" for line in script.splitlines())
     return f"{head}{begin}{body}{end}{tail}"
+
+
+def test_a_new_project_has_the_script_and_a_workflow_that_runs_it() -> None:
+    found = template.files("sft-dpo", "mine")
+    assert found["ci/check.sh"] == SCRIPT.read_bytes()
+    workflow = YAML(typ="safe").load(found[".github/workflows/check.yml"].decode())
+    (job,) = workflow["jobs"].values()
+    steps = [step.get("run", "") for step in job["steps"]]
+    assert "sh ci/check.sh" in steps
+    documented = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in documented for name in job["env"])
+    (install,) = (run for run in steps if "pip install" in run)
+    base = install.partition('"$(')[2].partition(')"')[0]
+    told = subprocess.run(
+        ["sh", "-c", base.replace("requirements.txt", "-")],
+        input=found["requirements.txt"], capture_output=True, check=True,
+    )  # fmt: skip
+    assert told.stdout.decode() == f"{NAME}=={VERSION}\n"

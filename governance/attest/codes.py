@@ -414,6 +414,8 @@ INCIDENT_NOT_CLOSED: an incident was closed by somebody who may not close it
   > countersign incident close {model}/{version}, by somebody whom policy permits
 INCIDENT_NOT_CHECKED: an incident was closed and nobody checked that the actions were effective
   > countersign incident close {model}/{version} --effective "what was measured, and the result"
+INCIDENT_INCOMPLETE: an incident was closed and its record lacks what policy demands
+  > countersign incident close {model}/{version}, with --severity, --cause or --action
 REVIEW_OVERDUE: the date by which a version in use was to be reviewed again is over
   > countersign periodic-review {version}
 REVIEW_LAPSED (never waived): the days of grace for the review of a version in use are over

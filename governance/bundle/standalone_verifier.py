@@ -122,7 +122,7 @@ RELIED_ON = {
     ROLLBACK_TARGET""",
     "what was observed during a canary rollout, and what it shows": "CANARY_MISSING",
     "that a check could be carried out, and remarks beside another finding": """
-    CHECK_CRASHED INCIDENT_NOT_CLOSED INCIDENT_NOT_CHECKED""",
+    CHECK_CRASHED INCIDENT_NOT_CLOSED INCIDENT_NOT_CHECKED INCIDENT_INCOMPLETE""",
 }
 """What a decision checks and this program does not, each with the codes of the findings."""
 BUILT_ON = ("parent", "scorer", "generator", "judge")
@@ -149,7 +149,10 @@ ABSENT: dict[str, dict[str, Any]] = {
     "waiver": {"accepts": []},
     "registration": {"suite": None, "further": []},
     "approval": {"model": None, "alias": None, "expires": None, "opened_at": None},
-    "incident": {"actions": [], "effective": "", "effective_at": None},
+    "incident": {
+        **{"actions": [], "effective": "", "effective_at": None},
+        **{"severity": None, "cause": ""},
+    },
     "periodic_review": {"next_by": None},
     "promotion": {
         **{"action": "promote", "caller": "", "waived": []},
@@ -1163,11 +1166,15 @@ class Course:
     def __init__(self) -> None:
         self.acted: list[str] = []
         self.checked: list[str] = []
+        self.stated: set[str] = set()
         self.closed = False
 
     def add(self, said: Json) -> None:
         if self.closed and said["state"] == "open":
-            self.acted, self.checked, self.closed = [], [], False
+            self.acted, self.checked, self.stated, self.closed = [], [], set(), False
+        parts = {"severity": said["severity"], "cause": said["cause"].strip()}
+        parts["actions"] = said["actions"]
+        self.stated |= {name for name, value in parts.items() if value}
         if said["actions"]:
             self.acted.append(said["principal"])
             self.checked.clear()
@@ -1178,7 +1185,8 @@ class Course:
 
     def closes(self, closing: Entry, rights: Rights, rules: Json) -> bool:
         """Whether a closing counts. From version 3 of the rules on, it needs a check; where policy
-        demands it, by another person than those who acted.
+        demands it, by another person than those who acted. Policy can demand that severity, cause
+        or actions were stated.
         """
         checked = self.checked
         if rules.get("checked_by_another"):
@@ -1186,6 +1194,7 @@ class Course:
             actors = frozenset[str]().union(*(rights.person(name) for name in by))
             checked = [name for name in checked if not rights.person(name) & actors]
         closes = rights.rules_at(closing.index) < 3 or bool(checked)
+        closes = closes and set(rules.get("closing_needs", [])) <= self.stated
         self.closed = self.closed or closes
         return closes
 

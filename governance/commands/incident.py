@@ -28,7 +28,7 @@ from governance.commands import session
 from governance.commands.session import Call, named
 from governance.history.clocks import Running
 from governance.history.descendants import descendants
-from governance.history.incidents import lacks_check
+from governance.history.incidents import CHECK, lacks
 from governance.history.state import LogState
 from governance.log.evidence import Evidence
 from governance.policy.clocks import Clocks
@@ -126,6 +126,7 @@ def update_command(
 @command.command("close")
 @click.argument("version", metavar="MODEL/VERSION")
 @session.reason_option("Why it is over. No personal data.")
+@click.option("--severity", type=click.Choice(get_args(Severity)))
 @click.option("--cause", default="", help="The root cause.")
 @_checked
 @click.option("--action", "actions", multiple=True, help="What was done.")
@@ -142,7 +143,8 @@ def close_command(
     """Close the incidents of MODEL/VERSION.
 
     Somebody must have checked since the last action that the actions were effective: with
-    --effective here, or before with `countersign incident update`.
+    --effective here, or before with `countersign incident update`. Where policy demands severity,
+    cause or actions, they are stated here or before.
     """
     call.check_witnessed()
     now = call.state()
@@ -296,10 +298,28 @@ def _require_closable(now: LogState, version: str, digest: str, closer: str) -> 
         raise InputError(f"no incident is open on {version}", fix=fix)
 
 
+_CLOSING_OPTIONS = {
+    "severity": "--severity LEVEL",
+    "cause": '--cause "the root cause"',
+    "actions": '--action "what was done"',
+}
+"""Part that policy can demand to the option that states it."""
+
+
 def _require_checked(now: LogState, version: str, closing: Evidence[Incident]) -> None:
     """(4)"""
     digest = closing.subjects[0].sha256
-    if not lacks_check(now.evidence, now.authority, digest, closing):
+    lacking = lacks(now.evidence, now.authority, digest, closing)
+    parts = [each for each in lacking if each != CHECK]
+    if parts:
+        options = " ".join(_CLOSING_OPTIONS[each] for each in parts)
+        raise RefusedError(
+            f"nobody has stated of the incident on {version}: {', '.join(parts)}",
+            expected="policies/policy.yaml, incidents.closing_needs: "
+            f"{', '.join(now.authority.policies.rules.incidents.closing_needs)}",
+            fix=f"countersign incident close {version} {options} --reason ...",
+        )
+    if not lacking:
         return
     by_another = now.authority.policies.rules.incidents.checked_by_another
     who = "a person who recorded none of the actions" if by_another else "a person"

@@ -13,7 +13,8 @@
    effective: what was measured, when, and who signed this. The check is in the closing itself or in
    an earlier statement about the incident; an action that is recorded later needs another check.
    Policy can demand that another person checks than those who recorded the actions
-   (`checked_by_another`).
+   (`checked_by_another`), and that severity, root cause or actions are stated by then
+   (`closing_needs`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from governance.log.views import EvidenceView
     from governance.policy.authority import Authority
 
+CHECK = "check"
+"""What a closing lacks where nobody checked that the actions were effective."""
 INCIDENT = "INCIDENT_OPEN"
 """The finding of an open incident. Several incidents give several findings with one subject."""
 
@@ -43,7 +46,7 @@ def counted(
 ) -> list[Evidence[Incident]]:
     """(1), (6) The statements that count, in log order."""
     permitted = _permitted(rights, statements)
-    without = {statement.index for statement in _unchecked(rights, permitted)}
+    without = {statement.index for statement, _ in _not_closing(rights, permitted)}
     return [statement for statement in permitted if statement.index not in without]
 
 
@@ -51,15 +54,27 @@ def unchecked(
     rights: Authority, statements: Iterable[Evidence[Incident]]
 ) -> list[Evidence[Incident]]:
     """(6) The closings that do not count, since nobody checked that the actions were effective."""
-    return _unchecked(rights, _permitted(rights, statements))
+    found = _not_closing(rights, _permitted(rights, statements))
+    return [closing for closing, lacks in found if CHECK in lacks]
 
 
-def lacks_check(
+def incomplete(
+    rights: Authority, statements: Iterable[Evidence[Incident]]
+) -> list[tuple[Evidence[Incident], list[str]]]:
+    """(6) The closings that do not count, since nobody stated what policy demands, and what."""
+    found = _not_closing(rights, _permitted(rights, statements))
+    rest = [(closing, [each for each in lacks if each != CHECK]) for closing, lacks in found]
+    return [(closing, lacks) for closing, lacks in rest if lacks]
+
+
+def lacks(
     evidence: EvidenceView, rights: Authority, digest: str, closing: Evidence[Incident]
-) -> bool:
-    """(6) Whether a closing, as the next entry of the log, would not count for want of a check."""
-    statements = [*about(evidence, rights, digest), closing]
-    return any(each is closing for each in unchecked(rights, statements))
+) -> list[str]:
+    """(6) For want of what a closing, as the next entry of the log, would not count: `CHECK`, or
+    parts that policy names; empty where it counts.
+    """
+    found = _not_closing(rights, _permitted(rights, [*about(evidence, rights, digest), closing]))
+    return next((lacking for each, lacking in found if each is closing), [])
 
 
 def _permitted(
@@ -81,6 +96,8 @@ class _Course:
 
     acted: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
+    stated: set[str] = field(default_factory=set)
+    """Those of severity, cause and actions that were stated."""
     closed: bool = False
 
     def add(self, said: Incident) -> None:
@@ -88,7 +105,9 @@ class _Course:
         first.
         """
         if self.closed and said.state == "open":
-            self.acted, self.checked, self.closed = [], [], False
+            self.acted, self.checked, self.stated, self.closed = [], [], set(), False
+        parts = {"severity": said.severity, "cause": said.cause.strip(), "actions": said.actions}
+        self.stated |= {name for name, value in parts.items() if value}
         if said.actions:
             self.acted.append(said.principal)
             self.checked.clear()
@@ -104,22 +123,30 @@ def is_check(said: Incident) -> bool:
     )
 
 
-def _unchecked(
+def _not_closing(
     rights: Authority, statements: Iterable[Evidence[Incident]]
-) -> list[Evidence[Incident]]:
+) -> list[tuple[Evidence[Incident], list[str]]]:
+    """(6) The closings that do not count, and what they lack."""
     courses: dict[tuple[str, str], _Course] = defaultdict(_Course)
-    without: list[Evidence[Incident]] = []
+    without: list[tuple[Evidence[Incident], list[str]]] = []
     for statement in statements:
         said = statement.predicate
         version = (said.model, said.version)
         courses[version].add(said)
         if said.state != "closed":
             continue
-        if _is_checked(rights, statement, courses[version]):
-            courses[version].closed = True
+        if lacking := _lacking(rights, statement, courses[version]):
+            without.append((statement, lacking))
         else:
-            without.append(statement)
+            courses[version].closed = True
     return without
+
+
+def _lacking(rights: Authority, closing: Evidence[Incident], course: _Course) -> list[str]:
+    policies = rights.at(closing.index).policies
+    needed = policies.rules.incidents.closing_needs if policies is not None else []
+    without = [] if _is_checked(rights, closing, course) else [CHECK]
+    return without + [part for part in needed if part not in course.stated]
 
 
 def _is_checked(rights: Authority, closing: Evidence[Incident], course: _Course) -> bool:

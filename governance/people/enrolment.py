@@ -49,9 +49,14 @@ COMMENTS = {
     "aliases": "The aliases that serve users, and in which roles a person may ask to move them.",
     "waivers": "What may be accepted for a while: how long, and by whom.",
     "incidents": "The roles that open an incident on a model, and that close it.",
+    "rollouts": "Who asks for canary rollouts and widens them, and what each one must keep to.",
     "seconded_by": "The roles that sign a rollback or retirement of another.",
 }
 """The rules that `founded` writes, and the comment above each."""
+ERRORS = {"worse": "higher", "low": 0, "high": 1, "margin": 0.01}
+"""The guardrail of every rollout under the rules that `founded` writes: failed requests, which each
+proxy can measure.
+"""
 
 
 class Person(Model):
@@ -215,7 +220,17 @@ def _rules(given: Founding) -> dict[str, Any]:
         rules["aliases"] = {"champion": {"requesters": requesters}}
     if approvers:
         opened_by = dict.fromkeys([*approvers, *requesters, *([OWNER] if people[OWNER] else [])])
-        rules["incidents"] = {"opened_by": list(opened_by), "closed_by": approvers}
+        rules["incidents"] = {
+            "opened_by": list(opened_by),
+            "closed_by": approvers,
+            "closing_needs": ["severity", "cause", "actions"],
+        }
+        rules["rollouts"] = {
+            "requested_by": requesters,
+            "widened_by": approvers,
+            "minimum_sample": 500,
+            "guardrails": {"errors": dict(ERRORS)},
+        }
     rules |= given.model_dump(include=set(COMMENTS), exclude_defaults=True)
     return {name: rules[name] for name in COMMENTS if rules.get(name)}
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.codes import CODES
+from governance.attest.predicates.monitoring import Cost, Currency
 from governance.base.errors import did_you_mean
 from governance.base.model import Model, Sha256, Slug, absent, empty
 from governance.policy.labelling import ExcludedRater
@@ -30,6 +31,8 @@ FieldPattern = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of a source's field, or a pattern with `*`, `?` and `[]`."""
 
 Score = Annotated[float, Field(ge=0, le=1)]
+
+HourPrice = Annotated[float, Field(ge=0, le=1e6)]
 
 NotBlank = Annotated[str, StringConstraints(pattern=r"\S", max_length=200)]
 
@@ -393,9 +396,30 @@ class IngestPolicy(Model):
 
 
 class TrainingRules(Model):
-    """policies/policy.yaml, `training`: how many of its records a training may lose."""
+    """policies/policy.yaml, `training`: how many of its records a training may lose, and what a
+    device costs.
+    """
 
     max_dropped_share: Score | None = None
     """The largest share of the training records that may be left out; no limit where absent."""
     max_truncated_share: Score | None = None
     """The largest share that may be cut to `max_length`; no limit where absent."""
+    currency: Currency | None = Field(None, exclude_if=absent)
+    """Of the prices."""
+    device_hour: dict[Slug, HourPrice] = Field({}, exclude_if=empty)
+    """Kind of device, as torch names it (cpu, cuda), to the price of one for an hour. Evidence of a
+    training states its cost by it; nothing is decided by it.
+    """
+
+    def cost(self, device: str, hours: float) -> Cost | None:
+        """What so many hours of a kind of device cost; None without a price."""
+        price = self.device_hour.get(device)
+        if price is None or self.currency is None:
+            return None
+        return Cost(currency=self.currency, millionths=round(hours * price * 1e6))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.device_hour and self.currency is None:
+            raise ValueError("prices have a currency, e.g. currency: EUR")
+        return self

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.base.model import Model, Slug
+from governance.base.model import Model, Slug, empty
 
 
 class GuardrailRule(Model):
@@ -51,6 +51,10 @@ class RolloutRules(Model):
     """The largest probability of a wrong result that a request may accept."""
     minimum_sample: int = Field(default=100, ge=1, strict=True)
     """The fewest observations of the new version that each weight needs."""
+    shadow_suffices: bool = Field(False, exclude_if=empty)
+    """Whether a shadow rollout that passed is the canary that a tier demands. Nobody saw the
+    answers of the new version then, so nobody's reaction to them was observed.
+    """
 
     @property
     def stopping_roles(self) -> list[str]:

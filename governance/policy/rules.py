@@ -303,6 +303,8 @@ class IncidentRules(Model):
     """Whether the check that the actions were effective is by a person who recorded none of the
     actions; where none is recorded, by another than the one who closes.
     """
+    closing_needs: list[Literal["severity", "cause", "actions"]] = Field([], exclude_if=empty)
+    """What must have been stated of an incident for its closing to count, beside the check."""
 
 
 class WaiverRules(Model):

@@ -6,6 +6,7 @@
 `canary`     the new version of a rollout: its share, and what is against it
 `following`  reads the log again and again
 `choice`     which permitted version answers a caller, and who that is
+`shadow`     copies of requests for the new version of a shadow rollout
 `split_key`  the secret by which a rollout splits callers
 `servers`    starts an inference server on a private copy, and stops it
 `fleet`      the running servers: switches between them and loses no request

@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from governance.proxy.tally import Said
+from governance.proxy.tally import End, Said
 
 MAX_READ = 1 << 20
 MAX_TOKENS = 10**9
@@ -135,6 +136,21 @@ class Reader:
     def _add(self, text: object) -> None:
         if isinstance(text, str):
             self._characters += len(text)
+
+
+def reader_of(headers: Iterable[tuple[bytes, bytes]]) -> Reader:
+    """The reader of an answer with these headers."""
+    named = {name.lower(): value for name, value in headers}
+    kind = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    encoded = named.get(b"content-encoding", b"identity").strip().lower() != b"identity"
+    return Reader(kind.decode("latin-1"), encoded)
+
+
+def ended(status: int) -> End:
+    """How a request ended whose answer is whole."""
+    if status >= 500:
+        return "failed"
+    return "rejected" if status >= 400 else "answered"
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
 6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
    counted (`observing`): POST requests only.
-7. During a rollout, a hash of the caller decides which version answers (`choice`).
+7. During a rollout, a hash of the caller decides which version answers (`choice`). In a shadow
+   rollout, requests are copied to the new version, which answers nobody (`shadow`).
 8. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
 """
 
@@ -20,7 +21,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,14 +34,16 @@ from starlette.types import Receive, Scope, Send
 from governance.attest.predicates import Finding
 from governance.history.rollouts import percent
 from governance.proxy import metrics
-from governance.proxy.answers import Reader
+from governance.proxy.answers import Reader, ended, reader_of
 from governance.proxy.choice import Caller
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
 from governance.proxy.observing import Observer, UnknownError
 from governance.proxy.permission import Canary, Held, Verdict
 from governance.proxy.rolling import observed
-from governance.proxy.tally import End, Observed
+from governance.proxy.shadow import Copies, Pair
+from governance.proxy.shadow import observed as observed_of
+from governance.proxy.tally import End
 
 PASSED = (
     ("POST", "/v1/chat/completions"),
@@ -98,11 +101,13 @@ class Proxy:
     def __init__(self, fleet: Fleet, name: str, observer: Observer) -> None:
         self.fleet, self.name, self.observer = fleet, name, observer
         self._connections = Connections()
+        self.copies = Copies(fleet, observer)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Closes the connections to the servers at the end."""
         yield
+        await self.copies.close()
         await self._connections.close()
 
     # -- Requests ----------------------------------------------------------------------------------
@@ -129,10 +134,7 @@ class Proxy:
         lease = await self.fleet.lease(caller)
         if isinstance(lease, Refused):
             return self._refused(lease)
-        canary = lease.verdict.canary
-        split = (canary, caller.name) if canary is not None else None
-        is_counted = request.method == "POST"
-        watch = Watch(self.observer, lease.held, began, split) if is_counted else None
+        watch = self._watch(request, body, lease, caller, began)
         try:
             return _Passed(await self._pass(request, body, lease), lease, watch)
         except UnreachedError as problem:
@@ -142,6 +144,24 @@ class Proxy:
         except BrokenError as problem:
             return _broke_off(lease, problem, watch)
 
+    def _watch(
+        self, request: Request, body: bytes, lease: Lease, caller: Caller, began: float
+    ) -> Watch | None:
+        """(6), (7) Looks at a request, and copies it where the new version is to have it."""
+        if request.method != "POST":
+            return None
+        canary = lease.verdict.canary
+        if canary is None or not canary.shadow:
+            split = (canary, caller.name) if canary is not None else None
+            return Watch(self.observer, lease.held, began, split)
+
+        async def send(connections: Connections, url: str) -> Exchange:
+            headers = _request_headers(request)
+            return await connections.ask(url, request.method, _target(request), headers, body)
+
+        pair = self.copies.copy(lease, caller, body, send)
+        return Watch(self.observer, lease.held, began, pair=pair)
+
     def _refused(self, refused: Refused) -> Response:
         self.observer.refuse(refused.findings[0].code)
         return refusal(refused)
@@ -150,9 +170,7 @@ class Proxy:
         """The answer of a server. Raises `UnreachedError` and `BrokenError`; the lease has ended
         then.
         """
-        query = request.scope["query_string"].decode("latin-1")
-        target = f"{request.scope['path']}{f'?{query}' if query else ''}"
-        headers = _request_headers(request)
+        target, headers = _target(request), _request_headers(request)
         try:
             return await self._connections.ask(lease.url, request.method, target, headers, body)
         except (UnreachedError, BrokenError):
@@ -204,7 +222,7 @@ class Proxy:
             {**described(each.held), "state": each.state, "in_flight": each.leases}
             for each in fleet.backends.values()
         ]
-        new = now.canary.held.digest if now.canary else None  # it answers its own callers only
+        new = now.canary.held.digest if now.canary else None  # it answers its own callers, or none
         permitted = [
             each for digest, each in fleet.backends.items() if now.permits(digest) and digest != new
         ]
@@ -232,6 +250,8 @@ class Proxy:
         return {
             **described(canary.held),
             "request": canary.rollout,
+            "mode": "shadow" if canary.shadow else "live",
+            "copies": self.observer.copies if canary.shadow else None,
             "share_in_log": percent(canary.weight),
             "share": percent(now.canary.weight if now.canary else 0),
             "observed": self.observer.rolling is not None and observed(canary),
@@ -289,15 +309,16 @@ class Watch:
     held: Held
     began: float
     split: tuple[Canary, str] | None = field(default=None, repr=False)
-    """The rollout under which it began, and the hash of its caller."""
+    """The live rollout under which it began, and the hash of its caller."""
+    pair: Pair | None = field(default=None, repr=False)
+    """The copy of it, in a shadow rollout."""
 
     def over(self, end: End, reader: Reader | None = None) -> None:
         """The request ended."""
-        milliseconds = round(1000 * (time.monotonic() - self.began))
-        said = reader.end() if reader is not None and end == "answered" else None
-        if reader is not None and reader.failed and end == "answered":
-            end, said = "failed", None
-        seen = Observed(end, milliseconds, said)
+        seen = observed_of(self.began, end, reader)
+        if self.pair is not None:
+            milliseconds = round(1000 * (time.monotonic() - self.pair.began))
+            self.pair.answered(self.held, replace(seen, milliseconds=milliseconds))
         self.observer.finished(self.held, seen, reader.id if reader is not None else "", self.split)
 
 
@@ -335,7 +356,7 @@ class _Passed:
 
     def __init__(self, exchange: Exchange, lease: Lease, watch: Watch | None) -> None:
         self._exchange, self._lease, self._watch = exchange, lease, watch
-        self._reader = _reader(exchange.headers)
+        self._reader = reader_of(exchange.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises what the server's connection raises: the caller's connection then ends
@@ -348,7 +369,7 @@ class _Passed:
             if tasks[0].done():
                 end = "failed"
                 tasks[0].result()
-                end = _end(self._exchange.status)
+                end = ended(self._exchange.status)
         finally:
             if self._watch is not None:
                 self._watch.over(end, self._reader)
@@ -368,17 +389,9 @@ class _Passed:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _end(status: int) -> End:
-    if status >= 500:
-        return "failed"
-    return "rejected" if status >= 400 else "answered"
-
-
-def _reader(headers: Headers) -> Reader:
-    named = {name.lower(): value for name, value in headers}
-    kind = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    encoded = named.get(b"content-encoding", b"identity").strip().lower() != b"identity"
-    return Reader(kind.decode("latin-1"), encoded)
+def _target(request: Request) -> str:
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{request.scope['path']}{f'?{query}' if query else ''}"
 
 
 async def _left(receive: Receive) -> None:

@@ -1,7 +1,7 @@
-"""The new version of a live rollout, as the log says: its share, and what is against serving it.
+"""The new version of a rollout, as the log says: its share, and what is against serving it.
 
-1. A rollout counts while `governance.history.rollouts` gives it a share. A shadow rollout answers
-   nobody, so it is not here.
+1. A rollout counts while `governance.history.rollouts` gives it a share. In a shadow rollout that
+   is the share of the callers whose requests are copied.
 2. The holder must be the version from which the rollout goes. The new version must be registered
    with the bytes that the signed request names, by no development key, and registered once.
 3. The same things are against it as against a holder. Beyond that, every open incident is, whatever
@@ -48,7 +48,6 @@ def canary_of(
         rollout
         for rollout in now.timeline.rollouts.values()
         if (rollout.asked.model, rollout.asked.alias) == (holder.model, alias)
-        and rollout.asked.mode == "live"
         and rollout.weight(at.wall) > 0
     ]
     if len(with_share) != 1:
@@ -66,6 +65,7 @@ def canary_of(
         at.steady + left,
         tuple(asked.guardrails),
         expires,
+        asked.mode == "shadow",
     )
 
 

@@ -1,7 +1,8 @@
 """Which of the versions that may be served answers a caller, and who the caller is.
 
-1. Without a rollout, the holder of the alias answers everybody. With one, a keyed hash of the
-   caller decides (`governance.rollout.split`), so that a conversation stays on one side.
+1. Without a rollout, and during a shadow rollout, the holder of the alias answers everybody. With a
+   live one, a keyed hash of the caller decides (`governance.rollout.split`), so that a conversation
+   stays on one side. In a shadow rollout, the same hash decides whose requests are copied.
 2. The caller is the first of these that a request has: the text `user` in its body, as OpenAI's API
    defines it; its `Authorization` header; the address of its connection. The first one is the
    finest: an application that serves many people has one key and one address for all of them.
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
-from governance.proxy.permission import Held, Verdict
+from governance.proxy.permission import Canary, Held, Verdict
 from governance.rollout.split import Split, arm_of
 
 
@@ -43,10 +44,19 @@ def chosen(now: Verdict, caller: Caller, key: bytes) -> Held:
     secret of the split.
     """
     canary = now.canary
-    if canary is None:
+    if canary is None or canary.shadow:
         return now.allowed[0]
-    split = Split(canary.rollout, canary.weight, shadow=False, key=key)
-    return canary.held if arm_of(caller.name, split) == "new" else now.allowed[0]
+    return canary.held if _is_new(canary, caller, key) else now.allowed[0]
+
+
+def is_copied(canary: Canary, caller: Caller, key: bytes) -> bool:
+    """(1) Whether a caller's requests are copied to the new version."""
+    return canary.shadow and _is_new(canary, caller, key)
+
+
+def _is_new(canary: Canary, caller: Caller, key: bytes) -> bool:
+    split = Split(canary.rollout, canary.weight, shadow=canary.shadow, key=key)
+    return arm_of(caller.name, split) == "new"
 
 
 def _user(body: bytes) -> str:

@@ -138,7 +138,8 @@ class Fleet:
     def arrange(self) -> None:
         """(2), (3) Starts what is missing and lets go what nobody needs."""
         now = self.verdict()
-        for held in now.allowed:
+        copies = (now.canary.held,) if now.canary is not None and now.canary.shadow else ()
+        for held in (*now.allowed, *copies):
             backend = self.backends.get(held.digest)
             if backend is None:
                 self._begin(held)
@@ -169,6 +170,17 @@ class Fleet:
             if self.seconds() >= until or self._waiting >= MAX_WAITING:
                 return Refused((_not_ready(now.allowed[0]),), now)
             await self._wait(until - self.seconds())
+
+    def lease_copy(self, now: Verdict) -> Lease | None:
+        """A server of the new version of a shadow rollout; None where none is ready."""
+        if now.canary is None or not now.canary.shadow or not self._answers(now.canary.held):
+            return None
+        backend = self.backends[now.canary.held.digest]
+        if backend.running is None:
+            return None
+        backend.leases += 1
+        running = backend.running
+        return Lease(backend, running.url, running.verified, backend.held, now)
 
     def failed(self, backend: Backend) -> None:
         """A request could not be passed on: the server is looked at again before others are."""

@@ -91,6 +91,8 @@ def _proxy(
         ("", {"code": code}, count) for code, count in sorted(observer.refused.items())
     ]
     yield "refused_total", "counter", "Requests that no version answered.", refused
+    copies: list[Sample] = [("", {"end": end}, count) for end, count in observer.copies.items()]
+    yield "copies_total", "counter", "Requests of shadow rollouts, copied or dropped.", copies
     held = [("", _of(each), 1.0) for each in served]
     yield "served", "gauge", "1 for each version that may be served now.", held
     yield "log_entries", "gauge", "Entries of the log, as last read.", [("", {}, entries)]

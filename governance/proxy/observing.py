@@ -64,6 +64,8 @@ class Observer:
     """By digest, since the start."""
     refused: dict[str, int] = field(default_factory=dict)
     """Requests that no version answered, by code."""
+    copies: dict[str, int] = field(default_factory=lambda: {"sent": 0, "dropped": 0})
+    """Requests of shadow rollouts, since the start: copied, or not copied for want of room."""
     _answers: OrderedDict[str, Held] = field(default_factory=OrderedDict)
 
     def finished(

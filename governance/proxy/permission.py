@@ -10,7 +10,8 @@
 5. The new version of a rollout may answer its share of the callers, while the holder may answer,
    the rollout is open, its share is above 0, and nothing is against that version. It needs a log
    that was read completely in the last `CANARY_SECONDS`: who cannot hear an abort does not go on.
-   In every other case the holder answers all callers.
+   In every other case the holder answers all callers. In a shadow rollout it does, too; the new
+   version gets copies under the same conditions.
 
 Times are seconds of a steady clock, which nobody can turn back.
 """
@@ -52,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Canary:
-    """The new version of a live rollout that has a share of the callers."""
+    """The new version of a rollout that has a share of the callers."""
 
     held: Held
     """`entry` is that of the step that gave the share."""
@@ -66,6 +67,8 @@ class Canary:
     """What is to be observed."""
     expires: datetime | None = None
     """`ends` by the wall clock, for what is recorded."""
+    shadow: bool = False
+    """Whether the new version gets copies of the requests of its share, and answers nobody."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Verdict:
     """What may be served at one moment."""
 
     allowed: tuple[Held, ...]
-    """The holder first, then the new version of a rollout."""
+    """The holder first, then the new version of a live rollout."""
     meanwhile: Held | None
     """May answer until an allowed version is ready (4)."""
     findings: tuple[Finding, ...]
@@ -163,7 +166,7 @@ def verdict(known: Knowledge, at: float) -> Verdict:
     findings = tuple(each for held in known.said.versions for each in held.against)
     canary = _canary(known, at, age, status) if holders else None
     return Verdict(
-        (*holders, *((canary.held,) if canary else ())),
+        (*holders, *((canary.held,) if canary and not canary.shadow else ())),
         _meanwhile(known, at) if holders else None,
         () if holders else findings or (_nothing_held(),),
         status,

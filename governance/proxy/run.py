@@ -400,6 +400,9 @@ class Serving:
             return f"; the rollout to {canary.held.name} has no share here: {codes or 'not now'}"
         is_observed = self.observer.rolling is not None and observed(canary)
         unseen = "" if is_observed else "; its windows are not recorded here (docs/rollouts.md)"
+        if canary.shadow:
+            share = percent(canary.weight)
+            return f"; requests of {share} of the callers are copied to {canary.held.name}{unseen}"
         return f"; {percent(canary.weight)} of the callers get {canary.held.name}{unseen}"
 
 

@@ -15,7 +15,7 @@ from governance.history.lineage import inputs, reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
 from governance.release import drills
-from governance.report import assurance, canary, scores, service
+from governance.report import assurance, canary, compute, scores, service
 from governance.report.facts import Facts, run_of
 from governance.report.frameworks import EVIDENCE
 from governance.report.leaks import leakage
@@ -133,7 +133,9 @@ def _training(facts: Facts) -> Found:
     if not all(units & training.run.detail.keys() for training in trainings):
         lacks.append("an estimate of compute")
     says = "training stages, each with parameters, code and environment"
-    return Found(facts.trainings, says, [*lacks, "an estimate of energy"])
+    if not all(map(compute.is_measured, trainings)):
+        lacks.append("an estimate of energy")
+    return Found(facts.trainings, says, lacks)
 
 
 def _components(facts: Facts) -> Found:

@@ -26,6 +26,9 @@ class Say(Enum):
     WAIVED_FINDINGS = "Approved despite waived findings: {findings}."
     LIVE = "Live as {aliases}."
     STILL_SERVING = "STILL SERVING as {aliases}."
+    STILL_HELD = (
+        "It still holds {aliases}. Servers that follow the log refuse it; others may serve it."
+    )
     REPLACED = "It holds no alias now: another version took its place."
     REGISTRY_SAYS_OTHERWISE = "So says the log; the registry says otherwise."
     WOULD_BE_REFUSED = "Was approved; would be refused today: {findings}."

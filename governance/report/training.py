@@ -10,7 +10,7 @@ from governance.attest.predicates import Train
 from governance.base.text import moment
 from governance.history.lineage import ModelNode
 from governance.log.evidence import Evidence
-from governance.report import assurance
+from governance.report import assurance, compute
 from governance.report.facts import PREFIX, Facts
 from governance.report.model.training import Along, Base, Curve, Training
 
@@ -62,6 +62,7 @@ def _training(facts: Facts, node: ModelNode, statement: Evidence[Train]) -> Trai
         data=request.data.dataset if request else "not recorded",
         other_trainings=[index for index in others if index != statement.index],
         assurance=assurance.words(facts, node),
+        compute=compute.of_training(statement.predicate),
         curves=read_curves(path) if isinstance(path, Path) else [],
         curves_note="" if isinstance(path, Path) else path,
         along=shown_along(along),

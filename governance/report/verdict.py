@@ -17,8 +17,10 @@ from typing import NamedTuple
 from governance.attest.predicates import Finding, Promotion
 from governance.base.text import moment
 from governance.base.time import instant
+from governance.history.cases import cases
 from governance.history.timeline import Tenure
 from governance.log.evidence import Evidence
+from governance.policy.serving import ServingRules
 from governance.report.facts import Facts
 from governance.report.model.front import Verdict, VerdictWord
 from governance.report.model.parts import Reason
@@ -151,7 +153,7 @@ def _reasons(facts: Facts, standing: Standing, word: VerdictWord) -> Iterator[Re
         return
     for move, why in _not_reproduced(standing)[:1]:
         yield reason(Say.NOT_REPRODUCED, entry=move.index, why=why)
-        yield from _serving(facts, standing, Say.STILL_SERVING)
+        yield from _serving(facts, standing, _still(standing))
         return
     if standing.released is None:
         yield from _unreleased(standing, word)
@@ -159,7 +161,7 @@ def _reasons(facts: Facts, standing: Standing, word: VerdictWord) -> Iterator[Re
         findings = [f"{finding.message} ({finding.code})" for finding in standing.against[:2]]
         findings += [f"{len(standing.against) - 2} more"] if len(standing.against) > 2 else []
         yield reason(Say.WOULD_BE_REFUSED, findings="; ".join(findings))
-        yield from _serving(facts, standing, Say.STILL_SERVING)
+        yield from _serving(facts, standing, _still(standing))
     else:
         people = [f"{name} ({role})" for name, role, _ in standing.approvers]
         yield reason(Say.APPROVED, people=people) if people else reason(Say.NO_APPROVAL_REQUIRED)
@@ -188,6 +190,29 @@ def _serving(facts: Facts, standing: Standing, live: Say) -> Iterator[Reason]:
             yield reason(Say.REGISTRY_SAYS_OTHERWISE)
     elif standing.released is not None:
         yield reason(Say.REPLACED)
+
+
+def _still(standing: Standing) -> Say:
+    """What is known of the service of a version that holds an alias and would be refused today.
+    `countersign serve` and the verifying loader go on with most of what a move is refused for.
+    """
+    return Say.STILL_HELD if _is_refused_in_service(standing) else Say.STILL_SERVING
+
+
+def _is_refused_in_service(standing: Standing) -> bool:
+    """Whether those that follow the log refuse the version: its move is not reproduced, its review
+    lapsed where policy then stops it, or an incident of a severity at which policy stops.
+    """
+    given = {tenure.given.index for tenure in standing.live}
+    if given & {move.index for move, _ in _not_reproduced(standing)}:
+        return True
+    if any(finding.code == "REVIEW_STOPS_SERVING" for finding in standing.against):
+        return True
+    policies = standing.now.authority.in_force.policies
+    rules = policies.rules.serving if policies is not None else ServingRules()
+    opened = {(one.predicate.model, one.predicate.version) for one in standing.open_incidents}
+    last = {(case.model, case.version): case for case in cases(standing.incidents)}
+    return any(rules.stops_at(last[key].severity if key in last else None) for key in opened)
 
 
 def _unreleased(standing: Standing, word: VerdictWord) -> Iterator[Reason]:

@@ -56,7 +56,7 @@ from governance.base.errors import (
 )
 from governance.base.time import instant, instant_of
 from governance.gates.checks.votes import incidents_against
-from governance.history.incidents import is_of_registered, lacks_check
+from governance.history.incidents import CHECK, is_of_registered, lacks
 from governance.log import evidence
 from governance.log.api import Verifier
 from governance.log.evidence import Evidence
@@ -92,6 +92,7 @@ Reason = (
         "date",
         "incident_open",
         "not_checked",
+        "incomplete",
         "rollout",
     ]
 )
@@ -120,6 +121,7 @@ _TEXTS: dict[Reason, str] = {
     "date": "it is dated {dated}, but the server's clock says {clock}",
     "incident_open": "an incident is open (entry {entry}), which blocks approval",
     "not_checked": "nobody who may has checked since the last action that it was effective",
+    "incomplete": "nobody stated of the incident what policy demands: {parts}",
     "rollout": "the rules of rollouts refuse it: {codes}",
 }
 _NEXT: dict[Reason, str] = {
@@ -132,6 +134,7 @@ _NEXT: dict[Reason, str] = {
     "date": "set the clock right, and sign again",
     "incident_open": "close the incident, or waive it and freeze the version again",
     "not_checked": "countersign incident close, with --effective",
+    "incomplete": "countersign incident close, with --severity, --cause or --action",
     "account": "set COUNTERSIGN_USER and COUNTERSIGN_PASSWORD to that account (docs/registry.md)",
     "long_text": "sign a shorter text",
     "rollout": "countersign rollout status",
@@ -270,8 +273,11 @@ def _check_fits(log: Log, statement: Evidence) -> None:
             raise NotAcceptedError("not_registered", statement)
         digest = statement.subjects[0].sha256
         is_closing = isinstance(predicate, Incident) and predicate.state == "closed"
-        if is_closing and lacks_check(now.evidence, now.authority, digest, statement):  # (10)
+        lacking = lacks(now.evidence, now.authority, digest, statement) if is_closing else []
+        if CHECK in lacking:  # (10)
             raise NotAcceptedError("not_checked", statement)
+        if lacking:
+            raise NotAcceptedError("incomplete", statement, parts=", ".join(lacking))
 
 
 def _check_rollout(log: Log, statement: Evidence, at: datetime) -> None:

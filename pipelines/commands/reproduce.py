@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,10 +173,8 @@ def _train(repeat: Repeat, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     job = run.job(repeat.inputs, folder / "made", folder / "scratch")
     train.train_only_if_allowed(job)
     train.require_settled(os.environ, resolved.threads)
-    clock = time.monotonic()
     with train.drawn(job, resolved) as listener:
-        fitted, final = train.perform(job, resolved, listener)
-    seconds = time.monotonic() - clock
+        fitted, final, used = train.measured(job, resolved, listener)
     run.progress.step("comparing the models")
     made = job.output("model")
     comparison = compare(run.project.root / paths.model(run.key) / "model", made)
@@ -193,5 +190,5 @@ def _train(repeat: Repeat, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
         "parameters": train.parameters(resolved, fitted),
         "environment": environment(versions, job.machine),
     }
-    detail = {**train.cost(fitted, seconds), **train.launcher(job.machine.environ)}
+    detail = {**used, **train.launcher(job.machine.environ)}
     return fields, {**detail, "files_that_differ": list(comparison.files)}

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.attest import canonical, digests
-from governance.attest.predicates.training import Canaries, ToolUse
+from governance.attest.predicates.training import Canaries, Compute, ToolUse
 from governance.base.errors import CountersignError, TrainingError
 from governance.registry.port import DatasetLink, LoggedModel, RunRequest
-from pipelines import lock, paths
+from pipelines import energy, lock, paths
 from pipelines.failures import unchanged
 from pipelines.families import StageFamily, mistakes_of
 from pipelines.finite_weights import require_finite_weights
@@ -94,13 +94,12 @@ def run(job: Job) -> Outcome:
     resolved = objective.resolve(job.params, job.key)
     chosen = method(resolved.method)
     require_settled(os.environ, resolved.threads)
-    began = time.monotonic()
     with _shown(job, resolved) as (run, listener):
-        fitted, final = perform(job, resolved, listener)
+        fitted, final, used = measured(job, resolved, listener)
+        run.metrics(fitted.steps, figures(used))
         model = digests.tree_digest(job.output("model"))
         run.made(LoggedModel(job.key, model, objective.describe(resolved)))
     adapter = digests.tree_digest(job.output("adapter")) if resolved.lora else None
-    seconds = time.monotonic() - began
     return Outcome(
         predicate={
             "method": resolved.method,
@@ -120,7 +119,7 @@ def run(job: Job) -> Outcome:
         },
         parameters=parameters(resolved, fitted),
         detail={
-            **cost(fitted, seconds),
+            **used,
             **launcher(job.machine.environ),
             **registry(run),
         },
@@ -237,13 +236,37 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """Time and memory that the training took."""
-    return {
-        "training_seconds": round(seconds, 3),
-        "device_hours": round(seconds * fitted.processes / 3600, 6),
-        "peak_rss_bytes": peak_rss(),
-    }
+def measured(
+    job: Job, resolved: Objective, listener: Listener
+) -> tuple[Fitted, dict[str, float | None], dict[str, Any]]:
+    """Performs the training, and measures time, energy and memory. The last is for `run.detail`."""
+    began = time.monotonic()
+    with energy.here() as meter:
+        fitted, final = perform(job, resolved, listener)
+    hours = (time.monotonic() - began) * fitted.processes / 3600
+    rules = job.policies.rules.training if job.policies else None
+    found = meter.used(fitted.device, fitted.processes)
+    compute = Compute(
+        device_hours=round(hours, 6),
+        devices=fitted.processes,
+        training_seconds=round(hours * 3600 / fitted.processes, 3),
+        energy_joules=found.joules,
+        energy_counters=found.counters,
+        energy_not_measured=found.not_measured,
+        cost=rules.cost(fitted.device, hours) if rules else None,
+    )
+    return fitted, final, {**compute.model_dump(mode="json"), "peak_rss_bytes": peak_rss()}
+
+
+def figures(used: Mapping[str, Any]) -> dict[str, float]:
+    """What the registry shows of time, energy and cost."""
+    compute = Compute.model_validate({name: used[name] for name in Compute.model_fields})
+    shown = {"device_hours": compute.device_hours}
+    if compute.energy_joules is not None:
+        shown["energy_joules"] = compute.energy_joules
+    if compute.cost is not None:
+        shown[f"cost_{compute.cost.currency.lower()}"] = compute.cost.millionths / 1e6
+    return shown
 
 
 def launcher(environ: Mapping[str, str]) -> dict[str, str]:

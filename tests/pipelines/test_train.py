@@ -16,6 +16,7 @@ import pytest
 
 from governance.attest import digests
 from governance.attest.predicates import RecordUse, Train
+from governance.attest.predicates.training import Compute
 from governance.base.errors import RefusedError, TrainingError, VerificationError
 from governance.machine.machine import Machine, machine
 from pipelines import paths
@@ -166,7 +167,10 @@ def test_what_is_left_and_told(
     assert float(rows[-1]["loss"]) == outcome.predicate["final"]["loss"]
     adapter = json.loads((one.output("adapter") / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == f"sha256:{one.inputs['parent'].sha256}"
-    assert outcome.detail["peak_rss_bytes"] > 1 << 20 and outcome.detail["device_hours"] > 0
+    assert outcome.detail["peak_rss_bytes"] > 1 << 20
+    used = Compute.of(outcome.detail)
+    assert used is not None and used.device_hours > 0 and used.devices == 1
+    assert (used.energy_joules is None) <= bool(used.energy_not_measured)
     assert_shown(outcome, one, here)
 
 
@@ -210,6 +214,7 @@ def assert_shown(outcome: Outcome, one: Job, here: Machine) -> None:
     shown = runs(here)[outcome.detail["registry_run"]]
     assert (shown.info.status, outcome.detail["registry_problem"]) == ("FINISHED", None)
     assert shown.data.metrics["loss"] == outcome.predicate["final"]["loss"]
+    assert shown.data.metrics["device_hours"] == outcome.detail["device_hours"]
     assert (
         shown.data.params["trainer.learning_rate"] == "0.01" and shown.data.params["lora.r"] == "2"
     )

@@ -27,7 +27,7 @@ class Usage(Model):
 
 
 class Cost(Model):
-    """What these tokens cost by the prices of policy."""
+    """What was used, by the prices of policy."""
 
     currency: Currency
     millionths: Count

@@ -201,8 +201,8 @@ class Run(Model):
     seconds: float
     requested_by: Requester
     detail: dict[str, Json] = {}
-    """Figures that differ between two runs of the same thing: device hours, peak memory, MLflow run
-    id.
+    """Figures that differ between two runs of the same thing: device hours, energy, cost, peak
+    memory, MLflow run id.
     """
 
 

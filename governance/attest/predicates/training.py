@@ -1,9 +1,11 @@
 """What the model stages state: base, gate, train, evaluate, reproduction, seed_run, failure."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from governance.attest.predicates.monitoring import Cost
 from governance.attest.predicates.parts import (
     Finding,
     Instant,
@@ -150,6 +152,34 @@ class Canaries(Model):
     """RFC 6962 root over the sorted record ids of the canaries."""
 
 
+class Compute(Model):
+    """What a training used of its machine. Two runs with the same result differ in it, so it stands
+    among the figures of the run (`run.detail`).
+    """
+
+    device_hours: float = Field(ge=0)
+    devices: int | None = Field(None, ge=1)
+    """Processes of the training, of which each has one device. Older trainings do not say it."""
+    training_seconds: float | None = Field(None, ge=0)
+    energy_joules: float | None = Field(None, ge=0)
+    """By counters of the machine, whatever else ran there; None where nothing could be read."""
+    energy_counters: list[str] = []
+    energy_not_measured: str = ""
+    """What of it was not measured, and why; of older trainings, nothing is said."""
+    cost: Cost | None = None
+    """Of the device hours, by the prices of policy; None without a price."""
+
+    @classmethod
+    def of(cls, detail: Mapping[str, Any]) -> Self | None:
+        """What a run's figures say; None where they do not, or in another form."""
+        try:
+            return cls.model_validate(
+                {name: detail[name] for name in cls.model_fields if name in detail}
+            )
+        except ValidationError:
+            return None
+
+
 @evidence_kind("train", granted=True)
 class Train(Predicate):
     """A model was trained. Its subject `model` is what is released."""
@@ -185,6 +215,11 @@ class Train(Predicate):
     """Absent where the model had no tools. Means over the logged steps."""
     canaries: Canaries | None = Field(None, exclude_if=absent)
     """Absent where none were planted. `records` and `use` count them."""
+
+    @property
+    def compute(self) -> Compute | None:
+        """What it used of its machine, where it says so."""
+        return Compute.of(self.run.detail)
 
 
 class Behaviour(Model):

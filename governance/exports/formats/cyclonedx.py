@@ -19,6 +19,7 @@ from governance.exports.text import json_bytes, outside_path, stated
 from governance.history.lineage import DataChain, ModelNode
 from governance.policy.rules import Datacard
 from governance.report import scores
+from governance.report.compute import in_all_energy
 from governance.report.facts import Facts
 from governance.report.leaks import leakage
 from governance.report.model.scores import Metric, Score, Slice
@@ -185,7 +186,7 @@ def _card(records: Records) -> dict[str, Any]:
     ]
     limits += [] if sliced else ["results by slice: not measured"]
     limits.append(f"memorisation of training data: {text_of(leakage(facts).reasons)}")
-    limits.append("energy: not measured")
+    limits.append(f"energy: {in_all_energy([one.predicate for one in facts.trainings])}")
     return {
         "bom-ref": _ref("card", facts.digest),
         "modelParameters": parameters,

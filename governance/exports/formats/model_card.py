@@ -16,7 +16,7 @@ from governance.exports.catalog import Document, Format, Made
 from governance.exports.records import Records, recall_summary
 from governance.exports.text import drawn, stated, yaml_text
 from governance.gates.behaviour import SCORERS
-from governance.report import behaviour, outside, scores
+from governance.report import behaviour, compute, outside, scores
 from governance.report.facts import Facts
 from governance.report.model.scores import Score
 from governance.report.verdict import verdict
@@ -52,6 +52,7 @@ def page_of(records: Records) -> str:
         behaviour=behaviour.of_version(facts),
         reward_models=behaviour.reward_models(facts),
         thresholds_fixed=scores.thresholds_fixed(facts).text,
+        compute=compute.in_all(one.predicate for one in facts.trainings),
         cannot_find=sorted({kind for scan in scans.values() for kind in scan.cannot_find}),
         recall=recall_summary({name: scan.recall for name, scan in scans.items()}),
         titles={code: entry.title for code, entry in CODES.items()},

@@ -30,14 +30,14 @@ from governance.gates.checks.context import (
 from governance.gates.checks.votes import packet_votes, statements
 from governance.history import rollout_rules, rollouts
 from governance.history.authorizations import named
-from governance.history.incidents import about, not_closed, still_open, unchecked
+from governance.history.incidents import about, incomplete, not_closed, still_open, unchecked
 from governance.history.packet import differing
 from governance.history.persons import one_each
 from governance.history.votes import agreed, distinct, signers_of_request
 from governance.log.rules import INSTANTS
 
 if TYPE_CHECKING:
-    from governance.attest.predicates import Authorization, Predicate
+    from governance.attest.predicates import Authorization, Incident, Predicate
     from governance.log.evidence import Evidence
     from governance.policy.rules import AliasRule
 
@@ -106,6 +106,19 @@ def incidents(context: ReleaseContext) -> Findings:
             figures=[str(statement.index)],
             version=statement.predicate.version,
         )
+    if open_incidents:
+        yield from _record_incomplete(context, statements_about)
+
+
+def _record_incomplete(context: ReleaseContext, about_it: list[Evidence[Incident]]) -> Findings:
+    for closing, lacks in incomplete(context.rights, about_it):
+        yield context.finding(
+            "INCIDENT_INCOMPLETE",
+            expected=f"stated before the closing: {', '.join(lacks)}",
+            found=f"entry {closing.index}",
+            figures=[str(closing.index)],
+            version=closing.predicate.version,
+        )
 
 
 def _check_wanted(context: ReleaseContext) -> str:
@@ -135,15 +148,30 @@ def reviewed(context: ReleaseContext) -> Findings:
         )
 
 
+def _counts_as_canary(context: ReleaseContext, rollout: rollouts.Rollout) -> bool:
+    """Whether a rollout can be for or against a canary. A shadow can always be against it."""
+    rules = context.policies.rules.rollouts
+    is_against = bool(rollout.harmful) or rollout.state(context.at) == "aborted"
+    shadows_count = rules is not None and rules.shadow_suffices
+    return rollout.asked.mode == "live" or shadows_count or is_against
+
+
 def canary(context: ReleaseContext) -> Findings:
     """The last rollout to these bytes passed, from those that hold the alias now, where the tier
-    demands a canary. The policies in force still permit its terms.
+    demands a canary. The policies in force still permit its terms. Shadow rollouts count only where
+    policy says so, and where they are against it.
     """
     if context.tier is None or not context.tier.canary:
         return
     digest = context.request.released.sha256
-    of_log = context.timeline.rollouts.values()
-    rollout = rollouts.latest(of_log, context.model, context.request.alias, digest)
+    of_log = list(context.timeline.rollouts.values())
+    counts = [each for each in of_log if _counts_as_canary(context, each)]
+    name = (context.model, context.request.alias, digest)
+    rollout = rollouts.latest(counts, *name)
+    if rollout is None and rollouts.latest(of_log, *name) is not None:
+        shadow = "a shadow rollout, which policy does not count"
+        yield context.finding("CANARY_MISSING", expected="a live rollout that passed", found=shadow)
+        return
     if rollout is None:
         yield context.finding("CANARY_MISSING", expected="a canary", found="not recorded")
         return

@@ -42,6 +42,8 @@ class Training(Model):
     """Entries of other trainings of the same stage."""
     assurance: str
     """Whether the same came out again, in words."""
+    compute: str = ""
+    """Device hours, energy and cost, in words."""
     curves: list[Curve]
     curves_note: str
     along: list[Along] = []

@@ -361,6 +361,7 @@ def closed(scene: Governed, *said: tuple[str, str, dict[str, Any]]) -> None:
 
 
 ANOTHER = RULES + "incidents: {checked_by_another: true}\n"
+NEEDS = RULES + "incidents: {closing_needs: [severity, cause, actions]}\n"
 UNCHECKED: dict[str, Any] = {"effective": "", "effective_at": None}
 CHECK: dict[str, Any] = {
     "effective": "300 answers: none",
@@ -482,6 +483,14 @@ ROWS = {
     ),
     "an incident checked by another than who acted": Row(
         lambda scene: closed(scene, ("closed", "ada", {})), True, ANOTHER
+    ),
+    "an incident closed, and what policy needs is stated": Row(
+        lambda scene: closed(scene, ("closed", "ada", {"severity": "low", "cause": "a bug"})),
+        True,
+        NEEDS,
+    ),
+    "an incident closed without a cause, which policy needs": Row(
+        lambda scene: closed(scene, ("closed", "ada", {"severity": "low"})), False, NEEDS
     ),
     "long open": Row(after_their_last_day, True, LONG),
     "an approver whose last day is over": Row(after_their_last_day, False, LONG, people=LEAVING),

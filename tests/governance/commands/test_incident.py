@@ -170,6 +170,24 @@ def test_policy_can_demand_that_another_person_checks(desk: Desk) -> None:
     assert said(desk, "close")["state"] == "closed"
 
 
+def test_policy_can_demand_what_is_stated_before_a_closing(desk: Desk) -> None:
+    rules = desk.scene.story.root / "policies" / "policy.yaml"
+    text = rules.read_text(encoding="utf-8")
+    needs = "incidents: {closing_needs: [severity, cause, actions]}\n"
+    rules.write_text(text + needs, encoding="utf-8")
+    changed = load_policies(rules.parent)
+    desk.scene.propose(changed)
+    for who in ("ada", "ben"):
+        desk.scene.approve(who, "policy-owner", changed.digest, "policy")
+    said(desk, "open", "--action", "withdrew it")
+    check = ("--effective", "none of 300")
+    told = refused(desk, "close", *check)
+    assert "severity, cause" in told and "--severity" in told and "--action" not in told
+    assert "severity" not in refused(desk, "close", "--cause", "a bug", "--severity", "low")
+    said(desk, "update", "--severity", "low")
+    assert said(desk, "close", "--cause", "a bug", *check)["state"] == "closed"
+
+
 def test_show_has_all_that_was_said_and_what_was_not(desk: Desk) -> None:
     story = desk.scene.story
     story.train("dpo", "sft", "conversation", "desk_sft", "sft")

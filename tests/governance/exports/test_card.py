@@ -32,7 +32,7 @@ def test_what_no_record_gives_is_left_out_of_the_metadata_and_said_in_words(plai
     assert not {"license", "datasets", "language"} & set(metadata(plain))
     assert "verified:" not in text.partition("\n---\n")[0]
     assert "| Licence of the model | not recorded" in text
-    assert "Energy: not measured" in text
+    assert "- energy: not measured" in text
 
 
 def test_it_is_short(plain: Records, released: Records) -> None:

@@ -28,6 +28,9 @@ ACT: dict[str, Any] = {"actions": ["withdrew it"]}
 Said = tuple[str, str, dict[str, Any]]
 ANOTHER = "incidents: {checked_by_another: true}\n"
 
+NEEDS = "incidents: {closing_needs: [severity, cause, actions]}\n"
+WHOLE: dict[str, Any] = {**CHECK, **ACT, "severity": "low", "cause": "a bug"}
+
 CLOSINGS: dict[str, tuple[str, list[Said], bool]] = {
     # policy's rule; what is said after ben opened it; whether it is closed
     "no check": ("", [("closed", "ada", NONE)], False),
@@ -68,6 +71,19 @@ CLOSINGS: dict[str, tuple[str, list[Said], bool]] = {
         True,
     ),
     "no action recorded, checked by who closes": (ANOTHER, [("closed", "ada", CHECK)], False),
+    "all that policy needs, in the closing": (NEEDS, [("closed", "ada", WHOLE)], True),
+    "all that policy needs, bit by bit": (
+        NEEDS,
+        [("open", "ben", {"severity": "low", **ACT}), ("open", "ben", {"cause": "a bug"}), ("closed", "ada", CHECK)],
+        True,
+    ),
+    "no severity": (NEEDS, [("closed", "ada", {**WHOLE, "severity": None})], False),
+    "no cause": (NEEDS, [("closed", "ada", {**WHOLE, "cause": " "})], False),
+    "no actions": (NEEDS, [("closed", "ada", {**WHOLE, "actions": []})], False),
+    "no check, and all that policy needs": (NEEDS, [("closed", "ada", {**WHOLE, **NONE})], False),
+    "what policy needs, of the incident before": (
+        NEEDS, [("closed", "ada", WHOLE), ("open", "ben", {}), ("closed", "ada", CHECK)], False,
+    ),
     "no action recorded, checked by another": (
         ANOTHER, [("open", "ben", CHECK), ("closed", "ada", NONE)], True,
     ),

@@ -5,17 +5,24 @@ who edits.
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance.attest.keys import public_key
+from governance.attest.predicates import RolloutRequest
 from governance.base.errors import ConfigError, CountersignError
-from governance.base.yaml import parse_yaml
+from governance.base.time import exact_instant
+from governance.base.yaml import parse_model, parse_yaml
+from governance.history import rollout_rules
 from governance.machine.signers import person_signer
 from governance.people import enrolment
 from governance.people.enrolment import Founding, Person, Service
+from governance.policy.rules import Rules
+from governance.proxy.arms import unmeasured
 from tests.conftest import ROOT
 from tests.governance.governed import keypair
 
@@ -42,6 +49,29 @@ def test_everything_else_stays_as_it_is() -> None:
     ]  # in order
     assert missing == []
     assert founded(founded()) == founded()
+
+
+def test_a_founded_policy_permits_a_rollout_and_asks_for_whole_records_of_incidents() -> None:
+    rules = parse_model(founded(), Path("policy.yaml"), Rules)
+    assert rules.tiers["high"].canary and rules.rollouts is not None
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    asked = RolloutRequest.model_validate(
+        {
+            **{"principal": "ada", "role": "ml-lead", "reason": "better", "log": "a" * 64},
+            **{"model": "m", "alias": "champion", "mode": "live", "weights": [100, 10_000]},
+            **{"from_version": "1", "from_digest": "a" * 64},
+            **{"to_version": "2", "to_digest": "b" * 64},
+            "guardrails": [{"metric": "errors", **enrolment.ERRORS}],
+            "minimum_sample": rules.rollouts.minimum_sample,
+            "at": exact_instant(at),
+            "expires": exact_instant(at + timedelta(hours=rules.rollouts.max_hours)),
+            "widened_by": ["ml-lead", "risk"],
+            "alpha": rules.rollouts.max_alpha,
+        }
+    )
+    assert rollout_rules.request_problems(rules, asked) == []
+    assert not unmeasured(asked.guardrails), "a proxy can measure what is demanded"
+    assert rules.incidents.closing_needs == ["severity", "cause", "actions"]
 
 
 def test_the_editor_s_result_is_what_was_asked_for() -> None:

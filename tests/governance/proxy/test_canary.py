@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Callable[[Recorded], object], tuple[int, list[str]]]] = {
         (1_000, []),
     ),
     "aborted": (lambda tale: tale.started().steps("abort"), (0, [])),
-    "a shadow": (lambda tale: tale.started(mode="shadow"), (0, [])),
+    "a shadow": (lambda tale: tale.started(mode="shadow"), (1_000, [])),
     "an incident": (
         lambda tale: tale.started().tell(tale.incident()),
         (1_000, ["ROLLOUT_INCIDENT"]),
@@ -82,6 +82,7 @@ def test_the_share_and_what_is_against_it(row: str, tale: Recorded) -> None:
         assert (held.name, held.digest) == (f"{MODEL}/2", tale.digest_of("2"))
         assert tale.before.log.entry(held.entry).kind == "rollout_step"
         assert not holder.against and holder.version == "1"
+        assert found.canary.shadow is (row == "a shadow")
         left = timedelta(hours=72) - (tale.at - instant_of(tale.rollout.asked.at))
         assert found.canary.ends == 1000.0 + left / timedelta(seconds=1)
 

@@ -14,7 +14,7 @@ from governance.attest.predicates.rollouts import WHOLE
 from governance.base.errors import ConfigError
 from governance.policy.serving import ServingRules
 from governance.proxy import permission
-from governance.proxy.choice import Caller, chosen
+from governance.proxy.choice import Caller, chosen, is_copied
 from governance.proxy.permission import Canary, Held, Said, Verdict
 from governance.proxy.split_key import FILE, kept
 
@@ -22,8 +22,8 @@ OLD, NEW = Held("m", "1", "a", 1), Held("m", "2", "b", 2)
 KEY = b"k" * 32
 
 
-def verdict(weight: int) -> Verdict:
-    canary = Canary(NEW, "x", weight, ends=10.0)
+def verdict(weight: int, *, shadow: bool = False) -> Verdict:
+    canary = Canary(NEW, "x", weight, ends=10.0, shadow=shadow)
     said = Said(3, (OLD,), None, (), ServingRules(), canary)
     return permission.verdict(permission.begin(said, 0.0), 1.0)
 
@@ -57,6 +57,17 @@ def test_a_wider_share_moves_callers_to_the_new_version_only(
         assert chosen(verdict(wide), asks(user), KEY) == NEW
     assert chosen(verdict(WHOLE), asks(user), KEY) == NEW
     assert chosen(replace(verdict(one), canary=None), asks(user), KEY) == OLD
+
+
+@given(st.text(min_size=1), st.integers(1, WHOLE))
+def test_a_shadow_answers_nobody_and_copies_those_whom_it_would_answer(
+    user: str, weight: int
+) -> None:
+    live, shadow = verdict(weight), verdict(weight, shadow=True)
+    assert shadow.allowed == (OLD,) and chosen(shadow, asks(user), KEY) == OLD
+    assert live.canary is not None and not is_copied(live.canary, asks(user), KEY)
+    assert shadow.canary is not None
+    assert is_copied(shadow.canary, asks(user), KEY) is (chosen(live, asks(user), KEY) == NEW)
 
 
 def test_shares_are_those_of_the_callers() -> None:

@@ -216,6 +216,41 @@ def follows_the_log(
             assert {one.named for one in began_in} == {old}
 
 
+def test_a_shadow_gets_copies_and_answers_nobody(tmp_path: Path) -> None:
+    """Real servers: the new version answers the copies of the share, and no caller sees it."""
+    scene, old, new = rolling(tmp_path)
+    tale = recorded(scene)
+    fields = {"from_version": FIRST, "from_digest": old, "to_version": SECOND, "to_digest": new}
+    tale.asks(**fields, weights=[HALF], mode="shadow")
+    tale.steps("start")
+    split = Split(tale.rollout.request.digest, HALF, shadow=True, key=SPLIT)
+    callers = [Caller({}, b'{"user": "user %d"}' % number) for number in range(CALLERS)]
+    shared = [caller for caller in callers if arm_of(caller.name, split) == "new"]
+
+    async def happen() -> None:
+        async with proxy(scene, now=lambda: tale.at) as (client, serving):
+            backends, copies = serving.fleet.backends, serving.observer.copies
+            await until(lambda: new in backends and backends[new].ready)
+            for number in range(CALLERS):
+                answer = await client.post(CHAT, json={"user": f"user {number}", "delay": 0})
+                assert answer.headers["x-countersign-digest"] == old
+                assert answer.json()["choices"][0]["message"]["content"] == old
+            await until(lambda: not backends[new].leases)
+            assert copies == {"sent": len(shared), "dropped": 0} and 0 < len(shared) < CALLERS
+            health = (await client.get("/healthz")).json()
+            assert (health["rollout"]["mode"], health["rollout"]["copies"]) == ("shadow", copies)
+            assert [each["version"] for each in health["versions"]] == [f"support-desk/{FIRST}"]
+            assert (
+                f'countersign_copies_total{{end="sent"}} {len(shared)}'
+                in (await client.get("/metrics")).text
+            )
+            assert set(serving.observer.sums) == {old}, "copies counted as use"
+            await asyncio.to_thread(tale.steps, "abort")
+            await until(lambda: new not in backends)
+
+    asyncio.run(happen())
+
+
 class Clock:
     """A wall clock that is set."""
 

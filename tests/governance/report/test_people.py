@@ -34,7 +34,7 @@ from governance.report.build import build
 from governance.report.html import page, page_one
 from governance.report.model.report import Report
 from tests.governance.audited import reject, second
-from tests.governance.governed import Governed, authorize, empty, principals
+from tests.governance.governed import RULES, Governed, authorize, empty, governed, principals
 from tests.governance.report.fields import NOT_STATED
 from tests.governance.story import MODEL, altered, digest, tell
 
@@ -178,10 +178,15 @@ ROWS: dict[str, tuple[Change, str, str, int]] = {
     "a threshold not met": (_worse, "NOT APPROVED", "THRESHOLD_NOT_MET", 0),
     "released": (lambda scene: scene.released(), "APPROVED", "ada (ml-lead), ben (risk)", 0),
     "released with a waiver": (_waived, "APPROVED WITH CONDITIONS", "THRESHOLD_NOT_MET", 0),
-    "an incident is open": (_incident, "NOT APPROVED", "INCIDENT_OPEN", 4),
+    "an incident is open": (
+        _incident,
+        "NOT APPROVED",
+        "(INCIDENT_OPEN). It still holds champion.",
+        4,
+    ),
     "the incident was closed": (_closed, "APPROVED", "Live as champion.", 0),
     "retired": (_retired, "WITHDRAWN", "Retired; cleo asked: because", 0),
-    "scored again, worse": (_worse_after, "NOT APPROVED", "THRESHOLD_NOT_MET", 4),
+    "scored again, worse": (_worse_after, "NOT APPROVED", "STILL SERVING as champion.", 4),
     "an approval has ended": (_expired_approval, "NOT APPROVED", "APPROVAL_MISSING", 4),
     "a key was revoked since": (_revoked_since, "APPROVED", "Live as champion.", 0),
     "approved by a revoked key": (
@@ -193,7 +198,7 @@ ROWS: dict[str, tuple[Change, str, str, int]] = {
     "a forged decision": (
         _forged,
         "NOT APPROVED",
-        "comes out refused: APPROVAL_MISSING. STILL SERVING as champion.",
+        "comes out refused: APPROVAL_MISSING. It still holds champion. Servers that follow the log",
         5,
     ),
 }
@@ -210,6 +215,15 @@ def test_the_verdict_follows_from_what_people_said(
     assert (made.verdict.word, reason in made.verdict.reason) == (word, True), made.verdict
     assert word in front(made) and page(made) == page(report(scene))
     assert exit_code(made) == code
+
+
+def test_serving_goes_on_at_an_incident_below_the_severity_of_policy(tmp_path: Path) -> None:
+    scene = governed(tmp_path, RULES + "serving: {stop_at_incident: high}\n")
+    scene.released()
+    scene.incident("1", "open", severity="medium")
+    assert reasons(report(scene))[-1] == "STILL_SERVING"
+    scene.incident("1", "open", severity="high")
+    assert reasons(report(scene))[-1] == "STILL_HELD"
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from governance.attest.predicates import Finding
 from governance.gates.decisions import decide_automatic
+from governance.policy.authority import Authority
 from governance.release import promotion
 from tests.governance.governed import Governed
 from tests.governance.rollout.rolling import ERRORS, Told, told
@@ -131,18 +133,16 @@ def test_a_gap_is_stated(tale: Told) -> None:
 
 
 def test_a_development_key_moves_no_traffic(tale: Told) -> None:
-    from dataclasses import replace
-
     tale.started()
     tale.tell(replace(tale.window(), development=True))
     assert not tale.rollout.windows
 
 
 # -- The gate --------------------------------------------------------------------------------------
-def _missing(tale: Told) -> list[Finding]:
+def _missing(tale: Told, authority: Authority | None = None) -> list[Finding]:
     now = tale.now
     request = promotion.ask(now, "promote", MODEL, "2", "champion")
-    decision = decide_automatic(request, now.evidence, tale.at, now.authority)
+    decision = decide_automatic(request, now.evidence, tale.at, authority or now.authority)
     return [one for one in decision.findings if one.code == "CANARY_MISSING"]
 
 
@@ -151,13 +151,12 @@ CANARIES: dict[str, tuple[Callable[[Told], object], bool]] = {
     "asked for": (lambda it: it.asks(), False),
     "open": (lambda it: it.started().observes(OLD, GOOD), False),
     "passed": (_passed, True),
-    "passed as a shadow": (
-        lambda it: [
-            it.started(weights=[1_000], mode="shadow").observes((0.02, 3000), (0.02, 3000)),
-            it.reacts(),
-        ],
-        True,
+    "passed as a shadow, which policy does not count": (lambda it: _passed_as_shadow(it), False),
+    "passed, then a shadow was aborted": (
+        lambda it: [_passed(it), _as_shadow(it), it.steps("abort")],
+        False,
     ),
+    "passed, then a shadow was asked for": (lambda it: _as_shadow(_passed(it)), True),
     "passed, then aborted": (lambda it: _passed(it).steps("abort"), False),
     "passed, then harmful, and nobody reacted": (
         lambda it: _passed(it).observes(OLD, (0.9, 3000)),
@@ -182,6 +181,27 @@ def test_the_gate_demands_a_passed_canary(name: str, canaries: Governed) -> None
     tale = told(canaries)
     tell(tale)
     assert (not _missing(tale)) is is_met
+
+
+def _as_shadow(tale: Told) -> Told:
+    return tale.asks(mode="shadow", expires="2026-11-22T00:00:00Z")
+
+
+def _passed_as_shadow(tale: Told) -> None:
+    tale.started(weights=[1_000], mode="shadow").observes((0.02, 3000), (0.02, 3000))
+    tale.reacts()
+
+
+def test_policy_can_count_a_passed_shadow(canaries: Governed) -> None:
+    tale = told(canaries)
+    _passed_as_shadow(tale)
+    authority, in_force = tale.now.authority, tale.now.authority.in_force
+    assert in_force.policies is not None and in_force.policies.rules.rollouts is not None
+    rules = in_force.policies.rules
+    counted = rules.rollouts.model_copy(update={"shadow_suffices": True})
+    policies = replace(in_force.policies, rules=rules.model_copy(update={"rollouts": counted}))
+    assert _missing(tale)
+    assert not _missing(tale, replace(authority, periods=(replace(in_force, policies=policies),)))
 
 
 def test_a_waiver_of_an_open_canary_does_not_cover_an_aborted_one(canaries: Governed) -> None:
