@@ -15,14 +15,15 @@ policy they do not keep. Reports, open tasks and the decision on the next move r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from governance.attest.findings import finding
 from governance.attest.predicates import Finding, Monitoring, Registration
-from governance.attest.predicates.monitoring import BOUNDS_MS
+from governance.attest.predicates.monitoring import BOUNDS_MS, Searched
 from governance.base.time import instant_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Total:
     costs: Mapping[str, int] = field(default_factory=dict)
     """Millionths, by currency."""
     ratings: Mapping[str, int] = field(default_factory=dict)
+    searched: Searched = field(default_factory=Searched)
+    """Of the sample of the answers that was searched."""
 
     @property
     def answered(self) -> int:
@@ -169,7 +172,26 @@ def total(found: Windows) -> Total | None:
         output=sum(each.tokens.output for each in said),
         costs=costs,
         ratings={name: sum(row[name] for row in ratings) for name in ratings[0]},
+        searched=_searched([each.searched for each in said if each.searched is not None]),
     )
+
+
+def _searched(found: Sequence[Searched]) -> Searched:
+    return Searched(
+        answers=sum(each.answers for each in found),
+        left=sum(each.left for each in found),
+        holding=sum(each.holding for each in found),
+        entities=added(each.entities for each in found),
+        languages=added(each.languages for each in found),
+    )
+
+
+def added(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums of counts, by name, in order."""
+    names: Counter[str] = Counter()
+    for each in found:
+        names.update(each)
+    return dict(sorted(names.items()))
 
 
 # -- Metrics ---------------------------------------------------------------------------------------
@@ -213,6 +235,7 @@ METRICS: Mapping[Metric, Callable[[Total, str], Value]] = {
     "characters_mean": lambda found, _: _share(found.characters, found.read),
     "output_tokens_mean": lambda found, _: _share(found.output, found.stated),
     "cost_mean": _cost,
+    "personal_data_rate": lambda found, _: _share(found.searched.holding, found.searched.answers),
     "down_rate": lambda found, _: _down(found),
     "preferred_rate": lambda found, _: _preferred(found),
 }

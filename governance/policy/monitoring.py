@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from governance.attest.predicates.monitoring import Currency
-from governance.base.model import Model, Slug
+from governance.base.model import Model, Slug, absent
 
 Metric = Literal[
     "error_rate",
@@ -25,6 +25,7 @@ Metric = Literal[
     "characters_mean",
     "output_tokens_mean",
     "cost_mean",
+    "personal_data_rate",
     "down_rate",
     "preferred_rate",
 ]
@@ -65,6 +66,13 @@ class Objective(Model):
     """Whether a spent error budget stops the version's next promotion."""
 
 
+class SearchRules(Model):
+    """The search of answers for personal data, and their language."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the answers: each is in the sample with this probability."""
+
+
 class MonitoringRules(Model):
     """policy.yaml: monitoring."""
 
@@ -75,6 +83,8 @@ class MonitoringRules(Model):
     """By model; without a price, no cost is stated."""
     thresholds: list[Threshold] = []
     objective: Objective | None = None
+    search: SearchRules | None = Field(None, exclude_if=absent)
+    """No answer is searched where absent."""
 
     def thresholds_of(self, model: str) -> list[Threshold]:
         """Those that a model is judged by."""
@@ -89,4 +99,6 @@ class MonitoringRules(Model):
             raise ValueError("prices have a currency, e.g. currency: EUR")
         if any(each.metric == "cost_mean" for each in self.thresholds) and not self.prices:
             raise ValueError("a threshold of cost_mean needs prices")
+        if any(each.metric == "personal_data_rate" for each in self.thresholds) and not self.search:
+            raise ValueError("a threshold of personal_data_rate needs search, e.g. {share: 0.05}")
         return self

@@ -9,7 +9,8 @@
 4. A request that a server never received is passed on once more. Any other is not repeated.
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
 6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
-   counted (`observing`): POST requests only.
+   counted (`observing`): POST requests only. Where policy says so, a sample of the answers is held
+   in memory until another process has searched it (`searching`).
 7. During a rollout, a hash of the caller decides which version answers (`choice`).
 8. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
 """
@@ -132,7 +133,9 @@ class Proxy:
         canary = lease.verdict.canary
         split = (canary, caller.name) if canary is not None else None
         is_counted = request.method == "POST"
-        watch = Watch(self.observer, lease.held, began, split) if is_counted else None
+        watch = None
+        if is_counted:
+            watch = Watch(self.observer, lease.held, began, len(body), split)
         try:
             return _Passed(await self._pass(request, body, lease), lease, watch)
         except UnreachedError as problem:
@@ -288,6 +291,7 @@ class Watch:
     observer: Observer
     held: Held
     began: float
+    request_bytes: int
     split: tuple[Canary, str] | None = field(default=None, repr=False)
     """The rollout under which it began, and the hash of its caller."""
 
@@ -297,8 +301,10 @@ class Watch:
         said = reader.end() if reader is not None and end == "answered" else None
         if reader is not None and reader.failed and end == "answered":
             end, said = "failed", None
-        seen = Observed(end, milliseconds, said)
+        seen = Observed(end, milliseconds, said, self.request_bytes)
         self.observer.finished(self.held, seen, reader.id if reader is not None else "", self.split)
+        if reader is not None and reader.keeps and said is not None and said.characters:
+            self.observer.offer(self.held, reader.text)
 
 
 def _broke_off(lease: Lease, problem: Exception, watch: Watch | None) -> Response:
@@ -335,7 +341,7 @@ class _Passed:
 
     def __init__(self, exchange: Exchange, lease: Lease, watch: Watch | None) -> None:
         self._exchange, self._lease, self._watch = exchange, lease, watch
-        self._reader = _reader(exchange.headers)
+        self._reader = _reader(exchange.headers, watch.observer.held_text() if watch else 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises what the server's connection raises: the caller's connection then ends
@@ -374,11 +380,11 @@ def _end(status: int) -> End:
     return "rejected" if status >= 400 else "answered"
 
 
-def _reader(headers: Headers) -> Reader:
+def _reader(headers: Headers, keeps: int) -> Reader:
     named = {name.lower(): value for name, value in headers}
     kind = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
     encoded = named.get(b"content-encoding", b"identity").strip().lower() != b"identity"
-    return Reader(kind.decode("latin-1"), encoded)
+    return Reader(kind.decode("latin-1"), encoded, keeps=keeps)
 
 
 async def _left(receive: Receive) -> None:

@@ -34,7 +34,7 @@ def in_service(facts: Facts) -> list[str]:
     sums = monitoring.total(monitoring.lately(found, PERIOD))
     if sums is None:
         return []
-    return [_use(sums), _cost(sums), _reliability(sums), *_limits(facts, found)]
+    return [_use(sums), _cost(sums), _reliability(sums), *_answers(sums), *_limits(facts, found)]
 
 
 def _use(sums: Total) -> str:
@@ -57,6 +57,20 @@ def _reliability(sums: Total) -> str:
     latency = sums.percentile(0.95)
     slow = "" if latency is None else f"; 95% of answers within {latency / 1000:g} s"
     return f"reliability: {failed}{slow}"
+
+
+def _answers(sums: Total) -> Iterator[str]:
+    """What the search of a sample of the answers found."""
+    found = sums.searched
+    if not (found.answers or found.left):
+        return
+    left = f", {number(found.left)} more in the sample not searched" if found.left else ""
+    holding = f"{number(found.holding)} of {number(found.answers)} answers searched{left}"
+    types = [f"{name} {number(count)}" for name, count in found.entities.items()]
+    yield f"personal data that may not stay: in {holding}; found: {words(types, 'nothing')}"
+    languages = [f"{name} {number(count)}" for name, count in found.languages.items()]
+    if languages:
+        yield f"language of these answers: {words(languages)}"
 
 
 def _limits(facts: Facts, found: monitoring.Windows) -> Iterator[str]:
