@@ -225,6 +225,18 @@ RULES_REFUSED: dict[str, dict[str, Any]] = {
             }
         ]
     },
+    "drift of language without a search": {
+        "drift": [{"name": "l", "metric": "language", "limit": 0, "minimum": 1}]
+    },
+    "a limit of drift and another of one name": {
+        "drift": [
+            {"name": "c", "metric": "refused", "limit": 0, "minimum": 1},
+            {"name": "c", "metric": "disliked", "limit": 0, "minimum": 1},
+        ]
+    },
+    "a certain false alarm": {
+        "drift": [{"name": "c", "metric": "refused", "limit": 0, "minimum": 1, "false_alarm": 1}]
+    },
     "an empty sample": {"search": {"share": 0}},
     "a certain success": {"objective": {"success": 1.0}},
 }

@@ -5,40 +5,19 @@ back.
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 
-from governance.policy.data import EntityPolicy, PiiPolicy
 from governance.proxy.observing import Observer
 from governance.proxy.permission import Held
-from governance.proxy.searching import QUEUE, Searching
+from governance.proxy.searching import QUEUE
 from governance.proxy.tally import Finds
+from tests.governance.proxy.scripted_search import PLANTED, searching
 from tests.governance.proxy.world import until
 
-PLANTED = "anna@example.org"
-SCRIPT = """
-import json, sys
-lines = iter(sys.stdin)
-assert json.loads(next(lines))["default"]
-print(sys.argv[1], flush=True)
-for line in lines:
-    text = json.loads(line)
-    if text == "end":
-        sys.exit(1)
-    found = {"EMAIL_ADDRESS": text.count("@")} if "@" in text else {}
-    reply = {"entities": found, "holds": bool(found), "language": "en"}
-    print("null" if text == "hard" else "x" if text == "odd" else json.dumps(reply), flush=True)
-"""
 HELD = Held("support-desk", "1", "1" * 64, 7)
 FOUND = Finds({"EMAIL_ADDRESS": 1}, holds=True, language="en")
 NOTHING = Finds({}, holds=False, language="en")
-
-
-def searching(said: list[str], share: float = 0.5, ready: str = "{}") -> Searching:
-    command = (sys.executable, "-S", "-c", SCRIPT, ready)
-    policy = PiiPolicy(default=EntityPolicy(action="redact"))
-    return Searching(command, {}, policy, share, lambda: 0.25, said.append, 30, 0.01)
 
 
 def searched(texts: list[str], said: list[str], ready: str = "{}") -> list[Finds | None]:
