@@ -90,6 +90,7 @@ def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
                 f'requests_total{{model="{MODEL}",version="2",digest="{digest}",end="left"}} 1'
                 in page
             )
+            assert re.search(r'sample_findings_total\{[^}]*entity="EMAIL_ADDRESS"\} 1\n', page)
             assert re.search(r"_bucket\{[^}]*le=\"\+Inf\"\} 3\n", page)
             clock.at += timedelta(minutes=4)
 
