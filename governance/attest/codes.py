@@ -432,6 +432,9 @@ MONITORING_BREACHED: in service, the version did not keep a limit that policy se
 ERROR_BUDGET_SPENT: more requests to the version failed than policy allows over its period
   > find the cause, and open an incident where users are concerned: countersign incident open
   {model}/{version}; the finding ends when its period has enough requests that succeed
+DRIFT_FOUND: in service, what the version gets, answers or hears has changed since its beginning
+  > find the cause in the windows since then; if the change is accepted, policies/policy.yaml:
+  monitoring.beginning, the day from which windows are its new beginning
 COMMIT_NOT_PERMITTED: policy does not name the commit of the code that made or evaluated it
   > run it from a permitted commit, or policies/policy.yaml: commits
 BUILDER_NOT_PERMITTED: policy does not name the service that made or evaluated it as a builder

@@ -116,7 +116,7 @@ RELIED_ON = {
     "the names of the model's files": "UNSAFE_FILES",
     "what was erased, and by when a version is retired for it": "ERASURE_OVERDUE",
     "what the versions did in service, and whether it brings a review forward": """
-    MONITORING_BREACHED ERROR_BUDGET_SPENT""",
+    MONITORING_BREACHED ERROR_BUDGET_SPENT DRIFT_FOUND""",
     "that the packet names the statements which the log gives, the latest of each": """
     EVIDENCE_MISSING EVIDENCE_INCONSISTENT GATE_MISSING PACKET_OUT_OF_DATE ALIAS_NOT_PERMITTED
     ROLLBACK_TARGET""",

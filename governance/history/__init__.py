@@ -13,6 +13,8 @@
 `descendants` which models were made from a model
 `reviews`   by when versions in use are reviewed again, and which reviews are overdue
 `monitoring` what versions did in service, and which limits of policy they breach
+`periods`   which windows of a version are its beginning, and which are late
+`drift`     whether what a version gets, answers and hears has changed since its beginning
 `clocks`    which legal deadlines incidents started, and which were late
 `waivers`   which waivers are in force, and why others are not
 `contents`  which dataset or model a digest is the content of

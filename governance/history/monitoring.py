@@ -8,30 +8,34 @@ policy they do not keep. Reports, open tasks and the decision on the next move r
 3. A percentile is the upper bound of the bucket in which it lies. Beyond the last bound it is
    infinite, which breaches every limit from above.
 4. The error budget of a period is the number of requests that may fail. It is spent when more do.
-5. A breach lasts from the first window with which a limit was not kept to the last one, without a
+5. A relative threshold is judged on the multiple of what the version had at its beginning
+   (`governance.history.periods`), in the windows after it.
+6. A breach lasts from the first window with which a limit was not kept to the last one, without a
    window in between with which it was kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from governance.attest.findings import finding
 from governance.attest.predicates import Finding, Monitoring, Registration
-from governance.attest.predicates.monitoring import BOUNDS_MS
-from governance.base.time import instant_of
+from governance.attest.predicates.monitoring import BOUNDS_MS, Searched
+from governance.history import drift
+from governance.history.drift import Drift
+from governance.history.periods import Windows, begun, end_of, lately
 
 if TYPE_CHECKING:
     from governance.log.evidence import Evidence
     from governance.log.views import EvidenceView
     from governance.policy.monitoring import Metric, MonitoringRules, Objective, Threshold
 
-BREACHED, SPENT = "MONITORING_BREACHED", "ERROR_BUDGET_SPENT"
-Windows = Sequence["Evidence[Monitoring]"]
+BREACHED, SPENT, DRIFTED = "MONITORING_BREACHED", "ERROR_BUDGET_SPENT", "DRIFT_FOUND"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Total:
     costs: Mapping[str, int] = field(default_factory=dict)
     """Millionths, by currency."""
     ratings: Mapping[str, int] = field(default_factory=dict)
+    searched: Searched = field(default_factory=Searched)
+    """Of the sample of the answers that was searched."""
 
     @property
     def answered(self) -> int:
@@ -107,7 +113,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Breach:
-    """(5) A limit that a version does not keep."""
+    """(6) A limit that a version does not keep."""
 
     finding: Finding
     since: datetime
@@ -130,15 +136,6 @@ def windows(view: EvidenceView, digest: str) -> list[Evidence[Monitoring]]:
         if one_subject and (said.model, said.version) in registered:
             first.setdefault((said.source, said.window), statement)
     return list(first.values())
-
-
-def lately(found: Windows, period: timedelta) -> list[Evidence[Monitoring]]:
-    """(2) Those that ended within a period before the end of the last one."""
-    if not found:
-        return []
-    ends = [_end(each) for each in found]
-    since = max(ends) - period
-    return [each for each, end in zip(found, ends, strict=True) if end > since]
 
 
 def total(found: Windows) -> Total | None:
@@ -169,7 +166,26 @@ def total(found: Windows) -> Total | None:
         output=sum(each.tokens.output for each in said),
         costs=costs,
         ratings={name: sum(row[name] for row in ratings) for name in ratings[0]},
+        searched=_searched([each.searched for each in said if each.searched is not None]),
     )
+
+
+def _searched(found: Sequence[Searched]) -> Searched:
+    return Searched(
+        answers=sum(each.answers for each in found),
+        left=sum(each.left for each in found),
+        holding=sum(each.holding for each in found),
+        entities=added(each.entities for each in found),
+        languages=added(each.languages for each in found),
+    )
+
+
+def added(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums of counts, by name, in order."""
+    names: Counter[str] = Counter()
+    for each in found:
+        names.update(each)
+    return dict(sorted(names.items()))
 
 
 # -- Metrics ---------------------------------------------------------------------------------------
@@ -213,6 +229,7 @@ METRICS: Mapping[Metric, Callable[[Total, str], Value]] = {
     "characters_mean": lambda found, _: _share(found.characters, found.read),
     "output_tokens_mean": lambda found, _: _share(found.output, found.stated),
     "cost_mean": _cost,
+    "personal_data_rate": lambda found, _: _share(found.searched.holding, found.searched.answers),
     "down_rate": lambda found, _: _down(found),
     "preferred_rate": lambda found, _: _preferred(found),
 }
@@ -221,16 +238,33 @@ METRICS: Mapping[Metric, Callable[[Total, str], Value]] = {
 
 # -- What policy demands ---------------------------------------------------------------------------
 def judged(found: Windows, rules: MonitoringRules, model: str) -> list[Judged]:
-    """(2) Each threshold of a model, beside what its windows say."""
-    return [_judged(found, each, rules.currency or "") for each in rules.thresholds_of(model)]
+    """(2), (5) Each threshold of a model, beside what its windows say."""
+    return [_judged(found, each, rules) for each in rules.thresholds_of(model)]
 
 
-def _judged(found: Windows, threshold: Threshold, currency: str) -> Judged:
-    sums = total(lately(found, timedelta(hours=threshold.hours)))
-    if sums is None:
-        return Judged(threshold, None, 0)
-    value, sample = METRICS[threshold.metric](sums, currency)
-    return Judged(threshold, value if sample >= threshold.minimum else None, sample)
+def _judged(found: Windows, threshold: Threshold, rules: MonitoringRules) -> Judged:
+    def value_of(windows: Windows) -> Value:
+        sums = total(lately(windows, period)) if windows else None
+        return METRICS[threshold.metric](sums, rules.currency or "") if sums else (None, 0)
+
+    period, minimum = timedelta(hours=threshold.hours), threshold.minimum
+    if not threshold.relative:
+        value, sample = value_of(found)
+        return Judged(threshold, value if sample >= minimum else None, sample)
+    first, rest = begun(found, lambda each: value_of([each])[1], minimum, period, rules.beginning)
+    (before, _), (value, sample) = value_of(first), value_of(rest)
+    if not before or before == math.inf or value is None or sample < minimum:
+        return Judged(threshold, None, sample)
+    return Judged(threshold, value / before, sample)
+
+
+def drifts(found: Windows, rules: MonitoringRules, model: str) -> list[Drift]:
+    """Each limit of drift of a model, beside what its windows say."""
+    return [
+        each
+        for limit in rules.drift_of(model)
+        for each in drift.drifts(found, limit, rules.beginning)
+    ]
 
 
 def budget(found: Windows, objective: Objective) -> Budget:
@@ -253,14 +287,19 @@ def findings(
         for each in judged(found, rules, model)
         if each.kept is False and (each.threshold.blocks or not blocking)
     ]
-    return [*breached, *_spent(found, rules.objective, name, blocking)]
+    drifted = [
+        _drifted(name, each)
+        for each in drifts(found, rules, model)
+        if each.found and (each.limit.blocks or not blocking)
+    ]
+    return [*breached, *drifted, *_spent(found, rules.objective, name, blocking)]
 
 
 def breaches(
     found: Windows, rules: MonitoringRules | None, model: str, version: str
 ) -> list[Breach]:
-    """(5) Each limit that the windows of a version breach, with the beginning of the breach."""
-    ordered = sorted(found, key=_end)
+    """(6) Each limit that the windows of a version breach, with the beginning of the breach."""
+    ordered = sorted(found, key=end_of)
     now = findings(ordered, rules, model, version, blocking=False)
     began: dict[str, Evidence[Monitoring]] = {}
     lasting = {each.measure for each in now}
@@ -268,24 +307,34 @@ def breaches(
         began |= dict.fromkeys(lasting, ordered.pop())
         before = findings(ordered, rules, model, version, blocking=False)
         lasting &= {each.measure for each in before}
-    return [Breach(each, _end(began[each.measure]), began[each.measure].index) for each in now]
-
-
-def _end(window: Evidence[Monitoring]) -> datetime:
-    return instant_of(window.predicate.ends)
+    return [Breach(each, end_of(began[each.measure]), began[each.measure].index) for each in now]
 
 
 def _breached(name: str, each: Judged) -> Finding:
     threshold, value = each.threshold, each.value
     written = "beyond the last bound" if value == math.inf else f"{value:.6g}"
     words = threshold.direction.replace("_", " ")
+    times = " times that of its beginning" if threshold.relative else ""
+    limit = f"{threshold.metric} {words} {threshold.limit:g}{times}"
     return finding(
         BREACHED,
         name,
-        expected=f"{threshold.metric} {words} {threshold.limit:g}, over {threshold.hours} hours",
+        expected=f"{limit}, over {threshold.hours} hours",
         found=f"{written}, of {each.sample}",
         figures=[written, f"{threshold.limit:g}"],
         measure=threshold.name,
+    )
+
+
+def _drifted(name: str, each: Drift) -> Finding:
+    limit, written = each.limit, f"{each.distance:.6g}"
+    return finding(
+        DRIFTED,
+        name,
+        expected=f"{limit.metric} changes by at most {limit.limit:g}, beside chance",
+        found=f"{written} since the beginning, of which chance explains {each.chance:.6g}",
+        figures=[written, f"{limit.limit:g}"],
+        measure=each.name,
     )
 
 

@@ -481,7 +481,7 @@ class Rules(Model):
     @model_validator(mode="after")
     def _monitored_are_known(self) -> Self:
         rules = self.monitoring
-        named = {*rules.prices, *(each.model for each in rules.thresholds)} if rules else set()
+        named = {*rules.prices, *(each.model for each in rules.limits)} if rules else set()
         unknown = sorted(name for name in named if name and name not in self.models)
         if unknown:
             raise ValueError(f"monitoring: no such model: {', '.join(unknown)}")

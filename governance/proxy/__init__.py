@@ -18,6 +18,7 @@
 `arms`       what is observed of both versions of a rollout
 `rolling`    windows of rollouts
 `observing`  sums, windows and users' ratings together
+`searching`  a sample of the answers is searched by another process
 `recording`  signs closed windows and appends them to the log
 `metrics`    the sums for Prometheus
 `run`        puts these together

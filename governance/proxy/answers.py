@@ -1,4 +1,5 @@
-"""What an answer of OpenAI's API says of itself: tokens, length, refusal. No text is kept.
+"""What an answer of OpenAI's API says of itself: tokens, length, refusal. Its text is held where it
+is in the sample that is searched (`searching`), until it is handed over.
 
 1. JSON of chat completions, completions, responses and embeddings, and their streams of server-sent
    events. Anything else, or more than `MAX_READ` without an end, is not read.
@@ -30,14 +31,25 @@ class Reader:
     encoded: bool
     """Whether the bytes are compressed."""
     id: str = ""
+    keeps: int = 0
+    """How many characters of text are held; beyond, none is."""
     failed: bool = False
     """Whether an event of the stream says that the answer failed."""
-    _rest: bytearray = field(default_factory=bytearray)
+    _rest: bytearray = field(default_factory=bytearray, repr=False)
     _characters: int = 0
     _refused: bool = False
     _tokens: tuple[int | None, int | None] = (None, None)
     _unread: bool = False
     _found: bool = False
+    _texts: dict[int, list[str]] = field(default_factory=dict, repr=False)
+    """By choice."""
+
+    @property
+    def text(self) -> str | None:
+        """The text of the answer, one choice after the other; None where it was not held."""
+        if not self.keeps or self._characters > self.keeps:
+            return None
+        return "\n".join("".join(parts) for parts in self._texts.values())
 
     @property
     def _is_stream(self) -> bool:
@@ -111,12 +123,13 @@ class Reader:
     def _choices(self, part: dict[str, Any]) -> None:
         """Of chat completions and completions."""
         for choice in _dicts(part.get("choices")):
+            index = _number(choice, "index") or 0
             self._refused |= choice.get("finish_reason") == _FILTERED
             for holder in (choice.get("message"), choice.get("delta")):
                 if isinstance(holder, dict):
-                    self._add(holder.get("content"))
+                    self._add(holder.get("content"), index)
                     self._refused |= bool(holder.get("refusal"))
-            self._add(choice.get("text"))
+            self._add(choice.get("text"), index)
 
     def _output(self, part: dict[str, Any], answer: dict[str, Any]) -> None:
         """Of responses. A stream repeats the whole at its end; its parts were counted."""
@@ -133,17 +146,22 @@ class Reader:
                 self._add(content.get("text"))
                 self._refused |= content.get("type") == "refusal"
 
-    def _add(self, text: object) -> None:
-        if isinstance(text, str):
-            self._characters += len(text)
+    def _add(self, text: object, choice: int = 0) -> None:
+        if not isinstance(text, str):
+            return
+        self._characters += len(text)
+        if self._characters <= self.keeps:
+            self._texts.setdefault(choice, []).append(text)
+        else:
+            self._texts.clear()
 
 
-def reader_of(headers: Iterable[tuple[bytes, bytes]]) -> Reader:
-    """The reader of an answer with these headers."""
+def reader_of(headers: Iterable[tuple[bytes, bytes]], keeps: int = 0) -> Reader:
+    """The reader of an answer with these headers. `keeps`: characters of its text."""
     named = {name.lower(): value for name, value in headers}
     kind = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
     encoded = named.get(b"content-encoding", b"identity").strip().lower() != b"identity"
-    return Reader(kind.decode("latin-1"), encoded)
+    return Reader(kind.decode("latin-1"), encoded, keeps=keeps)
 
 
 def ended(status: int) -> End:

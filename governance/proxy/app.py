@@ -9,7 +9,8 @@
 4. A request that a server never received is passed on once more. Any other is not repeated.
 5. `/healthz`: this process works, and what it knows. `/readyz`: 200 if a request would be answered.
 6. No text of a request or an answer is kept or written anywhere. What an answer says of itself is
-   counted (`observing`): POST requests only.
+   counted (`observing`): POST requests only. Where policy says so, a sample of the answers is held
+   in memory until another process has searched it (`searching`).
 7. During a rollout, a hash of the caller decides which version answers (`choice`). In a shadow
    rollout, requests are copied to the new version, which answers nobody (`shadow`).
 8. `/v1/feedback` counts what users say of answers and versions. `/metrics` has the sums.
@@ -153,14 +154,14 @@ class Proxy:
         canary = lease.verdict.canary
         if canary is None or not canary.shadow:
             split = (canary, caller.name) if canary is not None else None
-            return Watch(self.observer, lease.held, began, split)
+            return Watch(self.observer, lease.held, began, len(body), split)
 
         async def send(connections: Connections, url: str) -> Exchange:
             headers = _request_headers(request)
             return await connections.ask(url, request.method, _target(request), headers, body)
 
         pair = self.copies.copy(lease, caller, body, send)
-        return Watch(self.observer, lease.held, began, pair=pair)
+        return Watch(self.observer, lease.held, began, len(body), pair=pair)
 
     def _refused(self, refused: Refused) -> Response:
         self.observer.refuse(refused.findings[0].code)
@@ -308,6 +309,7 @@ class Watch:
     observer: Observer
     held: Held
     began: float
+    request_bytes: int
     split: tuple[Canary, str] | None = field(default=None, repr=False)
     """The live rollout under which it began, and the hash of its caller."""
     pair: Pair | None = field(default=None, repr=False)
@@ -315,11 +317,13 @@ class Watch:
 
     def over(self, end: End, reader: Reader | None = None) -> None:
         """The request ended."""
-        seen = observed_of(self.began, end, reader)
+        seen = replace(observed_of(self.began, end, reader), request_bytes=self.request_bytes)
         if self.pair is not None:
             milliseconds = round(1000 * (time.monotonic() - self.pair.began))
             self.pair.answered(self.held, replace(seen, milliseconds=milliseconds))
         self.observer.finished(self.held, seen, reader.id if reader is not None else "", self.split)
+        if reader is not None and reader.keeps and seen.said is not None and seen.said.characters:
+            self.observer.offer(self.held, reader.text)
 
 
 def _broke_off(lease: Lease, problem: Exception, watch: Watch | None) -> Response:
@@ -356,7 +360,7 @@ class _Passed:
 
     def __init__(self, exchange: Exchange, lease: Lease, watch: Watch | None) -> None:
         self._exchange, self._lease, self._watch = exchange, lease, watch
-        self._reader = reader_of(exchange.headers)
+        self._reader = reader_of(exchange.headers, watch.observer.held_text() if watch else 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises what the server's connection raises: the caller's connection then ends

@@ -76,12 +76,29 @@ def _answers(rows: Rows) -> Iterator[Family]:
     yield "refusals_total", "counter", "Answers that the server marked as refused.", refusals
     characters: list[Sample] = [("", labels, counts.characters) for labels, counts in rows]
     yield "answer_characters_total", "counter", "Characters of the answers read.", characters
+    yield from _searched(rows)
     ratings: list[Sample] = [
         ("", {**labels, "rating": rating}, value)
         for labels, counts in rows
         for rating, value in counts.feedback.model_dump().items()
     ]
     yield "feedback_total", "counter", "What users said.", ratings
+
+
+def _searched(rows: Rows) -> Iterator[Family]:
+    """Of the sample that is searched."""
+    ends: list[Sample] = [
+        ("", {**labels, "end": end}, count)
+        for labels, counts in rows
+        for end, count in (("searched", counts.searched.answers), ("left", counts.searched.left))
+    ]
+    yield "sample_answers_total", "counter", "Answers of the sample that is searched.", ends
+    found: list[Sample] = [
+        ("", {**labels, "entity": entity}, count)
+        for labels, counts in rows
+        for entity, count in counts.searched.entities.items()
+    ]
+    yield "sample_findings_total", "counter", "Findings of personal data in the sample.", found
 
 
 def _proxy(

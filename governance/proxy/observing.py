@@ -4,6 +4,7 @@
    part `monitoring`.
 2. A user rates an answer by its id, once, or a version. Ids are kept in memory, `MOST_ANSWERS` of
    them, until they are rated. No text is accepted.
+3. A sample of the answers is searched elsewhere (`searching`). Only counts come back.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from governance.base.model import Model
 from governance.proxy.permission import Canary, Held
 from governance.proxy.rolling import RolloutWindows
-from governance.proxy.tally import Observed, Rating, Tally
+from governance.proxy.tally import Finds, Observed, Rating, Tally
 from governance.proxy.windows import Windows
 
 MOST_ANSWERS = 20_000
@@ -48,6 +49,23 @@ class Feedback(Model):
         return self
 
 
+class Sample(Protocol):
+    """The sample of the answers that is searched."""
+
+    @property
+    def most(self) -> int:
+        """Characters of the longest answer that is searched."""
+        ...
+
+    def takes(self) -> bool:
+        """Whether the answer that begins is in the sample."""
+        ...
+
+    def offer(self, held: Held, text: str) -> bool:
+        """An answer of the sample; whether it will be searched. Does not wait."""
+        ...
+
+
 class UnknownError(Exception):
     """No answer or version of this name is known, or it was rated already."""
 
@@ -60,6 +78,8 @@ class Observer:
     windows: Windows | None = None
     rolling: RolloutWindows | None = None
     """Where this proxy records what it observes of rollouts."""
+    search: Sample | None = None
+    """Where policy has a sample of the answers searched."""
     sums: dict[str, tuple[Held, Tally]] = field(default_factory=dict)
     """By digest, since the start."""
     refused: dict[str, int] = field(default_factory=dict)
@@ -108,11 +128,28 @@ class Observer:
             raise UnknownError  # a comparison of a version with itself
         for name, _ in ratings:
             self._answers.pop(name, None)
-        for held, rating in rated:
+        sides = [held for held, _ in rated]
+        others = reversed(sides) if len(sides) > 1 else [None]
+        for (held, rating), other in zip(rated, others, strict=True):
             self._sum(held).rate(rating)
             if self.windows is not None:
-                self.windows.rate(held, rating, self.clock())
-        return [held for held, _ in rated]
+                self.windows.rate(held, rating, other, self.clock())
+        return sides
+
+    def held_text(self) -> int:
+        """How many characters of the text of the answer that begins are held; 0: none."""
+        return self.search.most if self.search is not None and self.search.takes() else 0
+
+    def offer(self, held: Held, text: str | None) -> None:
+        """(3) An answer of the sample; None: it was too long to be held."""
+        if self.search is None or text is None or not self.search.offer(held, text):
+            self.searched(held, None)
+
+    def searched(self, held: Held, found: Finds | None) -> None:
+        """The search of an answer ended; None: it was not searched."""
+        self._sum(held).search(found)
+        if self.windows is not None:
+            self.windows.search(held, found, self.clock())
 
     def _named(self, name: str, known: dict[str, Held], said: Feedback) -> Held:
         found = self._answers.get(name) if said.version is None else None

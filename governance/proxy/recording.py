@@ -18,6 +18,7 @@ from pathlib import Path
 
 from governance.attest.keys import Signer
 from governance.attest.predicates import Artifact, Monitoring, Requester, RolloutWindow, Run
+from governance.attest.predicates.monitoring import Searched
 from governance.base.errors import ConfigError, RefusedError
 from governance.base.time import instant, instant_of
 from governance.history.rollouts import Rollout
@@ -95,6 +96,10 @@ class Recorder:
             read=counts.read,
             characters=counts.characters,
             feedback=counts.feedback,
+            request_bytes=counts.request_bytes,
+            answer_characters=counts.answer_characters,
+            compared=counts.compared,
+            searched=counts.searched if counts.searched != Searched() else None,
             run=Run(started=moment, finished=moment, seconds=0.0, requested_by=self.requester),
         )
 

@@ -12,11 +12,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,6 +51,7 @@ from governance.proxy.observing import Observer
 from governance.proxy.permission import Held, Knowledge, Verdict
 from governance.proxy.recording import Recorder
 from governance.proxy.rolling import observed
+from governance.proxy.searching import Searching
 from governance.proxy.servers import Server
 from governance.release.serving import Served, parse, private_copy, resolve, where
 
@@ -245,6 +248,8 @@ class Serving:
     observer: Observer = field(default_factory=lambda: Observer(_now))
     recorder: Recorder | None = None
     """Where policy monitors."""
+    searching: Searching | None = None
+    """Where policy has answers searched."""
     fleet: Fleet = field(init=False)
     _told: str = ""
     _unsent: str = ""
@@ -365,13 +370,17 @@ class Serving:
         self._server = uvicorn.Server(config)
         following = asyncio.ensure_future(self.follow())
         following.add_done_callback(lambda _: self.stop())  # nothing is served unfollowed
-        observing = asyncio.ensure_future(self.observe())
+        observing = [asyncio.ensure_future(self.observe())]
+        if self.searching is not None:
+            search = self.searching.run(self.observer.searched)
+            observing.append(asyncio.ensure_future(search))
         try:
             await self._server.serve([listener])
         finally:
             following.cancel()
-            observing.cancel()
-            await asyncio.wait([observing])
+            for task in observing:
+                task.cancel()
+            await asyncio.wait(observing)
             await self._end_observing()
             await self.fleet.close()
         with suppress(asyncio.CancelledError):
@@ -411,8 +420,11 @@ def serve(
     start: Callable[[Held], Launcher | Directory],
     settings: Settings,
     say: Say,
+    search: Callable[[], Sequence[str]],
 ) -> None:
-    """Runs the proxy until SIGTERM or SIGINT. Raises before it listens, if a check fails."""
+    """Runs the proxy until SIGTERM or SIGINT. Raises before it listens, if a check fails.
+    `search`: the command of the process that searches answers (`searching`).
+    """
     now, known = follower.begin()
     found = permission.verdict(known, known.confirmed)
     if not found.allowed:
@@ -423,8 +435,9 @@ def serve(
         begun = recording.begin(follower.machine, now, served, settings.port, _now)
         windows, recorder = begun or (None, None)
         rolling = recording.rolling(follower.machine, now, windows) if windows else None
-        observer = Observer(_now, windows, rolling)
-        serving = Serving(follower, settings, known, say, observer, recorder)
+        searching = _searching(now, say, search) if windows else None
+        observer = Observer(_now, windows, rolling, searching)
+        serving = Serving(follower, settings, known, say, observer, recorder, searching)
         serving.fleet = Fleet(
             known,
             start(found.allowed[0]).start,
@@ -441,6 +454,17 @@ def serve(
         ):  # uvicorn ends on them and raises them
             signal.signal(number, lambda *_: None)
         asyncio.run(serving.run(listener))
+
+
+def _searching(now: LogState, say: Say, command: Callable[[], Sequence[str]]) -> Searching | None:
+    """The search of answers; None where policy wants none. Raises what `command` raises."""
+    policies = now.authority.in_force.policies
+    rules = policies.rules.monitoring if policies is not None else None
+    if policies is None or rules is None or rules.search is None:
+        return None
+    environ = servers.environment(os.environ)
+    draw = random.SystemRandom().random
+    return Searching(command(), environ, policies.pii, rules.search.share, draw, say)
 
 
 def alias_of(name: str) -> tuple[str, str]:

@@ -1,16 +1,27 @@
 """What requests add up to: counts and sums of one version over some time. Pure.
 
 A request ends in one of four ways: it was answered, the server refused it as wrong, it failed, or
-its caller left. What an answer says of itself is in `Said`; no text is kept.
+its caller left. What an answer says of itself is in `Said`, and what a search of it found is in
+`Finds`; no text is kept.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from governance.attest.predicates.monitoring import BOUNDS_MS, Cost, Feedback, Usage
+from governance.attest.predicates.monitoring import (
+    BOUNDS_MS,
+    LENGTHS,
+    Compared,
+    Cost,
+    Feedback,
+    Searched,
+    Usage,
+)
 from governance.base.model import Model
 from governance.policy.monitoring import Price
 
@@ -37,6 +48,19 @@ class Observed:
     milliseconds: int
     said: Said | None = None
     """None where nothing could be read."""
+    request_bytes: int = 0
+    """The length of its body."""
+
+
+@dataclass(frozen=True)
+class Finds:
+    """What the search of one answer found."""
+
+    entities: Mapping[str, int]
+    """Findings by type."""
+    holds: bool
+    """Whether one of them may not stay."""
+    language: str
 
 
 class Counts(Model):
@@ -55,6 +79,10 @@ class Counts(Model):
     read: int = 0
     characters: int = 0
     feedback: Feedback = Feedback()
+    request_bytes: list[int] = []
+    answer_characters: list[int] = []
+    compared: list[Compared] = []
+    searched: Searched = Searched()
 
 
 @dataclass
@@ -64,17 +92,13 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict)
     latency: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
     ratings: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, counts: Counts) -> Tally:
-        """One that goes on from stored sums."""
-        plain = counts.model_dump(exclude={"latency", "feedback"})
-        return cls(plain, list(counts.latency), counts.feedback.model_dump())
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was counted."""
-        return not any(self.counts.values()) and not any(self.ratings.values())
+    request_bytes: list[int] = field(default_factory=lambda: [0] * (len(LENGTHS) + 1))
+    answer_characters: list[int] = field(default_factory=lambda: [0] * (len(LENGTHS) + 1))
+    compared: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    """By version and digest of the other one."""
+    searched: Counter[str] = field(default_factory=Counter)
+    entities: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
 
     def add(self, seen: Observed) -> None:
         """Counts a request."""
@@ -89,16 +113,31 @@ class Tally:
         self._count("latency_sum_ms", seen.milliseconds)
         if seen.end == "rejected":
             self._count("rejected")
-        elif seen.said is not None:
+            return
+        self.request_bytes[bisect_left(LENGTHS, seen.request_bytes)] += 1
+        if seen.said is not None:
             self._add_said(seen.said)
 
-    def rate(self, rating: Rating) -> None:
-        """Counts what a user said."""
+    def rate(self, rating: Rating, other: tuple[str, str] | None = None) -> None:
+        """Counts what a user said. `other`: version and digest with which it was compared."""
         self.ratings[rating] = self.ratings.get(rating, 0) + 1
+        if other is not None:
+            self.compared.setdefault(other, Counter())[rating] += 1
+
+    def search(self, found: Finds | None) -> None:
+        """Counts an answer of the sample; None: it was not searched."""
+        if found is None:
+            self.searched["left"] += 1
+            return
+        self.searched["answers"] += 1
+        self.searched["holding"] += found.holds
+        self.entities.update(found.entities)
+        self.languages[found.language] += 1
 
     def _add_said(self, said: Said) -> None:
         self._count("read")
         self._count("characters", said.characters)
+        self.answer_characters[bisect_left(LENGTHS, said.characters)] += 1
         self._count("refusals", int(said.refused))
         if said.input is not None and said.output is not None:
             self._count("stated")
@@ -111,8 +150,28 @@ class Tally:
     def frozen(self) -> Counts:
         """The sums of this moment."""
         return Counts.model_validate(
-            {**self.counts, "latency": list(self.latency), "feedback": dict(self.ratings)}
+            {
+                **self.counts,
+                "latency": list(self.latency),
+                "feedback": dict(self.ratings),
+                "request_bytes": _counted(self.request_bytes),
+                "answer_characters": _counted(self.answer_characters),
+                "compared": [
+                    {"version": version, "sha256": digest, **ratings}
+                    for (version, digest), ratings in sorted(self.compared.items())
+                ],
+                "searched": {
+                    **self.searched,
+                    "entities": dict(sorted(self.entities.items())),
+                    "languages": dict(sorted(self.languages.items())),
+                },
+            }
         )
+
+
+def _counted(histogram: list[int]) -> list[int]:
+    """A copy; empty where nothing was counted."""
+    return list(histogram) if any(histogram) else []
 
 
 def usage(counts: Counts) -> Usage:

@@ -26,7 +26,7 @@ from governance.base.model import Model
 from governance.base.time import exact_instant, instant_of
 from governance.policy.monitoring import MonitoringRules
 from governance.proxy.permission import Held
-from governance.proxy.tally import Counts, Observed, Rating, Tally, cost, usage
+from governance.proxy.tally import Counts, Finds, Observed, Rating, Tally, cost, usage
 
 PAUSE = timedelta(seconds=60)
 _TABLES = (
@@ -125,9 +125,14 @@ class Windows:
         """Counts a request of a version."""
         self._of(held, at).tally.add(seen)
 
-    def rate(self, held: Held, rating: Rating, at: datetime) -> None:
-        """Counts what a user said of a version."""
-        self._of(held, at).tally.rate(rating)
+    def rate(self, held: Held, rating: Rating, other: Held | None, at: datetime) -> None:
+        """Counts what a user said of a version, compared with an `other` one or by itself."""
+        compared = (other.version, other.digest) if other is not None else None
+        self._of(held, at).tally.rate(rating, compared)
+
+    def search(self, held: Held, found: Finds | None, at: datetime) -> None:
+        """Counts what the search of an answer found; None: it was not searched."""
+        self._of(held, at).tally.search(found)
 
     def _of(self, held: Held, at: datetime) -> _Open:
         window = self._open.get(held.digest)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from governance.attest.predicates import Evaluate
+from governance.history import monitoring
 from governance.history.lineage import inputs, reproductions
 from governance.history.verify import LogReport
 from governance.log.evidence import Evidence
@@ -348,15 +349,20 @@ def _monitoring_plan(facts: Facts) -> Found:
         return Found([], "policy names nothing that is observed in service")
     lacks = [] if terms.thresholds else ["limits"]
     lacks += [] if terms.objective else ["a service level objective"]
-    names = ", ".join(each.name for each in terms.thresholds) or "none"
+    names = ", ".join(each.name for each in terms.limits) or "none"
     says = f"policy.yaml, monitoring: windows of {terms.window_minutes} minutes; limits: {names}"
-    lacks += ["drift of inputs and outputs", "personal data in answers"]
+    lacks += [] if terms.drift else ["drift of inputs and outputs"]
+    lacks += [] if terms.search else ["personal data in answers"]
     return Found(_policies(facts).statements, says, lacks)
 
 
 def _monitoring_results(facts: Facts) -> Found:
     found = service.observed(facts)
-    lacks = ["drift of inputs and outputs", "personal data in answers"]
+    terms, model = service.rules(facts), facts.registration.model
+    drifts = monitoring.drifts(found, terms, model) if terms else []
+    lacks = [] if any(each.judged for each in drifts) else ["drift of inputs and outputs"]
+    if not any(each.predicate.searched for each in found):
+        lacks.append("personal data in answers")
     if any(each.predicate.gap_ms for each in found):
         lacks.insert(0, "the time that the gaps state")
     says = "; ".join(service.in_service(facts))

@@ -642,7 +642,17 @@ def monitoring(**changes: object) -> Monitoring:
         "refusals": 4,
         "read": 112,
         "characters": 88_000,
-        "feedback": {"up": 6, "down": 2},
+        "feedback": {"up": 6, "down": 2, "preferred": 5, "not_preferred": 3, "ties": 1},
+        "request_bytes": [0] * 10 + [60, 54] + [0] * 16,
+        "answer_characters": [0] * 12 + [50, 62] + [0] * 14,
+        "compared": [{"version": "1", "sha256": B, "preferred": 5, "not_preferred": 3, "ties": 1}],
+        "searched": {
+            "answers": 10,
+            "left": 1,
+            "holding": 2,
+            "entities": {"EMAIL_ADDRESS": 2, "URL": 4},
+            "languages": {"de": 1, "en": 9},
+        },
         "run": run(),
     }
     return Monitoring.model_validate(fields | changes)

@@ -17,10 +17,12 @@ POLICY = """
 monitoring:
   currency: EUR
   prices: {support-desk: {input: 0.5, output: 1.5}}
+  search: {share: 0.1}
   objective: {success: 0.9, days: 28, minimum: 200, blocks: true}
   thresholds:
     - {name: errors, metric: error_rate, limit: 0.05, direction: at_most, minimum: 100, blocks: true}
     - {name: slow, metric: latency_p95_ms, limit: 640, direction: at_most, minimum: 100}
+    - {name: private, metric: personal_data_rate, limit: 0.05, direction: at_most, minimum: 40}
     - {name: liked, metric: preferred_rate, limit: 0.5, direction: at_least, minimum: 10}
 """
 HOUR = "2026-09-02T{:02d}:00:00.000Z"
@@ -53,5 +55,5 @@ def failing(errors: int, **fields: Any) -> dict[str, Any]:
     tokens = {"answers": read, "input": 5_500, "output": 22_000}
     return {
         "errors": errors, "left": 0, "rejected": 0, "latency": latency, "read": read,
-        "refusals": 0, "tokens": tokens, **fields,
+        "refusals": 0, "tokens": tokens, "request_bytes": [], "answer_characters": [], **fields,
     }  # fmt: skip

@@ -83,6 +83,11 @@ SCENARIOS: dict[str, Row] = {
         [failing(12), failing(13, window=2)],
         [(BREACHED, "errors", ["0.104167", "0.05"]), (SPENT, "objective", ["25", "240"])],
     ),
+    "personal data in answers": (
+        [{"searched": {"answers": 40, "holding": 3, "entities": {"EMAIL_ADDRESS": 3}}}],
+        [(BREACHED, "private", ["0.075", "0.05"])],
+    ),
+    "too few answers searched": ([{"searched": {"answers": 39, "holding": 39, "left": 9}}], []),
     "a window twice, told otherwise": ([{}, failing(100)], []),
     "of bytes that are not registered": ([failing(60, sha256="1" * 64)], []),
     "of another version": ([failing(60, version="7")], []),
@@ -114,7 +119,11 @@ def test_a_limit_that_blocks_stops_the_next_promotion_and_all_are_open_points(
     waits = [each for each in pending(now(scene), scene.now) if each.reason == "monitoring"]
     assert len(waits) == 2 and all(f"{MODEL}/1" in each.what for each in waits)
     assert [each.code for each in waiting(now(scene), scene.now)] == ["MONITORING"] * 2
-    observe(scene, window=2, **{"requests": 3000, "latency": [0] * 4 + [2995] + [0] * 10})
+    observe(
+        scene,
+        window=2,
+        **{"requests": 3000, "latency": [0] * 4 + [2995] + [0] * 10, "request_bytes": []},
+    )
     assert decided(scene) == [], "later windows keep the limit"
 
 
@@ -125,6 +134,9 @@ def test_sums(scene: Governed) -> None:
     assert sums is not None
     assert (sums.windows, sums.requests, sums.gap_ms, sums.costs) == (2, 240, 500, {"EUR": 35_750})
     assert (sums.percentile(0.5), sums.percentile(0.95), sums.percentile(1.0)) == (160, 320, 640)
+    assert (sums.searched.answers, sums.searched.left, sums.searched.holding) == (20, 2, 4)
+    assert sums.searched.entities == {"EMAIL_ADDRESS": 4, "URL": 8}
+    assert sums.searched.languages == {"de": 2, "en": 18}
     assert (sums.begins, sums.ends) == (HOUR.format(0), HOUR.format(2))
 
 
@@ -167,6 +179,11 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "more tokens than answers": {"tokens": {"answers": 113, "input": 0, "output": 0}},
     "it ends before it begins": {"ends": "2026-09-01T00:00:00Z"},
     "a negative count": {"left": -1},
+    "lengths of other answers": {"answer_characters": [0] * 12 + [50, 61] + [0] * 14},
+    "a bucket of lengths is missing": {"request_bytes": [114]},
+    "more answers with personal data than searched": {"searched": {"answers": 1, "holding": 2}},
+    "a value in place of a type": {"searched": {"answers": 1, "entities": {"a@b.org": 1}}},
+    "more languages than answers": {"searched": {"answers": 1, "languages": {"en": 1, "de": 1}}},
     "no currency": {"cost": {"currency": "euro", "millionths": 1}},
     "a text": {"comment": "hello"},
 }
@@ -197,6 +214,30 @@ RULES_REFUSED: dict[str, dict[str, Any]] = {
             {"name": "c", "metric": "x", "limit": 1, "direction": "at_most", "minimum": 1}
         ]
     },
+    "a limit of personal data without a search": {
+        "thresholds": [
+            {
+                "name": "p",
+                "metric": "personal_data_rate",
+                "limit": 0,
+                "direction": "at_most",
+                "minimum": 1,
+            }
+        ]
+    },
+    "drift of language without a search": {
+        "drift": [{"name": "l", "metric": "language", "limit": 0, "minimum": 1}]
+    },
+    "a limit of drift and another of one name": {
+        "drift": [
+            {"name": "c", "metric": "refused", "limit": 0, "minimum": 1},
+            {"name": "c", "metric": "disliked", "limit": 0, "minimum": 1},
+        ]
+    },
+    "a certain false alarm": {
+        "drift": [{"name": "c", "metric": "refused", "limit": 0, "minimum": 1, "false_alarm": 1}]
+    },
+    "an empty sample": {"search": {"share": 0}},
     "a certain success": {"objective": {"success": 1.0}},
 }
 

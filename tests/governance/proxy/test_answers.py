@@ -118,3 +118,13 @@ def test_nothing_raises(kind: str, chunks: list[bytes]) -> None:
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
+
+
+def test_the_text_is_held_for_the_search_only_and_up_to_its_limit() -> None:
+    two = {"choices": [{"delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]}
+    for keeps, expected in ((0, None), (3, None), (4, "aa\nbb"), (9, "aa\nbb")):
+        reader = Reader(STREAM, encoded=False, keeps=keeps)
+        reader.feed(events(two, two))
+        assert reader.end() == Said(4)
+        assert reader.text == expected
+        assert expected is None or expected not in repr(reader)

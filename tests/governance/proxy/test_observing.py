@@ -22,6 +22,7 @@ from governance.proxy.permission import Held
 from governance.proxy.tally import Observed, Said
 from governance.proxy.windows import Terms
 from tests.governance.governed import KINDS, RULES, Governed, begun, governed, principals
+from tests.governance.proxy.scripted_search import PLANTED, searching
 from tests.governance.proxy.world import CHAT, made, proxy, until
 from tests.governance.story import MODEL
 
@@ -31,6 +32,7 @@ monitoring:
   currency: EUR
   prices: {support-desk: {input: 0.5, output: 1.5}}
 """
+HOLDING = [{"message": {"content": f"write to {PLANTED}"}}]
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 300}
 ONE, TWO = (Held("support-desk", version, version * 64, 7) for version in "12")
 
@@ -60,12 +62,16 @@ def stated(scene: Governed) -> list[Evidence[Monitoring]]:
 
 @pytest.mark.slow
 def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
-    """Errors, callers who leave, tokens, cost, ratings; then a second process after a gap."""
+    """Errors, callers who leave, tokens, cost, ratings, a search of the answers; then a second
+    process after a gap.
+    """
     scene, clock = monitored(tmp_path), Clock()
+    said: list[str] = []
 
     async def first() -> None:
-        async with proxy(scene, clock=clock) as (client, serving):
-            more = {"id": "chatcmpl-1", "usage": USAGE}
+        search = searching(said)
+        async with proxy(scene, clock=clock, search=search) as (client, serving):
+            more = {"id": "chatcmpl-1", "usage": USAGE, "choices": HOLDING}
             assert (await client.post(CHAT, json={"more": more})).status_code == 200
             assert (await client.post(CHAT, json={"status": 418})).status_code == 418
             assert (await client.post(CHAT, json={"status": 500})).status_code == 500
@@ -74,6 +80,8 @@ def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.post(CHAT, json={"stream": True, "delay": 9}), 0.5)
             await until(lambda: serving.observer.sums[digest][1].counts.get("left", 0) == 1)
+            tally = serving.observer.sums[digest][1]
+            await until(lambda: tally.searched.total() >= 2)
             for body, status in RATINGS:
                 answer = await client.post("/v1/feedback", json=body)
                 assert answer.status_code == status, (body, answer.text)
@@ -82,6 +90,7 @@ def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
                 f'requests_total{{model="{MODEL}",version="2",digest="{digest}",end="left"}} 1'
                 in page
             )
+            assert re.search(r'sample_findings_total\{[^}]*entity="EMAIL_ADDRESS"\} 1\n', page)
             assert re.search(r"_bucket\{[^}]*le=\"\+Inf\"\} 3\n", page)
             clock.at += timedelta(minutes=4)
 
@@ -102,6 +111,13 @@ def test_requests_and_ratings_are_statements_in_the_log(tmp_path: Path) -> None:
     assert one.feedback.model_dump() == {
         "up": 2, "down": 1, "preferred": 0, "not_preferred": 0, "ties": 0,
     }  # fmt: skip
+    assert one.searched is not None and one.searched.model_dump() == {
+        "answers": 1, "left": 0, "holding": 1, "entities": {"EMAIL_ADDRESS": 1}, "languages": {"en": 1},
+    }  # fmt: skip
+    assert (sum(one.request_bytes), sum(one.answer_characters)) == (2, 2)
+    assert (two.searched, said) == (None, [])
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or PLANTED.encode() not in file.read_bytes(), file
     assert (one.window, one.gap_ms, two.window, two.gap_ms) == (1, 0, 2, 2 * 3600 * 1000)
     assert one.source == two.source
     assert (one.begins, one.ends) == ("2027-01-01T00:00:00.000000Z", "2027-01-01T00:04:00.000000Z")

@@ -19,6 +19,7 @@ from governance.proxy.fleet import Fleet
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
 from governance.proxy.run import Serving
+from governance.proxy.searching import Searching
 from governance.proxy.servers import Server
 from tests.governance.governed import Governed
 from tests.governance.story import MODEL
@@ -102,9 +103,10 @@ async def proxy(
     ready_within: float = 180.0,
     clock: Callable[[], datetime] | None = None,
     now: Callable[[], datetime] | None = None,
+    search: Searching | None = None,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, run.Serving]]:
     """A proxy that follows the champion, and a client of it. `clock`: it records windows where policy
-    monitors. `now`: the wall clock by which rollouts are open.
+    monitors. `now`: the wall clock by which rollouts are open. `search`: searches its answers.
     """
     follows = follower(scene, seconds, now)
     begun_with, known = follows.begin()
@@ -121,7 +123,8 @@ async def proxy(
         begun = recording.begin(scene.story.machine, begun_with, (MODEL, "champion"), 0, clock)
         assert begun is not None
         rolling = recording.rolling(scene.story.machine, begun_with, begun[0])
-        serving.observer, serving.recorder = Observer(clock, begun[0], rolling), begun[1]
+        serving.observer, serving.recorder = Observer(clock, begun[0], rolling, search), begun[1]
+        serving.searching = search
     serving.fleet = Fleet(known, launcher.start, seconds, said.append, SPLIT, hold=hold, poll=0.05)
     server_task = asyncio.ensure_future(serving.run(listener))
     port = listener.getsockname()[1]

@@ -19,8 +19,8 @@ import pytest
 from click.testing import CliRunner
 
 from governance.base.errors import CountersignError
-from governance.commands.serve import command
 from governance.proxy import servers
+from pipelines.commands.serve import command
 from tests.conftest import ROOT
 from tests.governance.governed import Governed, governed
 from tests.governance.proxy.world import SCRIPTED, made

@@ -17,6 +17,7 @@ from governance.log import evidence
 from governance.machine.machine import log_to_add_to, signer
 from governance.release.reading import Reading, Rights, admit
 from governance.release.serving import Served, content_of
+from pipelines.pii import answer_search
 
 NEEDED = ("httpcore", "httpx", "starlette", "uvicorn")
 
@@ -80,7 +81,8 @@ def command(
 
     follower = Follower(machine, model, alias, call.own_policies, call.origin, clock, run.steady)
     settings = run.Settings(host, port, poll, hold)
-    run.serve(follower, starter, settings, lambda text: session.tell([text], err=True))
+    say = lambda text: session.tell([text], err=True)  # noqa: E731
+    run.serve(follower, starter, settings, say, answer_search.command)
 
 
 def _admit(call: Call, now: LogState, served: Served) -> None:
