@@ -15,8 +15,10 @@ from governance.gates.checks.context import DataContext, Findings, GateContext, 
 from governance.history.lineage import inputs
 from governance.log.rules import ENDS_ALLOWANCES
 from governance.policy.data import NO_MODEL
+from governance.policy.policies import Policies
 from governance.policy.rules import Datacard
 
+LEAST_AGREEMENT = 0.4
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
 
 
@@ -68,6 +70,32 @@ def excluded_raters(context: DataContext) -> Findings:
             found=", ".join(left_out) or "none",
             figures=left_out,
         )
+
+
+def raters_agree(context: DataContext) -> Findings:
+    """Pairs that votes of raters made: the lower end of the raters' alpha is what the quality suite
+    `rated` demands of ratings (0.4 where it demands nothing).
+    """
+    ingest = context.chain.ingest
+    if ingest is None or ingest.predicate.kind != "preference" or not ingest.predicate.labels:
+        return
+    labels = ingest.predicate.labels
+    low, least = (labels.without or labels.agreement).low, _least_agreement(context.policies)
+    if low is None or low < least:
+        found = "no interval" if low is None else f"{low:.3f}"
+        yield context.data_finding(
+            "RATERS_AGREE_TOO_LITTLE",
+            expected=f"alpha of {least:g} or more (lower end of its interval)",
+            found=found,
+            figures=[found],
+        )
+
+
+def _least_agreement(policies: Policies) -> float:
+    suite = policies.quality.get("rated")
+    checks = suite.expectations if suite else []
+    demanded = (check.min_value for check in checks if check.column == "rater_alpha_low")
+    return next((least for least in demanded if least is not None), LEAST_AGREEMENT)
 
 
 def data_kind(context: DataContext) -> Findings:

@@ -196,6 +196,18 @@ def _rated(left_out: str = "", excluded: str = "") -> Change:
     return change
 
 
+def _voted(low: float | None) -> Change:
+    """Pairs by votes of raters, whose alpha has this lower end."""
+
+    def change(plan: Plan) -> None:
+        figures = {"raters": 3, "ratings": 90, "items": 30, "alpha": 0.5, "low": low, "high": 0.9}
+        counts = {"unanimous": 20, "majority": 9, "split": 1}
+        labels = {"level": "nominal", "agreement": figures, **counts}
+        plan.say("ingest", "tickets", labels=labels, kind="preference")
+
+    return change
+
+
 def _weaker_suite(plan: Plan) -> None:
     """In force and for its kind, and not the one that the datacard names."""
     asked = plan.policies.quality["prompt"]
@@ -623,6 +635,20 @@ SCENARIOS = [
         "excluded_raters",
         "dataset tickets",
         _rated(excluded=RATER),
+    ),
+    Scenario(
+        "pairs by raters who agree too little",
+        "RATERS_AGREE_TOO_LITTLE",
+        "raters_agree",
+        "dataset tickets",
+        _voted(0.39),
+    ),
+    Scenario(
+        "pairs by raters of too few items",
+        "RATERS_AGREE_TOO_LITTLE",
+        "raters_agree",
+        "dataset tickets",
+        _voted(None),
     ),
     Scenario(
         "source not pinned",

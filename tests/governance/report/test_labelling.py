@@ -41,10 +41,12 @@ DECLARED = {
 EXCLUDED = {"rater": RATER, "reason": "copies", "decided_by": "steward", "on": "2026-11-01"}
 
 
-def answers(labelling: Any, labels: Any, kind: str = "rated", **inputs: str) -> list[str]:
+def answers(
+    labelling: Any, labels: Any, kind: str = "rated", judges: Any = (), **inputs: str
+) -> list[str]:
     """Who, by which guideline, with what agreement, what was excluded."""
     files = [Artifact(role=role, name=role, sha256=sha256) for role, sha256 in inputs.items()]
-    ingest = examples.ingest(kind=kind, labels=labels, inputs=files)
+    ingest = examples.ingest(kind=kind, labels=labels, inputs=files, judges=[*judges])
     chain = SimpleNamespace(dataset="x", ingest=SimpleNamespace(predicate=ingest, index=1))
     policy = IngestPolicy.model_validate({"excluded_raters": {"x": [EXCLUDED]}}, strict=False)
     facts = SimpleNamespace(
@@ -92,6 +94,16 @@ def test_what_nobody_declared_is_said() -> None:
 def test_another_file_is_shown() -> None:
     found = answers(Labelling.model_validate(DECLARED), LABELS, guideline="b" * 64)[1]
     assert "the file that was read has sha256 bbbb" in found
+
+
+def test_judges_that_the_source_names_are_named_and_not_believed() -> None:
+    judges = [
+        {"name": "gpt-4:single-v1", "rubric": "c" * 64, "pairs": 1200},
+        {"name": "tiny", "rubric": None, "pairs": 1},
+    ]
+    who = answers("", None, "preference", judges=judges)[0]
+    assert "gpt-4:single-v1 (rubric sha256 cccc" in who and "judge of 1,200 pairs" in who
+    assert "tiny (no rubric in the source)" in who and "nothing here shows" in who
 
 
 def test_data_without_labels_has_no_answers() -> None:
