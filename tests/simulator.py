@@ -132,7 +132,7 @@ class Plan:
         self.require(suite, *models, **methods)
         judge = JudgeRef(
             kind="model",
-            speaker=model("reward"),
+            speaker=model("judge"),
             rubric=digest("rubric"),
             templates=digest("words"),
         )

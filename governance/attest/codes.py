@@ -228,6 +228,10 @@ JUDGE_CARD_EXPIRED: the card of the judge had ended when it judged
   > countersign repro --force check_judge@{row}
 JUDGE_FAILED: the judge did not pass its own check, so nothing that it judged counts
   > judges/{row}/card.json has the figures; use another judge or other words, policies/constitutions
+JUDGE_OPTIMISED_FOR: the judge is the reward model that what it judged was optimised with, or judged
+  the training data behind it, so no figure of the suite is shown
+  > params.yaml: judges: a row with another judge, and name it in judged.{judged}; then: countersign
+  repro
 GENERATED_NOT_DECLARED: the datacard does not say which model generated the data
   > policies/datacards/{name}.yaml: generated_by: {generator}
 

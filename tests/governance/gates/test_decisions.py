@@ -46,6 +46,7 @@ from tests.simulator import (
     fooled,
     in_log,
     in_memory,
+    judged_by,
     model,
     ready,
 )
@@ -206,6 +207,15 @@ def _voted(low: float | None) -> Change:
         plan.say("ingest", "tickets", labels=labels, kind="preference")
 
     return change
+
+
+def _judged_by_its_reward(plan: Plan) -> None:
+    """The judge of the suite is the reward model with which `dpo` was trained."""
+    judge = plan.judges["wins_judge"].model_copy(update={"speaker": model("reward")})
+    plan.judges["wins_judge"] = judge
+    plan.say("evaluate", "dpo_wins", judged_by=judged_by(judge))
+    used = {"data": ready("pairs"), "parent": model("sft"), "scorer": model("reward")}
+    plan.say("train", "dpo", inputs={**used, "gate": digest("gate dpo")})
 
 
 def _weaker_suite(plan: Plan) -> None:
@@ -1133,6 +1143,13 @@ SCENARIOS = [
         "judges_checked",
         "model dpo on wins",
         _compares(lambda plan: plan.without.add(("judge_card", "wins_judge"))),
+    ),
+    Scenario(
+        "evaluation by the reward model",
+        "JUDGE_OPTIMISED_FOR",
+        "judges_checked",
+        "model dpo on wins",
+        _compares(_judged_by_its_reward),
     ),
     Scenario(
         "generated from prompts for another purpose",
