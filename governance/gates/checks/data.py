@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.attest.predicates import Quality
+from governance.attest.predicates import Agreement, Ingest, Quality
 from governance.gates import recall
 from governance.gates.checks.context import DataContext, Findings, GateContext, signed_by
 from governance.history.lineage import inputs
@@ -77,12 +77,12 @@ def raters_agree(context: DataContext) -> Findings:
     `rated` demands of ratings (0.4 where it demands nothing).
     """
     ingest = context.chain.ingest
-    if ingest is None or ingest.predicate.kind != "preference" or not ingest.predicate.labels:
+    agreement = agreement_of_votes(ingest.predicate) if ingest else None
+    if agreement is None:
         return
-    labels = ingest.predicate.labels
-    low, least = (labels.without or labels.agreement).low, _least_agreement(context.policies)
-    if low is None or low < least:
-        found = "no interval" if low is None else f"{low:.3f}"
+    least = least_agreement(context.policies)
+    if agreement.low is None or agreement.low < least:
+        found = "no interval" if agreement.low is None else f"{agreement.low:.3f}"
         yield context.data_finding(
             "RATERS_AGREE_TOO_LITTLE",
             expected=f"alpha of {least:g} or more (lower end of its interval)",
@@ -91,7 +91,15 @@ def raters_agree(context: DataContext) -> Findings:
         )
 
 
-def _least_agreement(policies: Policies) -> float:
+def agreement_of_votes(ingest: Ingest) -> Agreement | None:
+    """How far the raters agree whose votes made the pairs; None where none did."""
+    if ingest.kind != "preference" or ingest.labels is None:
+        return None
+    return ingest.labels.without or ingest.labels.agreement
+
+
+def least_agreement(policies: Policies) -> float:
+    """What the lower end of their alpha must be."""
     suite = policies.quality.get("rated")
     checks = suite.expectations if suite else []
     demanded = (check.min_value for check in checks if check.column == "rater_alpha_low")
