@@ -1,6 +1,7 @@
 """Pairs that say who preferred what: from votes of raters, or from scores that a judge gave.
 
-1. Of votes, the answer is chosen that more raters preferred. As many for either: no pair.
+1. Of votes, the answer is chosen that more raters preferred. As many for either, or more who found
+   both equal: no pair.
 2. The shares of raters on each side stand in the record as soft labels (`pipelines.kinds.LABELS`).
 3. Scores are compared only between answers of one prompt (and turn) by one judge and rubric: each
    two of them make a pair, in the order of the source. Equal scores and equal answers make none.
@@ -53,6 +54,9 @@ def of_most(content: Record, counted: Sequence[Rating]) -> Record:
     votes = Counter(rating["value"] for rating in counted)
     if votes[1] == votes[2]:
         detail = f"{votes[1]} of {len(counted)} raters for either answer"
+        raise RowProblem("NO_COMPARISON", "", detail)
+    if votes[0] > max(votes[1], votes[2]):
+        detail = f"{votes[0]} of {len(counted)} raters found both answers equal"
         raise RowProblem("NO_COMPARISON", "", detail)
     first, second = both(content)
     chosen, other = (1, 2) if votes[1] > votes[2] else (2, 1)

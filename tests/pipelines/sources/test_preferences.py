@@ -172,7 +172,8 @@ def voted(at: int, *votes: int) -> dict[str, Any]:
 VOTES: dict[str, tuple[tuple[int, ...], tuple[str, float, float, int] | None, str]] = {
     "all for the first": ((1, 1, 1), ("x", 1.0, 0.0, 3), "unanimous"),
     "two to one": ((2, 2, 1), ("y", 2 / 3, 1 / 3, 3), "majority"),
-    "ties take part": ((1, 0, 0), ("x", 1 / 3, 0.0, 3), "majority"),
+    "ties take part": ((1, 1, 0), ("x", 2 / 3, 0.0, 3), "majority"),
+    "most found both equal": ((1, 0, 0), None, ""),
     "no majority": ((1, 1, 0, 2, 0), ("x", 0.4, 0.2, 5), "split"),
     "as many for either": ((1, 2), None, ""),
     "all ties": ((0, 0, 0), None, ""),
