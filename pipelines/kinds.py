@@ -73,6 +73,8 @@ class Kind:
     would give each call of a tool the arguments of all others. Its order is the source's.
     """
     other_columns: tuple[pa.Field, ...] = ()
+    label_columns: tuple[pa.Field, ...] = ()
+    """Columns of datasets whose source says who labelled. They change no record's id."""
 
     @cached_property
     def content(self) -> list[pa.Field]:
@@ -88,6 +90,11 @@ class Kind:
     def schema(self) -> pa.Schema:
         """The schema of a records file."""
         return pa.schema([*COMMON, *self.content])
+
+    @cached_property
+    def labelled_schema(self) -> pa.Schema:
+        """The schema of a file of records that say who labelled them."""
+        return pa.schema([*self.schema, *self.label_columns])
 
     @property
     def content_columns(self) -> tuple[str, ...]:
@@ -108,6 +115,18 @@ EXTRA = "extra"
 the dataset names in params.yaml.
 """
 
+LABELS = (
+    _required("chosen_share", pa.float64()),
+    _required("rejected_share", pa.float64()),
+    _required("raters", pa.int64()),
+    pa.field("judge", pa.string()),
+    pa.field("rubric", pa.string()),
+)
+"""Who preferred the chosen answer of a pair: the share of raters who chose it, and of those who
+chose the other one (the rest found both equal); how many rated; where a model judged, its name, and
+the sha256 of its rubric where the source gives one. The shares are soft labels.
+"""
+
 _RATINGS = _required("ratings", pa.list_(_required("element", RATING)))
 
 KINDS: dict[str, Kind] = {
@@ -116,7 +135,12 @@ KINDS: dict[str, Kind] = {
         # A raw text (pre-training) is a conversation of one `assistant` message: what the model is
         # to produce.
         Kind("conversation", ("messages",), json_columns=(TOOLS,)),
-        Kind("preference", ("prompt", "chosen", "rejected"), json_columns=(TOOLS,)),
+        Kind(
+            "preference",
+            ("prompt", "chosen", "rejected"),
+            json_columns=(TOOLS,),
+            label_columns=LABELS,
+        ),
         Kind(
             "unpaired",
             ("prompt", "completion"),

@@ -63,7 +63,7 @@ def run(job: Job) -> Outcome:
     job.progress.step(f"{job.name}: {len(records):,} records against {dataset.suite}")
     compared = held_out.compared(job.params, job.key, job.inputs)
     judged = judge(records.tables(), dataset.kind, suite, _held_out(job, compared))
-    with RecordWriter(job.output("records"), dataset.kind) as writer:
+    with RecordWriter(job.output("records"), dataset.kind, labelled=records.labelled) as writer:
         for table in kept(records.tables(), judged.kept):
             writer.add_shard(table)
     counts = counts_of(len(records), writer, judged.excluded)

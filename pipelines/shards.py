@@ -23,12 +23,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from governance.attest import canonical, digests
 from governance.attest.predicates import Shard
 from governance.base.errors import InputError, VerificationError
-from governance.base.model import Model
+from governance.base.model import Model, empty
 from pipelines.kinds import KINDS
 
 ROW_GROUP = 4096
@@ -58,11 +58,19 @@ class Manifest(Model):
     kind: str
     shards: list[Shard]
     """In order. Their files are named by their positions."""
+    labelled: bool = Field(False, exclude_if=empty)
+    """Whether they have the columns of who labelled."""
 
 
 def shard_name(position: int) -> str:
     """The file of the shard at this position, from 0."""
     return f"{position:05}.parquet"
+
+
+def schema_of(kind: str, *, labelled: bool) -> pa.Schema:
+    """The schema of the shards of a dataset."""
+    columns = KINDS[kind].labelled_schema if labelled else KINDS[kind].schema
+    return columns.with_metadata({KIND_KEY: kind.encode()})
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -71,10 +79,11 @@ def shard_name(position: int) -> str:
 class RecordWriter:
     """Writes records of one kind to a new folder, and the manifest when all are written."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, *, labelled: bool = False) -> None:
+        """`labelled`: the records say who labelled them."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._kind = folder, kind
-        self._schema = KINDS[kind].schema.with_metadata({KIND_KEY: kind.encode()})
+        self._folder, self._kind, self._labelled = folder, kind, labelled
+        self._schema = schema_of(kind, labelled=labelled)
         self._file: pq.ParquetWriter | None = None
         self._pending: list[dict[str, Any]] = []
         self._records, self._bytes, self._of_file = 0, 0, 0
@@ -90,7 +99,7 @@ class RecordWriter:
     def __exit__(self, failure: type[BaseException] | None, *rest: object) -> None:
         if failure is None:
             self._end_shard()
-            manifest = Manifest(kind=self._kind, shards=self.shards)
+            manifest = Manifest(kind=self._kind, shards=self.shards, labelled=self._labelled)
             data = canonical.dumps(manifest.model_dump(mode="json"))
             (self._folder / MANIFEST).write_bytes(data)
         elif self._file is not None:
@@ -181,6 +190,8 @@ class StoredRecords:
     folder: Path
     kind: str
     shards: tuple[Shard, ...]
+    labelled: bool = False
+    """Whether they say who labelled them."""
 
     def __len__(self) -> int:
         return sum(shard.records for shard in self.shards)
@@ -194,7 +205,7 @@ class StoredRecords:
 
     def table(self) -> pa.Table:
         """All records. For what needs the whole dataset at once."""
-        schema = KINDS[self.kind].schema.with_metadata({KIND_KEY: self.kind.encode()})
+        schema = schema_of(self.kind, labelled=self.labelled)
         return pa.concat_tables([schema.empty_table(), *self.tables()])
 
     def _read(self, shard: Shard, columns: Sequence[str] | None) -> pa.Table:
@@ -223,7 +234,7 @@ class StoredRecords:
         manifest says.
         """
         schema, records = file.schema_arrow, file.metadata.num_rows
-        same = schema.equals(KINDS[self.kind].schema, check_metadata=False)
+        same = schema.equals(schema_of(self.kind, labelled=self.labelled), check_metadata=False)
         if not same or (schema.metadata or {}).get(KIND_KEY) != self.kind.encode():
             found, expected = "other columns than its kind has", f"records of kind {self.kind}"
             raise InputError(found, expected=expected, where=str(path), fix=AGAIN)
@@ -248,7 +259,7 @@ def open_records(folder: Path, kind: str | None = None) -> StoredRecords:
         lines = [f"{name} is missing" for name in sorted(named - here)]
         lines += [f"{name} is not in its manifest" for name in sorted(here - named)]
         raise InputError(", ".join(lines[:3]), where=str(folder), fix=AGAIN)
-    return StoredRecords(folder, manifest.kind, tuple(manifest.shards))
+    return StoredRecords(folder, manifest.kind, tuple(manifest.shards), manifest.labelled)
 
 
 def of_split(table: pa.Table, split: str) -> pa.Table:

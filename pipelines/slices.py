@@ -12,6 +12,10 @@ from typing import Any
 
 from governance.base.errors import InputError
 
+DISAGREEMENT = "disagreement"
+"""The slice of records with ratings: whether their raters agree. A field of the source that
+params.yaml names by this name takes its place.
+"""
 OTHER = "other"
 """The label of records without a listed label."""
 

@@ -132,7 +132,7 @@ class Plan:
         self.require(suite, *models, **methods)
         judge = JudgeRef(
             kind="model",
-            speaker=model("reward"),
+            speaker=model("judge"),
             rubric=digest("rubric"),
             templates=digest("words"),
         )
@@ -198,7 +198,7 @@ class Plan:
             judge=reference("dpo", self.suites),
         ).model_copy(update=changes)
 
-    def say(self, kind: str, key: str, **fields: Any) -> None:
+    def say(self, kind: str, key: str, /, **fields: Any) -> None:
         """Evidence that says something else."""
         self.said.setdefault((kind, key), {}).update(fields)
 

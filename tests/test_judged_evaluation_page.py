@@ -11,11 +11,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from governance.policy.policies import load_policies
+from governance.policy.rules import Endpoint
 from pipelines.params import Params, broken_references, load_params
+from pipelines.plan.checks import optimised_for
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "judged-evaluation.md").read_text(encoding="utf-8")
-ROWS, POLICY = (
+ROWS, POLICY, PRICE = (
     YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 )
 SHIPPED = load_params(ROOT).model_dump(exclude_none=True)
@@ -67,8 +69,43 @@ def test_a_suite_twice_for_one_model_and_a_name_that_a_row_has_are_mistakes() ->
 
 def test_a_judge_that_is_trained_from_what_it_judges_is_a_circle() -> None:
     """The gate of the judge's training waits for every evaluation of its parent."""
-    (found,) = wrong({"a": {**FIRST, "model": "sft", "opponent": "base"}})
+    judges = {"desk_judge": {**ROWS["judges"]["desk_judge"], "judge": "reward"}}
+    (found,) = wrong({"a": {**FIRST, "model": "sft", "opponent": "base"}}, judges=judges)
     assert "build on each other" in found and "evaluate_judged@a" in found
+
+
+@pytest.mark.parametrize(
+    ("judge", "rows"),
+    [
+        ({"judge": "reward"}, ["model grpo on desk_wins"]),
+        ({"judge": "reward", "endpoint": "frontier"}, []),
+        ({"judge": "base"}, []),
+    ],
+)
+def test_the_plan_names_rows_that_the_reward_model_judges(
+    judge: dict[str, str], rows: list[str]
+) -> None:
+    row = {"constitution": "support-desk", "labelled": "desk_pref_eval", **judge}
+    given = params(ROWS["judged"], judges={"desk_judge": row})
+    found = [*optimised_for(given, [f"evaluate_judged@{name}" for name in ROWS["judged"]])]
+    assert [each.subject for each in found] == rows
+    assert {each.code for each in found} <= {"JUDGE_OPTIMISED_FOR"}
+    assert [*optimised_for(given, ["train@grpo"])] == []
+
+
+def test_what_is_made_from_an_optimised_model_is_named_too() -> None:
+    stages = {**SHIPPED["stages"], "more": {**SHIPPED["stages"]["dpo"], "parent": "grpo"}}
+    judged = {"a": {**FIRST, "model": "more"}}
+    judges = {"desk_judge": {**ROWS["judges"]["desk_judge"], "judge": "reward"}}
+    del judges["desk_judge"]["endpoint"]
+    given = params(judged, judges=judges, stages=stages)
+    (found,) = optimised_for(given, ["evaluate_judged@a"])
+    assert found.found == "reward model of grpo"
+
+
+def test_the_price_of_the_page_is_accepted() -> None:
+    given = Endpoint.model_validate(PRICE["endpoints"]["frontier"], strict=False)
+    assert given.price is not None and given.price.output == 10
 
 
 def test_the_policy_of_the_page_is_accepted(tmp_path: Path) -> None:

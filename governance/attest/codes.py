@@ -71,6 +71,8 @@ MODEL_UNKNOWN (never waived): policy gives this model no tier, so it sets no req
   > policies/policy.yaml: models.{name}: tier, purpose, region
 RATERS_LEFT_OUT: the raters whose ratings were left out are not those that policy in force excludes
   > policies/policy.yaml: ingest.excluded_raters.{name}, or run again: countersign repro
+RATERS_AGREE_TOO_LITTLE: the raters whose votes made these pairs agree too little, or on too few
+  > look at the guideline they had, and at each rater (`countersign agreement`); have more rated
 FIELDS_NOT_PERMITTED: fields of the source were left out that policy does not permit to leave out
   > policies/policy.yaml: ingest.ignored_fields.{name}; or use them (params.yaml: datasets.{name},
   `fields` or `slices`), then: countersign repro ingest@{name}
@@ -226,6 +228,10 @@ JUDGE_CARD_EXPIRED: the card of the judge had ended when it judged
   > countersign repro --force check_judge@{row}
 JUDGE_FAILED: the judge did not pass its own check, so nothing that it judged counts
   > judges/{row}/card.json has the figures; use another judge or other words, policies/constitutions
+JUDGE_OPTIMISED_FOR: the judge is the reward model that what it judged was optimised with, or judged
+  the training data behind it, so no figure of the suite is shown
+  > params.yaml: judges: a row with another judge, and name it in judged.{judged}; then: countersign
+  repro
 GENERATED_NOT_DECLARED: the datacard does not say which model generated the data
   > policies/datacards/{name}.yaml: generated_by: {generator}
 
@@ -276,7 +282,7 @@ TURNS_UNANSWERED: the turns are no list of texts, or several without the answers
   > take the first turn alone: in params.yaml give the dataset `fields: {{prompt: turns.0}}`
 PROMPT_MISMATCH: chosen and rejected differ before the last answer
   > nothing, unless there are many: then look at how the pairs were made
-NO_COMPARISON: a list of ranked answers has fewer than two
+NO_COMPARISON: there is nothing to compare: one answer, two equal ones, or no preference
   > nothing, unless there are many: then look at how the answers were collected
 
 ERASED: the record was erased on request (policies/exclusions.jsonl)

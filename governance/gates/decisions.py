@@ -122,6 +122,7 @@ CARD_CHECKS: dict[str, Callable[[DataContext], Iterable[Finding]]] = {
     "source": of_data.source,
     "guideline": of_data.guideline,
     "excluded_raters": of_data.excluded_raters,
+    "raters_agree": of_data.raters_agree,
     "generated_declared": of_generation.declared,
 }
 """The checks of a dataset's datacard and origin."""

@@ -11,6 +11,9 @@
 
 7. An evaluation by a judge counts if the judge counted on the day of the evaluation. If not, its
    scores are withheld (`as_shown`), and whoever reads them reads the codes: gate, report, export.
+8. Nor does it count for a model that was optimised to please this judge: by a training that it
+   scored, or on data that it judged, of this model or of one that it was made from. From version 3
+   of the rules on.
 
 A report or a gate asks `standing`; a comparison by a judge that does not stand is not shown.
 """
@@ -24,12 +27,20 @@ from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, get_args
 
-from governance.attest.predicates import Evaluate, JudgeCard, JudgeFigures, OwnFamily, Tried
+from governance.attest.predicates import (
+    Evaluate,
+    JudgeCard,
+    JudgeFigures,
+    JudgeRef,
+    OwnFamily,
+    Tried,
+)
 from governance.attest.predicates.judging import Measure
 from governance.attest.requests import judge_digest
 from governance.base.statistics import Interval, share_interval
 from governance.base.time import instant_of
 from governance.history.lineage import inputs, judge_card, model_chain
+from governance.log.rules import JUDGED_BY_ANOTHER
 from governance.log.views import made_at
 from governance.policy.judges import JudgeLimits
 
@@ -43,6 +54,7 @@ STYLES = ("longer", "lists")
 OF_RIGHT_ONES = ("follows_user", "instruction", "repetition")
 """Measures of pairs that the judge decides rightly without what is tried."""
 NOT_CHECKED, ENDED, FAILED = "JUDGE_NOT_CHECKED", "JUDGE_CARD_EXPIRED", "JUDGE_FAILED"
+OPTIMISED_FOR = "JUDGE_OPTIMISED_FOR"
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,21 @@ def against(
         if policies is None:
             what = "it is not established which policies judge its judge"
         return (Reason(NOT_CHECKED, "", what, (named or judge or "")[:12], (judge or "none")[:12]),)
-    return standing(view, judge, policies, instant_of(made_at(evaluation))).reasons
+    found = standing(view, judge, policies, instant_of(made_at(evaluation))).reasons
+    if by is None or view.rules_at(evaluation.index) < JUDGED_BY_ANOTHER:
+        return found
+    return (*found, *optimised_for(view, evaluation.predicate.model, by.judge))
+
+
+def optimised_for(view: EvidenceView, model: str, judge: JudgeRef) -> Iterator[Reason]:
+    """(8) Which model, of those behind this one and itself, was optimised to please the judge."""
+    chain = model_chain(view, model) if judge.kind == "model" else []
+    for node in chain:
+        if judge.speaker == node.scorer or ("judge", judge.speaker) in node.makers:
+            how = "reward model" if judge.speaker == node.scorer else "judge of the training data"
+            what = f"it is the {how} of {node.name}, so the model may have learned to please it"
+            yield Reason(OPTIMISED_FOR, "", what, "another judge", f"{how} of {node.name}")
+            return
 
 
 def as_shown(

@@ -38,6 +38,7 @@ Version 3:
 - a version whose bytes were retired or rejected under another model name gets no governed alias;
 - data is generated only with a judge that has passed a check of its own (its card); of what was
   generated before, that is asked where policy has `judges`;
+- an evaluation by a judge does not count for a model that was optimised to please that judge;
 - datasets of different names with one record root are the same records: no model is trained on both
   or evaluated on one of them after training on the other;
 - data counts only if its ingest applied the exclusions of the erasures before it; a version that
@@ -113,6 +114,8 @@ CHECKS_JUDGES = 3
 """From this version on, data that was generated needs the card of its judge, whether policy has
 limits for judges or not.
 """
+JUDGED_BY_ANOTHER = 3
+"""From this version on, the judge of an evaluation is not the reward model of what it judges."""
 COMPARES_RECORDS = 3
 """From this version on, datasets are compared by their record roots, whatever their names."""
 ERASES = 3

@@ -14,12 +14,13 @@ from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE, KINDS
+from governance.attest.predicates.monitoring import Currency
 from governance.base.errors import ConfigError
-from governance.base.model import Model, Sha256, Slug, empty
+from governance.base.model import Model, Sha256, Slug, absent, empty
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey
 from governance.policy.data import IngestPolicy, TrainingRules
 from governance.policy.labelling import Labelling
-from governance.policy.monitoring import MonitoringRules
+from governance.policy.monitoring import MonitoringRules, Price
 from governance.policy.readers import Readers, odd_names
 from governance.policy.rollouts import RolloutRules
 from governance.policy.serving import ServingRules
@@ -199,6 +200,12 @@ class Tier(Model):
     """
 
 
+class EndpointPrice(Price):
+    """What a million tokens of an endpoint cost."""
+
+    currency: Currency
+
+
 class Endpoint(Model):
     """A model behind an API that speaks OpenAI's protocol, which may be asked to generate or judge
     data (docs/generated-data.md).
@@ -214,6 +221,8 @@ class Endpoint(Model):
     """
     region: Region
     """Where it processes them. The datacards of all that is sent must permit it."""
+    price: EndpointPrice | None = Field(None, exclude_if=absent)
+    """For the cost of judging that evidence states; no cost is stated without it."""
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

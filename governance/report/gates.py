@@ -8,6 +8,11 @@ from governance.attest.predicates import Evaluate, Scan
 from governance.base.statistics import mean_interval
 from governance.base.text import share
 from governance.gates.assessment import Judged
+from governance.gates.checks.data import (
+    LEAST_AGREEMENT,
+    agreement_of_votes,
+    least_agreement,
+)
 from governance.log.evidence import Evidence
 from governance.report import scores
 from governance.report.data import recalled
@@ -32,9 +37,9 @@ FAILING_CODES: dict[GateName, str] = {
         " IMPORT_NOT_ALLOWED IMPORT_NOT_DECLARED IMPORT_DATA_UNKNOWN IMPORT_TRAINED_BEFORE"
         " SCORER_WITHDRAWN PARENT_WITHDRAWN OTHER_NAME_WITHDRAWN"
         " CONSTITUTION_MISSING CONSTITUTION_CHANGED ENDPOINT_NOT_PERMITTED GENERATED_NOT_DECLARED"
-        " JUDGE_NOT_CHECKED JUDGE_CARD_EXPIRED JUDGE_FAILED"
+        " JUDGE_NOT_CHECKED JUDGE_CARD_EXPIRED JUDGE_FAILED JUDGE_OPTIMISED_FOR"
     ),
-    "Labelling": "GUIDELINE_DIFFERS RATERS_LEFT_OUT",
+    "Labelling": "GUIDELINE_DIFFERS RATERS_LEFT_OUT RATERS_AGREE_TOO_LITTLE",
     "Evaluation": (
         "EVALUATION_INCOMPLETE EVALUATION_OUT_OF_DATE NOT_COMPARABLE SUITE_UNPINNED"
         " METRIC_CHANGED THRESHOLDS_MISSING DEGENERATE_OUTPUT OVER_OPTIMISED REWARD_HACKED"
@@ -183,13 +188,25 @@ def _labelling(facts: Facts) -> Gate:
         for check in statement.predicate.expectations
         if check.column.startswith("rater_")
     ]
-    if not agreements:
+    results = [(statement, check.success, check.expected) for statement, check in agreements]
+    results += _votes(facts)
+    if not results:
         return _gate("Labelling", "not run", [reason(Say.NOT_LABELLED)])
-    met = sum(check.success for _, check in agreements)
-    threshold = "; ".join(dict.fromkeys(check.expected for _, check in agreements))
-    reasons = [reason(Say.AGREEMENT, met=met, checks=len(agreements))]
-    statements = [statement for statement, _ in agreements]
-    return _gate("Labelling", met == len(agreements), reasons, threshold, statements)
+    met = sum(passed for _, passed, _ in results)
+    threshold = "; ".join(dict.fromkeys(expected for *_, expected in results))
+    reasons = [reason(Say.AGREEMENT, met=met, checks=len(results))]
+    statements = [statement for statement, *_ in results]
+    return _gate("Labelling", met == len(results), reasons, threshold, statements)
+
+
+def _votes(facts: Facts) -> Iterator[tuple[Evidence, bool, str]]:
+    """Pairs by votes of raters: the evidence, whether these agree as policy demands, and that."""
+    for ingest in (chain.ingest for chain in facts.chains):
+        agreement = agreement_of_votes(ingest.predicate) if ingest else None
+        if ingest is not None and agreement is not None:
+            least = least_agreement(facts.policies) if facts.policies else LEAST_AGREEMENT
+            passed = agreement.low is not None and agreement.low >= least
+            yield ingest, passed, f"lower end of alpha at least {least:g}"
 
 
 def _scores(facts: Facts, name: GateName) -> Gate:

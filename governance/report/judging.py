@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.attest.predicates import Evaluate, Generation, JudgeFigures, Tried
+from governance.attest.predicates import (
+    Evaluate,
+    Generation,
+    JudgeFigures,
+    JudgingCost,
+    Tried,
+)
 from governance.attest.requests import GenerationRequest, judge_digest, judge_of
 from governance.base.statistics import Interval
 from governance.base.time import instant_of
@@ -46,7 +52,10 @@ def shown(facts: Facts, made: Generation, request: GenerationRequest) -> JudgeSh
     return JudgeShown(
         passed=standing.passed,
         verdict=verdict,
-        figures=[*sentences(card.figures, facts.policies.evaluation.confidence)],
+        figures=[
+            *sentences(card.figures, facts.policies.evaluation.confidence),
+            *([f"Its check took {spent(card.cost)}."] if card.cost else []),
+        ],
         labelled=card.labelled,
         beyond_raters=beyond,
         evidence=[standing.card.index],
@@ -60,7 +69,21 @@ def of_suite(evaluation: Evaluate) -> str | None:
         return None
     alike, asked = by.consistent, by.consistent + by.inconsistent + by.no_verdict
     text = f"Judge {by.name}, against {by.opponent_name}: {alike} of {asked} pairs"
-    return f"{text} decided alike in both orders; {by.equal} pairs of equal answers"
+    text = f"{text} decided alike in both orders; {by.equal} pairs of equal answers"
+    return f"{text}; {spent(by.cost)}" if by.cost else text
+
+
+def spent(cost: JudgingCost) -> str:
+    """What judging took."""
+    text = f"{cost.requests:,} requests"
+    if cost.tokens is None:
+        return f"{text}, tokens not known"
+    text = f"{text}, {cost.tokens:,} tokens"
+    if cost.written is not None:
+        text += f", {cost.written:,} of them written"
+    if cost.millionths is None:
+        return f"{text}, cost not known"
+    return f"{text}, {cost.millionths / 1e6:,.2f} {cost.currency}"
 
 
 def sentences(figures: JudgeFigures, confidence: float) -> Iterator[str]:

@@ -32,7 +32,7 @@ def labelled(facts: Facts, chain: DataChain) -> Labelled | None:
     policy = facts.policies.rules.ingest if facts.policies else None
     return Labelled(
         answers=[
-            Answer(question="Who labelled", answer="; ".join(_who(card, said, ingest.labels))),
+            Answer(question="Who labelled", answer="; ".join(_who(card, said, ingest))),
             Answer(
                 question="By which guideline",
                 answer="; ".join(_guideline(said, inputs(chain.ingest).get("guideline"))),
@@ -47,12 +47,22 @@ def labelled(facts: Facts, chain: DataChain) -> Labelled | None:
     )
 
 
-def _who(card: Datacard | None, said: Labelling, labels: Labels | None) -> Iterator[str]:
-    """(declared) in words and models, their number, how items were chosen, pay."""
+def _who(card: Datacard | None, said: Labelling, ingest: Ingest) -> Iterator[str]:
+    """(declared) in words and models, models that the source names, the number of raters, how items
+    were chosen, pay.
+    """
+    labels = ingest.labels
     yield f"declared: {_text(card.labelled_by)}" if card and card.labelled_by else NOT_DECLARED
     for judge in said.judges:
         digest = f"sha256 {judge.sha256[:PREFIX]}" if judge.sha256 else "no digest declared"
         yield f"model {_text(judge.name)} ({digest})"
+    for each in ingest.judges:
+        rubric = (
+            f"rubric sha256 {each.rubric[:PREFIX]}" if each.rubric else "no rubric in the source"
+        )
+        yield f"the source names {_text(each.name)} ({rubric}) as judge of {each.pairs:,} pairs"
+    if ingest.judges:
+        yield "nothing here shows that these judges agree with people"
     if labels:
         yield f"{labels.agreement.raters:,} raters gave {labels.agreement.ratings:,} ratings"
     if said.sampling:

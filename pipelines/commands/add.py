@@ -469,7 +469,7 @@ def _lines(record: Mapping[str, Any], *, texts: bool) -> Iterator[str]:
             for message in chain.from_iterable(answers):
                 text = _text(_shown_message(message), texts=texts)
                 yield f"  {column} / {message['role']}: {text}"
-        else:
+        elif value is not None or column == "answer":
             shown = _text(value, texts=texts) if isinstance(value, str) else value
             yield f"  {column}: {shown}"
 

@@ -215,7 +215,10 @@ class Endpoint:
             text = ""  # a refusal, or nothing
         if not isinstance(text, str) or not _is_unicode(text):
             raise self._wrong("not a text", FORM)
-        return Reply(text=text, ended=reason == "stop", tokens=_tokens(value))
+        tokens, written = _count(value, "total_tokens"), _count(value, "completion_tokens")
+        if tokens is None or (written or 0) > tokens:
+            written = None
+        return Reply(text=text, ended=reason == "stop", tokens=tokens, written=written)
 
     def _wrong(self, what: str, expected: str) -> VerificationError:
         fix = "look whether url and model in policies/policy.yaml are right"
@@ -263,10 +266,10 @@ def _is_proxy(address: str) -> bool:
     return proxy.url.scheme in ("http", "https") and bool(proxy.url.host)
 
 
-def _tokens(value: Mapping[str, Any]) -> int | None:
-    """What a reply says that it cost; None where it says nothing that is a count."""
+def _count(value: Mapping[str, Any], name: str) -> int | None:
+    """Tokens as a reply counts them; None where it says nothing that is a count."""
     usage = value.get("usage")
-    count = usage.get("total_tokens") if isinstance(usage, dict) else None
+    count = usage.get(name) if isinstance(usage, dict) else None
     return count if type(count) is int and 0 <= count <= MAX_TOKENS else None
 
 

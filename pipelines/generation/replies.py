@@ -9,15 +9,18 @@ gets the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field
 
 from governance.attest import canonical
 from governance.attest.digests import sha256_bytes
+from governance.attest.predicates import JudgingCost
 from governance.base.errors import VerificationError
 from governance.base.model import Model, Sha256, absent
 from governance.base.storage import write_state
+from governance.policy.rules import EndpointPrice
 
 FOLDER = "replies"
 """Where replies lie, below the state of the project on this machine."""
@@ -37,6 +40,8 @@ class Reply(Model):
     """The endpoint does not take this request. There is no text."""
     tokens: int | None = Field(None, ge=0, le=MAX_TOKENS, exclude_if=absent)
     """What the endpoint says that it read and wrote; None where it says nothing."""
+    written: int | None = Field(None, ge=0, le=MAX_TOKENS, exclude_if=absent)
+    """How many of them it wrote; None where it does not say it, and in older replies."""
 
 
 class _File(Model):
@@ -53,7 +58,7 @@ class Replies:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._used: dict[str, str] = {}
-        self._tokens: dict[str, int | None] = {}
+        self._replies: dict[str, Reply] = {}
 
     def get(self, request: str) -> Reply | None:
         """The reply to a request; None if there is none. Raises `VerificationError` for a file that
@@ -73,7 +78,7 @@ class Replies:
             raise _spoiled(path, "it cannot be read") from None
         if file.request != request or file.sha256 != _checksum(request, file.reply):
             raise _spoiled(path, "it has other bytes than were written")
-        self._used[request], self._tokens[request] = file.sha256, file.reply.tokens
+        self._used[request], self._replies[request] = file.sha256, file.reply
         return file.reply
 
     def put(self, request: str, reply: Reply) -> None:
@@ -81,7 +86,7 @@ class Replies:
         checksum = _checksum(request, reply)
         file = _File(request=request, reply=reply, sha256=checksum)
         write_state(self._path(request), file.model_dump_json().encode())
-        self._used[request], self._tokens[request] = checksum, reply.tokens
+        self._used[request], self._replies[request] = checksum, reply
 
     @property
     def digest(self) -> str | None:
@@ -95,16 +100,41 @@ class Replies:
         """The tokens of all replies of this run; None where there was none, or one without a
         count.
         """
-        counts = [each for each in self._tokens.values() if each is not None]
-        return sum(counts) if counts and len(counts) == len(self._tokens) else None
+        return _sum(reply.tokens for reply in self._replies.values())
+
+    def cost(self, price: EndpointPrice | None) -> JudgingCost | None:
+        """What the replies of this run took; None where there was none."""
+        if not self._replies:
+            return None
+        tokens, written = self.tokens, _sum(reply.written for reply in self._replies.values())
+        requests = len(self._replies)
+        if price is None or tokens is None or written is None:
+            return JudgingCost(requests=requests, tokens=tokens, written=written)
+        # a price of a million tokens is that of one in millionths
+        millionths = round((tokens - written) * price.input + written * price.output)
+        return JudgingCost(
+            requests=requests,
+            tokens=tokens,
+            written=written,
+            currency=price.currency,
+            millionths=millionths,
+        )
 
     def _path(self, request: str) -> Path:
         return self._folder / request[:2] / f"{request}.json"
 
 
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one of them is, and where there are none."""
+    known = [*counts]
+    total = sum(each for each in known if each is not None)
+    return total if known and None not in known else None
+
+
 def _checksum(request: str, reply: Reply) -> str:
     said = [request, reply.text, reply.ended, reply.refused]
     said += [] if reply.tokens is None else [reply.tokens]
+    said += [] if reply.written is None else [reply.written]
     return sha256_bytes(canonical.dumps(said))
 
 

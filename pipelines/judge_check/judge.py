@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from governance.attest.findings import finding
-from governance.attest.predicates import JudgeRef
+from governance.attest.predicates import JudgeRef, JudgingCost
 from governance.attest.requests import EndpointRef, refusal
 from governance.base.errors import ConfigError, InputError, RefusedError
 from pipelines.job import Job
@@ -54,6 +54,12 @@ def permitted_endpoint(
         for expected, what in reasons
     ]
     raise RefusedError(refusal(job.name, found))
+
+
+def cost(job: Job, row: JudgeCheck, replies: Replies) -> JudgingCost | None:
+    """What the endpoint's replies took, by the price of policy; None for a model of the project."""
+    permitted = job.policies.rules.endpoints.get(row.endpoint or "")
+    return replies.cost(permitted.price if permitted else None)
 
 
 def judge_ref(job: Job, row: JudgeCheck, endpoint: EndpointRef | None) -> JudgeRef:

@@ -113,7 +113,7 @@ def _write_treated(
     whole = Treated()
     with (
         job.progress.bar(len(records), f"{job.name}: searching") as bar,
-        RecordWriter(job.output("records"), records.kind) as writer,
+        RecordWriter(job.output("records"), records.kind, labelled=records.labelled) as writer,
     ):
         for table in records.tables():
             table = treat(table, records.kind, job.policies.pii, search, key, whole, bar.advance)

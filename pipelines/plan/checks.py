@@ -225,6 +225,7 @@ def findings(project: Project, stages: Collection[str], at: datetime) -> list[Fi
         *((reason, [*params.releases]) for reason in _thresholds(project, stages)),
         *((reason, [*params.releases]) for reason in _probes(project, stages)),
         *((reason, [*params.releases]) for reason in _imports(project, stages)),
+        *((reason, [*params.releases]) for reason in optimised_for(params, stages)),
     ]
     log = log_of(project.machine)
     waivers = state(log).timeline.waivers if found and log.size() else {}
@@ -346,6 +347,24 @@ def _probes(project: Project, stages: Collection[str]) -> Iterator[Finding]:
             expected = f"a row with model {name}, data {stage.data} and parent {stage.parent}"
             subject = f"model {name}"
             yield finding("LEAKS_NOT_MEASURED", subject, expected=expected, found="none")
+
+
+def optimised_for(params: Params, stages: Collection[str]) -> Iterator[Finding]:
+    """Rows of `judged` whose judge is the reward model of the model, or of one before it."""
+    for key in keys_of("evaluate_judged", stages):
+        row = params.judged[key]
+        judge, name = params.judges[row.judge], row.model
+        while judge.endpoint is None and (stage := params.stages.get(name)) is not None:
+            if uses_scorer(stage) and stage.scorer == judge.judge:
+                yield finding(
+                    "JUDGE_OPTIMISED_FOR",
+                    f"model {row.model} on {row.suite}",
+                    expected="another judge",
+                    found=f"reward model of {name}",
+                    judged=key,
+                )
+                break
+            name = stage.parent
 
 
 def _judged(params: Params, stages: Collection[str]) -> dict[str, list[str]]:

@@ -105,7 +105,7 @@ class NoShape(InputError):
     """No shape of a kind fits the rows."""
 
     row_problem: RowProblem | None = None
-    """Why the first row does not fit the first shape that has its field names."""
+    """Why the first row does not fit the shape that takes most of its fields."""
 
 
 def bind(
@@ -201,8 +201,9 @@ def _no_shape(
     found = ", ".join(sorted({plain_name(name) for name in columns})[:20]) or "no fields"
     row_problem, why = None, ""
     if bindings and rows:
+        nearest = max(bindings, key=lambda binding: len(binding.used))
         try:
-            bindings[0].record(rows[0])
+            nearest.record(rows[0])
         except RowProblem as problem:
             row_problem = problem
             why = f"; first row: {problem.reason} in {problem.field or 'the row'}, {problem.detail}"

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -35,7 +35,8 @@ from pipelines.params import Dataset
 from pipelines.record_ids import Key, identity, load_key, split_of
 from pipelines.records import Excluded, counts_of, write_excluded
 from pipelines.shards import RecordWriter
-from pipelines.slices import labels_of, write_slices
+from pipelines.slices import DISAGREEMENT, labels_of, write_slices
+from pipelines.sources import preferences
 from pipelines.sources.binding import PROBE, Binding, bind
 from pipelines.sources.lineage import LINEAGE, Lineage, lineage_of, write_lineage
 from pipelines.sources.plain_names import plain_name
@@ -43,6 +44,9 @@ from pipelines.sources.readers import MAX_ROW, Row, RowProblem, read_rows, sourc
 from pipelines.sources.shapes import BATCH
 
 PAGE = "ingest.md.jinja"
+
+Slices = Mapping[str, Mapping[str, str]]
+"""Record id to its label by slicing field."""
 
 NOT_MALFORMED = frozenset({"NO_COMPARISON", "PROMPT_MISMATCH", "RATER_EXCLUDED", REASON})
 """Codes of well-formed rows with nothing to learn from, or that were erased. They are always left
@@ -73,6 +77,12 @@ class Tally:
     votes: Votes = field(default_factory=Votes)
     """Every rating of the source, those of excluded raters included."""
     excluded_raters: frozenset[str] = frozenset()
+    labelled: bool = False
+    """Whether the pairs say who preferred what."""
+    judges: Counter[preferences.Judge] = field(default_factory=Counter)
+    """The pairs that each model judged."""
+    disagreement: dict[str, str] = field(default_factory=dict)
+    """Record id to its slice by what raters said."""
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     """Record id to its label by slicing field; empty where the dataset has none."""
     lineage: dict[str, Lineage] | None = None
@@ -108,13 +118,17 @@ def run(job: Job) -> Outcome:
         )
     unused = _unused(tally)
     findings = (*judge(job.key, tally, policy), *lost_fields(job.key, unused, policy))
-    write_slices(job.output("slices"), tally.slices)
+    slices = _slices(tally)
+    write_slices(job.output("slices"), slices)
     if tally.lineage is not None:
         write_lineage(job.output(LINEAGE), tally.lineage)
     write_excluded(job.output("excluded"), tally.excluded)
     stated = _stated(job.key, policy)
     of_raters = _of_raters(job, tally)
-    report = _report(job.key, dataset, key, tally, counts, stated)
+    judges = preferences.stated(tally.judges, str(job.input("source")))
+    report = _report(job.key, dataset, key, tally, counts, stated, slices)
+    if judges:
+        report["judges"] = [judge.model_dump(mode="json") for judge in judges]
     if of_raters is not None:
         report["labels"] = of_raters.model_dump(mode="json")
     pages.write_reports(job, PAGE, findings, report)
@@ -127,6 +141,7 @@ def run(job: Job) -> Outcome:
             "counts": counts,
             "exclusions": erased.stated,
             "labels": of_raters,
+            "judges": judges,
         },
         parameters={
             **dataset.model_dump(mode="json", include=STATED),
@@ -151,8 +166,10 @@ def ingest(
     """Writes every row of `source` that can become a record. Raises `InputError` if none can."""
     tally = Tally(lineage={} if generated else None, excluded_raters=excluded_raters)
     erased = erased or Excluding(key, NOTHING)
-    with RecordWriter(target, dataset.kind) as writer:
-        for name, path in source_files(source):
+    files = source_files(source)
+    tally.labelled = dataset.kind == "preference" and _is_labelled(files[0][1], dataset)
+    with RecordWriter(target, dataset.kind, labelled=tally.labelled) as writer:
+        for name, path in files:
             for record, size in _records(name, path, dataset, erased, tally):
                 writer.add(record, size)
                 if bar:
@@ -171,14 +188,17 @@ def _records(
     """
     rows = read_rows(path, dataset.encoding)
     first = list(islice(rows, PROBE))
-    readable = [row.value for row in first if row.problem is None]
-    if not readable and not first:
+    if not first:
         raise InputError("the file holds no rows", where=str(path), expected="one at least")
-    binding = None
-    if readable:
-        binding = bind(dataset.kind, readable, dataset.fields, str(path), dataset.extra)
+    found = _binding(first, path, dataset)
+    read: Iterator[Row] = chain(first, rows)
+    binding = found
+    if found is not None and dataset.kind == "preference":
+        _require_alike(found, path, tally)
+        if found.shape.scored:
+            read, binding = preferences.pairs(read, found, str(path)), preferences.of_pairs(found)
     before = tally.rows
-    for row in chain(first, rows):
+    for row in read:
         tally.rows += 1
         try:
             yield _record(row, name, binding, dataset, erased, tally)
@@ -187,11 +207,34 @@ def _records(
             identity = problem.identity if isinstance(problem, ErasedRow) else None
             tally.excluded.append(Excluded(identity, name, row.row, *excluded))
     shape, fields, raters = "none", {}, 0
-    if binding is not None:
-        shape, raters = binding.shape.name, len(binding.raters)
-        fields = {slot: plain_name(field) for slot, field in sorted(binding.names.items())}
+    if found is not None:
+        shape, raters = found.shape.name, len(found.raters)
+        fields = {slot: plain_name(field) for slot, field in sorted(found.names.items())}
     rows_read = tally.rows - before
     tally.files[name] = {"rows": rows_read, "shape": shape, "fields": fields, "raters": raters}
+
+
+def _binding(first: Sequence[Row], path: Path, dataset: Dataset) -> Binding | None:
+    """The shape of a file by its first rows; None where none of them can be read."""
+    readable = [row.value for row in first if row.problem is None]
+    if not readable:
+        return None
+    return bind(dataset.kind, readable, dataset.fields, str(path), dataset.extra)
+
+
+def _is_labelled(path: Path, dataset: Dataset) -> bool:
+    """Whether the pairs of a file say who preferred what."""
+    found = _binding(list(islice(read_rows(path, dataset.encoding), PROBE)), path, dataset)
+    return found is not None and found.shape.labelled
+
+
+def _require_alike(binding: Binding, path: Path, tally: Tally) -> None:
+    """Raises `InputError` where one file of a source says who labelled and another one does not."""
+    if binding.shape.labelled != tally.labelled:
+        says = "says" if binding.shape.labelled else "does not say"
+        found = f"this file {says} who preferred what, unlike the first file of the source"
+        fix = "make two datasets of them (params.yaml: datasets)"
+        raise InputError(found, where=str(path), fix=fix)
 
 
 def _record(
@@ -208,9 +251,12 @@ def _record(
         raise row.problem or RowProblem("ROW_UNREADABLE", "", detail)
     content = binding.record(row.value)
     batch = content.pop(BATCH, "")
-    if "ratings" in content:
+    if "ratings" in content and dataset.kind == "preference":
+        content = _preferred(content, batch, erased, tally)
+    elif "ratings" in content:
         given = _named(content, erased.key)
         content["ratings"] = [{name: each[name] for name in ("rater", "value")} for each in given]
+    disagree = content.pop(DISAGREEMENT, preferences.ONE_RATER)
     identity, size = _identity(content, dataset.kind, erased.key)
     if erased.has(identity, content, dataset.kind):
         raise ErasedRow(identity)
@@ -220,15 +266,38 @@ def _record(
         identity, size = _identity(content, dataset.kind, erased.key)
         if erased.has(identity, content, dataset.kind):  # erased when other ratings counted
             raise ErasedRow(identity)
+        disagree = preferences.disagreement(content["ratings"])
+    if content.get("judge"):
+        tally.judges[content["judge"], content["rubric"]] += 1
     split = split_of(identity, dataset.splits)
     unused = binding.lost(row.value) - dataset.slices.keys()
     if tally.lineage is not None:
         tally.lineage.setdefault(identity, lineage_of(row.value))
         unused.discard(LINEAGE)
     tally.unused.update(unused)
+    tally.disagreement.setdefault(identity, disagree)
     if dataset.slices:
         tally.slices.setdefault(identity, labels_of(row.value, dataset.slices))
     return {"id": identity, "split": split, "file": file, "row": row.row, **content}, size
+
+
+def _preferred(
+    content: dict[str, Any], batch: str, erased: Excluding, tally: Tally
+) -> dict[str, Any]:
+    """The pair that the votes which count make. Raises `RowProblem` where they make none, and where
+    either pair of the two answers was erased: other votes may have counted then.
+    """
+    given = _named(content, erased.key)
+    for made in preferences.both(content):
+        identity, _ = _identity(made, "preference", erased.key)
+        if erased.has(identity, made, "preference"):
+            raise ErasedRow(identity)
+    tally.votes.add(given, batch, compared=True)
+    counted = _counted({"ratings": given}, tally)
+    return {
+        **preferences.of_most(content, counted),
+        DISAGREEMENT: preferences.disagreement(counted),
+    }
 
 
 def _named(content: dict[str, Any], key: Key) -> list[dict[str, Any]]:
@@ -349,8 +418,21 @@ def _unused(tally: Tally) -> dict[str, int]:
     return dict(sorted(named.items()))
 
 
-def _labels(tally: Tally, name: str) -> dict[str, int]:
-    return dict(sorted(Counter(labels[name] for labels in tally.slices.values()).items()))
+def _slices(tally: Tally) -> Slices:
+    """The slices of params.yaml, and one by what raters said where several rated an item."""
+    if not set(tally.disagreement.values()) - {preferences.ONE_RATER}:
+        return tally.slices
+    return {
+        record: {DISAGREEMENT: said, **tally.slices.get(record, {})}
+        for record, said in tally.disagreement.items()
+    }
+
+
+def _records_in(slices: Slices) -> dict[str, dict[str, int]]:
+    """Slicing field to the records of each label."""
+    names = sorted({name for labels in slices.values() for name in labels})
+    counts = {name: Counter(labels[name] for labels in slices.values()) for name in names}
+    return {name: dict(sorted(each.items())) for name, each in counts.items()}
 
 
 def _report(
@@ -360,6 +442,7 @@ def _report(
     tally: Tally,
     counts: DataCounts,
     stated: dict[str, Any],
+    slices: Slices,
 ) -> dict[str, Any]:
     return {
         "stage": f"ingest@{name}",
@@ -368,7 +451,7 @@ def _report(
         "record_key": key.key_id,
         "counts": counts.model_dump(mode="json"),
         "fields_unused": _unused(tally),
-        "slices": {name: _labels(tally, name) for name in sorted(dataset.slices)},
+        "slices": _records_in(slices),
         "files": dict(sorted(tally.files.items())),
         "policy": stated,
     }

@@ -7,10 +7,12 @@ function below and its entry in `SHAPES`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from governance.attest.digests import sha256_bytes
 from pipelines import json_texts, thinking
 from pipelines.kinds import EXTRA, TOOLS, TURNS
 from pipelines.sources import tools
@@ -119,6 +121,10 @@ class Shape:
     takes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     raters: bool = False
     """Whether at least one column must be a rater's."""
+    labelled: bool = False
+    """Whether its pairs say who preferred what (`pipelines.kinds.LABELS`)."""
+    scored: bool = False
+    """Whether a row is one answer with a score, and two rows make a pair."""
 
 
 # --- prompts --------------------------------------------------------------------------------------
@@ -262,6 +268,60 @@ def _ranked(row: Fields) -> Record:
         raise row["completion"].problem("NO_COMPARISON", detail)
     chosen, rejected = answers[0].completion(), answers[-1].completion()
     return {"prompt": _prompt(row), "chosen": chosen, "rejected": rejected}
+
+
+# --- preference, by raters or by a judge ---------------------------------------------------------
+
+JUDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,99}")
+"""The name of a model that judged. Full names of people and addresses do not fit."""
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _voted(row: Fields) -> Record:
+    """Two answers and what raters, or one judge, said of them. Ingest counts the votes."""
+    record = _rated(row) if row.has("ratings") else _rated_pair(row)
+    if len(record["completions"]) != 2:
+        detail = f"{len(record['completions'])} answers: a pair has two"
+        raise row["completions"].problem("NO_COMPARISON", detail)
+    if not row.has("judge"):
+        return record
+    if len(record["ratings"]) != 1:
+        detail = f"{len(record['ratings'])} ratings of a row with one judge"
+        raise row["judge"].problem("RATING_INVALID", detail)
+    return {**record, **judge_of(row)}
+
+
+def scored(row: Fields) -> Record:
+    """One answer and the score that a judge gave it."""
+    answered = {"prompt": _prompt(row), "completion": row["completion"].completion()}
+    score = row["score"]
+    if score.value is None or (isinstance(row["judge"].value, list) and score.value == -1):
+        raise score.problem("NO_COMPARISON", "no score")
+    return {**answered, "score": score.number(), **judge_of(row), **beside(row)}
+
+
+def pair_of_scores(row: Fields) -> Record:
+    """The pair of two rows of `scored`."""
+    shares = {"chosen_share": 1.0, "rejected_share": 0.0, "raters": 1}
+    return {**_preferred(row, _prompt(row)), **shares, **judge_of(row)}
+
+
+def judge_of(row: Fields) -> Record:
+    """Name and rubric of the judge: a text, or MT-Bench's list of model and template."""
+    given = row["judge"]
+    parts = given.value if isinstance(given.value, list) else [given.value]
+    name = ":".join(part for part in parts if isinstance(part, str))
+    if not JUDGE.fullmatch(name):
+        raise given.problem("RATING_INVALID", "expected the name of a model, without spaces")
+    return {"judge": name, "rubric": _rubric(row)}
+
+
+def _rubric(row: Fields) -> str | None:
+    """The digest of a rubric: as the source gives it, or of the text that it gives."""
+    if not row.has("rubric"):
+        return None
+    text = row["rubric"].text()
+    return text if DIGEST.fullmatch(text) else sha256_bytes(text.encode())
 
 
 # --- unpaired -------------------------------------------------------------------------------------
@@ -416,6 +476,10 @@ _SIDES = {"chosen": CHOSEN, "rejected": REJECTED}
 _OPTIONS = {"options": ("options", "choices")}
 _ANSWERS = {"completions": ("completions", "responses")}
 _RATER = {"rater": ("annotator",), **CONTEXT}
+_RATINGS = {"ratings": ("ratings",)}
+_PAIR = {"first": FIRST, "second": SECOND}
+_JUDGE = ("judge", "judge_model")
+_BY_JUDGE = {"judge": _JUDGE, "rubric": ("rubric", "rubric_sha256")}
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "conversation": (
@@ -439,10 +503,33 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("messages, chosen, rejected", _after_messages, {**_MESSAGES, **_SIDES}, TALK),
         Shape("two whole conversations", _compared, _SIDES, SCHEMAS),
         Shape(
+            "answers and ratings",
+            _voted,
+            {**_PROMPT, **_ANSWERS, **_RATINGS},
+            {**CONTEXT, BATCH: (BATCH,)},
+            labelled=True,
+        ),
+        Shape(
+            "two answers and raters",
+            _voted,
+            {**_PROMPT, **_PAIR},
+            {**_RATER, **_BY_JUDGE},
+            raters=True,
+            labelled=True,
+        ),
+        Shape(
             "answers, best first",
             _ranked,
             {**_PROMPT, "completion": (*COMPLETION, *_ANSWERS["completions"])},
             ASKED,
+        ),
+        Shape(
+            "answer scored by a judge",
+            scored,
+            {**_ANSWERED, "score": ("score",), "judge": _JUDGE},
+            {**ASKED, **_BY_JUDGE, "model": ("model", "model_id"), "turn": ("turn",)},
+            labelled=True,
+            scored=True,
         ),
     ),
     "unpaired": (
@@ -463,13 +550,13 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape(
             "answers and ratings",
             _rated,
-            {**_PROMPT, **_ANSWERS, "ratings": ("ratings",)},
+            {**_PROMPT, **_ANSWERS, **_RATINGS},
             {**CONTEXT, BATCH: (BATCH,)},
         ),
         Shape(
             "two answers and raters",
             _rated_pair,
-            {**_PROMPT, "first": FIRST, "second": SECOND},
+            {**_PROMPT, **_PAIR},
             _RATER,
             raters=True,
         ),

@@ -30,6 +30,7 @@ from pipelines.families import StageFamily, mistakes_of
 from pipelines.job import Input, Job, Outcome, Output
 from pipelines.judge_check.judge import (
     constitution_of,
+    cost,
     judge_name,
     judge_ref,
     open_judge,
@@ -94,6 +95,7 @@ def run(job: Job) -> Outcome:
         "probes": probes.digest(),
         "figures": measured.figures,
         "replies": replies.digest,
+        "cost": cost(job, row, replies),
     }
     _write(job, judge_digest(judge), measured)
     limits = job.policies.evaluation.judges or JudgeLimits()

@@ -29,6 +29,7 @@ from pipelines.families import StageFamily
 from pipelines.job import Input, Job, Outcome
 from pipelines.judge_check.judge import (
     constitution_of,
+    cost,
     judge_name,
     judge_ref,
     open_judge,
@@ -103,7 +104,7 @@ def run(job: Job) -> Outcome:
         judged = _judged_by(
             job, row, judge, endpoint, found,
             left_out=left_out, lengths=own, opponent_lengths=opponent, replies=replies.digest,
-            tokens=replies.tokens,
+            tokens=replies.tokens, cost=cost(job, checked, replies),
         )  # fmt: skip
     slices = read_slices(job.input("slices"), ids) if scores else {}
     _write_scores(job, ids, scores, judged)
@@ -272,8 +273,10 @@ def _summary(job: Job, judge: JudgeRef, scores: dict[str, list[float | None]]) -
     """(1) The figures, if the judge counts today."""
     view = job.evidence.signed_under(job.policies)
     standing = judging.standing(view, judge_digest(judge), job.policies, job.now())
-    if not standing.passed:
-        codes = ", ".join(dict.fromkeys(reason.code for reason in standing.reasons))
+    model = job.inputs["model"].sha256
+    reasons = [*standing.reasons, *judging.optimised_for(view, model, judge)]
+    if reasons:
+        codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
         return f"not shown: {codes}"
     return ", ".join(f"{name} {evaluate.shown(mean(each))}" for name, each in scores.items())
 

@@ -46,7 +46,8 @@ def tables(part: Part) -> Iterator[tuple[pa.Table, str]]:
     try:
         file = pq.ParquetFile(pa.BufferReader(part.read()))
         kind = (file.schema_arrow.metadata or {}).get(KIND_KEY, b"").decode()
-        if kind in KINDS and file.schema_arrow.equals(KINDS[kind].schema, check_metadata=False):
+        forms = (KINDS[kind].schema, KINDS[kind].labelled_schema) if kind in KINDS else ()
+        if any(file.schema_arrow.equals(form, check_metadata=False) for form in forms):
             yield file.read(), kind
     except (pa.ArrowException, OSError, ValueError) as error:
         found = f"not readable as records ({type(error).__name__})"

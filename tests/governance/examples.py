@@ -222,6 +222,9 @@ def every_kind() -> dict[str, Model]:
         "opponent": B, "opponent_name": "base",
         "consistent": 2, "inconsistent": 1, "no_verdict": 1,
         "lengths": [20, 31, 8, 14], "opponent_lengths": [25, 7, 9, 14], "replies": D,
+        "cost": {
+            "requests": 8, "tokens": 900, "written": 16, "currency": "EUR", "millionths": 2370,
+        },
     }  # fmt: skip
     version = {"model": "desk", "version": "1", "model_digest": A, "policy": C, "run": run()}
     person = {
@@ -236,7 +239,7 @@ def every_kind() -> dict[str, Model]:
             project=PROJECT, policy=C, checkpoint_key="PEM", development_keys=["PEM"], run=run()
         ),
         "policy": PolicyChange(previous=C, run=run()),
-        "ingest": ingest(),
+        "ingest": ingest(judges=[{"name": "gpt-4", "rubric": B, "pairs": 8}]),
         "scan": Scan.model_validate(
             stage("scan_pii@x", **scan, actions={"EMAIL_ADDRESS": "redact"}, counts=counts())
         ),
@@ -680,6 +683,7 @@ def judge_card(**changes: object) -> dict[str, object]:
             "measures": dict.fromkeys(MEASURES, won),
         },
         replies=B,
+        cost={"requests": 2000, "tokens": None, "written": None},
         until="2027-05-19",
     )
     return {**card, "name": "m at frontier", **changes}

@@ -207,8 +207,9 @@ class Story:
         records: int,
         scan_passed: bool = True,
         recall: bool = True,
+        **ingested: Any,
     ) -> None:
-        """ingest -> scan -> quality of a dataset."""
+        """ingest -> scan -> quality of a dataset; `ingested`: more that ingest says."""
         steps = {step: digest(f"{step} {name}") for step in ("source", "ingested", "scanned")}
         steps["ready"] = self._file(f"data/ready/{name}/records", f"records of {name}")
         self.records[name] = steps["ready"]
@@ -226,6 +227,7 @@ class Story:
             "ingest", f"ingest@{name}", made, read,
             dataset=name, kind=kind, record_key="development", fields_unused={},
             counts=_counts(records + 10, records + 7, {"FIELD_MISSING": 3}),
+            **ingested,
         )  # fmt: skip
         made = [_at("records", f"data/scanned/{name}/records", steps["scanned"])]
         self.record(

@@ -178,6 +178,9 @@ def test_a_judged_suite_decides_and_is_shown_only_with_a_judge_that_passes(
     assert other.code == 3 and "the card is that of another judge" in other.out
 
 
+USAGE = {"total_tokens": 7, "completion_tokens": 1}
+
+
 def _choosing(chosen: set[str]) -> Any:
     """A judge that decides labelled pairs as people did, and of other answers takes the one that
     comes later in the alphabet. It counts its tokens.
@@ -192,7 +195,7 @@ def _choosing(chosen: set[str]) -> Any:
 
     def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
         reply = json.loads(said(model(body, choose)))
-        return 200, {}, json.dumps({**reply, "usage": {"total_tokens": 7}}).encode()
+        return 200, {}, json.dumps({**reply, "usage": USAGE}).encode()
 
     return answer
 
@@ -225,6 +228,11 @@ def test_an_endpoint_judges_where_policy_permits_it_and_its_replies_are_kept(
     assert by is not None and by.judge.kind == "endpoint" and by.name == "m at frontier"
     asked_twice = 2 * (by.consistent + by.inconsistent)
     assert by.replies is not None and by.tokens == 7 * asked_twice and by.inconsistent == 0
+    assert by.cost is not None and by.cost.requests == asked_twice
+    assert (by.cost.tokens, by.cost.written) == (by.tokens, asked_twice)
+    assert by.cost.currency is None, "policy has no price"
+    (card,) = project.evidence("judge_card")
+    assert card.predicate.cost is not None and card.predicate.cost.tokens == 7 * asked
     scores = project.root / "evaluations" / "sft" / ROW / "scores.jsonl"
     before = scores.read_bytes()
     scores.unlink()

@@ -111,6 +111,16 @@ class Labels(Model):
     """Codes of suspicions that the source does not allow to look for; None in older evidence."""
 
 
+class JudgedPairs(Model):
+    """How many pairs of a dataset one model judged."""
+
+    name: str = Field(max_length=100)
+    """As the source has it."""
+    rubric: Sha256 | None
+    """Of the words it was told to judge by; None where the source does not give them."""
+    pairs: int = Field(ge=1)
+
+
 @evidence_kind("ingest", granted=True)
 class Ingest(Predicate):
     """A source was read and normalised."""
@@ -125,6 +135,8 @@ class Ingest(Predicate):
     """Absent where nothing is excluded."""
     labels: Labels | None = Field(None, exclude_if=empty)
     """Absent where nothing was rated, and from older statements."""
+    judges: list[JudgedPairs] = Field([], exclude_if=empty)
+    """Models that judged the pairs of the dataset, where the source names one for each pair."""
 
 
 class Planted(Model):

@@ -4,8 +4,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.parts import Day, JudgeRef, Predicate, evidence_kind
-from governance.base.model import Model, Sha256, Slug, empty
+from governance.attest.predicates.parts import (
+    Day,
+    JudgeRef,
+    JudgingCost,
+    Predicate,
+    evidence_kind,
+)
+from governance.base.model import Model, Sha256, Slug, absent, empty
 
 Measure = Literal[
     "longer",
@@ -107,5 +113,7 @@ class JudgeCard(Predicate):
     figures: JudgeFigures
     replies: Sha256 | None = None
     """sha256 over the requests to an endpoint and its replies; None where none was asked."""
+    cost: JudgingCost | None = Field(None, exclude_if=absent)
+    """None where no endpoint was asked, and in older cards."""
     until: Day
     """The last day, UTC, on which it counts. Policy may set an earlier one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints, model_validator
 
 from governance.base.model import Json, Model, Sha256, Slug, absent, empty
 from governance.base.time import instant_of
@@ -235,6 +235,30 @@ class JudgeRef(Model):
     """The digest of the words in which the judge is asked."""
 
 
+class JudgingCost(Model):
+    """What the replies of an endpoint took on which a result rests, kept replies included."""
+
+    requests: int = Field(ge=1)
+    tokens: int | None = Field(ge=0)
+    """Read and written, as the endpoint counts them; None where it does not for every reply."""
+    written: int | None = Field(ge=0)
+    """How many of them it wrote; None where that is not known."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    """None where policy has no price for the endpoint, or these tokens are not known."""
+    millionths: int | None = Field(None, ge=0)
+    """Of one unit of the currency, by the price of policy at the time."""
+
+    @model_validator(mode="after")
+    def _priced_by_tokens(self) -> Self:
+        if self.written is not None and (self.tokens is None or self.written > self.tokens):
+            raise ValueError("more tokens were written than there are")
+        if (self.currency is None) != (self.millionths is None):
+            raise ValueError("an amount has a currency")
+        if self.currency is not None and self.written is None:
+            raise ValueError("an amount follows from tokens")
+        return self
+
+
 class JudgedBy(Model):
     """Who compared the answers of an evaluated model with those of an opponent."""
 
@@ -262,6 +286,8 @@ class JudgedBy(Model):
     lengths: list[int]
     """Characters of the model's answers, in the suite's order."""
     opponent_lengths: list[int]
+    cost: JudgingCost | None = Field(None, exclude_if=absent)
+    """None where no endpoint was asked, and in older evidence."""
     tokens: int | None = Field(None, ge=0, exclude_if=absent)
     """Tokens that an endpoint counted for its replies and what it read; None where not known."""
     replies: Sha256 | None = Field(None, exclude_if=absent)

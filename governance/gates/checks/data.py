@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.attest.predicates import Quality
+from governance.attest.predicates import Agreement, Ingest, Quality
 from governance.gates import recall
 from governance.gates.checks.context import DataContext, Findings, GateContext, signed_by
 from governance.history.lineage import inputs
 from governance.log.rules import ENDS_ALLOWANCES
 from governance.policy.data import NO_MODEL
+from governance.policy.policies import Policies
 from governance.policy.rules import Datacard
 
+LEAST_AGREEMENT = 0.4
 _STEPS = {"quality": "check_quality", "scan": "scan_pii", "ingest": "ingest"}
 
 
@@ -68,6 +70,40 @@ def excluded_raters(context: DataContext) -> Findings:
             found=", ".join(left_out) or "none",
             figures=left_out,
         )
+
+
+def raters_agree(context: DataContext) -> Findings:
+    """Pairs that votes of raters made: the lower end of the raters' alpha is what the quality suite
+    `rated` demands of ratings (0.4 where it demands nothing).
+    """
+    ingest = context.chain.ingest
+    agreement = agreement_of_votes(ingest.predicate) if ingest else None
+    if agreement is None:
+        return
+    least = least_agreement(context.policies)
+    if agreement.low is None or agreement.low < least:
+        found = "no interval" if agreement.low is None else f"{agreement.low:.3f}"
+        yield context.data_finding(
+            "RATERS_AGREE_TOO_LITTLE",
+            expected=f"alpha of {least:g} or more (lower end of its interval)",
+            found=found,
+            figures=[found],
+        )
+
+
+def agreement_of_votes(ingest: Ingest) -> Agreement | None:
+    """How far the raters agree whose votes made the pairs; None where none did."""
+    if ingest.kind != "preference" or ingest.labels is None:
+        return None
+    return ingest.labels.without or ingest.labels.agreement
+
+
+def least_agreement(policies: Policies) -> float:
+    """What the lower end of their alpha must be."""
+    suite = policies.quality.get("rated")
+    checks = suite.expectations if suite else []
+    demanded = (check.min_value for check in checks if check.column == "rater_alpha_low")
+    return next((least for least in demanded if least is not None), LEAST_AGREEMENT)
 
 
 def data_kind(context: DataContext) -> Findings:

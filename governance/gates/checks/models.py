@@ -301,6 +301,7 @@ def judges_checked(context: Context) -> Findings:
                 figures=[reason.found],
                 measure=reason.measure,
                 row=by.row if by else "ROW",
+                judged=facts.row or "ROW",
             )
 
 

@@ -46,6 +46,7 @@ from tests.simulator import (
     fooled,
     in_log,
     in_memory,
+    judged_by,
     model,
     ready,
 )
@@ -194,6 +195,27 @@ def _rated(left_out: str = "", excluded: str = "") -> Change:
         plan.rules(ingest=IngestPolicy.model_validate({"excluded_raters": rows}, strict=False))
 
     return change
+
+
+def _voted(low: float | None) -> Change:
+    """Pairs by votes of raters, whose alpha has this lower end."""
+
+    def change(plan: Plan) -> None:
+        figures = {"raters": 3, "ratings": 90, "items": 30, "alpha": 0.5, "low": low, "high": 0.9}
+        counts = {"unanimous": 20, "majority": 9, "split": 1}
+        labels = {"level": "nominal", "agreement": figures, **counts}
+        plan.say("ingest", "tickets", labels=labels, kind="preference")
+
+    return change
+
+
+def _judged_by_its_reward(plan: Plan) -> None:
+    """The judge of the suite is the reward model with which `dpo` was trained."""
+    judge = plan.judges["wins_judge"].model_copy(update={"speaker": model("reward")})
+    plan.judges["wins_judge"] = judge
+    plan.say("evaluate", "dpo_wins", judged_by=judged_by(judge))
+    used = {"data": ready("pairs"), "parent": model("sft"), "scorer": model("reward")}
+    plan.say("train", "dpo", inputs={**used, "gate": digest("gate dpo")})
 
 
 def _weaker_suite(plan: Plan) -> None:
@@ -623,6 +645,20 @@ SCENARIOS = [
         "excluded_raters",
         "dataset tickets",
         _rated(excluded=RATER),
+    ),
+    Scenario(
+        "pairs by raters who agree too little",
+        "RATERS_AGREE_TOO_LITTLE",
+        "raters_agree",
+        "dataset tickets",
+        _voted(0.39),
+    ),
+    Scenario(
+        "pairs by raters of too few items",
+        "RATERS_AGREE_TOO_LITTLE",
+        "raters_agree",
+        "dataset tickets",
+        _voted(None),
     ),
     Scenario(
         "source not pinned",
@@ -1107,6 +1143,13 @@ SCENARIOS = [
         "judges_checked",
         "model dpo on wins",
         _compares(lambda plan: plan.without.add(("judge_card", "wins_judge"))),
+    ),
+    Scenario(
+        "evaluation by the reward model",
+        "JUDGE_OPTIMISED_FOR",
+        "judges_checked",
+        "model dpo on wins",
+        _compares(_judged_by_its_reward),
     ),
     Scenario(
         "generated from prompts for another purpose",

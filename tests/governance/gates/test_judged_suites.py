@@ -17,7 +17,17 @@ from governance.gates.decisions import decide_gate, decide_release
 from governance.log.evidence import Evidence
 from governance.policy.evaluation import Comparison, Demands, SliceThreshold, Threshold
 from governance.policy.judges import JudgeLimits
-from tests.simulator import FIGURES, Plan, World, desk, digest, in_memory
+from tests.simulator import (
+    FIGURES,
+    Plan,
+    World,
+    desk,
+    digest,
+    in_memory,
+    judged_by,
+    model,
+    ready,
+)
 
 NOTHING = Demands(none="a reason that is long enough")
 WINS = Demands(
@@ -135,6 +145,47 @@ def test_a_judge_that_does_not_count_decides_nothing(
     assert len(results) == 3
     for result in results:
         assert (result.figure, result.passed, result.found) == (None, False, f"not shown: {code}")
+
+
+def _judge_is(name: str) -> Callable[[Plan], None]:
+    """The judge has the bytes of a model of the project; it was asked as one is."""
+
+    def change(plan: Plan) -> None:
+        judge = plan.judges["wins_judge"].model_copy(update={"speaker": model(name)})
+        plan.judges["wins_judge"] = judge
+        for row in ROWS:
+            plan.say("evaluate", row, judged_by=judged_by(judge))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("judge", "gate", "release"),
+    [
+        ("reward", set(), {("JUDGE_OPTIMISED_FOR", "")}),
+        ("sft", set(), set()),
+        ("base", set(), set()),
+    ],
+)
+def test_a_reward_model_judges_nothing_that_was_optimised_with_it(
+    judge: str, gate: set[tuple[str, str]], release: set[tuple[str, str]]
+) -> None:
+    """`reward` is the reward model of `grpo`, and of nothing before it."""
+    plan = compared()
+    _judge_is(judge)(plan)
+    assert about(at_gate(plan), "dpo") == gate
+    assert about(at_release(plan), "grpo") == release
+
+
+def test_nor_what_was_made_from_a_model_that_was_optimised_with_it() -> None:
+    plan = compared()
+    _judge_is("reward")(plan)
+    used = {"data": ready("pairs"), "parent": model("sft"), "scorer": model("reward")}
+    plan.say("train", "dpo", inputs={**used, "gate": digest("gate dpo")})
+    plan.say("train", "grpo", inputs={"data": ready("tickets"), "parent": model("dpo")})
+    (found,) = [each for each in at_release(plan) if each.subject == "model grpo on wins"]
+    assert found.code == "JUDGE_OPTIMISED_FOR" and found.found == "reward model of dpo"
+    assert about(at_gate(plan), "dpo") == {("JUDGE_OPTIMISED_FOR", "")}
 
 
 def test_a_judge_that_counts_for_one_side_of_a_comparison_compares_nothing() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from governance.attest.predicates import JudgeFigures
+import pytest
+from pydantic import ValidationError
+
+from governance.attest.predicates import JudgeFigures, JudgingCost
 from governance.gates.judging import MEASURES
 from governance.report.html import environment
-from governance.report.judging import NO_CARD, NO_FAMILY, TRIED, sentences
+from governance.report.judging import NO_CARD, NO_FAMILY, TRIED, sentences, spent
 from governance.report.model.data import Dataset, GeneratedBy, JudgeShown
 from tests.simulator import FIGURES
 
@@ -45,6 +48,34 @@ def test_an_excess_for_the_own_family_is_a_difference() -> None:
         "people_prefer_other": {**side, "won": 40}, "people_prefer_own": {**side, "won": 10}
     }  # fmt: skip
     assert "more often than against it by 30.0% [18.2%, 40.7%]" in told(own_family=family)[-1]
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        ({"tokens": None, "written": None}, "1,200 requests, tokens not known"),
+        ({"tokens": 9000, "written": None}, "1,200 requests, 9,000 tokens, cost not known"),
+        (
+            {"tokens": 9000, "written": 1200, "currency": "EUR", "millionths": 31_500},
+            "1,200 requests, 9,000 tokens, 1,200 of them written, 0.03 EUR",
+        ),
+    ],
+)
+def test_what_an_endpoint_took_is_said(cost: dict[str, object], words: str) -> None:
+    assert spent(JudgingCost.model_validate({"requests": 1200, **cost})) == words
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tokens": 5, "written": 6},
+        {"tokens": 5, "written": None, "currency": "EUR", "millionths": 1},
+        {"tokens": 5, "written": 1, "currency": "EUR"},
+    ],
+)
+def test_an_amount_that_follows_from_nothing_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        JudgingCost.model_validate({"requests": 1, **wrong})
 
 
 def page(judged: JudgeShown) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from governance.attest.predicates import Artifact
 from governance.history.lineage import DataChain
 from governance.policy.data import IngestPolicy
 from governance.policy.labelling import Labelling
 from governance.policy.rules import Datacard
+from governance.report.build import build
 from governance.report.facts import Facts
+from governance.report.html import page
 from governance.report.labelling import labelled
 from tests.governance import examples
+from tests.governance.story import MODEL, Story
 
 GUIDELINE = "a" * 64
 RATER, OTHER = "rater_0123abcd", "rater_4567abcd"
@@ -41,10 +47,12 @@ DECLARED = {
 EXCLUDED = {"rater": RATER, "reason": "copies", "decided_by": "steward", "on": "2026-11-01"}
 
 
-def answers(labelling: Any, labels: Any, kind: str = "rated", **inputs: str) -> list[str]:
+def answers(
+    labelling: Any, labels: Any, kind: str = "rated", judges: Any = (), **inputs: str
+) -> list[str]:
     """Who, by which guideline, with what agreement, what was excluded."""
     files = [Artifact(role=role, name=role, sha256=sha256) for role, sha256 in inputs.items()]
-    ingest = examples.ingest(kind=kind, labels=labels, inputs=files)
+    ingest = examples.ingest(kind=kind, labels=labels, inputs=files, judges=[*judges])
     chain = SimpleNamespace(dataset="x", ingest=SimpleNamespace(predicate=ingest, index=1))
     policy = IngestPolicy.model_validate({"excluded_raters": {"x": [EXCLUDED]}}, strict=False)
     facts = SimpleNamespace(
@@ -94,5 +102,42 @@ def test_another_file_is_shown() -> None:
     assert "the file that was read has sha256 bbbb" in found
 
 
+def test_judges_that_the_source_names_are_named_and_not_believed() -> None:
+    judges = [
+        {"name": "gpt-4:single-v1", "rubric": "c" * 64, "pairs": 1200},
+        {"name": "tiny", "rubric": None, "pairs": 1},
+    ]
+    who = answers("", None, "preference", judges=judges)[0]
+    assert "gpt-4:single-v1 (rubric sha256 cccc" in who and "judge of 1,200 pairs" in who
+    assert "tiny (no rubric in the source)" in who and "nothing here shows" in who
+
+
 def test_data_without_labels_has_no_answers() -> None:
     assert answers("none", None, kind="prompt") == []
+
+
+OVERRULED = {
+    "region": {
+        "north": {"raters": 5, "ratings": 595, "overruled": 24},
+        "south": {"raters": 5, "ratings": 0, "overruled": 0},
+    }
+}
+
+
+@pytest.mark.parametrize(("low", "result"), [(0.4, "pass"), (None, "fail")])
+def test_page_and_first_page_show_the_raters_of_pairs(
+    story: Story, low: float | None, result: str
+) -> None:
+    """The groups that are overruled stand in a table, with shares; the row Labelling has a result."""
+    agreement = {**FIGURES, "low": low}
+    labels = {"level": "nominal", "agreement": agreement, "overruled": OVERRULED}
+    labels |= {"unanimous": 20, "majority": 9, "split": 1}
+    story.data("desk_pref", "preference", "preference", 500, labels=labels)
+    story.train("dpo", "dpo", "preference", "desk_pref", "sft", accuracy=0.97, unsafe=0.02)
+    story.register("dpo", "2")
+    report = build(story.sources, MODEL, "2")
+    (gate,) = [each for each in report.gates if each.name == "Labelling"]
+    assert gate.result == result and gate.threshold == "lower end of alpha at least 0.4"
+    text = " ".join(re.sub(r"<[^>]+>", " ", page(report).decode()).split())
+    assert "Ratings that the majority overruled, by region Group of raters" in text
+    assert "north 5 595 24 0.040" in text and "south 5 0 0 none" in text

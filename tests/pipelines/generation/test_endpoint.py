@@ -17,6 +17,7 @@ import pytest
 from governance.attest.requests import EndpointRef
 from governance.base.errors import ConfigError, CountersignError, OfflineError, VerificationError
 from governance.base.progress import Bar
+from governance.policy.rules import EndpointPrice
 from pipelines.generation.endpoint import AT_ONCE, REFUSED, Endpoint, Limits
 from pipelines.generation.replies import MAX_REPLY, Replies
 from tests.pipelines.generation.peer import Peer, peer, said, text
@@ -42,6 +43,53 @@ def test_a_reply_is_kept_and_nobody_is_asked_again(tmp_path: Path) -> None:
     assert again.replies.digest == first.replies.digest is not None
     kept = [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(kept) == 1 and "s3cret" not in kept[0] and "hello" not in kept[0]
+
+
+def counted(*replies: dict[str, Any]) -> Any:
+    """Answers in turn, each with such a count of tokens."""
+    left = iter(replies)
+
+    def answer(body: dict[str, Any], before: int) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({**json.loads(said("hi")), "usage": next(left)}).encode()
+
+    return answer
+
+
+PRICE = EndpointPrice(currency="EUR", input=2.5, output=10)
+FULL = {"total_tokens": 12, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("usage", "price", "cost"),
+    [
+        ((FULL, FULL), PRICE, (2, 24, 4, "EUR", 90)),
+        ((FULL, FULL), None, (2, 24, 4, None, None)),
+        ((FULL, {"total_tokens": 12}), PRICE, (2, 24, None, None, None)),
+        ((FULL, {}), PRICE, (2, None, None, None, None)),
+        ((FULL, {"total_tokens": 1, "completion_tokens": 2}), PRICE, (2, 13, None, None, None)),
+        (
+            (FULL, {"total_tokens": -1, "completion_tokens": True}),
+            PRICE,
+            (2, None, None, None, None),
+        ),
+    ],
+)
+def test_requests_tokens_and_cost_are_counted_and_again_from_kept_replies(
+    tmp_path: Path, usage: tuple[dict[str, int], ...], price: EndpointPrice | None, cost: Any
+) -> None:
+    bodies = [BODY, {**BODY, "seed": 2}]
+    with peer(counted(*usage)) as server:
+        first = endpoint(server, tmp_path)
+        assert first.replies.cost(price) is None
+        for body in bodies:
+            first.ask([body])
+    again = endpoint(server, tmp_path)
+    again.ask(bodies)
+    for replies in (first.replies, again.replies):
+        found = replies.cost(price)
+        assert found is not None
+        told = (found.requests, found.tokens, found.written, found.currency, found.millionths)
+        assert told == cost
 
 
 @pytest.mark.parametrize(
