@@ -25,8 +25,8 @@ from governance.policy.data import PiiPolicy
 from pipelines.pii.engine import Engine, PlainEngine
 from pipelines.pii.filter import FilteredEngine
 from tests.conftest import ROOT, rows
+from tests.pipelines.pii.pieces import PIECES
 from tests.pipelines.pii.public import sample
-from tests.pipelines.pii.test_filter import PIECES
 
 pytest.importorskip("hyperscan")
 LEAST = 0.35
