@@ -21,6 +21,8 @@ SHARD = 65_536
 CHANGED = 0.1
 """Share of the shards that each version writes anew, with the same records under another digest."""
 ASKED = 500
+SUBJECTS = 100_000
+"""Each record mentions one of them, so ten records mention each."""
 
 
 def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
@@ -40,6 +42,9 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
         size = path.stat().st_size / 1e6
         with Index(path) as index:
             times = [_timed(index, record.hex()) for record in source.sample(ids, ASKED)]
+            _mention(index, shards)
+            asked = source.sample(range(SUBJECTS), ASKED)
+            subjects = [_timed_subject(index, _subject(number)) for number in asked]
     rate = 60 * added / built
     what = f"{added:,} rows for {memberships:,} memberships, {size:,.0f} MB"
     return [
@@ -54,6 +59,12 @@ def rows(say: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
             f"{1000 * statistics.median(times):.2f} ms",
             f"{RECORDS:,} records, {VERSIONS} versions",
             f"slowest of {ASKED}: {1000 * max(times):.1f} ms",
+        ),
+        (
+            "trace of a subject in the index",
+            f"{1000 * statistics.median(subjects):.2f} ms",
+            f"{RECORDS:,} records, {SUBJECTS:,} subjects in {RECORDS // SUBJECTS} records each",
+            f"slowest of {ASKED}: {1000 * max(subjects):.1f} ms",
         ),
     ]
 
@@ -77,6 +88,24 @@ def _build(index: Index, shards: list[list[bytes]], source: random.Random) -> tu
     return memberships, added
 
 
+def _mention(index: Index, shards: list[list[bytes]]) -> None:
+    """Adds the subjects of the first version."""
+    from pipelines.trace.index import Rows
+
+    first = 0
+    for at, shard in enumerate(shards):
+        rows = enumerate(shard, start=first)
+        words = [(_subject(number % SUBJECTS), record) for number, record in rows]
+        index.add(_name(0, at), "subjects", Rows(words=words))
+        first += len(shard)
+    index.commit()
+
+
+def _subject(number: int) -> bytes:
+    """What stands for its HMAC."""
+    return sha256(f"subject {number}".encode()).digest()[:16]
+
+
 def _name(version: int, at: int) -> str:
     return sha256(f"{version} {at}".encode()).hexdigest()
 
@@ -86,4 +115,14 @@ def _timed(index: Index, record: str) -> float:
     index.members(index.ids(record[:12]))
     index.parents(record)
     index.children(record)
+    return time.perf_counter() - began
+
+
+def _timed_subject(index: Index, key: bytes) -> float:
+    began = time.perf_counter()
+    records = index.with_word(key)
+    index.members(records)
+    for record in records:
+        index.parents(record)
+        index.children(record)
     return time.perf_counter() - began

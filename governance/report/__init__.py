@@ -12,5 +12,5 @@ its sections        `data`, `labelling`, `readers`, `training`, `compute`, `rewa
 in words            `reasons`: the sentence of each reason's code
 how it is shown     `html`, `charts`; `sections` and `terminal` for a terminal
 beside it           `index` of all versions; `status` of the project; `dossier`, beside a
-                    model's files in the registry
+                    model's files in the registry; `erasure`, the page of a certificate
 """

@@ -29,6 +29,7 @@ from governance.log.evidence import Evidence
 from governance.log.port import Log
 from governance.people.speaking import Speaker
 from governance.release import erasure_certificate, promotion
+from governance.report import erasure as erasure_page
 from pipelines import exclusions
 from pipelines.erasing import places, remotes, removal
 from pipelines.erasing.places import Held, Places, Read
@@ -376,11 +377,16 @@ def _done(
 
 
 def _certificate(root: Path, log: Log, erasure: Evidence[Erasure], done: Evidence[Erased]) -> Path:
-    """Writes the certificate and its reading; the file of the certificate."""
+    """Writes the certificate and its readings, as text and as a page; the file of the
+    certificate.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "-", done.predicate.reference)
     path = root / CERTIFICATES / f"{name}.dsse.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [*erasure_certificate.reading(erasure, done), f"Check: countersign verify {path.name}"]
-    write_atomic(path, log.entry(done.index).envelope)
+    envelope = log.entry(done.index).envelope
+    write_atomic(path, envelope)
     write_atomic(path.with_name(f"{name}.txt"), ("\n".join(lines) + "\n").encode())
+    page = erasure_page.page(erasure, done, envelope, path.name)
+    write_atomic(path.with_name(f"{name}.html"), page)
     return path

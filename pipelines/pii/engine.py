@@ -38,6 +38,9 @@ SOURCES = (
 )
 """Version of our own code that affects the findings."""
 
+ENGINES = ("presidio-analyzer", "phonenumbers", "py3langid", "regex", "spacy", "tldextract")
+"""Packages of every search."""
+
 
 @dataclass(frozen=True, order=True)
 class Span:
@@ -206,12 +209,10 @@ class PlainEngine:
         """sha256 over all that can change the findings: engine versions, recognizers, thresholds,
         name list or model.
         """
-        engines = ["presidio-analyzer", "phonenumbers", "py3langid", "regex", "spacy", "tldextract"]
-        engines += pii_ner.PACKAGES.get(self.policy.ner.partition(":")[0], ())
         content = {
             "engine": self.describe,
             "sources": [digests.sha256_file(Path(__file__).parent / name) for name in SOURCES],
-            "versions": {name: importlib.metadata.version(name) for name in engines},
+            "versions": {name: importlib.metadata.version(name) for name in engines(self.policy)},
             "languages": [self.policy.languages, self.policy.detect_languages],
             "phone_regions": self.policy.phone_regions,
             "recognizers": sorted(map(_settings, self.recognizers), key=canonical.dumps),
@@ -221,6 +222,12 @@ class PlainEngine:
             ],
         }
         return digests.sha256_bytes(canonical.dumps(content))
+
+
+def engines(policy: PiiPolicy) -> list[str]:
+    """The packages whose version can change the findings."""
+    of_names = pii_ner.PACKAGES.get(policy.ner.partition(":")[0], ())
+    return [*ENGINES, *of_names]
 
 
 def _settings(recognizer: Any) -> list[Any]:

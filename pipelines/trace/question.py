@@ -104,6 +104,7 @@ def words_for(asked: Asked, stack: ExitStack) -> Words | None:
     """What is looked up by its HMAC."""
     if asked.by not in ("text", "subject"):
         return None
+    from pipelines.pii.decides import inputs_digest
     from pipelines.pii.engine import PlainEngine
     from pipelines.pii.search import Search
     from pipelines.trace.words import Subjects, Texts
@@ -112,9 +113,13 @@ def words_for(asked: Asked, stack: ExitStack) -> Words | None:
     key = load_key(project.root, project.params.records)
     if asked.by == "text":
         return Texts(key)
-    engine = PlainEngine(project.policies.pii, project.root)
-    cache = project.machine.state / "cache" / "pii.sqlite"
-    return Subjects(key, stack.enter_context(Search(engine, cache, key.secret)))
+    policy, root = project.policies.pii, project.root
+
+    def opened() -> Search:
+        cache = project.machine.state / "cache" / "pii.sqlite"
+        return stack.enter_context(Search(PlainEngine(policy, root), cache, key.secret))
+
+    return Subjects(key, inputs_digest(policy, root), opened)
 
 
 def ids_of(index: Index, asked: Asked, words: Words | None) -> set[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Protocol
 
 import pyarrow as pa
@@ -78,13 +79,17 @@ class Texts:
 
 
 class Subjects:
-    """What the scan finds, all of it: also what policy allows to stay."""
+    """What the scan finds, all of it: also what policy allows to stay.
+
+    `decided_by`: digest of what decides the findings. `opened` gives the search; it is called once,
+    and only if a text is to be searched, since it loads the engine.
+    """
 
     ingested_only = True
 
-    def __init__(self, key: Key, search: Search) -> None:
-        self._key, self._search = key, search
-        self.task = f"subjects {key.key_id} {search.plain.digest}"
+    def __init__(self, key: Key, decided_by: str, opened: Callable[[], Search]) -> None:
+        self._key, self._opened = key, cache(opened)
+        self.task = f"subjects {key.key_id} {decided_by}"
 
     def key(self, value: str) -> bytes:
         """See `Words`."""
@@ -98,7 +103,7 @@ class Subjects:
     def _in_batch(self, batch: pa.Table, kind: str) -> Iterator[tuple[bytes, bytes]]:
         ids = [bytes.fromhex(one) for one in batch["id"].to_pylist()]
         places: list[Text] = list(texts(batch, kind))
-        results = self._search.find([one.text for one in places])
+        results = self._opened().find([one.text for one in places])
         for place, result in zip(places, results, strict=True):
             for span in result.spans:
                 value = place.text[span.start : span.end]

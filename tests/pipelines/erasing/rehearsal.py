@@ -30,6 +30,19 @@ PERSON = "anna.weber@example.com"
 """Of the seeded sample conversations; it stands in one record."""
 SOURCE = "data/source/desk_sft.jsonl"
 CASE = "DSR-2026/17"
+DATA = ("ingest@desk_sft", "scan_pii@desk_sft", "check_quality@desk_sft")
+PIPELINE = (
+    *(
+        "ingest@desk_eval",
+        "scan_pii@desk_eval",
+        "check_quality@desk_eval",
+        "suite@desk_eval",
+        *DATA,
+    ),
+    *("import_base@tiny", "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base"),
+    *("gate@sft", "train@sft", "evaluate@sft", "register@support-desk"),
+)
+"""The stages of the small project, up to a registered version."""
 TERMS = ("--reference", CASE, "--deadline", "2099-01-31")
 
 

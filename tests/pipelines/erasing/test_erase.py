@@ -30,7 +30,9 @@ from tests.governance.governed import keypair
 from tests.governance.killed import dying_at_step, in_child
 from tests.pipelines.erasing.rehearsal import (
     CASE,
+    DATA,
     PERSON,
+    PIPELINE,
     SOURCE,
     erase,
     governed,
@@ -43,7 +45,6 @@ from tests.pipelines.erasing.rehearsal import (
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
-DATA = ("ingest@desk_sft", "scan_pii@desk_sft", "check_quality@desk_sft")
 CERTIFICATE = "exports/erasures/DSR-2026-17.dsse.json"
 FOLDERS = ("data/ingested/desk_sft", "data/scanned/desk_sft", "data/ready/desk_sft")
 STEPS = 66
@@ -131,8 +132,9 @@ def test_an_erasure_from_its_impact_to_its_certificate(
     assert project.countersign("verify", str(other)).code == 5
     other.write_bytes(certificate.read_bytes().replace(b"A", b"B", 1))
     assert project.countersign("verify", str(other)).code == 5
-    reading = certificate.with_name("DSR-2026-17.txt").read_text()
-    assert "case DSR-2026/17" in reading and PERSON not in reading
+    for name in ("DSR-2026-17.txt", "DSR-2026-17.html"):
+        reading = certificate.with_name(name).read_text()
+        assert "case DSR-2026/17" in reading and PERSON not in reading and record not in reading
 
     stages(project, *DATA)
     (project.root / SOURCE).rename(project.root / "data/source/renamed.jsonl")
@@ -215,18 +217,6 @@ def test_a_killed_erasure_goes_on_and_ends_the_same(
 
 
 # --- models ---------------------------------------------------------------------------------------
-
-PIPELINE = (
-    *(
-        "ingest@desk_eval",
-        "scan_pii@desk_eval",
-        "check_quality@desk_eval",
-        "suite@desk_eval",
-        *DATA,
-    ),
-    *("import_base@tiny", "evaluate_base@tiny", "gate@base", "train@base", "evaluate@base"),
-    *("gate@sft", "train@sft", "evaluate@sft", "register@support-desk"),
-)
 
 
 @pytest.mark.nightly

@@ -22,6 +22,7 @@ from pipelines.pii.kept import KeptFile
 from pipelines.pii.phones import Phones
 from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
+from tests.pipelines.pii.pieces import PIECES
 from tests.pipelines.pii.public import sample
 from tests.pipelines.policies import pii, shipped_pii
 
@@ -38,82 +39,6 @@ def plain() -> PlainEngine:
 def fast() -> FilteredEngine:
     """The same behind the filter. To compile its patterns takes a CPU-second: not on import."""
     return FilteredEngine(plain())
-
-
-PIECES = [
-    "anna.weber@example.com",
-    "josé@exämple.org",
-    "+44 20 7946 0123",
-    "(415) 555-2671",
-    "0049 30 901820",
-    "4111 1111 1111 1111",
-    "DE89370400440532013000",
-    "GB29 NWBK 6016 1331 9268 19",
-    "192.0.2.17",
-    "2001:db8::1",
-    "::ffff:192.0.2.1",
-    "536-22-1234",
-    "536 22 1234",
-    "H12234567",
-    "912-70-1234",
-    "943 476 5919",
-    "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
-    "AB1234563",
-    "00:1b:44:11:3a:b7",
-    "123e4567-e89b-12d3-a456-426614174000",
-    "www.example.org/a",
-    "https://exämple.de",
-    "2024-05-17",
-    "17.05.2024",
-    "Mrs. Anna Weber",
-    "Zoë Müller",
-    "JAMES MILLER",
-    "ghp_" + "a1B2" * 9,
-    'pass := "MQrWBd$BJEZw"',
-    "driver license",
-    "MRN: 4821734",
-    "née le 3 mai 1975",
-    "né",
-    "Aktenzeichen 12 O 345/19",
-    "numéro de dossier n° ",
-    "12 Oak Street",
-    "Bergstraße 12, 50667 Köln",
-    "C/ Mayor 12, 3º B",
-    "case",
-    "this matter: 12 AB",
-    "case (of ours) no. ",
-    "file is ",
-    "matter AB CD 3",
-    "0049",
-    "+ 4",
-    "born in ",
-    "№",
-    "passport",
-    "ssn",
-    "phone",
-    "bank account",
-    "12345678",
-    "١٢٣٤٥",
-    "K",
-    "ſ",
-    "İ",
-    "e\u0301",
-    "\u200b",
-    "’",
-    "—",
-    "\u00a0",
-    "\u2028",
-    "中文",
-    "😀",
-    "½",
-    "²",
-    "\x00",
-    "_",
-    "\x0b",
-    "\x01",
-    "é",
-    "ß",
-]
 
 
 @settings(deadline=None)

@@ -124,7 +124,7 @@ class World:
 
     @property
     def words(self) -> tuple[Texts, Subjects]:
-        return Texts(self.key), Subjects(self.key, self.search)
+        return Texts(self.key), Subjects(self.key, self.search.plain.digest, lambda: self.search)
 
     def fill(self, index: Index) -> None:
         """Everything."""
@@ -183,6 +183,27 @@ def test_the_index_says_what_the_files_say(
             assert found == read_again(world, subjects, person)
             assert bool(found) == any(person in text for text in said)
         assert not [one for one in PEOPLE if one.encode() in path.read_bytes()]
+
+
+def test_a_subject_is_looked_up_without_the_engine_that_found_it(
+    world: World, tmp_path: Path
+) -> None:
+    world.steps = []
+    world.version([(ASKS[1], PEOPLE[0])])
+    with Index(tmp_path / "index.sqlite") as index:
+        world.fill(index)
+        found, (_, subjects) = index.with_word(world.words[1].key(PEOPLE[0])), world.words
+
+        def opened() -> Search:
+            raise AssertionError("the engine is loaded")
+
+        again = Subjects(world.key, world.search.plain.digest, opened)
+        fill(index, world.files, world.steps, again, Progress())
+        assert again.task == subjects.task and found
+        assert index.with_word(again.key(PEOPLE[0])) == found
+        changed = Subjects(world.key, "another engine", opened)
+        with pytest.raises(AssertionError):
+            fill(index, world.files, world.steps, changed, Progress())
 
 
 def test_reading_finds_what_the_index_lacks(world: World, tmp_path: Path) -> None:
