@@ -134,8 +134,9 @@ def test_members_that_may_be_absent_are_the_same_to_both() -> None:
     unread |= {"behaviour", "pairs", "equal_rewards", "functions", "chat_template", "stopped"}
     unread |= {"selected", "answers", "curve", "looks", "tools", "allowances", "merged", "canaries"}
     unread |= {"judged_by", "judges", "compared", "canary", "gap", "metrics"}
-    unread |= {"exclusions", "labels", "severity", "kinds", "aware_at", "classified_at", "filed"}
-    unread |= {"determined_at", "informed", "cause", "affected"}
+    unread |= {"exclusions", "labels", "kinds", "aware_at", "classified_at", "filed"}
+    unread |= {"determined_at", "informed", "affected"}
+    unread |= {"request_bytes", "answer_characters", "searched"}
     unread_kinds = {"read", "generation", "seed_run", "results", "judge_card"}
     expected = {
         name: {
