@@ -8,7 +8,8 @@
 `choice`     which permitted version answers a caller, and who that is
 `shadow`     copies of requests for the new version of a shadow rollout
 `split_key`  the secret by which a rollout splits callers
-`servers`    starts an inference server on a private copy, and stops it
+`servers`    starts a program that is an inference server, and stops it
+`launching`  the server of a version: on a verified private copy, or one that others run
 `fleet`      the running servers: switches between them and loses no request
 `connections` to the servers, used again while idle
 `app`        the OpenAI API: passes requests on, names version and digest, reports health

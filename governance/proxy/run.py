@@ -1,12 +1,7 @@
 """Runs the proxy: verifies, starts, follows the log, and listens until a signal.
 
-1. Everything is verified before anything is started, as the verifying loader does. Where the log or
-   policy stops serving already, nothing is started.
-2. The server of a version runs on a private copy, which is compared with the registration. The copy
-   goes away with the server. Where policy says who may read the model, each copy is a recorded
-   read.
-3. A server that somebody else runs (`Declared`) was not verified by this process: its answers say
-   `declared`. It is used for one version only.
+Everything is verified before anything is started, as the verifying loader does. Where the log or
+policy stops serving already, nothing is started.
 """
 
 from __future__ import annotations
@@ -14,56 +9,42 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-import httpx
 import uvicorn
 
 from governance.attest.requests import refusal
 from governance.base.errors import (
     BusyError,
     ConfigError,
-    ConflictError,
     CountersignError,
     RefusedError,
     StorageError,
 )
 from governance.history.rollouts import percent
-from governance.history.state import LogState, state
-from governance.log.http_client import is_loopback
-from governance.machine.machine import Machine, read_log
+from governance.history.state import LogState
 from governance.proxy import permission, recording, servers, split_key
 from governance.proxy.app import application
-from governance.proxy.canary import Moment
-from governance.proxy.connections import authorities
-from governance.proxy.facts import said_of
-from governance.proxy.fleet import Fleet, Running, Say
+from governance.proxy.fleet import Fleet, Say
 from governance.proxy.following import Follower
+from governance.proxy.launching import Directory, Launcher
 from governance.proxy.observing import Observer
 from governance.proxy.permission import Held, Knowledge, Verdict
 from governance.proxy.recording import Recorder
 from governance.proxy.rolling import observed
 from governance.proxy.searching import Searching
-from governance.proxy.servers import Server
-from governance.release.serving import Served, parse, private_copy, resolve, where
+from governance.release.serving import parse
 
 OBSERVE_SECONDS = 5.0
 """Between two times that open windows are stored: what a kill can lose."""
 SEND_SECONDS = 20.0
 """For the last windows, when the proxy is stopped."""
-Admit = Callable[[LogState, Served], None]
-"""Records that a version's files are read. Raises `RefusedError` where that is not permitted."""
-READY = ("/health", "/v1/models")
-"""Where servers say that they are ready; the second where the first is not there."""
-READY_SECONDS = 5.0
 END_SECONDS = 30
 """For requests that are being answered when the proxy is stopped."""
 
@@ -78,162 +59,6 @@ class Settings:
     """Seconds between two readings of the log."""
     hold: float
     """Seconds that a request waits for a server that starts."""
-
-
-# -- Servers of this process -----------------------------------------------------------------------
-@dataclass
-class Own:
-    """A server that this process started on a private copy (2)."""
-
-    process: servers.Process
-    copy: ExitStack
-    verified: bool = True
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self.process.url
-
-    async def is_ready(self) -> bool:
-        """Whether it answers requests."""
-        return await _answers(self.url, strict=True)
-
-    def has_ended(self) -> bool:
-        """Whether it is gone."""
-        return self.process.ended is not None
-
-    async def stop(self) -> None:
-        """Ends it and removes its copy."""
-        await asyncio.to_thread(self.close)
-
-    def close(self) -> None:
-        """The same, at once."""
-        with self.copy:
-            self.process.stop()
-
-
-@dataclass
-class Launcher:
-    """Starts servers on private copies."""
-
-    machine: Machine
-    alias: str
-    server: Server
-    environ: Mapping[str, str]
-    admit: Admit
-    scratch: Path | None = None
-    clock: Callable[[], datetime] = field(default_factory=lambda: _now)
-
-    async def start(self, held: Held) -> Running:
-        """(2) Raises `CountersignError`."""
-        opening = asyncio.ensure_future(asyncio.to_thread(self._open, held))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            with suppress(Exception):  # nobody waits for it any more
-                await (await opening).stop()
-            raise
-
-    def _open(self, held: Held) -> Running:
-        now = state(read_log(self.machine))
-        served = self._served(now, held)
-        self.admit(now, served)
-        with ExitStack() as copy:
-            folder = copy.enter_context(
-                private_copy(served, where(self.machine, served), self.scratch)
-            )
-            process = servers.start(self.server, held.model, folder, self.environ)
-            return Own(process, copy.pop_all())
-
-    def _served(self, now: LogState, held: Held) -> Served:
-        """The registration of the bytes that may be served: of the holder, or of the new version of
-        a rollout. Raises `ConflictError` where the log says something else by now.
-        """
-        served = resolve(now, f"{held.model}@{self.alias}")
-        if served.registration.model_digest == held.digest:
-            return served
-        said = said_of(now, held.model, self.alias, Moment(self.clock(), 0.0))
-        canary = said.canary.held if said.canary else None
-        if canary is None or canary.against or canary.digest != held.digest:
-            raise ConflictError(f"{held.model}@{self.alias} moved; {held.name} is not started")
-        return resolve(now, canary.name)
-
-
-# -- Servers of others -----------------------------------------------------------------------------
-@dataclass
-class Declared:
-    """A server that somebody else runs (3)."""
-
-    url: str
-    verified: bool = False
-
-    async def is_ready(self) -> bool:
-        """Whether it answers."""
-        return await _answers(self.url, strict=False)
-
-    def has_ended(self) -> bool:
-        """It is not ours to end."""
-        return False
-
-    async def stop(self) -> None:
-        """Nothing."""
-
-
-@dataclass
-class Directory:
-    """Servers of others, by version."""
-
-    urls: Mapping[str, str]
-    first: str = ""
-    """The version that held the alias at the start: that of an address without a version."""
-
-    async def start(self, held: Held) -> Running:
-        """Raises `ConfigError` where nobody named a server for the version."""
-        url = self.urls.get(held.version)
-        if url is None and held.version == self.first:
-            url = self.urls.get("")
-        if url is None:
-            found = f"no --backend is named for version {held.version}"
-            raise ConfigError(found, fix=f"--backend {held.version}=URL")
-        return Declared(url)
-
-
-def backends(given: tuple[str, ...]) -> dict[str, str]:
-    """The addresses of `--backend`, by version; empty: of the version at the start. Raises
-    `ConfigError`.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        match = re.fullmatch(r"(?:([1-9][0-9]{0,8})=)?(https?://[^\s=]+)", text)
-        url = match[2].rstrip("/").removesuffix("/v1") if match else ""
-        if match is None or not _is_safe(url):
-            expected = "[VERSION=]https://HOST, or http:// on this machine, without an account"
-            raise ConfigError(f"{text[:120]!r} is no backend", where="--backend", expected=expected)
-        if (match[1] or "") in found:
-            raise ConfigError(f"two backends for version {match[1] or 'at the start'}")
-        found[match[1] or ""] = url
-    return found
-
-
-def _is_safe(url: str) -> bool:
-    """Whether what callers send, their tokens included, is sent encrypted or stays here."""
-    return "@" not in url and (url.startswith("https://") or is_loopback(url))
-
-
-async def _answers(url: str, *, strict: bool) -> bool:
-    """Whether a server is ready. Not `strict`: whether anything but an error of its own comes."""
-    timeout = httpx.Timeout(READY_SECONDS)
-    try:
-        async with httpx.AsyncClient(
-            timeout=timeout, trust_env=False, verify=authorities()
-        ) as client:
-            for path in READY if strict else READY[1:]:
-                status = (await client.get(f"{url}{path}")).status_code
-                if status != 404:
-                    return status == 200 if strict else status < 500
-    except httpx.HTTPError:
-        return False
-    return not strict
 
 
 # -- The whole -------------------------------------------------------------------------------------

@@ -63,21 +63,20 @@ def command(
     if missing:
         found = f"the proxy needs {', '.join(missing)}, which is not installed"
         raise ConfigError(found, fix=pip_install("serve"))
-    from governance.proxy import run, servers
+    from governance.proxy import launching, run, servers
     from governance.proxy.following import Follower
     from governance.proxy.permission import Held
 
     model, alias = run.alias_of(name)
-    others = run.backends(urls)
+    others = launching.backends(urls)
     chosen = None if others else servers.server_of(server)
     machine, environ = call.machine, os.environ
 
-    def starter(held: Held) -> run.Launcher | run.Directory:
+    def starter(held: Held) -> launching.Launcher | launching.Directory:
         if chosen is None:
-            return run.Directory(others, held.version)
-        return run.Launcher(
-            machine, alias, chosen, environ, lambda now, served: _admit(call, now, served), scratch
-        )
+            return launching.Directory(others, held.version)
+        admit = lambda now, served: _admit(call, now, served)  # noqa: E731
+        return launching.Launcher(machine, alias, chosen, environ, admit, clock, scratch)
 
     follower = Follower(machine, model, alias, call.own_policies, call.origin, clock, run.steady)
     settings = run.Settings(host, port, poll, hold)

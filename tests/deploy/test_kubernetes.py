@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from governance.proxy.run import alias_of, backends
+from governance.proxy.launching import backends
+from governance.proxy.run import alias_of
 from governance.release.serving import parse
 from pipelines.cli import cli
 from tests.conftest import ROOT

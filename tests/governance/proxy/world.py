@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from governance.proxy import recording, run
+from governance.proxy import launching, recording, run
 from governance.proxy.fleet import Fleet
 from governance.proxy.following import Follower
 from governance.proxy.observing import Observer
@@ -112,9 +112,9 @@ async def proxy(
     begun_with, known = follows.begin()
     said: list[str] = []
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-    launcher = run.Launcher(
+    launcher = launching.Launcher(
         scene.story.machine, "champion", server, environ, lambda now, served: None,
-        clock=follows.clock,
+        follows.clock,
     )  # fmt: skip
     listener = socket.create_server(("127.0.0.1", 0))
     settings = run.Settings("127.0.0.1", 0, poll, hold)
