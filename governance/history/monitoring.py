@@ -10,8 +10,8 @@ policy they do not keep. Reports, open tasks and the decision on the next move r
 4. The error budget of a period is the number of requests that may fail. It is spent when more do.
 5. A relative threshold is judged on the multiple of what the version had at its beginning
    (`governance.history.periods`), in the windows after it.
-6. A breach lasts from the first window with which a limit was not kept to the last one, without a
-   window in between with which it was kept.
+6. A breach began on the first of the days (UTC) after whose last window a limit was not kept,
+   without a day in between after which it was kept.
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ class Breach:
 
     finding: Finding
     since: datetime
-    """The end of the window with which the breach began."""
-    entry: int
-    """Of that window."""
+    """The end of the last window of the day on which the breach began."""
 
 
 def windows(view: EvidenceView, digest: str) -> list[Evidence[Monitoring]]:
@@ -299,15 +297,17 @@ def breaches(
     found: Windows, rules: MonitoringRules | None, model: str, version: str
 ) -> list[Breach]:
     """(6) Each limit that the windows of a version breach, with the beginning of the breach."""
-    ordered = sorted(found, key=end_of)
-    now = findings(ordered, rules, model, version, blocking=False)
-    began: dict[str, Evidence[Monitoring]] = {}
+    until = sorted(found, key=end_of)
+    now = findings(until, rules, model, version, blocking=False)
+    began: dict[str, datetime] = {}
     lasting = {each.measure for each in now}
     while lasting:
-        began |= dict.fromkeys(lasting, ordered.pop())
-        before = findings(ordered, rules, model, version, blocking=False)
+        last = end_of(until[-1])
+        began |= dict.fromkeys(lasting, last)
+        until = [each for each in until if end_of(each).date() < last.date()]
+        before = findings(until, rules, model, version, blocking=False)
         lasting &= {each.measure for each in before}
-    return [Breach(each, end_of(began[each.measure]), began[each.measure].index) for each in now]
+    return [Breach(each, began[each.measure]) for each in now]
 
 
 def _breached(name: str, each: Judged) -> Finding:
