@@ -7,9 +7,20 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.governance.governed import Governed
+import pytest
+
+from tests.governance.governed import TABLES, Governed
 from tests.governance.story import MODEL
-from tests.governance.terminal import run
+from tests.governance.terminal import at_terminal, run
+
+
+def desk_of(made: Governed, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk at a copy in `folder`, beside a registry without any alias."""
+    scene = made.copy(folder)
+    at_terminal(scene, monkeypatch)
+    with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
+        database.executescript(TABLES)
+    return Desk(scene, folder)
 
 
 class Desk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import pytest
 from governance.base.time import exact_instant
 from governance.bundle.form import read as read_bundle
 from governance.policy.policies import load_policies
-from tests.governance.commands.desk import Desk
-from tests.governance.governed import TABLES, Governed, authorize, empty
+from tests.governance.commands.desk import Desk, desk_of
+from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
-from tests.governance.terminal import at_terminal
 
 VERSION = f"{MODEL}/1"
 WHO = ("--role", "risk", "--yes")
@@ -47,11 +45,8 @@ def _made(folder: Path) -> Governed:
 def desk(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Desk:
-    scene = _made(tmp_path_factory.getbasetemp() / "incidents").copy(tmp_path)
-    at_terminal(scene, monkeypatch)
-    with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
-        database.executescript(TABLES)
-    return Desk(scene, tmp_path)
+    made = _made(tmp_path_factory.getbasetemp() / "incidents")
+    return desk_of(made, tmp_path, monkeypatch)
 
 
 def states(desk: Desk, *words: str) -> dict[str, str]:

@@ -22,10 +22,9 @@ from governance.commands.status import lines
 from governance.release import promotion
 from governance.release.artifacts import in_artifact_root, verify_files
 from governance.report.status import status
-from tests.governance.commands.desk import Desk
-from tests.governance.governed import RULES, TABLES, Governed, governed
+from tests.governance.commands.desk import Desk, desk_of
+from tests.governance.governed import RULES, Governed, governed
 from tests.governance.story import MODEL
-from tests.governance.terminal import at_terminal
 
 Prepare = Callable[[str], Desk]
 
@@ -46,11 +45,7 @@ def prepare(
     def made(rules: str) -> Desk:
         if rules not in told:
             told[rules] = governed(tmp_path_factory.mktemp("governed"), rules)
-        scene = told[rules].copy(tmp_path)
-        at_terminal(scene, monkeypatch)
-        with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
-            database.executescript(TABLES)
-        return Desk(scene, tmp_path)
+        return desk_of(told[rules], tmp_path, monkeypatch)
 
     return made
 

@@ -5,17 +5,15 @@ shown before and after it.
 from __future__ import annotations
 
 import functools
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from governance.commands import session
-from tests.governance.commands.desk import Desk
-from tests.governance.governed import TABLES, Governed, authorize, empty
+from tests.governance.commands.desk import Desk, desk_of
+from tests.governance.governed import Governed, authorize, empty
 from tests.governance.story import MODEL, tell
-from tests.governance.terminal import at_terminal
 
 VERSION = f"{MODEL}/1"
 RULE = "    review_every: 1\n    overdue_review: {grace_days: 10, then: stop_serving}\n"
@@ -36,11 +34,8 @@ def desk(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Desk:
     """Version 1 is live since 2026-11-20."""
-    scene = _made(tmp_path_factory.getbasetemp() / "reviews").copy(tmp_path)
-    at_terminal(scene, monkeypatch)
-    with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
-        database.executescript(TABLES)
-    found = Desk(scene, tmp_path)
+    made = _made(tmp_path_factory.getbasetemp() / "reviews")
+    found = desk_of(made, tmp_path, monkeypatch)
     found.promoted("1")
     return found
 

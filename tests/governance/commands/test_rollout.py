@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from governance.base.time import exact_instant
-from tests.governance.commands.desk import Desk
-from tests.governance.governed import TABLES, Governed, keypair
+from tests.governance.commands.desk import Desk, desk_of
+from tests.governance.governed import Governed, keypair
 from tests.governance.rollout.rolling import desk as rolling_desk
 from tests.governance.story import MODEL
-from tests.governance.terminal import at_terminal
 
 VERSION = f"{MODEL}/2"
 ASK = (
@@ -44,15 +43,13 @@ def _made(folder: Path) -> Governed:
 def desk(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Desk:
-    scene = _made(tmp_path_factory.getbasetemp() / "rollouts").copy(tmp_path)
-    at_terminal(scene, monkeypatch)
+    found = desk_of(_made(tmp_path_factory.getbasetemp() / "rollouts"), tmp_path, monkeypatch)
     monkeypatch.setenv("COUNTERSIGN_SIGNER", "env:PROXY_KEY")
     monkeypatch.setenv("PROXY_KEY", keypair("proxy")[0].decode())
-    with sqlite3.connect(scene.story.machine.state / "countersign.db") as database:
-        database.executescript(TABLES)
+    with sqlite3.connect(found.scene.story.machine.state / "countersign.db") as database:
         values = ("default", MODEL, "champion", 1)
         database.execute("INSERT INTO registered_model_aliases VALUES (?, ?, ?, ?)", values)
-    return Desk(scene, tmp_path)
+    return found
 
 
 def ok(desk: Desk, *words: str, who: str = "") -> Any:
