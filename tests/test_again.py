@@ -163,6 +163,7 @@ def test_policy_is_edited(name: str, small: Project, tmp_path: Path) -> None:
     assert project.countersign("verify").code == 0
 
 
+@pytest.mark.nightly
 def test_experiments_share_the_log_and_leave_the_registry_alone(
     small: Project, tmp_path: Path
 ) -> None:

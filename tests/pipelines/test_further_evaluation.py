@@ -41,6 +41,7 @@ def _require(policy: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_registration_comes_after_the_further_evaluation_and_names_its_suite(
     evaluated: Project,

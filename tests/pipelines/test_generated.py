@@ -181,6 +181,7 @@ waivers: {max_days: 20, accepted_by: [risk]}
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_finding_before_a_generation_is_waived_by_the_command_that_its_refusal_names(
     tmp_path: Path,

@@ -284,6 +284,7 @@ def test_a_package_with_a_compiled_file_only_is_not_imported(project: Project) -
     assert done.code != 0 and "ModuleNotFoundError" in done.out, done.out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_compiled_code_of_another_folder_is_not_used(project: Project, tmp_path: Path) -> None:
     """Of a folder that others can write, and of one that a variable names: a repository can bring

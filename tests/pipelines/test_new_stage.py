@@ -130,6 +130,7 @@ CHANGES_THE_HEAD = """
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_log_that_changes_during_the_work_is_noticed_before_the_run_is_recorded(
     project: Project,

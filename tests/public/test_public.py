@@ -255,6 +255,7 @@ def test_pandalm_is_refused_where_policy_blocks_malformed_rows(
 # --- gsm8k ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_gsm8k(public_data: Path, tmp_path: Path) -> None:
     """Nothing is lost of a clean set, no result of a sum is taken for a telephone number, and a
     leak is found.

@@ -86,6 +86,7 @@ def test_each_gets_every_event_at_least_once_in_log_order(
             assert all(b <= a + 1 and (b >= a) for a, b in itertools.pairwise(places)), "a double"
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

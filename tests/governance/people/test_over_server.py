@@ -18,7 +18,7 @@ from pipelines.cli import cli
 from tests.governance.registry.place import MODEL, PASSWORD, Place, Server, place, register, serving
 from tests.governance.terminal import key_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]  # test_walk goes this way in CI
+pytestmark = pytest.mark.slow  # at night, test_walk goes the whole way by the pages
 NAME = f"{MODEL}/1"
 WHY = "--reason=read and checked"
 

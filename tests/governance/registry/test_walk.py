@@ -65,6 +65,7 @@ def followed(folder: Path, database: str = "") -> None:
         assert "the server takes what ci signs from no other account" in told
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.long
 def test_the_pages_lead_to_a_champion(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def fast() -> FilteredEngine:
     return FilteredEngine(plain())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(
@@ -146,6 +147,7 @@ def test_what_hyperscan_does_not_take_goes_the_plain_way() -> None:
     assert fastest(engine) is engine
 
 
+@pytest.mark.slow
 def test_kept_patterns_are_not_compiled_again_and_find_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_each_level_is_named_with_its_digest(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_cache_filter_and_processes_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

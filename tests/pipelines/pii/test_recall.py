@@ -26,6 +26,7 @@ def searching(policy: PiiPolicy) -> Search:
     return Search(PlainEngine(policy, ROOT), None, b"")
 
 
+@pytest.mark.slow
 def test_the_shipped_engine_reaches_what_the_shipped_policy_demands_and_leaves_a_margin() -> None:
     policy = shipped_pii()
     with searching(policy) as search:

@@ -127,6 +127,7 @@ def test_a_short_search_uses_the_filter_where_its_patterns_are_kept(
             assert (later._fast is not None) == is_fast
 
 
+@pytest.mark.slow
 def test_a_run_with_nothing_new_loads_no_patterns_weights_or_languages(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def loaded(parent: Path, folder: Path, options: dict[str, Any]) -> tuple[set[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", rows(TUNING, in_ci=("reward", "grpo")))
+@pytest.mark.parametrize("name", rows(TUNING, in_ci=("grpo",)))
 def test_every_method_trains_on_a_quantised_parent(
     name: str, parent: Path, process: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
