@@ -48,7 +48,7 @@ def test_the_wheel_holds_the_packages_and_the_project_they_are_used_with(
 ) -> None:
     tracked = built.files_of_the_tree()
     ours = {name for name in tracked if name.partition("/")[0] in PACKAGES}
-    project = {name for name in tracked if name.startswith("policies/")}
+    project = {name for name in tracked if name.startswith(("policies/", "ci/"))}
     project |= {"params.yaml", "dvc.yaml", "constraints.txt", ".dvcignore"}
     with zipfile.ZipFile(distributions.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -65,7 +65,7 @@ def test_the_sdist_holds_no_tests_and_no_docs(distributions: Built) -> None:
     with tarfile.open(distributions.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     folders = {name.partition("/")[0] for name in names if "/" in name}
-    assert folders == {*PACKAGES, "policies", "countersign_llm.egg-info"}
+    assert folders == {*PACKAGES, "policies", "ci", "countersign_llm.egg-info"}
 
 
 @pytest.fixture(scope="module")
