@@ -4,8 +4,7 @@
    compare it with `PlainEngine` on fuzzed and real text.
 2. Hyperscan sees ASCII. Other characters are folded to ASCII ones that no pattern distinguishes
    from them. Text that cannot be folded is searched by the plain engine.
-3. Compiling the patterns takes about three seconds. The compiled ones can be kept in a file, and
-   processes that are forked share them.
+3. Compiling the patterns takes about three seconds. The compiled ones can be kept in a file.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import importlib.metadata
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +75,7 @@ class FilteredEngine:
         self._database: Any = _loaded(kept) if kept else None
         if self._database is None:
             self._database = _compiled(
-                tuple(pattern.encode("ascii", "replace") for _, pattern in tested)
+                [pattern.encode("ascii", "replace") for _, pattern in tested]
             )
             if kept:
                 _keep(self._database, kept)
@@ -146,8 +144,7 @@ def _tests(recognizer: Any) -> list[tuple[str, str]]:
     return [(entity, pattern.regex) for pattern in getattr(recognizer, "patterns", [])]
 
 
-@lru_cache(maxsize=1)
-def _compiled(expressions: tuple[bytes, ...]) -> Any:
+def _compiled(expressions: list[bytes]) -> Any:
     """A Hyperscan database that reports at least every expression that matches an ASCII text."""
     import hyperscan
 
@@ -161,7 +158,7 @@ def _compiled(expressions: tuple[bytes, ...]) -> Any:
     database = hyperscan.Database()
     count = len(expressions)
     database.compile(
-        expressions=list(expressions), ids=list(range(count)), elements=count, flags=[flags] * count
+        expressions=expressions, ids=list(range(count)), elements=count, flags=[flags] * count
     )
     return database
 

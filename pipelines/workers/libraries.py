@@ -12,7 +12,6 @@ from pathlib import Path
 from governance.policy.data import PiiPolicy
 from pipelines.optional import OF_EXPECTATIONS, OF_TRAINING
 from pipelines.pii.engine import PlainEngine
-from pipelines.pii.filter import fastest
 from pipelines.pii.language import load_identifier
 from pipelines.pii.presidio import load_tokenizers, unused
 from pipelines.pii.seeds import seeds
@@ -81,4 +80,3 @@ def prepare_scans(policy: PiiPolicy, root: Path) -> None:
             load_identifier()
         planted = {seed.sentence: seed.text for seed in seeds(policy, engine.entities)}
         engine.find("\n".join(planted.values()))
-        fastest(engine)
