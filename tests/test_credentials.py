@@ -39,7 +39,7 @@ CLIENTS = {
     "governance/log/http_client.py": "the one client; `SENDERS` asks by it",
     "governance/registry/mlflow.py": "MLflow's client: below, against a real redirect",
     "governance/proxy/connections.py": "passes requests on to the servers that the operator named, encrypted; no redirects",
-    "governance/proxy/run.py": "asks these servers whether they are ready; sends no account",
+    "governance/proxy/launching.py": "asks these servers whether they are ready; sends no account",
     "governance/server/front.py": "passes requests on to a process of its own, over its own socket",
     "pipelines/hub.py": "the Hub's address is checked here before the two stages below download",
     "pipelines/generation/endpoint.py": "asks only endpoints that policy permits; no redirects, keys for one URL",

@@ -14,7 +14,7 @@ import pytest
 from governance.attest.predicates import Monitoring
 from governance.attest.predicates.monitoring import LENGTHS
 from governance.history import drift, monitoring
-from governance.history.periods import begun, lately
+from governance.history.periods import begun, end_of, lately
 from governance.log.evidence import Evidence
 from governance.policy.monitoring import MonitoringRules
 from tests.governance.examples import B
@@ -176,11 +176,11 @@ def test_a_later_beginning_accepts_what_has_changed() -> None:
     assert monitoring.findings(found, rules, "support-desk", "2", blocking=False) == []
 
 
-def test_it_is_found_from_the_window_on_that_shows_it() -> None:
+def test_it_is_found_from_the_day_on_that_shows_it() -> None:
     found = replayed(refusing(0.3), 3, 3 * DAY, 2 * DAY)
     (breach,) = monitoring.breaches(found, LIMITS, "support-desk", "2")
     assert breach.finding.code == "DRIFT_FOUND"
-    assert 2 * DAY <= breach.entry < 2 * DAY + 12
+    assert timedelta() <= breach.since - end_of(found[2 * DAY]) < timedelta(days=1)
 
 
 def test_nothing_is_found_where_nothing_changed_however_often_it_is_looked_at() -> None:
