@@ -2,8 +2,8 @@
 
 1. From the moment `TESTS_END` (seconds since 1970; none if absent) on, no test marked `slow` begins.
    It is skipped, and the run says how many were. `make nightly` has no end.
-2. Modules run in turns: with each `TESTS_TURN` (the day), others come last. So no test is left out
-   for a week.
+2. Modules run in turns: with each `TESTS_TURN` (the day), others come last, and after a week the
+   same ones again.
 """
 
 from __future__ import annotations

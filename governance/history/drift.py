@@ -22,7 +22,8 @@ than computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -88,10 +89,9 @@ class Drift:
 
 def distance(before: Counts, now: Counts) -> float:
     """(2) From 0 to 1. Each side has an observation."""
-    kinds = sorted({*before, *now})
-    gap, largest = 0.0, 0.0
-    for kind in kinds:
-        gap += before.get(kind, 0) / _total(before) - now.get(kind, 0) / _total(now)
+    of_before, of_now, gap, largest = _total(before), _total(now), 0.0, 0.0
+    for kind in sorted({*before, *now}):
+        gap += before.get(kind, 0) / of_before - now.get(kind, 0) / of_now
         largest = max(largest, abs(gap))
     return largest
 
@@ -117,7 +117,8 @@ def _drift(
     if not rest:
         return None
     late = periods.lately(rest, period)
-    return Drift(limit, other, _added(first, kinds), _added(late, kinds), len(rest))
+    before, now = (added(kinds(each.predicate) for each in part) for part in (first, late))
+    return Drift(limit, other, before, now, len(rest))
 
 
 def _deviation(n: int, level: float) -> float:
@@ -129,12 +130,12 @@ def _total(counts: Counts) -> int:
     return sum(counts.values())
 
 
-def _added(found: Windows, kinds: Kinds) -> Counts:
-    sums: dict[str, int] = {}
+def added(found: Iterable[Counts]) -> dict[str, int]:
+    """The sums of counts, by name, in order."""
+    names: Counter[str] = Counter()
     for each in found:
-        for kind, count in kinds(each.predicate).items():
-            sums[kind] = sums.get(kind, 0) + count
-    return sums
+        names.update(each)
+    return dict(sorted(names.items()))
 
 
 # -- What is observed ------------------------------------------------------------------------------

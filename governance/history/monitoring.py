@@ -17,8 +17,7 @@ policy they do not keep. Reports, open tasks and the decision on the next move r
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -173,17 +172,9 @@ def _searched(found: Sequence[Searched]) -> Searched:
         answers=sum(each.answers for each in found),
         left=sum(each.left for each in found),
         holding=sum(each.holding for each in found),
-        entities=added(each.entities for each in found),
-        languages=added(each.languages for each in found),
+        entities=drift.added(each.entities for each in found),
+        languages=drift.added(each.languages for each in found),
     )
-
-
-def added(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sums of counts, by name, in order."""
-    names: Counter[str] = Counter()
-    for each in found:
-        names.update(each)
-    return dict(sorted(names.items()))
 
 
 # -- Metrics ---------------------------------------------------------------------------------------

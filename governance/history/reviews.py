@@ -92,6 +92,11 @@ class Review:
         return "; OVERDUE"
 
     @property
+    def because(self) -> str:
+        """For people: the limit of monitoring that makes it due; empty where none does."""
+        return f"the limit {self.breach.finding.measure} is not kept" if self.breach else ""
+
+    @property
     def _then(self) -> str:
         return self.rule.then if self.rule else "warn"
 

@@ -458,7 +458,7 @@ def _reviews(now: LogState, at: datetime) -> Iterator[Wait]:
             it=review,
             aliases=", ".join(review.aliases),
             last=review.last.predicate.at[:10],
-            because=f"; {review.breach.finding.measure} is breached" if review.breach else "",
+            because=f"; {review.because}" if review.because else "",
             late=review.lateness,
         )  # fmt: skip
 

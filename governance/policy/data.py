@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.codes import CODES
-from governance.attest.predicates.monitoring import Cost, Currency
+from governance.attest.predicates.monitoring import Cost
+from governance.attest.predicates.parts import Currency
 from governance.base.errors import did_you_mean
 from governance.base.model import Model, Sha256, Slug, absent, empty
 from governance.policy.labelling import ExcludedRater

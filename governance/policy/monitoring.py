@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from governance.attest.predicates.monitoring import Currency
+from governance.attest.predicates.parts import Currency
 from governance.base.model import Model, Slug, absent, empty
 
 Metric = Literal[

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from governance.attest.keys import earlier_key, public_key
 from governance.attest.predicates import CANDIDATE, KINDS
-from governance.attest.predicates.monitoring import Currency
+from governance.attest.predicates.parts import Currency
 from governance.base.errors import ConfigError
 from governance.base.model import Model, Sha256, Slug, absent, empty
 from governance.log.notes import WITNESS_KEY, VerifierKey, is_name, read_vkey

@@ -11,11 +11,12 @@ is in the sample that is searched (`searching`), until it is handed over.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from governance.proxy.tally import End, Said
+from governance.proxy.tally import End, Observed, Said
 
 MAX_READ = 1 << 20
 MAX_TOKENS = 10**9
@@ -169,6 +170,15 @@ def ended(status: int) -> End:
     if status >= 500:
         return "failed"
     return "rejected" if status >= 400 else "answered"
+
+
+def counted(began: float, end: End, reader: Reader | None) -> Observed:
+    """What is counted of a request that ended now. `began`: by the steady clock."""
+    milliseconds = round(1000 * (time.monotonic() - began))
+    said = reader.end() if reader is not None and end == "answered" else None
+    if reader is not None and reader.failed and end == "answered":
+        end, said = "failed", None
+    return Observed(end, milliseconds, said)
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from starlette.types import Receive, Scope, Send
 from governance.attest.predicates import Finding
 from governance.history.rollouts import percent
 from governance.proxy import metrics
-from governance.proxy.answers import Reader, ended, reader_of
+from governance.proxy.answers import Reader, counted, ended, reader_of
 from governance.proxy.choice import Caller
 from governance.proxy.connections import BrokenError, Connections, Exchange, Headers, UnreachedError
 from governance.proxy.fleet import Fleet, Lease, Refused
@@ -43,7 +43,6 @@ from governance.proxy.observing import Observer, UnknownError
 from governance.proxy.permission import Canary, Held, Verdict
 from governance.proxy.rolling import observed
 from governance.proxy.shadow import Copies, Pair
-from governance.proxy.shadow import observed as observed_of
 from governance.proxy.tally import End
 
 PASSED = (
@@ -317,7 +316,7 @@ class Watch:
 
     def over(self, end: End, reader: Reader | None = None) -> None:
         """The request ended."""
-        seen = replace(observed_of(self.began, end, reader), request_bytes=self.request_bytes)
+        seen = replace(counted(self.began, end, reader), request_bytes=self.request_bytes)
         if self.pair is not None:
             milliseconds = round(1000 * (time.monotonic() - self.pair.began))
             self.pair.answered(self.held, replace(seen, milliseconds=milliseconds))

@@ -163,10 +163,9 @@ class Fleet:
             if not now.allowed:
                 return Refused(now.findings, now)
             backend = self._ready(now, caller)
-            if backend is not None and backend.running is not None:
-                backend.leases += 1
-                running = backend.running
-                return Lease(backend, running.url, running.verified, backend.held, now)
+            lease = _leased(backend, now) if backend is not None else None
+            if lease is not None:
+                return lease
             if self.seconds() >= until or self._waiting >= MAX_WAITING:
                 return Refused((_not_ready(now.allowed[0]),), now)
             await self._wait(until - self.seconds())
@@ -175,12 +174,7 @@ class Fleet:
         """A server of the new version of a shadow rollout; None where none is ready."""
         if now.canary is None or not now.canary.shadow or not self._answers(now.canary.held):
             return None
-        backend = self.backends[now.canary.held.digest]
-        if backend.running is None:
-            return None
-        backend.leases += 1
-        running = backend.running
-        return Lease(backend, running.url, running.verified, backend.held, now)
+        return _leased(self.backends[now.canary.held.digest], now)
 
     def failed(self, backend: Backend) -> None:
         """A request could not be passed on: the server is looked at again before others are."""
@@ -291,6 +285,15 @@ class Fleet:
                 await backend.keeping
         await self._stop(backend)
         self.say(f"stopped    {backend.held.name}")
+
+
+def _leased(backend: Backend, now: Verdict) -> Lease | None:
+    """A lease of a server; None while it does not run."""
+    running = backend.running
+    if running is None:
+        return None
+    backend.leases += 1
+    return Lease(backend, running.url, running.verified, backend.held, now)
 
 
 def _not_ready(held: Held) -> Finding:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from governance.proxy.answers import Reader, ended, reader_of
+from governance.proxy.answers import Reader, counted, ended, reader_of
 from governance.proxy.choice import Caller, is_copied
 from governance.proxy.connections import BrokenError, Connections, Exchange, UnreachedError
 from governance.proxy.fleet import Fleet, Lease
@@ -52,7 +52,7 @@ class Pair:
 
     def copied(self, end: End, reader: Reader | None = None) -> None:
         """The copy ended."""
-        self.new = observed(self.began, end, reader)
+        self.new = counted(self.began, end, reader)
         self._count()
 
     def _count(self) -> None:
@@ -114,12 +114,3 @@ class Copies:
             pair.copied("failed")
         except Exception:  # noqa: BLE001 - whatever its server does, no caller notices
             pair.copied("failed")
-
-
-def observed(began: float, end: End, reader: Reader | None) -> Observed:
-    """What is counted of a request that ended now. `began`: by the steady clock."""
-    milliseconds = round(1000 * (time.monotonic() - began))
-    said = reader.end() if reader is not None and end == "answered" else None
-    if reader is not None and reader.failed and end == "answered":
-        end, said = "failed", None
-    return Observed(end, milliseconds, said)

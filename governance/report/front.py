@@ -332,7 +332,7 @@ def _of_policy(facts: Facts) -> Iterator[Item]:
             yield Item(code="NOT_SET", what=f"policy sets no {name}", next=where, owner=who)
     review = next_review(facts)
     if review is not None and review.due - facts.time.date() <= SOON:
-        because = f", since {review.breach.finding.measure} is breached" if review.breach else ""
+        because = f", because {review.because}" if review.because else ""
         yield Item(
             code="REVIEW",
             what=f"the review of this version{because}{review.lateness}",

@@ -174,7 +174,8 @@ def _train(repeat: Repeat, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     train.train_only_if_allowed(job)
     train.require_settled(os.environ, resolved.threads)
     with train.drawn(job, resolved) as listener:
-        fitted, final, used = train.measured(job, resolved, listener)
+        fitted, final, compute = train.measured(job, resolved, listener)
+        used = train.detail(compute)
     run.progress.step("comparing the models")
     made = job.output("model")
     comparison = compare(run.project.root / paths.model(run.key) / "model", made)

@@ -36,10 +36,15 @@ def unlike_most(codes: Column, around: Around) -> Column:
 
 
 def _languages(records: Records) -> list[str]:
-    """The language of each record by ISO 639-1; "" where its text is short."""
-    import py3langid
-
+    """The language of each record, as `language_of` tells it."""
     texts = (
         " ".join(part.split(ROLE)[-1] for part in record.split(MESSAGE)) for record in records.whole
     )
-    return ["" if len(text) < SHORT else py3langid.classify(text)[0] for text in texts]
+    return [language_of(text) for text in texts]
+
+
+def language_of(text: str) -> str:
+    """By ISO 639-1; "" where the text is short."""
+    import py3langid
+
+    return "" if len(text) < SHORT else py3langid.classify(text)[0]

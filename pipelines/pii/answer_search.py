@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-P", "-m", "pipelines.pii.answer_search")
 NEEDED = ("presidio_analyzer", "py3langid")
-SHORT = 20
-"""A text of fewer characters is too short to tell its language."""
 UNDETERMINED = "und"
 LOWEST = 19
 """Of `nice`."""
@@ -47,8 +45,7 @@ def searcher(engine: PlainEngine) -> Answered:
     """Finds types of findings, whether one of them may not stay, and the language of a text; None
     where a text could not be searched completely.
     """
-    import py3langid
-
+    from pipelines.features.languages import language_of
     from pipelines.pii import allowances
     from pipelines.pii.scan import significant
     from pipelines.pii.search import Search
@@ -65,7 +62,7 @@ def searcher(engine: PlainEngine) -> Answered:
         return {
             "entities": dict(Counter(span.entity for span in spans)),
             "holds": any(policy.entity(span.entity).action != "allow" for span in spans),
-            "language": py3langid.classify(text)[0] if len(text) >= SHORT else UNDETERMINED,
+            "language": language_of(text) or UNDETERMINED,
         }
 
     return search

@@ -95,8 +95,9 @@ def run(job: Job) -> Outcome:
     chosen = method(resolved.method)
     require_settled(os.environ, resolved.threads)
     with _shown(job, resolved) as (run, listener):
-        fitted, final, used = measured(job, resolved, listener)
-        run.metrics(fitted.steps, figures(used))
+        fitted, final, compute = measured(job, resolved, listener)
+        used = detail(compute)
+        run.metrics(fitted.steps, figures(compute))
         model = digests.tree_digest(job.output("model"))
         run.made(LoggedModel(job.key, model, objective.describe(resolved)))
     adapter = digests.tree_digest(job.output("adapter")) if resolved.lora else None
@@ -238,8 +239,8 @@ def parameters(resolved: Objective, fitted: Fitted) -> dict[str, Any]:
 
 def measured(
     job: Job, resolved: Objective, listener: Listener
-) -> tuple[Fitted, dict[str, float | None], dict[str, Any]]:
-    """Performs the training, and measures time, energy and memory. The last is for `run.detail`."""
+) -> tuple[Fitted, dict[str, float | None], Compute]:
+    """Performs the training, and measures what it used of its machine."""
     began = time.monotonic()
     with energy.here() as meter:
         fitted, final = perform(job, resolved, listener)
@@ -255,12 +256,16 @@ def measured(
         energy_not_measured=found.not_measured,
         cost=rules.cost(fitted.device, hours) if rules else None,
     )
-    return fitted, final, {**compute.model_dump(mode="json"), "peak_rss_bytes": peak_rss()}
+    return fitted, final, compute
 
 
-def figures(used: Mapping[str, Any]) -> dict[str, float]:
+def detail(compute: Compute) -> dict[str, Any]:
+    """Figures for `run.detail`: what was used, and the memory of this process by now."""
+    return {**compute.model_dump(mode="json"), "peak_rss_bytes": peak_rss()}
+
+
+def figures(compute: Compute) -> dict[str, float]:
     """What the registry shows of time, energy and cost."""
-    compute = Compute.model_validate({name: used[name] for name in Compute.model_fields})
     shown = {"device_hours": compute.device_hours}
     if compute.energy_joules is not None:
         shown["energy_joules"] = compute.energy_joules

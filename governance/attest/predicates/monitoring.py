@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance.attest.predicates.parts import Instant, Logged, Run, evidence_kind
+from governance.attest.predicates.parts import Currency, Instant, Logged, Run, evidence_kind
 from governance.base.model import Model, Sha256, Slug, empty
 from governance.base.time import instant_of
 
@@ -21,8 +21,6 @@ LENGTHS = (
 bound.
 """
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-"""ISO 4217."""
 Entity = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,62}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 

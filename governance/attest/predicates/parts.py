@@ -235,6 +235,10 @@ class JudgeRef(Model):
     """The digest of the words in which the judge is asked."""
 
 
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+"""ISO 4217."""
+
+
 class JudgingCost(Model):
     """What the replies of an endpoint took on which a result rests, kept replies included."""
 
@@ -243,7 +247,7 @@ class JudgingCost(Model):
     """Read and written, as the endpoint counts them; None where it does not for every reply."""
     written: int | None = Field(ge=0)
     """How many of them it wrote; None where that is not known."""
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    currency: Currency | None = None
     """None where policy has no price for the endpoint, or these tokens are not known."""
     millionths: int | None = Field(None, ge=0)
     """Of one unit of the currency, by the price of policy at the time."""
