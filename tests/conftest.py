@@ -33,6 +33,8 @@ SCHEDULE = Schedule.of(os.environ)
 WORTH_TELLING = 100
 PROFILE = os.environ.get("TESTS_PROFILE", "ci")
 """`ci`; `nightly`: many examples, and the tests marked so; `mutation`: a failure is not made smaller."""
+KILL_STEP = 1 if PROFILE == "nightly" else 4
+"""A process is killed before each write at night, and before one of so many in CI."""
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 # The same 50 examples in every run of CI, other ones each night; none is too slow on a busy machine.
 settings.register_profile(

@@ -27,7 +27,7 @@ from governance.machine.machine import Machine, log_of, machine
 from governance.machine.signers import CHECKPOINT, stored_signer
 from governance.release import promotion
 from pipelines.cli import COMMANDS, cli
-from tests.conftest import PROFILE
+from tests.conftest import KILL_STEP
 from tests.governance.governed import TABLES, Governed, governed
 from tests.governance.killed import dying_at_write, in_child
 from tests.governance.story import MODEL
@@ -35,7 +35,6 @@ from tests.governance.terminal import key_file
 
 pytestmark = pytest.mark.slow
 
-STEP = 1 if PROFILE == "nightly" else 4
 ALIASES = "SELECT alias, version FROM registered_model_aliases ORDER BY alias"
 
 
@@ -215,7 +214,7 @@ def test_killed_before_a_write(
     before, outcomes, sizes = befores[how], [], set()
     at = before.scene.story.now()
     monkeypatch.setattr(session, "clock", lambda: at)
-    for moment in range(0, 100, STEP):
+    for moment in range(0, 100, KILL_STEP):
         place = _place(before, databases, tmp_path / str(moment), monkeypatch)
         assert moment or place.state() == old
         arguments = [*words, "--key", str(before.folder / f"{who}.pem"), "--yes", "--json"]
@@ -233,7 +232,7 @@ def test_killed_before_a_write(
             again = in_child(lambda a=arguments: cli.main(a, standalone_mode=False))  # type: ignore[misc]
             assert again == 0 and place.state() == new, f"run again, killed before write {moment}"
         shutil.rmtree(tmp_path / str(moment))
-    assert len(outcomes) > 8 // STEP
+    assert len(outcomes) > 8 // KILL_STEP
     assert outcomes[0] == old and set(outcomes) <= {
         old,
         (old[0], new[1], old[2]),

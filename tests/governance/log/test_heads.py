@@ -23,7 +23,7 @@ from governance.log.sql import SqlLog
 from governance.machine.machine import heads, log_of, log_to_add_to, missing_head, read_log
 from governance.machine.signers import CHECKPOINT, stored_signer
 from pipelines.cli import cli
-from tests.conftest import PROFILE
+from tests.conftest import KILL_STEP
 from tests.governance.examples import A, Scene, artifact, ingest, scene
 from tests.governance.keys import stranger
 from tests.governance.killed import dying_at_step, in_child
@@ -31,7 +31,6 @@ from tests.governance.log.databases import ADAPTERS, raw
 from tests.governance.log.trees import Tree
 from tests.governance.story import begin
 
-STEP = 1 if PROFILE == "nightly" else 4
 TABLES = ("entry", "subject", "node", "head")
 
 
@@ -165,7 +164,7 @@ def test_a_kill_at_any_step_loses_nothing_and_locks_nobody_out(
     kill the log goes on; and what the log has by then is known again.
     """
     killed, entries, answered = 0, 4, tmp_path / "answered"
-    for moment in range(0, 400, STEP):
+    for moment in range(0, 400, KILL_STEP):
         copy_before = known(here)
         with dying_at_step(moment, monkeypatch):
 
@@ -185,7 +184,7 @@ def test_a_kill_at_any_step_loses_nothing_and_locks_nobody_out(
         read_log(here.machine)  # whoever looks next
         assert known(here) == there, f"after a kill before step {moment}"
         entries = there
-    assert ended == 0 and killed * STEP > 25
+    assert ended == 0 and killed * KILL_STEP > 25
     assert append(here, "ingest@after") == entries + 1
 
 
@@ -225,7 +224,7 @@ def test_what_was_announced_is_not_kept_before_it_is_committed(
     here: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same statement again, after a kill, gives the same head. It is kept after the commit."""
-    for moment in range(0, 400, STEP):
+    for moment in range(0, 400, KILL_STEP):
         with dying_at_step(moment, monkeypatch):
             if in_child(lambda: append(here, "ingest@same")) == 0:
                 break

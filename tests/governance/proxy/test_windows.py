@@ -23,7 +23,7 @@ from governance.proxy import windows as module
 from governance.proxy.permission import Held
 from governance.proxy.tally import Counts, End, Observed, Said, Tally, cost, usage
 from governance.proxy.windows import Terms, Window, Windows
-from tests.conftest import PROFILE
+from tests.conftest import KILL_STEP
 from tests.governance.killed import in_child
 
 ONE, TWO = (Held("support-desk", version, version * 64, 7) for version in "12")
@@ -203,9 +203,9 @@ def test_a_kill_before_any_write_loses_and_doubles_no_closed_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows that reached the log have consecutive numbers and no second content. Every minute is
-    in a window or in a stated gap. CI kills before every fourth write.
+    in a window or in a stated gap.
     """
-    moment, kills, step = 0, 0, 1 if PROFILE == "nightly" else 4
+    moment, kills = 0, 0
     while True:
         path = tmp_path / str(moment)
         path.mkdir()
@@ -222,8 +222,8 @@ def test_a_kill_before_any_write_loses_and_doubles_no_closed_window(
         assert lost == (1 if gaps or first else 0) or (lost, gaps) == (0, timedelta(0))
         if ended == 0:
             break
-        kills, moment = kills + 1, moment + step
-    assert kills * step > 50
+        kills, moment = kills + 1, moment + KILL_STEP
+    assert kills * KILL_STEP > 50
 
 
 # -- Sums ------------------------------------------------------------------------------------------

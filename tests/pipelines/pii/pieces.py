@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
+
 PIECES = [
     "anna.weber@example.com",
     "josé@exämple.org",
@@ -76,3 +78,9 @@ PIECES = [
     "é",
     "ß",
 ]
+
+FUZZED = st.lists(
+    st.one_of(st.sampled_from(PIECES), st.text(max_size=6), st.sampled_from(" .,:-\n@0123456789")),
+    max_size=12,
+)
+"""Pieces among other text, for one text together."""

@@ -22,7 +22,7 @@ from pipelines.pii.kept import KeptFile
 from pipelines.pii.phones import Phones
 from pipelines.pii.presidio import phone_matcher, phone_test
 from tests.conftest import ROOT
-from tests.pipelines.pii.pieces import PIECES
+from tests.pipelines.pii.pieces import FUZZED, PIECES
 from tests.pipelines.pii.public import sample
 from tests.pipelines.policies import pii, shipped_pii
 
@@ -43,14 +43,7 @@ def fast() -> FilteredEngine:
 
 @pytest.mark.slow
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.one_of(
-            st.sampled_from(PIECES), st.text(max_size=6), st.sampled_from(" .,:-\n@0123456789")
-        ),
-        max_size=12,
-    )
-)
+@given(FUZZED)
 def test_composed_and_fuzzed_text(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert fast().find(text) == plain().find(text)
